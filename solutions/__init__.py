@@ -1,0 +1,1 @@
+"""The references: every exercise of the course, solved. Try first; then compare."""

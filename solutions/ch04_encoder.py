@@ -1,0 +1,124 @@
+"""Chapter 4: one encoder block.
+
+Attention lets tokens exchange information; an MLP then works on each token alone. Around both stand a normalisation
+before and a residual connection past. The transformer encoder is this block, repeated.
+
+B batch size · T tokens · D = d_model · h heads · M = ratio·D, the hidden width of the MLP
+
+Sources: Dosovitskiy et al. 2021 (arXiv:2010.11929), equations 2 and 3; Ba et al. 2016, "Layer Normalization"
+(arXiv:1607.06450); Hendrycks & Gimpel 2016, "Gaussian Error Linear Units" (arXiv:1606.08415).
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from .ch03_attention import MultiHeadAttention
+
+# Exercise 4.1
+
+
+class LayerNorm(nn.Module):
+    """Give every token mean 0 and variance 1 over its D features; then scale and shift each feature.
+
+    The variance is the biased one: the mean of the squared deviations, divided by D and not by D - 1.
+
+    (…, D) -> (…, D)
+
+    Holds the parameters `weight` (D), all ones at the start, and `bias` (D), all zeros.
+
+    Source: Ba et al. 2016, section 3, equations 3 and 4; eps=1e-6 as in the published ViT.
+    """
+
+    def __init__(self, d_model: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(d_model))             # (D)
+        self.bias = nn.Parameter(torch.zeros(d_model))              # (D)
+
+    def forward(self, x: Float[Tensor, "... D"]) -> Float[Tensor, "... D"]:
+        mean = x.mean(dim=-1, keepdim=True)                         # (…, 1)
+        variance = x.var(dim=-1, correction=0, keepdim=True)        # (…, 1)
+        x = (x - mean) / torch.sqrt(variance + self.eps)            # (…, D)
+        x = self.weight * x + self.bias                             # (…, D)
+        return x
+
+
+# Exercise 4.2
+
+
+def gelu(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """The Gaussian error linear unit, x·Φ(x), in its exact form: Φ(x) = (1 + erf(x / √2)) / 2.
+
+    Any shape -> the same shape
+
+    Source: Hendrycks & Gimpel 2016, section 2.
+    """
+    cdf = 0.5 * (1 + torch.erf(x / math.sqrt(2)))                   # Φ(x), the same shape as x
+    return x * cdf
+
+
+# Exercise 4.3
+
+
+class MLP(nn.Module):
+    """Two linear layers with a GELU between them, applied to every token alone.
+
+    (…, D) -> (…, M) -> (…, D)
+
+    Holds `fc1`, an nn.Linear from D to M = ratio·D, and `fc2`, one from M to D. Dropout follows the GELU and follows fc2.
+
+    Source: Dosovitskiy et al. 2021, section 3.1 ("The MLP contains two layers with a GELU non-linearity"), appendix B.1.
+    """
+
+    def __init__(self, d_model: int, ratio: int = 4, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(d_model, ratio * d_model)
+        self.fc2 = nn.Linear(ratio * d_model, d_model)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Float[Tensor, "... D"]) -> Float[Tensor, "... D"]:
+        x = self.fc1(x)                                             # (…, M)
+        x = gelu(x)                                                 # (…, M)
+        x = self.dropout(x)                                         # (…, M)
+        x = self.fc2(x)                                             # (…, D)
+        x = self.dropout(x)                                         # (…, D)
+        return x
+
+
+# Exercise 4.4
+
+
+class EncoderBlock(nn.Module):
+    """One block of the transformer encoder, pre-norm: each branch reads normalised tokens and adds to the stream.
+
+    z' = MSA(LN(z)) + z        (equation 2)
+    z  = MLP(LN(z')) + z'      (equation 3)
+
+    (B, T, D) -> (B, T, D)
+
+    Holds `norm1`, `attention`, `norm2` and `mlp`. Dropout also stands at the end of the attention branch, before its
+    residual addition, as in torchvision.
+
+    Source: Dosovitskiy et al. 2021, equations 2 and 3.
+    """
+
+    def __init__(self, d_model: int, n_heads: int, mlp_ratio: int = 4, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.norm1 = LayerNorm(d_model)
+        self.attention = MultiHeadAttention(d_model, n_heads)
+        self.dropout = nn.Dropout(dropout)
+        self.norm2 = LayerNorm(d_model)
+        self.mlp = MLP(d_model, mlp_ratio, dropout)
+
+    def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
+        branch = self.norm1(x)                                      # (B, T, D)
+        branch = self.attention(branch)                             # (B, T, D)
+        branch = self.dropout(branch)                               # (B, T, D)
+        x = x + branch                                              # (B, T, D), equation 2
+        branch = self.norm2(x)                                      # (B, T, D)
+        branch = self.mlp(branch)                                   # (B, T, D)
+        x = x + branch                                              # (B, T, D), equation 3
+        return x

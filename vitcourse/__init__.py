@@ -1,0 +1,12 @@
+"""Tools around the course: traces, checks, data, training, pictures, and the command `vitcourse`.
+
+Importing this package imports no torch.
+"""
+
+import os
+
+# Idle OpenMP threads that spin take the core from the one that works, when cores are shared: a training step of 90 ms
+# was seen to take up to 1,783 ms. OpenMP reads this when torch is loaded, so it is set before; a user's setting wins.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+__version__ = "0.1.0"
