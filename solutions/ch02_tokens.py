@@ -89,8 +89,8 @@ class PositionalEncoding(nn.Module):
 
     (B, N, D) -> (B, T, D)
 
-    Holds `cls_token`, a parameter (1, 1, D), and `positions` (1, T, D): with "sinusoidal" a buffer, sinusoidal_positions
-    of T positions with CLS at position 0; with "learned" a parameter. Both stand in the state dict.
+    Holds `cls_token`, a parameter (1, 1, D), and `positions` (1, T, D): with "sinusoidal" a buffer, the sinusoidal
+    table of T positions in which CLS has row 0; with "learned" a parameter. Both stand in the state dict.
     Parameters start as normal noise of standard deviation 0.02.
 
     Raises ValueError when positions is another word.

@@ -68,9 +68,10 @@ class MLP(nn.Module):
 
     (…, D) -> (…, M) -> (…, D)
 
-    Holds `fc1`, an nn.Linear from D to M = ratio·D, and `fc2`, one from M to D. Dropout follows the GELU and follows fc2.
+    Holds `fc1`, an nn.Linear from D to M = ratio·D, and `fc2`, one from M to D. Dropout stands after the GELU and after
+    fc2.
 
-    Source: Dosovitskiy et al. 2021, section 3.1 ("The MLP contains two layers with a GELU non-linearity"), appendix B.1.
+    Source: Dosovitskiy et al. 2021, section 3.1 ("two layers with a GELU non-linearity") and appendix B.1 (dropout).
     """
 
     def __init__(self, d_model: int, ratio: int = 4, dropout: float = 0.0) -> None:
