@@ -40,8 +40,9 @@ class LayerNorm(nn.Module):
 
     def forward(self, x: Float[Tensor, "... D"]) -> Float[Tensor, "... D"]:
         mean = x.mean(dim=-1, keepdim=True)                         # (…, 1)
-        variance = x.var(dim=-1, correction=0, keepdim=True)        # (…, 1)
-        x = (x - mean) / torch.sqrt(variance + self.eps)            # (…, D)
+        deviation = x - mean                                        # (…, D)
+        variance = (deviation**2).mean(dim=-1, keepdim=True)        # (…, 1)
+        x = deviation / torch.sqrt(variance + self.eps)             # (…, D)
         x = self.weight * x + self.bias                             # (…, D)
         return x
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from solutions.ch01_patches import PatchEmbedding, conv_to_linear, patchify, unpatchify
-from vitcourse.checking import Check
+from vitcourse.checking.check import Check
 
 
 @pytest.mark.exercise("1.1")

@@ -14,7 +14,7 @@ from solutions.ch02_tokens import (
     sinusoidal_positions,
     sinusoidal_positions_2d,
 )
-from vitcourse.checking import Check
+from vitcourse.checking.check import Check
 
 # float32 angles of hundreds of radians: two right ways to compute them differ by this much.
 TABLE = {"rtol": 0.0, "atol": 2e-4}
@@ -180,6 +180,9 @@ def test_positional_encoding_is_cat_and_add() -> None:
     expected = torch.cat([encoding.cls_token.repeat(3, 1, 1), tokens], dim=1)
     assert torch.equal(prepend_cls(tokens, encoding.cls_token), expected)
     assert torch.equal(encoding(tokens), expected + encoding.positions)
+    encoding(tokens).sum().backward()
+    assert torch.equal(encoding.cls_token.grad, torch.full((1, 1, 5), 3.0)), "one for each image of the batch"
+    assert torch.equal(encoding.positions.grad, torch.full((1, 8, 5), 3.0))
     assert {name for name, _ in encoding.named_parameters()} == {"cls_token", "positions"}
     sinusoidal = PositionalEncoding(5, 7)
     assert {name for name, _ in sinusoidal.named_parameters()} == {"cls_token"}

@@ -12,7 +12,7 @@ from solutions.ch03_attention import (
     scaled_dot_product_attention,
     split_heads,
 )
-from vitcourse.checking import Check
+from vitcourse.checking.check import Check
 
 
 @pytest.mark.exercise("3.1")

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from solutions.ch04_encoder import MLP, EncoderBlock, LayerNorm, gelu
-from vitcourse.checking import Check
+from vitcourse.checking.check import Check
 
 
 @pytest.mark.exercise("4.1")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from solutions.ch05_vit import VisionTransformer, cross_entropy, evaluate, train_step, warmup_cosine
-from vitcourse.checking import Check
+from vitcourse.checking.check import Check
 
 
 @pytest.mark.exercise("5.1")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from vitcourse.checking.misconceptions import misconceptions
 from vitcourse.codesets import load_code, root
 from vitcourse.course import Exercise, exercise, exercises
-from vitcourse.misconceptions import misconceptions
 from vitcourse.progress import pristine
 
 Verdicts = dict[tuple[str, str], dict[str, str]]

@@ -3,34 +3,162 @@
 Nothing here imports torch: a command imports what it needs when it runs.
 """
 
+import json
 import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from vitcourse.errors import RequestError
+from vitcourse.training.options import with_settings
+from vitcourse.training.presets import PRESETS, make_config
+from vitcourse.training.runs import RunError, choose_folder
 
 app = typer.Typer(
     name="vitcourse",
     help="Learn the Vision Transformer by writing one.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
 
-@app.callback()
-def _root() -> None:
+# What typer raises for a line that it can't read: a class of its own or of click, as its version has it.
+UsageError: type[Any] = typer.BadParameter.__bases__[0]
+
+
+@app.callback(invoke_without_command=True)
+def _root(context: typer.Context) -> None:
     """Learn the Vision Transformer by writing one."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+@with_settings
+def train(
+    preset: Annotated[str, typer.Argument(help=f"the recipe: {', '.join(PRESETS)}")] = "digits",
+    output: Annotated[Path | None, typer.Option(help="folder of the run's files; runs/ and a new name if none")] = None,
+    **overrides: Any,
+) -> None:
+    """Train a Vision Transformer; with nothing else typed, on handwritten digits, in seconds."""
+    config = make_config(preset, **overrides)
+    folder = choose_folder(output, preset)
+    try:
+        from rich.console import Console
+
+        from vitcourse.training.train import train as run
+
+        results = run(config, folder, Console(highlight=False, markup=False, soft_wrap=True))
+    except KeyboardInterrupt as error:
+        raise RunError("stopped") from error
+    if not all(result.finished for result in results.values()):
+        raise typer.Exit(1)
+
+
+@app.command()
+def check(
+    what: Annotated[
+        str | None, typer.Argument(help="a chapter (1) or an exercise (1.3); if none, as far as done")
+    ] = None,
+    code: Annotated[str, typer.Option(help="which code: chapters, solutions or a folder's path")] = "chapters",
+    as_json: Annotated[bool, typer.Option("--json", help="print a list of objects, for other programs")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="show the checks' own code and traceback too")
+    ] = False,
+) -> None:
+    """Check what you wrote: everything up to the first exercise that is not done, or the part that you name."""
+    from vitcourse.checking.grading import FAILURES, grade, up_to_first_not_done
+    from vitcourse.checking.record import keep
+    from vitcourse.checking.report import print_verdicts
+    from vitcourse.codesets import load_code
+    from vitcourse.course import select
+
+    chosen = load_code(code)
+    grading = grade(chosen, select(what))
+    keep(chosen, grading.verdicts)
+    verdicts = grading.verdicts if what else up_to_first_not_done(grading.verdicts)
+    if as_json:
+        print(json.dumps([verdict.as_dict() for verdict in verdicts], indent=1, ensure_ascii=False))
+    else:
+        if verbose:
+            print(grading.output)
+        print_verdicts(_console(), chosen, verdicts)
+    if any(verdict.status in FAILURES for verdict in verdicts):
+        raise typer.Exit(1)
+
+
+@app.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="print a list of objects, for other programs")] = False,
+) -> None:
+    """Show how far you are: every exercise, as the last check left it."""
+    from vitcourse.checking.record import standing
+    from vitcourse.checking.report import print_standing
+    from vitcourse.codesets import load_code
+
+    code = load_code("chapters")
+    exercises = standing(code)
+    if as_json:
+        print(json.dumps([{"exercise": asked.id, "status": word} for asked, word in exercises], indent=1))
+    else:
+        print_standing(_console(), code, exercises)
+
+
+@app.command()
+def hint(
+    exercise: Annotated[str, typer.Argument(help="an exercise, such as 1.3")],
+) -> None:
+    """Show the next of an exercise's three hints: a nudge, the way, nearly the line."""
+    from vitcourse.checking.record import read_state, write_state
+    from vitcourse.course import exercise as find
+
+    asked = find(exercise)
+    shown = read_state("hints.json")
+    so_far = shown.get(asked.id, 0)
+    number = min(so_far + 1 if isinstance(so_far, int) else 1, len(asked.hints))
+    write_state("hints.json", {**shown, asked.id: number})
+    for index, text in enumerate(asked.hints[:number], start=1):
+        _console().print(f"{asked.id}, hint {index} of {len(asked.hints)}: {text}")
+
+
+@app.command()
+def doctor() -> None:
+    """Look over Python, packages, device and data: what is there, what is missing, what to type."""
+    from vitcourse.doctor import examine, has_problem, render
+
+    findings = examine()
+    render(findings)
+    if has_problem(findings):
+        raise typer.Exit(1)
 
 
 def main() -> None:
-    """Run the command line; a wrong request ends in one line on stderr and exit code 2."""
+    """Run the command line: exit code 0, or one line on stderr and 1 (it failed) or 2 (the request was wrong)."""
     try:
-        app()
+        code = app(standalone_mode=False)
     except RequestError as error:
-        print(f"vitcourse: {error}", file=sys.stderr)
-        sys.exit(2)
+        _end(str(error), 2)
+    except RunError as error:
+        _end(str(error), 1)
+    except UsageError as error:
+        command = error.ctx.command_path if error.ctx else "vitcourse"
+        _end(f"{' '.join(error.format_message().split()).rstrip('.')}; for help, type: {command} --help", 2)
+    except typer.Abort:
+        _end("stopped", 1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console(highlight=False, markup=False)
+
+
+def _end(message: str, code: int) -> NoReturn:
+    print(f"vitcourse: {message}", file=sys.stderr)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -38,9 +38,10 @@ class LayerNorm(nn.Module):
         raise NotImplementedError("exercise 4.1 is yours to write; for a hint: vitcourse hint 4.1")
 
     def forward(self, x: Float[Tensor, "... D"]) -> Float[Tensor, "... D"]:
-        # 1. mean and biased variance of each token   (…, 1)
-        # 2. normalise; eps stands under the root
-        # 3. scale and shift
+        # 1. the mean of each token                         (…, 1)
+        # 2. the biased variance, from the deviations       (…, 1)
+        # 3. normalise; eps stands under the root           (…, D)
+        # 4. scale and shift each feature                   (…, D)
         raise NotImplementedError("exercise 4.1 is yours to write; for a hint: vitcourse hint 4.1")
 
 

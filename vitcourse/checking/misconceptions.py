@@ -3,7 +3,7 @@
 import tomllib
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
+from pathlib import Path
 
 from vitcourse.codesets import load_code
 from vitcourse.course import exercise
@@ -33,7 +33,7 @@ class Misconception:
 @cache
 def misconceptions() -> tuple[Misconception, ...]:
     """All of them, exercise by exercise."""
-    data = tomllib.loads(resources.files("vitcourse").joinpath("misconceptions.toml").read_text(encoding="utf-8"))
+    data = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
     return tuple(
         Misconception(entry["exercise"], entry["name"], tuple((old, new) for old, new in entry["edits"]))
         for entry in data["wrong"]

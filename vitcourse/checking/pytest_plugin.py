@@ -18,7 +18,7 @@ from vitcourse.errors import RequestError
 from vitcourse.progress import is_started
 
 if TYPE_CHECKING:
-    from vitcourse.checking import Check
+    from vitcourse.checking.check import Check
 
 _STUB = re.compile(r"exercise (\d+\.\d+) is yours to write")
 
@@ -62,7 +62,7 @@ def check(request: pytest.FixtureRequest) -> Iterator["Check"]:
     """The exercise of the test's mark, in the set of chapters that the test runs on."""
     import torch
 
-    from vitcourse.checking import Check
+    from vitcourse.checking.check import Check
 
     marker = request.node.get_closest_marker("exercise")
     asked = exercise(marker.args[0])
@@ -145,7 +145,7 @@ _LEDGER = pytest.StashKey[_Ledger]()
 
 def _verdict(error: BaseException | None, report: pytest.TestReport) -> tuple[str, str, str]:
     """Status, headline and diagnosis."""
-    from vitcourse.checking import CheckFailedError, RaisedError
+    from vitcourse.checking.check import CheckFailedError, RaisedError
 
     if error is None:
         return "passed", "passed", ""

@@ -1,0 +1,164 @@
+"""The course as a whole: its list, its stubs and its solutions agree, and each thing stands in its place."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from vitcourse.codesets import load_code, root
+from vitcourse.course import Exercise, chapters, exercises, select
+from vitcourse.errors import RequestError
+from vitcourse.progress import missing_exercises, pristine
+
+MODULES = [chapter.module for chapter in chapters()]
+DEFINITIONS = (ast.FunctionDef, ast.ClassDef)
+
+
+def solution(module: str) -> str:
+    return (root() / "solutions" / f"{module}.py").read_text(encoding="utf-8")
+
+
+def skeleton(source: str) -> dict[str, str]:
+    """All that a stub and its solution share: docstrings, imports, signatures, bases, decorators."""
+    tree = ast.parse(source)
+    parts = {"docstring": ast.get_docstring(tree) or ""}
+    parts["imports"] = "\n".join(ast.unparse(n) for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom))
+    for name, node in functions_and_classes(tree):
+        parts[name] = ast.get_docstring(node) or ""
+        parts[f"{name} decorators"] = ", ".join(ast.unparse(d) for d in node.decorator_list)
+        if isinstance(node, ast.FunctionDef):
+            parts[f"{name} signature"] = f"{ast.unparse(node.args)} -> {ast.unparse(node.returns)}"
+        else:
+            parts[f"{name} bases"] = ", ".join(ast.unparse(base) for base in node.bases)
+    return parts
+
+
+def functions_and_classes(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef | ast.ClassDef]]:
+    """Every one of them with its name; methods as Class.method."""
+    for node in tree.body:
+        if isinstance(node, DEFINITIONS):
+            yield node.name, node
+            if isinstance(node, ast.ClassDef):
+                yield from ((f"{node.name}.{m.name}", m) for m in node.body if isinstance(m, ast.FunctionDef))
+
+
+def defined(source: str, name: str) -> ast.FunctionDef | ast.ClassDef:
+    return next(node for found, node in functions_and_classes(ast.parse(source)) if found == name)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_stub_and_solution_have_the_same_signatures_docstrings_and_imports(module: str) -> None:
+    assert skeleton(pristine(module)) == skeleton(solution(module))
+
+
+@pytest.mark.parametrize("exercise", exercises(), ids=lambda exercise: exercise.id)
+def test_each_exercise_is_whole(exercise: Exercise) -> None:
+    check = f'@pytest.mark.exercise("{exercise.id}")'
+    assert (root() / "tests" / f"test_{exercise.module}.py").read_text(encoding="utf-8").count(check) == 1
+    assert len(exercise.hints) == 3
+    assert all(needed < exercise.id for needed in exercise.needs)
+    for name in exercise.names:
+        assert ast.get_docstring(defined(solution(exercise.module), name)), "a docstring"
+        # the stub: every function of it raises, and says which exercise it is and what to type
+        stub = defined(pristine(exercise.module), name)
+        functions = [stub] if isinstance(stub, ast.FunctionDef) else [n for n in stub.body if hasattr(n, "args")]
+        assert functions
+        for function in functions:
+            raised = ast.unparse(function.body[-1])
+            assert raised == (
+                f"raise NotImplementedError('exercise {exercise.id} is yours to write; "
+                f"for a hint: vitcourse hint {exercise.id}')"
+            )
+
+
+@pytest.mark.parametrize("exercise", exercises(), ids=lambda exercise: exercise.id)
+def test_no_stub_leaks_its_solution(exercise: Exercise) -> None:
+    for name in exercise.names:
+        stub = ast.get_source_segment(pristine(exercise.module), defined(pristine(exercise.module), name))
+        for statement in ast.walk(defined(solution(exercise.module), name)):
+            if isinstance(statement, ast.Assign | ast.Return | ast.AugAssign):
+                assert ast.unparse(statement) not in stub
+            if isinstance(statement, ast.Call) and "super()" not in ast.unparse(statement):
+                assert ast.unparse(statement) not in stub
+
+
+def test_the_list_is_in_order_and_complete() -> None:
+    ids = [exercise.id for exercise in exercises()]
+    assert ids == sorted(ids)
+    assert len(ids) == len(set(ids))
+    for chapter in chapters():
+        listed = [name for exercise in chapter.exercises for name in exercise.names]
+        defined_there = [name for name, _ in functions_and_classes(ast.parse(solution(chapter.module)))]
+        assert [name for name in defined_there if "." not in name and name != "patch_grid"] == listed
+        assert (root() / "chapters" / f"{chapter.module}.py").exists()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_teaching_code_imports_only_what_the_course_allows(module: str) -> None:
+    earlier = MODULES[: MODULES.index(module)]
+    for source in (solution(module), pristine(module)):
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                assert node.module in earlier
+            elif isinstance(node, ast.Import | ast.ImportFrom):
+                names = [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+                assert {name.partition(".")[0] for name in names} <= {"torch", "einops", "jaxtyping", "math"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_tensor_step_of_a_solution_tells_its_shape(module: str) -> None:
+    """In a forward pass, a line that assigns a tensor ends in a comment with the shape."""
+    source = solution(module)
+    lines = source.splitlines()
+    for name, node in functions_and_classes(ast.parse(source)):
+        if name.endswith(".forward"):
+            for statement in ast.walk(node):
+                if isinstance(statement, ast.Assign):
+                    assert re.search(r"# +\(.*\)", lines[statement.end_lineno - 1]), lines[statement.end_lineno - 1]
+
+
+def test_stubs_are_not_started_and_solutions_are() -> None:
+    assert missing_exercises(load_code(root() / "vitcourse" / "pristine")) == list(exercises())
+    assert missing_exercises(load_code("solutions")) == []
+
+
+def test_words_of_the_command_line_select_exercises() -> None:
+    assert [exercise.id for exercise in select("1.3")] == ["1.3"]
+    assert [exercise.id for exercise in select("3")] == ["3.1", "3.2", "3.3", "3.4"]
+    assert select("ch03") == select("ch03_attention") == select("3")
+    assert select(None) == list(exercises())
+    for word in ("6", "1.9", "", "patchify"):
+        with pytest.raises(RequestError, match="type a chapter"):
+            select(word)
+
+
+def python(code: str, **environment: str) -> str:
+    """What a fresh Python prints."""
+    env = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"} | environment
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env, cwd=root())
+    return run.stdout.strip()
+
+
+def test_the_wait_policy_is_set_before_torch_and_a_users_own_wins() -> None:
+    code = "import vitcourse, os, sys; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    assert python(code) == "PASSIVE False"
+    assert python(code, OMP_WAIT_POLICY="ACTIVE") == "ACTIVE False"
+    # pytest too: its plugin is loaded, and so vitcourse imported, before any test imports torch
+    assert python(code.replace("import vitcourse,", "import vitcourse.checking.pytest_plugin,")) == "PASSIVE False"
+
+
+@pytest.mark.parametrize("words", [["--help"], ["status"], ["hint", "9.9"], ["check", "--help"], ["train", "--help"]])
+def test_what_needs_no_torch_does_not_import_it(words: list[str]) -> None:
+    code = (
+        "import sys, contextlib, io\n"
+        "from vitcourse.cli import main\n"
+        f"sys.argv = ['vitcourse', *{words!r}]\n"
+        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
+        "    main()\n"
+        "print(sorted({'torch', 'torchvision', 'sklearn', 'matplotlib', 'numpy'} & sys.modules.keys()))"
+    )
+    assert python(code) == "[]"

@@ -1,0 +1,171 @@
+"""`vitcourse check` and `status`: one honest verdict for each exercise, whatever a learner's code does."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from vitcourse.checking import record
+from vitcourse.checking.grading import Verdict, grade, up_to_first_not_done
+from vitcourse.cli import main
+from vitcourse.codesets import CodeSet, load_code, root
+from vitcourse.course import exercises, select
+
+STUB = 'raise NotImplementedError("exercise {id} is yours to write; for a hint: vitcourse hint {id}")'
+
+
+@pytest.fixture
+def learner(tmp_path: Path) -> Callable[..., CodeSet]:
+    """A learner's folder of stubs, in which the bodies of some exercises of one function are given."""
+
+    def make(**bodies: str) -> CodeSet:
+        folder = tmp_path / "learner"
+        shutil.copytree(root() / "vitcourse" / "pristine", folder, ignore=shutil.ignore_patterns("__pycache__"))
+        for name, body in bodies.items():
+            for file in folder.glob("ch*.py"):
+                text = file.read_text(encoding="utf-8")
+                if f"def {name}(" in text:
+                    start = text.index("    raise NotImplementedError", text.index(f"def {name}("))
+                    end = text.index("\n", start)
+                    file.write_text(text[:start] + f"    {body}" + text[end:], encoding="utf-8")
+        return load_code(folder)
+
+    return make
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    """The command line in this process: its exit code."""
+    monkeypatch.setattr(sys, "argv", ["vitcourse", *words])
+    with pytest.raises(SystemExit) as end:
+        main()
+    return int(end.value.code or 0)
+
+
+def test_code_that_ends_python_or_hangs_gets_its_verdict_and_the_others_theirs(
+    learner: Callable[..., CodeSet],
+) -> None:
+    code = learner(
+        patchify="import os; os._exit(3)",
+        unpatchify="while True: pass",
+        prepend_cls="return torch.cat([cls_token.expand(len(tokens), -1, -1), tokens], dim=1)",
+        sinusoidal_positions="import sys; sys.exit('enough')",
+        gelu="print('x' * 10_000_000); return input()",
+    )
+    verdicts = {verdict.exercise: verdict for verdict in grade(code, exercises(), timeout=5).verdicts}
+    assert verdicts["1.1"].status == "error"
+    assert "exit code 3" in verdicts["1.1"].headline
+    assert verdicts["1.2"].status == "timeout"
+    assert "5 seconds" in verdicts["1.2"].headline
+    assert verdicts["2.1"].status == "passed"
+    assert verdicts["2.2"].status == "error"
+    assert "enough" in verdicts["2.2"].headline
+    assert verdicts["4.2"].status == "error"
+    others = [verdict for id, verdict in verdicts.items() if id not in ("1.1", "1.2", "2.1", "2.2", "4.2")]
+    assert {verdict.status for verdict in others} == {"not-started"}
+    assert verdicts["1.1"].file == "learner/ch01_patches.py"
+    line = Path(code.folder / "ch01_patches.py").read_text(encoding="utf-8").splitlines()[verdicts["1.1"].line - 1]
+    assert line.startswith("def patchify")
+
+
+def test_nothing_is_written_into_a_folder_that_is_checked(learner: Callable[..., CodeSet]) -> None:
+    code = learner(gelu="return x * 0.5 * (1 + torch.erf(x / math.sqrt(2)))")
+    before = sorted(path.name for path in code.folder.rglob("*"))
+    assert [verdict.status for verdict in grade(code, select("4.2")).verdicts] == ["passed"]
+    assert sorted(path.name for path in code.folder.rglob("*")) == before
+
+
+def test_a_needed_exercise_is_checked_too_but_not_shown(learner: Callable[..., CodeSet]) -> None:
+    code = learner(
+        sinusoidal_positions="return torch.zeros(n_positions, d_model)",
+        sinusoidal_positions_2d="return sinusoidal_positions(grid[0] * grid[1], d_model)",
+    )
+    (verdict,) = grade(code, select("2.3")).verdicts
+    assert (verdict.exercise, verdict.status, verdict.headline) == ("2.3", "blocked", "blocked by 2.2")
+
+
+def test_by_default_the_check_ends_at_the_first_exercise_that_is_not_done() -> None:
+    verdicts = [Verdict("1.1", "passed", ""), Verdict("1.2", "failed", ""), Verdict("1.3", "passed", "")]
+    assert [verdict.exercise for verdict in up_to_first_not_done(verdicts)] == ["1.1", "1.2"]
+    assert len(up_to_first_not_done(verdicts[:1])) == 1
+
+
+def test_the_command_tells_what_is_wrong_where_and_what_to_type(
+    learner: Callable[..., CodeSet], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = learner(gelu="return x * 0.5 * (1 + torch.erf(x))")
+    assert run(monkeypatch, "check", "4", "--code", str(code.folder)) == 1
+    printed = capsys.readouterr().out
+    assert "failed       4.2  GELU" in printed
+    assert "gelu returns wrong values" in printed
+    assert "learner/ch04_encoder.py, line" in printed
+    assert "vitcourse hint 4.2" in printed
+    assert "0 passed, 1 failed, 3 not done" in printed
+    assert "Traceback" not in printed
+
+    assert run(monkeypatch, "check", "4.2", "--code", str(code.folder), "--json") == 1
+    (entry,) = json.loads(capsys.readouterr().out)
+    assert {"exercise", "status", "headline", "diagnosis"} <= entry.keys()
+    assert (entry["exercise"], entry["status"]) == ("4.2", "failed")
+
+    assert run(monkeypatch, "check", "4.2", "--code", str(code.folder), "-v") == 1
+    assert "CheckFailedError" in capsys.readouterr().out
+
+
+def test_a_wrong_request_is_one_line_and_exit_code_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (
+        ["check", "9.9"],
+        ["check", "--code", "nowhere"],
+        ["check", "--code", str(tmp_path)],
+        ["check", "--no-such-option"],
+        ["hint"],
+        ["hint", "9.9"],
+        ["no-such-command"],
+    ):
+        assert run(monkeypatch, *words) == 2, words
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert len(captured.err.splitlines()) == 1, captured.err
+
+
+def test_a_verdict_is_stale_once_anything_it_rests_on_has_changed(
+    learner: Callable[..., CodeSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record, "_folder", lambda: tmp_path / "state")
+    path = learner(
+        patchify="return images", prepend_cls="return tokens", gelu="return x", cross_entropy="return logits"
+    ).folder
+    code = CodeSet("chapters", path, "unused")
+    record.keep(code, [Verdict("1.1", "failed", ""), Verdict("2.1", "passed", ""), Verdict("4.2", "passed", "")])
+
+    def statuses() -> dict[str, str]:
+        return {asked.id: status for asked, status in record.standing(code)}
+
+    now = statuses()
+    assert (now["1.1"], now["2.1"], now["4.2"]) == ("failed", "passed", "passed")
+    assert (now["5.2"], now["1.2"]) == ("unchecked", "not-started")
+    chapter_2 = path / "ch02_tokens.py"
+    chapter_2.write_text(chapter_2.read_text(encoding="utf-8") + "\n# changed\n", encoding="utf-8")
+    now = statuses()
+    assert (now["1.1"], now["2.1"], now["4.2"]) == ("failed", "stale", "stale")
+
+
+def test_only_the_learners_own_chapters_are_remembered(
+    learner: Callable[..., CodeSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record, "_folder", lambda: tmp_path / "state")
+    record.keep(learner(), [Verdict("1.1", "passed", "")])
+    assert not (tmp_path / "state").exists()
+
+
+def test_hints_come_one_by_one_and_stay_at_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(record, "_folder", lambda: tmp_path / "state")
+    for shown in (1, 2, 3, 3):
+        assert run(monkeypatch, "hint", "1.3") == 0
+        assert capsys.readouterr().out.count(" of 3: ") == shown

@@ -1,0 +1,130 @@
+"""What goes around a train_step: which weights decay, how gradients are clipped, averages, and the learning rate."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from solutions.ch05_vit import VisionTransformer, train_step, warmup_cosine
+from vitcourse.errors import RequestError
+from vitcourse.training.optim import average_weights, make_optimizer, parameter_groups, set_learning_rate
+from vitcourse.training.presets import make_config
+
+
+@pytest.fixture
+def model() -> VisionTransformer:
+    torch.manual_seed(0)
+    return VisionTransformer((4, 6), 2, 3, 5, d_model=6, n_layers=1, n_heads=2, mlp_ratio=2, positions="learned")
+
+
+@pytest.fixture
+def batch() -> tuple[torch.Tensor, torch.Tensor]:
+    torch.manual_seed(1)
+    return torch.randn(7, 3, 4, 6), torch.randint(5, (7,))
+
+
+def test_only_the_weights_of_linear_layers_and_convolutions_decay(model: VisionTransformer) -> None:
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    decaying, rest = (
+        {names[id(parameter)] for parameter in group["params"]} for group in parameter_groups(model, weight_decay=0.3)
+    )
+    assert decaying == {
+        "patch_embedding.projection.weight",
+        "blocks.0.attention.qkv.weight",
+        "blocks.0.attention.out.weight",
+        "blocks.0.mlp.fc1.weight",
+        "blocks.0.mlp.fc2.weight",
+        "head.weight",
+    }
+    assert decaying | rest == set(names.values())
+    assert {"positional_encoding.cls_token", "positional_encoding.positions", "norm.weight", "head.bias"} <= rest
+    assert [group["weight_decay"] for group in parameter_groups(model, weight_decay=0.3)] == [0.3, 0.0]
+
+
+@pytest.mark.parametrize(("name", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
+def test_the_optimiser_is_the_one_asked_for(model: VisionTransformer, name: str, kind: type) -> None:
+    optimizer = make_optimizer(model, make_config("mnist", optimizer=name, beta1=0.8))
+    assert type(optimizer) is kind
+    assert all(group["betas"] == (0.8, 0.99) for group in optimizer.param_groups)
+
+
+def test_clipping_shortens_the_gradient_before_the_step(
+    model: VisionTransformer, batch: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    lengths = {}
+    for clip in (0.0, 0.05):
+        trained = copy.deepcopy(model)
+        train_step(trained, *batch, make_optimizer(trained, make_config("mnist", clip=clip)))
+        lengths[clip] = nn.utils.get_total_norm([parameter.grad for parameter in trained.parameters()])
+    assert lengths[0.0] > 0.1
+    assert lengths[0.05] == pytest.approx(0.05, rel=1e-3)
+
+
+def test_the_average_follows_the_weights(model: VisionTransformer, batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+    optimizer = make_optimizer(model, make_config("digits"))
+    averaged = average_weights(model, optimizer, decay=0.75)
+    expected = None
+    for _ in range(3):
+        train_step(model, *batch, optimizer)
+        weights = model.head.weight.detach().clone()
+        expected = weights if expected is None else 0.75 * expected + 0.25 * weights
+    assert expected is not None
+    torch.testing.assert_close(averaged.head.weight, expected)
+    assert not torch.equal(averaged.head.weight, model.head.weight)
+
+
+def test_a_cosine_rises_falls_and_wastes_no_step(model: VisionTransformer) -> None:
+    config = make_config("digits", learning_rate=0.5, warmup=0.2)
+    optimizer = make_optimizer(model, config)
+    rates = []
+    for step in range(50):
+        set_learning_rate(optimizer, config, step, 50, warmup_cosine)
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert max(rates) == rates[9] == 0.5
+    assert rates[:10] == sorted(rates[:10])
+    assert rates[9:] == sorted(rates[9:], reverse=True)
+    assert min(rates) > 0
+    assert [group["lr"] for group in optimizer.param_groups] == [rates[-1]] * 2
+
+
+def test_a_constant_rate_is_constant_and_asks_no_schedule(model: VisionTransformer) -> None:
+    config = make_config("seed")
+    optimizer = make_optimizer(model, config)
+
+    def never(*_: object) -> float:
+        raise AssertionError
+
+    for step in range(50):
+        set_learning_rate(optimizer, config, step, 50, never)
+        assert {group["lr"] for group in optimizer.param_groups} == {0.005}
+
+
+def test_muon_trains_the_blocks_matrices_and_adamw_the_rest(
+    model: VisionTransformer, batch: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    config = make_config("mnist", optimizer="muon", learning_rate=0.004, muon_learning_rate=0.02, clip=0.0)
+    optimizer = make_optimizer(model, config)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    by_rate: dict[float, set[str]] = {}
+    for group in optimizer.param_groups:
+        by_rate.setdefault(group["lr"], set()).update(names[id(parameter)] for parameter in group["params"])
+    matrices = {f"blocks.0.{layer}.weight" for layer in ("attention.qkv", "attention.out", "mlp.fc1", "mlp.fc2")}
+    assert by_rate == {0.02: matrices, 0.004: set(names.values()) - matrices}
+
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    set_learning_rate(optimizer, config, 0, 50, lambda *_: 0.5)
+    train_step(model, *batch, optimizer)
+    for name, parameter in model.named_parameters():
+        step = parameter.detach() - before[name]
+        if name in matrices:
+            # An orthogonal matrix of m × n has the norm √min(m, n); the step is one times 0.2·√max(m, n) of the rate.
+            expected = 0.5 * 0.02 * 0.2 * (step.shape[0] * step.shape[1]) ** 0.5
+            assert 0.5 * expected < float(step.norm()) < 1.3 * expected, name
+        else:
+            assert 0 < float(step.abs().max()) <= 0.5 * 0.004 * (1 + 0.05) * 1.01, name
+
+
+def test_muon_without_blocks_is_refused_in_one_line() -> None:
+    with pytest.raises(RequestError, match="adamw"):
+        make_optimizer(nn.Linear(3, 2), make_config("mnist", optimizer="muon"))

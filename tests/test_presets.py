@@ -1,0 +1,83 @@
+"""The hyper-parameters: what the presets say, what may be changed, and what a wrong one is answered with."""
+
+import subprocess
+import sys
+from dataclasses import asdict
+
+import pytest
+
+from vitcourse.errors import RequestError
+from vitcourse.training.presets import PRESETS, help_line, make_config, option, settings
+
+
+def test_the_seed_preset_is_the_originals_recipe() -> None:
+    config = make_config("seed")
+    recipe = {
+        "data": "mnist", "image_size": 32, "patch_size": 16, "d_model": 9, "n_heads": 3, "n_layers": 3, "mlp_ratio": 4,
+        "positions": "sinusoidal", "optimizer": "adam", "learning_rate": 0.005, "schedule": "constant",
+        "batch_size": 128, "epochs": 10, "loss": "cross-entropy", "standardise": False, "shift": 0, "clip": 0,
+        "weight_decay": 0, "dropout": 0, "ema": 0, "beta1": 0.9, "beta2": 0.999,
+    }  # fmt: skip
+    assert {name: getattr(config, name) for name in recipe} == recipe
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_is_allowed_by_its_own_rules(preset: str) -> None:
+    assert make_config(preset) == PRESETS[preset]
+    assert make_config(preset).preset == preset
+
+
+def test_overrides_change_only_what_they_name() -> None:
+    changed = asdict(make_config("mnist", epochs=2, shift=None, standardise=False))
+    untouched = asdict(PRESETS["mnist"])
+    assert {name for name in changed if changed[name] != untouched[name]} == {"epochs", "standardise"}
+
+
+@pytest.mark.parametrize(
+    ("preset", "overrides", "message"),
+    [
+        ("digit", {}, "did you mean digits?"),
+        ("imagenet", {}, "type one of: digits, seed, mnist"),
+        ("digits", {"d_modle": 9}, "did you mean d_model?"),
+        ("digits", {"epochs": 0}, "--epochs must be at least 1, not 0"),
+        ("digits", {"patch_size": -4}, "--patch-size must be at least 1, not -4"),
+        ("digits", {"batch_size": 2.5}, "--batch-size must be a whole number, not 2.5"),
+        ("digits", {"n_heads": True}, "--n-heads must be a whole number, not True"),
+        ("digits", {"learning_rate": 0.0}, "--learning-rate must be more than 0, not 0.0"),
+        ("digits", {"learning_rate": float("nan")}, "--learning-rate must be a number, not nan"),
+        ("digits", {"learning_rate": "fast"}, "--learning-rate must be a number, not 'fast'"),
+        ("digits", {"dropout": 1.0}, "--dropout must be less than 1, not 1.0"),
+        ("digits", {"clip": -1.0}, "--clip must be at least 0, not -1.0"),
+        ("digits", {"seed": 2**63}, "--seed must be at most 9223372036854775807"),
+        ("digits", {"optimizer": "adamv"}, "--optimizer can't be 'adamv'; did you mean adam"),
+        ("digits", {"loss": "mse"}, "type one of: cross-entropy, original, both"),
+        ("digits", {"device": "gpu"}, "--device can't be 'gpu'"),
+        ("digits", {"positions": "2d"}, "--positions can't be '2d'"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(preset: str, overrides: dict[str, object], message: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        make_config(preset, **overrides)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_help_tells_of_each_setting_what_the_presets_have() -> None:
+    lines = {setting.name: help_line(setting) for setting in settings()}
+    assert lines["d_model"].endswith("[digits: 64, seed: 9, mnist: 64]")
+    assert lines["amp"].endswith("; off or bf16 [default: off]")
+    assert lines["standardise"].endswith("[digits: yes, seed: no, mnist: yes]")
+
+
+@pytest.mark.parametrize("words", [["train", "--help"], ["train", "--epochs", "many"], ["train", "digit"]])
+def test_help_and_wrong_options_need_no_torch(words: list[str]) -> None:
+    script = (
+        "import sys; from vitcourse.cli import main; sys.argv[1:] = sys.argv[1:]\n"
+        "try: main()\n"
+        "finally: print('heavy', {'torch', 'numpy', 'matplotlib'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, encoding="utf-8", timeout=60)
+    assert done.returncode == (0 if "--help" in words else 2), done.stderr
+    assert done.stdout.endswith("heavy set()\n")
+    if "--help" in words:
+        assert all(option(setting.name) in done.stdout for setting in settings())

@@ -1,0 +1,98 @@
+"""What the last checks said, kept so that `vitcourse status` is quick, and never shown for what it isn't.
+
+A verdict is kept with a fingerprint of all that it rests on: the learner's chapters up to its own, the references, the
+checks and the versions. Once any of these has changed, the verdict is stale.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from platform import python_version
+from typing import Any
+
+from vitcourse.checking.grading import Verdict
+from vitcourse.codesets import CodeSet, load_code, root
+from vitcourse.course import Exercise, chapters, exercises
+from vitcourse.progress import is_started
+
+
+def keep(code: CodeSet, verdicts: Sequence[Verdict]) -> None:
+    """Remember verdicts of the learner's chapters; for any other set, nothing is written anywhere."""
+    if code.name != "chapters":
+        return
+    known = _load()
+    fingerprints = {chapter.module: fingerprint(code, chapter.module) for chapter in chapters()}
+    for verdict, exercise in ((v, e) for v in verdicts for e in exercises() if e.id == v.exercise):
+        known[exercise.id] = {"status": verdict.status, "fingerprint": fingerprints[exercise.module]}
+    write_state("verdicts.json", known)
+
+
+def standing(code: CodeSet) -> list[tuple[Exercise, str]]:
+    """Each exercise with its status: not-started, unchecked, stale, or what the last check said if that still holds."""
+    known = _load()
+    fingerprints = {chapter.module: fingerprint(code, chapter.module) for chapter in chapters()}
+    result = []
+    for exercise in exercises():
+        kept = known.get(exercise.id)
+        if not is_started(code, exercise):
+            status = "not-started"
+        elif kept is None or kept["status"] == "not-started":
+            status = "unchecked"
+        elif kept["fingerprint"] != fingerprints[exercise.module]:
+            status = "stale"
+        else:
+            status = kept["status"]
+        result.append((exercise, status))
+    return result
+
+
+def fingerprint(code: CodeSet, module: str) -> str:
+    """A hash of all that a verdict on this chapter rests on."""
+    digest = hashlib.sha256()
+    reference = load_code("solutions")
+    for chapter in chapters():
+        for source in (code.source(chapter.module), reference.source(chapter.module)):
+            digest.update((source or "").encode() + b"\0")
+        if chapter.module == module:
+            break
+    own = Path(__file__).parent
+    for file in (root() / "tests" / f"test_{module}.py", own / "check.py", own / "pytest_plugin.py"):
+        digest.update(file.read_bytes() + b"\0")
+    for name in ("torch", "einops"):
+        with contextlib.suppress(PackageNotFoundError):
+            digest.update(f"{name} {version(name)}\0".encode())
+    digest.update(python_version().encode())
+    return digest.hexdigest()
+
+
+def read_state(name: str) -> dict[str, Any]:
+    """A file of the course's own notes on a learner; empty when there is none, or none that can be read."""
+    try:
+        state = json.loads((_folder() / name).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return state if isinstance(state, dict) else {}
+
+
+def write_state(name: str, state: dict[str, Any]) -> None:
+    """Replace such a file, whole or not at all; a folder that can't be written is no reason to fail a check."""
+    with contextlib.suppress(OSError):
+        _folder().mkdir(exist_ok=True)
+        draft = _folder() / f"{name}.{os.getpid()}"
+        draft.write_text(json.dumps(state, indent=1), encoding="utf-8")
+        draft.replace(_folder() / name)
+
+
+def _folder() -> Path:
+    return root() / ".vitcourse"
+
+
+def _load() -> dict[str, Any]:
+    known = read_state("verdicts.json")
+    return {
+        id: kept for id, kept in known.items() if isinstance(kept, dict) and {"status", "fingerprint"} <= kept.keys()
+    }

@@ -1,0 +1,80 @@
+"""Verdicts and standings as text: every word that matters is written, colour only repeats it."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from vitcourse.checking.grading import FAILURES, Verdict, place
+from vitcourse.codesets import CodeSet
+from vitcourse.course import Exercise, chapters, exercise
+
+_STYLES = {
+    "passed": "green",
+    "failed": "bold red",
+    "error": "bold red",
+    "timeout": "bold red",
+    "blocked": "yellow",
+    "stale": "yellow",
+    "unchecked": "yellow",
+}
+_WIDTH = 11
+
+
+def print_verdicts(console: Console, code: CodeSet, verdicts: Sequence[Verdict]) -> None:
+    """A line for each exercise; below it, for what failed, what is wrong, where, and what to type next."""
+    for verdict in verdicts:
+        asked = exercise(verdict.exercise)
+        _print_line(console, verdict.status, asked)
+        if verdict.status in FAILURES:
+            _print_indented(console, verdict.headline, style="bold")
+            _print_indented(console, verdict.diagnosis)
+        elif verdict.status == "blocked":
+            _print_indented(console, verdict.headline)
+        if verdict.status != "passed":
+            where = f"{verdict.file}, line {verdict.line}" if verdict.line else verdict.file
+            _print_indented(console, f"{where}\na hint: vitcourse hint {verdict.exercise}")
+    console.print()
+    console.print(_summary(verdicts, code), soft_wrap=True)
+
+
+def print_standing(console: Console, code: CodeSet, standing: Sequence[tuple[Exercise, str]]) -> None:
+    """The whole course, chapter by chapter, and how far one is."""
+    for chapter in chapters():
+        own = [(asked, status) for asked, status in standing if asked.module == chapter.module]
+        done = sum(status == "passed" for _, status in own)
+        console.print(
+            f"\nChapter {chapter.number}: {chapter.title} ({done} of {len(own)} passed)", style="bold", soft_wrap=True
+        )
+        for asked, status in own:
+            _print_line(console, status, asked)
+    done = sum(status == "passed" for _, status in standing)
+    cells = round(30 * done / len(standing))
+    console.print(f"\n[{'#' * cells}{'-' * (30 - cells)}] {done} of {len(standing)} passed", soft_wrap=True)
+    left = next((asked for asked, status in standing if status != "passed"), None)
+    if any(status in ("stale", "unchecked") for _, status in standing):
+        console.print("stale or unchecked: changed since the last check; type: vitcourse check", soft_wrap=True)
+    if left is not None:
+        file, line = place(code, left)
+        console.print(f"next: {left.id} {left.title}, in {file}, line {line}", soft_wrap=True)
+
+
+def _print_line(console: Console, status: str, asked: Exercise) -> None:
+    word = status.replace("-", " ")
+    line = Text.assemble((f"{word:<{_WIDTH}}", _STYLES.get(status, "")), f"  {asked.id}  {asked.title}")
+    console.print(line, soft_wrap=True)
+
+
+def _print_indented(console: Console, text: str, style: str = "") -> None:
+    for line in text.splitlines():
+        console.print(Text(f"{'':<{_WIDTH}}  {line}", style=style), soft_wrap=True)
+
+
+def _summary(verdicts: Sequence[Verdict], code: CodeSet) -> str:
+    counts = {status: sum(v.status == status for v in verdicts) for status in ("passed", *FAILURES)}
+    failed = sum(counts[status] for status in FAILURES)
+    waiting = len(verdicts) - counts["passed"] - failed
+    words = [f"{counts['passed']} passed", f"{failed} failed"]
+    if waiting:
+        words.append(f"{waiting} not done")
+    return f"{code.name}: {', '.join(words)}"

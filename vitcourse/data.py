@@ -1,0 +1,495 @@
+"""Images and labels as tensors: what `vitcourse train --data` names.
+
+B batch size · C, H, W image channels, height, width · n, n' number of training and test images · S side of a square
+image. Each loader imports what it needs (torch, torchvision, scikit-learn or Pillow) when it runs; importing this
+module imports none of them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shlex
+import socket
+import ssl
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from http.client import HTTPException
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.error import URLError
+
+from vitcourse.errors import RequestError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+    from torch import Tensor
+
+CHOICES = ("digits", "mnist", "cifar10", "folder:PATH")
+
+# Larger squares are a slip of the finger far more often than a wish, and end in a machine out of memory.
+LARGEST_IMAGE_SIZE = 1024
+FOLDER_IMAGE_SIZE = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images and labels, split for training and testing. Pixel values are float32 in [0, 1], labels int64."""
+
+    name: str  # as asked for: "digits", "mnist", "cifar10", "folder:..."
+    train_images: Tensor = field(repr=False)  # (n, C, H, W)
+    train_labels: Tensor = field(repr=False)  # (n)
+    test_images: Tensor = field(repr=False)  # (n', C, H, W)
+    test_labels: Tensor = field(repr=False)  # (n')
+    classes: tuple[str, ...]  # a label is an index into these names
+    skipped: tuple[str, ...] = ()  # one line for each file that could not be read
+
+    @property
+    def channels(self) -> int:
+        """C."""
+        return self.train_images.shape[1]
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(H, W), in pixels."""
+        return self.train_images.shape[2], self.train_images.shape[3]
+
+    @cached_property
+    def mean(self) -> Tensor:
+        """The mean of each channel over the training images, (C)."""
+        return self.train_images.mean(dim=(0, 2, 3))
+
+    @cached_property
+    def std(self) -> Tensor:
+        """The standard deviation of each channel over the training images, (C); 1 where a channel is constant."""
+        std = self.train_images.std(dim=(0, 2, 3), correction=0)
+        # Rounding leaves a constant channel a deviation of up to 1e-6; dividing by that would blow up noise.
+        return std.masked_fill(std < 1e-5, 1.0)
+
+    def hold_out(self, n: int) -> Dataset:
+        """The last n training images as the test set, and the real test set dropped.
+
+        For choosing hyper-parameters: a choice made on the real test labels would make the final accuracy too good.
+        The training images are in a random order, so the last n are a fair sample.
+
+        Raises RequestError unless 1 <= n < number of training images.
+        """
+        available = len(self.train_labels)
+        if not 1 <= n < available:
+            raise RequestError(
+                f"can't hold out {n:,} of the {available:,} training images of {self.name}; "
+                f"choose a number from 1 to {available - 1:,}"
+            )
+        return replace(
+            self,
+            train_images=self.train_images[:-n],
+            train_labels=self.train_labels[:-n],
+            test_images=self.train_images[-n:],
+            test_labels=self.train_labels[-n:],
+        )
+
+
+def load_dataset(name: str, image_size: int | None = None) -> Dataset:
+    """The data set of that name (see CHOICES), its images resized to image_size × image_size pixels if that is given.
+
+    Without image_size the images keep their own size; those of a folder, which may differ, become 32 × 32.
+
+    Raises RequestError, in one line, for whatever the user can mend: the name, the size, the files, the network.
+    """
+    if image_size is not None and not 1 <= image_size <= LARGEST_IMAGE_SIZE:
+        raise RequestError(f"an image size of {image_size} pixels won't do; choose from 1 to {LARGEST_IMAGE_SIZE}")
+    if name.startswith("folder:"):
+        return _load_folder(name, image_size or FOLDER_IMAGE_SIZE)
+    if name not in _LOADERS:
+        raise RequestError(_no_such_data(name))
+    dataset = _LOADERS[name]()
+    if image_size is None or dataset.image_size == (image_size, image_size):
+        return dataset
+    return replace(
+        dataset,
+        train_images=_resized(dataset.train_images, image_size),
+        test_images=_resized(dataset.test_images, image_size),
+    )
+
+
+def _no_such_data(name: str) -> str:
+    message = f"there is no data called {name!r}; the choices are {', '.join(CHOICES)}"
+    if name and Path(name).is_dir():
+        return f"{message} (did you mean folder:{name}?)"
+    close = difflib.get_close_matches(name.lower(), CHOICES, n=1)
+    return f"{message} (did you mean {close[0]}?)" if close else message
+
+
+def _resized(images: Tensor, size: int) -> Tensor:
+    """(n, C, H, W) -> (n, C, S, S), smoothed first where it shrinks, so that no detail turns into a false pattern."""
+    from torch.nn.functional import interpolate
+
+    return interpolate(images, size=(size, size), mode="bilinear", antialias=True).clamp(0, 1)
+
+
+# Digits: inside scikit-learn
+
+
+def _load_digits() -> Dataset:
+    import torch
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    digits = load_digits()
+    # One split for everybody, whatever the seed of a run: accuracies of two runs can then be compared.
+    train_images, test_images, train_labels, test_labels = train_test_split(
+        digits.images, digits.target, test_size=0.2, stratify=digits.target, random_state=0
+    )
+
+    def images(values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values).unsqueeze(1).float() / 16  # (n, 8, 8), 0 to 16 -> (n, 1, 8, 8), 0 to 1
+
+    return Dataset(
+        name="digits",
+        train_images=images(train_images),
+        train_labels=torch.from_numpy(train_labels).long(),
+        test_images=images(test_images),
+        test_labels=torch.from_numpy(test_labels).long(),
+        classes=tuple(str(name) for name in digits.target_names),
+    )
+
+
+# MNIST and CIFAR-10: torchvision's downloads
+
+
+@dataclass(frozen=True)
+class Download:
+    """Where torchvision keeps a data set, as paths below the data root."""
+
+    wanted: str  # the archives in one short pattern, for messages
+    archives: tuple[str, ...]  # what it downloads
+    files: tuple[str, ...]  # what it unpacks them to, and reads
+    megabytes: int  # of the archives
+
+    def state(self, root: Path) -> Literal["unpacked", "packed", "missing"]:
+        """Which of its files are there. Nothing is read, so a damaged file counts too."""
+        if _all_there(root, self.files):
+            return "unpacked"
+        return "packed" if _all_there(root, self.archives) else "missing"
+
+    def to_copy(self, root: Path) -> str:
+        """What to type to have the archives in a folder where they can be unpacked."""
+        source = shlex.quote(str(root / Path(self.wanted).parts[0]))
+        copy = "~/vitcourse-data"
+        return f"mkdir -p {copy} && cp -R {source} {copy} && chmod -R u+w {copy} && export VITCOURSE_DATA={copy}"
+
+
+_MNIST_FILES = tuple(
+    f"MNIST/raw/{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
+)
+_CIFAR10_FILES = tuple(
+    f"cifar-10-batches-py/{file}"
+    for file in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta")
+)
+
+DOWNLOADS = {
+    "mnist": Download("MNIST/raw/*.gz", tuple(f"{file}.gz" for file in _MNIST_FILES), _MNIST_FILES, 12),
+    "cifar10": Download("cifar-10-python.tar.gz", ("cifar-10-python.tar.gz",), _CIFAR10_FILES, 170),
+}
+
+
+def data_root() -> Path:
+    """The folder of the downloads: $VITCOURSE_DATA, else a folder in the user's cache. It need not exist."""
+    chosen = os.environ.get("VITCOURSE_DATA")
+    if chosen:
+        return _path(chosen).absolute()
+
+    import platformdirs
+
+    return platformdirs.user_cache_path("vitcourse")
+
+
+def _load_mnist() -> Dataset:
+    train, test = _torchvision_splits("mnist", "MNIST")
+
+    def images(values: Tensor) -> Tensor:
+        return values.unsqueeze(1).float().div_(255)  # (n, 28, 28), 0 to 255 -> (n, 1, 28, 28), 0 to 1
+
+    return Dataset(
+        name="mnist",
+        train_images=images(train.data),
+        train_labels=train.targets.long(),
+        test_images=images(test.data),
+        test_labels=test.targets.long(),
+        classes=tuple("0123456789"),
+    )
+
+
+def _load_cifar10() -> Dataset:
+    import torch
+
+    train, test = _torchvision_splits("cifar10", "CIFAR10")
+
+    def images(values: np.ndarray) -> Tensor:
+        channels_first = torch.from_numpy(values).permute(0, 3, 1, 2)  # (n, 32, 32, 3) -> (n, 3, 32, 32)
+        return channels_first.float().div_(255)  # 0 to 255 -> 0 to 1
+
+    return Dataset(
+        name="cifar10",
+        train_images=images(train.data),
+        train_labels=torch.tensor(train.targets),
+        test_images=images(test.data),
+        test_labels=torch.tensor(test.targets),
+        classes=tuple(train.classes),
+    )
+
+
+def _torchvision_splits(name: str, class_name: str) -> tuple[Any, Any]:
+    """The training and test set of a class of torchvision, downloaded and unpacked if they have to be.
+
+    Raises RequestError if that fails.
+    """
+    try:
+        from torchvision import datasets
+    except Exception as error:  # a torchvision that was made for another torch raises a RuntimeError here
+        raise RequestError(f"torchvision can't be imported ({_reason(error)}); type: vitcourse doctor") from error
+    dataset = getattr(datasets, class_name)
+    root = data_root()
+    try:
+        with _socket_timeout(seconds=30):
+            return dataset(root, train=True, download=True), dataset(root, train=False)
+    # What torchvision raises for a file that was cut off in the middle depends on where it was cut.
+    except (OSError, RuntimeError, ValueError, TypeError, IndexError, AssertionError, EOFError, HTTPException) as error:
+        raise RequestError(_not_loaded(name, root, error)) from error
+
+
+@contextmanager
+def _socket_timeout(seconds: float) -> Iterator[None]:
+    """A limit on each wait for the network: behind some firewalls torchvision would wait for many minutes."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _not_loaded(name: str, root: Path, error: Exception) -> str:
+    """Why a download could not be used, and what to do about it, in one line."""
+    download = DOWNLOADS[name]
+    state = download.state(root)
+    reason = _reason(error)
+    if _is_about_local_files(error):
+        if state == "packed":
+            return f"can't unpack {name} in {root} ({reason}); type: {download.to_copy(root)}"
+        return f"can't use {root} ({reason}); set VITCOURSE_DATA to a folder that you can write to"
+    others = f"set VITCOURSE_DATA to a folder that holds {download.wanted}, or train on digits (--data digits)"
+    if state == "missing":
+        return f"{name} is not in {root} and can't be downloaded ({reason}); go online, or {others}"
+    folder = (root / (download.archives if state == "packed" else download.files)[0]).parent
+    if state == "unpacked" and _all_there(root, download.archives):
+        return f"the unpacked files of {name} in {folder} are damaged ({reason}); delete them, but keep the archives"
+    return f"the files of {name} in {folder} are damaged ({reason}); delete them and go online, or {others}"
+
+
+def _is_about_local_files(error: Exception) -> bool:
+    # Python's errors about the network are OSErrors too.
+    network = (URLError, ConnectionError, TimeoutError, ssl.SSLError)
+    return isinstance(error, OSError) and not isinstance(error, network)
+
+
+def _reason(error: Exception) -> str:
+    """The cause of an error in one line: the system's own words where there are some."""
+    if isinstance(error, URLError):
+        error = error.reason if isinstance(error.reason, Exception) else error
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    lines = str(error).strip().splitlines()
+    # torchvision lists what it tried, and ends with the cause of the last failure.
+    return lines[-1].strip("<>") if lines else type(error).__name__
+
+
+# A folder of the user's own images
+
+
+def _load_folder(name: str, size: int) -> Dataset:
+    """PATH/train/<class>/* and PATH/test/<class>/*, as squares of S pixels.
+
+    Grey if every image is, else RGB.
+
+    Raises RequestError if the folders are not so, or a class is left without an image.
+    """
+    where = name.removeprefix("folder:")
+    if not where.strip():
+        raise RequestError("folder: needs a path; type --data folder:PATH, where PATH holds train/ and test/")
+    root = _path(where)
+    try:
+        classes = _classes(root)
+        splits = [_read_split(root / split, classes, size) for split in ("train", "test")]
+    except OSError as error:
+        raise RequestError(f"can't read {_shown(error.filename or root)}: {_reason(error)}") from error
+    return _folder_dataset(name, classes, *splits)
+
+
+def _folder_dataset(name: str, classes: tuple[str, ...], train: _Split, test: _Split) -> Dataset:
+    import torch
+
+    channels = max(image.shape[0] for image in (*train.images, *test.images))
+
+    def images(split: _Split) -> Tensor:
+        stacked = torch.empty(len(split.images), channels, *split.images[0].shape[1:])  # (n, C, S, S)
+        for row, image in zip(stacked, split.images, strict=True):
+            row.copy_(torch.from_numpy(image))  # a grey image among coloured ones is its own red, green and blue
+        return stacked
+
+    # The files come class by class. Shuffled, always in the same way, the last of them are a sample to hold out.
+    order = torch.randperm(len(train.labels), generator=torch.Generator().manual_seed(0))
+    return Dataset(
+        name=name,
+        train_images=images(train)[order],
+        train_labels=torch.tensor(train.labels)[order],
+        test_images=images(test),
+        test_labels=torch.tensor(test.labels),
+        classes=classes,
+        skipped=(*train.skipped, *test.skipped),
+    )
+
+
+def _classes(root: Path) -> tuple[str, ...]:
+    """The names of the classes, sorted: those of the folders in train/, which test/ must have too."""
+    if not root.is_dir():
+        raise RequestError(
+            f"there is no folder {_shown(root)}; --data folder:PATH needs one that holds train/ and test/"
+        )
+    for split in ("train", "test"):
+        if not (root / split).is_dir():
+            raise RequestError(f"{_shown(root)} has no folder {split}/; it needs train/<class>/ and test/<class>/")
+    train, test = (
+        {entry.name for entry in (root / split).iterdir() if entry.is_dir() and not _is_clutter(entry)}
+        for split in ("train", "test")
+    )
+    if not train:
+        raise RequestError(f"{_shown(root / 'train')} has no class folders; put the images into train/<class>/")
+    for has, lacks, names in (("train", "test", train - test), ("test", "train", test - train)):
+        if names:
+            listed = ", ".join(_shown(name) for name in sorted(names))
+            raise RequestError(
+                f"{_shown(root / lacks)} has no folder for {listed}, as {has}/ has; both need the same classes"
+            )
+    if len(train) == 1:
+        raise RequestError(
+            f"{_shown(root / 'train')} has only one class, {_shown(*train)}; there is nothing to tell apart"
+        )
+    return tuple(sorted(train))
+
+
+@dataclass
+class _Split:
+    """One of the two parts of a folder, as read: images (1 or 3, S, S), their labels, and what could not be read."""
+
+    images: list[np.ndarray] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+
+def _read_split(folder: Path, classes: tuple[str, ...], size: int) -> _Split:
+    split = _Split()
+    for label, name in enumerate(classes):
+        unread = []
+        for path in sorted((folder / name).iterdir()):
+            if _is_clutter(path):
+                continue
+            try:
+                split.images.append(_read_image(path, size))
+            except Exception as error:  # a broken file makes Pillow raise almost anything: SyntaxError, struct.error
+                unread.append(f"{_shown(path)}: {_why_unread(error)}")
+            else:
+                split.labels.append(label)
+        if label not in split.labels:
+            example = f" ({unread[0]})" if unread else ""
+            raise RequestError(f"{_shown(folder / name)} holds no image that can be read{example}")
+        split.skipped.extend(unread)
+    return split
+
+
+def _read_image(path: Path, size: int) -> np.ndarray:
+    """The image as a square: its short side resized to S pixels, its middle cut out; (1 or 3, S, S), in [0, 1].
+
+    Raises whatever Pillow raises, and ValueError for pixels whose white isn't known.
+    """
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    if not path.is_file():  # a pipe would keep us waiting for ever
+        raise ValueError("not a file")
+    # Pillow warns of what is odd in a file and can be read all the same.
+    with warnings.catch_warnings(action="ignore"), Image.open(path) as opened:
+        opened.draft(None, (2 * size, 2 * size))  # of a large photograph, decode no more than is needed
+        upright = ImageOps.exif_transpose(opened)
+        square = ImageOps.fit(_plain(upright), (size, size), Image.Resampling.BILINEAR)
+    pixels = np.asarray(square, dtype=np.float32) / 255  # (S, S) or (S, S, 3)
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """The image as values from 0 to 255: in mode L or F if it is grey, else RGB; on white where it is transparent."""
+    import numpy as np
+    from PIL import Image
+
+    if image.mode.startswith("I"):
+        return Image.fromarray(_eight_bits(np.asarray(image, dtype=np.float32)))
+    if image.mode == "F":
+        raise ValueError("its pixels are fractions of an unknown white; save it with 8 or 16 bits")
+    plain_mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
+    if not image.has_transparency_data:
+        return image.convert(plain_mode)
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image.convert("RGBA")).convert(plain_mode)
+
+
+def _eight_bits(values: np.ndarray) -> np.ndarray:
+    """16-bit grey values, 0 to 65535, on the scale from 0 to 255, fractions kept."""
+    # Pillow opens some 16-bit files in its 32-bit mode; a file that uses more than 16 of them is another thing.
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError("its pixels have 32 bits; save it with 8 or 16 bits")
+    return values * (255 / 65535)
+
+
+def _why_unread(error: Exception) -> str:
+    from PIL import UnidentifiedImageError
+
+    return "not an image that Pillow can read" if isinstance(error, UnidentifiedImageError) else _reason(error)
+
+
+def _is_clutter(path: Path) -> bool:
+    """Whether this is a hidden file, or one that a file manager leaves behind."""
+    return path.name.startswith(".") or path.name.lower() in ("thumbs.db", "ehthumbs.db", "desktop.ini")
+
+
+# Paths
+
+
+def _all_there(root: Path, files: Iterable[str]) -> bool:
+    try:
+        return all((root / file).is_file() for file in files)
+    except OSError:  # a folder that may not be looked into
+        return False
+
+
+def _path(text: str) -> Path:
+    """The path, with ~ for the home folder: a shell replaces it only at the start of a word."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # no such user
+        return Path(text)
+
+
+def _shown(path: object) -> str:
+    """A path or name as one printable line, whatever the bytes of the name are."""
+    return "".join(character if character.isprintable() else "?" for character in str(path))
+
+
+_LOADERS: dict[str, Callable[[], Dataset]] = {
+    "digits": _load_digits,
+    "mnist": _load_mnist,
+    "cifar10": _load_cifar10,
+}

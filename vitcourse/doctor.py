@@ -1,0 +1,380 @@
+"""What `vitcourse doctor` finds: Python, packages, device, data, and what to type where something is missing.
+
+A finding is data; `examine` collects them and `render` prints them. Nothing here needs an installation that works: what
+can't be imported is a finding.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import importlib.util
+import os
+import re
+import shutil
+import sys
+import textwrap
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import vitcourse
+from vitcourse.data import DOWNLOADS, data_root
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Status = Literal["ok", "note", "problem"]
+
+GB = 1e9  # bytes
+LITTLE_SPACE = 2 * GB  # CIFAR-10 and its archive take 0.4 GB, the checkpoints of a few runs the same
+NO_SPACE = 0.1 * GB
+
+# What traces and the book print, and an old console's encoding lacks.
+SPECIAL_CHARACTERS = "×√→·"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: ok, a note (the course works without it), or a problem (something will fail)."""
+
+    area: str
+    status: Status
+    what: str
+    to_type: str | None = None
+
+
+def examine() -> list[Finding]:
+    """Look at everything; the findings of an area follow one another."""
+    return [*_python(), *_packages(), *_torchvision(), *_device(), *_data(), *_course(), *_console()]
+
+
+def has_problem(findings: Sequence[Finding]) -> bool:
+    """Whether any finding is a problem; notes are none."""
+    return any(finding.status == "problem" for finding in findings)
+
+
+def render(findings: Sequence[Finding], console: Console | None = None) -> None:
+    """Print the findings by area: the status as a word, what was found, and on a line of its own what to type."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = console or Console()
+    encoding = console.encoding
+    # A terminal gets lines of its width, a pipe whole lines. A command is one line everywhere, to be copied as one.
+    width = max(20, console.width - len(_INDENT)) if console.is_terminal else sys.maxsize
+
+    def show(*parts: str | tuple[str, str]) -> None:
+        console.print(Text.assemble(*parts), soft_wrap=True)
+
+    for area, group in groupby(findings, key=lambda finding: finding.area):
+        show(area)
+        for finding in group:
+            lines = textwrap.wrap(
+                _encodable(finding.what, encoding), width, break_long_words=False, break_on_hyphens=False
+            )
+            show("  ", (f"{finding.status:<7}", _COLOURS[finding.status]), "  ", f"\n{_INDENT}".join(lines))
+            if finding.to_type:
+                show(_INDENT, "type: ", _encodable(finding.to_type, encoding))
+    show(_summary(findings))
+
+
+_COLOURS: dict[Status, str] = {"ok": "green", "note": "yellow", "problem": "red"}
+_INDENT = " " * len("  problem  ")
+
+
+def _encodable(text: str, encoding: str) -> str:
+    """The text with question marks for what a console of this encoding can't show, so that printing it can't fail."""
+    return text.encode(encoding, errors="replace").decode(encoding)
+
+
+def _summary(findings: Sequence[Finding]) -> str:
+    problems, notes = (sum(finding.status == status for finding in findings) for status in ("problem", "note"))
+    counts = f"{problems} problem{'' if problems == 1 else 's'}, {notes} note{'' if notes == 1 else 's'}"
+    return f"{counts}." if problems else f"{counts}: everything that the course needs is here."
+
+
+# Python and packages
+
+
+def _python() -> Iterator[Finding]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    where = f"Python {version}, {sys.executable}"
+    try:
+        needed = importlib.metadata.metadata("vitcourse")["Requires-Python"]
+    except importlib.metadata.PackageNotFoundError:
+        yield Finding("Python", "note", where)
+        return
+    if _fits(version, needed):
+        yield Finding("Python", "ok", where)
+    else:
+        yield Finding("Python", "problem", f"{where}; the course needs {needed}", "uv venv --python 3.13")
+
+
+def _packages() -> Iterator[Finding]:
+    try:
+        required = _required_by("vitcourse")
+    except importlib.metadata.PackageNotFoundError:
+        yield Finding("Packages", "problem", "vitcourse is not installed here", _install("-e", str(_root())))
+        return
+    for name, needed in required.items():
+        yield _package(name, needed)
+
+
+def _package(name: str, needed: str) -> Finding:
+    try:
+        version = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return Finding("Packages", "problem", f"{name} is missing", _install(f"{name}{needed}"))
+    if _fits(version, needed):
+        return Finding("Packages", "ok", f"{name} {version}")
+    what = f"{name} {version} is installed; the course needs {needed}"
+    return Finding("Packages", "problem", what, _install(f"{name}{needed}"))
+
+
+def _torchvision() -> Iterator[Finding]:
+    """A problem if torch and torchvision were made for one another in name only, which shows when they are imported."""
+    try:
+        import torchvision  # noqa: F401
+    except Exception as error:  # a RuntimeError where they don't fit
+        what = f"torchvision can't be imported: {_one_line(error)}"
+        yield Finding("Packages", "problem", what, _reinstall_torch())
+
+
+def _required_by(distribution: str) -> dict[str, str]:
+    """The packages that an installed one needs here, and their versions: {"torch": "<2.16,>=2.11"}.
+
+    Raises PackageNotFoundError if it is not installed.
+    """
+    requirements = importlib.metadata.requires(distribution) or []
+    try:
+        from packaging.requirements import Requirement
+    except ImportError:
+        matches = (re.match(r"([\w.-]+)([^;]*)$", requirement) for requirement in requirements)
+        return {match[1]: match[2].strip() for match in matches if match}
+    parsed = map(Requirement, requirements)
+    # A marker asks about this machine, or for an extra that nobody asked for here.
+    return {one.name: str(one.specifier) for one in parsed if one.marker is None or one.marker.evaluate({"extra": ""})}
+
+
+def _fits(version: str, needed: str) -> bool:
+    """Whether a version is in a range such as "<2.16,>=2.11"."""
+    try:
+        from packaging.specifiers import SpecifierSet
+
+        return SpecifierSet(needed).contains(version, prereleases=True)
+    except (ImportError, ValueError):  # packaging is missing, or the version is none that it knows
+        have = _numbers(version)
+        bounds = re.findall(r"(>=|<)\s*([\d.]+)", needed)  # the course's own ranges have no others
+        return all(have >= _numbers(bound) if sign == ">=" else have < _numbers(bound) for sign, bound in bounds)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version.partition("+")[0]))
+
+
+def _install(*what: str) -> str:
+    installer = "python -m pip install" if importlib.util.find_spec("pip") else "uv pip install"
+    # Double quotes do in every shell; a shell reads "<" and ">" outside of them as a redirection.
+    return " ".join([installer, *(one if one.startswith("-") else f'"{one}"' for one in what)])
+
+
+def _reinstall_torch() -> str:
+    try:
+        required = _required_by("vitcourse")
+    except importlib.metadata.PackageNotFoundError:
+        required = {}
+    return _install("--force-reinstall", *(f"{name}{required.get(name, '')}" for name in ("torch", "torchvision")))
+
+
+# Devices
+
+
+def _device() -> Iterator[Finding]:
+    try:
+        import torch
+    except Exception as error:  # a library that is missing or of another version makes almost anything happen
+        what = f"torch can't be imported: {_one_line(error)}"
+        yield Finding("Device", "problem", what, _reinstall_torch())
+        return
+    with warnings.catch_warnings(action="ignore"):  # about drivers; the findings say it
+        yield from _gpus()
+    threads, cpus = torch.get_num_threads(), _cpus()
+    what = f"torch computes in {threads} threads; {cpus} CPUs are free to use"
+    if threads > cpus:
+        yield Finding("Device", "note", f"{what}, so that threads wait for one another", _set("OMP_NUM_THREADS", cpus))
+    else:
+        yield Finding("Device", "ok", what)
+    yield _wait_policy()
+
+
+def _gpus() -> Iterator[Finding]:
+    import torch
+
+    if torch.cuda.is_available():
+        yield from (_cuda(index) for index in range(torch.cuda.device_count()))
+    elif torch.backends.mps.is_available():
+        yield Finding("Device", "ok", "mps: the GPU of this Mac")
+    elif shutil.which("nvidia-smi"):
+        build = f"made for CUDA {torch.version.cuda}" if torch.version.cuda else "made without CUDA"
+        what = f"there is an NVIDIA driver, but torch {torch.__version__}, {build}, sees no GPU: the CPU will be used"
+        yield Finding("Device", "note", what, "nvidia-smi")
+    else:
+        yield Finding("Device", "note", "no GPU: the CPU will be used, which is enough for digits")
+
+
+def _cuda(index: int) -> Finding:
+    import torch
+
+    properties = torch.cuda.get_device_properties(index)
+    gpu = f"cuda:{index}, {properties.name}, {properties.total_memory / 2**30:.0f} GiB"
+    try:
+        torch.ones(1, device=f"cuda:{index}").add(1).item()
+    except Exception as error:  # a GPU that is too old for this torch is seen, and fails when it has to compute
+        return Finding("Device", "problem", f"{gpu}, can't compute: {_one_line(error)}", "vitcourse train --device cpu")
+    return Finding("Device", "ok", gpu)
+
+
+def _cpus() -> int:
+    """The number of CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _wait_policy() -> Finding:
+    policy = os.environ.get("OMP_WAIT_POLICY", "")
+    if policy.upper() == "PASSIVE":
+        return Finding("Device", "ok", f"OMP_WAIT_POLICY is {policy}")
+    what = (
+        f"OMP_WAIT_POLICY is {policy or 'not set'}: where CPUs are shared, threads that wait slow down those that work"
+    )
+    return Finding("Device", "note", what, _set("OMP_WAIT_POLICY", "PASSIVE"))
+
+
+# Data
+
+
+def _data() -> Iterator[Finding]:
+    yield _space()
+    try:
+        root = data_root()
+    except ImportError as error:
+        yield Finding("Data", "problem", f"the folder of the downloads is unknown: {_one_line(error)}")
+        return
+    chosen = "set by VITCOURSE_DATA" if os.environ.get("VITCOURSE_DATA") else "VITCOURSE_DATA would change it"
+    where = f"downloads go to {root} ({chosen})"
+    # Where the folder is still to be made, it is its nearest ancestor that has to allow it.
+    nearest = next((path for path in (root, *root.parents) if os.access(path, os.F_OK)), root)
+    writable = nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
+    if writable:
+        yield Finding("Data", "ok", where)
+    else:
+        why = "can't be written to" if nearest.is_dir() else "is no folder"
+        yield Finding("Data", "note", f"{where}, but {nearest} {why}", _set("VITCOURSE_DATA", "~/vitcourse-data"))
+    yield from (_download(name, root, writable) for name in DOWNLOADS)
+
+
+def _space() -> Finding:
+    try:
+        here = Path.cwd()
+        free = shutil.disk_usage(here).free
+    except OSError as error:
+        return Finding("Data", "problem", f"the current folder can't be used: {_one_line(error)}", "cd")
+    what = f"{free / GB:,.1f} GB free in {here}"
+    if free < NO_SPACE:
+        return Finding("Data", "problem", f"only {what}: runs can't be saved")
+    return Finding("Data", "note" if free < LITTLE_SPACE else "ok", what)
+
+
+def _download(name: str, root: Path, writable: bool) -> Finding:
+    download = DOWNLOADS[name]
+    state = download.state(root)
+    if state == "unpacked":
+        return Finding("Data", "ok", f"{name} is there")
+    if state == "packed" and writable:
+        return Finding("Data", "ok", f"{name} is there, to be unpacked at its first use")
+    if state == "packed":
+        what = f"{name} is there, but has to be unpacked in a folder that you can write to"
+        return Finding("Data", "note", what, download.to_copy(root))
+    what = (
+        f"{name} is not there: its first use downloads {download.megabytes} MB; without a network, set VITCOURSE_DATA "
+        f"to a folder that holds {download.wanted}"
+    )
+    return Finding("Data", "note", what, f"vitcourse train --data {name}")
+
+
+# The course's own files
+
+
+def _root() -> Path:
+    return Path(vitcourse.__file__).parent.parent
+
+
+def _course() -> Iterator[Finding]:
+    root = _root()
+    missing = [name for name in ("chapters", "solutions", "tests") if not (root / name).is_dir()]
+    for name in missing:
+        yield Finding("Course", "problem", f"the folder {name}/ is missing in {root}", _restore(root, name))
+    if not missing:
+        yield Finding("Course", "ok", f"chapters/, solutions/ and tests/ are in {root}")
+    if "chapters" not in missing:
+        yield from _chapters(root)
+
+
+def _chapters(root: Path) -> Iterator[Finding]:
+    chapters = sorted((root / "chapters").glob("ch*.py"))
+    if not chapters:
+        yield Finding("Course", "problem", f"chapters/ in {root} holds no chapter", _restore(root, "chapters"))
+        return
+    broken = [finding for finding in map(_chapter, chapters) if finding]
+    yield from broken
+    if not broken:
+        yield Finding("Course", "ok", "your chapters are valid Python")
+
+
+def _chapter(path: Path) -> Finding | None:
+    """A problem if the learner's chapter is no Python; what it does is for the checks to say."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            ast.parse(path.read_bytes())
+    except SyntaxError as error:
+        what = f"chapters/{path.name}, line {error.lineno}: {error.msg}"
+    except (ValueError, OSError) as error:  # a null byte is a ValueError to Pythons before 3.11.4
+        what = f"chapters/{path.name}: {_one_line(error)}"
+    else:
+        return None
+    return Finding("Course", "problem", what, f'python -m py_compile "{path}"')
+
+
+def _restore(root: Path, folder: str) -> str | None:
+    return f'git -C "{root}" restore {folder}' if (root / ".git").exists() else None
+
+
+# The console
+
+
+def _console() -> Iterator[Finding]:
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    try:
+        SPECIAL_CHARACTERS.encode(encoding)
+    except UnicodeEncodeError:
+        # Said in words, as the console couldn't show them here either.
+        what = f"this console's encoding, {encoding}, lacks the multiplication sign, the root sign or the arrow"
+        yield Finding("Console", "note", what, _set("PYTHONUTF8", 1))
+    else:
+        yield Finding("Console", "ok", f"encoding {encoding}")
+
+
+# Words
+
+
+def _set(variable: str, value: object) -> str:
+    """What to type to set an environment variable."""
+    return f'$env:{variable} = "{value}"' if os.name == "nt" else f"export {variable}={value}"
+
+
+def _one_line(error: BaseException) -> str:
+    """The first line of what the error says."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

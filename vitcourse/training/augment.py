@@ -1,0 +1,78 @@
+"""Random changes to training images that leave the label true, as tensor operations on a whole batch.
+
+An augmentation takes a batch of images in [0, 1] and a generator on the images' device, and returns a batch of the same
+shape. Each image gets a draw of its own, and what it uncovers is background: 0.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vitcourse.training.presets import TrainConfig
+
+Augmentation = Callable[[Tensor, torch.Generator], Tensor]
+
+
+def augmentations(config: TrainConfig) -> list[Augmentation]:
+    """The augmentations that a configuration asks for, in the order in which they are applied."""
+    if config.rotate or config.stretch or config.shear:
+        return [
+            partial(
+                random_affine,
+                shift=config.shift,
+                rotate=config.rotate,
+                stretch=config.stretch,
+                shear=config.shear,
+            )
+        ]
+    return [partial(random_shift, pixels=config.shift)] if config.shift else []
+
+
+def random_shift(images: Tensor, generator: torch.Generator, pixels: int) -> Tensor:
+    """Move each image by a whole number of pixels, from -pixels to pixels, down and to the right."""
+    n_images, _, height, width = images.shape
+    padded = F.pad(images, (pixels,) * 4)  # (B, C, H + 2s, W + 2s)
+    windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # (B, C, 2s + 1, 2s + 1, H, W), a view
+    draw = torch.randint(2 * pixels + 1, (2, n_images), generator=generator, device=images.device)
+    return windows[torch.arange(n_images, device=images.device), :, draw[0], draw[1]]  # (B, C, H, W)
+
+
+def random_affine(
+    images: Tensor, generator: torch.Generator, shift: float, rotate: float, stretch: float, shear: float
+) -> Tensor:
+    """Slant, stretch, turn and move each image about its centre, all at once and with bilinear interpolation.
+
+    shift is in pixels and rotate in degrees, each way; stretch and shear are shares: an axis is stretched by a factor
+    from exp(-stretch) to exp(stretch), and the slant moves a row by up to shear times its distance from the centre.
+    """
+    n_images, _, height, width = images.shape
+
+    def draw(most: float) -> Tensor:
+        return most * (2 * torch.rand(n_images, generator=generator, device=images.device) - 1)  # (B)
+
+    angle, slant = draw(math.radians(rotate)), draw(shear)
+    cos, sin, wide, high = angle.cos(), angle.sin(), draw(stretch).exp(), draw(stretch).exp()
+    # Where a pixel of the new image comes from: rotation · slant · stretching. Lengths are in pixels, so that images
+    # that are not square turn without being squeezed.
+    rows = [
+        torch.stack([wide * cos, high * (cos * slant - sin), draw(shift)], dim=1),
+        torch.stack([wide * sin, high * (sin * slant + cos), draw(shift)], dim=1),
+    ]
+    matrix = torch.stack(rows, dim=1)  # (B, 2, 3)
+    # grid_sample measures in half sides of the image.
+    half = torch.tensor([width / 2, height / 2], device=images.device)
+    matrix = torch.cat([matrix[:, :, :2] * half, matrix[:, :, 2:]], dim=2) / half.view(1, 2, 1)
+    grid = F.affine_grid(matrix, list(images.shape), align_corners=False)  # (B, H, W, 2)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)  # (B, C, H, W)
+
+
+def center_crop(images: Tensor, size: int | None) -> Tensor:
+    """The middle of the images, size × size pixels; all of them if size is None. (B, C, H, W) -> (B, C, size, size)."""
+    if size is None:
+        return images
+    top, left = (images.shape[2] - size) // 2, (images.shape[3] - size) // 2
+    return images[:, :, top : top + size, left : left + size]

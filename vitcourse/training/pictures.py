@@ -1,0 +1,112 @@
+"""The pictures of a run: its curves, two runs side by side, and images with the model's answers.
+
+Figures are made one by one, without pyplot, and so need no screen and leave no state behind.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+from numpy.typing import NDArray
+
+from vitcourse.training.original import loss_floor
+from vitcourse.training.runs import Epoch
+
+# Colours that stay apart for every kind of colour vision (Okabe and Ito), with a marker of its own for each line.
+STYLES = [
+    {"color": "#0072B2", "marker": "o", "linestyle": "-"},
+    {"color": "#D55E00", "marker": "s", "linestyle": "--"},
+]
+WRONG = "#D55E00"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An image (C, H, W) in [0, 1], what it is, and what the model takes it for, with which confidence."""
+
+    image: NDArray[np.float32]
+    truth: str
+    answer: str
+    confidence: float
+
+    @property
+    def right(self) -> bool:
+        return self.truth == self.answer
+
+
+def draw_curves(runs: Mapping[str, Sequence[Epoch]], measured_on: str, softmax_over: int | None = None) -> Figure:
+    """Loss and accuracy over the epochs, one line per run.
+
+    Where a softmax over so many classes stands in front of the loss, the floor that it sets is drawn too.
+    """
+    figure = Figure(figsize=(7, 6), layout="constrained")
+    losses, accuracies = figure.subplots(2, 1, sharex=True)
+    for style, (name, epochs) in zip(STYLES, runs.items(), strict=False):
+        numbers = [epoch.epoch for epoch in epochs]
+        losses.plot(numbers, [epoch.loss for epoch in epochs], label=name, markersize=4, **style)
+        accuracies.plot(numbers, [epoch.accuracy for epoch in epochs], label=name, markersize=4, **style)
+    losses.set_ylabel("training loss")
+    accuracies.set_ylabel(f"accuracy, {measured_on}")
+    accuracies.set_xlabel("epoch")
+    accuracies.yaxis.set_major_formatter(PercentFormatter(1.0))
+    accuracies.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if softmax_over is not None:
+        _draw_floor(losses, softmax_over)
+    for axes in (losses, accuracies):
+        axes.grid(alpha=0.3)
+        if len(runs) > 1:
+            axes.legend()
+    if not any(runs.values()):
+        losses.set_title("no epoch was finished")
+    return figure
+
+
+def _draw_floor(axes: Axes, n_classes: int) -> None:
+    floor = loss_floor(n_classes)
+    axes.axhline(floor, color="black", linestyle=":", linewidth=1.5)
+    axes.annotate(
+        f"no lower with the softmax in front: ln(1 + {n_classes - 1}/e) = {floor:.4f}",
+        xy=(0.02, floor),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, -4),
+        textcoords="offset points",
+        verticalalignment="top",
+    )
+    axes.set_ylim(bottom=0)
+
+
+def draw_predictions(answers: Sequence[Answer]) -> Figure:
+    """Images with the model's answers; a wrong one has a cross, the truth, and a dashed frame."""
+    rows = -(-len(answers) // 4)
+    figure = Figure(figsize=(7, 1.95 * rows), layout="constrained")
+    grid = figure.subplots(rows, 4, squeeze=False).flatten()
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, answer in zip(grid, answers, strict=False):
+        _draw_answer(axes, answer)
+    return figure
+
+
+def _draw_answer(axes: Axes, answer: Answer) -> None:
+    axes.set_axis_on()
+    axes.set_xticks([])
+    axes.set_yticks([])
+    image = np.moveaxis(answer.image, 0, -1)  # (H, W, C)
+    axes.imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=1)
+    if answer.right:
+        axes.set_title(f"{answer.answer}  ({answer.confidence:.0%})", fontsize=9)
+        return
+    axes.set_title(f"✗ {answer.answer}  ({answer.confidence:.0%}), is {answer.truth}", fontsize=9, color=WRONG)
+    for spine in axes.spines.values():
+        spine.set(color=WRONG, linewidth=3, linestyle="--")
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as the content of a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    return buffer.getvalue()

@@ -1,0 +1,88 @@
+"""One step and one measure before a run, with a model that is thrown away: what can't work ends here, in one line."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vitcourse.errors import RequestError
+from vitcourse.training.loop import Run
+from vitcourse.training.preparation import EVALUATION_BATCH, Setup
+from vitcourse.training.runs import RunError
+
+# The stages at which a batch is looked at: the attribute of the model, and the symbols of its output's axes.
+STAGES = {"patches": ("patch_embedding", "B N D"), "tokens": ("positional_encoding", "B T D")}
+
+
+# How torch says so: on a GPU, and on the CPU of Linux and macOS, and of Windows.
+_NO_MEMORY = ("out of memory", "can't allocate", "not enough memory")
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What it showed: how many numbers the model learns, and the shapes of the first batch on its way."""
+
+    parameters: int
+    shapes: str
+
+
+def rehearse(setup: Setup) -> Rehearsal:
+    """Take the first batch through the model, the step and the measure, as the run will.
+
+    Raises RequestError when the machine's memory is too small, RunError when chapter 5 doesn't return what it should.
+    """
+    with _memory_errors_in_one_line():
+        run = Run.start(setup)
+        images, labels = next(iter(run.batches))
+        shapes = _shapes(run.kept, images)
+        _require(
+            "5.3", isinstance(setup.chapter.warmup_cosine(1, 1, 2), float | int), "warmup_cosine returns no number"
+        )
+        loss = run.step(images, labels)
+        _require("5.4", isinstance(loss, Tensor) and loss.ndim == 0, "train_step returns no tensor without axes")
+        accuracy = setup.chapter.evaluate(run.kept, images, labels, EVALUATION_BATCH)
+        _require("5.5", isinstance(accuracy, float | int | Tensor), "evaluate returns no number")
+    return Rehearsal(sum(parameter.numel() for parameter in run.kept.parameters()), shapes)
+
+
+def _shapes(model: nn.Module, images: Tensor) -> str:
+    seen = [_named("images", "B C H W", images)]
+    hooks = []
+    for stage, (attribute, symbols) in STAGES.items():
+        # A learner's model may have other parts; then that stage stays unsaid.
+        part = getattr(model, attribute, None)
+        if isinstance(part, nn.Module):
+            hooks.append(
+                part.register_forward_hook(
+                    lambda _module, _inputs, output, stage=stage, symbols=symbols: seen.append(
+                        _named(stage, symbols, output)
+                    )
+                )
+            )
+    with torch.no_grad():
+        logits = model(images)
+    for hook in hooks:
+        hook.remove()
+    return " -> ".join([*seen, _named("logits", "B K", logits)])
+
+
+def _require(exercise: str, holds: bool, fault: str) -> None:
+    if not holds:
+        raise RunError(f"{fault}; to find out why, type vitcourse check {exercise}")
+
+
+def _named(stage: str, symbols: str, tensor: Tensor) -> str:
+    sizes = ", ".join(f"{symbol}={size}" for symbol, size in zip(symbols.split(), tensor.shape, strict=False))
+    return f"{stage} ({sizes})"
+
+
+@contextmanager
+def _memory_errors_in_one_line() -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):
+            raise RequestError("this model is too large for the memory here; type smaller sizes") from error
+        raise

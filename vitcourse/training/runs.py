@@ -1,0 +1,146 @@
+"""A run's folder and what stands in it: records of the epochs and of the result, and where the numbers come from.
+
+Every file is written beside its place and then moved there, so that none is ever half written.
+"""
+
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import vitcourse
+from vitcourse.errors import RequestError
+
+
+class RunError(Exception):
+    """A run that was asked for rightly and yet failed. Its message is one line; the exit code is 1."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of metrics.jsonl. The accuracy was measured after the epoch, the loss while it went on."""
+
+    epoch: int
+    loss: float
+    accuracy: float
+    learning_rate: float
+    seconds: float
+    images_per_second: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """The end of a run: what result.json holds."""
+
+    accuracy: float
+    measured_on: str
+    n_measured: int
+    finished: bool
+    steps: int
+    parameters: int
+    device: str
+    cpu_seconds: float
+    wall_seconds: float
+    epochs: list[Epoch]
+    provenance: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run. It is made by the first file that is written."""
+
+    path: Path
+
+    def write(self, name: str, content: bytes | str) -> None:
+        """Write a file at once or not at all. Raises RequestError when the disk or the rights don't allow it."""
+        data = content.encode("utf-8") if isinstance(content, str) else content
+        with _disk_errors_in_one_line(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.path / name, data)
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write a value as JSON, indented for reading."""
+        self.write(name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+    def write_epochs(self, epochs: list[Epoch]) -> None:
+        """Write metrics.jsonl: one line per epoch."""
+        self.write("metrics.jsonl", "".join(json.dumps(asdict(epoch)) + "\n" for epoch in epochs))
+
+    def part(self, name: str) -> "RunFolder":
+        """A folder within, for one of several runs that belong together."""
+        return RunFolder(self.path / name)
+
+    def files(self) -> list[str]:
+        """The names of the files and folders within."""
+        return sorted(entry.name for entry in self.path.iterdir())
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that a reader, whenever it looks, sees either the old content or the new."""
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        beside.write_bytes(data)
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def choose_folder(output: Path | None, preset: str, base: Path = Path("runs")) -> RunFolder:
+    """The folder that was asked for, or a new one in runs/ with the preset and the time in its name.
+
+    Nothing is made yet. Raises RequestError when a run stands there already.
+    """
+    if output is not None:
+        with _disk_errors_in_one_line(output):
+            if output.exists() and (not output.is_dir() or any(output.iterdir())):
+                raise RequestError(f"{output} is there already and not empty; type --output with another name")
+        return RunFolder(output)
+    name = f"{preset}-{datetime.now():%Y%m%d-%H%M%S}"
+    candidates = [base / name, *(base / f"{name}-{number}" for number in range(2, 1000))]
+    return RunFolder(next(path for path in candidates if not path.exists()))
+
+
+@contextmanager
+def _disk_errors_in_one_line(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RequestError(
+            f"can't write to {path}: {error.strerror or error}; type --output with a folder that can be written"
+        ) from error
+
+
+def provenance(command: str | None = None) -> dict[str, Any]:
+    """Where numbers come from: machine, versions, command (as it was typed, if none is given) and date."""
+    return {
+        "machine": {"cpu": cpu_name(), "cores": os.cpu_count(), "system": f"{platform.system()} {platform.machine()}"},
+        "versions": {
+            "python": platform.python_version(),
+            "vitcourse": vitcourse.__version__,
+            **{name: metadata.version(name) for name in ("torch", "torchvision", "numpy")},
+        },
+        "command": command or shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def cpu_name() -> str:
+    """The processor's model, as the system tells it."""
+    if sys.platform == "linux":
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    if sys.platform == "darwin":
+        asked = subprocess.run(["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True)
+        return asked.stdout.strip() or platform.machine()
+    return platform.processor() or platform.machine()
