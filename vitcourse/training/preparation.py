@@ -1,5 +1,6 @@
 """What a run starts from: a configuration, a set of code, and the data on the device."""
 
+import math
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -70,12 +71,27 @@ class Setup:
 
     def make_model(self) -> nn.Module:
         """A new model, its weights drawn from the seed. Raises RequestError for sizes that don't fit."""
+        self._require_sizes_that_fit()
         torch.manual_seed(self.config.seed)
         try:
             model: nn.Module = self.chapter.VisionTransformer(**self.model_arguments)
         except ValueError as error:
             raise RequestError(" ".join(str(error).split())) from error
         return model.to(self.device)
+
+    def _require_sizes_that_fit(self) -> None:
+        (height, width), config = self.image_size, self.config
+        side = math.gcd(height, width)
+        if side % config.patch_size:
+            raise RequestError(
+                f"images of {height}×{width} pixels can't be cut into patches of {config.patch_size}×"
+                f"{config.patch_size}; type --patch-size with one of: {_divisors(side)}"
+            )
+        if config.d_model % config.n_heads:
+            raise RequestError(
+                f"a width of --d-model {config.d_model} can't be shared by {config.n_heads} heads; "
+                f"type --n-heads with one of: {_divisors(config.d_model)}"
+            )
 
     def batches(self) -> Batches:
         """The training images, in the seed's order."""
@@ -93,6 +109,10 @@ class Setup:
     def accuracy(self, model: nn.Module) -> float:
         """The share of the test images that a model gets right."""
         return float(self.chapter.evaluate(model, self.test_images, self.test_labels, EVALUATION_BATCH))
+
+
+def _divisors(number: int) -> str:
+    return ", ".join(str(divisor) for divisor in range(1, number + 1) if number % divisor == 0)
 
 
 def prepare(config: TrainConfig) -> Setup:

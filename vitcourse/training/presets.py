@@ -146,6 +146,7 @@ PRESETS = {
         clip=1.0,
         batch_size=100,
         epochs=11,
+        threads=1,
     ),
 }
 

@@ -1,0 +1,53 @@
+"""The accuracy of a preset over several seeds, on the test images; into results/PRESET.json.
+
+In the course's folder, type: python benchmarks/presets.py digits 5
+"""
+
+import json
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+
+from vitcourse.training.presets import make_config
+from vitcourse.training.runs import RunFolder, provenance, write_atomically
+from vitcourse.training.train import train
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> None:
+    """Train the preset with each seed, on one thread of the CPU, and write down what came of it."""
+    preset, n_seeds = sys.argv[1], int(sys.argv[2])
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    runs = []
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in range(n_seeds):
+            config = make_config(preset, seed=seed, threads=1, device="cpu")
+            (result,) = train(config, RunFolder(Path(folder) / str(seed)), console).values()
+            runs.append(
+                {
+                    "seed": seed,
+                    "accuracy": round(result.accuracy, 5),
+                    "cpu_seconds": round(result.cpu_seconds, 1),
+                    "wall_seconds": round(result.wall_seconds, 1),
+                }
+            )
+    accuracies = [run["accuracy"] for run in runs]
+    table = {
+        "what": f"the preset {preset}, its accuracy on the {result.n_measured:,} test images, on one thread",
+        "mean_accuracy": round(statistics.mean(accuracies), 5),
+        "lowest_accuracy": min(accuracies),
+        "mean_cpu_seconds": round(statistics.mean(run["cpu_seconds"] for run in runs), 1),
+        "parameters": result.parameters,
+        "runs": runs,
+        "provenance": provenance(f"python benchmarks/presets.py {preset} {n_seeds}"),
+    }
+    write_atomically(RESULTS / f"{preset}.json", (json.dumps(table, indent=2) + "\n").encode())
+    console.print(f"{preset}: {table['mean_accuracy']:.2%} on average")
+
+
+if __name__ == "__main__":
+    main()
