@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from solutions.ch01_patches import conv_to_linear
+from solutions.ch02_tokens import resize_positions
 from solutions.ch05_vit import VisionTransformer, cross_entropy, evaluate, train_step, warmup_cosine
 from vitcourse.checking.check import Check
 
@@ -324,3 +326,23 @@ def test_sizes_that_do_not_fit_are_refused_when_the_model_is_made() -> None:
         VisionTransformer((15, 10), 5, 3, 11, 21, 2, 4)
     with pytest.raises(ValueError, match="rotary"):
         VisionTransformer((15, 10), 5, 3, 11, 21, 2, 3, positions="rotary")
+
+
+@pytest.mark.parametrize("positions", ["sinusoidal", "learned"])
+def test_nothing_is_made_on_another_device_on_the_way(positions: str) -> None:
+    """The meta device stands in for a GPU: a tensor made on the CPU halfway would not mix with it."""
+    model = VisionTransformer((15, 10), 5, 3, 11, 21, 2, 3, positions=positions).to("meta")
+    images, labels = torch.randn(2, 3, 15, 10, device="meta"), torch.zeros(2, dtype=torch.long, device="meta")
+    loss = cross_entropy(model(images), labels, 0.1)
+    loss.backward()
+    assert loss.device.type == "meta"
+    assert all(parameter.grad.device.type == "meta" for parameter in model.parameters())
+    assert conv_to_linear(model.patch_embedding.projection).weight.device.type == "meta"
+    assert resize_positions(model.positional_encoding.positions, (3, 2), (5, 7)).device.type == "meta"
+
+
+def test_the_whole_model_compiles_as_one_graph() -> None:
+    images = torch.randn(2, 3, 15, 10)
+    model = VisionTransformer((15, 10), 5, 3, 11, 21, 2, 3)
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(images), model(images), rtol=1e-4, atol=1e-5)
