@@ -1,0 +1,1 @@
+"""Your code: the exercises of the course, one module per chapter. Each stub tells what is to be written."""

@@ -1,0 +1,126 @@
+"""Chapter 1: the checks of its exercises, and the references held against torch's own unfold and convolution."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from solutions.ch01_patches import PatchEmbedding, conv_to_linear, patchify, unpatchify
+from vitcourse.checking import Check
+
+
+@pytest.mark.exercise("1.1")
+def test_patchify(check: Check) -> None:
+    s = check.sizes(B=2, C=3, P=5, gh=7, gw=11)
+    images = check.randn("B C H W")
+    patchify = check.get("patchify")
+
+    patches = patchify(images, s.P)
+    check.shape(patches, "B N C*P*P", "patchify(images, P)")
+
+    first_row = images[:, :, : s.P, s.P : 2 * s.P].flatten(1)
+    check.close(patches[:, 1], first_row, "patch 1 should be the second patch of the image's first row")
+    second_row = images[:, :, s.P : 2 * s.P, : s.P].flatten(1)
+    check.close(patches[:, s.gw], second_row, "patch gw should be the first patch of the image's second row")
+    unpatchify = check.solved("ch01_patches", "unpatchify")
+    restored = unpatchify(patches, s.P, (s.gh, s.gw), s.C)
+    check.close(restored, images, "cutting into patches should lose nothing and move no pixel out of its patch")
+
+    check.same(patchify, images, s.P)
+    check.same(patchify, images[:1, :1], s.P)
+    check.gradients(patchify, images, s.P)
+    check.dtypes(patchify, images, s.P)
+    check.raises(patchify, images[:, :, : s.H - 1], s.P, naming=(s.H - 1, s.W, s.P))
+    check.raises(patchify, images[..., : s.W - 2], s.P, naming=(s.H, s.W - 2, s.P))
+
+
+@pytest.mark.exercise("1.2")
+def test_unpatchify(check: Check) -> None:
+    s = check.sizes(B=2, C=3, P=5, gh=7, gw=11)
+    images = check.randn("B C H W")
+    patches = check.solved("ch01_patches", "patchify")(images, s.P)
+    unpatchify = check.get("unpatchify")
+
+    restored = unpatchify(patches, s.P, (s.gh, s.gw), s.C)
+    check.shape(restored, "B C H W", "unpatchify(patches, P, (gh, gw), C)")
+    check.close(restored, images, "unpatchify should give back exactly the image that was cut")
+
+    check.same(unpatchify, check.randn("B N C*P*P"), s.P, (s.gh, s.gw), s.C)
+    check.gradients(unpatchify, patches, s.P, (s.gh, s.gw), s.C)
+    check.dtypes(unpatchify, patches, s.P, (s.gh, s.gw), s.C)
+
+
+@pytest.mark.exercise("1.3")
+def test_patch_embedding(check: Check) -> None:
+    s = check.sizes(B=2, C=3, P=5, gh=7, gw=11, D=13)
+    images = check.randn("B C H W")
+    embedding = check.module("PatchEmbedding", d_model=s.D, patch_size=s.P, in_channels=s.C)
+
+    tokens = embedding(images)
+    check.shape(tokens, "B N D", "the embedding of the images")
+
+    conv = embedding.mine.projection
+    check.true(isinstance(conv, nn.Conv2d), "projection should be an nn.Conv2d")
+    check.true(
+        conv.kernel_size == conv.stride == (s.P, s.P), "kernel and stride of projection should both be the patch size"
+    )
+    flat = check.solved("ch01_patches", "patchify")(images, s.P)
+    linear = F.linear(flat, conv.weight.flatten(1), conv.bias)
+    check.close(tokens, linear, "token n should be the projection of patch n, row by row")
+    check.independent(embedding, images)
+
+    check.same(embedding, images)
+    grey = check.module("PatchEmbedding", d_model=s.D, patch_size=s.P)
+    check.same(grey, images[:, :1])
+    check.gradients(embedding, images)
+    check.dtypes(embedding, images)
+    check.raises(embedding, images[:, :, : s.H - 1], naming=(s.H - 1, s.W, s.P))
+    check.raises(embedding, images[..., : s.W - 2], naming=(s.H, s.W - 2, s.P))
+
+
+@pytest.mark.exercise("1.4")
+def test_conv_to_linear(check: Check) -> None:
+    s = check.sizes(B=2, C=3, P=5, gh=7, gw=11, D=13)
+    images = check.randn("B C H W")
+    flat = check.solved("ch01_patches", "patchify")(images, s.P)
+    conv = nn.Conv2d(s.C, s.D, kernel_size=s.P, stride=s.P)
+    before = conv.weight.detach().clone()
+    convert = check.get("conv_to_linear")
+
+    linear = convert(conv)
+    check.true(isinstance(linear, nn.Linear), "conv_to_linear should return an nn.Linear")
+    check.shape(linear.weight, "D C*P*P", "the weight of the linear layer")
+    check.true(linear.bias is not None, "the linear layer should have the convolution's bias")
+    check.shape(linear.bias, "D", "the bias of the linear layer")
+
+    expected = conv(images).flatten(2).transpose(1, 2)
+    check.close(linear(flat), expected, "linear(patchify(x, P)) should equal the patch embedding of x")
+    check.close(conv.weight, before, "the convolution's own weight should not change")
+    check.true(
+        linear.weight.requires_grad and linear.bias.requires_grad and linear.weight.is_leaf and linear.bias.is_leaf,
+        "weight and bias of the linear layer should be parameters that can be trained",
+    )
+    with torch.no_grad():
+        conv.weight.zero_()
+    check.close(linear.weight, before.flatten(1), "the linear layer should have its own copy of the weights")
+
+    double = nn.Conv2d(s.C, s.D, kernel_size=s.P, stride=s.P, dtype=torch.float64)
+    check.true(convert(double).weight.dtype == torch.float64, "the linear layer should have the convolution's dtype")
+
+
+def test_patchify_is_torchs_unfold() -> None:
+    images = torch.randn(2, 3, 10, 35)
+    patches = patchify(images, 5)
+    assert torch.equal(patches, F.unfold(images, kernel_size=5, stride=5).transpose(1, 2))
+    assert torch.equal(unpatchify(patches, 5, (2, 7), 3), F.fold(patches.transpose(1, 2), (10, 35), 5, stride=5))
+
+
+def test_patch_embedding_is_a_matrix_on_torchs_unfold() -> None:
+    images = torch.randn(2, 3, 10, 35)
+    embedding = PatchEmbedding(d_model=11, patch_size=5, in_channels=3)
+    columns = F.unfold(images, kernel_size=5, stride=5)
+    expected = (embedding.projection.weight.flatten(1) @ columns).transpose(1, 2) + embedding.projection.bias
+    torch.testing.assert_close(embedding(images), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        conv_to_linear(embedding.projection)(columns.transpose(1, 2)), expected, rtol=1e-4, atol=1e-5
+    )

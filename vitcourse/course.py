@@ -1,0 +1,102 @@
+"""The course as records: chapters and exercises, read from course.toml, the one list of them."""
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from vitcourse.errors import RequestError
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise: what is to be written (names), which exercises it calls (needs), which functions it builds."""
+
+    id: str
+    module: str
+    names: tuple[str, ...]
+    title: str
+    needs: tuple[str, ...]
+    builds: tuple[str, ...]
+    hints: tuple[str, ...]
+
+    @property
+    def all_needs(self) -> list["Exercise"]:
+        """Every exercise that this one stands on, however far below, in the order of the course."""
+        found: set[str] = set()
+        waiting = list(self.needs)
+        while waiting:
+            needed = waiting.pop()
+            if needed not in found:
+                found.add(needed)
+                waiting.extend(exercise(needed).needs)
+        return [other for other in exercises() if other.id in found]
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One chapter: a module in chapters/ and in solutions/, and the exercises in it."""
+
+    number: int
+    module: str
+    title: str
+    writes: str
+    minutes: int
+    exercises: tuple[Exercise, ...]
+
+
+@cache
+def chapters() -> tuple[Chapter, ...]:
+    """All chapters, in order."""
+    data = tomllib.loads(resources.files("vitcourse").joinpath("course.toml").read_text(encoding="utf-8"))
+    return tuple(_chapter(entry) for entry in data["chapter"])
+
+
+@cache
+def exercises() -> tuple[Exercise, ...]:
+    """All exercises, in order."""
+    return tuple(entry for chapter in chapters() for entry in chapter.exercises)
+
+
+def exercise(id: str) -> Exercise:
+    """The exercise of that id. Raises RequestError when there is none."""
+    for entry in exercises():
+        if entry.id == id:
+            return entry
+    raise RequestError(f"there is no exercise {id}; the exercises are {exercises()[0].id} to {exercises()[-1].id}")
+
+
+def select(what: str | None) -> list[Exercise]:
+    """The exercises that a word of the command line means: "1.3" that one, "1" all of chapter 1, None all.
+
+    Raises RequestError for any other word.
+    """
+    if what is None:
+        return list(exercises())
+    for chapter in chapters():
+        if what in (str(chapter.number), chapter.module, chapter.module.partition("_")[0]):
+            return list(chapter.exercises)
+    for entry in exercises():
+        if entry.id == what:
+            return [entry]
+    raise RequestError(
+        f"there is no exercise or chapter {what!r}; type a chapter (1 to {chapters()[-1].number}) "
+        f"or an exercise ({exercises()[0].id} to {exercises()[-1].id})"
+    )
+
+
+def _chapter(entry: dict[str, Any]) -> Chapter:
+    own = tuple(
+        Exercise(
+            id=item["id"],
+            module=entry["module"],
+            names=tuple(item["names"]),
+            title=item["title"],
+            needs=tuple(item.get("needs", ())),
+            builds=tuple(item.get("builds", ())),
+            hints=tuple(item["hints"]),
+        )
+        for item in entry["exercise"]
+    )
+    return Chapter(entry["number"], entry["module"], entry["title"], entry["writes"], entry["minutes"], own)
