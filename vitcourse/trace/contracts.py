@@ -6,7 +6,6 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import CodeType, FrameType
 from typing import Any
 
 from torch import Tensor
@@ -96,19 +95,6 @@ def _results(annotation: Any) -> list[tuple[tuple[str, ...] | None, ...]]:
         return [tuple(_shape(item) for item in typing.get_args(annotation))]
     shape = _shape(annotation)
     return [(shape,)] if shape is not None else []
-
-
-def function_of(frame: FrameType) -> Callable[..., Any] | None:
-    """The function that a frame runs, when it can be found by its name."""
-    code: CodeType = frame.f_code
-    candidates = [frame.f_globals.get(code.co_name)]
-    if code.co_argcount and code.co_varnames[0] == "self":
-        candidates.append(getattr(type(frame.f_locals.get("self")), code.co_name, None))
-    for candidate in candidates:
-        plain = inspect.unwrap(candidate) if callable(candidate) else None
-        if getattr(plain, "__code__", None) is code:
-            return typing.cast(Callable[..., Any], candidate)
-    return None
 
 
 class Naming:

@@ -24,7 +24,9 @@ class Fold:
     def signature(self) -> object:
         """What two turns of a loop have in common."""
         children = tuple(child.signature for child in self.children)
-        return self.node.key, self.node.place.text, self.shapes, self.repeat, self.node.dtype, children
+        place = self.node.place
+        # An element of a Sequential has no line of its own; the same class in it again is its loop.
+        return self.node.key, place.text if place.line else place.callee, self.shapes, self.repeat, self.node.dtype, children
 
 
 def folded(nodes: list[Node], shape: ShapeOf) -> Iterator[Row]:
@@ -93,7 +95,7 @@ def _rows(folds: list[Fold], depth: int, numbers: list[tuple[int, int]]) -> Iter
             dtype=str(node.dtype).removeprefix("torch.") if changed else None,
             device=str(node.device) if moved else None,
             repeat=fold.repeat,
-            unit="layers" if fold.repeat > 1 and fold.modules == fold.repeat else "times",
+            unit="layers" if fold.repeat > 1 and fold.modules == fold.repeat else "",
             link=link,
             inputs=tuple(node.sources),
             span=(node.start, node.end),

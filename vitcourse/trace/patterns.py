@@ -40,7 +40,11 @@ def einops_axes(
                 sizes.append(constant(int(name)))
             else:
                 return None
-        result.append(scope.product(*sizes))
+        size = scope.product(*sizes)
+        if size.coefficient != 1 and len(group) > 1 and not any(name.isdigit() for name in group):
+            # A number that came without a name, P·P say, is no part of one.
+            size = scope.fresh(int(size.value))
+        result.append(size)
     return tuple(result)
 
 

@@ -58,7 +58,7 @@ class Row:
     dtype: str | None = None
     device: str | None = None
     repeat: int = 1
-    unit: str = "times"
+    unit: str = ""
     link: str | None = None
     inputs: tuple[int, ...] = ()
     span: tuple[int, int] = (0, 0)
@@ -79,7 +79,7 @@ class Row:
         """What changed beside the shape, and how often the step is repeated."""
         notes = [word for word in (self.dtype, self.device and f"on {self.device}") if word]
         if self.repeat > 1:
-            notes.append(f"× {self.repeat} {self.unit}")
+            notes.append(f"× {self.repeat} {self.unit}".rstrip())
         return "  ".join(notes)
 
     @property

@@ -20,7 +20,7 @@ from einops.layers.torch import Rearrange, Reduce
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from vitcourse.trace.contracts import AMBIGUOUS_ATTRIBUTES, HYPERPARAMETERS, Contract, Naming, contract_of, function_of
+from vitcourse.trace.contracts import AMBIGUOUS_ATTRIBUTES, HYPERPARAMETERS
 from vitcourse.trace.patterns import einops_axes
 from vitcourse.trace.rules import Axes, Call, axes_of_result, named_sizes
 from vitcourse.trace.source import COMPREHENSIONS, Place, place_of, readable
@@ -76,8 +76,6 @@ class CodeInfo:
     comprehension: bool
     pattern: bool
     parameter: bool
-    contract: Contract | None = None
-    looked: bool = False
 
 
 @dataclass
@@ -101,13 +99,12 @@ class Recorder(TorchFunctionMode):
         self._also_shown = also_shown or set()
         self._known: dict[int, tuple[weakref.ref[Tensor], Axes, int]] = {}
         self._codes: dict[int, CodeInfo] = {}
-        self._places: dict[tuple[int, int], Place] = {}
         self._open: list[Open] = []
-        self._namings: list[tuple[FrameType, Naming]] = []
         self._serial = 0
         self._base: FrameType | None = None
         self._pattern: tuple[FrameType, Axes | None] | None = None
         self._active = False
+        self._busy = False
 
     # Axes of tensors
 
@@ -168,10 +165,19 @@ class Recorder(TorchFunctionMode):
         if name in _QUESTIONS or not self._active:
             return func(*args, **kwargs)
         frame = sys._getframe(1)
+        self._busy = True
+        try:
+            return self._watched(frame, name, func, args, kwargs)
+        finally:
+            self._busy = False
+
+    def _watched(
+        self, frame: FrameType, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Any
+    ) -> Any:
         if name in _SIZES:
             result = func(*args, **kwargs)
             call = Call(name, args, kwargs, result, self.scope, self.axes)
-            named = self._ruled(lambda: named_sizes(name, call))
+            named = self.ruled(lambda: named_sizes(name, call))
             return result if named is None else named
         try:
             result = func(*args, **kwargs)
@@ -183,7 +189,7 @@ class Recorder(TorchFunctionMode):
             self._step(frame, name, args, kwargs, result, tensors)
         return result
 
-    def _ruled(self, rule: Callable[[], Any]) -> Any:
+    def ruled(self, rule: Callable[[], Any]) -> Any:
         try:
             return rule()
         except Exception:
@@ -206,7 +212,7 @@ class Recorder(TorchFunctionMode):
                 self.note(tensor, found, serial)
         elif tensors:
             call = Call(name, args, kwargs, result, self.scope, self.axes)
-            axes = self._ruled(lambda: axes_of_result(call))
+            axes = self.ruled(lambda: axes_of_result(call))
             each = axes if isinstance(axes, list) else [axes] * len(tensors)
             each = each if len(each) >= len(tensors) else [None] * len(tensors)
             for tensor, own in zip(tensors, each, strict=False):
@@ -229,7 +235,7 @@ class Recorder(TorchFunctionMode):
             for opened in [*(entry.node for entry in self._open), *([node] if direct else [])]:
                 if maker < opened.start and maker >= 0 and maker not in opened.sources:
                     opened.sources.append(maker)
-                if opened.dtype_before is None:
+                if opened.dtype_before is None and maker < opened.start:
                     opened.dtype_before, opened.device_before = _kind(tensor)
 
     def _finish(self, node: Node, tensors: list[Tensor]) -> None:
@@ -292,22 +298,15 @@ class Recorder(TorchFunctionMode):
         if frame.f_code is _SEQUENTIAL:
             container, module = frame.f_locals["self"], frame.f_locals.get("module")
             found = next((name for name, child in container._modules.items() if child is module), "?")
-            own = self.module_names.get(id(container), "self")
-            return Place(frame.f_code.co_filename, 0, f"{own}[{found}] {type(module).__name__}")
-        key = (id(frame.f_code), lasti)
-        place = self._places.get(key)
-        if place is None:
-            place = self._places[key] = place_of(frame, lasti)
-            self._info(frame.f_code)
-        return place
+            kind = type(module).__name__
+            return Place(frame.f_code.co_filename, 0, f"[{found}] {kind}", callee=kind)
+        return place_of(frame, lasti)
 
     def _profile(self, frame: FrameType, event: str, arg: Any) -> None:
+        if self._busy:
+            return
         if event == "return":
             back = frame.f_back
-            if self._namings and self._namings[-1][0] is frame:
-                naming = self._namings.pop()[1]
-                if arg is not None:
-                    self._ruled(lambda: naming.results(arg, self.axes))
             if isinstance(arg, Tensor) and self._info(frame.f_code).parameter:
                 data = frame.f_locals.get("data")
                 if isinstance(data, Tensor) and id(data) in self._known:
@@ -319,18 +318,7 @@ class Recorder(TorchFunctionMode):
                     break
         elif event == "call":
             info = self._info(frame.f_code)
-            if info.shown:
-                if not info.looked:
-                    info.looked = True
-                    function = function_of(frame)
-                    contract = contract_of(function) if function is not None else None
-                    info.contract = contract if contract and (contract.arguments or contract.results) else None
-                if info.contract is not None:
-                    naming = Naming(self.scope, info.contract, given=False)
-                    values = frame.f_locals
-                    self._ruled(lambda: naming.arguments(values, self.axes))
-                    self._namings.append((frame, naming))
-            elif info.code.co_name == "compile_wrapper" and "_dynamo" in info.code.co_filename:
+            if info.code.co_name == "compile_wrapper" and "_dynamo" in info.code.co_filename:
                 raise CompiledCodeError(COMPILED.format(what="a function that the traced code calls"))
 
     def _returned(self, position: int, frame: FrameType, value: Any) -> None:
@@ -351,7 +339,7 @@ class Recorder(TorchFunctionMode):
 
     def _einops(self, frame: FrameType) -> Axes | None:
         if self._pattern is None or self._pattern[0] is not frame:
-            self._pattern = (frame, self._ruled(lambda: self._einops_axes(frame)))
+            self._pattern = (frame, self.ruled(lambda: self._einops_axes(frame)))
         return self._pattern[1]
 
     def _einops_axes(self, frame: FrameType) -> Axes | None:

@@ -11,6 +11,7 @@ from vitcourse.trace.record import Row, Trace
 
 WIDTH = 30
 LONGEST = 58
+WIDE = 100
 HEADINGS = {"line": "line", "expression": "expression", "op": "operation", "shape": "shape"}
 
 
@@ -79,7 +80,7 @@ def to_json(trace: Trace) -> str:
     return json.dumps(to_dict(trace), ensure_ascii=False, indent=2)
 
 
-def table_of(trace: Trace, columns: tuple[str, ...] = ("line", "expression", "op", "shape")) -> Table:
+def table_of(trace: Trace, columns: tuple[str, ...]) -> Table:
     """The trace as a table for the terminal."""
     legend = ",  ".join(trace.definitions())
     table = Table(title=trace.name, caption=legend or None, title_justify="left", caption_justify="left")
@@ -98,6 +99,7 @@ def table_of(trace: Trace, columns: tuple[str, ...] = ("line", "expression", "op
 def print_trace(trace: Trace, console: Console | None = None) -> None:
     """The trace in the terminal."""
     console = console or Console()
-    console.print(table_of(trace))
+    columns = ("line", "expression", "op", "shape") if console.width >= WIDE else ("line", "expression", "shape")
+    console.print(table_of(trace, columns))
     if trace.failure is not None:
         console.print(Text(str(trace.failure), style="bold red"))

@@ -20,6 +20,14 @@ SUCCESSORS = (("T", "N"),)
 ORDER = ("ratio", "B", "h", "gh", "gw", "N", "T", "Tq", "Tk", "C", "H", "W", "P", "D", "dh", "dv", "M", "K")
 
 
+Number = int | Fraction
+
+
+def _exact(number: Number) -> Number:
+    """The number as an int, when it is one."""
+    return number.numerator if number.denominator == 1 else number
+
+
 class Atom:
     """One factor of a size. Unnamed until someone names it, separate until someone proves it equal to another size."""
 
@@ -33,20 +41,25 @@ class Atom:
         self.link: Size | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class Size:
     """A coefficient times atoms to integer powers."""
 
-    coefficient: Fraction
-    factors: tuple[tuple[Atom, int], ...] = ()
+    __slots__ = ("coefficient", "factors", "value")
 
-    @property
-    def value(self) -> Fraction:
-        """The number that this size has here."""
-        value = self.coefficient
-        for atom, power in self.factors:
-            value *= Fraction(atom.value) ** power
-        return value
+    def __init__(self, coefficient: Number, factors: tuple[tuple[Atom, int], ...] = ()) -> None:
+        self.coefficient = coefficient
+        self.factors = factors
+        # The number that this size has here. An atom's value never changes, so neither does this.
+        value = coefficient
+        for atom, power in factors:
+            value = value * atom.value**power if power > 0 else _exact(Fraction(value) * Fraction(atom.value) ** power)
+        self.value: Number = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Size) and self.coefficient == other.coefficient and self.factors == other.factors
+
+    def __hash__(self) -> int:
+        return hash((self.coefficient, self.factors))
 
     @property
     def constant(self) -> bool:
@@ -80,12 +93,12 @@ class Floor:
     by: Size
 
 
-ONE = Size(Fraction(1))
+ONE = Size(1)
 
 
 def constant(number: int) -> Size:
     """A size that is only a number."""
-    return Size(Fraction(number))
+    return Size(number)
 
 
 @dataclass
@@ -105,7 +118,7 @@ class Scope:
         """An axis of which only the number is known. Size 1 stays a number: it is what broadcasting makes of nothing."""
         if value == 1:
             return ONE
-        return Size(Fraction(1), ((self._atom(value), 1),))
+        return Size(1, ((self._atom(value), 1),))
 
     def _atom(self, value: int, name: str | None = None, parts: Sum | Floor | None = None) -> Atom:
         self._serial += 1
@@ -120,7 +133,7 @@ class Scope:
             return None
         if given:
             self.given.add(name)
-        return Size(Fraction(1), ((atom, 1),))
+        return Size(1, ((atom, 1),))
 
     def name(self, atom: Atom, name: str) -> bool:
         """Give an unnamed atom its name, if nothing else has it."""
@@ -134,7 +147,10 @@ class Scope:
 
     def product(self, *sizes: Size) -> Size:
         """Sizes multiplied."""
-        coefficient, powers = Fraction(1), dict[Atom, int]()
+        if len(sizes) == 1:
+            return self.resolve(sizes[0])
+        coefficient: Number = 1
+        powers = dict[Atom, int]()
         for size in sizes:
             coefficient *= self._gather(size, 1, powers)
         return self._simplified(coefficient, powers)
@@ -148,16 +164,17 @@ class Scope:
 
     def total(self, sizes: Iterable[Size]) -> Size:
         """Sizes added."""
-        plus, terms = Fraction(0), dict[tuple[tuple[Atom, int], ...], Fraction]()
+        plus: Number = 0
+        terms = dict[tuple[tuple[Atom, int], ...], Number]()
         for size in sizes:
             for term, number in self._terms(size):
                 if term.constant:
                     plus += term.coefficient * number
                 else:
-                    terms[term.factors] = terms.get(term.factors, Fraction(0)) + term.coefficient * number
+                    terms[term.factors] = terms.get(term.factors, 0) + term.coefficient * number
         parts = [Size(coefficient, factors) for factors, coefficient in terms.items() if coefficient]
         if not parts:
-            return Size(plus)
+            return Size(_exact(plus))
         if len(parts) == 1 and not plus:
             return parts[0]
         if len(parts) == 1 and parts[0].coefficient == 1:
@@ -176,20 +193,25 @@ class Scope:
         size, by = self.resolve(size), self.resolve(by)
         value = (size.value + plus) // by.value
         if size.constant and by.constant:
-            return Size(Fraction(value))
+            return Size(_exact(value))
         exact = self.quotient(size, by)
         if exact.value == value and (not by.constant or exact.coefficient.denominator == 1):
             return exact
-        return self._compose(Floor(size, plus, by), Fraction(value))
+        inner = size.factors[0][0].parts if size.coefficient == 1 and len(size.factors) == 1 else None
+        if isinstance(inner, Floor) and not plus and inner.by.constant and by.constant:
+            return self.floor(inner.size, constant(int(inner.by.coefficient * by.coefficient)), inner.plus)
+        return self._compose(Floor(size, plus, by), value)
 
     def resolve(self, size: Size) -> Size:
         """The size with everything put in that was proved or named since it was made."""
+        if not size.factors or (len(size.factors) == 1 and self._follow(size.factors[0][0]) is None):
+            return size
         powers = dict[Atom, int]()
         coefficient = self._gather(size, 1, powers)
         return self._simplified(coefficient, powers)
 
-    def _gather(self, size: Size, sign: int, powers: dict[Atom, int]) -> Fraction:
-        coefficient = size.coefficient**sign
+    def _gather(self, size: Size, sign: int, powers: dict[Atom, int]) -> Number:
+        coefficient = size.coefficient if sign > 0 else Fraction(1, 1) / size.coefficient
         for atom, power in size.factors:
             found = self._follow(atom)
             if found is None:
@@ -207,7 +229,7 @@ class Scope:
             return None if again.factors == ((atom, 1),) else again
         return None
 
-    def _terms(self, size: Size) -> Iterator[tuple[Size, Fraction]]:
+    def _terms(self, size: Size) -> Iterator[tuple[Size, Number]]:
         size = self.resolve(size)
         if len(size.factors) == 1 and size.factors[0][1] == 1 and isinstance(size.factors[0][0].parts, Sum):
             parts = size.factors[0][0].parts
@@ -215,13 +237,13 @@ class Scope:
                 yield self.resolve(term), size.coefficient
             yield constant(parts.plus), size.coefficient
         else:
-            yield size, Fraction(1)
+            yield size, 1
 
-    def _compose(self, parts: Sum | Floor, value: Fraction) -> Size:
+    def _compose(self, parts: Sum | Floor, value: Number) -> Size:
         atom = self._composed.get(parts)
         if atom is None:
             atom = self._composed[parts] = self._atom(int(value), None, parts)
-        return Size(Fraction(1), ((atom, 1),))
+        return Size(1, ((atom, 1),))
 
     # What the course's symbols mean
 
@@ -239,7 +261,7 @@ class Scope:
         derived = self.named(name, value, given=False)
         return derived if derived is not None else self.fresh(value)
 
-    def _simplified(self, coefficient: Fraction, powers: dict[Atom, int]) -> Size:
+    def _simplified(self, coefficient: Number, powers: dict[Atom, int]) -> Size:
         names = {atom.name: atom for atom, power in powers.items() if power and atom.name}
         changed = len(names) > 1
         while changed:
@@ -275,10 +297,10 @@ class Scope:
                 by, inner = atom.parts.by.coefficient, atom.parts.size
                 if coefficient % by == 0 and inner.value % by == 0 and atom.value * by == inner.value:
                     del powers[atom]
-                    coefficient = coefficient / by * self._gather(inner, 1, powers)
+                    coefficient = Fraction(coefficient) / by * self._gather(inner, 1, powers)
                     return self._simplified(coefficient, powers)
         factors = sorted(((atom, power) for atom, power in powers.items() if power), key=lambda pair: pair[0].serial)
-        return Size(coefficient, tuple(factors))
+        return Size(_exact(coefficient), tuple(factors))
 
     # Proofs
 
@@ -332,12 +354,15 @@ class Scope:
 
     def text(self, size: Size) -> str | None:
         """The size in symbols, `C·P·P`; None when it is a bare number or has a part that nobody named."""
+        return self._text(size, alone=True)
+
+    def _text(self, size: Size, alone: bool) -> str | None:
         size = self.resolve(size)
         if size.constant:
             return None
         above, below = [], []
         for atom, power in sorted(size.factors, key=_place):
-            word = self._word(atom, len(size.factors) == 1 and abs(power) == 1 and size.coefficient == 1)
+            word = self._word(atom, alone and len(size.factors) == 1 and abs(power) == 1 and size.coefficient == 1)
             if word is None:
                 return None
             (above if power > 0 else below).extend([word] * abs(power))
@@ -357,7 +382,7 @@ class Scope:
                     return None
                 text = "+".join(word or "" for word in words).replace("+-", "-") + (f"{plus:+d}" if plus else "")
             case Floor(size, plus, by):
-                word, divisor = self.text(size), str(by.coefficient) if by.constant else self.text(by)
+                word, divisor = self._text(size, alone=len(size.factors) > 1), str(by.coefficient) if by.constant else self.text(by)
                 if word is None or divisor is None:
                     return None
                 if by.constant and plus and plus == by.coefficient - 1:

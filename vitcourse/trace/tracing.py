@@ -1,6 +1,7 @@
 """`trace`: a call, and its steps as rows."""
 
 import inspect
+import re
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vitcourse.trace.constructors import read
 from vitcourse.trace.contracts import HYPERPARAMETERS, Contract, Naming, contract_of, symbol, words
 from vitcourse.trace.folding import folded
 from vitcourse.trace.record import Axis, Failure, Row, Shape, Trace
@@ -62,7 +64,7 @@ def trace(function: Callable[..., Any], *args: Any, names: Names = None, depth: 
     if failure is None:
         naming = Naming(recorder.scope, contract, given=True)
         naming.arguments(values, recorder.axes)
-        recorder._ruled(lambda: naming.results(result, recorder.axes))
+        recorder.ruled(lambda: naming.results(result, recorder.axes))
     return _trace_of(recorder, function, inputs, result, failure, depth)
 
 
@@ -170,8 +172,12 @@ def _name_inputs(recorder: Recorder, function: Callable[..., Any], values: dict[
         if name not in given and name in contract.arguments:
             _name_tensor(recorder, name, tensor, contract.arguments[name], certain=False)
     for name, module in {"": function, **modules}.items():
-        if isinstance(module, nn.Module) and module in _BUILT:
-            _name_built(recorder, module, _BUILT[module], {path.removeprefix(f"{name}.") for path in given})
+        if isinstance(module, nn.Module):
+            own = {path.removeprefix(f"{name}.") for path in given}
+            if module in _BUILT:
+                _name_built(recorder, module, _BUILT[module], own)
+            else:
+                _name_read(recorder, module, own)
 
 
 def _hyperparameter(scope: Scope, name: str, value: Any) -> Any:
@@ -194,6 +200,21 @@ def _name_built(recorder: Recorder, module: nn.Module, symbols: Mapping[str, str
     for path, tensor in [*module.named_parameters(), *module.named_buffers()]:
         if path in symbols and path not in given:
             _name_tensor(recorder, path, tensor, tuple(symbols[path].replace("·", "*").split()), certain=False)
+
+
+def _name_read(recorder: Recorder, module: nn.Module, given: set[str]) -> None:
+    readings = read(module)
+    for word, value in readings.values.items():
+        recorder.scope.named(word, value)
+    named = {id(tensor) for path, tensor in _held(module, {}).items() if path in given}
+    for tensor, shape in readings.tensors.values():
+        if id(tensor) not in named:
+            known = tuple(word if word and _settled(word, readings.values) else "_" for word in shape)
+            _name_tensor(recorder, "", tensor, known, certain=False)
+
+
+def _settled(word: str, values: Mapping[str, int]) -> bool:
+    return all(name in values for name in re.findall(r"[A-Za-z_]\w*", word))
 
 
 def _name_tensor(recorder: Recorder, name: str, tensor: Tensor, shape: tuple[str, ...], certain: bool) -> None:
@@ -260,8 +281,12 @@ def _trace_of(
 ) -> Trace:
     scope = recorder.scope
 
+    shapes: dict[int, Shape] = {}
+
     def shape(axes: Axes) -> Shape:
-        return tuple(Axis(int(size.value), scope.text(size)) for size in axes)
+        if id(axes) not in shapes:
+            shapes[id(axes)] = tuple(Axis(int(size.value), scope.text(size)) for size in axes)
+        return shapes[id(axes)]
 
     rows = list(folded([*inputs, *recorder.root.children], shape))
     failure = None
