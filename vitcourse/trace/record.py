@@ -135,6 +135,7 @@ class Trace:
     failure: Failure | None = None
     depth: int | None = None
     meanings: dict[str, str] = field(default_factory=dict)
+    outcome: tuple[Shape, ...] = ()
 
     @property
     def error(self) -> BaseException | None:

@@ -100,6 +100,7 @@ class Recorder(TorchFunctionMode):
         self._known: dict[int, tuple[weakref.ref[Tensor], Axes, int]] = {}
         self._codes: dict[int, CodeInfo] = {}
         self._open: list[Open] = []
+        self._expressions: dict[int, str] = {}
         self._serial = 0
         self._base: FrameType | None = None
         self._pattern: tuple[FrameType, Axes | None] | None = None
@@ -184,7 +185,7 @@ class Recorder(TorchFunctionMode):
         except Exception as error:
             self._failed_in(frame, name, args, kwargs, error)
             raise
-        tensors = _tensors(result)
+        tensors = tensors_in(result)
         if tensors or name == "__setitem__":
             self._step(frame, name, args, kwargs, result, tensors)
         return result
@@ -242,6 +243,8 @@ class Recorder(TorchFunctionMode):
         node.axes = tuple(self.axes(tensor) for tensor in tensors)
         node.dtype, node.device = _kind(tensors[0])
         node.tensors = True
+        for tensor in tensors:
+            self._expressions[self._maker(tensor)] = node.place.text
 
     # Frames
 
@@ -331,7 +334,7 @@ class Recorder(TorchFunctionMode):
             node.op, node.module = type(module).__name__, id(module)
         else:
             node.op = frame.f_code.co_name.strip("_")
-        tensors = _tensors(value)
+        tensors = tensors_in(value)
         if tensors:
             self._finish(node, tensors)
 
@@ -365,7 +368,8 @@ class Recorder(TorchFunctionMode):
         local = {id(value): word for word, value in shown.f_locals.items() if isinstance(value, Tensor)}
         operands = []
         for number, tensor in enumerate([*_operands(args), *_operands(kwargs.values())], start=1):
-            word = local.get(id(tensor)) or self.module_names.get(id(tensor)) or f"operand {number}"
+            word = local.get(id(tensor)) or self.module_names.get(id(tensor))
+            word = word or self._expressions.get(self._maker(tensor)) or f"operand {number}"
             operands.append((word, self.axes(tensor)))
         self.failed = (self._place(shown, lasti), name.strip("_"), operands, error)
 
@@ -407,13 +411,14 @@ def _name(func: Callable[..., Any]) -> str:
     return str(name)
 
 
-def _tensors(value: Any) -> list[Tensor]:
+def tensors_in(value: Any) -> list[Tensor]:
+    """The tensors of a result, in their order."""
     if isinstance(value, Tensor):
         return [value]
     if isinstance(value, (tuple, list)):
-        return [tensor for item in value for tensor in _tensors(item)]
+        return [tensor for item in value for tensor in tensors_in(item)]
     if isinstance(value, dict):
-        return [tensor for item in value.values() for tensor in _tensors(item)]
+        return [tensor for item in value.values() for tensor in tensors_in(item)]
     return []
 
 

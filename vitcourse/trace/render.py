@@ -33,7 +33,7 @@ def to_text(trace: Trace, columns: tuple[str, ...], legend: bool) -> str:
     if legend and trace.definitions():
         lines += ["", ",  ".join(trace.definitions())]
     if trace.failure is not None:
-        lines += ["", str(trace.failure)]
+        lines += ["", str(trace.failure)] if lines else [str(trace.failure)]
     return "\n".join(lines)
 
 
@@ -41,7 +41,7 @@ def _wrapped(table: list[list[str]], place: int | None) -> list[str]:
     """The table's lines; what follows an expression that is too long for its column stands on the next line."""
     count = len(table[0]) if table else 0
     widths = [max(len(line[i]) + 2 for line in table) for i in range(count)]
-    if place is not None:
+    if place is not None and table:
         fitting = [len(line[place]) + 2 for line in table if len(line[place]) <= LONGEST]
         widths[place] = max([WIDTH, *fitting])
     lines = []

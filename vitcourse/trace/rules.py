@@ -457,6 +457,9 @@ def sliced(scope: Scope, size: Size, part: slice) -> Size | None:
         return None
     if stop <= start:
         return constant(0)
+    if start > 1 and not isinstance(part.start, NamedInt) and last == size:
+        # A start that was counted, in a loop say: what is left of the axis is that turn's number, and has no name.
+        return None
     return stepped(scope, scope.total((last, negative(first))), step)
 
 

@@ -107,7 +107,7 @@ class Scope:
 
     atoms: dict[str, Atom] = field(default_factory=dict)
     given: set[str] = field(default_factory=set)
-    proved: set[tuple[str, str, str]] = field(default_factory=set)
+    proved: set[tuple[str, ...]] = field(default_factory=set)
     definitions: dict[str, str] = field(default_factory=dict)
     _composed: dict[Any, Atom] = field(default_factory=dict)
     _serial: int = 0
@@ -176,7 +176,7 @@ class Scope:
         if not parts:
             return Size(_exact(plus))
         if len(parts) == 1 and not plus:
-            return parts[0]
+            return self._simplified(parts[0].coefficient, dict(parts[0].factors))
         if len(parts) == 1 and parts[0].coefficient == 1:
             for following, before in SUCCESSORS:
                 if plus == 1 and parts[0].factors == self._factors(before) and self._allowed((following, before)):
@@ -349,6 +349,12 @@ class Scope:
             sides = [[relation[0]], sorted(relation[1:])]
             if names in (sides, sides[::-1]) and one.coefficient == two.coefficient == 1:
                 self.proved.add(relation)
+        for following, before in SUCCESSORS:
+            for size, other in ((one, two), (two, one)):
+                parts = other.factors[0][0].parts
+                if names and size.factors == self._factors(following) and isinstance(parts, Sum) and parts.plus == 1:
+                    if len(parts.terms) == 1 and self.resolve(parts.terms[0]).factors == self._factors(before):
+                        self.proved.add((following, before))
 
     # Words
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from vitcourse.trace.constructors import read
-from vitcourse.trace.contracts import HYPERPARAMETERS, Contract, Naming, contract_of, symbol, words
+from vitcourse.trace.contracts import HYPERPARAMETERS, Naming, contract_of, symbol, words
 from vitcourse.trace.folding import folded
-from vitcourse.trace.record import Axis, Failure, Row, Shape, Trace
+from vitcourse.trace.record import Axis, Failure, Shape, Trace
 from vitcourse.trace.recorder import (
     CompiledCodeError,
     Node,
@@ -21,9 +21,10 @@ from vitcourse.trace.recorder import (
     named_attributes,
     refuse_compiled,
     signature_of,
+    tensors_in,
 )
 from vitcourse.trace.rules import Axes
-from vitcourse.trace.source import Place
+from vitcourse.trace.source import Place, place_of, readable
 from vitcourse.trace.symbols import ONE, NamedInt, Scope
 
 Names = Mapping[str, str] | Sequence[str] | str | None
@@ -96,6 +97,24 @@ def build(kind: Callable[..., nn.Module], *args: Any, **kwargs: Any) -> nn.Modul
                 symbols[f"{path}.{name}".lstrip(".")] = text
     _BUILT[module] = symbols
     return module
+
+
+def name_module(module: nn.Module, names: Mapping[str, str]) -> nn.Module:
+    """Remember the symbols of a finished module's parameters: {"weight": "D C P P"}."""
+    _BUILT[module] = {path: text.replace("*", "·") for path, text in names.items()}
+    return module
+
+
+def failed(name: str, error: Exception) -> Trace:
+    """The trace of what could not even be made."""
+    place = None
+    current = error.__traceback__
+    while current is not None:
+        if readable(current.tb_frame.f_code.co_filename):
+            place = place_of(current.tb_frame, current.tb_lasti)
+        current = current.tb_next
+    where = (place.file, place.line, place.text) if place is not None else ("", 0, "")
+    return Trace(name, [], failure=Failure(error, *where))
 
 
 def _plain(scope: Scope, value: Any) -> tuple[Any, str]:
@@ -199,25 +218,27 @@ def _held(function: Callable[..., Any], modules: Mapping[str, nn.Module]) -> dic
 def _name_built(recorder: Recorder, module: nn.Module, symbols: Mapping[str, str], given: set[str]) -> None:
     for path, tensor in [*module.named_parameters(), *module.named_buffers()]:
         if path in symbols and path not in given:
-            _name_tensor(recorder, path, tensor, tuple(symbols[path].replace("·", "*").split()), certain=False)
+            _name_tensor(recorder, path, tensor, tuple(symbols[path].replace("·", "*").split()), False, given=False)
 
 
 def _name_read(recorder: Recorder, module: nn.Module, given: set[str]) -> None:
     readings = read(module)
     for word, value in readings.values.items():
-        recorder.scope.named(word, value)
+        recorder.scope.named(word, value, given=False)
     named = {id(tensor) for path, tensor in _held(module, {}).items() if path in given}
     for tensor, shape in readings.tensors.values():
         if id(tensor) not in named:
             known = tuple(word if word and _settled(word, readings.values) else "_" for word in shape)
-            _name_tensor(recorder, "", tensor, known, certain=False)
+            _name_tensor(recorder, "", tensor, known, certain=False, given=False)
 
 
 def _settled(word: str, values: Mapping[str, int]) -> bool:
     return all(name in values for name in re.findall(r"[A-Za-z_]\w*", word))
 
 
-def _name_tensor(recorder: Recorder, name: str, tensor: Tensor, shape: tuple[str, ...], certain: bool) -> None:
+def _name_tensor(
+    recorder: Recorder, name: str, tensor: Tensor, shape: tuple[str, ...], certain: bool, given: bool = True
+) -> None:
     """Give a tensor's axes their names; a shape that doesn't fit is the caller's mistake, or else is not believed."""
     scope = recorder.scope
     sizes = list(tensor.shape)
@@ -233,14 +254,14 @@ def _name_tensor(recorder: Recorder, name: str, tensor: Tensor, shape: tuple[str
     for word, size in zip(shape, sizes, strict=True):
         found = None
         if word.isidentifier() and word != "_" or word.endswith("'"):
-            found = scope.named(word, size)
+            found = scope.named(word, size, given)
             if found is None and certain:
                 raise ValueError(f"{word} is {scope.atoms[word].value} elsewhere, and {size} in {name} {tuple(sizes)}")
         elif word == "1":
             found = ONE
         elif word != "_":
             # An expression of sizes that nothing has alone, C·P·P of patches that came as such, is a name as well.
-            found = scope.parse(word, given=True) or scope.named(word.replace("*", "·"), size)
+            found = scope.parse(word, given) or scope.named(word.replace("*", "·"), size, given)
         axes.append(found if found is not None and found.value == size else scope.fresh(size))
     recorder.note(tensor, tuple(axes), 0)
 
@@ -297,8 +318,7 @@ def _trace_of(
             failure = Failure(
                 error, place.file, place.line, place.text, op, tuple((name, shape(axes)) for name, axes in operands)
             )
+    outcome = tuple(shape(recorder.axes(tensor)) for tensor in tensors_in(result))
     name = type(function).__name__ if isinstance(function, nn.Module) else getattr(function, "__name__", repr(function))
-    return Trace(name, rows, result, failure, depth, dict(scope.definitions))
+    return Trace(name, rows, result, failure, depth, dict(scope.definitions), outcome)
 
-
-__all__ = ["Contract", "Row", "build", "trace"]
