@@ -8,8 +8,21 @@ through einops · `contracts` names from signatures · `source` the expression a
 `folding` steps into rows · `record` what a trace is · `render`, `html`, `flow` showing it · `diff` comparing two.
 """
 
+from vitcourse.trace.diff import Diff, diff
+from vitcourse.trace.flow import flow_svg
 from vitcourse.trace.record import Axis, Failure, Row, Trace
 from vitcourse.trace.recorder import CompiledCodeError
 from vitcourse.trace.tracing import build, trace
 
-__all__ = ["Axis", "CompiledCodeError", "Failure", "Row", "Trace", "build", "trace"]
+__all__ = [
+    "Axis",
+    "CompiledCodeError",
+    "Diff",
+    "Failure",
+    "Row",
+    "Trace",
+    "build",
+    "diff",
+    "flow_svg",
+    "trace",
+]

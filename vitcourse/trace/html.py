@@ -7,17 +7,27 @@ from vitcourse.trace.record import Row, Trace
 # The colours are those of the page, light or dark; only the lines are drawn, in a faint shade of its text.
 STYLE = """
 .shape-trace { overflow-x: auto; }
-.shape-trace table { border-collapse: collapse; width: 100%; font-size: 0.9em; color: inherit; background: none; }
+.shape-trace table { border-collapse: collapse; width: 100%; min-width: 38em; table-layout: fixed; font-size: 0.9em; color: inherit; background: none; }
 .shape-trace caption { text-align: left; font-weight: bold; padding: 0.25em 0.5em; color: inherit; }
 .shape-trace th, .shape-trace td { text-align: left; vertical-align: top; padding: 0.2em 0.5em; color: inherit;
   background: none; font-weight: normal; border-bottom: 1px solid color-mix(in srgb, currentColor 20%, transparent); }
 .shape-trace thead th { font-weight: bold; }
+.shape-trace table table { font-size: 1em; min-width: 0; }
+.shape-trace col.line { width: 3em; }
+.shape-trace col.operation { width: 11em; }
+.shape-trace col.shape { width: 40%; }
+.shape-trace td:nth-child(3) { overflow-wrap: anywhere; }
+.shape-trace details caption, .shape-trace details thead { position: absolute; width: 1px; height: 1px; padding: 0;
+  overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 .shape-trace code { color: inherit; background: none; white-space: pre-wrap; overflow-wrap: anywhere; border: 0; }
 .shape-trace details { margin: 0.2em 0 0.4em 1em; }
 .shape-trace summary { cursor: pointer; }
 .shape-trace summary:focus-visible { outline: 2px solid currentColor; outline-offset: 2px; }
 .shape-trace .shape-trace-error { border-left: 3px solid currentColor; padding-left: 0.75em; }
 """
+
+
+COLUMNS = ("line", "expression", "operation", "shape")
 
 
 def to_html(trace: Trace) -> str:
@@ -38,7 +48,8 @@ def _lines(text: str) -> str:
 
 
 def _table(rows: list[Row], depth: int, caption: str, open_to: int) -> str:
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("line", "expression", "operation", "shape"))
+    head = "".join(f'<th scope="col">{name}</th>' for name in COLUMNS)
+    columns = "".join(f'<col class="{name}">' for name in COLUMNS)
     lines = []
     start = 0
     while start < len(rows):
@@ -48,7 +59,8 @@ def _table(rows: list[Row], depth: int, caption: str, open_to: int) -> str:
         lines.append(_row(rows[start], rows[start + 1 : end], open_to))
         start = end
     return (
-        f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+        f"<table><caption>{escape(caption)}</caption><colgroup>{columns}</colgroup>"
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
     )
 
 

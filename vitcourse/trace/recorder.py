@@ -127,6 +127,11 @@ class Recorder(TorchFunctionMode):
         self._known[id(tensor)] = (weakref.ref(tensor), axes, serial)
         return axes
 
+    def next_serial(self) -> int:
+        """A number for the next step: later steps have larger ones."""
+        self._serial += 1
+        return self._serial
+
     def _maker(self, tensor: Tensor) -> int:
         entry = self._known.get(id(tensor))
         return entry[2] if entry is not None and entry[0]() is tensor else -1
@@ -202,8 +207,7 @@ class Recorder(TorchFunctionMode):
     def _step(
         self, frame: FrameType, name: str, args: tuple[Any, ...], kwargs: Any, result: Any, tensors: list[Tensor]
     ) -> None:
-        self._serial += 1
-        serial = self._serial
+        serial = self.next_serial()
         operands = list(_operands(args)) + list(_operands(kwargs.values()))
         makers = [self._maker(tensor) for tensor in operands]
         path, pattern = self._path(frame)

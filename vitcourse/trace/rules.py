@@ -734,10 +734,10 @@ def windows(scope: Scope, size: Size, kernel: Size, stride: int, padding: int, d
     width = int(kernel.value)
     if padding == 0 and dilation == 1 and width == stride:
         return patches(scope, size, kernel)
-    shrink = 2 * padding - dilation * (width - 1)
     if stride == 1:
-        return scope.total((size, constant(shrink)))
-    return scope.fresh((int(size.value) + shrink - 1) // stride + 1)
+        taken = scope.product(constant(-dilation), kernel)
+        return scope.total((size, taken, constant(2 * padding + dilation)))
+    return scope.fresh((int(size.value) + 2 * padding - dilation * (width - 1) - 1) // stride + 1)
 
 
 def patches(scope: Scope, size: Size, kernel: Size) -> Size:

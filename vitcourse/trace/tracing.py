@@ -263,7 +263,7 @@ def _name_tensor(
             # An expression of sizes that nothing has alone, C·P·P of patches that came as such, is a name as well.
             found = scope.parse(word, given) or scope.named(word.replace("*", "·"), size, given)
         axes.append(found if found is not None and found.value == size else scope.fresh(size))
-    recorder.note(tensor, tuple(axes), 0)
+    recorder.note(tensor, tuple(axes))
 
 
 def _input_rows(
@@ -280,8 +280,9 @@ def _input_rows(
         if isinstance(value, (tuple, list)):
             tensors = [(f"{name}[{i}]", item) for i, item in enumerate(value) if isinstance(item, Tensor)]
         for word, tensor in tensors:
-            node = Node(Place("", 0, word), "input", 0, tensors=True)
-            node.axes = (recorder.note(tensor, recorder.axes(tensor), 0),)
+            serial = recorder.next_serial()
+            node = Node(Place("", 0, word), "input", serial, tensors=True, end=serial)
+            node.axes = (recorder.note(tensor, recorder.axes(tensor), serial),)
             node.dtype, node.device = tensor.dtype, tensor.device
             default = torch.get_default_dtype()
             node.dtype_before = default
