@@ -51,6 +51,8 @@ class CodeSet:
 
         Raises BrokenChapterError, in one line, when the file is missing or can't be imported.
         """
+        import torch  # noqa: F401  # before bytecode is off, so that torch's own is kept
+
         try:
             with _no_bytecode():
                 return importlib.import_module(f"{self.package}.{module}")

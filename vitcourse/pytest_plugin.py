@@ -41,7 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each check once for every set of chapters."""
-    if "check" in metafunc.fixturenames:
+    if "check" in metafunc.fixturenames and metafunc.definition.get_closest_marker("exercise"):
         names = metafunc.config.getoption("--code") or OWN_SETS
         metafunc.parametrize("check", names, indirect=True, ids=[Path(name).name for name in names])
 
@@ -114,7 +114,7 @@ class _Ledger:
 
     def open(self, code: CodeSet, asked: Exercise) -> None:
         """Say that a check begins: whoever reads the file knows where a run that died was."""
-        self._write({"exercise": asked.id, "status": "running"})
+        self._write({"code": code.name, "exercise": asked.id, "status": "running"})
 
     def close(self, name: str, asked: Exercise, call: pytest.CallInfo[Any], report: pytest.TestReport) -> None:
         """Keep the verdict of a check that has ended, in whichever of its phases it did."""
@@ -122,7 +122,8 @@ class _Ledger:
             return
         status, headline, diagnosis = _verdict(call.excinfo.value if call.excinfo else None, report)
         self.status[name, asked.id] = status
-        self._write({"exercise": asked.id, "status": status, "headline": headline, "diagnosis": diagnosis})
+        verdict = {"exercise": asked.id, "status": status, "headline": headline, "diagnosis": diagnosis}
+        self._write({"code": name, **verdict})
 
     def blocker(self, code: CodeSet, asked: Exercise, error: BaseException) -> str | None:
         """The earlier exercise, not done, that explains why this one failed."""

@@ -1,0 +1,188 @@
+"""The checks themselves: each known wrong answer is refused, right ones pass, and what is not done is said to be so."""
+
+import ast
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from vitcourse.codesets import load_code, root
+from vitcourse.course import Exercise, exercise, exercises
+from vitcourse.misconceptions import misconceptions
+from vitcourse.progress import pristine
+
+Verdicts = dict[tuple[str, str], dict[str, str]]
+IDS = [entry.id for entry in exercises()]
+STUBS = {entry.module: pristine(entry.module) for entry in exercises()}
+
+
+def solved(*names: str) -> dict[str, str]:
+    """The stubs' texts, in which the definitions of these names are the solutions'."""
+    texts = dict(STUBS)
+    for module in texts:
+        solution = load_code("solutions").source(module)
+        for name in names:
+            if (answer := definition(solution, name)) is not None:
+                texts[module] = texts[module].replace(definition(texts[module], name), answer)
+    return texts
+
+
+def definition(source: str, name: str) -> str | None:
+    """The text of a top-level function or class."""
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
+            return ast.get_source_segment(source, node)
+    return None
+
+
+@pytest.fixture
+def learner(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a learner's folder: the solutions, with the files that are given in place of theirs."""
+
+    def make(name: str, **files: str) -> Path:
+        folder = tmp_path / name
+        shutil.copytree(root() / "solutions", folder, ignore=shutil.ignore_patterns("__pycache__"))
+        for module, text in files.items():
+            (folder / f"{module}.py").write_text(text, encoding="utf-8")
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def verdicts_of(tmp_path: Path) -> Callable[..., Verdicts]:
+    """Checks exercises in folders: the verdicts by folder's name and exercise."""
+
+    def run(folders: list[Path], ids: list[str]) -> Verdicts:
+        files = sorted({str(root() / "tests" / f"test_{exercise(id).module}.py") for id in ids})
+        codes = [word for folder in folders for word in ("--code", str(folder))]
+        report = tmp_path / "verdicts.jsonl"
+        report.unlink(missing_ok=True)
+        pytest.main([*files, *codes, "--exercises", ",".join(ids), "--verdicts", str(report), "-p", "no:cacheprovider"])
+        lines = [json.loads(line) for line in report.read_text(encoding="utf-8").splitlines()]
+        return {(Path(line["code"]).name, line["exercise"]): line for line in lines}
+
+    return run
+
+
+@pytest.mark.parametrize("asked", exercises(), ids=IDS)
+def test_every_known_wrong_answer_is_refused(
+    asked: Exercise, learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
+) -> None:
+    wrong = {f"wrong{n}": m for n, m in enumerate(misconceptions()) if m.exercise == asked.id}
+    assert len(wrong) >= 4
+    folders = [learner(name, **{asked.module: misconception.source()}) for name, misconception in wrong.items()]
+    verdicts = verdicts_of([*folders, learner("right")], [asked.id])
+    accepted = [m.name for name, m in wrong.items() if verdicts[name, asked.id]["status"] not in ("failed", "error")]
+    assert not accepted
+    assert verdicts["right", asked.id]["status"] == "passed"
+
+
+def test_each_misconception_is_one_of_its_kind() -> None:
+    reference = load_code("solutions")
+    texts = {(wrong.exercise, wrong.source()) for wrong in misconceptions()}
+    assert len(texts) == len(misconceptions())
+    for wrong in misconceptions():
+        assert wrong.source() != reference.source(exercise(wrong.exercise).module)
+
+
+def test_untouched_stubs_are_not_started(learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]) -> None:
+    verdicts = verdicts_of([learner("fresh", **STUBS)], IDS)
+    for id in IDS:
+        assert verdicts["fresh", id]["status"] == "not-started"
+        assert verdicts["fresh", id]["headline"] == f"exercise {id} not started"
+
+
+def test_a_stub_filled_in_rightly_passes_and_lets_through_what_it_blocked(
+    learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
+) -> None:
+    ids = ["3.1", "3.2", "3.3", "3.4"]
+    folders = [
+        learner("only_later", **solved("AttentionHead", "split_heads", "merge_heads")),
+        learner("both", **solved("scaled_dot_product_attention", "AttentionHead")),
+    ]
+    verdicts = verdicts_of(folders, ids)
+    status = {key: line["status"] for key, line in verdicts.items()}
+    assert [status["only_later", id] for id in ids] == ["not-started", "blocked", "passed", "not-started"]
+    assert verdicts["only_later", "3.2"]["headline"] == "blocked by 3.1"
+    assert [status["both", id] for id in ids] == ["passed", "passed", "not-started", "not-started"]
+
+
+def test_what_stands_on_a_wrong_answer_is_blocked_and_not_blamed(
+    learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
+) -> None:
+    unscaled = next(wrong for wrong in misconceptions() if wrong.name == "no scale")
+    verdicts = verdicts_of([learner("wrong", ch03_attention=unscaled.source())], ["3.1", "3.2", "3.3", "3.4"])
+    assert verdicts["wrong", "3.1"]["status"] == "failed"
+    assert verdicts["wrong", "3.2"]["headline"] == "blocked by 3.1"
+    assert verdicts["wrong", "3.3"]["status"] == "passed"
+    assert verdicts["wrong", "3.4"]["headline"] == "blocked by 3.1"
+
+
+def test_an_answer_that_needs_no_earlier_one_passes_without_it(
+    learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
+) -> None:
+    texts = solved("AttentionHead")
+    texts["ch03_attention"] = texts["ch03_attention"].replace(
+        "output, weights = scaled_dot_product_attention(q, k, v)",
+        "weights = (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1); output = weights @ v",
+    )
+    verdicts = verdicts_of([learner("inline", **texts)], ["3.2"])
+    assert verdicts["inline", "3.2"]["status"] == "passed"
+
+
+def test_calling_what_one_should_build_is_refused(
+    learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
+) -> None:
+    ready_made = {
+        "3.1": ("scaled_dot_product_attention", "import torch\nimport torch.nn.functional as F\n\n\n"
+                "def scaled_dot_product_attention(q, k, v):\n"
+                "    return F.scaled_dot_product_attention(q, k, v), (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1)\n"),
+        "4.1": ("LayerNorm", "from torch import nn\n\n\nclass LayerNorm(nn.LayerNorm):\n"
+                "    def __init__(self, d_model, eps=1e-6):\n        super().__init__(d_model, eps=eps)\n"),
+        "4.2": ("gelu", "import torch.nn.functional as F\n\n\ndef gelu(x):\n    return F.gelu(x)\n"),
+        "5.2": ("cross_entropy", "import torch.nn.functional as F\n\n\n"
+                "def cross_entropy(logits, labels, label_smoothing=0.0):\n"
+                "    return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)\n"),
+        "1.1": ("patchify", "from solutions.ch01_patches import patchify\n"),
+    }  # fmt: skip
+    for id, (name, text) in ready_made.items():
+        folder = learner(f"ready_made_{name}", **{exercise(id).module: text})
+        line = verdicts_of([folder], [id])[folder.name, id]
+        assert line["status"] == "failed", (id, line)
+        assert "this exercise builds it; you called it" in line["headline"], (id, line)
+
+
+def test_a_syntax_error_is_one_line_for_what_was_started_there_and_no_other_chapters_business(
+    learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
+) -> None:
+    texts = solved("patchify", "prepend_cls", "gelu")
+    texts["ch02_tokens"] = texts["ch02_tokens"].replace("cls_tokens = cls_token.expand(", "cls_tokens = = cls_token(")
+    line_number = texts["ch02_tokens"][: texts["ch02_tokens"].index("= =")].count("\n") + 1
+    verdicts = verdicts_of([learner("broken", **texts)], ["1.1", "2.1", "2.2", "4.2"])
+    assert verdicts["broken", "1.1"]["status"] == "passed"
+    assert verdicts["broken", "4.2"]["status"] == "passed"
+    assert verdicts["broken", "2.2"]["status"] == "not-started"
+    assert verdicts["broken", "2.1"]["status"] == "error"
+    assert verdicts["broken", "2.1"]["headline"] == (
+        f"broken/ch02_tokens.py, line {line_number}: SyntaxError: invalid syntax"
+    )
+
+
+def test_a_missing_name_and_a_raising_one_are_said_with_their_line(
+    learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
+) -> None:
+    texts = solved("patchify", "unpatchify")
+    texts["ch01_patches"] = texts["ch01_patches"].replace("def unpatchify(", "def unpatchifi(")
+    texts["ch04_encoder"] = texts["ch04_encoder"].replace(
+        definition(texts["ch04_encoder"], "gelu"), "def gelu(x):\n    return x.no_such_method()"
+    )
+    line_number = texts["ch04_encoder"][: texts["ch04_encoder"].index("x.no_such")].count("\n") + 1
+    verdicts = verdicts_of([learner("wrong", **texts)], ["1.1", "1.2", "4.2"])
+    assert verdicts["wrong", "1.1"]["status"] == "passed"
+    assert verdicts["wrong", "1.2"]["headline"] == "unpatchify is missing from wrong/ch01_patches.py"
+    assert verdicts["wrong", "4.2"]["status"] == "error"
+    assert "AttributeError" in verdicts["wrong", "4.2"]["headline"]
+    assert f"wrong/ch04_encoder.py, line {line_number}" in verdicts["wrong", "4.2"]["diagnosis"]

@@ -1,0 +1,40 @@
+"""The wrong answers that the checks are known to refuse, from misconceptions.toml: each an edit of the reference."""
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+from vitcourse.codesets import load_code
+from vitcourse.course import exercise
+
+
+@dataclass(frozen=True)
+class Misconception:
+    """One wrong answer: its exercise, what was misunderstood, and the edits (old text, new text) that make it."""
+
+    exercise: str
+    name: str
+    edits: tuple[tuple[str, str], ...]
+
+    def source(self) -> str:
+        """The reference's chapter with the mistake in it.
+
+        Raises ValueError when an edit no longer fits the reference: its old text must stand there exactly once.
+        """
+        text = load_code("solutions").source(exercise(self.exercise).module) or ""
+        for old, new in self.edits:
+            if text.count(old) != 1:
+                raise ValueError(f"{self.exercise} {self.name!r}: found {text.count(old)} times, not once: {old!r}")
+            text = text.replace(old, new)
+        return text
+
+
+@cache
+def misconceptions() -> tuple[Misconception, ...]:
+    """All of them, exercise by exercise."""
+    data = tomllib.loads(resources.files("vitcourse").joinpath("misconceptions.toml").read_text(encoding="utf-8"))
+    return tuple(
+        Misconception(entry["exercise"], entry["name"], tuple((old, new) for old, new in entry["edits"]))
+        for entry in data["wrong"]
+    )
