@@ -4,6 +4,8 @@ Nothing here imports torch: a command imports what it needs when it runs.
 """
 
 import sys
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -22,6 +24,21 @@ app = typer.Typer(
 @app.callback()
 def _root() -> None:
     """Learn the Vision Transformer by writing one."""
+
+
+@app.command()
+def trace(
+    exercise: Annotated[str, typer.Argument(help="1.3, say")],
+    code: Annotated[str, typer.Option(help="chapters, solutions or the path of a folder")] = "chapters",
+    depth: Annotated[int | None, typer.Option(min=1, help="levels of calls; without it, what fits on a screen")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="every row, as JSON")] = False,
+    html: Annotated[Path | None, typer.Option(help="write the trace as a page to this file")] = None,
+) -> None:
+    """The shapes of an exercise's tensors, step by step: yours beside what is expected."""
+    from vitcourse.trace.command import show_exercise
+
+    if not show_exercise(exercise, code, depth, as_json, html):
+        raise typer.Exit(1)
 
 
 def main() -> None:

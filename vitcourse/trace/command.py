@@ -24,7 +24,7 @@ def show_exercise(
     if html is not None:
         html.write_text(page(traces), encoding="utf-8")
     if as_json:
-        values = [json.loads(difference.to_json()) for difference in differences] or [to_dict(t) for t in traces]
+        values = [difference.to_dict(difference.same) for difference in differences] or [to_dict(t) for t in traces]
         print(json.dumps(values, ensure_ascii=False, indent=2))
     elif html is not None:
         console.print(f"wrote {html}", markup=False, highlight=False)
@@ -49,8 +49,9 @@ def page(traces: list[Trace]) -> str:
     """The traces as a page of their own."""
     title = ", ".join(trace.name for trace in traces)
     body = "".join(trace.to_html() for trace in traces)
-    style = ":root { color-scheme: light dark; } body { font-family: system-ui, sans-serif; margin: 2em auto; max-width: 60em; }"
+    style = ":root { color-scheme: light dark; } body { font-family: sans-serif; margin: 2em auto; max-width: 60em; }"
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Shapes in {title}</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{style}</style></head><body><main>{body}</main></body></html>'
+        f'<meta name="viewport" content="width=device-width"><style>{style}</style></head>'
+        f"<body><main>{body}</main></body></html>"
     )

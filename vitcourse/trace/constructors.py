@@ -1,7 +1,7 @@
 """Symbols of a module's parameters, read in the source of its constructors.
 
-`self.qkv = nn.Linear(d_model, 3 * d_model)` says what the axes of `qkv.weight` are, (3·D, D), long after the numbers were
-passed. The module is not made again and its source not run: what can't be read for certain is left without a name.
+`self.qkv = nn.Linear(d_model, 3 * d_model)` says what the axes of `qkv.weight` are, (3·D, D), long after the numbers
+were passed. The module is not made again and its source not run: what can't be read for certain is left without a name.
 """
 
 import ast
@@ -109,7 +109,7 @@ def _tree(constructor: Callable[..., Any]) -> ast.FunctionDef | None:
 
 
 def _ready_made(module: nn.Module, env: Mapping[str, str | None], readings: Readings) -> bool:
-    """torch's own layers, by what their arguments mean."""
+    """The layers of torch itself, by what their arguments mean."""
 
     def word(name: str) -> str | None:
         return env.get(name)

@@ -63,8 +63,8 @@ class Diff:
         table = [f"{mark:2}{left.ljust(width)}{right}".rstrip() for mark, left, right in lines]
         return "\n".join([*table, "", self.verdict])
 
-    def to_json(self) -> str:
-        """Both traces and the parting, as JSON."""
+    def to_dict(self, reference_code: bool = True) -> dict[str, Any]:
+        """Both traces and the parting, as JSON has them."""
         parting: dict[str, Any] | None = None
         if self.parting is not None:
             parting = {
@@ -73,8 +73,14 @@ class Diff:
                 "expected": [[axis.word for axis in shape] for shape in self.parting.expected],
                 "difference": self.parting.difference,
             }
-        value = {"yours": to_dict(self.mine), "reference": to_dict(self.reference), "parting": parting}
-        return json.dumps({**value, "verdict": self.verdict}, ensure_ascii=False, indent=2)
+        reference = to_dict(self.reference)
+        if not reference_code:
+            reference["rows"] = [{**row, "expression": None, "op": None} for row in reference["rows"]]
+        return {"yours": to_dict(self.mine), "reference": reference, "parting": parting, "verdict": self.verdict}
+
+    def to_json(self) -> str:
+        """Both traces and the parting, as JSON."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, indent=2)
 
     def print(self, console: Console | None = None, reference_code: bool = True) -> None:
         """The two traces side by side, in the terminal."""
@@ -229,7 +235,11 @@ def _count(number: int) -> str:
 def _explained(mine: Shape, other: Shape) -> str:
     if len(mine) == len(other):
         wrong = [k for k in range(len(mine)) if not _same_axis(mine[k], other[k])]
-        if len(wrong) == 2 and _same_axis(mine[wrong[0]], other[wrong[1]]) and _same_axis(mine[wrong[1]], other[wrong[0]]):
+        if (
+            len(wrong) == 2
+            and _same_axis(mine[wrong[0]], other[wrong[1]])
+            and _same_axis(mine[wrong[1]], other[wrong[0]])
+        ):
             if wrong == [len(mine) - 2, len(mine) - 1]:
                 return "the last two axes are swapped"
             return f"the axes {mine[wrong[0]].word} and {mine[wrong[1]].word} are swapped"

@@ -104,5 +104,3 @@ def _number(text: str, sizes: Mapping[str, int]) -> int:
             product *= int(word) if word.isdigit() else sizes[word]
         total += product
     return total
-
-

@@ -26,7 +26,14 @@ class Fold:
         children = tuple(child.signature for child in self.children)
         place = self.node.place
         # An element of a Sequential has no line of its own; the same class in it again is its loop.
-        return self.node.key, place.text if place.line else place.callee, self.shapes, self.repeat, self.node.dtype, children
+        return (
+            self.node.key,
+            place.text if place.line else place.callee,
+            self.shapes,
+            self.repeat,
+            self.node.dtype,
+            children,
+        )
 
 
 def folded(nodes: list[Node], shape: ShapeOf) -> Iterator[Row]:
@@ -78,11 +85,13 @@ def _rows(folds: list[Fold], depth: int, numbers: list[tuple[int, int]]) -> Iter
         place = node.place
         link = None
         if place.receiver and place.receiver in texts and place.text.startswith(place.receiver):
-            link = f"…{place.text[len(place.receiver):].strip()}"
+            link = f"…{place.text[len(place.receiver) :].strip()}"
         texts.append(place.text)
         changed = node.dtype is not None and node.dtype != node.dtype_before and (node.dtype_before or not _usual(node))
-        moved = node.device is not None and node.device != node.device_before and (
-            node.device_before is not None or node.device.type != "cpu"
+        moved = (
+            node.device is not None
+            and node.device != node.device_before
+            and (node.device_before is not None or node.device.type != "cpu")
         )
         numbers.append((node.start, node.end))
         yield Row(

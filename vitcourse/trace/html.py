@@ -7,7 +7,8 @@ from vitcourse.trace.record import Row, Trace
 # The colours are those of the page, light or dark; only the lines are drawn, in a faint shade of its text.
 STYLE = """
 .shape-trace { overflow-x: auto; }
-.shape-trace table { border-collapse: collapse; width: 100%; min-width: 38em; table-layout: fixed; font-size: 0.9em; color: inherit; background: none; }
+.shape-trace table { border-collapse: collapse; width: 100%; min-width: 38em; table-layout: fixed; font-size: 0.9em;
+  color: inherit; background: none; }
 .shape-trace caption { text-align: left; font-weight: bold; padding: 0.25em 0.5em; color: inherit; }
 .shape-trace th, .shape-trace td { text-align: left; vertical-align: top; padding: 0.2em 0.5em; color: inherit;
   background: none; font-weight: normal; border-bottom: 1px solid color-mix(in srgb, currentColor 20%, transparent); }

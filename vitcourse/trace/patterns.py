@@ -50,7 +50,9 @@ def einops_axes(
 
 def _groups(side: str) -> list[list[str]]:
     found = re.findall(r"\(([^)]*)\)|(\.\.\.|…|\w+)", side)
-    return [inner.replace("…", "...").split() if not single else [single.replace("…", "...")] for inner, single in found]
+    return [
+        inner.replace("…", "...").split() if not single else [single.replace("…", "...")] for inner, single in found
+    ]
 
 
 def _split(

@@ -1,7 +1,7 @@
 """Watches a call: every torch function that it uses, and the expression that asked for it.
 
-Nothing is patched and nothing outlives the call: torch hands its functions to a function mode, Python tells of calls and
-returns through its profile hook, and while the call runs the sizes it asks for are ints that know their symbol.
+Nothing is patched and nothing outlives the call: torch hands its functions to a function mode, Python tells of calls
+and returns through its profile hook, and while the call runs the sizes it asks for are ints that know their symbol.
 """
 
 import ast
@@ -33,9 +33,11 @@ _SEQUENTIAL = nn.Sequential.forward.__code__
 _QUESTIONS = {
     "dtype", "device", "ndim", "dim", "requires_grad", "is_leaf", "grad_fn", "layout", "is_nested", "is_sparse",
     "is_quantized", "is_meta", "is_cuda", "is_cpu", "is_mps", "stride", "is_floating_point", "is_complex",
-    "is_contiguous", "element_size", "storage_offset", "data_ptr", "names", "backward", "register_hook", "_backward_hooks",
+    "is_contiguous", "element_size", "storage_offset", "data_ptr", "names", "backward", "register_hook",
+    "_backward_hooks",
     "__len__", "__bool__", "__float__", "__int__", "item", "tolist", "numpy", "__repr__", "__format__", "__hash__",
-    "output_nr", "_version", "itemsize", "nbytes", "__index__", "__contains__", "__array__", "is_inference", "get_device",
+    "output_nr", "_version", "itemsize", "nbytes", "__index__", "__contains__", "__array__", "is_inference",
+    "get_device",
     "is_grad_enabled", "_set_grad_enabled", "set_grad_enabled",
 }  # fmt: skip
 _SIZES = {"shape", "size", "numel", "nelement"}
@@ -261,7 +263,7 @@ class Recorder(TorchFunctionMode):
         return info
 
     def _path(self, frame: FrameType) -> tuple[list[tuple[FrameType, int]], FrameType | None]:
-        """The shown expressions that are being evaluated, outermost first, and the einops call among the hidden ones."""
+        """The shown expressions that are being evaluated, outermost first, and the einops call under them."""
         path: list[tuple[FrameType, int]] = []
         pattern: FrameType | None = None
         inside = False
@@ -362,9 +364,7 @@ class Recorder(TorchFunctionMode):
 
     # Errors
 
-    def _failed_in(
-        self, frame: FrameType, name: str, args: tuple[Any, ...], kwargs: Any, error: BaseException
-    ) -> None:
+    def _failed_in(self, frame: FrameType, name: str, args: tuple[Any, ...], kwargs: Any, error: BaseException) -> None:
         path, _ = self._path(frame)
         if not path:
             return
@@ -460,7 +460,9 @@ def refuse_compiled(function: Any) -> None:
                     "it was made from"
                 )
     elif isinstance(function, torch.jit.ScriptFunction):
-        raise CompiledCodeError(f"can't trace {function.name}: it is TorchScript. Trace the Python function it came from")
+        raise CompiledCodeError(
+            f"can't trace {function.name}: it is TorchScript. Trace the Python function it came from"
+        )
     elif hasattr(function, "_torchdynamo_orig_callable"):
         name = getattr(function, "__name__", "the function")
         raise CompiledCodeError(

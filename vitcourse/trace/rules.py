@@ -124,9 +124,7 @@ def broadcast(scope: Scope, *shapes: Sequence[Size]) -> Axes:
     for shape in shapes:
         longer, shorter = (result, list(shape)) if len(result) >= len(shape) else (list(shape), result)
         offset = len(longer) - len(shorter)
-        result = longer[:offset] + [
-            merged(scope, a, b) for a, b in zip(longer[offset:], shorter, strict=True)
-        ]
+        result = longer[:offset] + [merged(scope, a, b) for a, b in zip(longer[offset:], shorter, strict=True)]
     return tuple(result)
 
 
@@ -136,7 +134,9 @@ def elementwise(call: Call) -> Axes:
     return broadcast(call.scope, *(call.axes(tensor) for tensor in tensors))
 
 
-@rule("where", "lerp", "addcmul", "addcdiv", "clamp", "copy", "isclose", "dropout", "relu", "silu", "gelu", "masked_fill")
+@rule(
+    "where", "lerp", "addcmul", "addcdiv", "clamp", "copy", "isclose", "dropout", "relu", "silu", "gelu", "masked_fill"
+)
 def _elementwise(call: Call) -> Axes:
     return elementwise(call)
 
@@ -153,7 +153,7 @@ def _elementwise(call: Call) -> Axes:
     "fill", "zero", "normal", "uniform", "trunc_normal", "constant", "zeros", "ones", "kaiming_uniform",
     "kaiming_normal", "xavier_uniform", "xavier_normal", "orthogonal", "exponential", "random", "alias", "retain_grad",
 )  # fmt: skip
-def _same(call: Call) -> Axes | None:
+def _same(call: Call) -> Axes | list[Axes] | None:
     if isinstance(call.arg(0, "input", "self", "tensor"), Tensor):
         return tuple(call.shape)
     return _made(call)
@@ -181,14 +181,13 @@ def _layer_norm(call: Call) -> Axes:
 
 @rule("empty", "rand", "randn", "full", "randint", "eye", "randperm", "hann_window")
 def _made(call: Call) -> Axes | None:
-    position = 0
     if call.name == "randint":
         given = call.kwargs.get("size") or next((a for a in call.args if isinstance(a, (tuple, list))), None)
         return None if given is None else tuple(size_of(n) for n in given)
     if call.name == "eye":
         rows = call.arg(0, "n")
         return size_of(rows), size_of(call.arg(1, "m") or rows)
-    sizes = call.sequence(position, "size")
+    sizes = call.sequence(0, "size")
     if call.name == "full":
         sizes = sizes if isinstance(call.arg(0, "size"), (tuple, list)) else [call.arg(0, "size")]
     return tuple(size_of(n) for n in sizes if isinstance(n, int))
@@ -197,7 +196,9 @@ def _made(call: Call) -> Axes | None:
 @rule("arange")
 def _arange(call: Call) -> Axes | None:
     numbers = [n for n in call.args if isinstance(n, (int, float))]
-    start, end, step = 0, call.kwargs.get("end"), call.kwargs.get("step", 1)
+    start: Any = 0
+    end: Any = call.kwargs.get("end")
+    step: Any = call.kwargs.get("step", 1)
     if len(numbers) == 1:
         end = numbers[0]
     elif len(numbers) >= 2:
@@ -238,7 +239,7 @@ def _reduced(call: Call) -> Axes | list[Axes]:
         dim = None
     shape = call.shape
     # A whole reduction and one that keeps its axes differ in the result's rank, which the call's many forms hide.
-    results = [value for value in (call.result if isinstance(call.result, tuple) else (call.result,))]
+    results = list(call.result) if isinstance(call.result, tuple) else [call.result]
     keep = results[0].ndim == len(shape)
     dims = range(len(shape)) if dim is None or dim == () or dim == [] else dim
     gone = {d % max(len(shape), 1) for d in (dims if isinstance(dims, (tuple, list, range)) else (dims,))}

@@ -22,7 +22,7 @@ _WRAPPERS = ("/jaxtyping/", "/beartype/", "/typeguard/", "/numpy/", "/executing/
 
 
 def readable(filename: str) -> bool:
-    """Whether steps in a file are shown: the learner's and other people's models are, the libraries' inner lines not."""
+    """Whether steps in a file are shown: those of models are, those inside the libraries not."""
     if filename.startswith(_LIBRARIES) or filename.startswith("<frozen"):
         return False
     if any(wrapper in filename for wrapper in _WRAPPERS):

@@ -115,7 +115,7 @@ class Scope:
     # Atoms
 
     def fresh(self, value: int) -> Size:
-        """An axis of which only the number is known. Size 1 stays a number: it is what broadcasting makes of nothing."""
+        """An axis of which only the number is known. Size 1 stays a number: it is what broadcasting fills up."""
         if value == 1:
             return ONE
         return Size(1, ((self._atom(value), 1),))
@@ -178,13 +178,9 @@ class Scope:
         if len(parts) == 1 and not plus:
             return self._simplified(parts[0].coefficient, dict(parts[0].factors))
         if len(parts) == 1 and parts[0].coefficient == 1:
-            for following, before in SUCCESSORS:
-                if plus == 1 and parts[0].factors == self._factors(before) and self._allowed((following, before)):
-                    return self._derived(following, int(parts[0].value) + 1, f"{before}+1")
-                if plus == -1 and parts[0].factors == self._factors(following) and before in self.atoms:
-                    derived = self.named(before, int(parts[0].value) - 1, given=False)
-                    if derived is not None and self._allowed((following, before)):
-                        return derived
+            successor = self._successor(parts[0], plus)
+            if successor is not None:
+                return successor
         parts.sort(key=lambda part: [(atom.serial, power) for atom, power in part.factors])
         return self._compose(Sum(tuple(parts), int(plus)), sum((part.value for part in parts), plus))
 
@@ -255,11 +251,19 @@ class Scope:
         # Someone who names all of N, gh and gw may mean an N that isn't gh·gw; then only a proof makes it so.
         return not self.given.issuperset(relation) or relation in self.proved
 
-    def _derived(self, name: str, value: int, definition: str) -> Size:
-        if name not in self.atoms:
-            self.definitions[name] = definition
-        derived = self.named(name, value, given=False)
-        return derived if derived is not None else self.fresh(value)
+    def _successor(self, size: Size, plus: Number) -> Size | None:
+        for following, before in SUCCESSORS:
+            if not self._allowed((following, before)):
+                continue
+            if plus == 1 and size.factors == self._factors(before):
+                new = following not in self.atoms
+                derived = self.named(following, int(size.value) + 1, given=False)
+                if derived is not None and new:
+                    self.definitions[following] = f"{before}+1"
+                return derived
+            if plus == -1 and size.factors == self._factors(following) and before in self.atoms:
+                return self.named(before, int(size.value) - 1, given=False)
+        return None
 
     def _simplified(self, coefficient: Number, powers: dict[Atom, int]) -> Size:
         names = {atom.name: atom for atom, power in powers.items() if power and atom.name}
@@ -344,7 +348,9 @@ class Scope:
         return False
 
     def _prove(self, one: Size, two: Size) -> None:
-        names = [sorted(atom.name or "" for atom, power in size.factors for _ in range(abs(power))) for size in (one, two)]
+        names = [
+            sorted(atom.name or "" for atom, power in size.factors for _ in range(abs(power))) for size in (one, two)
+        ]
         for relation in PRODUCTS:
             sides = [[relation[0]], sorted(relation[1:])]
             if names in (sides, sides[::-1]) and one.coefficient == two.coefficient == 1:
@@ -352,9 +358,10 @@ class Scope:
         for following, before in SUCCESSORS:
             for size, other in ((one, two), (two, one)):
                 parts = other.factors[0][0].parts
-                if names and size.factors == self._factors(following) and isinstance(parts, Sum) and parts.plus == 1:
-                    if len(parts.terms) == 1 and self.resolve(parts.terms[0]).factors == self._factors(before):
-                        self.proved.add((following, before))
+                if size.factors != self._factors(following) or not isinstance(parts, Sum) or parts.plus != 1:
+                    continue
+                if len(parts.terms) == 1 and self.resolve(parts.terms[0]).factors == self._factors(before):
+                    self.proved.add((following, before))
 
     # Words
 
@@ -366,7 +373,8 @@ class Scope:
         size = self.resolve(size)
         if size.constant:
             return None
-        above, below = [], []
+        above: list[str] = []
+        below: list[str] = []
         for atom, power in sorted(size.factors, key=_place):
             word = self._word(atom, alone and len(size.factors) == 1 and abs(power) == 1 and size.coefficient == 1)
             if word is None:
@@ -388,7 +396,10 @@ class Scope:
                     return None
                 text = "+".join(word or "" for word in words).replace("+-", "-") + (f"{plus:+d}" if plus else "")
             case Floor(size, plus, by):
-                word, divisor = self._text(size, alone=len(size.factors) > 1), str(by.coefficient) if by.constant else self.text(by)
+                word, divisor = (
+                    self._text(size, alone=len(size.factors) > 1),
+                    str(by.coefficient) if by.constant else self.text(by),
+                )
                 if word is None or divisor is None:
                     return None
                 if by.constant and plus and plus == by.coefficient - 1:

@@ -33,7 +33,9 @@ Names = Mapping[str, str] | Sequence[str] | str | None
 _BUILT: "weakref.WeakKeyDictionary[nn.Module, dict[str, str]]" = weakref.WeakKeyDictionary()
 
 
-def trace(function: Callable[..., Any], *args: Any, names: Names = None, depth: int | None = None, **kwargs: Any) -> Trace:
+def trace(
+    function: Callable[..., Any], *args: Any, names: Names = None, depth: int | None = None, **kwargs: Any
+) -> Trace:
     """Call a function or module and return the trace of its steps: every tensor's shape, by name.
 
     The axes of the inputs get their names from `names` (`{"images": "B C H W"}`, or the string alone for the first
@@ -70,9 +72,10 @@ def trace(function: Callable[..., Any], *args: Any, names: Names = None, depth: 
 
 
 def build(kind: Callable[..., nn.Module], *args: Any, **kwargs: Any) -> nn.Module:
-    """Make a module so that traces of it know the symbols of its parameters: build(PatchEmbedding, 9, 16).
+    """Make a module, so that traces of it know the symbols of all its parameters.
 
-    The module is what kind(*args, **kwargs) makes, nothing else.
+    The module is what kind(*args, **kwargs) makes, nothing else. A module made without this has its symbols read in the
+    source of its constructors, which says less when a constructor is written in an unusual way.
     """
     recorder = Recorder()
     signature = signature_of(kind)
@@ -84,7 +87,7 @@ def build(kind: Callable[..., nn.Module], *args: Any, **kwargs: Any) -> nn.Modul
                 kwargs[name] = values[name] = parameter.default
     _name_inputs(recorder, kind, values, None)
     args, kwargs = _renamed(kind, args, kwargs, values)
-    module = recorder.run(kind, args, kwargs)
+    module: nn.Module = recorder.run(kind, args, kwargs)
     symbols: dict[str, str] = {}
     for path, tensor in [*module.named_parameters(), *module.named_buffers()]:
         axes = recorder.axes(tensor)
@@ -248,12 +251,14 @@ def _name_tensor(
         shape = (*shape[: dots[0]], *["_"] * missing, *shape[dots[0] + 1 :])
     if len(shape) != len(sizes):
         if certain:
-            raise ValueError(f"{name} has {len(sizes)} axes {tuple(sizes)}, and names calls {len(shape)}: {' '.join(shape)}")
+            raise ValueError(
+                f"{name} has {len(sizes)} axes {tuple(sizes)}, and names calls {len(shape)}: {' '.join(shape)}"
+            )
         return
     axes = []
     for word, size in zip(shape, sizes, strict=True):
         found = None
-        if word.isidentifier() and word != "_" or word.endswith("'"):
+        if (word.isidentifier() and word != "_") or word.endswith("'"):
             found = scope.named(word, size, given)
             if found is None and certain:
                 raise ValueError(f"{word} is {scope.atoms[word].value} elsewhere, and {size} in {name} {tuple(sizes)}")
@@ -266,9 +271,7 @@ def _name_tensor(
     recorder.note(tensor, tuple(axes))
 
 
-def _input_rows(
-    recorder: Recorder, values: Mapping[str, Any], modules: list[nn.Module]
-) -> Iterator[Node]:
+def _input_rows(recorder: Recorder, values: Mapping[str, Any], modules: list[nn.Module]) -> Iterator[Node]:
     for module in modules:
         prefix = next((f"{name}." for name, value in values.items() if value is module), "self.")
         for path, parameter in (*module.named_parameters(), *module.named_buffers()):
@@ -322,4 +325,3 @@ def _trace_of(
     outcome = tuple(shape(recorder.axes(tensor)) for tensor in tensors_in(result))
     name = type(function).__name__ if isinstance(function, nn.Module) else getattr(function, "__name__", repr(function))
     return Trace(name, rows, result, failure, depth, dict(scope.definitions), outcome)
-
