@@ -2,6 +2,8 @@
 
 import json
 import sys
+from io import StringIO
+from pathlib import Path
 
 import pytest
 import torch
@@ -62,8 +64,7 @@ def test_the_trace_returns_what_the_call_returns(model):
 
 def test_a_row_knows_its_line_and_operation():
     row = trace(PatchEmbedding(9, 16), torch.rand(1, 1, 32, 32)).rows[2]
-    with open(row.file, encoding="utf-8") as file:
-        line = file.read().splitlines()[row.line - 1]
+    line = Path(row.file).read_text(encoding="utf-8").splitlines()[row.line - 1]
     assert row.op == "flatten"
     assert row.expression in line
 
@@ -116,6 +117,34 @@ def test_a_loop_whose_turns_take_several_steps_is_folded_as_one():
         return x
 
     assert [row.repeat for row in trace(turns, torch.rand(2), names="B").rows] == [1, 4, 4]
+
+
+def test_a_loop_of_a_thousand_turns_is_folded_in_no_time():
+    def long(x):
+        for _ in range(300):
+            x = x + 1
+            for _ in range(3):
+                x = x * 2
+        return x
+
+    assert [row.repeat for row in trace(long, torch.rand(2), names="B").rows] == [1, 300, 900]
+
+
+def test_what_has_no_python_source_is_one_step():
+    assert shapes(trace(torch.relu, torch.rand(2, 3), names="B D")) == ["(B=2, D=3)", "(B=2, D=3)"]
+
+
+def test_code_without_a_file_shows_its_operations():
+    traced = trace(eval("lambda x: x.mT.relu()"), torch.rand(2, 3), names="B D")
+    assert [row.label for row in traced.rows] == ["x", "<mT>", "<relu>"]
+
+
+def test_steps_in_place_are_steps():
+    def fill(x):
+        x[:, 0] = 1
+        x += 1
+
+    assert expressions(trace(fill, torch.rand(2, 3), names="B D")) == ["x", "x[:, 0] = 1", "x += 1"]
 
 
 def test_the_whole_model_fits_a_screen_and_goes_as_deep_as_asked(model):
@@ -305,7 +334,7 @@ def test_json_has_every_row_whatever_the_depth(model):
 def test_the_terminal_table_has_the_operation_where_there_is_room(model):
     traced = trace(model, torch.rand(2, 3, 28, 42))
     for width, there in ((80, False), (120, True)):
-        console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+        console = Console(width=width, record=True, file=StringIO())
         print_trace(traced, console)
         text = console.export_text()
         assert ("EncoderBlock" in text) == there

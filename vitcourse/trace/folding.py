@@ -8,6 +8,8 @@ from vitcourse.trace.recorder import Node
 from vitcourse.trace.rules import Axes
 
 ShapeOf = Callable[[Axes], Shape]
+# A turn of a loop that has more steps of its own than this is not looked for.
+LONGEST_TURN = 64
 
 
 @dataclass
@@ -17,68 +19,62 @@ class Fold:
     node: Node
     children: list["Fold"]
     shapes: tuple[Shape, ...]
+    kind: int
     repeat: int = 1
     modules: int = 0
-
-    @property
-    def signature(self) -> object:
-        """What two turns of a loop have in common."""
-        children = tuple(child.signature for child in self.children)
-        place = self.node.place
-        # An element of a Sequential has no line of its own; the same class in it again is its loop.
-        return (
-            self.node.key,
-            place.text if place.line else place.callee,
-            self.shapes,
-            self.repeat,
-            self.node.dtype,
-            children,
-        )
 
 
 def folded(nodes: list[Node], shape: ShapeOf) -> Iterator[Row]:
     """The rows of a trace."""
-    folds = _folds(nodes, shape)
-    numbers: list[tuple[int, int]] = []
-    yield from _rows(folds, 0, numbers)
+    yield from _rows(_folds(nodes, shape, {}), 0)
 
 
-def _folds(nodes: list[Node], shape: ShapeOf) -> list[Fold]:
+def _folds(nodes: list[Node], shape: ShapeOf, kinds: dict[object, int]) -> list[Fold]:
     result = []
     for node in nodes:
-        children = _folds(node.children, shape)
+        children = _folds(node.children, shape, kinds)
         if not node.tensors and not children:
             continue
         shapes = tuple(shape(axes) for axes in node.axes)
-        result.append(Fold(node, children, shapes, modules=0 if node.module is None else 1))
+        # An element of a Sequential has no line of its own; the same class in it again is its loop.
+        text = node.place.text if node.place.line else node.place.callee
+        inner = tuple((child.kind, child.repeat) for child in children)
+        # What two turns of a loop have in common, as one number: a loop may have thousands of turns.
+        kind = kinds.setdefault((node.key, text, shapes, node.dtype, inner), len(kinds))
+        result.append(Fold(node, children, shapes, kind, modules=0 if node.module is None else 1))
     return _loops(result)
 
 
 def _loops(folds: list[Fold]) -> list[Fold]:
     """Fold every run of equal turns: the shortest turn first, so that a loop in a loop folds too."""
     width = 1
-    while width <= len(folds) // 2:
+    while width <= min(len(folds) // 2, LONGEST_TURN):
+        kinds = [(fold.kind, fold.repeat) for fold in folds]
+        result: list[Fold] = []
         start = 0
-        while start + 2 * width <= len(folds):
-            turn = [fold.signature for fold in folds[start : start + width]]
+        while start < len(folds):
             times = 1
-            while [f.signature for f in folds[start + times * width : start + (times + 1) * width]] == turn:
+            while kinds[start + times * width : start + (times + 1) * width] == kinds[start : start + width]:
                 times += 1
-            # An expression stands in a loop when it comes again; `input` rows and the like have no place and don't.
-            if times > 1 and folds[start].node.key != (0, 0):
-                for offset in range(width):
-                    fold = folds[start + offset]
-                    turns = [folds[start + offset + k * width] for k in range(times)]
-                    fold.repeat *= times
-                    fold.modules = len({f.node.module for f in turns if f.node.module is not None})
-                    fold.node.end = max(f.node.end for f in turns)
-                del folds[start + width : start + times * width]
-            start += 1
+            # An input stands nowhere in the code, and so in no loop.
+            if times == 1 or start + width > len(folds) or folds[start].node.key == (0, 0):
+                result.append(folds[start])
+                start += 1
+                continue
+            for offset in range(width):
+                turns = [folds[start + offset + k * width] for k in range(times)]
+                fold = turns[0]
+                fold.repeat *= times
+                fold.modules = len({turn.node.module for turn in turns if turn.node.module is not None})
+                fold.node.end = max(turn.node.end for turn in turns)
+                result.append(fold)
+            start += times * width
+        folds = result
         width += 1
     return folds
 
 
-def _rows(folds: list[Fold], depth: int, numbers: list[tuple[int, int]]) -> Iterator[Row]:
+def _rows(folds: list[Fold], depth: int) -> Iterator[Row]:
     texts: list[str] = []
     for fold in folds:
         node = fold.node
@@ -93,7 +89,6 @@ def _rows(folds: list[Fold], depth: int, numbers: list[tuple[int, int]]) -> Iter
             and node.device != node.device_before
             and (node.device_before is not None or node.device.type != "cpu")
         )
-        numbers.append((node.start, node.end))
         yield Row(
             expression=place.text,
             op=node.op,
@@ -109,7 +104,7 @@ def _rows(folds: list[Fold], depth: int, numbers: list[tuple[int, int]]) -> Iter
             inputs=tuple(node.sources),
             span=(node.start, node.end),
         )
-        yield from _rows(fold.children, depth + 1, numbers)
+        yield from _rows(fold.children, depth + 1)
 
 
 def _usual(node: Node) -> bool:

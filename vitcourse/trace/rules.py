@@ -135,8 +135,10 @@ def elementwise(call: Call) -> Axes:
 
 
 @rule(
-    "where", "lerp", "addcmul", "addcdiv", "clamp", "copy", "isclose", "dropout", "relu", "silu", "gelu", "masked_fill"
-)
+    "where", "lerp", "addcmul", "addcdiv", "clamp", "copy", "isclose", "dropout", "relu", "silu", "gelu", "masked_fill",
+    "floor_divide", "subtract", "multiply", "divide", "negative", "pos", "positive", "absolute", "fix", "conj",
+    "arctan", "special_erf", "polar", "complex", "clip",
+)  # fmt: skip
 def _elementwise(call: Call) -> Axes:
     return elementwise(call)
 
@@ -144,7 +146,8 @@ def _elementwise(call: Call) -> Axes:
 @rule(
     "contiguous", "clone", "detach", "to", "type", "type_as", "float", "half", "bfloat16", "double", "int", "long",
     "bool", "cpu", "cuda", "requires_grad", "pin_memory", "data", "grad", "real", "imag",
-    "softmax", "log_softmax", "softmin", "cumsum", "cumprod", "logcumsumexp", "flip", "roll", "argsort", "tril", "triu",
+    "softmax", "log_softmax", "softmin", "cumsum", "cumprod", "logcumsumexp", "flip", "fliplr", "flipud", "roll",
+    "msort", "argsort", "tril", "triu",
     "zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like", "bernoulli",
     "normalize", "batch_norm", "group_norm", "instance_norm", "alpha_dropout", "feature_alpha_dropout", "dropout1d",
     "dropout2d", "dropout3d", "relu6", "leaky_relu", "elu", "selu", "celu", "hardswish", "hardsigmoid", "hardtanh",
@@ -191,6 +194,13 @@ def _made(call: Call) -> Axes | None:
     if call.name == "full":
         sizes = sizes if isinstance(call.arg(0, "size"), (tuple, list)) else [call.arg(0, "size")]
     return tuple(size_of(n) for n in sizes if isinstance(n, int))
+
+
+@rule("new_zeros", "new_ones", "new_empty", "new_full")
+def _made_like(call: Call) -> Axes:
+    if call.name == "new_full":
+        return tuple(size_of(n) for n in call.arg(1, "size"))
+    return tuple(size_of(n) for n in call.sequence(1, "size"))
 
 
 @rule("arange")
@@ -583,6 +593,14 @@ def _cat(call: Call) -> Axes:
     return tuple(result)
 
 
+@rule("hstack", "vstack", "column_stack", "row_stack")
+def _stacked(call: Call) -> Axes | None:
+    if any(tensor.ndim < 2 for tensor in call.arg(0, "tensors")):
+        return None
+    call.kwargs = {"dim": 0 if call.name in ("vstack", "row_stack") else 1}
+    return _cat(call)  # type: ignore[return-value]
+
+
 @rule("stack")
 def _stack(call: Call) -> Axes:
     tensors = call.arg(0, "tensors")
@@ -600,6 +618,12 @@ def _meshgrid(call: Call) -> list[Axes] | None:
     if call.kwargs.get("indexing") == "xy" and len(sizes) > 1:
         sizes[0], sizes[1] = sizes[1], sizes[0]
     return [tuple(sizes)] * len(tensors)
+
+
+@rule("glu")
+def _glu(call: Call) -> Axes:
+    dim = call.arg(1, "dim", default=-1)
+    return replaced(call.shape, dim, call.scope.quotient(call.shape[dim], constant(2)))
 
 
 @rule("pad")
@@ -637,6 +661,13 @@ def _addmm(call: Call) -> Axes | None:
     one, two = call.axes(call.arg(1, "mat1", "batch1")), call.axes(call.arg(2, "mat2", "batch2"))
     contracted(call.scope, one[-1], two[-2])
     return broadcast(call.scope, call.shape, (*one[:-1], two[-1]))
+
+
+@rule("cdist")
+def _cdist(call: Call) -> Axes:
+    one, two = call.axes(call.args[0]), call.axes(call.arg(1, "x2"))
+    contracted(call.scope, one[-1], two[-1])
+    return *broadcast(call.scope, one[:-2], two[:-2]), one[-2], two[-2]
 
 
 @rule("outer")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vitcourse.trace.constructors import read
 from vitcourse.trace.contracts import HYPERPARAMETERS, Naming, contract_of, symbol, words
 from vitcourse.trace.folding import folded
-from vitcourse.trace.record import Axis, Failure, Shape, Trace
+from vitcourse.trace.record import Axis, Failure, Row, Shape, Trace
 from vitcourse.trace.recorder import (
     CompiledCodeError,
     Node,
@@ -324,4 +324,7 @@ def _trace_of(
             )
     outcome = tuple(shape(recorder.axes(tensor)) for tensor in tensors_in(result))
     name = type(function).__name__ if isinstance(function, nn.Module) else getattr(function, "__name__", repr(function))
+    if outcome and not recorder.root.children:
+        # Nothing of it is written in Python: it is one step.
+        rows.append(Row(f"{name}({', '.join(row.expression for row in rows)})", name, outcome))
     return Trace(name, rows, result, failure, depth, dict(scope.definitions), outcome)
