@@ -163,6 +163,20 @@ def test_dtype_is_said_when_it_changes():
     assert [row.dtype for row in trace(mixed, torch.rand(2, 3), names="B D").rows] == [None, "float64", None, "int64"]
 
 
+def test_a_dtype_within_a_call_is_no_change_outside_it():
+    def table(n):
+        return torch.arange(n) / 2
+
+    traced = trace(lambda x: table(x.shape[0]) + x, torch.rand(3), names="B")
+    assert [(row.depth, row.dtype) for row in traced.at(2).rows] == [
+        (0, None),
+        (0, None),
+        (1, "int64"),
+        (1, "float32"),
+        (0, None),
+    ]
+
+
 def test_device_is_said_when_it_changes():
     def moved(x):
         return x.to("meta") + 1
@@ -254,7 +268,8 @@ def test_compiled_code_that_is_called_inside_is_refused_too():
         trace(lambda x: compiled(x), torch.rand(2, 3))
 
 
-def test_nothing_stays_behind(model):
+def test_nothing_stays_behind():
+    model = VisionTransformer((28, 42), 7, 3, 10, 16, 3, 2)
     before = sys.getprofile()
     attributes = {name: dict(vars(module)) for name, module in model.named_modules()}
     trace(model, torch.rand(2, 3, 28, 42))

@@ -11,6 +11,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from einops import rearrange, reduce, repeat
+from jaxtyping import Float
+from torch import Tensor
 
 from vitcourse.course import exercises
 from vitcourse.trace import recorder, rules, symbols, trace
@@ -264,3 +266,59 @@ def test_an_addition_proves_what_the_names_alone_do_not():
         names={"x": "B gh gw D", "y": "B N D"},
     )  # fmt: skip
     assert names_of(traced)[-1][1] == [["B", "N", "D"]]
+
+
+def test_a_promise_names_an_axis_only_if_everything_that_is_known_agrees():
+    class Embedding(torch.nn.Module):
+        def __init__(self, convolution: torch.nn.Conv2d, turned: bool) -> None:
+            super().__init__()
+            self.convolution, self.turned = convolution, turned
+
+        def forward(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B N D"]:
+            x = self.convolution(images).flatten(2)
+            return x.mT if self.turned else x
+
+    for out in (5, 6):
+        images, convolution = torch.rand(2, 3, 4, 6), torch.nn.Conv2d(3, out, 2, 2)
+        assert names_of(trace(Embedding(convolution, True), images))[-1][1] == [["B", "N", "D"]]
+        assert names_of(trace(Embedding(convolution, False), images))[-1][1] == [["B", None, "N"]]
+
+
+def test_a_promised_name_is_given_once():
+    def widen(x: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
+        return F.linear(x, torch.ones(7, 3))
+
+    def keep(x: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
+        return F.linear(x, torch.ones(3, 3))
+
+    for function in (widen, keep):
+        assert names_of(trace(function, torch.rand(2, 3)))[-1][1] == [["B", None]]
+
+
+def test_what_is_left_beside_a_plain_number_is_a_plain_number():
+    for width in (12, 16):
+        traced = trace(lambda x: x.view(x.shape[0], 4, -1), torch.rand(2, width), names="B D")
+        assert names_of(traced)[-1][1] == [["B", None, None]]
+
+
+def test_a_length_in_a_pattern_names_its_axis():
+    def turn(x):
+        return rearrange(torch.zeros(3, 4), "a b -> b a", a=x.shape[0])
+
+    assert names_of(trace(turn, torch.rand(3, 4), names="B D"))[-1][1] == [[None, "B"]]
+
+
+@pytest.mark.parametrize("n_classes", [4, 6])
+def test_a_constructor_that_may_have_gone_two_ways_names_nothing(n_classes):
+    class Head(torch.nn.Module):
+        def __init__(self, d_model: int, n_classes: int, wide: bool) -> None:
+            super().__init__()
+            if wide:
+                self.fc = torch.nn.Linear(d_model, n_classes)
+            else:
+                self.fc = torch.nn.Linear(d_model, d_model)
+
+        def forward(self, x: Float[Tensor, "B D"]):
+            return self.fc(x)
+
+    assert names_of(trace(Head(4, n_classes, True), torch.rand(2, 4)))[-1][1] == [["B", None]]
