@@ -295,6 +295,36 @@ def test_a_promised_name_is_given_once():
         assert names_of(trace(function, torch.rand(2, 3)))[-1][1] == [["B", None]]
 
 
+def test_a_promised_name_that_others_have_is_not_given_again():
+    class Two(torch.nn.Module):
+        def __init__(self, d_model: int, other: torch.nn.Linear) -> None:
+            super().__init__()
+            self.own = torch.nn.Linear(d_model, d_model)
+            self.other = other
+
+        def forward(self, x: Float[Tensor, "B C"]) -> Float[Tensor, "B D"]:
+            return self.other(x)
+
+    for out in (4, 5):
+        assert names_of(trace(Two(4, torch.nn.Linear(3, out)), torch.rand(2, 3)))[-1][1] == [["B", None]]
+
+
+def test_a_promise_that_is_half_wrong_names_nothing():
+    def embed(images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B T D"]:
+        return F.conv2d(images, torch.ones(5, 3, 2, 2), stride=2).mean(3)
+
+    assert names_of(trace(embed, torch.rand(2, 3, 4, 6)))[-1][1] == [["B", None, "H//2"]]
+
+    def turned(x: Float[Tensor, "B N D"]) -> Float[Tensor, "B M K"]:
+        return F.linear(x, torch.ones(x.shape[0] + 4, x.shape[-1])).mT
+
+    def unnamed(x: Float[Tensor, "B N D"], w) -> Float[Tensor, "B M K"]:
+        return F.linear(x, w).mT
+
+    assert names_of(trace(turned, torch.rand(2, 3, 4)))[-1][1] == [["B", "B+4", "N"]]
+    assert names_of(trace(unnamed, torch.rand(2, 3, 4), torch.rand(5, 4)))[-1][1] == [["B", None, "N"]]
+
+
 def test_what_is_left_beside_a_plain_number_is_a_plain_number():
     for width in (12, 16):
         traced = trace(lambda x: x.view(x.shape[0], 4, -1), torch.rand(2, width), names="B D")
@@ -306,6 +336,8 @@ def test_a_length_in_a_pattern_names_its_axis():
         return rearrange(torch.zeros(3, 4), "a b -> b a", a=x.shape[0])
 
     assert names_of(trace(turn, torch.rand(3, 4), names="B D"))[-1][1] == [[None, "B"]]
+    plain = trace(lambda x: rearrange(x, "a b -> b a", a=3), torch.rand(3, 4), names="B D")
+    assert names_of(plain)[-1][1] == [["D", "B"]]
 
 
 @pytest.mark.parametrize("n_classes", [4, 6])
