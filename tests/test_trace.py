@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from solutions.ch01_patches import PatchEmbedding, patchify
 from solutions.ch03_attention import MultiHeadAttention
+from solutions.ch04_encoder import MLP
 from solutions.ch05_vit import VisionTransformer
 from vitcourse.trace import CompiledCodeError, build, trace
 from vitcourse.trace.record import SCREEN
@@ -292,6 +293,15 @@ def test_a_built_module_is_an_ordinary_one():
         torch.testing.assert_close(built.state_dict()[key], value, rtol=0, atol=0)
     for module in built.modules():
         assert all(type(value) in (int, bool) for value in vars(module).values() if isinstance(value, int))
+
+
+def test_a_built_module_knows_the_names_of_its_defaults():
+    assert shapes(trace(build(MLP, 5), torch.rand(2, 3, 5), names="B T D").at(1))[1] == "(B=2, T=3, M=20)"
+
+
+def test_an_image_size_of_one_number_is_neither_height_nor_width():
+    traced = trace(lambda image_size: torch.zeros(image_size, image_size), 5)
+    assert shapes(traced)[-1] == "(5, 5)"
 
 
 def test_names_may_be_given_and_win():

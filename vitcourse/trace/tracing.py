@@ -203,10 +203,8 @@ def _name_inputs(recorder: Recorder, function: Callable[..., Any], values: dict[
 
 
 def _hyperparameter(scope: Scope, name: str, value: Any) -> Any:
+    # An image size that is one number gets no symbol: whether it stands for H or W where it is used, nobody knows.
     symbols = HYPERPARAMETERS.get(name, symbol(name))
-    if symbols == ("H", "W") and type(value) is int:
-        # One number for both: which of them it stands for where it is used, nobody knows.
-        return value
     return name_numbers(scope, symbols, value) if type(value) in (int, tuple) else value
 
 
