@@ -134,6 +134,21 @@ def doctor() -> None:
         raise typer.Exit(1)
 
 
+@app.command()
+def trace(
+    exercise: Annotated[str, typer.Argument(help="1.3, say")],
+    code: Annotated[str, typer.Option(help="chapters, solutions or the path of a folder")] = "chapters",
+    depth: Annotated[int | None, typer.Option(min=1, help="levels of calls; without it, what fits on a screen")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="every row, as JSON")] = False,
+    html: Annotated[Path | None, typer.Option(help="write the trace as a page to this file")] = None,
+) -> None:
+    """The shapes of an exercise's tensors, step by step: yours beside what is expected."""
+    from vitcourse.trace.command import show_exercise
+
+    if not show_exercise(exercise, code, depth, as_json, html):
+        raise typer.Exit(1)
+
+
 def main() -> None:
     """Run the command line: exit code 0, or one line on stderr and 1 (it failed) or 2 (the request was wrong)."""
     try:

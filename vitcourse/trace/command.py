@@ -1,0 +1,57 @@
+"""What `vitcourse trace` shows: an exercise's trace, the learner's beside the reference's."""
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+
+from vitcourse.trace.diff import Diff, diff
+from vitcourse.trace.exercises import trace_exercise
+from vitcourse.trace.record import Trace
+from vitcourse.trace.render import print_trace, to_dict
+
+
+def show_exercise(
+    id: str, code: str, depth: int | None, as_json: bool, html: Path | None, console: Console | None = None
+) -> bool:
+    """Show an exercise's traces; whether the code ran, and ended in the shapes that the reference has."""
+    console = console or Console()
+    traces = trace_exercise(id, code, depth=depth)
+    differences = []
+    if code != "solutions":
+        references = trace_exercise(id, "solutions", depth=depth)
+        differences = [diff(mine, reference) for mine, reference in zip(traces, references, strict=True)]
+    if html is not None:
+        html.write_text(page(traces), encoding="utf-8")
+    if as_json:
+        values = [difference.to_dict(difference.same) for difference in differences] or [to_dict(t) for t in traces]
+        print(json.dumps(values, ensure_ascii=False, indent=2))
+    elif html is not None:
+        console.print(f"wrote {html}", markup=False, highlight=False)
+    else:
+        _print(traces, differences, depth, console)
+    return all(trace.failure is None for trace in traces) and all(difference.same for difference in differences)
+
+
+def _print(traces: list[Trace], differences: list[Diff], depth: int | None, console: Console) -> None:
+    for number, trace in enumerate(traces):
+        if not differences:
+            print_trace(trace, console)
+            continue
+        difference = differences[number]
+        # The reference's lines are the solution: they are shown to whom they give nothing away.
+        difference.print(console, reference_code=difference.same)
+        if depth is not None and trace.steps:
+            print_trace(trace, console)
+
+
+def page(traces: list[Trace]) -> str:
+    """The traces as a page of their own."""
+    title = ", ".join(trace.name for trace in traces)
+    body = "".join(trace.to_html() for trace in traces)
+    style = ":root { color-scheme: light dark; } body { font-family: sans-serif; margin: 2em auto; max-width: 60em; }"
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Shapes in {title}</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{style}</style></head>'
+        f"<body><main>{body}</main></body></html>"
+    )

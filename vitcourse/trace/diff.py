@@ -1,0 +1,277 @@
+"""Two traces side by side: the learner's beside the reference's, and the first row where their shapes part."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from vitcourse.trace.record import Axis, Row, Shape, Trace, shape_words, together
+from vitcourse.trace.render import cell, to_dict
+
+Shapes = tuple[Shape, ...]
+
+
+@dataclass(frozen=True)
+class Parting:
+    """Where two traces part: a row of each (None at the end of one), the shapes, and what is different."""
+
+    mine: Row | None
+    reference: Row | None
+    yours: Shapes
+    expected: Shapes
+    difference: str
+
+    def __str__(self) -> str:
+        line = f"line {self.mine.line}: " if self.mine is not None and self.mine.line else ""
+        yours, expected = together(self.yours, shape_words) or "no tensor", together(self.expected, shape_words)
+        return f"{line}yours {yours}, expected {expected or 'no tensor'}: {self.difference}"
+
+
+@dataclass
+class Diff:
+    """Two traces, aligned row by row."""
+
+    mine: Trace
+    reference: Trace
+    pairs: list[tuple[Row | None, Row | None]]
+    parting: Parting | None
+
+    @property
+    def same(self) -> bool:
+        """Whether both end in the same shapes."""
+        return self.parting is None and self.mine.error is None
+
+    @property
+    def verdict(self) -> str:
+        """The difference in one line."""
+        if self.mine.failure is not None:
+            before = f"\nalready before, {self.parting}" if self.parting is not None else ""
+            return f"your code raised, {self.mine.failure}{before}"
+        if self.parting is not None:
+            return str(self.parting)
+        return f"the same shapes: {together(self.mine.outcome, shape_words) or 'no tensor'}"
+
+    def to_text(self, reference_code: bool = True) -> str:
+        """The two traces side by side, as plain text."""
+        lines = [("", "yours", "expected")]
+        for mine, reference in self.pairs:
+            lines.append((self._mark(mine, reference), _side(mine, True), _side(reference, reference_code)))
+        width = max(len(left) for _, left, _ in lines) + 2
+        table = [f"{mark:2}{left.ljust(width)}{right}".rstrip() for mark, left, right in lines]
+        return "\n".join([*table, "", self.verdict])
+
+    def to_dict(self, reference_code: bool = True) -> dict[str, Any]:
+        """Both traces and the parting, as JSON has them."""
+        parting: dict[str, Any] | None = None
+        if self.parting is not None:
+            parting = {
+                "line": self.parting.mine.line if self.parting.mine else None,
+                "yours": [[axis.word for axis in shape] for shape in self.parting.yours],
+                "expected": [[axis.word for axis in shape] for shape in self.parting.expected],
+                "difference": self.parting.difference,
+            }
+        reference = to_dict(self.reference)
+        if not reference_code:
+            reference["rows"] = [{**row, "expression": None, "op": None} for row in reference["rows"]]
+        return {"yours": to_dict(self.mine), "reference": reference, "parting": parting, "verdict": self.verdict}
+
+    def to_json(self) -> str:
+        """Both traces and the parting, as JSON."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, indent=2)
+
+    def print(self, console: Console | None = None, reference_code: bool = True) -> None:
+        """The two traces side by side, in the terminal."""
+        console = console or Console()
+        table = Table(title=self.mine.name, title_justify="left")
+        for heading in ("line", "yours", "shape", *(["reference"] if reference_code else []), "expected"):
+            table.add_column(heading, overflow="fold", justify="right" if heading == "line" else "left")
+        for mine, reference in self.pairs:
+            row = [cell(mine, column) if mine else "" for column in ("line", "expression", "shape")]
+            row += [cell(reference, "expression") if reference else ""] if reference_code else []
+            row += [reference.cell if reference else ""]
+            style = "bold red" if self._mark(mine, reference) else None
+            table.add_row(*(Text(text) for text in row), style=style)
+        console.print(table)
+        console.print(Text(self.verdict, style="green" if self.same else "bold red"))
+
+    def _mark(self, mine: Row | None, reference: Row | None) -> str:
+        parting = self.parting
+        if parting is None:
+            return ""
+        here = reference is parting.reference if parting.reference is not None else mine is parting.mine
+        return "▶ " if here else ""
+
+
+def _side(row: Row | None, code: bool) -> str:
+    if row is None:
+        return ""
+    return f"{row.label}  {row.cell}" if code else row.cell
+
+
+def diff(mine: Trace, reference: Trace) -> Diff:
+    """Compare a trace with the reference's: what both do in their own code, and where the shapes first part.
+
+    Another way to the same shapes is no difference. Both must have been traced on the same inputs.
+    """
+    own, other = mine.to_depth(1), reference.to_depth(1)
+    pairs = _aligned(own, other)
+    parting = None
+    if mine.failure is not None:
+        parting = _first_difference(pairs)
+    elif not _equal(mine.outcome, reference.outcome):
+        parting = _parting(mine, reference, pairs)
+    return Diff(mine, reference, pairs, parting)
+
+
+def _same_axis(one: Axis, two: Axis) -> bool:
+    if one.size != two.size:
+        return False
+    # Another expression for the same size is no difference; another symbol is another axis.
+    names = [name for name in (one.name, two.name) if name is not None and name.isidentifier()]
+    return len(names) < 2 or names[0] == names[1]
+
+
+def _equal(one: Shapes, two: Shapes) -> bool:
+    return len(one) == len(two) and all(
+        len(a) == len(b) and all(_same_axis(x, y) for x, y in zip(a, b, strict=True))
+        for a, b in zip(one, two, strict=True)
+    )
+
+
+def _aligned(own: list[Row], other: list[Row]) -> list[tuple[Row | None, Row | None]]:
+    """Rows of equal shapes beside one another, as many as go in order; the rest alone."""
+    best = [[0] * (len(other) + 1) for _ in range(len(own) + 1)]
+    for i in reversed(range(len(own))):
+        for j in reversed(range(len(other))):
+            together = best[i + 1][j + 1] + 1 if _equal(own[i].shapes, other[j].shapes) else 0
+            best[i][j] = max(together, best[i + 1][j], best[i][j + 1])
+    pairs: list[tuple[Row | None, Row | None]] = []
+    i = j = 0
+    while i < len(own) or j < len(other):
+        both = i < len(own) and j < len(other)
+        if both and _equal(own[i].shapes, other[j].shapes) and best[i][j] == best[i + 1][j + 1] + 1:
+            pairs.append((own[i], other[j]))
+            i, j = i + 1, j + 1
+        elif j >= len(other) or (i < len(own) and best[i + 1][j] >= best[i][j + 1]):
+            pairs.append((own[i], None))
+            i += 1
+        else:
+            pairs.append((None, other[j]))
+            j += 1
+    return _beside(pairs)
+
+
+def _beside(pairs: list[tuple[Row | None, Row | None]]) -> list[tuple[Row | None, Row | None]]:
+    """Rows that stand alone on both sides, between two that agree, put beside one another."""
+    result: list[tuple[Row | None, Row | None]] = []
+    left: list[Row] = []
+    right: list[Row] = []
+
+    def flush() -> None:
+        for k in range(max(len(left), len(right))):
+            result.append((left[k] if k < len(left) else None, right[k] if k < len(right) else None))
+        left.clear()
+        right.clear()
+
+    for mine, reference in pairs:
+        if mine is not None and reference is not None:
+            flush()
+            result.append((mine, reference))
+        elif mine is not None:
+            left.append(mine)
+        elif reference is not None:
+            right.append(reference)
+    flush()
+    return result
+
+
+def _parting(mine: Trace, reference: Trace, pairs: list[tuple[Row | None, Row | None]]) -> Parting:
+    last: Row | None = None
+    # Steps that only one of the two takes may be a way round; the last place where they agree is where they part.
+    agreed = max((k for k, (a, b) in enumerate(pairs) if a is not None and b is not None and _agree(a, b)), default=-1)
+    for k, (own, other) in enumerate(pairs):
+        if own is not None and k <= agreed:
+            last = own
+        if k <= agreed:
+            continue
+        if own is not None and other is not None:
+            return Parting(own, other, own.shapes, other.shapes, explain(own.shapes, other.shapes))
+        if other is not None and last is not None:
+            return Parting(last, other, mine.outcome, other.shapes, explain(mine.outcome, other.shapes))
+        if own is not None:
+            end = reference.outcome
+            return Parting(own, None, own.shapes, end, explain(own.shapes, end))
+    return Parting(last, None, mine.outcome, reference.outcome, explain(mine.outcome, reference.outcome))
+
+
+def _first_difference(pairs: list[tuple[Row | None, Row | None]]) -> Parting | None:
+    for own, other in pairs:
+        if own is not None and other is not None and not _agree(own, other):
+            return Parting(own, other, own.shapes, other.shapes, explain(own.shapes, other.shapes))
+    return None
+
+
+def _agree(mine: Row, reference: Row) -> bool:
+    return _equal(mine.shapes, reference.shapes)
+
+
+def explain(yours: Shapes, expected: Shapes) -> str:
+    """The difference between two shapes, in words."""
+    if len(yours) != len(expected):
+        return f"{_count(len(yours))} where {_count(len(expected))} should be"
+    for mine, other in zip(yours, expected, strict=True):
+        if not _equal((mine,), (other,)):
+            return _explained(mine, other)
+    return "the shapes are the same"
+
+
+def _count(number: int) -> str:
+    return f"{number or 'no'} tensor{'' if number == 1 else 's'}"
+
+
+def _explained(mine: Shape, other: Shape) -> str:
+    if len(mine) == len(other):
+        wrong = [k for k in range(len(mine)) if not _same_axis(mine[k], other[k])]
+        if (
+            len(wrong) == 2
+            and _same_axis(mine[wrong[0]], other[wrong[1]])
+            and _same_axis(mine[wrong[1]], other[wrong[0]])
+        ):
+            if wrong == [len(mine) - 2, len(mine) - 1]:
+                return "the last two axes are swapped"
+            return f"the axes {mine[wrong[0]].word} and {mine[wrong[1]].word} are swapped"
+        if _matched(mine, other) == len(mine):
+            return "the axes are in another order"
+        if len(wrong) == 1:
+            return f"{_ordinal(wrong[0], len(mine))} axis is {mine[wrong[0]].word}, not {other[wrong[0]].word}"
+        return f"{len(wrong)} of the {len(mine)} axes differ"
+    short, long = (mine, other) if len(mine) < len(other) else (other, mine)
+    if _matched(short, long) == len(short):
+        rest = _rest(long, short)
+        words = " and ".join(axis.word for axis in rest)
+        which = f"ax{'is' if len(rest) == 1 else 'es'} {words}"
+        return f"the {which} {'is' if len(rest) == 1 else 'are'} {'missing' if short is mine else 'too many'}"
+    return f"{len(mine)} axes where {len(other)} should be"
+
+
+def _rest(long: Shape, short: Shape) -> list[Axis]:
+    left = list(long)
+    for axis in short:
+        left.remove(next(other for other in left if _same_axis(axis, other)))
+    return left
+
+
+def _matched(short: Shape, long: Shape) -> int:
+    left = list(long)
+    for axis in short:
+        found = next((other for other in left if _same_axis(axis, other)), None)
+        if found is not None:
+            left.remove(found)
+    return len(long) - len(left)
+
+
+def _ordinal(place: int, count: int) -> str:
+    return "the last" if place == count - 1 else ("the first", "the second", "the third", "the fourth")[min(place, 3)]

@@ -1,0 +1,104 @@
+"""The traces of the course's exercises, run on the small examples in examples.toml."""
+
+import importlib
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from vitcourse.codesets import CodeSet, load_code
+from vitcourse.course import Exercise, exercise, exercises
+from vitcourse.errors import RequestError
+from vitcourse.trace.record import Trace
+from vitcourse.trace.tracing import build, failed, name_module, trace
+
+
+@cache
+def examples() -> dict[str, Any]:
+    """How each exercise is called, by the name of what it builds."""
+    return tomllib.loads(Path(__file__).with_name("examples.toml").read_text(encoding="utf-8"))
+
+
+def trace_exercise(
+    id: str, code: str | Path = "chapters", sizes: Mapping[str, int] | None = None, depth: int | None = None
+) -> list[Trace]:
+    """The trace of everything that an exercise builds, in a set of chapters, on its example.
+
+    `sizes` puts other sizes in place of the example's. What the code raises is in the trace.
+    Raises RequestError when the exercise isn't there, has no tensors, or can't be imported.
+    """
+    found = exercise(id)
+    traceable = [name for name in found.names if name in examples()]
+    if not traceable:
+        raise RequestError(f"exercise {id} has no tensors to trace")
+    codes = load_code(code)
+    return [_trace(codes, found, name, {**examples()["sizes"], **(sizes or {})}, depth) for name in traceable]
+
+
+def _trace(codes: CodeSet, found: Exercise, name: str, sizes: Mapping[str, int], depth: int | None) -> Trace:
+    example = examples()[name]
+    function = getattr(codes.module(found.module), name, None)
+    if function is None:
+        raise RequestError(f"there is no {name} in {codes.shown(codes.file(found.module))}")
+    # The numbers themselves don't show, but a seed makes two runs of one trace the same.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        try:
+            values = _values(codes, example["call"], sizes)
+            names = {key: value["tensor"] for key, value in example["call"].items() if "tensor" in _table(value)}
+            if "make" in example:
+                function = build(function, **_values(codes, example["make"], sizes))
+        except Exception as error:
+            return failed(name, error)
+        traced = trace(function, names=names, depth=depth, **values)
+    traced.name = name
+    return traced
+
+
+def _table(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _values(codes: CodeSet, entries: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, entry in entries.items():
+        values[name] = _value(codes, entry, sizes, values)
+    return values
+
+
+def _value(codes: CodeSet, entry: Any, sizes: Mapping[str, int], others: Mapping[str, Any]) -> Any:
+    match entry:
+        case str():
+            return _number(entry, sizes)
+        case list():
+            return tuple(_number(word, sizes) for word in entry)
+        case {"tensor": str() as shape}:
+            return torch.rand([_number(word, sizes) for word in shape.split()])
+        case {"labels": str() as shape, "below": str() as limit}:
+            return torch.randint(_number(limit, sizes), [_number(word, sizes) for word in shape.split()])
+        case {"make": str() as path, "with": dict() as arguments, "names": dict() as names}:
+            home, _, kind = path.rpartition(".")
+            module = getattr(importlib.import_module(home), kind)(**_values(codes, arguments, sizes))
+            return name_module(module, names)
+        case {"exercise": str() as name}:
+            found = next(other for other in exercises() if name in other.names)
+            kind = getattr(codes.module(found.module), name)
+            return build(kind, **_values(codes, examples()[name]["make"], sizes))
+        case {"optimizer": str() as name}:
+            model: nn.Module = others[name]
+            return torch.optim.SGD(model.parameters(), lr=0.1)
+    raise ValueError(f"an example has {entry!r}, which is no value that it may have")
+
+
+def _number(text: str, sizes: Mapping[str, int]) -> int:
+    total = 0
+    for term in text.split("+"):
+        product = 1
+        for word in term.split("*"):
+            product *= int(word) if word.isdigit() else sizes[word]
+        total += product
+    return total

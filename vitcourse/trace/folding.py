@@ -1,0 +1,111 @@
+"""From recorded steps to rows: what returned no tensor is left out, and the turns of a loop are folded."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from vitcourse.trace.record import Row, Shape
+from vitcourse.trace.recorder import Node
+from vitcourse.trace.rules import Axes
+
+ShapeOf = Callable[[Axes], Shape]
+# A turn of a loop that has more steps of its own than this is not looked for.
+LONGEST_TURN = 64
+
+
+@dataclass
+class Fold:
+    """A step, or a step that stands for several turns of a loop."""
+
+    node: Node
+    children: list["Fold"]
+    shapes: tuple[Shape, ...]
+    kind: int
+    repeat: int = 1
+    modules: int = 0
+
+
+def folded(nodes: list[Node], shape: ShapeOf) -> Iterator[Row]:
+    """The rows of a trace."""
+    yield from _rows(_folds(nodes, shape, {}), 0)
+
+
+def _folds(nodes: list[Node], shape: ShapeOf, kinds: dict[object, int]) -> list[Fold]:
+    result = []
+    for node in nodes:
+        children = _folds(node.children, shape, kinds)
+        if not node.tensors and not children:
+            continue
+        shapes = tuple(shape(axes) for axes in node.axes)
+        # An element of a Sequential has no line of its own; the same class in it again is its loop.
+        text = node.place.text if node.place.line else node.place.callee
+        inner = tuple((child.kind, child.repeat) for child in children)
+        # What two turns of a loop have in common, as one number: a loop may have thousands of turns.
+        kind = kinds.setdefault((node.key, text, shapes, node.dtype, inner), len(kinds))
+        result.append(Fold(node, children, shapes, kind, modules=0 if node.module is None else 1))
+    return _loops(result)
+
+
+def _loops(folds: list[Fold]) -> list[Fold]:
+    """Fold every run of equal turns: the shortest turn first, so that a loop in a loop folds too."""
+    width = 1
+    while width <= min(len(folds) // 2, LONGEST_TURN):
+        kinds = [(fold.kind, fold.repeat) for fold in folds]
+        result: list[Fold] = []
+        start = 0
+        while start < len(folds):
+            times = 1
+            while kinds[start + times * width : start + (times + 1) * width] == kinds[start : start + width]:
+                times += 1
+            # An input stands nowhere in the code, and so in no loop.
+            if times == 1 or start + width > len(folds) or folds[start].node.key == (0, 0):
+                result.append(folds[start])
+                start += 1
+                continue
+            for offset in range(width):
+                turns = [folds[start + offset + k * width] for k in range(times)]
+                fold = turns[0]
+                fold.repeat *= times
+                fold.modules = len({turn.node.module for turn in turns if turn.node.module is not None})
+                fold.node.end = max(turn.node.end for turn in turns)
+                result.append(fold)
+            start += times * width
+        folds = result
+        width += 1
+    return folds
+
+
+def _rows(folds: list[Fold], depth: int) -> Iterator[Row]:
+    texts: list[str] = []
+    for fold in folds:
+        node = fold.node
+        place = node.place
+        link = None
+        if place.receiver and place.receiver in texts and place.text.startswith(place.receiver):
+            link = f"…{place.text[len(place.receiver) :].strip()}"
+        texts.append(place.text)
+        changed = node.dtype is not None and node.dtype != node.dtype_before and (node.dtype_before or not _usual(node))
+        moved = (
+            node.device is not None
+            and node.device != node.device_before
+            and (node.device_before is not None or node.device.type != "cpu")
+        )
+        yield Row(
+            expression=place.text,
+            op=node.op,
+            shapes=fold.shapes,
+            file=place.file,
+            line=place.line,
+            depth=depth,
+            dtype=str(node.dtype).removeprefix("torch.") if changed else None,
+            device=str(node.device) if moved else None,
+            repeat=fold.repeat,
+            unit="layers" if fold.repeat > 1 and fold.modules == fold.repeat else "",
+            link=link,
+            inputs=tuple(node.sources),
+            span=(node.start, node.end),
+        )
+        yield from _rows(fold.children, depth + 1)
+
+
+def _usual(node: Node) -> bool:
+    return str(node.dtype) == "torch.float32"

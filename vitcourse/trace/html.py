@@ -1,0 +1,82 @@
+"""A trace as a table for a page: no scripts, the page's own colours, and every level behind a <details>."""
+
+from html import escape
+
+from vitcourse.trace.record import Row, Trace
+
+# The colours are those of the page, light or dark; only the lines are drawn, in a faint shade of its text.
+STYLE = """
+.shape-trace { overflow-x: auto; }
+.shape-trace table { border-collapse: collapse; width: 100%; min-width: 38em; table-layout: fixed; font-size: 0.9em;
+  color: inherit; background: none; }
+.shape-trace caption { text-align: left; font-weight: bold; padding: 0.25em 0.5em; color: inherit; }
+.shape-trace th, .shape-trace td { text-align: left; vertical-align: top; padding: 0.2em 0.5em; color: inherit;
+  background: none; font-weight: normal; border-bottom: 1px solid color-mix(in srgb, currentColor 20%, transparent); }
+.shape-trace thead th { font-weight: bold; }
+.shape-trace table table { font-size: 1em; min-width: 0; }
+.shape-trace col.line { width: 3em; }
+.shape-trace col.operation { width: 11em; }
+.shape-trace col.shape { width: 40%; }
+.shape-trace td:nth-child(3) { overflow-wrap: anywhere; }
+.shape-trace details caption, .shape-trace details thead { position: absolute; width: 1px; height: 1px; padding: 0;
+  overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
+.shape-trace code { color: inherit; background: none; white-space: pre-wrap; overflow-wrap: anywhere; border: 0; }
+.shape-trace details { margin: 0.2em 0 0.4em 1em; }
+.shape-trace summary { cursor: pointer; }
+.shape-trace summary:focus-visible { outline: 2px solid currentColor; outline-offset: 2px; }
+.shape-trace .shape-trace-error { border-left: 3px solid currentColor; padding-left: 0.75em; }
+"""
+
+
+COLUMNS = ("line", "expression", "operation", "shape")
+
+
+def to_html(trace: Trace) -> str:
+    """The whole trace; the levels below the first are closed, or open down to the trace's own depth."""
+    depth = trace.depth or 1
+    body = _table(trace.steps, 0, f"Shapes in {trace.name}", depth)
+    legend = trace.definitions(depth=99)
+    parts = [f"<style>{STYLE}</style>", body]
+    if legend:
+        parts.append(f"<p>{escape(', '.join(legend))}</p>")
+    if trace.failure is not None:
+        parts.append(f'<div class="shape-trace-error" role="note"><p>{_lines(str(trace.failure))}</p></div>')
+    return f'<div class="shape-trace">{"".join(parts)}</div>'
+
+
+def _lines(text: str) -> str:
+    return "<br>".join(f"<code>{escape(line.strip())}</code>" for line in text.splitlines())
+
+
+def _table(rows: list[Row], depth: int, caption: str, open_to: int) -> str:
+    head = "".join(f'<th scope="col">{name}</th>' for name in COLUMNS)
+    columns = "".join(f'<col class="{name}">' for name in COLUMNS)
+    lines = []
+    start = 0
+    while start < len(rows):
+        end = start + 1
+        while end < len(rows) and rows[end].depth > depth:
+            end += 1
+        lines.append(_row(rows[start], rows[start + 1 : end], open_to))
+        start = end
+    return (
+        f"<table><caption>{escape(caption)}</caption><colgroup>{columns}</colgroup>"
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    )
+
+
+def _row(row: Row, inner: list[Row], open_to: int) -> str:
+    cells = (
+        f"<td>{row.line or ''}</td>"
+        f'<th scope="row"><code>{escape(row.label)}</code></th>'
+        f"<td>{escape(row.op)}</td>"
+        f"<td><code>{escape(row.cell)}</code></td>"
+    )
+    line = f"<tr>{cells}</tr>"
+    if not inner:
+        return line
+    steps = sum(other.depth == row.depth + 1 for other in inner)
+    state = " open" if row.depth + 1 < open_to else ""
+    table = _table(inner, row.depth + 1, f"Inside {row.label}", open_to)
+    summary = f"<summary>inside <code>{escape(row.label)}</code>: {steps} step{'s' if steps > 1 else ''}</summary>"
+    return f'{line}<tr><td colspan="4"><details{state}>{summary}{table}</details></td></tr>'

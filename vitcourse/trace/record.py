@@ -1,0 +1,224 @@
+"""What a trace is: rows, one per tensor step, and what came out."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+SCREEN = 24
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of a shape: a size, and its symbol where that is certain."""
+
+    size: int
+    name: str | None = None
+
+    def __str__(self) -> str:
+        return str(self.size) if self.name is None else f"{self.name}={self.size}"
+
+    @property
+    def word(self) -> str:
+        """The symbol, or the bare number."""
+        return str(self.size) if self.name is None else self.name
+
+
+Shape = tuple[Axis, ...]
+
+
+def shape_text(shape: Shape) -> str:
+    """`(B=128, N=4, D=9)`."""
+    return f"({', '.join(map(str, shape))})"
+
+
+def shape_words(shape: Shape) -> str:
+    """`(B, N, D)`."""
+    return f"({', '.join(axis.word for axis in shape)})"
+
+
+def together(shapes: tuple[Shape, ...], text: Any = shape_text) -> str:
+    """Several results in one cell: equal shapes are written once."""
+    if len(shapes) > 1 and len(set(shapes)) == 1:
+        return f"{text(shapes[0])} each of {len(shapes)}"
+    return ", ".join(text(shape) for shape in shapes)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One step: an expression as written, what it did, and the shapes that came out."""
+
+    expression: str
+    op: str
+    shapes: tuple[Shape, ...] = ()
+    file: str = ""
+    line: int = 0
+    depth: int = 0
+    dtype: str | None = None
+    device: str | None = None
+    repeat: int = 1
+    unit: str = ""
+    link: str | None = None
+    inputs: tuple[int, ...] = ()
+    span: tuple[int, int] = (0, 0)
+    error: str | None = None
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of the (first) result."""
+        return self.shapes[0] if self.shapes else ()
+
+    @property
+    def label(self) -> str:
+        """The expression as it stands in a table: a link of a chain without the links before it."""
+        return self.link or self.expression or f"<{self.op}>"
+
+    @property
+    def notes(self) -> str:
+        """What changed beside the shape, and how often the step is repeated."""
+        notes = [word for word in (self.dtype, self.device and f"on {self.device}") if word]
+        if self.repeat > 1:
+            notes.append(f"× {self.repeat} {self.unit}".rstrip())
+        return "  ".join(notes)
+
+    @property
+    def cell(self) -> str:
+        """The shape column."""
+        if self.error is not None:
+            return self.error
+        return "  ".join(part for part in (together(self.shapes), self.notes) if part)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row as JSON has it."""
+        return {
+            "file": self.file,
+            "line": self.line,
+            "depth": self.depth,
+            "expression": self.expression,
+            "op": self.op,
+            "shapes": [[{"name": axis.name, "size": axis.size} for axis in shape] for shape in self.shapes],
+            "dtype": self.dtype,
+            "device": self.device,
+            "repeat": self.repeat,
+            "error": self.error,
+        }
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Where and why the traced code stopped."""
+
+    exception: BaseException
+    file: str = ""
+    line: int = 0
+    expression: str = ""
+    op: str = ""
+    operands: tuple[tuple[str, Shape], ...] = ()
+
+    def __str__(self) -> str:
+        where = f"line {self.line}: " if self.line else ""
+        text = f"{where}{self.expression}" if self.expression else where.rstrip(": ")
+        message = " ".join(str(self.exception).split())
+        lines = [f"{text}", f"  {type(self.exception).__name__}: {message}"]
+        lines += [f"  {name} {shape_text(shape)}" for name, shape in self.operands]
+        return "\n".join(lines)
+
+
+@dataclass
+class Trace:
+    """The steps that a call took, and its result or its error."""
+
+    name: str
+    steps: list[Row]
+    result: Any = None
+    failure: Failure | None = None
+    depth: int | None = None
+    meanings: dict[str, str] = field(default_factory=dict)
+    outcome: tuple[Shape, ...] = ()
+
+    @property
+    def error(self) -> BaseException | None:
+        """What the traced code raised, if it did."""
+        return self.failure.exception if self.failure is not None else None
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows down to the trace's depth."""
+        return self.to_depth(self.depth)
+
+    def to_depth(self, depth: int | None = None) -> list[Row]:
+        """The rows whose depth is below `depth`; without one, as deep as fits on a screen."""
+        limit = self.fitting() if depth is None else depth
+        return [row for row in self.steps if row.depth < limit]
+
+    def fitting(self) -> int:
+        """The deepest level at which the rows still fit on a screen."""
+        deepest = max((row.depth for row in self.steps), default=0) + 1
+        fits = [d for d in range(1, deepest + 1) if sum(row.depth < d for row in self.steps) <= SCREEN]
+        return max(fits, default=1)
+
+    def definitions(self, depth: int | None = None) -> list[str]:
+        """`N = gh·gw`, for the derived symbols that the rows show."""
+        words = {
+            word
+            for row in self.to_depth(depth if depth is not None else self.depth)
+            for shape in row.shapes
+            for axis in shape
+            for word in re.findall(r"[A-Za-z_]\w*'?", axis.name or "")
+        }
+        return [f"{word} = {meaning}" for word, meaning in self.meanings.items() if word in words]
+
+    def at(self, depth: int | None) -> "Trace":
+        """The same trace, shown to another depth."""
+        return replace(self, depth=depth)
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def to_text(self, columns: tuple[str, ...] = ("expression", "shape"), legend: bool = False) -> str:
+        """The rows as plain text."""
+        from vitcourse.trace.render import to_text
+
+        return to_text(self, columns, legend)
+
+    def to_json(self) -> str:
+        """Every row, whatever its depth, as JSON."""
+        from vitcourse.trace.render import to_json
+
+        return to_json(self)
+
+    def to_html(self) -> str:
+        """A table for a page: no scripts, light and dark."""
+        from vitcourse.trace.html import to_html
+
+        return to_html(self)
+
+    def to_svg(self) -> str:
+        """The flow of the tensors as a picture."""
+        from vitcourse.trace.flow import flow_svg
+
+        return flow_svg(self)
+
+    def print(self) -> None:
+        """The rows as a table in the terminal."""
+        from vitcourse.trace.render import print_trace
+
+        print_trace(self)
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
+
+    def __str__(self) -> str:
+        return self.to_text(legend=True)
+
+    __repr__ = __str__
+
+    @property
+    def file(self) -> str:
+        """The file that most of the steps stand in, by its name."""
+        files = [row.file for row in self.steps if row.file]
+        return Path(max(set(files), key=files.count)).name if files else ""

@@ -1,0 +1,105 @@
+"""A trace as plain text, as JSON, and as a table in the terminal."""
+
+import json
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from vitcourse.trace.record import Row, Trace
+
+WIDTH = 30
+LONGEST = 58
+WIDE = 100
+HEADINGS = {"line": "line", "expression": "expression", "op": "operation", "shape": "shape"}
+
+
+def cell(row: Row, column: str) -> str:
+    """What a column says of a row."""
+    if column == "expression":
+        return "  " * row.depth + row.label
+    if column == "shape":
+        return row.cell
+    if column == "line":
+        return str(row.line or "")
+    return str(getattr(row, column))
+
+
+def to_text(trace: Trace, columns: tuple[str, ...], legend: bool) -> str:
+    """The rows, a line each, with the columns under one another."""
+    table = [[cell(row, column) for column in columns] for row in trace.rows]
+    lines = _wrapped(table, columns.index("expression") if "expression" in columns else None)
+    if legend and trace.definitions():
+        lines += ["", ",  ".join(trace.definitions())]
+    if trace.failure is not None:
+        lines += ["", str(trace.failure)] if lines else [str(trace.failure)]
+    return "\n".join(lines)
+
+
+def _wrapped(table: list[list[str]], place: int | None) -> list[str]:
+    """The table's lines; what follows an expression that is too long for its column stands on the next line."""
+    count = len(table[0]) if table else 0
+    widths = [max(len(line[i]) + 2 for line in table) for i in range(count)]
+    if place is not None and table:
+        fitting = [len(line[place]) + 2 for line in table if len(line[place]) <= LONGEST]
+        widths[place] = max([WIDTH, *fitting])
+    lines = []
+    for line in table:
+        text = ""
+        for i, (part, width) in enumerate(zip(line, widths, strict=True)):
+            text += part.ljust(width)
+            if i == place and len(part) + 2 > width and i + 1 < count:
+                lines.append(text.rstrip())
+                text = " " * sum(widths[: i + 1])
+        lines.append(text.rstrip())
+    return lines
+
+
+def to_dict(trace: Trace) -> dict[str, Any]:
+    """The trace as JSON has it."""
+    failure = trace.failure
+    error: dict[str, Any] | None = None
+    if failure is not None:
+        operands = {
+            name: [{"name": axis.name, "size": axis.size} for axis in shape] for name, shape in failure.operands
+        }
+        error = {
+            "type": type(failure.exception).__name__,
+            "message": str(failure.exception),
+            "file": failure.file,
+            "line": failure.line,
+            "expression": failure.expression,
+            "operands": operands,
+        }
+    return {"name": trace.name, "rows": [row.to_dict() for row in trace.steps], "error": error}
+
+
+def to_json(trace: Trace) -> str:
+    """The trace as JSON."""
+    return json.dumps(to_dict(trace), ensure_ascii=False, indent=2)
+
+
+def table_of(trace: Trace, columns: tuple[str, ...]) -> Table:
+    """The trace as a table for the terminal."""
+    legend = ",  ".join(trace.definitions())
+    table = Table(title=trace.name, caption=legend or None, title_justify="left", caption_justify="left")
+    for column in columns:
+        table.add_column(
+            HEADINGS[column],
+            justify="right" if column == "line" else "left",
+            style="dim" if column in ("line", "op") else None,
+            overflow="fold",
+        )
+    for row in trace.rows:
+        table.add_row(*(Text(cell(row, column)) for column in columns))
+    return table
+
+
+def print_trace(trace: Trace, console: Console | None = None) -> None:
+    """The trace in the terminal."""
+    console = console or Console()
+    columns = ("line", "expression", "op", "shape") if console.width >= WIDE else ("line", "expression", "shape")
+    console.print(table_of(trace, columns))
+    if trace.failure is not None:
+        console.print(Text(str(trace.failure), style="bold red"))

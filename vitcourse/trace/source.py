@@ -1,0 +1,124 @@
+"""Where a tensor step stands: the expression as written, in the code that the reader can see."""
+
+import ast
+import linecache
+import re
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+import einops
+import torch
+from executing import Source
+
+COMPREHENSIONS = {"<listcomp>", "<genexpr>", "<dictcomp>", "<setcomp>"}
+_SITE = tuple({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+_STANDARD = sysconfig.get_path("stdlib")
+_TORCH = str(Path(torch.__file__).parent) + "/"
+_LIBRARIES = (_TORCH, str(Path(einops.__file__).parent) + "/", str(Path(__file__).parent) + "/")
+_WRAPPERS = ("/jaxtyping/", "/beartype/", "/typeguard/", "/numpy/", "/executing/", "/_pytest/", "/pluggy/")
+
+
+def readable(filename: str) -> bool:
+    """Whether steps in a file are shown: those of models are, those inside the libraries not."""
+    if filename.startswith(_LIBRARIES) or filename.startswith("<frozen"):
+        return False
+    if any(wrapper in filename for wrapper in _WRAPPERS):
+        return False
+    return filename.startswith(_SITE) or "site-packages" in filename or not filename.startswith(_STANDARD)
+
+
+@dataclass(frozen=True)
+class Place:
+    """An expression in a file."""
+
+    file: str
+    line: int
+    text: str
+    receiver: str = ""
+    callee: str = ""
+
+
+# A piece of code never changes its source: an edited file makes new code.
+_places: dict[int, tuple[CodeType, dict[int, Place]]] = {}
+
+
+def place_of(frame: FrameType, lasti: int) -> Place:
+    """The expression that a frame is working on."""
+    code = frame.f_code
+    kept = _places.get(id(code))
+    if kept is None:
+        kept = _places[id(code)] = code, {}
+    place = kept[1].get(lasti)
+    if place is None:
+        place = kept[1][lasti] = _found(frame, lasti)
+    return place
+
+
+def _found(frame: FrameType, lasti: int) -> Place:
+    code = frame.f_code
+    node = None
+    if lasti == frame.f_lasti:
+        try:
+            found = Source.executing(frame)
+            node = found.node
+        except Exception:
+            # No source, or one that changed since: the row then shows the operation alone.
+            node = None
+        if node is not None:
+            return _of_node(code, found, node)
+    return _of_position(code, lasti)
+
+
+def _of_node(code: CodeType, found: Any, node: Any) -> Place:
+    if isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load) and found.statements:
+        node = next(iter(found.statements))
+    lines = found.source.lines
+    segment = _segment(lines, node)
+    receiver, callee = None, ""
+    if isinstance(node, ast.Call):
+        callee = one_line(_segment(lines, node.func))
+        if isinstance(node.func, ast.Attribute):
+            receiver = node.func.value
+    elif isinstance(node, (ast.Attribute, ast.Subscript)):
+        receiver = node.value
+    before = ""
+    if isinstance(receiver, (ast.Call, ast.Subscript, ast.BinOp, ast.Attribute)):
+        before = one_line(_segment(lines, receiver))
+    return Place(code.co_filename, getattr(node, "lineno", 0), one_line(segment), before, callee)
+
+
+def _of_position(code: CodeType, lasti: int) -> Place:
+    positions = list(code.co_positions())
+    line, end_line, column, end_column = positions[lasti // 2] if lasti // 2 < len(positions) else (None,) * 4
+    if line is None or end_line is None or column is None or end_column is None:
+        return Place(code.co_filename, line or code.co_firstlineno, "")
+    lines = [linecache.getline(code.co_filename, number) for number in range(line, end_line + 1)]
+    return Place(code.co_filename, line, one_line(_cut(lines, column, end_column)))
+
+
+def _segment(lines: list[str], node: Any) -> str:
+    # ast.get_source_segment splits the whole file anew at each call: 2 ms for a file of 100 lines.
+    if getattr(node, "end_lineno", None) is None:
+        return ""
+    return _cut(lines[node.lineno - 1 : node.end_lineno], node.col_offset, node.end_col_offset)
+
+
+def _cut(lines: list[str], start: int, end: int) -> str:
+    encoded = [line.rstrip("\r\n").encode() for line in lines]
+    if not encoded:
+        return ""
+    encoded[-1] = encoded[-1][:end]
+    encoded[0] = encoded[0][start:]
+    return b"\n".join(encoded).decode(errors="replace")
+
+
+def one_line(text: str) -> str:
+    """Source that stands on several lines, as one."""
+    if "\n" not in text:
+        return text.strip()
+    text = re.sub(r"[ \t]*(?:#[^\n]*)?\n\s*", "\n", text.strip())
+    text = re.sub(r"(?<=[(\[{])\n|,?\n(?=[)\]}])|\n(?=\.)", "", text)
+    return text.replace("\n", " ")
