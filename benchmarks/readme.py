@@ -21,7 +21,7 @@ def table() -> str:
             "the original project, as its text reports",
             "MNIST",
             f"{original['accuracy']:.0%}",
-            f"{original['first_loss']} … {original['last_loss']}",
+            f"{original['first_loss']:.3f} … {original['last_loss']:.3f}",
             "10 epochs on an H100",
         ),
         ("`train seed --loss original`: the same, softmax and all", "MNIST", *_both(seed, "original")),

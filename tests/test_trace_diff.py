@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from vitcourse.cli import app
 from vitcourse.codesets import root
+from vitcourse.errors import RequestError
 from vitcourse.trace import diff, trace
 from vitcourse.trace.exercises import trace_exercise
 
@@ -111,6 +112,16 @@ def test_the_command_on_the_solutions_and_on_a_right_answer(learner, tmp_path):
     page = tmp_path / "trace.html"
     assert run("5.1", "--code", "solutions", "--html", page).exit_code == 0
     assert "<table>" in page.read_text(encoding="utf-8")
+
+
+def test_the_command_writes_the_picture_and_refuses_a_file_that_cannot_be(tmp_path):
+    picture = tmp_path / "flow.svg"
+    assert run("5.1", "--code", "solutions", "--svg", picture).exit_code == 0
+    assert picture.read_text(encoding="utf-8").startswith("<svg")
+    for option in ("--svg", "--html"):
+        refused = run("1.3", "--code", "solutions", option, tmp_path / "missing" / "file")
+        assert isinstance(refused.exception, RequestError)
+        assert "can't write" in str(refused.exception)
 
 
 def test_the_command_writes_json():

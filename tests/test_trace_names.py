@@ -354,3 +354,7 @@ def test_a_constructor_that_may_have_gone_two_ways_names_nothing(n_classes):
             return self.fc(x)
 
     assert names_of(trace(Head(4, n_classes, True), torch.rand(2, 4)))[-1][1] == [["B", None]]
+
+
+def test_every_exercise_that_has_tensors_has_an_example():
+    assert [entry.id for entry in exercises() if entry.id not in TRACEABLE] == ["5.3"]

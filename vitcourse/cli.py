@@ -136,16 +136,17 @@ def doctor() -> None:
 
 @app.command()
 def trace(
-    exercise: Annotated[str, typer.Argument(help="1.3, say")],
+    exercise: Annotated[str, typer.Argument(help="an exercise, such as 1.3")],
     code: Annotated[str, typer.Option(help="chapters, solutions or the path of a folder")] = "chapters",
     depth: Annotated[int | None, typer.Option(min=1, help="levels of calls; without it, what fits on a screen")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="every row, as JSON")] = False,
     html: Annotated[Path | None, typer.Option(help="write the trace as a page to this file")] = None,
+    svg: Annotated[Path | None, typer.Option(help="write the flow of the tensors as a picture to this file")] = None,
 ) -> None:
-    """The shapes of an exercise's tensors, step by step: yours beside what is expected."""
+    """Show the shapes of an exercise's tensors, step by step: yours beside what is expected."""
     from vitcourse.trace.command import show_exercise
 
-    if not show_exercise(exercise, code, depth, as_json, html):
+    if not show_exercise(exercise, code, depth, as_json, html, svg):
         raise typer.Exit(1)
 
 

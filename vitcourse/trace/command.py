@@ -5,16 +5,28 @@ from pathlib import Path
 
 from rich.console import Console
 
+from vitcourse.errors import RequestError
 from vitcourse.trace.diff import Diff, diff
 from vitcourse.trace.exercises import trace_exercise
+from vitcourse.trace.flow import flow_svg
 from vitcourse.trace.record import Trace
 from vitcourse.trace.render import print_trace, to_dict
 
 
 def show_exercise(
-    id: str, code: str, depth: int | None, as_json: bool, html: Path | None, console: Console | None = None
+    id: str,
+    code: str,
+    depth: int | None,
+    as_json: bool,
+    html: Path | None = None,
+    svg: Path | None = None,
+    console: Console | None = None,
 ) -> bool:
-    """Show an exercise's traces; whether the code ran, and ended in the shapes that the reference has."""
+    """Show an exercise's traces; whether the code ran, and ended in the shapes that the reference has.
+
+    With html or svg they are written to a file instead, as a page or as a picture of the flow.
+    Raises RequestError for what can't be traced, and for a file that can't be written.
+    """
     console = console or Console()
     traces = trace_exercise(id, code, depth=depth)
     differences = []
@@ -22,15 +34,27 @@ def show_exercise(
         references = trace_exercise(id, "solutions", depth=depth)
         differences = [diff(mine, reference) for mine, reference in zip(traces, references, strict=True)]
     if html is not None:
-        html.write_text(page(traces), encoding="utf-8")
+        _write(html, page(traces))
+    if svg is not None:
+        _write(svg, flow_svg(traces[0]))
     if as_json:
         values = [difference.to_dict(difference.same) for difference in differences] or [to_dict(t) for t in traces]
         print(json.dumps(values, ensure_ascii=False, indent=2))
-    elif html is not None:
-        console.print(f"wrote {html}", markup=False, highlight=False)
+    elif html is not None or svg is not None:
+        written = " and ".join(str(path) for path in (html, svg) if path is not None)
+        console.print(f"wrote {written}", markup=False, highlight=False, soft_wrap=True)
     else:
         _print(traces, differences, depth, console)
     return all(trace.failure is None for trace in traces) and all(difference.same for difference in differences)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RequestError(
+            f"can't write {path}: {error.strerror}; name a file in a folder that can be written"
+        ) from error
 
 
 def _print(traces: list[Trace], differences: list[Diff], depth: int | None, console: Console) -> None:

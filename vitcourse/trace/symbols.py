@@ -256,10 +256,10 @@ class Scope:
             if not self._allowed((following, before)):
                 continue
             if plus == 1 and size.factors == self._factors(before):
-                new = following not in self.atoms
                 derived = self.named(following, int(size.value) + 1, given=False)
-                if derived is not None and new:
-                    self.definitions[following] = f"{before}+1"
+                # A parameter may have brought the name already, the positions T, say; its meaning shows only here.
+                if derived is not None and following not in self.given:
+                    self.definitions.setdefault(following, f"{before}+1")
                 return derived
             if plus == -1 and size.factors == self._factors(following) and before in self.atoms:
                 return self.named(before, int(size.value) - 1, given=False)

@@ -1,0 +1,54 @@
+"""What tracing costs: a forward pass of the mnist preset's model, traced and not, in turns; into results/trace.json.
+
+In the course's folder, type: python benchmarks/trace.py
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from vitcourse.codesets import load_code
+from vitcourse.trace import trace
+from vitcourse.training.presets import PRESETS
+from vitcourse.training.runs import provenance, write_atomically
+
+RESULTS = Path(__file__).parent / "results" / "trace.json"
+ROUNDS = 21
+
+
+def main() -> None:
+    """Measure in turns, so that a machine that slows down slows both; print and write the medians."""
+    config = PRESETS["mnist"]
+    torch.set_num_threads(1)
+    model = load_code("solutions").module("ch05_vit").VisionTransformer(
+        config.crop, config.patch_size, 1, 10, config.d_model, config.n_layers, config.n_heads, config.mlp_ratio
+    )  # fmt: skip
+    images = torch.rand(config.batch_size, 1, config.crop, config.crop)
+    # The first trace of a process reads the sources; it is not what repeats.
+    trace(model, images)
+    rounds = [(seconds(lambda: model(images)), seconds(lambda: trace(model, images))) for _ in range(ROUNDS)]
+    plain, traced = (statistics.median(times) for times in zip(*rounds, strict=True))
+    result = {
+        "what": f"one forward pass of the mnist preset's model, batch of {config.batch_size}, medians of {ROUNDS}",
+        "plain_milliseconds": round(1000 * plain, 1),
+        "traced_milliseconds": round(1000 * traced, 1),
+        "ratio": round(statistics.median(b / a for a, b in rounds), 2),
+        "provenance": provenance("python benchmarks/trace.py"),
+    }
+    write_atomically(RESULTS, (json.dumps(result, indent=2) + "\n").encode())
+    print(json.dumps(result, indent=2))
+
+
+def seconds(call: Callable[[], object]) -> float:
+    """How long a call takes."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main()
