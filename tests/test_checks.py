@@ -68,7 +68,7 @@ def verdicts_of(tmp_path: Path) -> Callable[..., Verdicts]:
 
 
 @pytest.mark.parametrize("asked", exercises(), ids=IDS)
-def test_every_known_wrong_answer_is_refused(
+def test_every_known_wrong_answer_is_refused_and_named(
     asked: Exercise, learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
 ) -> None:
     wrong = {f"wrong{n}": m for n, m in enumerate(misconceptions()) if m.exercise == asked.id}
@@ -77,6 +77,10 @@ def test_every_known_wrong_answer_is_refused(
     verdicts = verdicts_of([*folders, learner("right")], [asked.id])
     accepted = [m.name for name, m in wrong.items() if verdicts[name, asked.id]["status"] not in ("failed", "error")]
     assert not accepted
+    # Each is called by its own name: whoever is wrong is told in what.
+    named = {name: verdicts[name, asked.id]["misconception"] for name in wrong}
+    assert named == {name: misconception.name for name, misconception in wrong.items()}
+    assert all(verdicts[name, asked.id]["headline"] == misconception.says for name, misconception in wrong.items())
     assert verdicts["right", asked.id]["status"] == "passed"
 
 

@@ -25,7 +25,13 @@ LOW_PRECISION = {torch.float64: (RTOL, ATOL), torch.bfloat16: (0.1, 0.1)}
 
 
 class CheckFailedError(AssertionError):
-    """A learner's answer is wrong. The headline is one sentence; the diagnosis, if there is one, says more."""
+    """A learner's answer is wrong. The headline is one sentence; the diagnosis, if there is one, says more.
+
+    misconception is the name of the known wrong answer that this one is, and cause what is said of it, once found.
+    """
+
+    misconception = ""
+    cause = ""
 
     def __init__(self, headline: str, diagnosis: str = "") -> None:
         super().__init__(f"{headline}\n{diagnosis}".rstrip())
@@ -134,6 +140,8 @@ class Check:
         # The same code gets the same verdict every time.
         self._generator = torch.Generator().manual_seed(zlib.crc32(exercise.id.encode()))
         self.s = Sizes()
+        # All that the learner's code returned so far: by this a wrong answer is compared with the known ones.
+        self.transcript: list[list[Any]] = []
 
     # inputs
 
@@ -145,6 +153,10 @@ class Check:
     def randn(self, pattern: str) -> Tensor:
         """Fresh normal noise, of the shape that the symbols say."""
         return torch.randn(self.s.shape(pattern), generator=self._generator)
+
+    def order(self, symbol: str) -> Tensor:
+        """A random order of so many things."""
+        return torch.randperm(self.s.shape(symbol)[0], generator=self._generator)
 
     def labels(self, pattern: str, n_classes: int) -> Tensor:
         """Fresh random labels below n_classes."""
@@ -322,8 +334,12 @@ class Check:
         """Call the learner's code; what it raises comes out as one RaisedError with its line."""
         __tracebackhide__ = True
         try:
-            with _Ban(self.exercise.builds, name):
-                return call()
+            # A seed of its own for every call: what a learner's code draws doesn't change what the check draws.
+            with _Ban(self.exercise.builds, name), torch.random.fork_rng(devices=[]):
+                torch.manual_seed(len(self.transcript))
+                result = call()
+            self.transcript.append(_noted(result))
+            return result
         except (CheckFailedError, BrokenChapterError):
             raise
         except Exception as error:
@@ -400,6 +416,16 @@ class _Ban(TorchFunctionMode):
         if name in self.names:
             raise CheckFailedError(f"{self.caller} calls torch's own {name}: this exercise builds it; you called it")
         return func(*args, **(kwargs or {}))
+
+
+def _noted(value: Any) -> list[Any]:
+    if isinstance(value, Tensor):
+        return [value.detach().clone()]
+    if isinstance(value, tuple | list):
+        return [note for part in value for note in _noted(part)]
+    if isinstance(value, nn.Linear):  # what 1.4 makes; a module of an exercise starts with noise and tells nothing
+        return _noted(list(value.parameters()))
+    return [value] if isinstance(value, bool | int | float | str | None) else [type(value).__name__]
 
 
 def _cloned(value: Any) -> Any:

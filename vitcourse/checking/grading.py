@@ -27,13 +27,15 @@ class Verdict:
     """What a check says of one exercise.
 
     status is passed, failed, error (the code could not be run), timeout, blocked or not-started; headline is one
-    sentence; diagnosis says more, in lines; file and line tell where the exercise stands in the learner's chapter.
+    sentence; diagnosis says more, in lines; misconception is the name of the known wrong answer that it is, if it is
+    one; file and line tell where the exercise stands in the learner's chapter.
     """
 
     exercise: str
     status: str
     headline: str
     diagnosis: str = ""
+    misconception: str = ""
     file: str = ""
     line: int = 0
 
@@ -71,7 +73,7 @@ def grade(code: CodeSet, asked: Sequence[Exercise], timeout: float = 60.0) -> Gr
     for exercise in asked:
         if exercise in started:
             line = lines.get(exercise.id, _lost("\n".join(output)))
-            verdict = {"headline": line["headline"], "diagnosis": line["diagnosis"], "status": line["status"]}
+            verdict = {key: line.get(key, "") for key in ("status", "headline", "diagnosis", "misconception")}
         else:
             verdict = {"headline": f"exercise {exercise.id} not started", "status": "not-started"}
         file, line_number = place(code, exercise)

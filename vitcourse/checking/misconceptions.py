@@ -11,10 +11,11 @@ from vitcourse.course import exercise
 
 @dataclass(frozen=True)
 class Misconception:
-    """One wrong answer: its exercise, what was misunderstood, and the edits (old text, new text) that make it."""
+    """One wrong answer: its exercise, its name, what a learner is told, and the edits (old, new) that make it."""
 
     exercise: str
     name: str
+    says: str
     edits: tuple[tuple[str, str], ...]
 
     def source(self) -> str:
@@ -35,6 +36,6 @@ def misconceptions() -> tuple[Misconception, ...]:
     """All of them, exercise by exercise."""
     data = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
     return tuple(
-        Misconception(entry["exercise"], entry["name"], tuple((old, new) for old, new in entry["edits"]))
+        Misconception(entry["exercise"], entry["name"], entry["says"], tuple((old, new) for old, new in entry["edits"]))
         for entry in data["wrong"]
     )

@@ -86,6 +86,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
             blocker = pyfuncitem.config.stash[_LEDGER].blocker(check.code, check.exercise, error)
             if blocker is not None:
                 pytest.skip(f"blocked by {blocker}")
+            _find_cause(pyfuncitem, check, error)
         raise
 
 
@@ -105,6 +106,18 @@ def pytest_runtest_makereport(
     return report
 
 
+def _find_cause(item: pytest.Function, check: "Check", error: BaseException) -> None:
+    """Let the error say which known misunderstanding it is, if it is one."""
+    from vitcourse.checking.check import CheckFailedError
+    from vitcourse.checking.diagnosis import likely_cause
+
+    if isinstance(error, CheckFailedError):
+        found = likely_cause(item.obj, check, error)
+        if found is not None:
+            error.misconception, error.cause = found.name, found.says
+            error.add_note(found.says)
+
+
 class _Ledger:
     """What became of each exercise of each set so far, and, if wanted, a file of it as JSON lines."""
 
@@ -120,10 +133,15 @@ class _Ledger:
         """Keep the verdict of a check that has ended, in whichever of its phases it did."""
         if report.when == "teardown" or (report.when == "setup" and report.passed):
             return
-        status, headline, diagnosis = _verdict(call.excinfo.value if call.excinfo else None, report)
+        error = call.excinfo.value if call.excinfo else None
+        status, headline, diagnosis = _verdict(error, report)
         self.status[name, asked.id] = status
+        misconception = getattr(error, "misconception", "")
+        if misconception:
+            # The cause first; then what showed it.
+            headline, diagnosis = getattr(error, "cause", ""), f"{headline}\n{diagnosis}".rstrip()
         verdict = {"exercise": asked.id, "status": status, "headline": headline, "diagnosis": diagnosis}
-        self._write({"code": name, **verdict})
+        self._write({"code": name, **verdict, "misconception": misconception})
 
     def blocker(self, code: CodeSet, asked: Exercise, error: BaseException) -> str | None:
         """The earlier exercise, not done, that explains why this one failed."""
