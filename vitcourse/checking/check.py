@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from vitcourse.checking.detectors import likeness
 from vitcourse.codesets import BrokenChapterError, CodeSet
 from vitcourse.course import Exercise
 
@@ -76,6 +77,13 @@ class Sizes:
         axes = [axis.replace("*", "·") if axis.isdecimal() else f"{axis.replace('*', '·')}={self._size(axis)}"
                 for axis in pattern.split()]  # fmt: skip
         return f"({', '.join(axes)})"
+
+    def recognised(self, shape: tuple[int, ...], pattern: str) -> str:
+        """A shape with the pattern's symbols, where it is the pattern in another order; else its numbers."""
+        symbols = {self._size(axis): axis for axis in pattern.split()}
+        if len(symbols) == len(shape) and sorted(symbols) == sorted(shape):
+            return self.named(" ".join(symbols[size] for size in shape))
+        return str(shape)
 
     def _size(self, axis: str) -> int:
         size = sum(math.prod(self._factor(f) for f in term.split("*")) for term in axis.split("+"))
@@ -204,7 +212,7 @@ class Check:
         if tuple(tensor.shape) != self.s.shape(pattern):
             raise CheckFailedError(
                 f"{what} has the wrong shape",
-                f"expected {self.s.named(pattern)}\nyours    {tuple(tensor.shape)}",
+                f"expected {self.s.named(pattern)}\nyours    {self.s.recognised(tuple(tensor.shape), pattern)}",
             )
 
     def pair(self, value: Any, what: str) -> tuple[Any, Any]:
@@ -230,9 +238,13 @@ class Check:
         mine = mine.detach() if isinstance(mine, Tensor) else torch.as_tensor(mine)
         expected = expected.detach() if isinstance(expected, Tensor) else torch.as_tensor(expected)
         if mine.shape != expected.shape:
-            raise CheckFailedError(otherwise, f"expected shape {tuple(expected.shape)}, yours {tuple(mine.shape)}")
-        if not torch.allclose(mine.double(), expected.double(), rtol=rtol, atol=atol):
-            raise CheckFailedError(otherwise, _difference(mine.double(), expected.double(), rtol, atol))
+            lines = [f"expected shape {tuple(expected.shape)}, yours {tuple(mine.shape)}"]
+        elif not torch.allclose(mine.double(), expected.double(), rtol=rtol, atol=atol):
+            lines = [_difference(mine.double(), expected.double(), rtol, atol)]
+        else:
+            return
+        lines.append(likeness(mine, expected, self.s.known))
+        raise CheckFailedError(otherwise, "\n".join(line for line in lines if line))
 
     def same(self, subject: Subject, *args: Any, rtol: float = RTOL, atol: float = ATOL, **kwargs: Any) -> None:
         """The learner's answer has the values of the reference's, and has them at every call."""
@@ -396,9 +408,9 @@ class Check:
         elif isinstance(expected, Tensor):
             self.true(isinstance(mine, Tensor), f"{name} should return a tensor, and returned {_kind(mine)}")
             if mine.shape != expected.shape:
-                raise CheckFailedError(
-                    f"{name} returns the wrong shape", f"expected {tuple(expected.shape)}\nyours    {tuple(mine.shape)}"
-                )
+                lines = [f"expected {tuple(expected.shape)}", f"yours    {tuple(mine.shape)}"]
+                lines.append(likeness(mine, expected, self.s.known))
+                raise CheckFailedError(f"{name} returns the wrong shape", "\n".join(line for line in lines if line))
 
 
 class _Ban(TorchFunctionMode):
