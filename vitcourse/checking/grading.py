@@ -1,11 +1,13 @@
 """Check a set of chapters: run pytest in a child process and read one verdict for each exercise.
 
 The child may die or hang at any check, since it runs a learner's code. That check then gets its verdict from here, and
-a new child goes on with the next.
+a new child goes on with the next. It runs on a copy of the chapters, in a folder of its own and with limits on time,
+memory and output: what the code does to its files it does to the copy.
 """
 
 import ast
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from vitcourse.codesets import OWN_SETS, CodeSet, root
+from vitcourse.codesets import CodeSet, root
 from vitcourse.course import Exercise
 from vitcourse.progress import is_started
 
@@ -110,18 +112,19 @@ def _with_needs(code: CodeSet, asked: Sequence[Exercise]) -> list[Exercise]:
 
 def _run_child(code: CodeSet, exercises: Sequence[Exercise], timeout: float) -> tuple[dict[str, dict[str, str]], str]:
     """One child: the lines that it wrote, by exercise, and what it printed; where it died, a line says so."""
-    with tempfile.TemporaryDirectory(prefix="vitcourse-") as folder:
-        report, printed = Path(folder) / "verdicts.jsonl", Path(folder) / "printed.txt"
+    with tempfile.TemporaryDirectory(prefix="vitcourse-", ignore_cleanup_errors=True) as folder:
+        report, printed, place = Path(folder) / "verdicts.jsonl", Path(folder) / "printed.txt", Path(folder) / "run"
+        place.mkdir()
         tests = sorted({str(root() / "tests" / f"test_{exercise.module}.py") for exercise in exercises})
         command = [
-            *(sys.executable, "-m", "pytest", "--quiet", "--tb=short", "-p", "no:cacheprovider"),
+            *(sys.executable, "-m", "pytest", "--quiet", "--tb=short", "-p", "no:cacheprovider", "--limited"),
             *("--rootdir", str(root()), "--config-file", str(root() / "pyproject.toml")),
-            *("--code", code.name if code.name in OWN_SETS else str(code.folder)),
+            *("--code", code.name if code.name == "solutions" else str(_copied(code, place))),
             *("--exercises", ",".join(exercise.id for exercise in exercises), "--verdicts", str(report), *tests),
         ]
         with printed.open("w", encoding="utf-8") as file:
             child = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, cwd=root()
+                command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, cwd=place
             )
             hung = _watch(child, report, timeout)
         text = printed.read_text(encoding="utf-8", errors="replace")
@@ -135,6 +138,15 @@ def _run_child(code: CodeSet, exercises: Sequence[Exercise], timeout: float) -> 
                 line.update(status="error", headline=f"the check ended Python itself ({_ending(child.returncode)})")
             line["died"] = "yes"
     return lines, text
+
+
+def _copied(code: CodeSet, place: Path) -> Path:
+    """A copy of the chapters, under the folder's own name, so that messages name the file as the learner knows it."""
+    copy = place / code.folder.name
+    copy.mkdir()
+    for file in code.folder.glob("*.py"):
+        shutil.copyfile(file, copy / file.name)
+    return copy
 
 
 def _watch(child: subprocess.Popen[bytes], report: Path, timeout: float) -> bool:

@@ -33,7 +33,7 @@ def print_verdicts(console: Console, code: CodeSet, verdicts: Sequence[Verdict])
             _print_indented(console, verdict.headline)
         if verdict.status != "passed":
             where = f"{verdict.file}, line {verdict.line}" if verdict.line else verdict.file
-            _print_indented(console, f"{where}\na hint: vitcourse hint {verdict.exercise}")
+            _print_indented(console, f"{where}\nnext: {_next(verdict)}")
     console.print()
     console.print(_summary(verdicts, code), soft_wrap=True)
 
@@ -57,6 +57,13 @@ def print_standing(console: Console, code: CodeSet, standing: Sequence[tuple[Exe
     if left is not None:
         file, line = place(code, left)
         console.print(f"next: {left.id} {left.title}, in {file}, line {line}", soft_wrap=True)
+
+
+def _next(verdict: Verdict) -> str:
+    commands = [f"vitcourse hint {verdict.exercise}"]
+    if verdict.status in FAILURES:
+        commands.append(f"vitcourse trace {verdict.exercise}")
+    return ", or ".join(commands)
 
 
 def _print_line(console: Console, status: str, asked: Exercise) -> None:
