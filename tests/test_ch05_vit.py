@@ -61,6 +61,7 @@ def test_vision_transformer(check: Check) -> None:
     check.same(dropping, images)
 
     kind = check.get("VisionTransformer")
+    check.raises(kind, **{**arguments, "image_size": (s.H, s.W - 1)}, naming=(s.H, s.W - 1, s.P))
     check.raises(kind, **{**arguments, "image_size": (s.H - 1, s.W)}, naming=(s.H - 1, s.W, s.P))
     check.raises(kind, **{**arguments, "image_size": 11}, naming=(11, s.P))
     check.raises(kind, **{**arguments, "n_heads": 4})
@@ -87,6 +88,9 @@ def test_cross_entropy(check: Check) -> None:
         check.same(loss, huge, torch.tensor([2]))
         check.same(loss, huge, torch.tensor([3]), 0.1)
 
+    far_apart = logits.clone()
+    far_apart[0], far_apart[1] = far_apart[0] + 1e4, far_apart[1] - 1e4
+    check.same(loss, far_apart, labels, atol=1e-3)
     check.same(loss, logits, labels)
     check.same(loss, logits, labels, label_smoothing=0.1)
     check.same(loss, logits, labels, label_smoothing=1.0)

@@ -10,7 +10,7 @@ import pytest
 
 from vitcourse.checking.misconceptions import misconceptions
 from vitcourse.codesets import load_code, root
-from vitcourse.course import Exercise, exercise, exercises
+from vitcourse.course import Chapter, Exercise, chapters, exercise, exercises
 from vitcourse.progress import pristine
 
 Verdicts = dict[tuple[str, str], dict[str, str]]
@@ -192,7 +192,46 @@ def test_a_missing_name_and_a_raising_one_are_said_with_their_line(
     assert f"wrong/ch04_encoder.py, line {line_number}" in verdicts["wrong", "4.2"]["diagnosis"]
 
 
-def test_right_answers_written_in_other_ways_pass(verdicts_of: Callable[..., Verdicts]) -> None:
+@pytest.mark.parametrize("name", ["one", "two", "three"])
+def test_right_answers_written_in_other_ways_pass(name: str, verdicts_of: Callable[..., Verdicts]) -> None:
     """Loops, einsum, unfold, fused attention where no weights are asked for: the contract says what, not how."""
-    verdicts = verdicts_of([root() / "tests" / "alternatives"], IDS)
+    verdicts = verdicts_of([root() / "tests" / "alternatives" / name], IDS)
     assert {key[1]: line["headline"] for key, line in verdicts.items()} == dict.fromkeys(IDS, "passed")
+
+
+@pytest.mark.parametrize("chapter", chapters(), ids=lambda chapter: chapter.module)
+def test_answers_that_were_written_without_a_look_at_the_checks(
+    chapter: Chapter, learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
+) -> None:
+    """From the contract alone: each wrong one is refused, each right one passes."""
+    folders, asked = [], {}
+    for entry in chapter.exercises:
+        for file in sorted((root() / "tests" / "independent").glob(f"*_{entry.id}.py")):
+            name = file.stem.replace(".", "-")
+            asked[name] = entry.id
+            folders.append(learner(name, **{chapter.module: in_place(chapter.module, file.read_text("utf-8"))}))
+    assert folders
+    verdicts = verdicts_of(folders, sorted(set(asked.values())))
+    for name, id in asked.items():
+        status = verdicts[name, id]["status"]
+        assert (status == "passed") == name.startswith("right"), (name, verdicts[name, id])
+
+
+def in_place(module: str, answer: str) -> str:
+    """The solutions' chapter with the definitions of an answer in place of its own."""
+    text = load_code("solutions").source(module) or ""
+    names = [node.name for node in ast.parse(answer).body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    own = [part for name in names if (part := whole_definition(text, name))]
+    assert own
+    for part in own[1:]:
+        text = text.replace(part, "")
+    return text.replace(own[0], answer)
+
+
+def whole_definition(source: str, name: str) -> str | None:
+    """The text of a top-level function or class, decorators included."""
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
+            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+            return "\n".join(source.splitlines()[first - 1 : node.end_lineno])
+    return None

@@ -14,6 +14,7 @@ from einops import rearrange, reduce, repeat
 from jaxtyping import Float
 from torch import Tensor
 
+from vitcourse.codesets import root
 from vitcourse.course import exercises
 from vitcourse.trace import recorder, rules, symbols, trace
 from vitcourse.trace.exercises import examples, trace_exercise
@@ -358,3 +359,15 @@ def test_a_constructor_that_may_have_gone_two_ways_names_nothing(n_classes):
 
 def test_every_exercise_that_has_tensors_has_an_example():
     assert [entry.id for entry in exercises() if entry.id not in TRACEABLE] == ["5.3"]
+
+
+@pytest.mark.parametrize("name", ["one", "two", "three"])
+@pytest.mark.parametrize("id", TRACEABLE)
+def test_right_answers_written_in_other_ways_trace_to_the_same_shapes(id, name):
+    """A learner may call the inputs of a forward pass as they like, and inherit it."""
+    code = root() / "tests" / "alternatives" / name
+    for mine, reference in zip(trace_exercise(id, code), trace_exercise(id, "solutions"), strict=True):
+        assert mine.failure is None, mine.failure
+        assert [[axis.size for axis in shape] for shape in mine.outcome] == [
+            [axis.size for axis in shape] for shape in reference.outcome
+        ]

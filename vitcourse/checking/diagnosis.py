@@ -5,6 +5,7 @@ the same point, after the same outputs, is the learner's.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -23,7 +24,7 @@ def likely_cause(run_check: Callable[[Check], None], check: Check, error: CheckF
     for misconception in misconceptions():
         if misconception.exercise == check.exercise.id:
             replay = _replayed(run_check, check, misconception)
-            if replay is not None and replay[0] == error.headline and _same(replay[1], check.transcript):
+            if replay is not None and _alike_failures(error, check, *replay):
                 matches.append(misconception)
     return matches[0] if len(matches) == 1 else None
 
@@ -36,16 +37,24 @@ def fresh_check(check: Check, code: CodeSet) -> Check:
 
 def _replayed(
     run_check: Callable[[Check], None], check: Check, misconception: Misconception
-) -> tuple[str, list[list[Any]]] | None:
-    """How the check fails on a known wrong answer: its headline, and all that was returned until then."""
+) -> tuple[CheckFailedError, list[list[Any]]] | None:
+    """How the check fails on a known wrong answer, and all that was returned until then."""
     again = fresh_check(check, _Variant.of(misconception))
     try:
         run_check(again)
     except CheckFailedError as error:
-        return error.headline, again.transcript
+        return error, again.transcript
     except Exception:  # a variant that breaks in the check's own code is no likeness of anything
         return None
     return None
+
+
+def _alike_failures(mine: CheckFailedError, check: Check, other: CheckFailedError, returned: list[list[Any]]) -> bool:
+    if mine.headline != other.headline or not _same(returned, check.transcript):
+        return False
+    # Where no numbers were returned yet, the details are all that there is to compare: which parameters are missing, say.
+    numbers = any(isinstance(note, Tensor | float) for notes in check.transcript for note in notes)
+    return numbers or mine.diagnosis == other.diagnosis
 
 
 def _same(one: list[list[Any]], other: list[list[Any]]) -> bool:
@@ -60,6 +69,8 @@ def _alike(one: Any, other: Any) -> bool:
         return one.shape == other.shape and torch.allclose(
             one.double(), other.double(), rtol=RTOL, atol=ATOL, equal_nan=True
         )
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=RTOL, abs_tol=ATOL)
     return type(one) is type(other) and bool(one == other)
 
 

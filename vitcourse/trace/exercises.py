@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vitcourse.codesets import CodeSet, load_code
 from vitcourse.course import Exercise, exercise, exercises
@@ -49,12 +49,15 @@ def _trace(codes: CodeSet, found: Exercise, name: str, sizes: Mapping[str, int],
         torch.manual_seed(0)
         try:
             values = _values(codes, example["call"], sizes)
-            names = {key: value["tensor"] for key, value in example["call"].items() if "tensor" in _table(value)}
+            # By position: a learner's forward may call its input as it likes.
+            tensors = [key for key, value in values.items() if isinstance(value, Tensor)]
+            entries = [_table(example["call"][key]) for key in tensors]
+            names = [entry.get("tensor") or entry["labels"] for entry in entries]
             if "make" in example:
                 function = build(function, **_values(codes, example["make"], sizes))
         except Exception as error:
             return failed(name, error)
-        traced = trace(function, names=names, depth=depth, **values)
+        traced = trace(function, *values.values(), names=names, depth=depth)
     traced.name = name
     return traced
 
