@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from vitcourse.checking.misconceptions import misconceptions
 from vitcourse.codesets import load_code, root
 from vitcourse.course import Exercise, chapters, exercises, select
 from vitcourse.errors import RequestError
@@ -46,6 +47,10 @@ def functions_and_classes(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionD
                 yield from ((f"{node.name}.{m.name}", m) for m in node.body if isinstance(m, ast.FunctionDef))
 
 
+def names_in(source: str) -> set[str]:
+    return {name for name, _ in functions_and_classes(ast.parse(source))}
+
+
 def defined(source: str, name: str) -> ast.FunctionDef | ast.ClassDef:
     return next(node for found, node in functions_and_classes(ast.parse(source)) if found == name)
 
@@ -60,6 +65,10 @@ def test_each_exercise_is_whole(exercise: Exercise) -> None:
     check = f'@pytest.mark.exercise("{exercise.id}")'
     assert (root() / "tests" / f"test_{exercise.module}.py").read_text(encoding="utf-8").count(check) == 1
     assert len(exercise.hints) == 3
+    assert sum(wrong.exercise == exercise.id for wrong in misconceptions()) >= 4
+    others = [folder / f"{exercise.module}.py" for folder in (root() / "tests" / "alternatives").iterdir()]
+    written = [names_in(file.read_text(encoding="utf-8")) for file in others]
+    assert sum(names.issuperset(exercise.names) for names in written) >= 3
     assert all(needed < exercise.id for needed in exercise.needs)
     for name in exercise.names:
         assert ast.get_docstring(defined(solution(exercise.module), name)), "a docstring"

@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -117,6 +118,7 @@ def test_the_command_tells_what_is_wrong_where_and_what_to_type(
     assert run(monkeypatch, "check", "4", "--code", str(code.folder)) == 1
     printed = capsys.readouterr().out
     assert "failed       4.2  GELU" in printed
+    assert "The argument of erf is x; it should be x / √2.\n" in printed
     assert "gelu returns wrong values" in printed
     assert "learner/ch04_encoder.py, line" in printed
     assert "vitcourse hint 4.2" in printed
@@ -128,8 +130,14 @@ def test_the_command_tells_what_is_wrong_where_and_what_to_type(
     assert {"exercise", "status", "headline", "diagnosis"} <= entry.keys()
     assert (entry["exercise"], entry["status"]) == ("4.2", "failed")
 
-    assert run(monkeypatch, "check", "4.2", "--code", str(code.folder), "-v") == 1
+    report = code.folder.parent / "report.xml"
+    assert run(monkeypatch, "check", "4", "--code", str(code.folder), "-v", "--junit", str(report)) == 1
     assert "CheckFailedError" in capsys.readouterr().out
+    (suite,) = ElementTree.parse(report).getroot()
+    assert [suite.get(count) for count in ("tests", "failures", "errors", "skipped")] == ["4", "1", "0", "3"]
+    assert (
+        suite.findall("testcase")[1].find("failure").get("message") == "The argument of erf is x; it should be x / √2."
+    )
 
 
 def test_a_wrong_request_is_one_line_and_exit_code_2(

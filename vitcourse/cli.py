@@ -64,6 +64,7 @@ def check(
     ] = None,
     code: Annotated[str, typer.Option(help="which code: chapters, solutions or a folder's path")] = "chapters",
     as_json: Annotated[bool, typer.Option("--json", help="print a list of objects, for other programs")] = False,
+    junit: Annotated[Path | None, typer.Option(help="write the verdicts as JUnit XML to this file too")] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="show the checks' own code and traceback too")
     ] = False,
@@ -79,6 +80,10 @@ def check(
     grading = grade(chosen, select(what))
     keep(chosen, grading.verdicts)
     verdicts = grading.verdicts if what else up_to_first_not_done(grading.verdicts)
+    if junit is not None:
+        from vitcourse.checking.junit import junit as as_junit
+
+        _write(junit, as_junit(code, verdicts))
     if as_json:
         print(json.dumps([verdict.as_dict() for verdict in verdicts], indent=1, ensure_ascii=False))
     else:
@@ -123,6 +128,24 @@ def hint(
         _console().print(f"{asked.id}, hint {index} of {len(asked.hints)}: {text}")
 
 
+dev = typer.Typer(help="For those who change the course.")
+app.add_typer(dev, name="dev")
+
+
+@dev.command("check")
+def dev_check() -> None:
+    """Check the course itself: stubs, solutions, hints, checks, wrong answers and other right ones."""
+    import subprocess
+
+    from vitcourse.codesets import root
+
+    tests = [str(root() / "tests" / name) for name in ("test_course.py", "test_checks.py")]
+    failed = subprocess.run([sys.executable, "-m", "pytest", "--quiet", *tests], cwd=root()).returncode
+    print("the course is not whole" if failed else "the course is whole")
+    if failed:
+        raise typer.Exit(1)
+
+
 @app.command()
 def doctor() -> None:
     """Look over Python, packages, device and data: what is there, what is missing, what to type."""
@@ -164,6 +187,13 @@ def main() -> None:
     except typer.Abort:
         _end("stopped", 1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RequestError(f"can't write {path}: {error.strerror}; name a file in another folder") from error
 
 
 def _console() -> Any:

@@ -52,7 +52,7 @@ def _replayed(
 def _alike_failures(mine: CheckFailedError, check: Check, other: CheckFailedError, returned: list[list[Any]]) -> bool:
     if mine.headline != other.headline or not _same(returned, check.transcript):
         return False
-    # Where no numbers were returned yet, the details are all that there is to compare: which parameters are missing, say.
+    # Where no numbers were returned yet, there are only the details to compare: which parameters are missing, say.
     numbers = any(isinstance(note, Tensor | float) for notes in check.transcript for note in notes)
     return numbers or mine.diagnosis == other.diagnosis
 
