@@ -124,6 +124,53 @@ def hint(
 
 
 @app.command()
+def solution(
+    exercise: Annotated[str, typer.Argument(help="an exercise, such as 1.3")],
+    give_up: Annotated[bool, typer.Option("--give-up", help="show it although yours doesn't pass yet")] = False,
+) -> None:
+    """Show the reference's answer to an exercise, once yours has passed."""
+    from vitcourse.checking.record import standing
+    from vitcourse.checking.report import print_code
+    from vitcourse.codesets import load_code
+    from vitcourse.course import exercise as find
+    from vitcourse.definitions import definition
+
+    asked = find(exercise)
+    if not give_up:
+        status = next(status for other, status in standing(load_code("chapters")) if other == asked)
+        if status != "passed":
+            raise RunError(
+                f"{asked.id} has not passed ({status.replace('-', ' ')}); type vitcourse check {asked.id}, "
+                f"or, to see the answer all the same, vitcourse solution {asked.id} --give-up"
+            )
+    text = load_code("solutions").source(asked.module) or ""
+    print_code(_console(), "\n\n\n".join(definition(text, name) for name in asked.names))
+
+
+@app.command()
+def reset(
+    what: Annotated[str, typer.Argument(help="an exercise (1.3) or a chapter (1)")],
+) -> None:
+    """Put the stub of an exercise, or all of a chapter, back; your version is kept, and undo brings it back."""
+    from vitcourse.checking.keeping import reset as put_back
+    from vitcourse.checking.record import kept_folder
+    from vitcourse.codesets import load_code
+    from vitcourse.course import select
+
+    typer.echo(put_back(load_code("chapters"), what, select(what), kept_folder()))
+
+
+@app.command()
+def undo() -> None:
+    """Bring back the file that the last reset, or undo, replaced."""
+    from vitcourse.checking.keeping import undo as bring_back
+    from vitcourse.checking.record import kept_folder
+    from vitcourse.codesets import load_code
+
+    typer.echo(bring_back(load_code("chapters"), kept_folder()))
+
+
+@app.command()
 def doctor() -> None:
     """Look over Python, packages, device and data: what is there, what is missing, what to type."""
     from vitcourse.doctor import examine, has_problem, render

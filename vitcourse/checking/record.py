@@ -87,6 +87,11 @@ def write_state(name: str, state: dict[str, Any]) -> None:
         draft.replace(_folder() / name)
 
 
+def kept_folder() -> Path:
+    """Where every version of a chapter stays that was ever replaced."""
+    return _folder() / "kept"
+
+
 def _folder() -> Path:
     return root() / ".vitcourse"
 

@@ -59,6 +59,18 @@ def print_standing(console: Console, code: CodeSet, standing: Sequence[tuple[Exe
         console.print(f"next: {left.id} {left.title}, in {file}, line {line}", soft_wrap=True)
 
 
+def print_code(console: Console, text: str) -> None:
+    """Python code, in colours on a terminal and as it is elsewhere; no line is cut or wrapped."""
+    if console.is_terminal and not console.no_color:
+        from rich.syntax import Syntax
+
+        highlighted = Syntax(text, "python", theme="ansi_dark", background_color="default").highlight(text)
+        highlighted.rstrip()
+        console.print(highlighted, soft_wrap=True)
+    else:
+        print(text, file=console.file)
+
+
 def _print_line(console: Console, status: str, asked: Exercise) -> None:
     word = status.replace("-", " ")
     line = Text.assemble((f"{word:<{_WIDTH}}", _STYLES.get(status, "")), f"  {asked.id}  {asked.title}")
