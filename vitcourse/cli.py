@@ -63,6 +63,9 @@ def check(
         str | None, typer.Argument(help="a chapter (1) or an exercise (1.3); if none, as far as done")
     ] = None,
     code: Annotated[str, typer.Option(help="which code: chapters, solutions or a folder's path")] = "chapters",
+    use_solution: Annotated[
+        list[str] | None, typer.Option(help="take the solution in place of this chapter (ch02); may be repeated")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print a list of objects, for other programs")] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="show the checks' own code and traceback too")
@@ -75,7 +78,7 @@ def check(
     from vitcourse.codesets import load_code
     from vitcourse.course import select
 
-    chosen = load_code(code)
+    chosen = load_code(code, use_solution or ())
     grading = grade(chosen, select(what))
     keep(chosen, grading.verdicts)
     verdicts = grading.verdicts if what else up_to_first_not_done(grading.verdicts)

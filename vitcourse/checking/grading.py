@@ -17,6 +17,7 @@ from typing import Any
 
 from vitcourse.codesets import OWN_SETS, CodeSet, root
 from vitcourse.course import Exercise
+from vitcourse.errors import RequestError
 from vitcourse.progress import is_started
 
 FAILURES = ("failed", "error", "timeout")
@@ -28,7 +29,8 @@ class Verdict:
 
     status is passed, failed, error (the code could not be run), timeout, blocked or not-started; headline is one
     sentence; diagnosis says more, in lines; misconception is the name of the known wrong answer that it is, if it is
-    one; file and line tell where the exercise stands in the learner's chapter.
+    one; file and line tell where the exercise stands in the learner's chapter; use_solution names the chapters that
+    were the references' in this run.
     """
 
     exercise: str
@@ -38,6 +40,7 @@ class Verdict:
     misconception: str = ""
     file: str = ""
     line: int = 0
+    use_solution: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -55,8 +58,14 @@ class Grading:
 def grade(code: CodeSet, asked: Sequence[Exercise], timeout: float = 60.0) -> Grading:
     """Check these exercises of the set, each with what it needs; timeout is in seconds for one check.
 
-    Raises RequestError when the course's folders are not beside the package.
+    Exercises of a chapter that is the references' get no verdict.
+    Raises RequestError when the course's folders are not beside the package, and when nothing is left to check.
     """
+    asked = [exercise for exercise in asked if exercise.module not in code.use_solution]
+    if not asked:
+        raise RequestError(
+            f"{code.label}, nothing of yours is left to check; type another chapter, or no --use-solution"
+        )
     started = [exercise for exercise in asked if is_started(code, exercise) or code.name == "solutions"]
     waiting = _with_needs(code, started)
     lines: dict[str, dict[str, str]] = {}
@@ -77,7 +86,11 @@ def grade(code: CodeSet, asked: Sequence[Exercise], timeout: float = 60.0) -> Gr
         else:
             verdict = {"headline": f"exercise {exercise.id} not started", "status": "not-started"}
         file, line_number = place(code, exercise)
-        verdicts.append(Verdict(exercise=exercise.id, file=file, line=line_number, **verdict))
+        if label := code.label_for(exercise.module):
+            verdict["headline"] += f" ({label})"
+        verdicts.append(
+            Verdict(exercise=exercise.id, file=file, line=line_number, use_solution=code.use_solution, **verdict)
+        )
     return Grading(verdicts, "\n".join(output))
 
 
@@ -104,7 +117,11 @@ def place(code: CodeSet, exercise: Exercise) -> tuple[str, int]:
 
 def _with_needs(code: CodeSet, asked: Sequence[Exercise]) -> list[Exercise]:
     wanted = {exercise.id: exercise for entry in asked for exercise in (*entry.all_needs, entry)}
-    runnable = [exercise for exercise in wanted.values() if exercise in asked or is_started(code, exercise)]
+    runnable = [
+        exercise
+        for exercise in wanted.values()
+        if exercise.module not in code.use_solution and (exercise in asked or is_started(code, exercise))
+    ]
     return sorted(runnable, key=lambda exercise: [int(part) for part in exercise.id.split(".")])
 
 
@@ -117,6 +134,7 @@ def _run_child(code: CodeSet, exercises: Sequence[Exercise], timeout: float) -> 
             *(sys.executable, "-m", "pytest", "--quiet", "--tb=short", "-p", "no:cacheprovider"),
             *("--rootdir", str(root()), "--config-file", str(root() / "pyproject.toml")),
             *("--code", code.name if code.name in OWN_SETS else str(code.folder)),
+            *(word for chapter in code.use_solution for word in ("--use-solution", chapter)),
             *("--exercises", ",".join(exercise.id for exercise in exercises), "--verdicts", str(report), *tests),
         ]
         with printed.open("w", encoding="utf-8") as file:

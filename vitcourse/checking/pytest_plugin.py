@@ -30,6 +30,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--code", action="append", metavar="SET", help="check this set only: solutions, chapters or a folder's path"
     )
     group.addoption("--exercises", metavar="IDS", help="check these exercises only, such as 1.1,1.2")
+    group.addoption(
+        "--use-solution",
+        action="append",
+        default=[],
+        metavar="CHAPTER",
+        help="put the solution in the place of this chapter, such as ch02",
+    )
     group.addoption("--verdicts", metavar="FILE", type=Path, help="write one JSON line for each check to this file")
 
 
@@ -66,7 +73,8 @@ def check(request: pytest.FixtureRequest) -> Iterator["Check"]:
 
     marker = request.node.get_closest_marker("exercise")
     asked = exercise(marker.args[0])
-    code = load_code(request.param)
+    replaced = request.config.getoption("--use-solution") if request.param != "solutions" else ()
+    code = load_code(request.param, replaced)
     request.config.stash[_LEDGER].open(code, asked)
     if not _is_reference(code) and not is_started(code, asked):
         pytest.skip(f"exercise {asked.id} not started")

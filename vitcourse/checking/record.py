@@ -21,8 +21,8 @@ from vitcourse.progress import is_started
 
 
 def keep(code: CodeSet, verdicts: Sequence[Verdict]) -> None:
-    """Remember verdicts of the learner's chapters; for any other set, nothing is written anywhere."""
-    if code.name != "chapters":
+    """Remember verdicts of the learner's chapters; for any other set, or a mixed one, nothing is written anywhere."""
+    if code.name != "chapters" or code.use_solution:
         return
     known = _load()
     fingerprints = {chapter.module: fingerprint(code, chapter.module) for chapter in chapters()}
