@@ -155,7 +155,13 @@ def test_the_wait_policy_is_set_before_torch_and_a_users_own_wins() -> None:
     "words",
     [
         *(["--help"], ["status"], ["hint", "9.9"], ["check", "--help"], ["train", "--help"], ["reset", "--help"]),
-        *(["reset", "9.9"], ["undo", "--help"], ["solution", "1.1", "--give-up"], ["solution", "1.1"]),
+        *(
+            ["reset", "9.9"],
+            ["undo", "--help"],
+            ["watch", "--help"],
+            ["solution", "1.1", "--give-up"],
+            ["solution", "1.1"],
+        ),
     ],
 )
 def test_what_needs_no_torch_does_not_import_it(words: list[str]) -> None:

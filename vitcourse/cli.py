@@ -73,14 +73,15 @@ def check(
 ) -> None:
     """Check what you wrote: everything up to the first exercise that is not done, or the part that you name."""
     from vitcourse.checking.grading import FAILURES, grade, up_to_first_not_done
-    from vitcourse.checking.record import keep
+    from vitcourse.checking.record import fingerprints, keep
     from vitcourse.checking.report import print_verdicts
     from vitcourse.codesets import load_code
     from vitcourse.course import select
 
     chosen = load_code(code, use_solution or ())
+    before = fingerprints(chosen)
     grading = grade(chosen, select(what))
-    keep(chosen, grading.verdicts)
+    keep(chosen, grading.verdicts, before)
     verdicts = grading.verdicts if what else up_to_first_not_done(grading.verdicts)
     if as_json:
         print(json.dumps([verdict.as_dict() for verdict in verdicts], indent=1, ensure_ascii=False))
@@ -90,6 +91,20 @@ def check(
         print_verdicts(_console(), chosen, verdicts)
     if any(verdict.status in FAILURES for verdict in verdicts):
         raise typer.Exit(1)
+
+
+@app.command()
+def watch(
+    what: Annotated[
+        str | None, typer.Argument(help="a chapter (1) or an exercise (1.3); if none, what you are at in a saved file")
+    ] = None,
+) -> None:
+    """Check again at every save of a file in chapters/, until Ctrl-C."""
+    from vitcourse.checking.watch import watch as go_on
+    from vitcourse.codesets import load_code
+    from vitcourse.course import select
+
+    go_on(load_code("chapters"), select(what) if what else None, _console())
 
 
 @app.command()
