@@ -160,7 +160,19 @@ def test_the_wait_policy_is_set_before_torch_and_a_users_own_wins() -> None:
     assert python(code.replace("import vitcourse,", "import vitcourse.checking.pytest_plugin,")) == "PASSIVE False"
 
 
-@pytest.mark.parametrize("words", [["--help"], ["status"], ["hint", "9.9"], ["check", "--help"], ["train", "--help"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(["--help"], ["status"], ["hint", "9.9"], ["check", "--help"], ["train", "--help"], ["reset", "--help"]),
+        *(
+            ["reset", "9.9"],
+            ["undo", "--help"],
+            ["watch", "--help"],
+            ["solution", "1.1", "--give-up"],
+            ["solution", "1.1"],
+        ),
+    ],
+)
 def test_what_needs_no_torch_does_not_import_it(words: list[str]) -> None:
     code = (
         "import sys, contextlib, io\n"

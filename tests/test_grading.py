@@ -8,12 +8,15 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from rich.console import Console
 
 from vitcourse.checking import record
 from vitcourse.checking.grading import Verdict, grade, up_to_first_not_done
+from vitcourse.checking.report import print_verdicts
 from vitcourse.cli import main
 from vitcourse.codesets import CodeSet, load_code, root
 from vitcourse.course import exercises, select
+from vitcourse.errors import RequestError
 
 STUB = 'raise NotImplementedError("exercise {id} is yours to write; for a hint: vitcourse hint {id}")'
 
@@ -195,3 +198,55 @@ def test_hints_come_one_by_one_and_stay_at_the_last(
     for shown in (1, 2, 3, 3):
         assert run(monkeypatch, "hint", "1.3") == 0
         assert capsys.readouterr().out.count(" of 3: ") == shown
+
+
+def test_a_chapter_may_be_the_solutions_and_every_result_says_so(
+    learner: Callable[..., CodeSet], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = learner(patchify="return images").folder
+    shutil.copy(root() / "solutions" / "ch04_encoder.py", own)
+    # Chapter 3 is not started; 4.4 is built on it.
+    words = ["check", "--code", str(own), "--use-solution", "ch03", "--use-solution", "2"]
+    assert run(monkeypatch, *words, "4", "--json") == 0
+    entries = json.loads(capsys.readouterr().out)
+    assert [(entry["exercise"], entry["status"]) for entry in entries] == [(f"4.{i}", "passed") for i in (1, 2, 3, 4)]
+    for entry in entries:
+        assert entry["use_solution"] == ["ch02_tokens", "ch03_attention"]
+        assert entry["headline"] == "passed (with the solutions of chapters 2 and 3)"
+    code = load_code(own, ["2", "3"])
+    print_verdicts(Console(width=200), code, [Verdict(**entry) for entry in entries])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.count("with the solutions of chapters 2 and 3") for line in lines] == [1, 1, 1, 1, 0, 1]
+
+    # What is the solution's gets no verdict; and what comes before it doesn't rest on it.
+    verdicts = grade(code, select("1.2") + select("2") + select("5.2")).verdicts
+    assert [verdict.exercise for verdict in verdicts] == ["1.2", "5.2"]
+    assert ["solution" in verdict.headline for verdict in verdicts] == [False, True]
+    assert run(monkeypatch, *words, "2") == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_verdicts_that_rest_on_a_solution_are_not_the_learners(
+    learner: Callable[..., CodeSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record, "_folder", lambda: tmp_path / "state")
+    mixed = CodeSet("chapters", learner().folder, "unused", use_solution=("ch01_patches",))
+    record.keep(mixed, [Verdict("2.1", "passed", "")])
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_chapter_of_the_solutions_lives_in_the_set_that_asked_for_it(learner: Callable[..., CodeSet]) -> None:
+    own = learner(scaled_dot_product_attention="return 'mine', None").folder
+    plain, mixed = load_code(own), load_code(own, ["ch04", "ch02_tokens"])
+    assert mixed.use_solution == ("ch02_tokens", "ch04_encoder")
+    block = mixed.module("ch04_encoder").EncoderBlock
+    assert block.__module__ == f"{mixed.package}.ch04_encoder"
+    assert block is not load_code("solutions").module("ch04_encoder").EncoderBlock
+    assert mixed.module("ch03_attention").scaled_dot_product_attention(1, 2, 3) == ("mine", None)
+    multi_head = mixed.module("ch04_encoder").MultiHeadAttention
+    assert multi_head is mixed.module("ch03_attention").MultiHeadAttention, "built on the learner's own chapter 3"
+    with pytest.raises(NotImplementedError):
+        plain.module("ch04_encoder").gelu(1)
+    for words, name in ((["ch09"], own), (["2"], "solutions")):
+        with pytest.raises(RequestError, match="type"):
+            load_code(name, words)

@@ -63,6 +63,9 @@ def check(
         str | None, typer.Argument(help="a chapter (1) or an exercise (1.3); if none, as far as done")
     ] = None,
     code: Annotated[str, typer.Option(help="which code: chapters, solutions or a folder's path")] = "chapters",
+    use_solution: Annotated[
+        list[str] | None, typer.Option(help="take the solution in place of this chapter (ch02); may be repeated")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print a list of objects, for other programs")] = False,
     junit: Annotated[Path | None, typer.Option(help="write the verdicts as JUnit XML to this file too")] = None,
     verbose: Annotated[
@@ -71,14 +74,15 @@ def check(
 ) -> None:
     """Check what you wrote: everything up to the first exercise that is not done, or the part that you name."""
     from vitcourse.checking.grading import FAILURES, grade, up_to_first_not_done
-    from vitcourse.checking.record import keep
+    from vitcourse.checking.record import fingerprints, keep
     from vitcourse.checking.report import print_verdicts
     from vitcourse.codesets import load_code
     from vitcourse.course import select
 
-    chosen = load_code(code)
+    chosen = load_code(code, use_solution or ())
+    before = fingerprints(chosen)
     grading = grade(chosen, select(what))
-    keep(chosen, grading.verdicts)
+    keep(chosen, grading.verdicts, before)
     verdicts = grading.verdicts if what else up_to_first_not_done(grading.verdicts)
     if junit is not None:
         from vitcourse.checking.junit import junit as as_junit
@@ -92,6 +96,20 @@ def check(
         print_verdicts(_console(), chosen, verdicts)
     if any(verdict.status in FAILURES for verdict in verdicts):
         raise typer.Exit(1)
+
+
+@app.command()
+def watch(
+    what: Annotated[
+        str | None, typer.Argument(help="a chapter (1) or an exercise (1.3); if none, what you are at in a saved file")
+    ] = None,
+) -> None:
+    """Check again at every save of a file in chapters/, until Ctrl-C."""
+    from vitcourse.checking.watch import watch as go_on
+    from vitcourse.codesets import load_code
+    from vitcourse.course import select
+
+    go_on(load_code("chapters"), select(what) if what else None, _console())
 
 
 @app.command()
@@ -144,6 +162,53 @@ def dev_check() -> None:
     print("the course is not whole" if failed else "the course is whole")
     if failed:
         raise typer.Exit(1)
+
+
+@app.command()
+def solution(
+    exercise: Annotated[str, typer.Argument(help="an exercise, such as 1.3")],
+    give_up: Annotated[bool, typer.Option("--give-up", help="show it although yours doesn't pass yet")] = False,
+) -> None:
+    """Show the reference's answer to an exercise, once yours has passed."""
+    from vitcourse.checking.record import standing
+    from vitcourse.checking.report import print_code
+    from vitcourse.codesets import load_code
+    from vitcourse.course import exercise as find
+    from vitcourse.definitions import definition
+
+    asked = find(exercise)
+    if not give_up:
+        status = next(status for other, status in standing(load_code("chapters")) if other == asked)
+        if status != "passed":
+            raise RunError(
+                f"{asked.id} has not passed ({status.replace('-', ' ')}); type vitcourse check {asked.id}, "
+                f"or, to see the answer all the same, vitcourse solution {asked.id} --give-up"
+            )
+    text = load_code("solutions").source(asked.module) or ""
+    print_code(_console(), "\n\n\n".join(definition(text, name) for name in asked.names))
+
+
+@app.command()
+def reset(
+    what: Annotated[str, typer.Argument(help="an exercise (1.3) or a chapter (1)")],
+) -> None:
+    """Put the stub of an exercise, or all of a chapter, back; your version is kept, and undo brings it back."""
+    from vitcourse.checking.keeping import reset as put_back
+    from vitcourse.checking.record import kept_folder
+    from vitcourse.codesets import load_code
+    from vitcourse.course import select
+
+    typer.echo(put_back(load_code("chapters"), what, select(what), kept_folder()))
+
+
+@app.command()
+def undo() -> None:
+    """Bring back the file that the last reset, or undo, replaced."""
+    from vitcourse.checking.keeping import undo as bring_back
+    from vitcourse.checking.record import kept_folder
+    from vitcourse.codesets import load_code
+
+    typer.echo(bring_back(load_code("chapters"), kept_folder()))
 
 
 @app.command()

@@ -9,12 +9,17 @@ import importlib
 import itertools
 import sys
 import traceback
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import ModuleType
+from typing import Any, ClassVar
 
 import vitcourse
+from vitcourse.course import chapter as chapter_of
 from vitcourse.course import chapters
 from vitcourse.errors import RequestError
 
@@ -27,15 +32,35 @@ class BrokenChapterError(RequestError):
 
 @dataclass(frozen=True)
 class CodeSet:
-    """One set of chapters: its name as asked for, its folder, and the package under which it is imported."""
+    """One set of chapters: its name as asked for, its folder, and the package under which it is imported.
+
+    use_solution names the chapters that are the references' in place of this folder's own.
+    """
 
     name: str
     folder: Path
     package: str
+    use_solution: tuple[str, ...] = field(default=(), kw_only=True)
 
     def file(self, module: str) -> Path:
         """Where the chapter stands."""
-        return self.folder / f"{module}.py"
+        return (root() / "solutions" if module in self.use_solution else self.folder) / f"{module}.py"
+
+    @property
+    def label(self) -> str:
+        """What must be said of every result that rests on a reference's chapter; empty when none does."""
+        numbers = [str(chapter.number) for chapter in chapters() if chapter.module in self.use_solution]
+        if not numbers:
+            return ""
+        if len(numbers) == 1:
+            return f"with the solution of chapter {numbers[0]}"
+        return f"with the solutions of chapters {', '.join(numbers[:-1])} and {numbers[-1]}"
+
+    def label_for(self, module: str) -> str:
+        """The same for the results of one chapter, which can only rest on earlier ones."""
+        order = [chapter.module for chapter in chapters()]
+        earlier = tuple(name for name in self.use_solution if order.index(name) < order.index(module))
+        return replace(self, use_solution=earlier).label
 
     def source(self, module: str) -> str | None:
         """The chapter's text, or None when there is no such file."""
@@ -91,16 +116,23 @@ def root() -> Path:
     return folder
 
 
-def load_code(name: str | Path) -> CodeSet:
+def load_code(name: str | Path, use_solution: Sequence[str] = ()) -> CodeSet:
     """The set of chapters called "solutions" or "chapters", or the one in the folder of that path.
 
-    Each other folder is loaded anew at every call, so that its present text is what counts.
-    Raises RequestError when the folder is not there or holds no chapter.
+    The chapters that use_solution names ("ch02_tokens", "ch02" or "2") are fresh copies of the references', in which
+    earlier chapters are still the set's own. Each other folder, and each such mixture, is loaded anew at every call, so
+    that its present text is what counts.
+    Raises RequestError when the folder is not there or holds no chapter, or use_solution names no chapter.
     """
+    replaced = _chapter_modules(use_solution)
+    if replaced and str(name) == "solutions":
+        raise RequestError("solutions are the solutions already; type --use-solution with chapters or a folder's path")
     if str(name) in OWN_SETS:
         folder, package = root() / str(name), str(name)
     else:
         folder, package = Path(name).expanduser().resolve(), f"vitcourse_code_{next(_count)}"
+    if replaced:
+        package = f"vitcourse_code_{next(_count)}"
     if not folder.is_dir():
         raise RequestError(f"there is no set of chapters {str(name)!r}; type solutions, chapters or a folder's path")
     if not any((folder / f"{chapter.module}.py").is_file() for chapter in chapters()):
@@ -109,7 +141,28 @@ def load_code(name: str | Path) -> CodeSet:
         module = ModuleType(package, f"The chapters in {folder}.")
         module.__path__ = [str(folder)]
         sys.modules[package] = module
-    return CodeSet(str(name), folder, package)
+    code = CodeSet(str(name), folder, package, use_solution=replaced)
+    for chapter in replaced:
+        _ReplacedChapters.files[f"{package}.{chapter}"] = code.file(chapter)
+    if replaced and _ReplacedChapters not in sys.meta_path:
+        sys.meta_path.insert(0, _ReplacedChapters)
+    return code
+
+
+class _ReplacedChapters(MetaPathFinder):
+    """Where Python finds a chapter that doesn't stand in the folder of its own set."""
+
+    files: ClassVar[dict[str, Path]] = {}
+
+    @classmethod
+    def find_spec(cls, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        file = cls.files.get(fullname)
+        return None if file is None else spec_from_file_location(fullname, file)
+
+
+def _chapter_modules(words: Sequence[str]) -> tuple[str, ...]:
+    found = {chapter_of(word).module for word in words}
+    return tuple(chapter.module for chapter in chapters() if chapter.module in found)
 
 
 _count = itertools.count()

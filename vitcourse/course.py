@@ -45,6 +45,11 @@ class Chapter:
     minutes: int
     exercises: tuple[Exercise, ...]
 
+    @property
+    def words(self) -> tuple[str, str, str]:
+        """What it may be called on the command line: "2", "ch02", "ch02_tokens"."""
+        return str(self.number), self.module.partition("_")[0], self.module
+
 
 @cache
 def chapters() -> tuple[Chapter, ...]:
@@ -67,6 +72,15 @@ def exercise(id: str) -> Exercise:
     raise RequestError(f"there is no exercise {id}; the exercises are {exercises()[0].id} to {exercises()[-1].id}")
 
 
+def chapter(word: str) -> Chapter:
+    """The chapter that "2", "ch02" or "ch02_tokens" means. Raises RequestError when there is none."""
+    for entry in chapters():
+        if word in entry.words:
+            return entry
+    known = ", ".join(entry.words[1] for entry in chapters())
+    raise RequestError(f"there is no chapter {word!r}; type one of {known}")
+
+
 def select(what: str | None) -> list[Exercise]:
     """The exercises that a word of the command line means: "1.3" that one, "1" all of chapter 1, None all.
 
@@ -74,12 +88,12 @@ def select(what: str | None) -> list[Exercise]:
     """
     if what is None:
         return list(exercises())
-    for chapter in chapters():
-        if what in (str(chapter.number), chapter.module, chapter.module.partition("_")[0]):
-            return list(chapter.exercises)
-    for entry in exercises():
-        if entry.id == what:
-            return [entry]
+    for entry in chapters():
+        if what in entry.words:
+            return list(entry.exercises)
+    for own in exercises():
+        if own.id == what:
+            return [own]
     raise RequestError(
         f"there is no exercise or chapter {what!r}; type a chapter (1 to {chapters()[-1].number}) "
         f"or an exercise ({exercises()[0].id} to {exercises()[-1].id})"

@@ -31,6 +31,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--exercises", metavar="IDS", help="check these exercises only, such as 1.1,1.2")
     group.addoption("--limited", action="store_true", help="limit the memory and the output that a check may take")
+    group.addoption(
+        "--use-solution",
+        action="append",
+        default=[],
+        metavar="CHAPTER",
+        help="put the solution in the place of this chapter, such as ch02",
+    )
     group.addoption("--verdicts", metavar="FILE", type=Path, help="write one JSON line for each check to this file")
 
 
@@ -79,7 +86,8 @@ def check(request: pytest.FixtureRequest) -> Iterator["Check"]:
         # What the code of an earlier check did to the copied files is no fault of this one.
         if not file.exists() or file.read_bytes() != content:
             file.write_bytes(content)
-    code = load_code(request.param)
+    replaced = request.config.getoption("--use-solution") if request.param != "solutions" else ()
+    code = load_code(request.param, replaced)
     request.config.stash[_LEDGER].open(code, asked)
     if not _is_reference(code) and not is_started(code, asked):
         pytest.skip(f"exercise {asked.id} not started")

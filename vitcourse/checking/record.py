@@ -20,21 +20,26 @@ from vitcourse.course import Exercise, chapters, exercises
 from vitcourse.progress import is_started
 
 
-def keep(code: CodeSet, verdicts: Sequence[Verdict]) -> None:
-    """Remember verdicts of the learner's chapters; for any other set, nothing is written anywhere."""
-    if code.name != "chapters":
+def keep(code: CodeSet, verdicts: Sequence[Verdict], before: dict[str, str] | None = None) -> None:
+    """Remember verdicts of the learner's chapters; for any other set, or a mixed one, nothing is written anywhere.
+
+    before holds the fingerprints from before the check: when something was saved since, the verdicts are of no use.
+    """
+    if code.name != "chapters" or code.use_solution:
         return
     known = _load()
-    fingerprints = {chapter.module: fingerprint(code, chapter.module) for chapter in chapters()}
+    current = fingerprints(code)
+    if before not in (None, current):
+        return
     for verdict, exercise in ((v, e) for v in verdicts for e in exercises() if e.id == v.exercise):
-        known[exercise.id] = {"status": verdict.status, "fingerprint": fingerprints[exercise.module]}
+        known[exercise.id] = {"status": verdict.status, "fingerprint": current[exercise.module]}
     write_state("verdicts.json", known)
 
 
 def standing(code: CodeSet) -> list[tuple[Exercise, str]]:
     """Each exercise with its status: not-started, unchecked, stale, or what the last check said if that still holds."""
     known = _load()
-    fingerprints = {chapter.module: fingerprint(code, chapter.module) for chapter in chapters()}
+    current = fingerprints(code)
     result = []
     for exercise in exercises():
         kept = known.get(exercise.id)
@@ -42,12 +47,17 @@ def standing(code: CodeSet) -> list[tuple[Exercise, str]]:
             status = "not-started"
         elif kept is None or kept["status"] == "not-started":
             status = "unchecked"
-        elif kept["fingerprint"] != fingerprints[exercise.module]:
+        elif kept["fingerprint"] != current[exercise.module]:
             status = "stale"
         else:
             status = kept["status"]
         result.append((exercise, status))
     return result
+
+
+def fingerprints(code: CodeSet) -> dict[str, str]:
+    """For each chapter, a hash of all that a verdict on it rests on."""
+    return {chapter.module: fingerprint(code, chapter.module) for chapter in chapters()}
 
 
 def fingerprint(code: CodeSet, module: str) -> str:
@@ -85,6 +95,11 @@ def write_state(name: str, state: dict[str, Any]) -> None:
         draft = _folder() / f"{name}.{os.getpid()}"
         draft.write_text(json.dumps(state, indent=1), encoding="utf-8")
         draft.replace(_folder() / name)
+
+
+def kept_folder() -> Path:
+    """Where every version of a chapter stays that was ever replaced."""
+    return _folder() / "kept"
 
 
 def _folder() -> Path:

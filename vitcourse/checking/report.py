@@ -25,7 +25,8 @@ def print_verdicts(console: Console, code: CodeSet, verdicts: Sequence[Verdict])
     """A line for each exercise; below it, for what failed, what is wrong, where, and what to type next."""
     for verdict in verdicts:
         asked = exercise(verdict.exercise)
-        _print_line(console, verdict.status, asked)
+        told = verdict.status in (*FAILURES, "blocked")
+        _print_line(console, verdict.status, asked, "" if told else code.label_for(asked.module))
         if verdict.status in FAILURES:
             _print_indented(console, verdict.headline, style="bold")
             _print_indented(console, verdict.diagnosis)
@@ -66,9 +67,22 @@ def _next(verdict: Verdict) -> str:
     return ", or ".join(commands)
 
 
-def _print_line(console: Console, status: str, asked: Exercise) -> None:
+def print_code(console: Console, text: str) -> None:
+    """Python code, in colours on a terminal and as it is elsewhere; no line is cut or wrapped."""
+    if console.is_terminal and not console.no_color:
+        from rich.syntax import Syntax
+
+        highlighted = Syntax(text, "python", theme="ansi_dark", background_color="default").highlight(text)
+        highlighted.rstrip()
+        console.print(highlighted, soft_wrap=True)
+    else:
+        print(text, file=console.file)
+
+
+def _print_line(console: Console, status: str, asked: Exercise, label: str = "") -> None:
     word = status.replace("-", " ")
-    line = Text.assemble((f"{word:<{_WIDTH}}", _STYLES.get(status, "")), f"  {asked.id}  {asked.title}")
+    title = f"{asked.title} ({label})" if label else asked.title
+    line = Text.assemble((f"{word:<{_WIDTH}}", _STYLES.get(status, "")), f"  {asked.id}  {title}")
     console.print(line, soft_wrap=True)
 
 
@@ -84,4 +98,6 @@ def _summary(verdicts: Sequence[Verdict], code: CodeSet) -> str:
     words = [f"{counts['passed']} passed", f"{failed} failed"]
     if waiting:
         words.append(f"{waiting} not done")
-    return f"{code.name}: {', '.join(words)}"
+    if not code.use_solution:
+        return f"{code.name}: {', '.join(words)}"
+    return f"{code.name}, {code.label} (not checked, not counted, and this result is not kept): {', '.join(words)}"

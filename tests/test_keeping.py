@@ -1,0 +1,275 @@
+"""`vitcourse reset`, `undo` and `solution`: the stub comes back, and nothing that a learner wrote is ever lost."""
+
+import errno
+import io
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from vitcourse import codesets
+from vitcourse.checking import keeping, record
+from vitcourse.checking.grading import Verdict
+from vitcourse.checking.report import print_code
+from vitcourse.cli import main
+from vitcourse.codesets import CodeSet, root
+from vitcourse.definitions import definition, with_definitions
+from vitcourse.progress import definitions, is_started, pristine
+
+STUB = pristine("ch01_patches")
+MINE = '''"""My notes."""
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+SIZE = 7  # mine
+
+
+def helper(x):
+    return x  # keep me
+
+
+# Exercise 1.1
+
+
+@torch.no_grad()
+def patchify(images, patch_size):
+    return helper(images)
+
+# a thought about 1.2
+def unpatchify(patches, patch_size, grid, channels):
+    return patches
+
+
+class PatchEmbedding(nn.Module):
+    pass
+
+
+def conv_to_linear(conv):
+    return conv
+'''
+
+
+class Desk:
+    """A course in a folder of its own, its command line in this process."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self.code = CodeSet("chapters", folder / "chapters", "unused")
+        self.state = folder / ".vitcourse"
+        self.file = self.code.file("ch01_patches")
+        self.monkeypatch, self.capsys = monkeypatch, capsys
+
+    def type(self, *words: str) -> tuple[int, str, str]:
+        """Exit code, stdout and stderr of a command."""
+        self.monkeypatch.setattr(sys, "argv", ["vitcourse", *words])
+        with pytest.raises(SystemExit) as end:
+            main()
+        captured = self.capsys.readouterr()
+        return int(end.value.code or 0), captured.out, captured.err
+
+    def write(self, text: str) -> None:
+        self.file.write_bytes(text.encode())
+
+    def read(self) -> str:
+        return self.file.read_bytes().decode()
+
+    def kept(self) -> list[str]:
+        return [version.path.read_bytes().decode() for version in keeping.versions(self.state / "kept")]
+
+    def files(self) -> list[str]:
+        return sorted(str(path) for path in self.state.parent.rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Desk:
+    shutil.copytree(root() / "vitcourse" / "pristine", tmp_path / "chapters", ignore=shutil.ignore_patterns("__*"))
+    shutil.copytree(root() / "solutions", tmp_path / "solutions", ignore=shutil.ignore_patterns("__*"))
+    for module in (codesets, record):
+        monkeypatch.setattr(module, "root", lambda: tmp_path)
+    shutil.copytree(root() / "tests", tmp_path / "tests", ignore=shutil.ignore_patterns("__*", "alternatives"))
+    desk = Desk(tmp_path, monkeypatch, capsys)
+    desk.write(MINE)
+    return desk
+
+
+def test_an_exercise_is_put_back_and_the_rest_stays(desk: Desk) -> None:
+    code, out, _ = desk.type("reset", "1.1")
+    assert code == 0
+    assert "exercise 1.1 is as it was given" in out
+    assert "vitcourse undo" in out
+    after = desk.read()
+    assert definition(after, "patchify") == definition(STUB, "patchify")
+    before = MINE[MINE.index("@torch") : MINE.index("\n\n# a thought")]
+    assert after == MINE.replace(before, definition(STUB, "patchify"))
+    assert not is_started(desk.code, codesets.chapters()[0].exercises[0])
+    assert desk.kept() == [MINE]
+
+
+def test_a_chapter_is_put_back_and_helpers_stay(desk: Desk) -> None:
+    assert desk.type("reset", "1")[0] == 0
+    after = desk.read()
+    for name in ("patchify", "unpatchify", "PatchEmbedding", "conv_to_linear"):
+        assert definition(after, name) == definition(STUB, name)
+    assert "return x  # keep me" in after
+    assert "# a thought about 1.2" in after
+    assert desk.kept() == [MINE]
+
+
+def test_what_is_pristine_stays_untouched(desk: Desk) -> None:
+    desk.write(STUB)
+    before = desk.file.stat().st_mtime_ns
+    for word in ("1.2", "1"):
+        code, out, _ = desk.type("reset", word)
+        assert (code, desk.read(), desk.kept()) == (0, STUB, [])
+        assert "already" in out
+    assert desk.file.stat().st_mtime_ns == before
+
+
+def test_undo_of_undo_and_an_edit_in_between(desk: Desk) -> None:
+    desk.type("reset", "1.1")
+    stubbed = desk.read()
+    code, out, _ = desk.type("undo")
+    assert (code, desk.read()) == (0, MINE)
+    assert "reset 1.1" in out
+    desk.type("undo")
+    assert desk.read() == stubbed
+    desk.write(stubbed + "\nEDITED = 1\n")
+    desk.type("undo")
+    assert desk.read() == MINE
+    desk.type("undo")
+    assert desk.read() == stubbed + "\nEDITED = 1\n"
+    assert desk.kept() == [MINE, stubbed, MINE, stubbed + "\nEDITED = 1\n", MINE]
+    reasons = [version.reason for version in keeping.versions(desk.state / "kept")]
+    assert reasons == ["reset 1.1", "undo", "undo", "undo", "undo"]
+
+
+def test_undo_also_brings_back_what_was_deleted(desk: Desk) -> None:
+    desk.type("reset", "1.1")
+    desk.file.unlink()
+    assert desk.type("undo")[0] == 0
+    assert desk.read() == MINE
+
+
+def test_nothing_to_undo_is_one_line(desk: Desk) -> None:
+    for before in ([], ["reset", "1.1"]):
+        if before:
+            desk.type(*before)
+            desk.write(MINE)
+        code, out, err = desk.type("undo")
+        assert (code, out, len(err.splitlines())) == (2, "", 1)
+        assert "nothing to undo" in err
+    assert desk.read() == MINE
+
+
+def test_a_file_that_cannot_be_parsed_is_reset_as_a_whole_only(desk: Desk) -> None:
+    for broken in (MINE + "def oops(:\n", MINE + "\0", MINE + "é"):
+        raw = broken.encode("latin-1")
+        desk.file.write_bytes(raw)
+        code, out, err = desk.type("reset", "1.1")
+        assert (code, out, len(err.splitlines())) == (2, "", 1)
+        assert "vitcourse reset 1\n" in err
+        assert desk.file.read_bytes() == raw
+        code, out, _ = desk.type("reset", "1")
+        assert (code, desk.read()) == (0, STUB)
+        assert "whole file" in out
+        assert keeping.versions(desk.state / "kept")[-1].path.read_bytes() == raw
+        desk.type("undo")
+        assert desk.file.read_bytes() == raw
+
+
+def test_a_missing_file_comes_back_with_its_chapter(desk: Desk) -> None:
+    desk.file.unlink()
+    assert desk.type("reset", "1.1")[0] == 2
+    assert desk.type("reset", "1")[0] == 0
+    assert (desk.read(), desk.kept()) == (STUB, [])
+
+
+@pytest.mark.parametrize("full", ["kept", "chapters"])
+def test_a_full_disk_changes_nothing(desk: Desk, full: str) -> None:
+    before = desk.files()
+    real = Path.replace
+
+    def replace(draft: Path, target: Path) -> Path:
+        if target.parent.name == full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(draft, target)
+
+    desk.monkeypatch.setattr(Path, "replace", replace)
+    code, out, err = desk.type("reset", "1.1")
+    assert (code, out, len(err.splitlines())) == (1, "", 1)
+    assert "nothing was changed: No space left" in err
+    assert (desk.read(), desk.files()) == (MINE, before)
+
+
+def test_the_version_is_kept_before_the_file_is_replaced(desk: Desk) -> None:
+    real, order = keeping._write_synced, []
+
+    def noted(path: Path, content: bytes) -> None:
+        order.append((path.parent.name, content))
+        real(path, content)
+
+    desk.monkeypatch.setattr(keeping, "_write_synced", noted)
+    desk.type("reset", "1.1")
+    assert order[0] == ("kept", MINE.encode())
+    assert [place for place, _ in order] == ["kept", "chapters"]
+
+
+def test_wrong_words_are_one_line(desk: Desk) -> None:
+    for words in (["reset"], ["reset", "9"], ["reset", "1.9"], ["undo", "1"], ["solution"], ["solution", "7.7"]):
+        code, out, err = desk.type(*words)
+        assert (code, out, len(err.splitlines())) == (2, "", 1), words
+
+
+def test_line_ends_marks_and_last_lines_stay_as_they_are() -> None:
+    windows = MINE.replace("\n", "\r\n")
+    after = with_definitions("\ufeff" + windows, STUB, ["patchify"])
+    assert after.startswith("\ufeff")
+    assert after.count("\n") == after.count("\r\n")
+    assert after.removeprefix("\ufeff").replace("\r\n", "\n") == with_definitions(MINE, STUB, ["patchify"])
+    short = with_definitions(MINE.rstrip("\n"), STUB, ["conv_to_linear"])
+    assert short == with_definitions(MINE, STUB, ["conv_to_linear"])
+    page = MINE.replace("# Exercise 1.1", "\f# Exercise 1.1 \u2028")
+    assert with_definitions(page, STUB, ["patchify"]).replace("\f", "").replace(" \u2028", "") == with_definitions(
+        MINE, STUB, ["patchify"]
+    )
+
+
+def test_a_name_that_is_gone_or_bound_twice_is_the_stubs_once() -> None:
+    gone = MINE.replace("def unpatchify(", "def my_own(")
+    after = with_definitions(gone, STUB, ["unpatchify"])
+    assert after.index("def patchify") < after.index("def unpatchify") < after.index("def my_own")
+    twice = MINE + "\n\ndef patchify(x, y):\n    return 1\n\n\npatchify = torch.compile(patchify)\n"
+    after = with_definitions(twice, STUB, ["patchify"])
+    assert after.count("def patchify(") == 1
+    assert definitions(after)["patchify"] == definitions(STUB)["patchify"]
+    for source in (MINE + "from elsewhere import patchify\n", MINE + "patchify = 1; print(2)\n"):
+        with pytest.raises(ValueError, match=r"line \d+ imports patchify|stands on one line"):
+            with_definitions(source, STUB, ["patchify"])
+
+
+def test_the_solution_is_shown_once_passed_or_given_up(desk: Desk) -> None:
+    code, out, err = desk.type("solution", "1.1")
+    assert (code, out, len(err.splitlines())) == (1, "", 1)
+    assert "vitcourse solution 1.1 --give-up" in err
+    reference = codesets.load_code("solutions").source("ch01_patches") or ""
+    assert desk.type("solution", "1.1", "--give-up") == (0, definition(reference, "patchify") + "\n", "")
+    record.keep(desk.code, [Verdict("1.1", "passed", "")])
+    assert desk.type("solution", "1.1") == (0, definition(reference, "patchify") + "\n", "")
+    desk.write(MINE + "# changed since\n")
+    code, _, err = desk.type("solution", "1.1")
+    assert code == 1
+    assert "stale" in err
+
+
+def test_colours_on_a_terminal_change_no_letter() -> None:
+    text = definition((root() / "solutions" / "ch04_encoder.py").read_text(encoding="utf-8"), "EncoderBlock")
+    for no_color in (False, True):
+        screen = io.StringIO()
+        print_code(Console(file=screen, force_terminal=True, width=40, no_color=no_color), text)
+        assert re.sub(r"\x1b\[[0-9;]*m", "", screen.getvalue()) == f"{text}\n"
+        assert ("\x1b" in screen.getvalue()) is not no_color

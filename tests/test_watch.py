@@ -1,0 +1,210 @@
+"""`vitcourse watch`: a verdict at every save, whatever the editor does, from processes that start warm."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from vitcourse.checking import record, watch
+from vitcourse.checking.grading import Grading, Verdict, start_anew
+from vitcourse.checking.watch import Saves, check_and_show, is_started_or_broken
+from vitcourse.cli import main
+from vitcourse.codesets import CodeSet, root
+from vitcourse.course import exercises, select
+from vitcourse.progress import pristine
+
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can't fork")
+
+
+@pytest.fixture
+def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CodeSet:
+    """A learner's stubs in a folder of their own, and a state folder beside it."""
+    monkeypatch.setattr(record, "_folder", lambda: tmp_path / "state")
+    folder = tmp_path / "chapters"
+    folder.mkdir()
+    code = CodeSet("chapters", folder, "unused")
+    for module in {exercise.module for exercise in exercises()}:
+        code.file(module).write_text(pristine(module), encoding="utf-8")
+    return code
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 10) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it did not come"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def seen(code: CodeSet, request: pytest.FixtureRequest) -> Iterator[list[list[str]]]:
+    """What Saves tells of the folder, as it comes."""
+    found: list[list[str]] = []
+    saves = Saves(code, poll=getattr(request, "param", None))
+
+    def read() -> None:
+        for modules in saves.each():
+            if modules == ["ch05_vit"]:
+                return
+            found.append(modules)
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    time.sleep(0.3)
+    yield found
+    code.file("ch05_vit").write_text("the end", encoding="utf-8")
+    reader.join(10)
+    assert not reader.is_alive()
+
+
+@pytest.mark.parametrize("seen", [None, True], indirect=True, ids=["events", "polling"])
+def test_every_way_of_saving_is_seen_once(code: CodeSet, seen: list[list[str]]) -> None:
+    file = code.file("ch02_tokens")
+    file.write_text("one", encoding="utf-8")
+    wait_for(lambda: len(seen) == 1)
+    beside = file.with_name("4913~")  # as editors do: aside, and another file in its place
+    beside.write_text("two", encoding="utf-8")
+    file.unlink()
+    time.sleep(0.2)
+    beside.rename(file)
+    wait_for(lambda: len(seen) == 2)
+    (code.folder / "notes.txt").write_text("no chapter", encoding="utf-8")
+    time.sleep(0.3)
+    assert seen == [["ch02_tokens"]] * 2
+
+
+def test_a_burst_of_saves_is_one(code: CodeSet, seen: list[list[str]]) -> None:
+    for number in range(8):
+        code.file("ch01_patches").write_text(f"{number}", encoding="utf-8")
+        code.file("ch03_attention").write_text(f"{number}", encoding="utf-8")
+    wait_for(lambda: seen)
+    time.sleep(0.3)
+    assert len(seen) <= 2
+    assert {module for modules in seen for module in modules} == {"ch01_patches", "ch03_attention"}
+
+
+def test_a_save_is_seen_without_any_event(code: CodeSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*paths: object, **options: object) -> Iterator[object]:
+        raise RuntimeError("no inotify watches left")
+        yield
+
+    monkeypatch.setattr("watchfiles.watch", broken)
+    saves = Saves(code)
+    code.file("ch04_encoder").write_text("saved while torch was loading", encoding="utf-8")
+    assert next(saves.each()) == ["ch04_encoder"]
+
+
+def test_the_verdicts_end_at_the_first_that_is_not_done_and_are_kept(
+    code: CodeSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verdicts = [Verdict("1.1", "passed", ""), Verdict("1.2", "failed", "wrong"), Verdict("1.3", "passed", "")]
+    monkeypatch.setattr(watch, "grade", lambda *_, **__: Grading(verdicts, ""))
+    screen = io.StringIO()
+    shown = check_and_show(code, select("1"), True, start_anew, Console(file=screen))
+    assert [verdict.exercise for verdict in shown] == ["1.1", "1.2"]
+    assert "failed       1.2" in screen.getvalue()
+    assert "verdict at " in screen.getvalue()
+    assert "\x1b" not in screen.getvalue()
+    assert set(record.read_state("verdicts.json")) == {"1.1", "1.2", "1.3"}
+    assert len(check_and_show(code, select("1"), False, start_anew, Console(file=screen))) == 3
+
+
+def test_verdicts_on_what_was_edited_meanwhile_are_not_kept(code: CodeSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(*_: object, **__: object) -> Grading:
+        code.file("ch01_patches").write_text("edited during the check", encoding="utf-8")
+        return Grading([Verdict("1.1", "passed", "")], "")
+
+    monkeypatch.setattr(watch, "grade", slow)
+    check_and_show(code, select("1.1"), True, start_anew, Console(file=io.StringIO()))
+    assert record.read_state("verdicts.json") == {}
+
+
+def test_a_file_that_is_no_text_ends_nothing(code: CodeSet) -> None:
+    code.file("ch01_patches").write_bytes(b"\xff\xfe\x00")
+    assert is_started_or_broken(code, select("1.1")[0])
+    screen = io.StringIO()
+    assert check_and_show(code, select("1.1"), True, start_anew, Console(file=screen, width=200)) == []
+    assert "could not check:" in screen.getvalue()
+
+
+@forks
+def test_a_fork_gives_the_verdicts_of_a_new_python(tmp_path: Path) -> None:
+    """From a process of its own: this one has computed, and so may not be forked any more."""
+    code = f"""
+import os, shutil, sys
+from vitcourse.checking.grading import grade
+from vitcourse.checking.warm import warm_start
+from vitcourse.codesets import load_code
+from vitcourse.course import select
+start, slower = warm_start()
+assert slower == ""
+loaded = set(sys.modules)
+folder = {str(tmp_path / "learner")!r}
+shutil.copytree({str(root() / "solutions")!r}, folder)
+file = folder + "/ch01_patches.py"
+text = open(file, encoding="utf-8").read()
+for body in ("return images", "os._exit(3)", "os.kill(os.getpid(), 11)", "while True: pass", "return input()"):
+    wrong = "\\n\\nimport os\\n\\n\\ndef patchify(images, patch_size):\\n    " + body + "\\n"
+    open(file, "w", encoding="utf-8").write(text + wrong)
+    (verdict,) = grade(load_code(folder), select("1.1"), timeout=1, start=start).verdicts
+    print(verdict.status, "|", verdict.headline)
+open(file, "w", encoding="utf-8").write(text)
+print(*[v.status for v in grade(load_code(folder), select("1") + select("3"), start=start).verdicts])
+print(sorted(name for name in sys.modules.keys() - loaded if "patches" in name))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root(), timeout=60)
+    lines = done.stdout.splitlines()
+    assert [line.partition(" | ")[0] for line in lines[:5]] == ["failed", "error", "error", "timeout", "error"], done
+    assert "exit code 3" in lines[1]
+    assert "signal 11" in lines[2]
+    assert lines[5:] == [" ".join(["passed"] * 8), "[]"], done
+
+
+@forks
+def test_the_watch_itself_from_start_to_ctrl_c(code: CodeSet, tmp_path: Path) -> None:
+    code.file("ch04_encoder").write_text(
+        pristine("ch04_encoder").replace(
+            'raise NotImplementedError("exercise 4.2 is yours', 'return x * 0 or ("exercise 4.2 is yours'
+        ),
+        encoding="utf-8",
+    )
+    program = (
+        "import sys; from pathlib import Path; from vitcourse.checking import record, watch\n"
+        "from vitcourse.codesets import load_code; from rich.console import Console\n"
+        f"record._folder = lambda: Path({str(tmp_path / 'state')!r})\n"
+        f"watch.watch(load_code({str(code.folder)!r}), None, Console(width=100))\n"
+    )
+    screen = tmp_path / "screen.txt"
+    with screen.open("w", encoding="utf-8") as file:
+        process = subprocess.Popen([sys.executable, "-u", "-c", program], cwd=root(), stdout=file, stderr=file)
+    try:
+        wait_for(lambda: "Ctrl-C to end" in screen.read_text(encoding="utf-8"), 40)
+        first = screen.read_text(encoding="utf-8")
+        assert "4.2  GELU" in first
+        right = "return x * 0.5 * (1 + torch.erf(x / 2**0.5)) #"
+        text = pristine("ch04_encoder").replace('raise NotImplementedError("exercise 4.2', f'{right} ("', 1)
+        code.file("ch04_encoder").write_text("import torch\n" + text, encoding="utf-8")
+        wait_for(lambda: screen.read_text(encoding="utf-8").count("verdict at") == 2)
+        assert "passed       4.2  GELU" in screen.read_text(encoding="utf-8")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert "no longer watching" in screen.read_text(encoding="utf-8")
+    assert "Traceback" not in screen.read_text(encoding="utf-8")
+
+
+def test_a_wrong_word_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["vitcourse", "watch", "9.9"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1

@@ -1,0 +1,192 @@
+"""Putting stubs back without losing anything: each version of a chapter that is replaced is kept, and comes back.
+
+A kept version is a file of its own, whole before it gets its name, whose name tells its number, its time, its chapter
+and why it was replaced. So there is no list beside the files that could be lost or disagree with them.
+"""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from vitcourse.codesets import CodeSet
+from vitcourse.course import Chapter, Exercise, chapters
+from vitcourse.definitions import NotReplaceableError, with_definitions
+from vitcourse.errors import RequestError
+from vitcourse.progress import pristine
+from vitcourse.training.runs import RunError
+
+
+@dataclass(frozen=True)
+class Version:
+    """A chapter's file as it was before it was replaced: why ("reset 1.3", "undo") and when."""
+
+    number: int
+    time: str
+    module: str
+    reason: str
+    path: Path
+
+
+def reset(code: CodeSet, what: str, asked: Sequence[Exercise], kept: Path) -> str:
+    """Put the stubs of these exercises, all of one chapter, back into its file; what was done, in a few lines.
+
+    what is the learner's word for them: "1.3" or "1". The file as it is goes into the folder `kept` first.
+    Raises RequestError when one exercise can't be told from the rest of the file; a whole chapter always can. Raises
+    RunError when the disk doesn't allow it; nothing is changed then.
+    """
+    chapter = next(chapter for chapter in chapters() if chapter.module == asked[0].module)
+    whole = len(asked) == len(chapter.exercises)
+    file = code.file(chapter.module)
+    shown = code.shown(file)
+    before = _content(file)
+    after, scope = _with_stubs(before, chapter, asked, whole, shown)
+    if after == before:
+        return f"{shown}: {scope} as it was given already; nothing was changed"
+    version = _replace(file, before, after, chapter.module, f"reset {what}", kept)
+    if version is None:
+        return f"{shown} was missing; its stubs are there again"
+    return (
+        f"{shown}: {scope} as it was given\n"
+        f"your version of the file is kept as {_near(version.path)}\nto get it back: vitcourse undo"
+    )
+
+
+def undo(code: CodeSet, kept: Path) -> str:
+    """Bring back the file that the last reset, or undo, replaced; what was done, in a few lines.
+
+    The present file is kept too, so that the next undo undoes this one.
+    Raises RequestError when there is nothing to undo, and RunError when the disk doesn't allow it.
+    """
+    past = versions(kept)
+    if not past:
+        raise RequestError("there is nothing to undo: nothing was reset so far (vitcourse reset 1.3 would)")
+    last = past[-1]
+    file = code.file(last.module)
+    shown = code.shown(file)
+    before = _content(file)
+    after = _content(last.path)
+    if after is None or before == after:
+        raise RequestError(
+            f"there is nothing to undo: {shown} is as it was before the last {last.reason}; "
+            f"older versions are in {_near(kept)}"
+        )
+    version = _replace(file, before, after, last.module, "undo", kept)
+    done = f"{shown} is again as it was before the {last.reason} of {last.time}"
+    if version is None:
+        return done
+    return f"{done}\nwhat it replaced is kept as {_near(version.path)}\nto go back to that: vitcourse undo"
+
+
+def versions(kept: Path) -> list[Version]:
+    """Every version that was ever replaced, the latest last."""
+    found = []
+    for path in kept.glob("*.py") if kept.is_dir() else ():
+        number, *words = path.stem.split(_BETWEEN)
+        if number.isdecimal() and len(words) == 3:
+            time = datetime.strptime(words[0], _TIME)
+            found.append(Version(int(number), f"{time:%Y-%m-%d %H:%M:%S}", words[1], words[2].replace("-", " "), path))
+    return sorted(found, key=lambda version: (version.number, version.path.name))
+
+
+_BETWEEN = "--"
+_TIME = "%Y%m%dT%H%M%S.%f"
+
+
+def _with_stubs(
+    before: bytes | None, chapter: Chapter, asked: Sequence[Exercise], whole: bool, shown: str
+) -> tuple[bytes, str]:
+    """The new content of the file, and which part of it is pristine then, with its verb."""
+    stub = pristine(chapter.module)
+    scope = f"every exercise of chapter {chapter.number} is" if whole else f"exercise {asked[0].id} is"
+    names = [name for exercise in asked for name in exercise.names]
+    try:
+        if before is None:
+            raise NotReplaceableError("there is no such file")
+        return with_definitions(before.decode("utf-8"), stub, names).encode("utf-8"), scope
+    except (NotReplaceableError, UnicodeDecodeError) as error:
+        if whole:
+            return stub.encode("utf-8"), "it could not be read as Python, and now the whole file is"
+        why = error if isinstance(error, NotReplaceableError) else "it is not a UTF-8 text file"
+        raise RequestError(
+            f"can't reset {asked[0].id} alone in {shown} ({why}); "
+            f"mend that, or reset the whole chapter: vitcourse reset {chapter.number}"
+        ) from error
+
+
+def _replace(file: Path, before: bytes | None, after: bytes, module: str, reason: str, kept: Path) -> Version | None:
+    """Keep what stands there, then put the new content in its place; if either fails, all is as before."""
+    with _disk_errors_in_one_line(kept):
+        version = None if before is None else _keep(before, module, reason, kept)
+    try:
+        with _disk_errors_in_one_line(file):
+            _write_synced(file.resolve(), after)
+    except RunError:
+        if version is not None:
+            with contextlib.suppress(OSError):
+                version.path.unlink()  # a copy of what still stands there
+        raise
+    return version
+
+
+def _keep(content: bytes, module: str, reason: str, kept: Path) -> Version:
+    kept.mkdir(parents=True, exist_ok=True)
+    number = max((version.number for version in versions(kept)), default=0) + 1
+    time = datetime.now()
+    name = _BETWEEN.join([f"{number:04}", f"{time:{_TIME}}", module, reason.replace(" ", "-")])
+    path = kept / f"{name}.py"
+    _write_synced(path, content)
+    return Version(number, f"{time:%Y-%m-%d %H:%M:%S}", module, reason, path)
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, and on the disk itself before it gets its name."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with draft.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            shutil.copymode(path, draft)
+        draft.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise
+    with contextlib.suppress(OSError):  # Windows can't open a folder; there the rename is synced by the system
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _content(file: Path) -> bytes | None:
+    with _disk_errors_in_one_line(file):
+        try:
+            return file.read_bytes()
+        except FileNotFoundError:
+            return None
+
+
+@contextlib.contextmanager
+def _disk_errors_in_one_line(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"nothing was changed: {error.strerror or error} at {_near(path)}; make room or give the rights, "
+            "then type the same again"
+        ) from error
+
+
+def _near(path: Path) -> str:
+    """A path as seen from the course's folder, in which .vitcourse and chapters lie."""
+    for parent in path.parents:
+        if (parent / "pyproject.toml").is_file():
+            return path.relative_to(parent).as_posix()
+    return str(path)

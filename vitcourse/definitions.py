@@ -1,0 +1,99 @@
+"""Definitions in a chapter's text: read one out, or put one back, while everything around it stays as it is."""
+
+import ast
+import io
+from collections.abc import Sequence
+
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+
+class NotReplaceableError(ValueError):
+    """The definitions can't be put in without touching something else. The message says why, in a few words."""
+
+
+def definition(source: str, name: str) -> str:
+    """The text of a top-level definition, from its first decorator to its last line. Raises KeyError without one."""
+    for node in reversed(ast.parse(source).body):
+        if isinstance(node, _DEFINITIONS) and node.name == name:
+            start, end = _lines(node)
+            return "".join(_split(source)[start:end]).rstrip("\r\n")
+    raise KeyError(name)
+
+
+def with_definitions(source: str, stub: str, names: Sequence[str]) -> str:
+    """The source in which each of the names is defined as in the stub, once, and all the rest is as it was.
+
+    A name that the source no longer defines comes back behind what stands before it in the stub.
+    Raises NotReplaceableError when the source can't be parsed, or when the names are bound in other ways too.
+    """
+    mark = "\ufeff" if source.startswith("\ufeff") else ""
+    text = source.removeprefix(mark)
+    rest = _others(text, names)
+    for name in names:
+        text = _with_definition(text, stub, name)
+    if _others(text, names) != rest:
+        raise NotReplaceableError(f"{' or '.join(names)} stands on one line with something else")
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            for alias in node.names:
+                if (alias.asname or alias.name) in names:
+                    raise NotReplaceableError(f"line {node.lineno} imports {alias.asname or alias.name}")
+    return mark + text
+
+
+def _with_definition(source: str, stub: str, name: str) -> str:
+    lines = _split(source)
+    ending = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"
+    fresh = [line + ending for line in definition(stub, name).split("\n")]
+    bound = [_lines(node) for node in _parsed(source).body if _binds(node, name)]
+    if not bound:
+        return _inserted(source, stub, name, fresh, ending)
+    for start, end in reversed(bound):
+        lines[start:end] = fresh if (start, end) == bound[0] else []
+    return "".join(lines)
+
+
+def _inserted(source: str, stub: str, name: str, fresh: list[str], ending: str) -> str:
+    lines = _split(source)
+    order = [node.name for node in ast.parse(stub).body if isinstance(node, _DEFINITIONS)]
+    earlier = order[: order.index(name)]
+    ends = [_lines(node)[1] for node in _parsed(source).body if getattr(node, "name", None) in earlier]
+    place = max(ends, default=len(lines))
+    if place and not lines[place - 1].endswith(("\n", "\r")):
+        lines[place - 1] += ending
+    lines[place:place] = [ending, ending, *fresh]
+    return "".join(lines)
+
+
+def _parsed(source: str) -> ast.Module:
+    try:
+        return ast.parse(source)
+    except SyntaxError as error:
+        raise NotReplaceableError(f"line {error.lineno}: {type(error).__name__}: {error.msg}") from error
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise NotReplaceableError(f"the file can't be read as Python: {error}") from error
+
+
+def _others(source: str, names: Sequence[str]) -> list[str]:
+    """Every statement of the module but those that bind the names."""
+    return [ast.dump(node) for node in _parsed(source).body if not any(_binds(node, name) for name in names)]
+
+
+def _binds(node: ast.stmt, name: str) -> bool:
+    """Whether a statement does nothing but give the name its meaning."""
+    if isinstance(node, _DEFINITIONS):
+        return node.name == name
+    if isinstance(node, ast.Assign):
+        return all(isinstance(target, ast.Name) and target.id == name for target in node.targets)
+    return isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == name
+
+
+def _lines(node: ast.stmt) -> tuple[int, int]:
+    """The range of a statement's lines, counted from 0."""
+    decorators = getattr(node, "decorator_list", [])
+    return min(part.lineno for part in (node, *decorators)) - 1, node.end_lineno or node.lineno
+
+
+def _split(source: str) -> list[str]:
+    # As Python's parser counts lines: str.splitlines would also end them at form feeds.
+    return list(io.StringIO(source, newline=""))
