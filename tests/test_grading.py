@@ -8,6 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import torch
 from rich.console import Console
 
 from vitcourse.checking import record
@@ -240,6 +241,7 @@ def test_a_chapter_of_the_solutions_lives_in_the_set_that_asked_for_it(learner: 
     plain, mixed = load_code(own), load_code(own, ["ch04", "ch02_tokens"])
     assert mixed.use_solution == ("ch02_tokens", "ch04_encoder")
     block = mixed.module("ch04_encoder").EncoderBlock
+    assert mixed.module("ch04_encoder").gelu(torch.zeros(1)) == 0, "solved"
     assert block.__module__ == f"{mixed.package}.ch04_encoder"
     assert block is not load_code("solutions").module("ch04_encoder").EncoderBlock
     assert mixed.module("ch03_attention").scaled_dot_product_attention(1, 2, 3) == ("mine", None)
