@@ -49,7 +49,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Look at everything; the findings of an area follow one another."""
-    return [*_python(), *_packages(), *_torchvision(), *_device(), *_data(), *_course(), *_console()]
+    return [*_python(), *_packages(), *_torchvision(), *_device(), *_data(), *_course(), *_limits(), *_console()]
 
 
 def has_problem(findings: Sequence[Finding]) -> bool:
@@ -353,6 +353,18 @@ def _restore(root: Path, folder: str) -> str | None:
 
 
 # The console
+
+
+def _limits() -> Iterator[Finding]:
+    from vitcourse.checking.limits import missing
+
+    lacking = missing()
+    if lacking:
+        yield Finding(
+            "Course", "note", f"this system can't limit the {' and '.join(lacking)} of a check; its time it can"
+        )
+    if not hasattr(os, "fork"):
+        yield Finding("Course", "note", "this system can't fork a process: vitcourse watch is some seconds slower")
 
 
 def _console() -> Iterator[Finding]:

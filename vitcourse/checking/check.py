@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
@@ -480,7 +481,7 @@ def _difference(mine: Tensor, expected: Tensor, rtol: float, atol: float) -> str
     off = (mine - expected).abs()
     wrong = int((off > atol + rtol * expected.abs()).sum())
     flat = int(off.flatten().argmax())
-    at = tuple(int(i) for i in torch.unravel_index(torch.tensor(flat), off.shape))
+    at = tuple(int(i) for i in np.unravel_index(flat, tuple(off.shape)))
     where = f" at {at}" if at else ""
     return (
         f"{wrong} of {mine.numel()} values differ; the most{where}: "
