@@ -10,10 +10,10 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from vitcourse.errors import RequestError
+from vitcourse.errors import RequestError, RunError
 from vitcourse.training.options import with_settings
 from vitcourse.training.presets import PRESETS, make_config
-from vitcourse.training.runs import RunError, choose_folder
+from vitcourse.training.runs import choose_folder
 
 app = typer.Typer(
     name="vitcourse",

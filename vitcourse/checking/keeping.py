@@ -15,9 +15,8 @@ from pathlib import Path
 from vitcourse.codesets import CodeSet
 from vitcourse.course import Chapter, Exercise, chapters
 from vitcourse.definitions import NotReplaceableError, with_definitions
-from vitcourse.errors import RequestError
+from vitcourse.errors import RequestError, RunError
 from vitcourse.progress import pristine
-from vitcourse.training.runs import RunError
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,8 @@ from types import ModuleType
 
 from vitcourse.codesets import CodeSet
 from vitcourse.course import Exercise, exercises
-from vitcourse.errors import RequestError
+from vitcourse.errors import RequestError, RunError
 from vitcourse.progress import missing_exercises
-from vitcourse.training.runs import RunError
 
 TRAINER = "ch05_vit"
 

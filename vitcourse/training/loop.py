@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from vitcourse.errors import RunError
 from vitcourse.training.batches import Batches
 from vitcourse.training.display import Display
 from vitcourse.training.interrupt import StopOnInterrupt
 from vitcourse.training.optim import average_weights, make_optimizer, set_learning_rate
 from vitcourse.training.original import behind_softmax
 from vitcourse.training.preparation import Setup
-from vitcourse.training.runs import Epoch, RunError
+from vitcourse.training.runs import Epoch
 
 AMP_DTYPES = {"off": None, "bf16": torch.bfloat16}
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vitcourse.errors import RequestError
+from vitcourse.errors import RequestError, RunError
 from vitcourse.training.loop import Run
 from vitcourse.training.preparation import EVALUATION_BATCH, Setup
-from vitcourse.training.runs import RunError
 
 # The stages at which a batch is looked at: the attribute of the model, and the symbols of its output's axes.
 STAGES = {"patches": ("patch_embedding", "B N D"), "tokens": ("positional_encoding", "B T D")}

@@ -21,10 +21,6 @@ import vitcourse
 from vitcourse.errors import RequestError
 
 
-class RunError(Exception):
-    """A run that was asked for rightly and yet failed. Its message is one line; the exit code is 1."""
-
-
 @dataclass(frozen=True)
 class Epoch:
     """One line of metrics.jsonl. The accuracy was measured after the epoch, the loss while it went on."""

@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
+from vitcourse.errors import RunError
 from vitcourse.training.display import make_display
 from vitcourse.training.interrupt import StopOnInterrupt
 from vitcourse.training.learner import faults_in_one_line
@@ -19,7 +20,7 @@ from vitcourse.training.pictures import Answer, draw_curves, draw_predictions, p
 from vitcourse.training.preparation import Setup, prepare
 from vitcourse.training.presets import TrainConfig
 from vitcourse.training.rehearsal import Rehearsal, rehearse
-from vitcourse.training.runs import Epoch, Result, RunError, RunFolder, provenance
+from vitcourse.training.runs import Epoch, Result, RunFolder, provenance
 from vitcourse.training.trained import WEIGHTS, weights_file
 
 N_SHOWN = 16
