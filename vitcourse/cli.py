@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from vitcourse.errors import RequestError, RunError
+from vitcourse.files import write_file
 from vitcourse.training.options import with_settings
 from vitcourse.training.presets import PRESETS, make_config
 from vitcourse.training.runs import choose_folder
@@ -87,7 +88,7 @@ def check(
     if junit is not None:
         from vitcourse.checking.junit import junit as as_junit
 
-        _write(junit, as_junit(code, verdicts))
+        write_file(junit, as_junit(code, verdicts))
     if as_json:
         print(json.dumps([verdict.as_dict() for verdict in verdicts], indent=1, ensure_ascii=False))
     else:
@@ -252,13 +253,6 @@ def main() -> None:
     except typer.Abort:
         _end("stopped", 1)
     sys.exit(code if isinstance(code, int) else 0)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise RequestError(f"can't write {path}: {error.strerror}; name a file in another folder") from error
 
 
 def _console() -> Any:

@@ -6,6 +6,7 @@ from importlib import resources
 
 from vitcourse.codesets import CodeSet
 from vitcourse.course import Exercise, exercises
+from vitcourse.definitions import definition
 
 
 def is_started(code: CodeSet, exercise: Exercise) -> bool:
@@ -22,7 +23,7 @@ def is_started(code: CodeSet, exercise: Exercise) -> bool:
         mine = definitions(source)
     except (SyntaxError, ValueError):
         # The file can't be parsed: an exercise is untouched where the stub's own lines still stand.
-        return not all(_segment(stub, name) in source for name in exercise.names)
+        return not all(definition(stub, name) in source for name in exercise.names)
     return any(mine.get(name) != definitions(stub)[name] for name in exercise.names)
 
 
@@ -63,10 +64,3 @@ def _body(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> str:
         else:
             parts.append(ast.dump(statement))
     return "\n".join(parts)
-
-
-def _segment(source: str, name: str) -> str:
-    for node in ast.parse(source).body:
-        if isinstance(node, _DEFINITIONS) and node.name == name:
-            return ast.get_source_segment(source, node) or ""
-    raise KeyError(name)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from vitcourse.errors import RequestError
+from vitcourse.files import write_file
 from vitcourse.trace.diff import Diff, diff
 from vitcourse.trace.exercises import trace_exercise
 from vitcourse.trace.flow import flow_svg
@@ -34,9 +34,9 @@ def show_exercise(
         references = trace_exercise(id, "solutions", depth=depth)
         differences = [diff(mine, reference) for mine, reference in zip(traces, references, strict=True)]
     if html is not None:
-        _write(html, page(traces))
+        write_file(html, page(traces))
     if svg is not None:
-        _write(svg, flow_svg(traces[0]))
+        write_file(svg, flow_svg(traces[0]))
     if as_json:
         values = [difference.to_dict(difference.same) for difference in differences] or [to_dict(t) for t in traces]
         print(json.dumps(values, ensure_ascii=False, indent=2))
@@ -46,15 +46,6 @@ def show_exercise(
     else:
         _print(traces, differences, depth, console)
     return all(trace.failure is None for trace in traces) and all(difference.same for difference in differences)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise RequestError(
-            f"can't write {path}: {error.strerror}; name a file in a folder that can be written"
-        ) from error
 
 
 def _print(traces: list[Trace], differences: list[Diff], depth: int | None, console: Console) -> None:
