@@ -139,7 +139,7 @@ def _failed_cell(lines: list[str], file: str, root: Path) -> Problem:
     cell = lines[rulers[0] + 1 : rulers[1]] if len(rulers) > 1 else []
     errors = [line for line in lines if re.match(r"[A-Za-z_.]*(Error|Exception|Interrupt|Exit|Warning)(:|$)", line)]
     named = [line for line in errors if "ExecutionError" not in line and "CellTimeoutError" not in line] or errors
-    return Problem(f"a cell failed: {named[-1] if named else 'no error was named'}", file, _line_of(cell, root / file))
+    return Problem(f"a cell failed: {named[0] if named else 'no error was named'}", file, _line_of(cell, root / file))
 
 
 def _line_of(cell: list[str], file: Path) -> int:
