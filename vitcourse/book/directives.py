@@ -1,0 +1,240 @@
+"""The book's own directives: `exercise`, `solution`, `predict`, `quiz`.
+
+What they show comes from where it is kept anyway: titles and hints from course.toml, code from the stubs and the
+solutions. The pages are whole without scripts: what is folded is a <details>.
+"""
+
+from typing import Any, ClassVar
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from sphinx.addnodes import pending_xref
+from sphinx.application import Sphinx
+from sphinx.domains.std import StandardDomain
+from sphinx.util.docutils import SphinxDirective
+from sphinx.writers.html import HTMLTranslator
+
+from vitcourse.book import quiz
+from vitcourse.course import Exercise, exercise
+from vitcourse.errors import RequestError
+
+
+class html_element(nodes.General, nodes.Element):  # noqa: N801  # docutils' nodes are written small
+    """An element of a page that docutils has no node for: `tag`, its `attributes`, and what is in it."""
+
+
+class html_line(nodes.General, nodes.TextElement):  # noqa: N801
+    """The same for an element with a line of text in it."""
+
+
+def element(tag: str, *children: nodes.Node, line: bool = False, **attributes: str) -> nodes.Element:
+    """A node for <tag>; `class_` and `for_` stand for the words that Python keeps to itself."""
+    kind = html_line if line else html_element
+    node: nodes.Element = kind()
+    node["tag"] = tag
+    node["attributes"] = {name.rstrip("_").replace("_", "-"): value for name, value in attributes.items()}
+    node += list(children)
+    return node
+
+
+def visit(translator: HTMLTranslator, node: nodes.Element) -> None:
+    """Open the element."""
+    attributes = dict(node["attributes"])
+    if node["ids"]:
+        attributes["id"] = node["ids"][0]
+    pairs = "".join(f' {name}="{translator.attval(value)}"' for name, value in attributes.items())
+    translator.body.append(f"<{node['tag']}{pairs}>")
+
+
+def depart(translator: HTMLTranslator, node: nodes.Element) -> None:
+    """Close it. An <input> has nothing in it, and no end."""
+    if node["tag"] != "input":
+        translator.body.append(f"</{node['tag']}>\n")
+
+
+class _Directive(SphinxDirective):
+    """What the four have in common."""
+
+    def inline(self, text: str) -> list[nodes.Node]:
+        """The nodes of a line of MyST."""
+        found, messages = self.state.inline_text(text, self.lineno)
+        return [*found, *messages]
+
+    def body(self) -> list[nodes.Node]:
+        """The nodes of the directive's body."""
+        holder = nodes.container()
+        self.state.nested_parse(self.content, self.content_offset, holder)
+        return list(holder.children)
+
+    def asked(self) -> Exercise:
+        """The exercise that the argument names."""
+        try:
+            return exercise(self.arguments[0].strip())
+        except RequestError as error:
+            raise self.error(str(error)) from error
+
+    def place(self, node: nodes.Element, name: str, title: str) -> None:
+        """Make the node a target of references: {ref}`… <name>`."""
+        domain = self.env.get_domain("std")
+        assert isinstance(domain, StandardDomain)
+        if name in domain.labels:
+            docname = domain.labels[name][0]
+            raise self.error(f"{name.replace('-', ' ')} stands already on the page {docname}; it may stand only once")
+        node["ids"].append(name)
+        domain.labels[name] = self.env.docname, name, title
+        domain.anonlabels[name] = self.env.docname, name
+
+    def link(self, name: str, text: str) -> nodes.Node:
+        """A link to such a target."""
+        reference = pending_xref(
+            "", reftype="ref", refdomain="std", reftarget=name, refexplicit=True, refwarn=True, refdoc=self.env.docname
+        )
+        reference += nodes.inline("", text, classes=["std", "std-ref"])
+        return reference
+
+
+class ExerciseCard(_Directive):
+    """What an exercise asks for, how to check it, its hints, each folded, and the way to its solution."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        asked = self.asked()
+        name = f"exercise-{asked.id}"
+        title = element("p", class_="card-title", id=f"{name}-title", line=True)
+        title += [nodes.strong("", f"Exercise {asked.id}"), nodes.Text(f" {asked.title}")]
+        card = element("div", title, class_="card exercise", role="group", aria_labelledby=f"{name}-title")
+        card["classes"] = []
+        self.place(card, name, f"Exercise {asked.id}")
+        card += self.body()
+        card += _command("In ", f"chapters/{asked.module}.py", ":")
+        card += code_block("\n\n\n".join(stub(asked)))
+        card += _command("Check it: ", f"uv run vitcourse check {asked.id}")
+        for number, hint in enumerate(asked.hints, start=1):
+            card += folded(f"Hint {number} of {len(asked.hints)}", nodes.paragraph("", hint))
+        way = nodes.paragraph("", "One right answer of many: ")
+        way += [self.link(f"solution-{asked.id}", f"the solution to {asked.id}"), nodes.Text(".")]
+        card += folded("I have tried", way)
+        return [card]
+
+
+class SolutionCard(_Directive):
+    """The reference's code for an exercise."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        asked = self.asked()
+        name = f"solution-{asked.id}"
+        title = element("p", class_="card-title", id=f"{name}-title", line=True)
+        title += [nodes.strong("", f"Solution {asked.id}"), nodes.Text(f" {asked.title}")]
+        card = element("div", title, class_="card solution", role="group", aria_labelledby=f"{name}-title")
+        self.place(card, name, f"Solution {asked.id}")
+        card += code_block("\n\n\n".join(solution(asked)))
+        card += self.body()
+        back = nodes.paragraph("", "Back to ")
+        back += [self.link(f"exercise-{asked.id}", f"exercise {asked.id}"), nodes.Text(".")]
+        card += back
+        return [card]
+
+
+class Predict(_Directive):
+    """A question to answer before the next cell's folded output is opened."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        question = element("p", *self.inline(" ".join(self.arguments[0].split())), class_="predict-question", line=True)
+        box = element("div", class_="card predict", role="group", aria_label="Predict, then run")
+        box += element("p", nodes.Text("Predict, then run"), class_="card-title", line=True)
+        box += question
+        box += self.body()
+        box += element(
+            "p", nodes.Text("Answer first. The output below is folded; open it then."), class_="predict-word", line=True
+        )
+        return [box]
+
+
+class Quiz(_Directive):
+    """Questions with radio buttons; the explanation of the answer that is chosen is said at once."""
+
+    has_content = True
+    option_spec: ClassVar[dict[str, Any]] = {"class": directives.class_option}
+
+    def run(self) -> list[nodes.Node]:
+        try:
+            questions = quiz.parse("\n".join(self.content))
+        except quiz.QuizError as error:
+            raise self.error(f"quiz: {error}") from error
+        return [self.fieldset(question) for question in questions]
+
+    def fieldset(self, question: quiz.Question) -> nodes.Element:
+        """One question. Without scripts, and on paper, the explanations stand in a <details> of their own."""
+        name = f"quiz-{self.env.new_serialno('quiz') + 1}"
+        legend = element("legend", *self.inline(question.text), line=True)
+        choices = element("div", class_="quiz-answers")
+        reasons = element("ul", class_="quiz-reasons")
+        for number, answer in enumerate(question.answers, start=1):
+            word = "Right" if answer.right else "Not right"
+            button = element("input", type="radio", name=name, value=str(number), class_="quiz-button")
+            text = element("span", *self.inline(answer.text), line=True)
+            choices += element("label", button, text, class_="quiz-answer", line=True)
+            reason = element("li", class_=f"quiz-reason {'right' if answer.right else 'wrong'}", line=True)
+            reason += [nodes.strong("", f"{word}: "), *self.inline(answer.text), nodes.Text(". ")]
+            reason += element("span", *self.inline(answer.why), class_="quiz-why", line=True)
+            reasons += reason
+        verdict = element("div", class_="quiz-verdict", role="status", aria_live="polite")
+        return element(
+            "fieldset", legend, choices, verdict, folded("Every answer explained", reasons), class_="card quiz"
+        )
+
+
+def stub(asked: Exercise) -> list[str]:
+    """The exercise's definitions as the course ships them."""
+    from vitcourse.definitions import definition
+    from vitcourse.progress import pristine
+
+    return [definition(pristine(asked.module), name) for name in asked.names]
+
+
+def solution(asked: Exercise) -> list[str]:
+    """The reference's definitions."""
+    from vitcourse.codesets import root
+    from vitcourse.definitions import definition
+
+    text = (root() / "solutions" / f"{asked.module}.py").read_text(encoding="utf-8")
+    return [definition(text, name) for name in asked.names]
+
+
+def code_block(text: str) -> nodes.Element:
+    """Python, highlighted."""
+    block: nodes.Element = nodes.literal_block(text, text)
+    block["language"] = "python"
+    return block
+
+
+def folded(summary: str, *children: nodes.Node) -> nodes.Element:
+    """What shows when one opens it."""
+    return element("details", element("summary", nodes.Text(summary), line=True), *children, class_="fold")
+
+
+def _command(before: str, text: str, after: str = "") -> nodes.Element:
+    line = nodes.paragraph("", before)
+    line += [nodes.literal(text, text), nodes.Text(after)]
+    return line
+
+
+def setup_directives(app: Sphinx) -> None:
+    """Tell Sphinx of the directives and the nodes."""
+    for node in (html_element, html_line):
+        app.add_node(node, html=(visit, depart))
+    app.add_directive("exercise", ExerciseCard)
+    app.add_directive("solution", SolutionCard)
+    app.add_directive("predict", Predict)
+    app.add_directive("quiz", Quiz)

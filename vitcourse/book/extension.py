@@ -1,0 +1,75 @@
+"""The Sphinx extension of the book, whoever calls Sphinx: `vitcourse book` or `jupyter-book build .`."""
+
+import shutil
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.errors import ExtensionError
+
+from vitcourse.book import fingerprint
+from vitcourse.book.directives import setup_directives
+
+MATHJAX = "tex-svg.js"
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """What Sphinx calls."""
+    setup_directives(app)
+    # Pages are made anew when what makes them has changed.
+    app.add_config_value("vitcourse_machinery", "", "env", [str])
+    app.connect("config-inited", _follow_the_code)
+    app.connect("builder-inited", _copy_mathjax)
+    app.connect("builder-inited", _begin)
+    app.connect("build-finished", _finish)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _follow_the_code(app: Sphinx, config: Config) -> None:
+    """Keep the cells' outputs in a folder named after the code that made them.
+
+    Jupyter Book's cache knows the cells and not what they import. Sphinx in turn reads every page again when the
+    folder's name has changed, as it does for any setting of that kind.
+    """
+    root = Path(app.srcdir)
+    caches = Path(app.outdir).parent / ".jupyter_cache"
+    current = caches / fingerprint.code(root)
+    if caches.is_dir():
+        for other in caches.iterdir():
+            if other != current:
+                shutil.rmtree(other, ignore_errors=True)
+    current.mkdir(parents=True, exist_ok=True)
+    config["nb_execution_cache_path"] = str(current)
+    config["vitcourse_machinery"] = fingerprint.machinery(root)
+
+
+def _copy_mathjax(app: Sphinx) -> None:
+    """Bring MathJax from its package: the one file that holds the reader of TeX, the writer of SVG and the glyphs."""
+    try:
+        files = metadata.files("sphinx-mathjax-offline") or []
+    except metadata.PackageNotFoundError:
+        files = []
+    found = [Path(str(file.locate())) for file in files if file.parts[-2:] == ("mathjax", MATHJAX)]
+    if not found or not found[0].is_file():
+        raise ExtensionError(f"MathJax's {MATHJAX} is missing; type: uv sync")
+    folder = Path(app.outdir) / "_static" / "mathjax"
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(found[0], folder / MATHJAX)
+
+
+def _begin(app: Sphinx) -> None:
+    # Until the build has ended well, nothing says that there is a site; the hash is that of the sources as they are
+    # read now, not of what is edited meanwhile.
+    (Path(app.outdir).parent / fingerprint.RECORD).unlink(missing_ok=True)
+    app.vitcourse_built_from = fingerprint.everything(Path(app.srcdir))  # type: ignore[attr-defined]
+
+
+def _finish(app: Sphinx, error: Exception | None) -> None:
+    if error is None and app.builder.name == "html":
+        fingerprint.write_record(
+            Path(app.outdir),
+            app.vitcourse_built_from,  # type: ignore[attr-defined]
+            app._warncount,
+        )

@@ -1,0 +1,88 @@
+"""What the book is made of, as hashes: what tells that there is nothing to build, and that cells must run again."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+# The modules of this folder that make pages and that no cell imports: editing one doesn't change what a cell prints.
+MACHINERY = frozenset(
+    {
+        *("browser.py", "directives.py", "extension.py", "fingerprint.py", "markdown.py", "notebook.py"),
+        *("pdf.py", "quiz.py", "serve.py", "site.py"),
+    }
+)
+# The packages whose release changes the pages.
+PACKAGES = ("jupyter-book", "myst-nb", "pydata-sphinx-theme", "sphinx", "sphinx-book-theme", "sphinx-mathjax-offline")
+RECORD = "built.json"
+
+
+def code(root: Path) -> str:
+    """All that a cell can read: the package, the solutions, the results, and torch's release."""
+    package = [path for path in _files(root / "vitcourse", ("*.py", "*.toml")) if not _is_machinery(path)]
+    rest = [*_files(root / "solutions", ("*.py",)), *_files(root / "benchmarks" / "results", ("*.json",))]
+    return _hash(root, [*package, *rest], _versions(("matplotlib", "torch")))
+
+
+def machinery(root: Path) -> str:
+    """All that turns a source into a page."""
+    files = [path for path in _files(root / "vitcourse" / "book", ("*.py",)) if _is_machinery(path)]
+    return _hash(root, files, _versions(PACKAGES))
+
+
+def everything(root: Path) -> str:
+    """All that the site is made of."""
+    sources = [path for path in _files(root / "book", ("*",)) if path.is_file()]
+    return _hash(root, [root / "_config.yml", root / "_toc.yml", *sources], (code(root), machinery(root)))
+
+
+def read_record(output: Path) -> dict[str, Any]:
+    """What the last build left beside the site: its hash and its number of warnings; nothing if it didn't end well."""
+    try:
+        found = json.loads((output.parent / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def write_record(output: Path, built_from: str, warnings: int) -> None:
+    """Say what was built, and with how many warnings."""
+    record = {"everything": built_from, "warnings": warnings}
+    (output.parent / RECORD).write_text(json.dumps(record), encoding="utf-8")
+
+
+def is_current(root: Path, output: Path) -> bool:
+    """Whether the site stands there, made without a warning from what is there now."""
+    record = read_record(output)
+    return (output / "book" / "index.html").is_file() and record == {"everything": everything(root), "warnings": 0}
+
+
+def _is_machinery(path: Path) -> bool:
+    return path.parent.name == "book" and path.name in MACHINERY
+
+
+def _files(folder: Path, patterns: Iterable[str]) -> list[Path]:
+    return sorted(path for pattern in patterns for path in folder.rglob(pattern) if "__pycache__" not in path.parts)
+
+
+def _versions(packages: Iterable[str]) -> tuple[str, ...]:
+    def version(package: str) -> str:
+        try:
+            return metadata.version(package)
+        except metadata.PackageNotFoundError:
+            return "none"
+
+    return tuple(f"{package} {version(package)}" for package in packages)
+
+
+def _hash(root: Path, files: Iterable[Path], more: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for path in files:
+        if path.is_file():
+            digest.update(f"{path.relative_to(root).as_posix()}\0".encode())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    for word in more:
+        digest.update(f"\0{word}".encode())
+    return digest.hexdigest()[:16]

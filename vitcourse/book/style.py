@@ -1,0 +1,105 @@
+"""How the book's pictures look: colours that stay apart for every kind of colour vision, lines that scale.
+
+style.use()
+figure, axes = plt.subplots()
+style.show_image(axes, seven())
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
+
+# Okabe and Ito's palette, in an order in which neighbours differ most; yellow, too pale for a line, is left out.
+BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK = COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#E69F00",
+    "#CC79A7",
+    "#56B4E9",
+    "#000000",
+)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+SEQUENTIAL = "cividis"  # values that are never negative
+DIVERGING = "PuOr"  # signed values, with zero in the middle: give it vmin = -vmax
+GREY = "gray"  # images
+
+# A page of 375 px leaves a picture about 345: wider figures than this would have letters too small to read there.
+WIDTH = 5.6
+
+
+def use() -> None:
+    """Set the look for every figure of this notebook."""
+    import matplotlib as mpl
+    from matplotlib import cycler
+
+    mpl.rcParams.update(
+        {
+            "figure.figsize": (WIDTH, 3.4),
+            "figure.constrained_layout.use": True,
+            "figure.facecolor": "white",
+            "font.size": 11,
+            "axes.titlesize": 11,
+            "axes.prop_cycle": cycler(color=COLOURS),
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": False,
+            "image.cmap": SEQUENTIAL,
+            "image.interpolation": "nearest",
+            "lines.linewidth": 2,
+            "legend.frameon": False,
+            "savefig.facecolor": "white",
+            # The same picture is the same file at every build.
+            "svg.hashsalt": "vitcourse",
+        }
+    )
+    _as_svg()
+
+
+def show_image(axes: Axes, image: Any, **options: Any) -> AxesImage:
+    """Draw an image, (H, W), (1, H, W), (3, H, W) or a batch of one, in [0, 1], without ticks or frame."""
+    import numpy as np
+
+    pixels = np.asarray(image.detach() if hasattr(image, "detach") else image)
+    while pixels.ndim > 2 and pixels.shape[0] == 1:
+        pixels = pixels[0]
+    if pixels.ndim == 3:
+        pixels = np.moveaxis(pixels, 0, -1)  # (H, W, C)
+    axes.set_axis_off()
+    return axes.imshow(pixels, **{"cmap": GREY, "vmin": 0, "vmax": 1, **options})
+
+
+def show_matrix(axes: Axes, matrix: Any, *, signed: bool = False, **options: Any) -> AxesImage:
+    """Draw a matrix as a heat map: cividis for values that are never negative, or, signed, a scale with zero at its middle."""
+    import numpy as np
+
+    values = np.asarray(matrix.detach() if hasattr(matrix, "detach") else matrix)
+    if signed:
+        limit = float(abs(values).max()) or 1.0
+        options = {"cmap": DIVERGING, "vmin": -limit, "vmax": limit, **options}
+    return axes.imshow(values, **{"cmap": SEQUENTIAL, "aspect": "auto", **options})
+
+
+def patch_lines(axes: Axes, height: int, width: int, patch_size: int, **options: Any) -> None:
+    """Draw the borders of the patches over an image of height × width pixels."""
+    options = {"color": ORANGE, "linewidth": 2, **options}
+    for row in range(0, height + 1, patch_size):
+        axes.plot([-0.5, width - 0.5], [row - 0.5, row - 0.5], clip_on=False, **options)
+    for column in range(0, width + 1, patch_size):
+        axes.plot([column - 0.5, column - 0.5], [-0.5, height - 0.5], clip_on=False, **options)
+
+
+def _as_svg() -> None:
+    """Let Jupyter show figures as SVG, where this is Jupyter."""
+    try:
+        from IPython.core.getipython import get_ipython
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+    except ImportError:
+        return
+    if get_ipython() is not None:
+        set_matplotlib_formats("svg")
