@@ -60,6 +60,8 @@ def _copy_mathjax(app: Sphinx) -> None:
 
 
 def _begin(app: Sphinx) -> None:
+    if app.builder.name != "html":
+        return
     # Until the build has ended well, nothing says that there is a site; the hash is that of the sources as they are
     # read now, not of what is edited meanwhile.
     (Path(app.outdir).parent / fingerprint.RECORD).unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from typing import Any
 # The modules of this folder that make pages and that no cell imports: editing one doesn't change what a cell prints.
 MACHINERY = frozenset(
     {
-        *("browser.py", "directives.py", "extension.py", "fingerprint.py", "markdown.py", "notebook.py"),
+        *("browser.py", "command.py", "directives.py", "extension.py", "fingerprint.py", "markdown.py", "notebook.py"),
         *("pdf.py", "quiz.py", "serve.py", "site.py"),
     }
 )
