@@ -239,6 +239,33 @@ def trace(
         raise typer.Exit(1)
 
 
+@app.command()
+def book(
+    pdf: Annotated[bool, typer.Option("--pdf", help="write the whole book as a PDF, in place of serving it")] = False,
+    file: Annotated[Path | None, typer.Argument(help="with --pdf: the file; _build/vitcourse.pdf if none")] = None,
+    open_it: Annotated[bool, typer.Option("--open", help="open it in the browser")] = False,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="8000, or a free one, if none")] = None,
+    serve: Annotated[bool, typer.Option(help="serve it on this machine until Ctrl-C")] = True,
+) -> None:
+    """Build the book, what changed of it, and serve it on this machine until Ctrl-C."""
+    from vitcourse.book.command import show_book
+
+    if file is not None and not pdf:
+        raise RequestError(f"{file} would be a PDF's name; type: vitcourse book --pdf {file}")
+    show_book(_console(), pdf=pdf, file=file, open_it=open_it, port=port, serve=serve)
+
+
+@app.command()
+def notebook(
+    chapter: Annotated[str, typer.Argument(help="a chapter of the book: 0, 1, …")],
+    output: Annotated[Path | None, typer.Option(help="the file; notebooks/ and the chapter's name if none")] = None,
+) -> None:
+    """Write a chapter of the book as a Jupyter notebook that runs on what you wrote."""
+    from vitcourse.book.notebook import write_notebook
+
+    typer.echo(write_notebook(chapter, output))
+
+
 def main() -> None:
     """Run the command line: exit code 0, or one line on stderr and 1 (it failed) or 2 (the request was wrong)."""
     try:

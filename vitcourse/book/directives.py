@@ -19,11 +19,11 @@ from vitcourse.course import Exercise, exercise
 from vitcourse.errors import RequestError
 
 
-class html_element(nodes.General, nodes.Element):  # noqa: N801  # docutils' nodes are written small
+class html_element(nodes.General, nodes.Element):
     """An element of a page that docutils has no node for: `tag`, its `attributes`, and what is in it."""
 
 
-class html_line(nodes.General, nodes.TextElement):  # noqa: N801
+class html_line(nodes.General, nodes.TextElement):
     """The same for an element with a line of text in it."""
 
 

@@ -11,6 +11,7 @@ from sphinx.errors import ExtensionError
 
 from vitcourse.book import fingerprint
 from vitcourse.book.directives import setup_directives
+from vitcourse.book.execution import run_ahead
 
 MATHJAX = "tex-svg.js"
 
@@ -23,6 +24,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", _follow_the_code)
     app.connect("builder-inited", _copy_mathjax)
     app.connect("builder-inited", _begin)
+    if "myst_nb" in app.extensions:
+        app.connect("env-before-read-docs", run_ahead)
     app.connect("build-finished", _finish)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -60,6 +63,8 @@ def _copy_mathjax(app: Sphinx) -> None:
 
 
 def _begin(app: Sphinx) -> None:
+    if app.builder.name != "html":
+        return
     # Until the build has ended well, nothing says that there is a site; the hash is that of the sources as they are
     # read now, not of what is edited meanwhile.
     (Path(app.outdir).parent / fingerprint.RECORD).unlink(missing_ok=True)

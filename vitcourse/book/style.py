@@ -36,7 +36,7 @@ WIDTH = 5.6
 def use() -> None:
     """Set the look for every figure of this notebook."""
     import matplotlib as mpl
-    from matplotlib import cycler
+    from cycler import cycler
 
     mpl.rcParams.update(
         {
@@ -75,7 +75,10 @@ def show_image(axes: Axes, image: Any, **options: Any) -> AxesImage:
 
 
 def show_matrix(axes: Axes, matrix: Any, *, signed: bool = False, **options: Any) -> AxesImage:
-    """Draw a matrix as a heat map: cividis for values that are never negative, or, signed, a scale with zero at its middle."""
+    """Draw a matrix as a heat map; signed, its colours have zero at their middle.
+
+    End a cell's last line with a semicolon, or Jupyter prints what this returns.
+    """
     import numpy as np
 
     values = np.asarray(matrix.detach() if hasattr(matrix, "detach") else matrix)
@@ -102,4 +105,4 @@ def _as_svg() -> None:
     except ImportError:
         return
     if get_ipython() is not None:
-        set_matplotlib_formats("svg")
+        set_matplotlib_formats("svg")  # type: ignore[no-untyped-call]

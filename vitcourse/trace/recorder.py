@@ -339,7 +339,9 @@ class Recorder(TorchFunctionMode):
             module = frame.f_locals.get("self")
             node.op, node.module = type(module).__name__, id(module)
         else:
-            node.op = frame.f_code.co_name.strip("_")
+            # torch's wrapper round __rpow__ and its kin is called "wrapped"; the name is that of what it wraps.
+            inner = frame.f_locals.get("f") if frame.f_code.co_name == "wrapped" else None
+            node.op = str(getattr(inner, "__name__", frame.f_code.co_name)).strip("_")
         tensors = tensors_in(value)
         if tensors:
             self._finish(node, tensors)

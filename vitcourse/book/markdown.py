@@ -1,0 +1,305 @@
+"""MyST as plain Markdown: what a notebook outside the book can show.
+
+Directives become headings, quotes and <details>; roles become text, links or formulas. A directive or role that isn't
+known here is an error, so that none is ever left standing in a notebook.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vitcourse.book import quiz
+from vitcourse.course import exercise
+
+
+class MarkdownError(ValueError):
+    """What can't be said in plain Markdown, in one line."""
+
+
+@dataclass(frozen=True)
+class Directive:
+    """```{name} argument, its options and its body."""
+
+    name: str
+    argument: str
+    options: Mapping[str, str]
+    body: str
+
+
+@dataclass
+class Book:
+    """What references mean: the titles of labelled places, how sources are cited, the numbers of equations."""
+
+    titles: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)  # key: authors, year, address
+    equations: dict[str, int] = field(default_factory=dict)
+
+
+_FENCE = re.compile(r"^(?P<indent> {0,3})(?P<fence>`{3,}|:{3,}|~{3,})(?P<rest>.*)$")
+_DIRECTIVE = re.compile(r"^\{(?P<name>[\w:-]+)\}\s*(?P<argument>.*)$")
+_INLINE = re.compile(
+    r"\{(?P<role>[\w:-]+)\}(?P<ticks>`+)(?P<content>.+?)(?P=ticks)(?!`)"  # a role
+    r"|(?P<code>(?P<marks>`+)(?!`).+?(?<!`)(?P=marks)(?!`))"  # code, left alone
+    r"|(?<!!)\[(?P<text>[^\]\[]*)\]\((?P<target>[^)\s]+)\)",  # a link
+    re.DOTALL,
+)
+_TITLED = re.compile(r"^(?P<text>.*?)\s*<(?P<target>[^<>]+)>$", re.DOTALL)
+_LABEL = re.compile(r"^\(([\w.:-]+)\)=\s*$")
+
+
+def blocks(text: str) -> Iterator[str | Directive]:
+    """The text in its parts: paragraphs (and code, and tables) as they stand, and directives."""
+    lines = text.splitlines()
+    paragraph: list[str] = []
+    position = 0
+    while position < len(lines):
+        match = _FENCE.match(lines[position])
+        if match is None:
+            if lines[position].strip():
+                paragraph.append(lines[position])
+            elif paragraph:
+                yield "\n".join(paragraph)
+                paragraph = []
+            position += 1
+            continue
+        end = _end_of_fence(lines, position, match["fence"])
+        found = _DIRECTIVE.match(match["rest"].strip())
+        # A fence in a list belongs to its item, unless it is a directive.
+        if found is None:
+            paragraph += lines[position : end + 1]
+        else:
+            if paragraph:
+                yield "\n".join(paragraph)
+                paragraph = []
+            yield _directive(found["name"], found["argument"], lines[position + 1 : end])
+        position = end + 1
+    if paragraph:
+        yield "\n".join(paragraph)
+
+
+def _end_of_fence(lines: list[str], start: int, fence: str) -> int:
+    closing = re.compile(rf"^ {{0,3}}{re.escape(fence[0])}{{{len(fence)},}}\s*$")
+    for number in range(start + 1, len(lines)):
+        if closing.match(lines[number]):
+            return number
+    raise MarkdownError(f"{lines[start].strip()} is not closed")
+
+
+def _directive(name: str, argument: str, lines: list[str]) -> Directive:
+    options: dict[str, str] = {}
+    if lines and lines[0].strip() == "---":
+        end = next((number for number, line in enumerate(lines[1:], 1) if line.strip() == "---"), len(lines))
+        pairs, lines = lines[1:end], lines[end + 1 :]
+        options = dict(_pair(pair) for pair in pairs if ":" in pair)
+    else:
+        while lines and re.match(r"^:[\w-]+:", lines[0]):
+            options.update([_pair(lines[0][1:])])
+            lines = lines[1:]
+    return Directive(name, argument.strip(), options, "\n".join(lines).strip("\n"))
+
+
+def _pair(line: str) -> tuple[str, str]:
+    key, _, value = line.partition(":")
+    return key.strip(), value.strip()
+
+
+def plain(block: str | Directive, book: Book) -> str:
+    """A block as plain Markdown; empty when there is nothing to show."""
+    if isinstance(block, Directive):
+        kind = block.name
+        if kind not in _DIRECTIVES:
+            raise MarkdownError(f"no plain Markdown for the directive {kind!r}; add it to vitcourse/book/markdown.py")
+        return _DIRECTIVES[kind](block, book)
+    kept = [line for line in block.splitlines() if not _LABEL.match(line) and not line.startswith("%")]
+    return inline("\n".join(kept), book)
+
+
+def all_plain(text: str, book: Book) -> str:
+    """A whole text as plain Markdown."""
+    return "\n\n".join(part for part in (plain(block, book) for block in blocks(text)) if part)
+
+
+def inline(text: str, book: Book) -> str:
+    """Text with its roles as plain Markdown. `glue` stays: only a running notebook knows its value."""
+
+    def replaced(match: re.Match[str]) -> str:
+        if match["code"]:
+            return match["code"]
+        if match["role"]:
+            return _role(match["role"], " ".join(match["content"].split()), match[0], book)
+        return _link(match["text"], match["target"], match[0], book)
+
+    return _INLINE.sub(replaced, text)
+
+
+def _link(text: str, target: str, whole: str, book: Book) -> str:
+    if re.match(r"^(https?:|mailto:|#cell)", target):
+        return whole
+    name = target.lstrip("#").removesuffix(".md")
+    return inline(text, book) or book.titles.get(name) or book.titles.get(name.rpartition("/")[2]) or name
+
+
+def _role(role: str, content: str, whole: str, book: Book) -> str:
+    titled = _TITLED.match(content)
+    text, target = (titled["text"], titled["target"]) if titled else ("", content)
+    if role.startswith("glue"):
+        return whole
+    if role == "math":
+        return f"${content}$"
+    if role in ("term", "abbr"):
+        return text or re.sub(r"\s*\(.*\)$", "", content)
+    if role in ("ref", "doc", "numref"):
+        name = target.rpartition("/")[2].removesuffix(".md")
+        words = text.replace("%s", "").replace("{number}", "").replace("{name}", "").strip()
+        return words or book.titles.get(target) or book.titles.get(name) or target
+    if role == "eq":
+        return f"({book.equations.setdefault(content, len(book.equations) + 1)})"
+    if role.startswith("cite"):
+        return _cited(role, content, book)
+    if role in ("code", "samp", "kbd", "file", "command", "program", "guilabel", "download") or role.startswith("py:"):
+        return f"`{content if not titled else text}`"
+    raise MarkdownError(f"no plain Markdown for the role {role!r}; add it to vitcourse/book/markdown.py")
+
+
+def _cited(role: str, content: str, book: Book) -> str:
+    cited = []
+    for key in (word.strip() for word in content.split(",")):
+        if key not in book.sources:
+            raise MarkdownError(f"{key!r} is not in references.bib")
+        authors, year, address = book.sources[key]
+        text = f"{authors} ({year})" if role.endswith("t") else f"{authors}, {year}"
+        cited.append(f"[{text}]({address})" if address else text)
+    return ", ".join(cited) if role.endswith("t") else f"({'; '.join(cited)})"
+
+
+def folded(summary: str, body: str) -> str:
+    """A <details>; what is in it is Markdown."""
+    return f"<details>\n<summary>{summary}</summary>\n\n{body}\n\n</details>"
+
+
+def _exercise(block: Directive, book: Book) -> str:
+    asked = exercise(block.argument)
+    names = " and ".join(f"`{name}`" for name in asked.names)
+    parts = [
+        f"### Exercise {asked.id}: {asked.title}",
+        all_plain(block.body, book),
+        f"Write {names} in `chapters/{asked.module}.py`, where its stub stands. In a terminal, in the course's folder, "
+        f"check it:\n\n```sh\nuv run vitcourse check {asked.id}\n```",
+    ]
+    parts += [folded(f"Hint {n} of {len(asked.hints)}", _escaped(hint)) for n, hint in enumerate(asked.hints, 1)]
+    shown = f"One right answer of many:\n\n```sh\nuv run vitcourse solution {asked.id}\n```"
+    return "\n\n".join(part for part in [*parts, folded("I have tried", shown)] if part)
+
+
+def _escaped(text: str) -> str:
+    """Plain words, of which Markdown is to make nothing."""
+    return re.sub(r"([\\`*_\[\]<>$])", r"\\\1", text)
+
+
+def _predict(block: Directive, book: Book) -> str:
+    head = f"**Predict, then run: {inline(block.argument, book)}**"
+    return "\n\n".join(part for part in (head, all_plain(block.body, book)) if part)
+
+
+def _quiz(block: Directive, book: Book) -> str:
+    parts = []
+    for question in quiz.parse(block.body):
+        choices = "\n".join(f"- {inline(answer.text, book)}" for answer in question.answers)
+        reasons = "\n".join(
+            f"- **{'Right' if answer.right else 'Not right'}:** {inline(answer.text, book)}. {inline(answer.why, book)}"
+            for answer in question.answers
+        )
+        parts.append(f"**{inline(question.text, book)}**\n\n{choices}\n\n{folded('Every answer explained', reasons)}")
+    return "\n\n".join(parts)
+
+
+def _math(block: Directive, book: Book) -> str:
+    label = block.options.get("label")
+    tag = f" \\tag{{{book.equations.setdefault(label, len(book.equations) + 1)}}}" if label else ""
+    text = "\n".join(part for part in (block.argument, block.body) if part)
+    # As Sphinx does it for equations of several lines.
+    body = f"\\begin{{split}}\n{text}\n\\end{{split}}" if r"\\" in text and r"\begin" not in text else text
+    return f"$$\n{body}{tag}\n$$"
+
+
+def _note(block: Directive, book: Book) -> str:
+    title = block.argument if block.name == "admonition" else block.name.capitalize()
+    first = "" if block.name == "admonition" else block.argument
+    body = all_plain("\n".join(part for part in (first, block.body) if part), book)
+    text = "\n\n".join(part for part in (f"**{inline(title, book)}**", body) if part)
+    if "dropdown" in block.options.get("class", ""):
+        return folded(title, body)
+    return "\n".join(f"> {line}".rstrip() for line in text.splitlines())
+
+
+def _dropdown(block: Directive, book: Book) -> str:
+    return folded(inline(block.argument, book) or "More", all_plain(block.body, book))
+
+
+def _code(block: Directive, book: Book) -> str:
+    return f"```{block.argument}\n{block.body}\n```"
+
+
+def _content(block: Directive, book: Book) -> str:
+    title = f"**{inline(block.argument, book)}**" if block.argument else ""
+    return "\n\n".join(part for part in (title, all_plain(block.body, book)) if part)
+
+
+def _glossary(block: Directive, book: Book) -> str:
+    return inline(block.body, book)
+
+
+def _nothing(block: Directive, book: Book) -> str:
+    return ""
+
+
+def _glue(block: Directive, book: Book) -> str:
+    return f"{{glue}}`{block.argument}`"
+
+
+_DIRECTIVES: dict[str, Callable[[Directive, Book], str]] = {
+    "exercise": _exercise,
+    "predict": _predict,
+    "quiz": _quiz,
+    "math": _math,
+    "dropdown": _dropdown,
+    "glossary": _glossary,
+    **dict.fromkeys(("admonition", "note", "tip", "hint", "important", "warning", "caution", "seealso"), _note),
+    **dict.fromkeys(("code", "code-block", "sourcecode"), _code),
+    **dict.fromkeys(("margin", "sidebar", "epigraph", "table", "container", "div"), _content),
+    **dict.fromkeys(("solution", "bibliography", "contents", "tableofcontents", "index", "toctree"), _nothing),
+    **dict.fromkeys(("glue", "glue:any", "glue:figure", "glue:text", "glue:md"), _glue),
+}
+
+
+def read_book(folder: Path) -> Book:
+    """What the references in the book's pages mean."""
+    titles = {}
+    for page in sorted(folder.rglob("*.md")):
+        waiting = [page.stem]
+        for line in page.read_text(encoding="utf-8").splitlines():
+            label = _LABEL.match(line)
+            if label:
+                waiting.append(label[1])
+            elif line.startswith("#"):
+                titles.update(dict.fromkeys(waiting, line.lstrip("#").strip()))
+                waiting = []
+    return Book(titles, _sources(folder / "references.bib"))
+
+
+def _sources(file: Path) -> dict[str, tuple[str, str, str]]:
+    if not file.is_file():
+        return {}
+    from pybtex.database import parse_string
+
+    return {key: _source(entry) for key, entry in parse_string(file.read_text("utf-8"), "bibtex").entries.items()}
+
+
+def _source(entry: "object") -> tuple[str, str, str]:
+    persons = getattr(entry, "persons", {}).get("author", [])
+    names = [" ".join(person.last_names).strip("{}") for person in persons]
+    words = f"{names[0]} et al." if len(names) > 2 else " and ".join(names)
+    fields = getattr(entry, "fields", {})
+    doi = f"https://doi.org/{fields['doi']}" if "doi" in fields else ""
+    return words or fields.get("title", ""), fields.get("year", "no year"), fields.get("url", doi)

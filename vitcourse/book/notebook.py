@@ -1,0 +1,149 @@
+"""A chapter of the book as a Jupyter notebook that runs on the learner's own chapters."""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from vitcourse.book import markdown
+from vitcourse.errors import RequestError
+
+_OPENING = """\
+*Chapter {number} of the course as a notebook. It runs on what you write in `chapters/`, and sees your edits at once. \
+Where something is not written yet, its cell ends in `NotImplementedError`: write it, check it, run the cell again.*\
+"""
+_RELOAD = "%load_ext autoreload\n%autoreload 2"
+
+
+def write_notebook(word: str, output: Path | None = None) -> str:
+    """Write the chapter's notebook, and tell where. What the learner edited is never overwritten.
+
+    Raises RequestError when there is no such chapter, when the file has edits, or when it can't be written.
+    """
+    from vitcourse.codesets import root
+
+    if find_spec("jupytext") is None:
+        raise RequestError("jupytext, which reads the chapters, is not installed; type: uv sync")
+    page = find_page(root() / "book", word)
+    file = output or Path("notebooks") / f"{page.stem}.ipynb"
+    if file.is_dir():
+        file = file / f"{page.stem}.ipynb"
+    made = make_notebook(page)
+    if file.exists():
+        stands = _read(file)
+        if stands is not None and _hash(stands["cells"]) == _hash(made["cells"]):
+            return f"{file} is there already, as it would be written"
+        if stands is None or stands["metadata"].get("vitcourse", {}).get("hash") != _hash(stands["cells"]):
+            raise RequestError(
+                f"{file} is there already and has your edits, which are kept; "
+                f"to have a fresh one beside it, type: vitcourse notebook {word} --output {file.stem}-fresh.ipynb"
+            )
+    if output is None:
+        file.parent.mkdir(exist_ok=True)
+    try:
+        beside = file.with_name(f".{file.name}.part")
+        beside.write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        beside.replace(file)
+    except OSError as error:
+        raise RequestError(f"can't write {file}: {error.strerror}; name a file in another folder") from error
+    return f"{file}\nopen it with: uv run --with jupyterlab jupyter lab {file}"
+
+
+def chapter_pages(folder: Path) -> list[Path]:
+    """The chapters' pages, in order."""
+    return sorted(folder.glob("[0-9][0-9]_*.md"))
+
+
+def find_page(folder: Path, word: str) -> Path:
+    """The page that "3", "ch03", "03_attention" or "ch03_attention" means. Raises RequestError when there is none."""
+    pages = chapter_pages(folder)
+    for page in pages:
+        number = page.stem[:2]
+        if word.removeprefix("ch") in (str(int(number)), number, page.stem):
+            return page
+    known = ", ".join(str(int(page.stem[:2])) for page in pages)
+    raise RequestError(f"there is no chapter {word!r} in the book; type one of {known}")
+
+
+def make_notebook(page: Path) -> dict[str, Any]:
+    """The notebook of a page, as nbformat 4 has it. Raises MarkdownError for what has no plain Markdown."""
+    import jupytext
+
+    book = markdown.read_book(page.parent)
+    cells: list[dict[str, Any]] = [
+        _markdown_cell(_OPENING.format(number=int(page.stem[:2]))),
+        _code_cell(_RELOAD, ("hide-input",)),
+    ]
+    for cell in jupytext.reads(page.read_text(encoding="utf-8"), fmt="md:myst").cells:
+        if cell.cell_type == "code":
+            cells.append(_code_cell(for_the_learner(cell.source), cell.metadata.get("tags", ())))
+        else:
+            cells += _text_cells(cell.source, book)
+    for number, cell in enumerate(cells):
+        cell["id"] = f"{page.stem[:2]}-{number:03d}"
+    metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+        "vitcourse": {"chapter": int(page.stem[:2]), "hash": _hash(cells)},
+    }
+    return {"nbformat": 4, "nbformat_minor": 5, "metadata": metadata, "cells": cells}
+
+
+def for_the_learner(code: str) -> str:
+    """A cell's code, with the learner's chapters in the place of the solutions."""
+    code = re.sub(r"\bsolutions\b", "chapters", code)
+    return re.sub(r"^from myst_nb import glue$", "from vitcourse.book.glued import glue, say", code, flags=re.MULTILINE)
+
+
+def _text_cells(source: str, book: markdown.Book) -> list[dict[str, Any]]:
+    """Cells of Markdown; a paragraph with a value that a cell computed is shown by a cell that is run."""
+    cells = []
+    together: list[str] = []
+    for block in markdown.blocks(source):
+        text = markdown.plain(block, book)
+        if "{glue" not in text:
+            together += [text] if text else []
+            continue
+        if together:
+            cells.append(_markdown_cell("\n\n".join(together)))
+        together = []
+        quoted = text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+        cells.append(_code_cell(f'say("""{quoted}""")', ("hide-input",)))
+    return cells + ([_markdown_cell("\n\n".join(together))] if together else [])
+
+
+def _markdown_cell(source: str) -> dict[str, Any]:
+    return {"cell_type": "markdown", "metadata": {}, "source": source}
+
+
+def _code_cell(source: str, tags: Sequence[str]) -> dict[str, Any]:
+    """A cell whose code or output is folded where the book folds it."""
+    jupyter = {}
+    if {"hide-input", "hide-cell", "remove-input", "remove-cell"} & set(tags):
+        jupyter["source_hidden"] = True
+    if {"hide-output", "hide-cell"} & set(tags):
+        jupyter["outputs_hidden"] = True
+    metadata: dict[str, Any] = {"tags": list(tags)} if tags else {}
+    if jupyter:
+        metadata["jupyter"] = jupyter
+    return {"cell_type": "code", "metadata": metadata, "source": source, "outputs": [], "execution_count": None}
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    """A notebook that stands there; None when it is none of ours."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        for cell in found["cells"]:
+            cell["cell_type"], cell["source"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if isinstance(found.get("metadata"), dict) else None
+
+
+def _hash(cells: Sequence[dict[str, Any]]) -> str:
+    """What of the cells a learner writes: running them changes nothing here. Jupyter keeps a source as its lines."""
+    words = [[cell["cell_type"], "".join(cell["source"])] for cell in cells]
+    return hashlib.sha256(json.dumps(words).encode()).hexdigest()

@@ -1,0 +1,175 @@
+"""Builds the book: what changed, with warnings and failing cells as errors, each said in one line."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from vitcourse.book import fingerprint
+from vitcourse.errors import RequestError, RunError
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_PROBLEM = re.compile(r"^(?:(?P<file>\S.*?)(?::(?P<line>\d+))?: )?(?P<kind>WARNING|ERROR|CRITICAL): (?P<text>.*)$")
+_CELL_FAILED = "Executing notebook failed"
+_READING = re.compile(r"^reading sources\.\.\. \[ *\d+%\] (?P<page>\S+)")
+
+# The console script of the same environment, wherever that keeps its scripts.
+JUPYTER_BOOK = "import sys; sys.argv[0] = 'jupyter-book'; from jupyter_book.cli.main import main; main()"
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that Sphinx said against the book, and where."""
+
+    text: str
+    file: str = ""
+    line: int = 0
+
+    def __str__(self) -> str:
+        where = f"{self.file}, line {self.line}: " if self.line else f"{self.file}: " if self.file else ""
+        return f"{where}{self.text}"
+
+
+@dataclass(frozen=True)
+class Site:
+    """The book's folders."""
+
+    root: Path
+
+    @property
+    def build(self) -> Path:
+        """Where everything made from the sources stands."""
+        return self.root / "_build"
+
+    @property
+    def output(self) -> Path:
+        """The site itself."""
+        return self.build / "html"
+
+    @property
+    def single(self) -> Path:
+        """All pages as one, for the PDF."""
+        return self.build / "singlehtml"
+
+
+def find() -> Site:
+    """The book of this checkout. Raises RequestError when a part of it, or Jupyter Book, is missing."""
+    from vitcourse.codesets import root
+
+    site = Site(root())
+    for name in ("_config.yml", "_toc.yml", "book"):
+        if not (site.root / name).exists():
+            raise RequestError(f"the book's {name} is not in {site.root}; type: git checkout -- {name}")
+    if find_spec("jupyter_book") is None:
+        raise RequestError("Jupyter Book is not installed; type: uv sync")
+    return site
+
+
+def build(site: Site, tell: Tell, builder: str = "html") -> bool:
+    """Build what changed; whether there was anything to build. Raises RunError, in one line, when it doesn't go well.
+
+    What stands there and has warnings is read again as a whole: Sphinx gives them only while it reads a page.
+    """
+    if builder == "html" and fingerprint.is_current(site.root, site.output):
+        return False
+    command = [sys.executable, "-c", JUPYTER_BOOK, "build", str(site.root), "-W", "--keep-going"]
+    if builder == "html" and fingerprint.read_record(site.output).get("warnings") != 0:
+        command.append("--all")
+    lines = list(_run([*command, "--builder", builder], site, tell))
+    _raise_problems(problems(lines, site.root))
+    if not lines or lines[-1] != "0":
+        raise RunError(f"jupyter-book ended with {lines[-1] if lines else 'nothing'}: {_last_words(lines)}")
+    return True
+
+
+def _run(command: list[str], site: Site, tell: Tell) -> Iterable[str]:
+    """The lines that the command writes, and at last its exit code."""
+    # Jupyter and its debugger say things of no use to a reader of this output.
+    quiet = {"PYDEVD_DISABLE_FILE_VALIDATION": "1", "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
+    with subprocess.Popen(
+        command,
+        cwd=site.root,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        env={**os.environ, **quiet},
+    ) as process:
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                plain = _COLOURS.sub("", line).rstrip()
+                reading = _READING.match(plain)
+                if reading:
+                    tell(reading["page"])
+                yield plain
+        except BaseException:
+            process.terminate()
+            raise
+    yield str(process.returncode)
+
+
+def problems(lines: Iterable[str], root: Path) -> list[Problem]:
+    """The warnings and errors in Sphinx's output, each as a file of the book and a line."""
+    found: list[Problem] = []
+    lines = list(lines)
+    for number, line in enumerate(lines):
+        match = _PROBLEM.match(line)
+        if match is None:
+            continue
+        file = _shown(match["file"] or "", root)
+        if _CELL_FAILED in match["text"]:
+            found.append(_failed_cell(lines[number + 1 :], file, root))
+        else:
+            found.append(Problem(match["text"], file, int(match["line"] or 0)))
+    return found
+
+
+def _failed_cell(lines: list[str], file: str, root: Path) -> Problem:
+    """The cell is between the first two rulers of the traceback; the error's own line names it."""
+    rulers = [number for number, line in enumerate(lines) if re.fullmatch(r"-{10,}", line)]
+    cell = lines[rulers[0] + 1 : rulers[1]] if len(rulers) > 1 else []
+    errors = [line for line in lines if re.match(r"[A-Za-z_.]*(Error|Exception|Interrupt|Exit|Warning)(:|$)", line)]
+    named = [line for line in errors if "ExecutionError" not in line and "CellTimeoutError" not in line] or errors
+    return Problem(f"a cell failed: {named[0] if named else 'no error was named'}", file, _line_of(cell, root / file))
+
+
+def _line_of(cell: list[str], file: Path) -> int:
+    """The line at which a cell's code begins in its page; 0 when it can't be found."""
+    wanted = [line.rstrip() for line in cell if line.strip()]
+    if not wanted or not file.is_file():
+        return 0
+    text = [line.rstrip() for line in file.read_text(encoding="utf-8").splitlines()]
+    for number, line in enumerate(text):
+        if line == wanted[0]:
+            following = [other for other in text[number:] if other]
+            if following[: len(wanted)] == wanted:
+                return number + 1
+    return 0
+
+
+def _shown(path: str, root: Path) -> str:
+    # A docstring's place is "…/module.py:docstring of name".
+    return path.replace(f"{root}{os.sep}", "")
+
+
+def _raise_problems(found: list[Problem]) -> None:
+    if not found:
+        return
+    for problem in found[1:]:
+        print(f"vitcourse: {problem}", file=sys.stderr)
+    more = f" (and {len(found) - 1} more, above)" if len(found) > 1 else ""
+    raise RunError(f"the book is not built: {found[0]}{more}")
+
+
+def _last_words(lines: list[str]) -> str:
+    words = [line for line in lines[:-1] if line.strip(" =")]
+    return " ".join(words[-1].split()) if words else "it said nothing"
