@@ -4,11 +4,13 @@ Each hyper-parameter stands here once: its name, its type, its line of help, the
 line makes an option of every one.
 """
 
+import json
 import math
 import operator
 from collections.abc import Iterable
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from vitcourse.errors import RequestError
@@ -79,11 +81,27 @@ class TrainConfig:
     )
 
     amp: str = _setting("precision of the forward pass", "off", choices=("off", "bf16"))
+    compile: str = _setting(
+        "compile the model with torch.compile; reduce-overhead adds CUDA graphs on a GPU",
+        "off",
+        choices=("off", "default", "reduce-overhead", "max-autotune"),
+    )
+    pipeline: str = _setting(
+        "where batches are made: on the device, for a whole batch at once, or by a DataLoader, image by image",
+        "device",
+        choices=("device", "loader"),
+    )
+    fused: bool = _setting("update all parameters in one call, where the optimiser can", True)
+    sync: bool = _setting("read the loss after every step, and so wait for the device", False)
     threads: int = _setting("threads on the CPU; 0 leaves it to torch", 0, least=0)
     seed: int = _setting("seed of the weights, the order of the images and their shifts", 0, least=0, most=2**63 - 1)
     code: str = _setting("whose model: solutions, chapters (your own), or a folder's path", "solutions")
     device: str = _setting("where to train", "auto", choices=("auto", "cpu", "cuda", "mps"))
 
+
+# What another machine may do otherwise when it goes on with a run. On the same device these change no more than the
+# last digits.
+MAY_DIFFER = ("device", "threads", "compile", "pipeline", "fused", "sync")
 
 # Models as small as the first two gain nothing by a second thread; it only costs.
 PRESETS = {
@@ -189,6 +207,33 @@ def make_config(preset: str = "digits", **overrides: Any) -> TrainConfig:
         if name not in names:
             raise RequestError(f"there is no setting {name!r}; {_suggestion(name, names)}")
     config = replace(PRESETS[preset], **{name: value for name, value in overrides.items() if value is not None})
+    return _checked(config)
+
+
+def config_of_run(file: Path, preset: str | None = None, **overrides: Any) -> TrainConfig:
+    """The configuration of a run that is to go on, from its config.json; what the machine decides may be overridden.
+
+    Raises RequestError when the file is damaged, or when a preset or a setting is asked for that the run doesn't have.
+    """
+    try:
+        config = TrainConfig(**json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise RequestError(f"{file} is not what vitcourse train wrote; type --output with another folder") from error
+    if preset not in (None, config.preset):
+        raise RequestError(
+            f"{file.parent} is a run of {config.preset}, not of {preset}; type --output with another folder"
+        )
+    changed = {name: value for name, value in overrides.items() if value is not None}
+    for name, value in changed.items():
+        if name not in MAY_DIFFER and value != getattr(config, name):
+            raise RequestError(
+                f"the run in {file.parent} has {option(name)} {_spoken(getattr(config, name))}; leave {option(name)} "
+                "out to go on with it, or type --output with another folder to start anew"
+            )
+    return _checked(replace(config, **changed))
+
+
+def _checked(config: TrainConfig) -> TrainConfig:
     for setting in settings():
         _check(setting, getattr(config, setting.name))
     return config
