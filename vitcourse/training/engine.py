@@ -1,9 +1,10 @@
 """What is put around a model for its training: the gradients of all processes as one, and compilation."""
 
-from typing import Any
+import warnings
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.futures import Future
 
 from vitcourse.training.batches import Batches
 from vitcourse.training.preparation import Setup
@@ -24,14 +25,17 @@ def _with_all_gradients(model: nn.Module, setup: Setup, batches: Batches) -> nn.
     from torch.nn.parallel import DistributedDataParallel
 
     devices = [setup.device] if setup.device.type == "cuda" else None
-    # The buffers are constants; there is nothing in them to tell the others.
-    together = DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+    with warnings.catch_warnings():
+        # Newer versions of torch have another word for it, older ones don't know that word.
+        warnings.filterwarnings("ignore", message=".*broadcast_buffers", category=FutureWarning)
+        # The buffers are constants; there is nothing in them to tell the others.
+        together = DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
 
-    def weighted_sum(_: object, bucket: Any) -> torch.futures.Future[torch.Tensor]:
+    def weighted_sum(_: object, bucket: dist.GradBucket) -> Future[Tensor]:  # type: ignore[name-defined]
         # Each gradient is the mean over a process's own images. Weighted by their number it gives the mean over all,
         # also where the shares of a batch aren't equal.
         gradients = bucket.buffer().mul_(batches.n_local / batches.n_global)
-        future: torch.futures.Future[torch.Tensor] = dist.all_reduce(gradients, async_op=True).get_future()
+        future: Future[Tensor] = dist.all_reduce(gradients, async_op=True).get_future()
         return future.then(lambda done: done.value()[0])
 
     together.register_comm_hook(None, weighted_sum)

@@ -75,7 +75,7 @@ def _announce(setup: Setup, rehearsal: Rehearsal, console: Console) -> None:
     for line in data.skipped:
         console.print(f"skipped {line}")
     console.print(
-        f"{data.name}: {len(setup.train_images):,} training images, {len(setup.test_images):,} {setup.measured_on}, "
+        f"{data.name}: {len(setup.train_images):,} training images, {len(data.test_images):,} {setup.measured_on}, "
         f"{len(data.classes)} classes"
     )
     if setup.config.compile != "off":
@@ -83,7 +83,8 @@ def _announce(setup: Setup, rehearsal: Rehearsal, console: Console) -> None:
     threads = f" (threads: {torch.get_num_threads()})" if setup.device.type == "cpu" else ""
     console.print(f"device {setup.device_name}{threads}")
     console.print(f"parameters {rehearsal.parameters:,}")
-    console.print(f"first batch: {rehearsal.shapes}")
+    share = " of one process" if setup.processes.world > 1 else ""
+    console.print(f"first batch{share}: {rehearsal.shapes}")
 
 
 def _train_both(setup: Setup, folder: RunFolder, console: Console, stop: StopOnInterrupt) -> dict[str, Result]:
@@ -208,7 +209,7 @@ def _keep(run: Run, progress: Progress, folder: RunFolder, console: Console) -> 
     result = Result(
         accuracy=accuracy,
         measured_on=setup.measured_on,
-        n_measured=len(setup.test_images),
+        n_measured=len(setup.dataset.test_images),
         finished=len(epochs) == config.epochs,
         steps=run.steps_done,
         parameters=sum(parameter.numel() for parameter in run.kept.parameters()),
@@ -231,7 +232,7 @@ def _keep(run: Run, progress: Progress, folder: RunFolder, console: Console) -> 
 @torch.no_grad()
 def _answers(setup: Setup, model: nn.Module) -> list[Answer]:
     # Always the same images of a data set, so that runs can be compared; drawn, since some sets are sorted by class.
-    n_images = len(setup.test_images)
+    n_images = len(setup.dataset.test_images)
     chosen = torch.randperm(n_images, generator=torch.Generator().manual_seed(0))[:N_SHOWN]
     probabilities = (
         model.eval()(setup.as_input(setup.dataset.test_images[chosen])).float().softmax(dim=-1).cpu()
