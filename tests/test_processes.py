@@ -115,9 +115,7 @@ def test_too_small_a_batch_is_refused_by_all(tmp_path: Path, monkeypatch: pytest
 
 
 @NEEDS_FORK
-def test_torchrun_ends_when_a_process_dies_and_the_run_can_go_on(
-    vitcourse: Callable[..., Ended], tmp_path: Path
-) -> None:
+def test_torchrun_ends_when_a_process_dies_and_can_be_resumed(vitcourse: Callable[..., Ended], tmp_path: Path) -> None:
     """The real thing: torchrun, the digits, SIGKILL to the process that doesn't write."""
     run = tmp_path / "run"
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]

@@ -162,6 +162,33 @@ def hint(
         _console().print(f"{asked.id}, hint {index} of {len(asked.hints)}: {text}")
 
 
+bench = typer.Typer(help="Measure this machine.")
+app.add_typer(bench, name="bench")
+
+
+@bench.command("steps")
+@with_settings
+def bench_steps(
+    preset: Annotated[str, typer.Argument(help=f"the recipe: {', '.join(PRESETS)}")] = "digits",
+    rounds: Annotated[int, typer.Option(min=1, help="turns that each rung takes; the median counts")] = 7,
+    output: Annotated[
+        Path | None, typer.Option(help="write the figures to this JSON file, a picture beside it")
+    ] = None,
+    **overrides: Any,
+) -> None:
+    """Show what each speed-up of the training step gives on this machine, one on top of the other."""
+    from vitcourse.training.ladder import as_table, climb
+    from vitcourse.training.pictures import draw_ladder, png
+
+    config = make_config(preset, **overrides)
+    console = _console()
+    record = climb(config, rounds, console)
+    console.print(as_table(record))
+    if output is not None:
+        write_file(output, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+        write_file(output.with_suffix(".png"), png(draw_ladder(record)))
+
+
 dev = typer.Typer(help="For those who change the course.")
 app.add_typer(dev, name="dev")
 

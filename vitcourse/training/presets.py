@@ -33,13 +33,14 @@ class TrainConfig:
 
     preset: str
 
-    data: str = _setting("what to train on: digits, mnist, cifar10 or folder:PATH")
+    data: str = _setting("what to train on: digits, mnist, cifar10, random (noise, to measure speed) or folder:PATH")
     image_size: int | None = _setting("resize the images to this many pixels a side", None, least=1)
     held_out: int = _setting(
         "leave the test set unseen: hold the last N training images out and report on them; 0 is off", 0, least=0
     )
     standardise: bool = _setting("subtract the training images' mean, divide by their deviation", True)
     crop: int | None = _setting("cut this many pixels a side out of the middle of the images", None, least=1)
+    flip: bool = _setting("mirror half of the training images, left to right", False)
     shift: int = _setting("move each training image at random, by up to this many pixels each way", 0, least=0)
     rotate: float = _setting("turn each training image at random, by up to this many degrees", 0.0, least=0, most=180)
     stretch: float = _setting(
