@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vitcourse.training.augment import augmentations, center_crop, random_affine, random_shift
+from vitcourse.training.augment import augmentations, center_crop, random_affine, random_flip, random_shift
 from vitcourse.training.batches import Batches, standardised
 from vitcourse.training.presets import make_config
 
@@ -33,6 +33,15 @@ def test_shifts_follow_the_seed_and_leave_the_input_alone() -> None:
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert torch.equal(images, before)
+
+
+def test_about_half_of_the_images_are_mirrored_whole() -> None:
+    images = numbered(400, 2, 5, 7)
+    changed = random_flip(images, torch.Generator().manual_seed(0))
+    mirrored = [torch.equal(new, old.flip(2)) for new, old in zip(changed, images, strict=True)]
+    assert all(flip or torch.equal(new, old) for flip, new, old in zip(mirrored, changed, images, strict=True))
+    assert 150 < sum(mirrored) < 250
+    assert augmentations(make_config("digits", flip=True)) == [random_flip]
 
 
 def test_no_shift_is_no_augmentation() -> None:

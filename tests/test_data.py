@@ -118,7 +118,7 @@ def test_hold_out_takes_its_bounds(n: int) -> None:
 )
 def test_an_unknown_name_lists_the_choices_and_guesses(name: str, guess: str) -> None:
     message = refusal(name)
-    assert "digits, mnist, cifar10, folder:PATH" in message
+    assert "digits, mnist, cifar10, random, folder:PATH" in message
     assert f"did you mean {guess}?" in message
 
 
@@ -284,6 +284,15 @@ def test_mnist_is_unpacked_and_scaled(mnist: Path, capfd: pytest.CaptureFixture[
 
 def test_mnist_is_resized_on_request(mnist: Path) -> None:
     assert load_dataset("mnist", 14).test_images.shape == (3, 1, 14, 14)
+
+
+def test_random_images_are_noise_of_any_size_and_always_the_same() -> None:
+    dataset, again = load_dataset("random", 7), load_dataset("random", 7)
+    assert dataset.train_images.shape == (1024, 3, 7, 7)
+    assert torch.equal(dataset.train_images, again.train_images)
+    assert torch.equal(dataset.test_labels, again.test_labels)
+    assert len(dataset.classes) == 1000 > int(dataset.train_labels.max()) > 900
+    assert dataset.mean.tolist() == pytest.approx([0.5] * 3, abs=0.01)
 
 
 def test_cifar10_has_its_channels_first_and_its_own_class_names(cifar10: Path) -> None:

@@ -49,6 +49,14 @@ def test_the_optimiser_is_the_one_asked_for(model: VisionTransformer, name: str,
     assert all(group["betas"] == (0.8, 0.99) for group in optimizer.param_groups)
 
 
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_fused_optimiser_can_be_had_and_not(model: VisionTransformer, fused: bool) -> None:
+    optimizer = make_optimizer(model, make_config("digits", fused=fused))
+    assert [(group["fused"], group["foreach"]) for group in optimizer.param_groups] == [
+        (fused, None if fused else False)
+    ] * 2
+
+
 def test_clipping_shortens_the_gradient_before_the_step(
     model: VisionTransformer, batch: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
@@ -70,8 +78,8 @@ def test_the_average_follows_the_weights(model: VisionTransformer, batch: tuple[
         weights = model.head.weight.detach().clone()
         expected = weights if expected is None else 0.75 * expected + 0.25 * weights
     assert expected is not None
-    torch.testing.assert_close(averaged.head.weight, expected)
-    assert not torch.equal(averaged.head.weight, model.head.weight)
+    torch.testing.assert_close(averaged.module.head.weight, expected)
+    assert not torch.equal(averaged.module.head.weight, model.head.weight)
 
 
 def test_a_cosine_rises_falls_and_wastes_no_step(model: VisionTransformer) -> None:

@@ -7,97 +7,35 @@ second.
 import ast
 import json
 import math
+import pydoc
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from small_runs import CHECKPOINT, FILES, SMALL, Ended, read, same
 from torch import nn
 
 from solutions.ch05_vit import cross_entropy
-from vitcourse import cli
 from vitcourse.codesets import root
 from vitcourse.data import Dataset
 from vitcourse.errors import RequestError
 from vitcourse.progress import pristine
-from vitcourse.training import preparation, train
+from vitcourse.training import preparation
 from vitcourse.training.loop import Run
 from vitcourse.training.original import behind_softmax, loss_floor
-from vitcourse.training.presets import TrainConfig, make_config
+from vitcourse.training.presets import MAY_DIFFER, TrainConfig, make_config
 from vitcourse.training.trained import load_trained
 
-SMALL = [
-    "--patch-size=2", "--d-model=12", "--n-heads=2", "--n-layers=1", "--mlp-ratio=2", "--batch-size=16", "--threads=1",
-    "--learning-rate=0.01", "--dropout=0", "--weight-decay=0", "--beta2=0.999",
-]  # fmt: skip
-FILES = {"config.json", "curves.png", "metrics.jsonl", "predictions.png", "result.json", "weights.safetensors"}
-
-
-@dataclass
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-def striped(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.randint(3, (n,), generator=generator)
-    images = 0.3 * torch.rand(n, 3, 6, 10, generator=generator)  # H = 6, W = 10
-    for image, label in zip(images, labels.tolist(), strict=True):
-        image[:, 2 * label : 2 * label + 2] += 0.6
-    return images, labels
-
-
-@pytest.fixture
-def stripes(monkeypatch: pytest.MonkeyPatch) -> Dataset:
-    """What `--data digits` gives in these tests."""
-    dataset = Dataset("stripes", *striped(90, seed=0), *striped(50, seed=1), ("top", "middle", "bottom"), ("x.png: ?",))
-    monkeypatch.setattr(preparation, "load_dataset", lambda name, image_size: dataset)
-    return dataset
-
-
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures without their content: drawing takes longer than these small runs."""
-    monkeypatch.setattr(train, "draw_curves", lambda *_: None)
-    monkeypatch.setattr(train, "draw_predictions", lambda *_: None)
-    monkeypatch.setattr(train, "png", lambda _: b"")
-
-
-@pytest.fixture(autouse=True)
-def same_threads() -> Iterator[None]:
-    """--threads holds for the whole process; here it ends with the test."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture
-def vitcourse(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Ended]:
-    """The command line, called in this process and in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words: str) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["vitcourse", *words])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        return Ended(int(ended.value.code or 0), captured.out, captured.err)
-
-    return call
+pytest_plugins = ["training_fixtures"]
 
 
 @pytest.fixture
@@ -124,10 +62,6 @@ def unwrite(folder: Path, module: str, name: str) -> None:
         for text in (pristine(module), (folder / f"{module}.py").read_text(encoding="utf-8"))
     )
     rewrite(folder, module, mine, stub)
-
-
-def read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 # A run that goes well
@@ -230,6 +164,7 @@ CHANGES = {
     "learning_rate": 0.02, "beta1": 0.8, "beta2": 0.9, "weight_decay": 0.5, "schedule": "constant", "warmup": 0.4,
     "clip": 0.01, "batch_size": 15, "epochs": 3, "ema": 0.9, "amp": "bf16", "seed": 1, "held_out": 7, "patch_size": 1,
     "d_model": 14, "n_layers": 2, "n_heads": 3, "mlp_ratio": 3, "crop": 4, "rotate": 9.0, "stretch": 0.2, "shear": 0.3,
+    "flip": True,
 }  # fmt: skip
 
 
@@ -251,12 +186,53 @@ def test_every_setting_makes_a_difference() -> None:
     muon = {"optimizer": "muon"}
     assert not same(plain, weights(**muon))
     assert not same(weights(**muon), weights(**muon, muon_learning_rate=0.02))
-    elsewhere = {"muon_learning_rate", "preset", "data", "image_size", "device", "code", "threads"}
+    elsewhere = {"muon_learning_rate", "preset", "data", "image_size", "code", *MAY_DIFFER}
     assert set(CHANGES) | elsewhere == {field.name for field in fields(TrainConfig)}
 
 
-def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+NOTHING = "builtins.breakpoint"
+
+
+@pytest.mark.usefixtures("stripes")
+@pytest.mark.parametrize(
+    ("setting", "called"),
+    [
+        ({"pipeline": "loader"}, "torch.utils.data.DataLoader.__iter__"),
+        ({"fused": False}, NOTHING),  # test_optim.py looks at the optimiser
+        ({"sync": True}, "torch.Tensor.item"),
+        ({"compile": "default"}, "torch.compile"),
+    ],
+)
+def test_what_only_makes_it_faster_is_used_and_leaves_the_weights(
+    monkeypatch: pytest.MonkeyPatch, setting: dict[str, Any], called: str
+) -> None:
+    """On the same device these settings change the weights by rounding at most."""
+    calls: list[str] = []
+    place, _, name = called.rpartition(".")
+    owner = pydoc.locate(place)
+    original = getattr(owner, name)
+
+    def spy(*args: Any, **kwargs: Any) -> Any:
+        calls.append(name)
+        # Real compilation takes a minute; that the model compiles as one graph is another test's matter.
+        return original(*args, **({"backend": "eager"} if name == "compile" else kwargs))
+
+    monkeypatch.setattr(owner, name, spy)
+
+    def logits(**changes: Any) -> torch.Tensor:
+        calls.clear()
+        small = {"patch_size": 2, "d_model": 12, "n_layers": 1, "n_heads": 2, "dropout": 0.0, "batch_size": 16}
+        run = Run.start(preparation.prepare(make_config(**{**small, "epochs": 1, **changes})))
+        for batch in run.batches:
+            run.step(*batch)
+        return run.kept(run.setup.test_images)
+
+    plain = logits()
+    calls_before = len(calls)
+    changed = logits(**setting)
+    assert calls_before == 0
+    assert calls or called == NOTHING
+    torch.testing.assert_close(plain, changed, rtol=1e-3, atol=1e-3)
 
 
 def test_the_test_set_stays_unseen_when_images_are_held_out(
@@ -404,7 +380,8 @@ def test_faults_of_a_learner_end_in_one_line(
         (["--output", "file"], "not empty"),
         (["--output", "full"], "not empty"),
         (["--output", "file/run"], "can't write to"),
-        (["--d-model", "4000000", "--n-heads", "1", "--threads", "1"], "too large"),
+        (["--d-model", "4000000", "--n-heads", "1", "--threads", "1", "--batch-size", "1"], "too large"),
+        (["--d-model", "64000", "--n-layers", "1000", "--patch-size", "1"], "GiB, and there are"),
     ],
 )
 def test_a_wrong_request_ends_in_one_line_and_leaves_nothing(
@@ -447,7 +424,7 @@ def test_a_disk_that_fills_up_ends_in_one_line(
     done = vitcourse("train", *SMALL, "--epochs", "1", "--output", "run")
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert "No space left on device" in done.err
-    assert {entry.name for entry in (tmp_path / "run").iterdir()} == {"config.json", "metrics.jsonl"}
+    assert {entry.name for entry in (tmp_path / "run").iterdir()} == {"config.json", "metrics.jsonl", CHECKPOINT}
 
 
 @pytest.mark.usefixtures("stripes", "undrawn")
@@ -490,8 +467,9 @@ def test_ctrl_c_keeps_what_was_learned_so_far(
     done = vitcourse("train", *SMALL, "--epochs", "20", "--output", "run")
     assert (done.code, done.err) == (1, "")
     assert f"stopped after {step} steps; what was learned so far is kept" in done.out
+    assert done.out.endswith("to go on, type: vitcourse train --resume --output run\n")
     run = tmp_path / "run"
-    assert {entry.name for entry in run.iterdir()} == FILES
+    assert {entry.name for entry in run.iterdir()} == FILES | {CHECKPOINT}
     result = read(run / "result.json")
     assert (result["finished"], result["steps"], len(result["epochs"])) == (False, step, whole_epochs)
     assert len((run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()) == whole_epochs

@@ -5,6 +5,7 @@ Nothing here imports torch: a command imports what it needs when it runs.
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -13,8 +14,9 @@ import typer
 from vitcourse.errors import RequestError, RunError
 from vitcourse.files import write_file
 from vitcourse.training.options import with_settings
-from vitcourse.training.presets import PRESETS, make_config
-from vitcourse.training.runs import choose_folder
+from vitcourse.training.presets import PRESETS, config_of_run, make_config
+from vitcourse.training.processes import Processes
+from vitcourse.training.runs import CONFIG, choose_folder, find_run
 
 app = typer.Typer(
     name="vitcourse",
@@ -39,19 +41,32 @@ def _root(context: typer.Context) -> None:
 @app.command()
 @with_settings
 def train(
-    preset: Annotated[str, typer.Argument(help=f"the recipe: {', '.join(PRESETS)}")] = "digits",
+    preset: Annotated[
+        str | None, typer.Argument(help=f"the recipe: {', '.join(PRESETS)}; digits if none is named")
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="folder of the run's files; runs/ and a new name if none")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="go on with the run in --output, or else with the latest unfinished one")
+    ] = False,
     **overrides: Any,
 ) -> None:
     """Train a Vision Transformer; with nothing else typed, on handwritten digits, in seconds."""
-    config = make_config(preset, **overrides)
-    folder = choose_folder(output, preset)
+    processes = Processes.from_environment()
+    folder = find_run(output, preset) if resume else None
+    if folder is not None:
+        config = config_of_run(folder.path / CONFIG, preset, **overrides)
+    else:
+        config = make_config(preset or "digits", **overrides)
+        # One of several processes looks and writes; what the others would see could be its first file.
+        folder = choose_folder(output if processes.is_first else None, config.preset)
+    folder = replace(folder, writes=processes.is_first)
     try:
         from rich.console import Console
 
         from vitcourse.training.train import train as run
 
-        results = run(config, folder, Console(highlight=False, markup=False, soft_wrap=True))
+        console = Console(highlight=False, markup=False, soft_wrap=True, quiet=not processes.is_first)
+        results = run(config, folder, console, processes)
     except KeyboardInterrupt as error:
         raise RunError("stopped") from error
     if not all(result.finished for result in results.values()):
@@ -145,6 +160,33 @@ def hint(
     write_state("hints.json", {**shown, asked.id: number})
     for index, text in enumerate(asked.hints[:number], start=1):
         _console().print(f"{asked.id}, hint {index} of {len(asked.hints)}: {text}")
+
+
+bench = typer.Typer(help="Measure this machine.")
+app.add_typer(bench, name="bench")
+
+
+@bench.command("steps")
+@with_settings
+def bench_steps(
+    preset: Annotated[str, typer.Argument(help=f"the recipe: {', '.join(PRESETS)}")] = "digits",
+    rounds: Annotated[int, typer.Option(min=1, help="turns that each rung takes; the median counts")] = 7,
+    output: Annotated[
+        Path | None, typer.Option(help="write the figures to this JSON file, a picture beside it")
+    ] = None,
+    **overrides: Any,
+) -> None:
+    """Show what each speed-up of the training step gives on this machine, one on top of the other."""
+    from vitcourse.training.ladder import as_table, climb
+    from vitcourse.training.pictures import draw_ladder, png
+
+    config = make_config(preset, **overrides)
+    console = _console()
+    record = climb(config, rounds, console)
+    console.print(as_table(record))
+    if output is not None:
+        write_file(output, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+        write_file(output.with_suffix(".png"), png(draw_ladder(record)))
 
 
 dev = typer.Typer(help="For those who change the course.")

@@ -29,11 +29,15 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
-CHOICES = ("digits", "mnist", "cifar10", "folder:PATH")
+CHOICES = ("digits", "mnist", "cifar10", "random", "folder:PATH")
 
 # Larger squares are a slip of the finger far more often than a wish, and end in a machine out of memory.
 LARGEST_IMAGE_SIZE = 1024
 FOLDER_IMAGE_SIZE = 32
+
+# Noise as ImageNet would be: what a step costs doesn't depend on what the pixels show.
+RANDOM_IMAGE_SIZE = 224
+N_RANDOM_TRAIN, N_RANDOM_TEST, N_RANDOM_CLASSES = 1024, 128, 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +100,8 @@ class Dataset:
 def load_dataset(name: str, image_size: int | None = None) -> Dataset:
     """The data set of that name (see CHOICES), its images resized to image_size × image_size pixels if that is given.
 
-    Without image_size the images keep their own size; those of a folder, which may differ, become 32 × 32.
+    Without image_size the images keep their own size; those of a folder, which may differ, become 32 × 32, and random
+    ones are 224 × 224.
 
     Raises RequestError, in one line, for whatever the user can mend: the name, the size, the files, the network.
     """
@@ -104,6 +109,8 @@ def load_dataset(name: str, image_size: int | None = None) -> Dataset:
         raise RequestError(f"an image size of {image_size} pixels won't do; choose from 1 to {LARGEST_IMAGE_SIZE}")
     if name.startswith("folder:"):
         return _load_folder(name, image_size or FOLDER_IMAGE_SIZE)
+    if name == "random":
+        return _make_random(image_size or RANDOM_IMAGE_SIZE)
     if name not in _LOADERS:
         raise RequestError(_no_such_data(name))
     dataset = _LOADERS[name]()
@@ -155,6 +162,30 @@ def _load_digits() -> Dataset:
         test_images=images(test_images),
         test_labels=torch.from_numpy(test_labels).long(),
         classes=tuple(str(name) for name in digits.target_names),
+    )
+
+
+# Noise: for measuring how fast a model trains
+
+
+def _make_random(size: int) -> Dataset:
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+
+    def images(n: int) -> Tensor:
+        return torch.rand(n, 3, size, size, generator=generator)
+
+    def labels(n: int) -> Tensor:
+        return torch.randint(N_RANDOM_CLASSES, (n,), generator=generator)
+
+    return Dataset(
+        name="random",
+        train_images=images(N_RANDOM_TRAIN),
+        train_labels=labels(N_RANDOM_TRAIN),
+        test_images=images(N_RANDOM_TEST),
+        test_labels=labels(N_RANDOM_TEST),
+        classes=tuple(str(number) for number in range(N_RANDOM_CLASSES)),
     )
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from vitcourse.errors import RequestError
 
 
-def write_file(path: Path, text: str) -> None:
-    """Write a text. Raises RequestError when the folder isn't there or can't be written."""
+def write_file(path: Path, content: str | bytes) -> None:
+    """Write a text or bytes. Raises RequestError when the folder isn't there or can't be written."""
     try:
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
     except OSError as error:
         raise RequestError(f"can't write {path}: {error.strerror}; name a file in another folder") from error

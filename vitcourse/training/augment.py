@@ -19,17 +19,19 @@ Augmentation = Callable[[Tensor, torch.Generator], Tensor]
 
 def augmentations(config: TrainConfig) -> list[Augmentation]:
     """The augmentations that a configuration asks for, in the order in which they are applied."""
+    chosen: list[Augmentation] = [random_flip] if config.flip else []
     if config.rotate or config.stretch or config.shear:
-        return [
-            partial(
-                random_affine,
-                shift=config.shift,
-                rotate=config.rotate,
-                stretch=config.stretch,
-                shear=config.shear,
-            )
-        ]
-    return [partial(random_shift, pixels=config.shift)] if config.shift else []
+        affine = {name: getattr(config, name) for name in ("shift", "rotate", "stretch", "shear")}
+        chosen.append(partial(random_affine, **affine))
+    elif config.shift:
+        chosen.append(partial(random_shift, pixels=config.shift))
+    return chosen
+
+
+def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Mirror about half of the images, left to right."""
+    flipped = torch.rand(len(images), generator=generator, device=images.device) < 0.5
+    return torch.where(flipped.view(-1, 1, 1, 1), images.flip(-1), images)  # (B, C, H, W)
 
 
 def random_shift(images: Tensor, generator: torch.Generator, pixels: int) -> Tensor:

@@ -1,12 +1,18 @@
-"""The training images as batches: all of them one tensor on the device, gathered by index, no worker processes."""
+"""The training images as batches: all of them one tensor on the device, gathered by index, no worker processes.
+
+Beside it stands what most code does instead, a DataLoader, for comparison.
+"""
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Subset, TensorDataset, default_collate
 
 from vitcourse.training.augment import Augmentation, center_crop
+from vitcourse.training.processes import Processes
 
 
 def standardised(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
@@ -15,7 +21,14 @@ def standardised(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 
 
 class Batches:
-    """Batches of images and labels, in a new random order at every pass; the last one may be smaller."""
+    """Batches of images and labels, in a new random order at every pass; the last one may be smaller.
+
+    A pass that was broken off goes on where it stopped, in another process too: `state_dict` tells where that is.
+
+    Of several processes each takes its share of every batch; `n_local` and `n_global` count the images of the latest
+    batch, its own share and all. Order and augmentation are drawn for the whole batch and so don't depend on the number
+    of processes. Where a batch has fewer images than there are processes, some get one that counts for nothing.
+    """
 
     def __init__(
         self,
@@ -27,26 +40,78 @@ class Batches:
         augmentations: Sequence[Augmentation] = (),
         seed: int = 0,
         crop: int | None = None,
+        processes: Processes | None = None,
     ) -> None:
         self.images, self.labels = images, labels
         self.mean, self.std = mean, std
         self.batch_size = batch_size
         self.augmentations = augmentations
         self.crop = crop
+        self.processes = processes or Processes()
         # The order is drawn on the CPU, so that it is the same whatever the device.
         self.order_generator = torch.Generator().manual_seed(seed)
         self.generator = torch.Generator(images.device).manual_seed(seed)
+        self.taken = 0
+        self.order_state = self.order_generator.get_state()
+        self.n_local = self.n_global = 0
 
     def __len__(self) -> int:
         """How many batches a pass has."""
         return math.ceil(len(self.images) / self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """One pass over all images."""
-        order = torch.randperm(len(self.images), generator=self.order_generator).to(self.images.device)
-        for index in torch.split(order, self.batch_size):
-            images = self.images[index]  # (B, C, H, W)
-            for augment in self.augmentations:
-                images = augment(images, self.generator)
-            # Cut last: what a shift brings in is then the image's own margin.
-            yield standardised(center_crop(images, self.crop), self.mean, self.std), self.labels[index]
+        """What is left of a pass over all images."""
+        self.order_generator.set_state(self.order_state)
+        order = torch.randperm(len(self.images), generator=self.order_generator)
+        for images, labels in self._gathered(torch.split(order, self.batch_size)[self.taken :]):
+            self.taken += 1
+            yield self._shared(images, labels)
+        self.taken, self.order_state = 0, self.order_generator.get_state()
+
+    def _gathered(self, indices: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        for on_cpu in indices:
+            index = on_cpu.to(self.images.device, non_blocking=True)
+            yield self._changed(self.images[index]), self.labels[index]
+
+    def _changed(self, images: Tensor) -> Tensor:
+        for augment in self.augmentations:
+            images = augment(images, self.generator)
+        # Cut last: what a shift brings in is then the image's own margin.
+        return standardised(center_crop(images, self.crop), self.mean, self.std)
+
+    def _shared(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        share = self.processes.share(len(images))
+        self.n_global, self.n_local = len(images), share.stop - share.start
+        if not self.n_local:
+            share = slice(0, 1)
+        return images[share], labels[share]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where in the pass it is, and the state of both sources of chance."""
+        return {"taken": self.taken, "order": self.order_state, "augmentation": self.generator.get_state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where that state was taken."""
+        self.taken, self.order_state = state["taken"], state["order"]
+        self.generator.set_state(state["augmentation"])
+
+
+class LoadedBatches(Batches):
+    """The same batches as most code makes them: image by image on the CPU, by a DataLoader, then copied to the device.
+
+    The images are in memory already; what it costs is one call for each image in place of one for each batch.
+    """
+
+    def __init__(self, images: Tensor, labels: Tensor, mean: Tensor, std: Tensor, *args: Any, **kwargs: Any) -> None:
+        super().__init__(images.cpu(), labels.cpu(), mean.cpu(), std.cpu(), *args, **kwargs)
+        self.device = images.device
+
+    def _gathered(self, indices: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        data = TensorDataset(self.images, self.labels)
+
+        def collate(examples: list[tuple[Tensor, Tensor]]) -> Any:
+            return default_collate([(self._changed(image[None])[0], label) for image, label in examples])
+
+        order = torch.cat(list(indices)).tolist() if indices else []
+        for images, labels in DataLoader(Subset(data, order), self.batch_size, collate_fn=collate):
+            yield images.to(self.device), labels.to(self.device)

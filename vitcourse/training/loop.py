@@ -2,14 +2,18 @@
 
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from vitcourse.errors import RunError
 from vitcourse.training.batches import Batches
 from vitcourse.training.display import Display
+from vitcourse.training.engine import prepared
 from vitcourse.training.interrupt import StopOnInterrupt
 from vitcourse.training.optim import average_weights, make_optimizer, set_learning_rate
 from vitcourse.training.original import behind_softmax
@@ -18,17 +22,27 @@ from vitcourse.training.runs import Epoch
 
 AMP_DTYPES = {"off": None, "bf16": torch.bfloat16}
 
+# Within an epoch that takes longer than this, a checkpoint is written as often as this.
+SECONDS_BETWEEN_CHECKPOINTS = 600.0
+
 
 @dataclass
 class Run:
-    """A model in training: `trained` goes into train_step, `kept` is what is measured and saved."""
+    """A model in training: `trained` goes into train_step, `kept` is what is measured and saved.
+
+    The last fields tell of the epoch under way: its loss, summed over the images seen, and the seconds that it took.
+    """
 
     setup: Setup
+    model: nn.Module
     trained: nn.Module
-    kept: nn.Module
+    averaged: AveragedModel | None
     optimizer: torch.optim.Optimizer
     batches: Batches
     steps_done: int = 0
+    loss_sum: Tensor = field(default_factory=lambda: torch.zeros(()))
+    seen: int = 0
+    seconds: float = 0.0
 
     @classmethod
     def start(cls, setup: Setup) -> "Run":
@@ -36,9 +50,19 @@ class Run:
         config = setup.config
         model = setup.make_model()
         optimizer = make_optimizer(model, config)
-        kept = average_weights(model, optimizer, config.ema) if config.ema else model
-        trained = behind_softmax(model) if config.loss == "original" else model
-        return cls(setup, trained, kept, optimizer, setup.batches())
+        averaged = average_weights(model, optimizer, config.ema) if config.ema else None
+        batches = setup.batches()
+        trained = prepared(behind_softmax(model) if config.loss == "original" else model, setup, batches)
+        if not setup.processes.is_first:
+            # The weights are the same everywhere; what dropout draws is each process's own.
+            torch.manual_seed(config.seed + setup.processes.rank)
+        loss_sum = torch.zeros((), device=setup.device)
+        return cls(setup, model, trained, averaged, optimizer, batches, loss_sum=loss_sum)
+
+    @property
+    def kept(self) -> nn.Module:
+        """The model that is measured and saved."""
+        return self.averaged.module if self.averaged is not None else self.model
 
     @property
     def steps(self) -> int:
@@ -53,36 +77,107 @@ class Run:
             self.trained, images, labels, self.optimizer, amp_dtype=AMP_DTYPES[config.amp]
         )
         self.steps_done += 1
+        if config.sync:
+            loss.item()
         return loss
 
-    def epoch(self, number: int, display: Display, stop: StopOnInterrupt) -> Epoch | None:
-        """One pass over the images, then a measure; None when Ctrl-C cut it short.
+    def epoch(self, number: int, display: Display, stop: StopOnInterrupt, checkpoint: Callable[[], None]) -> bool:
+        """One pass over the images, or what is left of it; False when it was asked to stop before the end.
+
+        Raises RunError when the loss is no longer a finite number.
+        """
+        processes = self.setup.processes
+        started = written = time.perf_counter()
+        before = self.seconds
+        for images, labels in self.batches:
+            self.loss_sum += self.step(images, labels).detach() * self.batches.n_local
+            self.seen += self.batches.n_local
+            now = time.perf_counter()
+            self.seconds = before + now - started
+            if display.due():
+                speed = self.batches.taken * self.batches.batch_size / self.seconds
+                display.show(number, self.steps_done, _finite(self.loss_sum / self.seen, number), speed)
+            if self.batches.taken == len(self.batches):
+                continue
+            stopping, due = processes.any_of(stop.requested, now - written > SECONDS_BETWEEN_CHECKPOINTS)
+            if stopping:
+                return False
+            if due:
+                checkpoint()
+                written = now
+        return True
+
+    def end_epoch(self, number: int) -> Epoch:
+        """The figures of a pass that is complete, its model measured.
 
         Raises RunError when the loss is no longer a finite number.
         """
         started = time.perf_counter()
-        loss_sum = torch.zeros((), device=self.setup.device)
-        seen = 0
-        for images, labels in self.batches:
-            loss_sum += self.step(images, labels).detach() * len(labels)
-            seen += len(labels)
-            if display.due():
-                speed = seen / (time.perf_counter() - started)
-                display.show(number, self.steps_done, _finite(loss_sum / seen, number), speed)
-            if stop.requested and seen < len(self.setup.train_images):
-                return None
-        loss = _finite(loss_sum / seen, number)
-        seconds = time.perf_counter() - started
+        n_images = len(self.setup.train_images)
+        loss = _finite(self.setup.processes.sum(self.loss_sum) / n_images, number)
+        # The loss is there when the device has done its last step.
+        self.seconds += time.perf_counter() - started
         epoch = Epoch(
             epoch=number,
             loss=loss,
             accuracy=self.setup.accuracy(self.kept),
             learning_rate=self.optimizer.param_groups[-1]["lr"],
-            seconds=round(seconds, 3),
-            images_per_second=round(seen / seconds, 1),
+            seconds=round(self.seconds, 3),
+            images_per_second=round(n_images / self.seconds, 1),
         )
-        display.finished(epoch, self.steps_done)
+        self.loss_sum = torch.zeros_like(self.loss_sum)
+        self.seen, self.seconds = 0, 0.0
         return epoch
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that decides how the run goes on: the same in each of several processes."""
+        processes = self.setup.processes
+        return {
+            "steps_done": self.steps_done,
+            "model": self.model.state_dict(),
+            "averaged": self.averaged.state_dict() if self.averaged is not None else None,
+            "optimizer": self.optimizer.state_dict(),
+            "batches": self.batches.state_dict(),
+            "loss_sum": processes.sum(self.loss_sum.clone()),
+            "seen": int(processes.sum(torch.tensor(self.seen))),
+            "seconds": self.seconds,
+            # Dropout draws from the process's own source of chance.
+            "chance": processes.gathered(_chance(self.setup.device)),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where that state was taken."""
+        self.steps_done = state["steps_done"]
+        self.model.load_state_dict(state["model"])
+        if self.averaged is not None:
+            self.averaged.load_state_dict(state["averaged"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.batches.load_state_dict(state["batches"])
+        self.seconds = state["seconds"]
+        processes = self.setup.processes
+        if processes.is_first:
+            # One takes all that has been counted; what counts in the end is the sum.
+            self.loss_sum, self.seen = state["loss_sum"].to(self.setup.device), state["seen"]
+        if processes.rank < len(state["chance"]):
+            _set_chance(state["chance"][processes.rank], self.setup.device)
+
+
+def _chance(device: torch.device) -> dict[str, Tensor]:
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    elif device.type == "mps":
+        states["mps"] = torch.mps.get_rng_state()
+    return states
+
+
+def _set_chance(states: dict[str, Tensor], device: torch.device) -> None:
+    torch.set_rng_state(states["cpu"])
+    # A run may go on on another kind of device; it then draws anew.
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], device)
+    elif device.type == "mps" and "mps" in states:
+        torch.mps.set_rng_state(states["mps"])
 
 
 def _finite(loss: Tensor, epoch: int) -> float:

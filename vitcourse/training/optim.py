@@ -29,6 +29,16 @@ class Together(torch.optim.Optimizer):
         for part in self.parts:
             part.step()
 
+    def state_dict(self) -> dict[str, Any]:
+        """The state of each part."""
+        return {"parts": [part.state_dict() for part in self.parts]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Put each part into the state that it had. The groups are the parts' own, and stay so."""
+        for part, state in zip(self.parts, state_dict["parts"], strict=True):
+            part.load_state_dict(state)
+        self.param_groups = [group for part in self.parts for group in part.param_groups]
+
 
 def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     """The optimiser that the configuration names, clipping included. Each group knows its peak rate as initial_lr."""
@@ -50,7 +60,11 @@ def _adam(parameters: Iterable[nn.Parameter], model: nn.Module, config: TrainCon
         for group in parameter_groups(model, config.weight_decay)
     ]
     optimizer: torch.optim.Optimizer = kind(
-        groups, lr=config.learning_rate, betas=(config.beta1, config.beta2), fused=True
+        groups,
+        lr=config.learning_rate,
+        betas=(config.beta1, config.beta2),
+        fused=config.fused,
+        foreach=False if not config.fused else None,
     )
     return optimizer
 
@@ -98,11 +112,11 @@ def clip_gradients(optimizer: torch.optim.Optimizer, longest: float) -> None:
     optimizer.register_step_pre_hook(clip)
 
 
-def average_weights(model: nn.Module, optimizer: torch.optim.Optimizer, decay: float) -> nn.Module:
-    """A copy of the model that holds an exponential moving average of its weights, renewed after each step."""
+def average_weights(model: nn.Module, optimizer: torch.optim.Optimizer, decay: float) -> AveragedModel:
+    """An exponential moving average of the model's weights, renewed after each step, in a copy: its `module`."""
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
     optimizer.register_step_post_hook(lambda *_: averaged.update_parameters(model))
-    return averaged.module
+    return averaged
 
 
 def set_learning_rate(

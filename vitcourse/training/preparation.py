@@ -1,5 +1,6 @@
 """What a run starts from: a configuration, a set of code, and the data on the device."""
 
+import hashlib
 import math
 from dataclasses import dataclass
 from types import ModuleType
@@ -12,9 +13,10 @@ from vitcourse.codesets import CodeSet, load_code
 from vitcourse.data import Dataset, load_dataset
 from vitcourse.errors import RequestError
 from vitcourse.training.augment import augmentations, center_crop
-from vitcourse.training.batches import Batches, standardised
+from vitcourse.training.batches import Batches, LoadedBatches, standardised
 from vitcourse.training.learner import load_trainer
 from vitcourse.training.presets import TrainConfig
+from vitcourse.training.processes import Processes
 
 EVALUATION_BATCH = 500
 
@@ -34,6 +36,7 @@ class Setup:
     train_labels: Tensor
     test_images: Tensor
     test_labels: Tensor
+    processes: Processes
 
     @property
     def measured_on(self) -> str:
@@ -42,10 +45,19 @@ class Setup:
 
     @property
     def device_name(self) -> str:
-        """The device in words, a GPU with its model."""
-        if self.device.type == "cuda":
-            return f"cuda ({torch.cuda.get_device_name(self.device)})"
-        return self.device.type
+        """The device in words, a GPU with its model, and how many of them if there are several."""
+        name = self.device.type
+        if name == "cuda":
+            name = f"cuda ({torch.cuda.get_device_name(self.device)})"
+        return f"{self.processes.world} × {name}" if self.processes.world > 1 else name
+
+    @property
+    def data_fingerprint(self) -> str:
+        """What tells this training set from another: its labels in their order, and some of its images."""
+        seen = hashlib.sha256(f"{tuple(self.train_images.shape)} {self.dataset.classes}".encode())
+        seen.update(self.dataset.train_labels.numpy().tobytes())
+        seen.update(self.dataset.train_images[:100].numpy().tobytes())
+        return seen.hexdigest()
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -95,7 +107,8 @@ class Setup:
 
     def batches(self) -> Batches:
         """The training images, in the seed's order."""
-        return Batches(
+        kind = Batches if self.config.pipeline == "device" else LoadedBatches
+        return kind(
             self.train_images,
             self.train_labels,
             self.mean,
@@ -104,22 +117,33 @@ class Setup:
             augmentations(self.config),
             self.config.seed,
             self.config.crop,
+            self.processes,
         )
 
+    def as_input(self, images: Tensor) -> Tensor:
+        """Images of the data set as the model reads them: cut, standardised, on the device."""
+        return standardised(center_crop(images, self.config.crop).to(self.device), self.mean, self.std)
+
     def accuracy(self, model: nn.Module) -> float:
-        """The share of the test images that a model gets right."""
-        return float(self.chapter.evaluate(model, self.test_images, self.test_labels, EVALUATION_BATCH))
+        """The share of the test images that a model gets right; each of several processes measures a part of them."""
+        n_images = len(self.dataset.test_images)
+        accuracy = float(self.chapter.evaluate(model, self.test_images, self.test_labels, EVALUATION_BATCH))
+        if self.processes.world == 1:
+            return accuracy
+        right = torch.tensor(accuracy * len(self.test_images), dtype=torch.float64).round()
+        return float(self.processes.sum(right) / n_images)
 
 
 def _divisors(number: int) -> str:
     return ", ".join(str(divisor) for divisor in range(1, number + 1) if number % divisor == 0)
 
 
-def prepare(config: TrainConfig) -> Setup:
+def prepare(config: TrainConfig, processes: Processes | None = None) -> Setup:
     """Load code and data, and choose the device. Raises RequestError for what isn't there."""
+    processes = processes or Processes()
     code = load_code(config.code)
     chapter = load_trainer(code)
-    device = choose_device(config.device)
+    device = choose_device(config.device, processes)
     if config.threads:
         torch.set_num_threads(config.threads)
     dataset = load_dataset(config.data, config.image_size)
@@ -133,6 +157,9 @@ def prepare(config: TrainConfig) -> Setup:
     else:
         mean = torch.zeros(dataset.channels, device=device)
         std = torch.ones(dataset.channels, device=device)
+    _require_enough_images(config, dataset, processes)
+    tested = processes.share(len(dataset.test_images))
+    test_images = center_crop(dataset.test_images[tested], config.crop).to(device)
     return Setup(
         config,
         code,
@@ -143,16 +170,43 @@ def prepare(config: TrainConfig) -> Setup:
         std,
         dataset.train_images.to(device),
         dataset.train_labels.to(device),
-        standardised(center_crop(dataset.test_images, config.crop).to(device), mean, std),
-        dataset.test_labels.to(device),
+        standardised(test_images, mean, std),
+        dataset.test_labels[tested].to(device),
+        processes,
     )
 
 
-def choose_device(name: str) -> torch.device:
-    """The device of that name, or for auto the fastest one that is there. Raises RequestError when it isn't there."""
+def _require_enough_images(config: TrainConfig, dataset: Dataset, processes: Processes) -> None:
+    if config.batch_size < processes.world:
+        raise RequestError(
+            f"a batch of {config.batch_size} images is too small for {processes.world} processes; "
+            f"type --batch-size {processes.world} or more"
+        )
+    if len(dataset.test_images) < processes.world:
+        raise RequestError(
+            f"{len(dataset.test_images)} images to measure on are too few for {processes.world} processes"
+        )
+
+
+def choose_device(name: str, processes: Processes | None = None) -> torch.device:
+    """The device of that name, or for auto the fastest one that is there; each of several processes has its own GPU.
+
+    Raises RequestError when it isn't there.
+    """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         name = next(device for device, is_there in available.items() if is_there)
     if not available[name]:
         raise RequestError(f"there is no {name.upper()} device here; type --device cpu")
+    if processes is None or processes.world == 1:
+        return torch.device(name)
+    if name == "mps":
+        raise RequestError("several processes can't share one MPS device; type --device cpu")
+    if name == "cuda":
+        n_gpus = torch.cuda.device_count()
+        if processes.local_rank >= n_gpus:
+            raise RequestError(f"there are {n_gpus} GPUs here; type --nproc-per-node={n_gpus}, or --device cpu")
+        device = torch.device("cuda", processes.local_rank)
+        torch.cuda.set_device(device)
+        return device
     return torch.device(name)

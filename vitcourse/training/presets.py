@@ -4,11 +4,13 @@ Each hyper-parameter stands here once: its name, its type, its line of help, the
 line makes an option of every one.
 """
 
+import json
 import math
 import operator
 from collections.abc import Iterable
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from vitcourse.errors import RequestError
@@ -31,13 +33,14 @@ class TrainConfig:
 
     preset: str
 
-    data: str = _setting("what to train on: digits, mnist, cifar10 or folder:PATH")
+    data: str = _setting("what to train on: digits, mnist, cifar10, random (noise, to measure speed) or folder:PATH")
     image_size: int | None = _setting("resize the images to this many pixels a side", None, least=1)
     held_out: int = _setting(
         "leave the test set unseen: hold the last N training images out and report on them; 0 is off", 0, least=0
     )
     standardise: bool = _setting("subtract the training images' mean, divide by their deviation", True)
     crop: int | None = _setting("cut this many pixels a side out of the middle of the images", None, least=1)
+    flip: bool = _setting("mirror half of the training images, left to right", False)
     shift: int = _setting("move each training image at random, by up to this many pixels each way", 0, least=0)
     rotate: float = _setting("turn each training image at random, by up to this many degrees", 0.0, least=0, most=180)
     stretch: float = _setting(
@@ -79,11 +82,27 @@ class TrainConfig:
     )
 
     amp: str = _setting("precision of the forward pass", "off", choices=("off", "bf16"))
+    compile: str = _setting(
+        "compile the model with torch.compile; reduce-overhead adds CUDA graphs on a GPU",
+        "off",
+        choices=("off", "default", "reduce-overhead", "max-autotune"),
+    )
+    pipeline: str = _setting(
+        "where batches are made: on the device, for a whole batch at once, or by a DataLoader, image by image",
+        "device",
+        choices=("device", "loader"),
+    )
+    fused: bool = _setting("update all parameters in one call, where the optimiser can", True)
+    sync: bool = _setting("read the loss after every step, and so wait for the device", False)
     threads: int = _setting("threads on the CPU; 0 leaves it to torch", 0, least=0)
     seed: int = _setting("seed of the weights, the order of the images and their shifts", 0, least=0, most=2**63 - 1)
     code: str = _setting("whose model: solutions, chapters (your own), or a folder's path", "solutions")
     device: str = _setting("where to train", "auto", choices=("auto", "cpu", "cuda", "mps"))
 
+
+# What another machine may do otherwise when it goes on with a run. On the same device these change no more than the
+# last digits.
+MAY_DIFFER = ("device", "threads", "compile", "pipeline", "fused", "sync")
 
 # Models as small as the first two gain nothing by a second thread; it only costs.
 PRESETS = {
@@ -148,6 +167,77 @@ PRESETS = {
         epochs=11,
         threads=1,
     ),
+    # For one modern GPU. Not measured on one yet: the model and the rates are those that did well on a CPU.
+    "mnist-gpu": TrainConfig(
+        preset="mnist-gpu",
+        data="mnist",
+        crop=24,
+        shift=1,
+        rotate=10.0,
+        stretch=0.1,
+        shear=0.1,
+        patch_size=4,
+        d_model=128,
+        n_layers=4,
+        n_heads=4,
+        mlp_ratio=2,
+        optimizer="muon",
+        learning_rate=4e-3,
+        beta2=0.99,
+        weight_decay=0.05,
+        schedule="cosine",
+        warmup=0.06,
+        clip=1.0,
+        batch_size=250,
+        epochs=12,
+        amp="bf16",
+        compile="reduce-overhead",
+    ),
+    # Touvron et al. 2021 (arXiv:2012.12877), table 9, for the optimiser; the model is theirs, tiny, at half its depth.
+    "cifar10": TrainConfig(
+        preset="cifar10",
+        data="cifar10",
+        flip=True,
+        shift=4,
+        patch_size=4,
+        d_model=192,
+        n_layers=6,
+        n_heads=3,
+        mlp_ratio=4,
+        dropout=0.1,
+        optimizer="adamw",
+        learning_rate=1e-3,
+        weight_decay=0.05,
+        schedule="cosine",
+        warmup=0.05,
+        clip=1.0,
+        batch_size=500,
+        epochs=100,
+        amp="bf16",
+        compile="reduce-overhead",
+    ),
+    # Dosovitskiy et al. 2021, table 1, at its patch size of 16: for throughput, nothing can be learned from noise.
+    "vit-b16": TrainConfig(
+        preset="vit-b16",
+        data="random",
+        image_size=224,
+        patch_size=16,
+        d_model=768,
+        n_layers=12,
+        n_heads=12,
+        mlp_ratio=4,
+        positions="learned",
+        optimizer="adamw",
+        learning_rate=1e-3,
+        weight_decay=0.1,
+        schedule="cosine",
+        warmup=0.1,
+        clip=1.0,
+        batch_size=128,
+        epochs=5,
+        amp="bf16",
+        compile="default",
+    ),
 }
 
 
@@ -164,10 +254,16 @@ def option(name: str) -> str:
 def help_line(setting: Field[Any]) -> str:
     """What a hyper-parameter is, the words that it may be, and its value in the presets."""
     words = " or ".join(setting.metadata["choices"])
-    values = {name: getattr(preset, setting.name) for name, preset in PRESETS.items()}
-    if len(set(values.values())) == 1:
-        values = {"default": values["digits"]}
-    spoken = ", ".join(f"{name}: {_spoken(value)}" for name, value in values.items() if value is not None)
+    by_value: dict[Any, list[str]] = {}
+    for name, preset in PRESETS.items():
+        by_value.setdefault(getattr(preset, setting.name), []).append(name)
+    told = []
+    for value, names in by_value.items():
+        # What most presets leave as it is goes without their names.
+        usual = setting.default is not MISSING and value == setting.default
+        if value is not None:
+            told.append(("default" if usual or len(by_value) == 1 else ", ".join(names)) + f": {_spoken(value)}")
+    spoken = "; ".join(told)
     return f"{setting.metadata['help']}{f'; {words}' if words else ''}{f' [{spoken}]' if spoken else ''}"
 
 
@@ -189,6 +285,33 @@ def make_config(preset: str = "digits", **overrides: Any) -> TrainConfig:
         if name not in names:
             raise RequestError(f"there is no setting {name!r}; {_suggestion(name, names)}")
     config = replace(PRESETS[preset], **{name: value for name, value in overrides.items() if value is not None})
+    return _checked(config)
+
+
+def config_of_run(file: Path, preset: str | None = None, **overrides: Any) -> TrainConfig:
+    """The configuration of a run that is to go on, from its config.json; what the machine decides may be overridden.
+
+    Raises RequestError when the file is damaged, or when a preset or a setting is asked for that the run doesn't have.
+    """
+    try:
+        config = TrainConfig(**json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise RequestError(f"{file} is not what vitcourse train wrote; type --output with another folder") from error
+    if preset not in (None, config.preset):
+        raise RequestError(
+            f"{file.parent} is a run of {config.preset}, not of {preset}; type --output with another folder"
+        )
+    changed = {name: value for name, value in overrides.items() if value is not None}
+    for name, value in changed.items():
+        if name not in MAY_DIFFER and value != getattr(config, name):
+            raise RequestError(
+                f"the run in {file.parent} has {option(name)} {_spoken(getattr(config, name))}; leave {option(name)} "
+                "out to go on with it, or type --output with another folder to start anew"
+            )
+    return _checked(replace(config, **changed))
+
+
+def _checked(config: TrainConfig) -> TrainConfig:
     for setting in settings():
         _check(setting, getattr(config, setting.name))
     return config

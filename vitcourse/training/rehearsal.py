@@ -1,5 +1,6 @@
 """One step and one measure before a run, with a model that is thrown away: what can't work ends here, in one line."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ def rehearse(setup: Setup) -> Rehearsal:
 
     Raises RequestError when the machine's memory is too small, RunError when chapter 5 doesn't return what it should.
     """
+    _require_memory(setup)
     with _memory_errors_in_one_line():
         run = Run.start(setup)
         images, labels = next(iter(run.batches))
@@ -44,6 +46,34 @@ def rehearse(setup: Setup) -> Rehearsal:
         accuracy = setup.chapter.evaluate(run.kept, images, labels, EVALUATION_BATCH)
         _require("5.5", isinstance(accuracy, float | int | Tensor), "evaluate returns no number")
     return Rehearsal(sum(parameter.numel() for parameter in run.kept.parameters()), shapes)
+
+
+def _require_memory(setup: Setup) -> None:
+    """Refuse what can't fit into a computer's memory, which would otherwise swap, or end without a word.
+
+    The memory that a layer's backward pass needs: Korthikanti et al. 2022 (arXiv:2205.05198), equation 1, for half as
+    many bytes a number.
+    """
+    if setup.device.type != "cpu":
+        return
+    config, (height, width) = setup.config, setup.image_size
+    batch = min(config.batch_size, len(setup.train_images)) / setup.processes.world
+    n_tokens = height * width // config.patch_size**2 + 1
+    a_layer = batch * n_tokens * (2 * config.d_model * (18 + 4 * config.mlp_ratio) + 10 * config.n_heads * n_tokens)
+    needed, there = config.n_layers * a_layer, _memory()
+    if there is not None and needed > there:
+        raise RequestError(
+            f"a step of {batch:,.0f} images needs about {needed / 2**30:,.0f} GiB, and there are {there / 2**30:,.0f}; "
+            "type a smaller --batch-size"
+        )
+
+
+def _memory() -> int | None:
+    """The computer's memory in bytes, where the system tells it."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
 
 
 def _shapes(model: nn.Module, images: Tensor) -> str:

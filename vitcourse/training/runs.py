@@ -1,6 +1,7 @@
 """A run's folder and what stands in it: records of the epochs and of the result, and where the numbers come from.
 
-Every file is written beside its place and then moved there, so that none is ever half written.
+Every file is written beside its place and then moved there, so that none is ever half written, not even when the
+power fails.
 """
 
 import json
@@ -19,6 +20,8 @@ from typing import Any
 
 import vitcourse
 from vitcourse.errors import RequestError
+
+CONFIG = "config.json"
 
 
 @dataclass(frozen=True)
@@ -49,15 +52,27 @@ class Result:
     epochs: list[Epoch]
     provenance: dict[str, Any]
 
+    @classmethod
+    def from_json(cls, text: str) -> "Result":
+        """What was written as result.json. Raises ValueError, KeyError or TypeError for anything else."""
+        values = json.loads(text)
+        return cls(**{**values, "epochs": [Epoch(**epoch) for epoch in values["epochs"]]})
+
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The folder of one run. It is made by the first file that is written."""
+    """The folder of one run. It is made by the first file that is written.
+
+    Of several processes one alone writes; for the others nothing happens.
+    """
 
     path: Path
+    writes: bool = True
 
     def write(self, name: str, content: bytes | str) -> None:
         """Write a file at once or not at all. Raises RequestError when the disk or the rights don't allow it."""
+        if not self.writes:
+            return
         data = content.encode("utf-8") if isinstance(content, str) else content
         with _disk_errors_in_one_line(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
@@ -73,7 +88,20 @@ class RunFolder:
 
     def part(self, name: str) -> "RunFolder":
         """A folder within, for one of several runs that belong together."""
-        return RunFolder(self.path / name)
+        return RunFolder(self.path / name, self.writes)
+
+    def remove(self, name: str) -> None:
+        """Delete a file that has done its service."""
+        if self.writes:
+            (self.path / name).unlink(missing_ok=True)
+
+    @property
+    def result(self) -> Result | None:
+        """What result.json holds; None when there is none that can be read."""
+        try:
+            return Result.from_json((self.path / "result.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def files(self) -> list[str]:
         """The names of the files and folders within."""
@@ -85,10 +113,22 @@ def write_atomically(path: Path, data: bytes) -> None:
     beside = path.with_name(f".{path.name}.part")
     try:
         beside.write_bytes(data)
+        # The name must not reach the disk before the content does.
+        _sync(beside)
         beside.replace(path)
+        if os.name == "posix":
+            _sync(path.parent)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def choose_folder(output: Path | None, preset: str, base: Path = Path("runs")) -> RunFolder:
@@ -104,6 +144,34 @@ def choose_folder(output: Path | None, preset: str, base: Path = Path("runs")) -
     name = f"{preset}-{datetime.now():%Y%m%d-%H%M%S}"
     candidates = [base / name, *(base / f"{name}-{number}" for number in range(2, 1000))]
     return RunFolder(next(path for path in candidates if not path.exists()))
+
+
+def find_run(output: Path | None, preset: str | None, base: Path = Path("runs")) -> RunFolder | None:
+    """The run to go on with: the one in that folder, else the latest in runs/ (of the preset) that isn't finished.
+
+    None when the folder that was asked for isn't there yet, or is empty. Raises RequestError when there is no such run.
+    """
+    if output is not None:
+        with _disk_errors_in_one_line(output):
+            if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+                return None
+        if not (output / CONFIG).is_file():
+            raise RequestError(f"{output} holds no run to resume; type --output with another folder")
+        return RunFolder(output)
+    begun = sorted(base.glob(f"{preset or '*'}-*/{CONFIG}"), key=lambda file: (file.stat().st_mtime, file))
+    unfinished = [file.parent for file in begun if not _is_finished(file.parent)]
+    if not unfinished:
+        what = f"run of {preset}" if preset else "run"
+        raise RequestError(f"there is no unfinished {what} in {base}/ to resume; leave --resume out to start one")
+    return RunFolder(unfinished[-1])
+
+
+def _is_finished(run: Path) -> bool:
+    try:
+        result = json.loads((run / "result.json").read_text(encoding="utf-8"))
+        return all(part["finished"] for part in result.get("runs", {"": result}).values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
 
 
 @contextmanager

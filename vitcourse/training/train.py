@@ -3,14 +3,19 @@
 The model, the step, the schedule and the measure are those of the chapters, the reference's or a learner's.
 """
 
+import shlex
 import time
-from dataclasses import asdict, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import torch
 from rich.console import Console
 from torch import nn
 
-from vitcourse.errors import RunError
+from vitcourse.errors import RequestError, RunError
+from vitcourse.training.checkpoints import CHECKPOINT, checkpoint_file, read_checkpoint
 from vitcourse.training.display import make_display
 from vitcourse.training.interrupt import StopOnInterrupt
 from vitcourse.training.learner import faults_in_one_line
@@ -18,22 +23,27 @@ from vitcourse.training.loop import Run
 from vitcourse.training.original import loss_floor, side_by_side
 from vitcourse.training.pictures import Answer, draw_curves, draw_predictions, png
 from vitcourse.training.preparation import Setup, prepare
-from vitcourse.training.presets import TrainConfig
+from vitcourse.training.presets import MAY_DIFFER, TrainConfig
+from vitcourse.training.processes import Processes
 from vitcourse.training.rehearsal import Rehearsal, rehearse
-from vitcourse.training.runs import Epoch, Result, RunFolder, provenance
+from vitcourse.training.runs import CONFIG, Epoch, Result, RunFolder, provenance
 from vitcourse.training.trained import WEIGHTS, weights_file
 
 N_SHOWN = 16
 
 
-def train(config: TrainConfig, folder: RunFolder, console: Console) -> dict[str, Result]:
+def train(
+    config: TrainConfig, folder: RunFolder, console: Console, processes: Processes | None = None
+) -> dict[str, Result]:
     """Train as the configuration says and keep everything in the folder: one result for each loss, by its name.
 
-    A run that Ctrl-C stopped gives a result that isn't finished.
+    Where the folder holds a checkpoint of this run, it goes on from there. A run that Ctrl-C stopped gives a result
+    that isn't finished. Of several processes the first alone writes into the folder.
     Raises RequestError for what can't be done, and RunError for a run that fails on its way.
     """
-    setup = prepare(config)
-    with faults_in_one_line(setup.code):
+    processes = processes or Processes()
+    setup = prepare(config, processes)
+    with _joined(setup), faults_in_one_line(setup.code):
         _announce(setup, rehearse(setup), console)
         with StopOnInterrupt() as stop:
             if config.loss != "both":
@@ -41,25 +51,47 @@ def train(config: TrainConfig, folder: RunFolder, console: Console) -> dict[str,
             return _train_both(setup, folder, console, stop)
 
 
+@contextmanager
+def _joined(setup: Setup) -> Iterator[None]:
+    with setup.processes.joined(setup.device.type):
+        try:
+            yield
+        except RuntimeError as error:
+            # However torch puts it: with several processes, what fails in the exchange is another one's end.
+            if setup.processes.world > 1 and _is_about_another_process(error):
+                raise RunError(
+                    "another process of this run has ended; to go on from its checkpoint, type the same and --resume"
+                ) from error
+            raise
+
+
+def _is_about_another_process(error: RuntimeError) -> bool:
+    words = ("gloo", "nccl", "connection closed by peer", "connection reset by peer", "timed out waiting")
+    return any(word in str(error).lower() for word in words)
+
+
 def _announce(setup: Setup, rehearsal: Rehearsal, console: Console) -> None:
     data = setup.dataset
     for line in data.skipped:
         console.print(f"skipped {line}")
     console.print(
-        f"{data.name}: {len(setup.train_images):,} training images, {len(setup.test_images):,} {setup.measured_on}, "
+        f"{data.name}: {len(setup.train_images):,} training images, {len(data.test_images):,} {setup.measured_on}, "
         f"{len(data.classes)} classes"
     )
+    if setup.config.compile != "off":
+        console.print("compiled; the first steps waited for that")
     threads = f" (threads: {torch.get_num_threads()})" if setup.device.type == "cpu" else ""
     console.print(f"device {setup.device_name}{threads}")
     console.print(f"parameters {rehearsal.parameters:,}")
-    console.print(f"first batch: {rehearsal.shapes}")
+    share = " of one process" if setup.processes.world > 1 else ""
+    console.print(f"first batch{share}: {rehearsal.shapes}")
 
 
 def _train_both(setup: Setup, folder: RunFolder, console: Console, stop: StopOnInterrupt) -> dict[str, Result]:
-    folder.write_json("config.json", asdict(setup.config))
+    folder.write_json(CONFIG, asdict(setup.config))
     results: dict[str, Result] = {}
     for loss in ("cross-entropy", "original"):
-        if not stop.requested:
+        if not setup.processes.any_of(stop.requested)[0]:
             console.print(f"loss: {loss}")
             part = replace(setup, config=replace(setup.config, loss=loss))
             results[loss] = _train_one(part, folder.part(loss), console, stop)
@@ -76,37 +108,108 @@ def _train_both(setup: Setup, folder: RunFolder, console: Console, stop: StopOnI
 
 
 def _train_one(setup: Setup, folder: RunFolder, console: Console, stop: StopOnInterrupt) -> Result:
+    result = folder.result
+    if result is not None and result.finished:
+        console.print(f"{folder.path}: finished already, accuracy {result.accuracy:.2%}")
+        folder.remove(CHECKPOINT)
+        return result
+    run, progress = Run.start(setup), Progress()
+    _resume(run, progress, folder, console)
     # Written before the first step: a folder that can't be written ends the run now, not after it.
-    folder.write_json("config.json", asdict(setup.config))
-    wall, cpu = time.perf_counter(), time.process_time()
-    run = Run.start(setup)
-    epochs: list[Epoch] = []
-    folder.write_epochs(epochs)
+    folder.write_json(CONFIG, asdict(setup.config))
+    folder.write_epochs(progress.epochs)
+
+    def checkpoint() -> None:
+        state = {"config": _what_decides(setup.config), "data": setup.data_fingerprint, "run": run.state_dict()}
+        folder.write(CHECKPOINT, checkpoint_file({**state, "progress": progress.state_dict()}))
+
+    checkpoint()
     with make_display(console, setup.config.epochs, run.steps) as display:
-        for number in range(1, setup.config.epochs + 1):
-            epoch = run.epoch(number, display, stop)
-            if epoch is None:
+        while len(progress.epochs) < setup.config.epochs:
+            number = len(progress.epochs) + 1
+            if not run.epoch(number, display, stop, checkpoint):
+                checkpoint()
                 break
-            epochs.append(epoch)
-            folder.write_epochs(epochs)
-            if stop.requested:
+            progress.epochs.append(run.end_epoch(number))
+            folder.write_epochs(progress.epochs)
+            display.finished(progress.epochs[-1], run.steps_done)
+            checkpoint()
+            if setup.processes.any_of(stop.requested)[0]:
                 break
-    seconds = {"cpu_seconds": time.process_time() - cpu, "wall_seconds": time.perf_counter() - wall}
-    return _keep(run, epochs, folder, console, **seconds)
+    return _keep(run, progress, folder, console)
 
 
-def _keep(run: Run, epochs: list[Epoch], folder: RunFolder, console: Console, **seconds: float) -> Result:
-    setup, config = run.setup, run.setup.config
-    # The weights first: whatever happens after this, they are there.
-    about = (setup.model_arguments, config, setup.dataset.classes, setup.mean, setup.std)
-    folder.write(WEIGHTS, weights_file(run.kept, *about))
+@dataclass
+class Progress:
+    """How far a run is, over all the times that it was taken up."""
+
+    epochs: list[Epoch] = field(default_factory=list)
+    cpu_before: float = 0.0
+    wall_before: float = 0.0
+    cpu_started: float = field(default_factory=time.process_time)
+    wall_started: float = field(default_factory=time.perf_counter)
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Seconds of processor time that this process has spent on the run."""
+        return self.cpu_before + time.process_time() - self.cpu_started
+
+    @property
+    def wall_seconds(self) -> float:
+        """Seconds on the clock."""
+        return self.wall_before + time.perf_counter() - self.wall_started
+
+    def state_dict(self) -> dict[str, Any]:
+        """All of it as numbers."""
+        epochs = [asdict(epoch) for epoch in self.epochs]
+        return {"epochs": epochs, "cpu_seconds": self.cpu_seconds, "wall_seconds": self.wall_seconds}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on counting from there."""
+        self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
+        self.cpu_before, self.wall_before = state["cpu_seconds"], state["wall_seconds"]
+
+
+def _resume(run: Run, progress: Progress, folder: RunFolder, console: Console) -> None:
+    file = folder.path / CHECKPOINT
+    if not file.exists():
+        return
+    state = read_checkpoint(file)
+    elsewhere = f"{file} is a checkpoint of another run"
+    try:
+        if state["config"] != _what_decides(run.setup.config):
+            raise RequestError(f"{elsewhere}: its settings are others; type --output with another folder")
+        if state["data"] != run.setup.data_fingerprint:
+            raise RequestError(f"{elsewhere}: the training images are others now; type --output with another folder")
+        progress.load_state_dict(state["progress"])
+        run.load_state_dict(state["run"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise RequestError(
+            f"the checkpoint {file} doesn't fit the model of {run.setup.code.name} any more; "
+            "type --output with another folder to start anew"
+        ) from error
+    console.print(
+        f"resumed from {file}: epoch {len(progress.epochs) + 1}, step {run.steps_done + 1:,} of {run.steps:,}"
+    )
+
+
+def _what_decides(config: TrainConfig) -> dict[str, Any]:
+    return {name: value for name, value in asdict(config).items() if name not in MAY_DIFFER}
+
+
+def _keep(run: Run, progress: Progress, folder: RunFolder, console: Console) -> Result:
+    setup, config, epochs = run.setup, run.setup.config, progress.epochs
+    seconds = {"cpu_seconds": progress.cpu_seconds, "wall_seconds": progress.wall_seconds}
     # An epoch cut short leaves weights that were not measured yet.
     measured = epochs and run.steps_done == len(epochs) * len(run.batches)
     accuracy = epochs[-1].accuracy if measured else setup.accuracy(run.kept)
+    # The weights first: whatever happens after this, they are there.
+    about = (setup.model_arguments, config, setup.dataset.classes, setup.mean, setup.std)
+    folder.write(WEIGHTS, weights_file(run.kept, *about))
     result = Result(
         accuracy=accuracy,
         measured_on=setup.measured_on,
-        n_measured=len(setup.test_images),
+        n_measured=len(setup.dataset.test_images),
         finished=len(epochs) == config.epochs,
         steps=run.steps_done,
         parameters=sum(parameter.numel() for parameter in run.kept.parameters()),
@@ -115,10 +218,13 @@ def _keep(run: Run, epochs: list[Epoch], folder: RunFolder, console: Console, **
         provenance=provenance(),
         **seconds,
     )
-    folder.write_json("result.json", asdict(result))
     softmax_over = len(setup.dataset.classes) if config.loss == "original" else None
     folder.write("curves.png", png(draw_curves({config.loss: epochs}, setup.measured_on, softmax_over)))
     folder.write("predictions.png", png(draw_predictions(_answers(setup, run.kept))))
+    # Last: a run that has a result has everything.
+    folder.write_json("result.json", asdict(result))
+    if result.finished:
+        folder.remove(CHECKPOINT)
     _report(result, folder, console)
     return result
 
@@ -126,9 +232,11 @@ def _keep(run: Run, epochs: list[Epoch], folder: RunFolder, console: Console, **
 @torch.no_grad()
 def _answers(setup: Setup, model: nn.Module) -> list[Answer]:
     # Always the same images of a data set, so that runs can be compared; drawn, since some sets are sorted by class.
-    n_images = len(setup.test_images)
+    n_images = len(setup.dataset.test_images)
     chosen = torch.randperm(n_images, generator=torch.Generator().manual_seed(0))[:N_SHOWN]
-    probabilities = model.eval()(setup.test_images[chosen.to(setup.device)]).float().softmax(dim=-1).cpu()  # (16, K)
+    probabilities = (
+        model.eval()(setup.as_input(setup.dataset.test_images[chosen])).float().softmax(dim=-1).cpu()
+    )  # (16, K)
     classes = setup.dataset.classes
     return [
         Answer(image.numpy(), classes[truth], classes[int(p.argmax())], float(p.max()))
@@ -146,4 +254,7 @@ def _report(result: Result, folder: RunFolder, console: Console) -> None:
         f"accuracy {result.accuracy:.2%}: {right:,} of {result.n_measured:,} {result.measured_on} right; "
         f"{result.cpu_seconds:.1f} CPU seconds, {result.wall_seconds:.1f} on the clock"
     )
-    console.print(f"{folder.path}: {', '.join(folder.files())}")
+    if folder.writes:
+        console.print(f"{folder.path}: {', '.join(folder.files())}")
+    if not result.finished:
+        console.print(f"to go on, type: vitcourse train --resume --output {shlex.quote(str(folder.path))}")

@@ -1,0 +1,83 @@
+"""Twenty SIGKILLs at random moments of a training run, each resumed; then its weights beside those of a run left alone.
+
+In the course's folder, type: python benchmarks/kills.py
+"""
+
+import json
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from vitcourse.training.runs import provenance, write_atomically
+
+RESULTS = Path(__file__).parent / "results" / "kills.json"
+N_KILLS = 20
+OPTIONS = ["digits", "--epochs=60", "--batch-size=16", "--dropout=0.1", "--shift=1", "--ema=0.9", "--optimizer=muon"]
+COMMAND = [sys.executable, "-m", "vitcourse", "train", *OPTIONS, "--threads=1", "--device=cpu", "--resume", "--output"]
+
+
+def main() -> None:
+    """Kill, resume, compare; print and write what came of it."""
+    draw = random.Random(0)
+    with tempfile.TemporaryDirectory() as folder:
+        whole, killed = Path(folder) / "whole", Path(folder) / "killed"
+        started = time.perf_counter()
+        subprocess.run([*COMMAND, str(whole)], check=True, capture_output=True)
+        seconds = time.perf_counter() - started
+        kills: list[dict[str, Any]] = []
+        while len(kills) < N_KILLS:
+            # From the first moment, still importing, to a good way into what is left.
+            kills.append(kill_after(draw.uniform(0, 2.5 * seconds / N_KILLS + 4), killed))
+            print(kills[-1])
+        last = subprocess.run([*COMMAND, str(killed)], check=True, capture_output=True, encoding="utf-8")
+        one, other = (load_file(run / "weights.safetensors") for run in (whole, killed))
+        same = one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+        torn = sorted(entry.name for entry in killed.iterdir() if entry.name not in {e.name for e in whole.iterdir()})
+    record = {
+        "what": f"{N_KILLS} SIGKILLs at random moments of one run, each resumed with the same command",
+        "weights_identical": same,
+        "files_beside_those_of_a_run_left_alone": torn,
+        "epochs_lost_at_most": max(kill["epochs_lost"] for kill in kills),
+        "last_resumed_at_step": resumed_at(last.stdout),
+        "seconds_left_alone": round(seconds, 1),
+        "kills": kills,
+        "provenance": provenance("python benchmarks/kills.py"),
+    }
+    write_atomically(RESULTS, (json.dumps(record, indent=2) + "\n").encode())
+    print(json.dumps({name: value for name, value in record.items() if name != "kills"}, indent=2))
+
+
+def kill_after(seconds: float, run: Path) -> dict[str, Any]:
+    """Start or resume the run, and kill it after so many seconds: where it was taken up, and how far it had come."""
+    with subprocess.Popen([*COMMAND, str(run)], stdout=subprocess.PIPE, encoding="utf-8") as process:
+        time.sleep(seconds)
+        process.kill()
+        out, _ = process.communicate()
+    epochs = len((run / "metrics.jsonl").read_text().splitlines()) if (run / "metrics.jsonl").exists() else 0
+    kept = torch.load(run / "checkpoint.pt", weights_only=True) if (run / "checkpoint.pt").exists() else None
+    in_checkpoint = len(kept["progress"]["epochs"]) if kept else 0
+    return {
+        "after_seconds": round(seconds, 2),
+        "resumed_at_step": resumed_at(out),
+        "epochs_done": epochs,
+        "epochs_in_checkpoint": in_checkpoint,
+        "epochs_lost": epochs - in_checkpoint,
+    }
+
+
+def resumed_at(out: str) -> int | None:
+    """The step at which a run was taken up, as it told."""
+    told = re.search(r"resumed from .*, step ([\d,]+) of", out)
+    return int(told[1].replace(",", "")) if told else None
+
+
+if __name__ == "__main__":
+    main()

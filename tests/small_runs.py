@@ -1,0 +1,41 @@
+"""Small runs: their options, the files that they leave, and how two of them are compared."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+SMALL = [
+    "--patch-size=2", "--d-model=12", "--n-heads=2", "--n-layers=1", "--mlp-ratio=2", "--batch-size=16", "--threads=1",
+    "--learning-rate=0.01", "--dropout=0", "--weight-decay=0", "--beta2=0.999",
+]  # fmt: skip
+CHECKPOINT = "checkpoint.pt"
+FILES = {"config.json", "curves.png", "metrics.jsonl", "predictions.png", "result.json", "weights.safetensors"}
+
+
+@dataclass
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def striped(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(3, (n,), generator=generator)
+    images = 0.3 * torch.rand(n, 3, 6, 10, generator=generator)  # H = 6, W = 10
+    for image, label in zip(images, labels.tolist(), strict=True):
+        image[:, 2 * label : 2 * label + 2] += 0.6
+    return images, labels
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)

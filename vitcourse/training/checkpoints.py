@@ -1,0 +1,46 @@
+"""Checkpoints: all that a run needs to go on as if it had never stopped, in one file.
+
+The file is a zip archive that torch.save writes: tensors, numbers, words and containers of these. It is loaded without
+unpickling anything else, so that a file from elsewhere can't run code.
+"""
+
+import io
+import zipfile
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+
+from vitcourse.errors import RequestError
+
+CHECKPOINT = "checkpoint.pt"
+FORMAT = "vitcourse checkpoint, version 1"
+
+
+def checkpoint_file(state: dict[str, Any]) -> bytes:
+    """The content of a checkpoint's file."""
+    content = io.BytesIO()
+    torch.save({"format": FORMAT, **state}, content)
+    return content.getvalue()
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The state that a checkpoint's file holds, its tensors on the CPU.
+
+    Raises RequestError for a file that is cut off, damaged, or of another origin.
+    """
+    refusal = f"{path} is not a whole checkpoint of vitcourse train; delete it, or type --output with another folder"
+    try:
+        # torch doesn't look at the checksums that it wrote.
+        with zipfile.ZipFile(path) as archive:
+            if archive.testzip() is not None:
+                raise RequestError(refusal)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (zipfile.BadZipFile, UnpicklingError, RuntimeError, ValueError, EOFError, KeyError) as error:
+        raise RequestError(refusal) from error
+    except OSError as error:
+        raise RequestError(f"can't read {path}: {error.strerror or error}") from error
+    if not isinstance(state, dict) or state.pop("format", None) != FORMAT:
+        raise RequestError(refusal)
+    return state

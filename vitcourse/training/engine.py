@@ -1,0 +1,42 @@
+"""What is put around a model for its training: the gradients of all processes as one, and compilation."""
+
+import warnings
+
+import torch
+from torch import Tensor, nn
+from torch.futures import Future
+
+from vitcourse.training.batches import Batches
+from vitcourse.training.preparation import Setup
+
+
+def prepared(model: nn.Module, setup: Setup, batches: Batches) -> nn.Module:
+    """The model as it goes into train_step. Its parameters are the given model's own."""
+    if setup.processes.world > 1:
+        model = _with_all_gradients(model, setup, batches)
+    if setup.config.compile != "off":
+        # Sizes as constants: a run has two at most, that of its batches and that of the last one.
+        model = torch.compile(model, mode=setup.config.compile, dynamic=False)  # type: ignore[assignment]
+    return model
+
+
+def _with_all_gradients(model: nn.Module, setup: Setup, batches: Batches) -> nn.Module:
+    import torch.distributed as dist
+    from torch.nn.parallel import DistributedDataParallel
+
+    devices = [setup.device] if setup.device.type == "cuda" else None
+    with warnings.catch_warnings():
+        # Newer versions of torch have another word for it, older ones don't know that word.
+        warnings.filterwarnings("ignore", message=".*broadcast_buffers", category=FutureWarning)
+        # The buffers are constants; there is nothing in them to tell the others.
+        together = DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+
+    def weighted_sum(_: object, bucket: dist.GradBucket) -> Future[Tensor]:  # type: ignore[name-defined]
+        # Each gradient is the mean over a process's own images. Weighted by their number it gives the mean over all,
+        # also where the shares of a batch aren't equal.
+        gradients = bucket.buffer().mul_(batches.n_local / batches.n_global)
+        future: Future[Tensor] = dist.all_reduce(gradients, async_op=True).get_future()
+        return future.then(lambda done: done.value()[0])
+
+    together.register_comm_hook(None, weighted_sum)
+    return together

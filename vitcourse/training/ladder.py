@@ -1,0 +1,173 @@
+"""The ladder of speed-ups: the same training step, from the way most code does it to the fastest, one change a rung.
+
+All rungs take turns, a few steps each, so that a machine that slows down slows all of them; the medians count.
+"""
+
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from vitcourse.errors import RequestError
+from vitcourse.training.loop import Run
+from vitcourse.training.preparation import Setup, prepare
+from vitcourse.training.presets import TrainConfig
+from vitcourse.training.runs import provenance
+
+GROUND: dict[str, Any] = {"pipeline": "loader", "sync": True, "fused": False, "amp": "off", "compile": "off"}
+# What each rung changes, on top of all those below it, and whether it needs a GPU.
+RUNGS: list[tuple[str, dict[str, Any], bool]] = [
+    ("image by image from a DataLoader, the loss read at every step", {}, False),
+    ("whole batches, made on the device", {"pipeline": "device"}, False),
+    ("nothing waits for the device", {"sync": False}, False),
+    ("fused optimiser", {"fused": True}, False),
+    ("bf16 autocast", {"amp": "bf16"}, False),
+    ("torch.compile", {"compile": "default"}, False),
+    ("CUDA graphs", {"compile": "reduce-overhead"}, True),
+]
+# A turn is as many steps as fill this time.
+SECONDS_A_TURN = 0.5
+
+
+@dataclass(frozen=True)
+class Rung:
+    """What one rung measured. The first step holds the compilation; without figures, why there are none."""
+
+    name: str
+    settings: dict[str, Any]
+    images_per_second: float | None
+    milliseconds_per_step: float | None
+    first_step_seconds: float | None
+    missing: str | None
+
+
+def climb(config: TrainConfig, rounds: int, console: Console) -> dict[str, Any]:
+    """Measure every rung that this machine has, and tell all as one record. Raises RequestError as training does."""
+    setup = prepare(replace(config, **GROUND))
+    if len(setup.train_images) < config.batch_size:
+        raise RequestError(
+            f"--batch-size {config.batch_size} is more than the {len(setup.train_images):,} training images; type less"
+        )
+    settings, contenders = dict(GROUND), []
+    for name, change, needs_gpu in RUNGS:
+        settings.update(change)
+        missing = "needs a GPU" if needs_gpu and setup.device.type != "cuda" else None
+        contenders.append(_Contender(name, dict(settings), setup, missing))
+    for contender in contenders:
+        console.print(f"first step: {contender.name}")
+        contender.warm_up()
+        if contender.missing:
+            console.print(f"left out: {contender.missing}")
+    for number in range(rounds):
+        console.print(f"round {number + 1} of {rounds}")
+        for contender in contenders:
+            contender.take_turn()
+    return {
+        "what": f"training steps of the preset {config.preset}, each rung on top of those above it, in turns, "
+        f"medians of {rounds}",
+        "preset": config.preset,
+        "device": setup.device_name,
+        "threads": torch.get_num_threads() if setup.device.type == "cpu" else None,
+        "batch_size": config.batch_size,
+        "rungs": [asdict(contender.rung()) for contender in contenders],
+        "provenance": provenance(),
+    }
+
+
+class _Contender:
+    def __init__(self, name: str, settings: dict[str, Any], setup: Setup, missing: str | None) -> None:
+        self.name, self.settings, self.missing = name, settings, missing
+        self.setup = replace(setup, config=replace(setup.config, **settings))
+        self.speeds: list[float] = []
+        self.first_step: float | None = None
+
+    def warm_up(self) -> None:
+        """The first steps, which compile and allocate; how many steps make a turn."""
+        if self.missing:
+            return
+        started = self._now()
+        try:
+            self.run = Run.start(self.setup)
+            self.batches = _full_batches(self.run)
+            self._steps(1)
+        except Exception as error:
+            # torch.compile needs a C++ compiler or Triton; that a rung is missing must not bring down the ladder.
+            if self.setup.config.compile == "off":
+                raise
+            self.missing = f"doesn't compile here: {type(error).__name__}"
+            return
+        self.first_step = self._now() - started
+        self._steps(2)
+        started = self._now()
+        self._steps(2)
+        self.n_steps = max(1, round(2 * SECONDS_A_TURN / (self._now() - started)))
+
+    def take_turn(self) -> None:
+        """A few steps against the clock."""
+        if self.missing:
+            return
+        started = self._now()
+        self._steps(self.n_steps)
+        self.speeds.append(self.n_steps * self.setup.config.batch_size / (self._now() - started))
+
+    def rung(self) -> Rung:
+        """The medians."""
+        if self.missing:
+            return Rung(self.name, self.settings, None, None, None, self.missing)
+        speed = statistics.median(self.speeds)
+        return Rung(
+            self.name,
+            self.settings,
+            images_per_second=round(speed, 1),
+            milliseconds_per_step=round(1000 * self.setup.config.batch_size / speed, 3),
+            first_step_seconds=round(self.first_step or 0, 2),
+            missing=None,
+        )
+
+    def _steps(self, n: int) -> None:
+        for _ in range(n):
+            self.run.step(*next(self.batches))
+            # The ladder has no end: the schedule's last rate would be 0.
+            self.run.steps_done = 1
+
+    def _now(self) -> float:
+        if self.setup.device.type == "cuda":
+            torch.cuda.synchronize(self.setup.device)
+        elif self.setup.device.type == "mps":
+            torch.mps.synchronize()
+        return time.perf_counter()
+
+
+def _full_batches(run: Run) -> Iterator[tuple[Tensor, Tensor]]:
+    while True:
+        for images, labels in run.batches:
+            if len(images) == run.batches.batch_size:
+                yield images, labels
+
+
+def as_table(record: dict[str, Any]) -> Table:
+    """The record as one reads it: images a second, and how many times the rung before and the ground."""
+    table = Table("rung", "images/s", "ms/step", "× before", "× ground")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    ground = before = record["rungs"][0]["images_per_second"]
+    for rung in record["rungs"]:
+        speed = rung["images_per_second"]
+        if speed is None:
+            table.add_row(rung["name"], rung["missing"], "", "", "")
+            continue
+        figures = (
+            f"{speed:,.0f}",
+            f"{rung['milliseconds_per_step']:.2f}",
+            f"{speed / before:.2f}",
+            f"{speed / ground:.2f}",
+        )
+        table.add_row(rung["name"], *figures)
+        before = speed
+    return table
