@@ -70,6 +70,15 @@ def test_each_exercise_is_whole(exercise: Exercise) -> None:
     written = [names_in(file.read_text(encoding="utf-8")) for file in others]
     assert sum(names.issuperset(exercise.names) for names in written) >= 3
     assert all(needed < exercise.id for needed in exercise.needs)
+    # the book: its section on its chapter's page, its answer on the solutions' page
+    number = int(exercise.id.partition(".")[0])
+    pages = {
+        "exercise": next((root() / "book").glob(f"{number:02d}_*.md")),
+        "solution": root() / f"book/solutions/ch{number:02d}.md",
+    }
+    for directive, page in pages.items():
+        sections = re.findall(rf"^`{{3,}}{{{directive}}} (\S+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+        assert sections.count(exercise.id) == 1, f"{page.name} has no section {directive} {exercise.id}, or two"
     for name in exercise.names:
         assert ast.get_docstring(defined(solution(exercise.module), name)), "a docstring"
         # the stub: every function of it raises, and says which exercise it is and what to type

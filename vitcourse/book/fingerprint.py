@@ -9,10 +9,11 @@ from typing import Any
 
 # The modules of this folder that make pages and that no cell imports: editing one doesn't change what a cell prints.
 MACHINERY = frozenset(
-    {
-        *("browser.py", "command.py", "directives.py", "extension.py", "fingerprint.py", "markdown.py", "notebook.py"),
-        *("pdf.py", "quiz.py", "serve.py", "site.py"),
-    }
+    f"{name}.py"
+    for name in (
+        *("browser", "command", "directives", "execution", "extension", "fingerprint", "glued"),
+        *("markdown", "notebook", "pdf", "quiz", "serve", "site"),
+    )
 )
 # The packages whose release changes the pages.
 PACKAGES = ("jupyter-book", "myst-nb", "pydata-sphinx-theme", "sphinx", "sphinx-book-theme", "sphinx-mathjax-offline")

@@ -13,7 +13,7 @@ from vitcourse.errors import RequestError
 
 _OPENING = """\
 *Chapter {number} of the course as a notebook. It runs on what you write in `chapters/`, and sees your edits at once. \
-Where something is not written yet, its cell ends in `NotImplementedError`: write it, check it, and run the cell again.*\
+Where something is not written yet, its cell ends in `NotImplementedError`: write it, check it, run the cell again.*\
 """
 _RELOAD = "%load_ext autoreload\n%autoreload 2"
 

@@ -13,7 +13,7 @@ from vitcourse.book import fingerprint
 from vitcourse.errors import RequestError, RunError
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-_PROBLEM = re.compile(r"^(?:(?P<file>\S[^:]*?)(?::(?P<line>\d+))?: )?(?P<kind>WARNING|ERROR|CRITICAL): (?P<text>.*)$")
+_PROBLEM = re.compile(r"^(?:(?P<file>\S.*?)(?::(?P<line>\d+))?: )?(?P<kind>WARNING|ERROR|CRITICAL): (?P<text>.*)$")
 _CELL_FAILED = "Executing notebook failed"
 _READING = re.compile(r"^reading sources\.\.\. \[ *\d+%\] (?P<page>\S+)")
 
