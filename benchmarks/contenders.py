@@ -1,0 +1,258 @@
+"""The Vision Transformers that the benchmarks hold beside the course's: other people's, made to the same measures.
+
+All have a CLS token, learned positions, pre-norm blocks with biases, GELU, an MLP of 4·D, a last normalisation and a
+linear head, where they leave the choice; what a library does otherwise, it does here too, and its number of parameters
+shows it. No dropout anywhere.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vitcourse.codesets import load_code
+from vitcourse.training.kernels import use_fused_kernels
+
+RATIO = 4
+
+
+@dataclass(frozen=True)
+class Size:
+    """The measures of a model and of the batch that it reads. image_size is H = W."""
+
+    image_size: int
+    patch_size: int
+    channels: int
+    n_classes: int
+    d_model: int
+    n_layers: int
+    n_heads: int
+    batch_size: int
+    gpu_batch_size: int
+
+    @property
+    def n_patches(self) -> int:
+        """N, the patches of an image."""
+        return (self.image_size // self.patch_size) ** 2
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of a forward and a backward pass, for one image; see FORMULA."""
+        n, t, d = self.n_patches, self.n_patches + 1, self.d_model
+        layer = 2 * t * (4 + 2 * RATIO) * d**2 + 4 * t**2 * d
+        embedding = 2 * n * self.channels * self.patch_size**2 * d
+        return 3 * (self.n_layers * layer + embedding + 2 * d * self.n_classes)
+
+
+FORMULA = (
+    "3 · (L · (2·T·12·D² + 4·T²·D) + 2·N·C·P²·D + 2·D·K) an image: a multiplication and an addition for each weight "
+    "and token (12·D² weights in a block whose MLP is 4·D wide), the two products of attention, the patch embedding "
+    "and the head; the backward pass counts twice the forward pass"
+)
+
+SIZES = {
+    "a": Size(28, 7, 1, 10, 64, 4, 4, batch_size=128, gpu_batch_size=4096),
+    "b": Size(32, 4, 3, 10, 192, 6, 3, batch_size=32, gpu_batch_size=1024),
+    "c": Size(224, 16, 3, 1000, 768, 12, 12, batch_size=8, gpu_batch_size=256),
+}
+
+
+def ours(size: Size) -> nn.Module:
+    """The reference of this course, with the learned positions that its peers have."""
+    model: nn.Module = (
+        load_code("solutions")
+        .module("ch05_vit")
+        .VisionTransformer(
+            size.image_size,
+            size.patch_size,
+            size.channels,
+            size.n_classes,
+            size.d_model,
+            size.n_layers,
+            size.n_heads,
+            RATIO,
+            positions="learned",
+        )
+    )
+    return model
+
+
+def ours_fused(size: Size) -> nn.Module:
+    """The same with torch's kernels in place of what 3.1, 4.1 and 4.2 write out."""
+    model = ours(size)
+    use_fused_kernels(model)
+    return model
+
+
+def torchvision(size: Size) -> nn.Module:
+    """The VisionTransformer of torchvision. Its projection reads three channels, so another takes its place."""
+    from torchvision.models import VisionTransformer
+
+    model = VisionTransformer(
+        size.image_size,
+        size.patch_size,
+        size.n_layers,
+        size.n_heads,
+        size.d_model,
+        RATIO * size.d_model,
+        num_classes=size.n_classes,
+    )
+    model.conv_proj = nn.Conv2d(size.channels, size.d_model, size.patch_size, size.patch_size)
+    # The head starts at zero there, and a zero gradient might be cheaper than any other.
+    nn.init.normal_(model.heads.head.weight, std=0.02)
+    return model
+
+
+def timm(size: Size) -> nn.Module:
+    """The VisionTransformer of timm."""
+    from timm.models import VisionTransformer
+
+    model: nn.Module = VisionTransformer(
+        img_size=size.image_size,
+        patch_size=size.patch_size,
+        in_chans=size.channels,
+        num_classes=size.n_classes,
+        embed_dim=size.d_model,
+        depth=size.n_layers,
+        num_heads=size.n_heads,
+        mlp_ratio=RATIO,
+    )
+    return model
+
+
+def vit_pytorch(size: Size) -> nn.Module:
+    """The ViT of vit-pytorch: normalisations around its patch embedding, no biases for queries, keys and values."""
+    from vit_pytorch import ViT
+
+    return ViT(
+        image_size=size.image_size,
+        patch_size=size.patch_size,
+        num_classes=size.n_classes,
+        dim=size.d_model,
+        depth=size.n_layers,
+        heads=size.n_heads,
+        dim_head=size.d_model // size.n_heads,
+        mlp_dim=RATIO * size.d_model,
+        channels=size.channels,
+    )
+
+
+def simple_vit(size: Size) -> nn.Module:
+    """The SimpleViT of vit-pytorch: no CLS token but the mean over all patches, and fixed positions."""
+    from vit_pytorch import SimpleViT
+
+    return SimpleViT(
+        image_size=size.image_size,
+        patch_size=size.patch_size,
+        num_classes=size.n_classes,
+        dim=size.d_model,
+        depth=size.n_layers,
+        heads=size.n_heads,
+        dim_head=size.d_model // size.n_heads,
+        mlp_dim=RATIO * size.d_model,
+        channels=size.channels,
+    )
+
+
+class Framed(nn.Module):
+    """What stands around an encoder: patches by a convolution, a CLS token, learned positions, and a head."""
+
+    def __init__(self, size: Size, encoder: nn.Module) -> None:
+        super().__init__()
+        self.projection = nn.Conv2d(size.channels, size.d_model, size.patch_size, size.patch_size)
+        self.cls_token = nn.Parameter(0.02 * torch.randn(1, 1, size.d_model))
+        self.positions = nn.Parameter(0.02 * torch.randn(1, size.n_patches + 1, size.d_model))
+        self.encoder = encoder
+        self.head = nn.Linear(size.d_model, size.n_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, K)."""
+        x = self.projection(images).flatten(2).transpose(1, 2)  # (B, N, D)
+        x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1)  # (B, T, D)
+        x = self.encoder(x + self.positions)  # (B, T, D)
+        logits: Tensor = self.head(x[:, 0])  # (B, K)
+        return logits
+
+
+def torch_encoder(size: Size) -> nn.Module:
+    """torch.nn.TransformerEncoder within the usual frame."""
+    layer = nn.TransformerEncoderLayer(
+        size.d_model,
+        size.n_heads,
+        RATIO * size.d_model,
+        dropout=0.0,
+        activation="gelu",
+        layer_norm_eps=1e-6,
+        batch_first=True,
+        norm_first=True,
+    )
+    norm = nn.LayerNorm(size.d_model, eps=1e-6)
+    return Framed(size, nn.TransformerEncoder(layer, size.n_layers, norm, enable_nested_tensor=False))
+
+
+class TutorialHead(nn.Module):
+    """One head, as most tutorials write it."""
+
+    def __init__(self, d_model: int, d_head: int) -> None:
+        super().__init__()
+        self.query = nn.Linear(d_model, d_head)
+        self.key = nn.Linear(d_model, d_head)
+        self.value = nn.Linear(d_model, d_head)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, D) -> (B, T, dh)."""
+        q, k, v = self.query(x), self.key(x), self.value(x)
+        scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5
+        return scores.softmax(dim=-1) @ v
+
+
+class TutorialAttention(nn.Module):
+    """The heads in a Python loop, one after the other."""
+
+    def __init__(self, d_model: int, n_heads: int) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(TutorialHead(d_model, d_model // n_heads) for _ in range(n_heads))
+        self.out = nn.Linear(d_model, d_model)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, D) -> (B, T, D)."""
+        mixed: Tensor = self.out(torch.cat([head(x) for head in self.heads], dim=-1))
+        return mixed
+
+
+class TutorialBlock(nn.Module):
+    """A pre-norm encoder block around the loop."""
+
+    def __init__(self, d_model: int, n_heads: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(d_model, eps=1e-6)
+        self.attention = TutorialAttention(d_model, n_heads)
+        self.norm2 = nn.LayerNorm(d_model, eps=1e-6)
+        self.mlp = nn.Sequential(
+            nn.Linear(d_model, RATIO * d_model), nn.GELU(), nn.Linear(RATIO * d_model, d_model)
+        )  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, D) -> (B, T, D)."""
+        x = x + self.attention(self.norm1(x))
+        x = x + self.mlp(self.norm2(x))
+        return x
+
+
+def tutorial(size: Size) -> nn.Module:
+    """A Vision Transformer as most tutorials write it, its heads in a Python loop."""
+    blocks = (TutorialBlock(size.d_model, size.n_heads) for _ in range(size.n_layers))
+    return Framed(size, nn.Sequential(*blocks, nn.LayerNorm(size.d_model, eps=1e-6)))
+
+
+CONTENDERS: dict[str, Callable[[Size], nn.Module]] = {
+    "this course": ours,
+    "this course, fused kernels": ours_fused,
+    "torchvision": torchvision,
+    "torch.nn.TransformerEncoder": torch_encoder,
+    "timm": timm,
+    "vit-pytorch ViT": vit_pytorch,
+    "vit-pytorch SimpleViT": simple_vit,
+    "a loop over the heads": tutorial,
+}

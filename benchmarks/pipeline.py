@@ -1,0 +1,150 @@
+"""How fast training images come: torch's DataLoader beside gathering by index; into results/pipeline.json.
+
+In the course's folder, type: python benchmarks/pipeline.py
+"""
+
+import argparse
+import json
+import random
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from torch.utils.data import DataLoader, Subset
+
+from vitcourse.data import data_root, load_dataset
+from vitcourse.training.augment import random_affine, random_shift
+from vitcourse.training.batches import Batches
+from vitcourse.training.presets import PRESETS
+from vitcourse.training.runs import provenance, write_atomically
+
+RESULTS = Path(__file__).parent / "results" / "pipeline.json"
+BATCH_SIZE = 100
+PIXELS = 2
+WORKERS = 2
+Pass = Callable[[], Iterable[Any]]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure passes in turns, in a new order each round; print and write the medians."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--images", type=int, default=3000, help="images in a pass of a DataLoader")
+    parser.add_argument("--workers", type=int, default=WORKERS)
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    asked = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    passes = {**loaders(asked.images, asked.workers), **gathering()}
+    for each in passes.values():
+        images_per_second(each)
+    rates: dict[str, list[float]] = {name: [] for name in passes}
+    order = random.Random(0)
+    for _ in range(asked.rounds):
+        for name in order.sample(list(passes), len(passes)):
+            rates[name].append(images_per_second(passes[name]))
+    result = {
+        "what": (
+            f"images a second, float32 in batches of {BATCH_SIZE}, standardised, nothing else done with them; all "
+            f"in turns, medians of {asked.rounds} passes ({asked.images:,} images of a DataLoader, else all 60,000) "
+            "on the clock, on one thread and one more for each worker. Others worked on the machine at the same time: "
+            "the rates are lower than on a quiet one; the turns keep the ratios fair"
+        ),
+        "images_per_second": {name: round(statistics.median(found)) for name, found in rates.items()},
+        "provenance": provenance(f"python benchmarks/pipeline.py --rounds {asked.rounds}"),
+    }
+    table = Table("pipeline", "images/s")
+    for name, rate in result["images_per_second"].items():
+        table.add_row(name, f"{rate:,}")
+    Console(highlight=False).print(table)
+    write_atomically(asked.output, (json.dumps(result, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def images_per_second(each: Pass) -> float:
+    """The rate of one pass, from asking for the first batch to having the last."""
+    seen, start = 0, time.perf_counter()
+    for images, _ in each():
+        seen += len(images)
+    return seen / (time.perf_counter() - start)
+
+
+def loaders(n_images: int, n_workers: int) -> dict[str, Pass]:
+    """DataLoaders as tutorials write them, without and with random shifts."""
+    from torchvision import datasets, transforms
+
+    plain = [transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))]
+    steps = {
+        "": plain,
+        ", random shifts": [transforms.RandomCrop(28, padding=PIXELS), *plain],
+        ", random affine": [transforms.RandomAffine(10, (PIXELS / 28, PIXELS / 28), (0.9, 1.1), 6), *plain],
+    }
+    found: dict[str, Pass] = {}
+    for suffix, transform in steps.items():
+        images = Subset(
+            datasets.MNIST(str(data_root()), train=True, transform=transforms.Compose(transform)), range(n_images)
+        )
+        kinds: dict[str, dict[str, Any]] = {"DataLoader, 0 workers": {}}
+        if n_workers:
+            kinds[f"DataLoader, {n_workers} persistent workers"] = {
+                "num_workers": n_workers,
+                "persistent_workers": True,
+            }
+        if n_workers and not suffix:
+            kinds[f"DataLoader, {n_workers} workers, started anew for each pass"] = {"num_workers": n_workers}
+        for name, options in kinds.items():
+            loader: DataLoader[Any] = DataLoader(images, batch_size=BATCH_SIZE, shuffle=True, **options)
+            found[name + suffix] = loader.__iter__
+    return found
+
+
+def gathering() -> dict[str, Pass]:
+    """All images in one tensor and gathered by index: the course's batches, and shifts as windows of the padded set."""
+    data = load_dataset("mnist", None)
+    recipe = PRESETS["mnist"]
+
+    def shift(images: Tensor, generator: torch.Generator) -> Tensor:
+        return random_shift(images, generator, PIXELS)
+
+    def affine(images: Tensor, generator: torch.Generator) -> Tensor:
+        return random_affine(images, generator, recipe.shift, recipe.rotate, recipe.stretch, recipe.shear)
+
+    def batches(*augmentations: Callable[[Tensor, torch.Generator], Tensor]) -> Pass:
+        made = Batches(
+            data.train_images, data.train_labels, data.mean, data.std, BATCH_SIZE, augmentations
+        )  # fmt: skip
+        return made.__iter__
+
+    return {
+        "gathered by index": batches(),
+        "gathered by index, random shifts": batches(shift),
+        "gathered by index, random shifts as windows of the padded set": windows(
+            data.train_images, data.train_labels, data.mean, data.std
+        ),
+        "gathered by index, random affine": batches(affine),
+    }
+
+
+def windows(images: Tensor, labels: Tensor, mean: Tensor, std: Tensor) -> Pass:
+    """The whole set standardised and padded once; a batch is then one gather from a view of all its windows."""
+    height, width = images.shape[2:]
+    background = float(-(mean / std).mean())
+    padded = F.pad((images - mean.view(-1, 1, 1)) / std.view(-1, 1, 1), (PIXELS,) * 4, value=background)
+    view = padded.unfold(2, height, 1).unfold(3, width, 1)  # (n, C, 2s + 1, 2s + 1, H, W)
+
+    def each() -> Iterator[tuple[Tensor, Tensor]]:
+        for index in torch.randperm(len(images)).split(BATCH_SIZE):
+            down, right = torch.randint(2 * PIXELS + 1, (2, len(index)))
+            yield view[index, :, down, right], labels[index]
+
+    return each
+
+
+if __name__ == "__main__":
+    main()

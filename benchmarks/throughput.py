@@ -1,0 +1,261 @@
+"""The speed of the course's model beside its peers', eager and compiled; into results/throughput.json.
+
+A forward and a backward pass, as in training, of models of the same measures.
+
+In the course's folder, type: uv sync --group bench, then: python benchmarks/throughput.py
+Only some sizes: --size a b. On a GPU, which adds ViT-B/16 (size c) and the share of the bf16 peak: --device cuda.
+"""
+
+import argparse
+import json
+import random
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from contenders import CONTENDERS, FORMULA, SIZES, Size
+from rich.console import Console
+from rich.table import Table
+
+from vitcourse.training.runs import provenance, write_atomically
+
+RESULTS = Path(__file__).parent / "results"
+NOT_MEASURED = "not measured on a GPU yet"
+OURS = "this course"
+FUSED = "this course, fused kernels"
+PEAK_SIDE = 8192
+WARM_UP = 2
+
+
+@dataclass
+class Entry:
+    """A model in the race: its step, and how long each round's steps took, on the clock and of the processor."""
+
+    name: str
+    compiled: bool
+    step: Callable[[], None] | None = None
+    parameters: int = 0
+    failed: str = ""
+    clock: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure what was asked for; print a table for each size, and write all of them down."""
+    asked = parse(arguments)
+    device = torch.device(asked.device)
+    if asked.threads:
+        torch.set_num_threads(asked.threads)
+    sizes = {name: measure(name, asked) for name in asked.size}
+    if device.type != "cuda":
+        sizes.setdefault("c", {"what": NOT_MEASURED})
+    result = {
+        "what": (
+            f"forward and backward passes, dropout 0, {'bf16 autocast' if device.type == 'cuda' else 'float32'}; all "
+            f"contenders in turns, in a new order each round, medians of {asked.rounds} rounds. Others worked on the "
+            "machine at the same time: the rates are lower than on a quiet one; the turns keep the ratios fair, "
+            f"which are medians of the rounds' own, {'by CUDA events' if device.type == 'cuda' else 'in CPU seconds'}"
+        ),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "flops": FORMULA,
+        "model_flops_utilisation": NOT_MEASURED if device.type != "cuda" else "in each row, of the peak of its size",
+        "sizes": sizes,
+        "provenance": with_peers(provenance("python benchmarks/throughput.py " + " ".join(asked.typed))),
+    }
+    write_atomically(asked.output, (json.dumps(result, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The options."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", nargs="+", choices=sorted(SIZES), help="a and b, and c on a GPU")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--steps", type=int, default=0, help="steps in a turn; by default about 0.3 seconds of them")
+    parser.add_argument("--batch", type=int, default=0, help="images in a step; by default the size's own number")
+    parser.add_argument("--threads", type=int, default=1, help="on the CPU; 0 leaves it to torch")
+    parser.add_argument("--compiled", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--contenders", nargs="+", choices=list(CONTENDERS), default=list(CONTENDERS))
+    parser.add_argument("--output", type=Path)
+    asked = parser.parse_args(arguments)
+    asked.size = asked.size or (["a", "b", "c"] if asked.device == "cuda" else ["a", "b"])
+    if "c" in asked.size and asked.device != "cuda":
+        parser.error(f"size c: {NOT_MEASURED}; it takes --device cuda")
+    asked.output = asked.output or RESULTS / ("throughput-gpu.json" if asked.device == "cuda" else "throughput.json")
+    named = [("--size", asked.size), ("--device", [asked.device]), ("--rounds", [asked.rounds])]
+    asked.typed = [str(word) for option, words in named for word in (option, *words)]
+    asked.typed += ["--threads", str(asked.threads), "--compiled" if asked.compiled else "--no-compiled"]
+    return asked
+
+
+def ways(contender: str, asked: argparse.Namespace) -> tuple[bool, ...]:
+    """Eager, and compiled too if it is asked for."""
+    # For a CPU, the compiler fuses the kernels itself.
+    if not asked.compiled or (contender == FUSED and asked.device == "cpu"):
+        return (False,)
+    return (False, True)
+
+
+def with_peers(origin: dict[str, Any]) -> dict[str, Any]:
+    """Where the numbers come from, with the versions of the peers that no one else asks for."""
+    for name in ("timm", "vit-pytorch"):
+        try:
+            origin["versions"][name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            origin["versions"][name] = "not installed"
+    return origin
+
+
+def measure(name: str, asked: argparse.Namespace) -> dict[str, Any]:
+    """All contenders at one size, round after round, in a new order each time."""
+    size, device = SIZES[name], torch.device(asked.device)
+    batch_size = asked.batch or (size.gpu_batch_size if device.type == "cuda" else size.batch_size)
+    images = torch.randn(batch_size, size.channels, size.image_size, size.image_size, device=device)
+    labels = torch.randint(size.n_classes, (batch_size,), device=device)
+    console = Console(highlight=False)
+    # What was compiled at another size would make the compiler generalise over sizes.
+    torch.compiler.reset()
+    entries = []
+    for contender in asked.contenders:
+        for compiled in ways(contender, asked):
+            console.print(f"size {name}: {contender}{', to be compiled' if compiled else ''}")
+            entries.append(prepare(contender, compiled, size, images, labels))
+            console.print(entries[-1].failed, end="")
+    if device.type == "cuda":
+        entries.append(Entry("peak", compiled=False, step=peak_step(device)))
+    running = [entry for entry in entries if entry.step]
+    steps = asked.steps or steps_in(0.3, running[0], device)
+    order = random.Random(0)
+    for _ in range(asked.rounds):
+        for entry in order.sample(running, len(running)):
+            clock, cpu = timed(entry, steps, device)
+            entry.clock.append(clock)
+            entry.cpu.append(cpu)
+    table = rows(entries, size, batch_size, steps, device)
+    show(console, name, table)
+    return {"size": asdict(size), "batch_size": batch_size, "steps_in_a_turn": steps, **table}
+
+
+def prepare(name: str, compiled: bool, size: Size, images: torch.Tensor, labels: torch.Tensor) -> Entry:
+    """A contender, warmed up. What it can't do stands in its entry as its failure."""
+    entry = Entry(name, compiled)
+    device = images.device
+    try:
+        torch.manual_seed(0)
+        model = CONTENDERS[name](size).to(device).train()
+        entry.parameters = sum(parameter.numel() for parameter in model.parameters())
+        forward = torch.compile(model) if compiled else model
+
+        def step() -> None:
+            model.zero_grad(set_to_none=True)
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+                logits = forward(images)
+            F.cross_entropy(logits.float(), labels).backward()
+
+        for _ in range(WARM_UP):
+            step()
+    except ImportError:
+        entry.failed = "not installed; type: uv sync --group bench"
+    except Exception as error:  # a compiler may fail with anything, and the others still run
+        lines = str(error).strip().splitlines()
+        entry.failed = f"{type(error).__name__}: {lines[0] if lines else ''}"
+    else:
+        entry.step = step
+    return entry
+
+
+def peak_step(device: torch.device) -> Callable[[], None]:
+    """A product of two large bf16 matrices: as fast as the GPU gets."""
+    left, right = (torch.randn(PEAK_SIDE, PEAK_SIDE, device=device, dtype=torch.bfloat16) for _ in range(2))
+
+    def step() -> None:
+        torch.mm(left, right)
+
+    step()
+    return step
+
+
+def steps_in(seconds: float, entry: Entry, device: torch.device) -> int:
+    """How many of an entry's steps fill this time."""
+    return max(1, round(seconds / timed(entry, 1, device)[0]))
+
+
+def timed(entry: Entry, steps: int, device: torch.device) -> tuple[float, float]:
+    """Seconds of a step, on the clock (a GPU's own if there is one) and of the processor, over several in a row."""
+    assert entry.step is not None
+    cuda = device.type == "cuda"
+    if cuda:
+        before, after = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        torch.cuda.synchronize(device)
+        before.record()
+    clock, cpu = time.perf_counter(), time.process_time()
+    for _ in range(steps):
+        entry.step()
+    seconds = time.perf_counter() - clock, time.process_time() - cpu
+    if cuda:
+        after.record()
+        torch.cuda.synchronize(device)
+        seconds = before.elapsed_time(after) / 1000, seconds[1]
+    return seconds[0] / steps, seconds[1] / steps
+
+
+def rows(entries: list[Entry], size: Size, batch_size: int, steps: int, device: torch.device) -> dict[str, Any]:
+    """One row for each contender, eager and compiled, and on a GPU the peak."""
+    cuda = device.type == "cuda"
+
+    def times(entry: Entry) -> list[float]:
+        # Others' work on the machine stretches the clock's seconds, and hardly the processor's.
+        return entry.clock if cuda else entry.cpu
+
+    found: dict[str, Any] = {"rows": []}
+    peak = next((2 * PEAK_SIDE**3 / statistics.median(e.clock) for e in entries if e.name == "peak"), None)
+    if peak:
+        found["peak_tflops"] = round(peak / 1e12, 1)
+    for entry in entries:
+        if entry.name == "peak":
+            continue
+        row: dict[str, Any] = {"contender": entry.name, "compiled": entry.compiled, "parameters": entry.parameters}
+        base = next((e for e in entries if e.name == OURS and e.compiled == entry.compiled), None)
+        if entry.failed:
+            row["failed"] = entry.failed
+        else:
+            row["images_per_second"] = round(batch_size / statistics.median(entry.clock), 1)
+            if not cuda:
+                row["images_per_cpu_second"] = round(batch_size / statistics.median(entry.cpu), 1)
+            if base and base.step:
+                pairs = zip(times(base), times(entry), strict=True)
+                row["speed_beside_ours"] = round(statistics.median(ours / theirs for ours, theirs in pairs), 3)
+            if peak:
+                share = size.flops * batch_size / statistics.median(entry.clock) / peak
+                row["model_flops_utilisation"] = round(share, 3)
+        found["rows"].append(row)
+    return found
+
+
+def show(console: Console, name: str, table: dict[str, Any]) -> None:
+    """Print the rows of one size."""
+    columns = {
+        "images/s": "images_per_second",
+        "images a CPU second": "images_per_cpu_second",
+        "speed beside ours": "speed_beside_ours",
+        "share of the peak": "model_flops_utilisation",
+    }
+    used = {title: key for title, key in columns.items() if any(key in row for row in table["rows"])}
+    shown = Table("contender", "", "parameters", *used, title=f"size {name}")
+    for row in table["rows"]:
+        figures = [row["failed"]] if "failed" in row else [f"{row[key]:,}" for key in used.values() if key in row]
+        shown.add_row(
+            row["contender"], "compiled" if row["compiled"] else "eager", f"{row['parameters']:,}", *figures
+        )  # fmt: skip
+    console.print(shown)
+
+
+if __name__ == "__main__":
+    main()

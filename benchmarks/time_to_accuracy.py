@@ -1,0 +1,266 @@
+"""Seconds to an accuracy on MNIST, the original recipe beside ours; into results/time_to_accuracy.json.
+
+The original trains as tutorials do: a DataLoader that transforms image after image, heads in a Python loop, Adam; with
+its softmax in front of the loss and without. Ours is the preset `mnist`. Both on the same machine at the same time, in
+turns: whoever is least far along goes next.
+
+In the course's folder, type: python benchmarks/time_to_accuracy.py
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from contenders import Size, tutorial
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Subset
+
+from vitcourse.data import data_root
+from vitcourse.training.loop import Run
+from vitcourse.training.original import behind_softmax
+from vitcourse.training.preparation import Setup, prepare
+from vitcourse.training.presets import PRESETS, make_config
+from vitcourse.training.runs import provenance, write_atomically
+
+RESULTS = Path(__file__).parent / "results" / "time_to_accuracy.json"
+TARGETS = (0.93, 0.98, 0.99)
+# Accuracy is measured after each of so many equal parts of an epoch. It rises fastest in the first.
+PARTS_OF_FIRST_EPOCH, PARTS = 20, 4
+
+
+@dataclass
+class Contender:
+    """A training run that stops wherever it is told to, and the seconds that it has trained for."""
+
+    name: str
+    seed: int
+    steps: Iterator[None]
+    n_steps: int
+    steps_per_epoch: int
+    accuracy: Callable[[], float]
+    threads: int
+    random_state: Tensor
+    done: int = 0
+    wall_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    points: list[dict[str, float]] = field(default_factory=list)
+
+    @property
+    def share_done(self) -> float:
+        """How far along it is, from 0 to 1."""
+        return self.done / self.n_steps
+
+    def next_measure(self) -> int:
+        """The number of steps after which accuracy is measured next."""
+        parts = PARTS_OF_FIRST_EPOCH if self.done < self.steps_per_epoch else PARTS
+        return min(self.n_steps, self.done + max(1, self.steps_per_epoch // parts))
+
+    def go_on(self) -> None:
+        """Train up to the next measure, and take it. Only the training is timed."""
+        torch.set_num_threads(self.threads)
+        others = torch.get_rng_state()
+        torch.set_rng_state(self.random_state)
+        goal = self.next_measure()
+        wall, cpu = time.perf_counter(), time.process_time()
+        while self.done < goal:
+            next(self.steps)
+            self.done += 1
+        self.wall_seconds += time.perf_counter() - wall
+        self.cpu_seconds += time.process_time() - cpu
+        self.random_state = torch.get_rng_state()
+        self.points.append(
+            {
+                "epoch": round(self.done / self.steps_per_epoch, 3),
+                "wall_seconds": round(self.wall_seconds, 2),
+                "cpu_seconds": round(self.cpu_seconds, 2),
+                "accuracy": round(self.accuracy(), 4),
+            }
+        )
+        torch.set_rng_state(others)
+
+
+def ours(setup: Setup, seed: int) -> Contender:
+    """The preset, in the course's own loop."""
+    setup = replace(setup, config=replace(setup.config, seed=seed))
+    run = Run.start(setup)
+
+    def steps() -> Iterator[None]:
+        while True:
+            for images, labels in run.batches:
+                run.step(images, labels)
+                yield
+
+    return Contender(
+        name="this course: preset mnist",
+        seed=seed,
+        steps=steps(),
+        n_steps=run.steps,
+        steps_per_epoch=len(run.batches),
+        accuracy=lambda: setup.accuracy(run.kept),
+        threads=setup.config.threads or torch.get_num_threads(),
+        random_state=torch.get_rng_state(),
+    )
+
+
+def original(setup: Setup, seed: int, softmax: bool, n_images: int | None) -> Contender:
+    """The original's recipe, written as a tutorial would; the test images are those of the preset `seed`."""
+    from torchvision import datasets, transforms
+
+    torch.manual_seed(seed)
+    config = setup.config
+    size = Size(
+        image_size=32,
+        patch_size=config.patch_size,
+        channels=1,
+        n_classes=10,
+        d_model=config.d_model,
+        n_layers=config.n_layers,
+        n_heads=config.n_heads,
+        batch_size=config.batch_size,
+        gpu_batch_size=config.batch_size,
+    )
+    model = behind_softmax(tutorial(size)) if softmax else tutorial(size)
+    transform = transforms.Compose([transforms.Resize((32, 32)), transforms.ToTensor()])
+    train_set: Any = datasets.MNIST(str(data_root()), train=True, transform=transform)
+    if n_images:
+        train_set = Subset(train_set, range(n_images))
+    loader = DataLoader(train_set, batch_size=config.batch_size, shuffle=True)
+    return Contender(
+        name=f"the original, {'softmax in front of the loss' if softmax else 'plain logits'}",
+        seed=seed,
+        steps=tutorial_loop(model, loader, config.learning_rate),
+        n_steps=config.epochs * len(loader),
+        steps_per_epoch=len(loader),
+        accuracy=lambda: setup.accuracy(model),
+        threads=config.threads or torch.get_num_threads(),
+        random_state=torch.get_rng_state(),
+    )
+
+
+def tutorial_loop(model: nn.Module, loader: DataLoader[Any], learning_rate: float) -> Iterator[None]:
+    """The training loop that every tutorial has, down to the loss that is read at every step."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
+    criterion = nn.CrossEntropyLoss()
+    while True:
+        training_loss = 0.0
+        for images, labels in loader:
+            model.train()
+            optimizer.zero_grad()
+            loss = criterion(model(images), labels)
+            loss.backward()
+            optimizer.step()
+            training_loss += loss.item()
+            yield
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train all in turns; print and write the medians."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--images", type=int, help="only so many training and test images, for a trial")
+    parser.add_argument("--epochs", type=int, help="other than the recipes', for a trial")
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    asked = parser.parse_args(arguments)
+    console = Console(highlight=False)
+    contenders = start(asked.seeds, asked.images, asked.epochs)
+    while any(contender.share_done < 1 for contender in contenders):
+        contender = min(contenders, key=lambda each: each.share_done)
+        contender.go_on()
+        point = contender.points[-1]
+        console.print(
+            f"{contender.name}, seed {contender.seed}, epoch {point['epoch']:.2f}: {point['accuracy']:.2%} "
+            f"after {point['cpu_seconds']:.1f} CPU seconds"
+        )
+    result = summary(contenders, asked)
+    show(console, result)
+    write_atomically(asked.output, (json.dumps(result, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def start(n_seeds: int, n_images: int | None, epochs: int | None) -> list[Contender]:
+    """All contenders before their first step. Whoever comes first has its data ready; none is timed for that."""
+    recipes = {
+        name: limited(prepare(make_config(name, device="cpu", epochs=epochs)), n_images) for name in ("seed", "mnist")
+    }
+    contenders = []
+    for seed in range(n_seeds):
+        contenders.append(ours(recipes["mnist"], seed))
+        for softmax in (False, True):
+            contenders.append(original(recipes["seed"], seed, softmax, n_images))
+    return contenders
+
+
+def limited(setup: Setup, n_images: int | None) -> Setup:
+    """The same with fewer images, if any number is given."""
+    return replace(
+        setup,
+        **{
+            name: getattr(setup, name)[:n_images]
+            for name in ("train_images", "train_labels", "test_images", "test_labels")
+        },
+    )
+
+
+def summary(contenders: list[Contender], asked: argparse.Namespace) -> dict[str, Any]:
+    """Seconds to each target, the medians over the seeds; a run that never got there counts as infinitely long."""
+    names = list(dict.fromkeys(contender.name for contender in contenders))
+    rows = []
+    for name in names:
+        runs = [contender for contender in contenders if contender.name == name]
+        epochs = round(runs[0].n_steps / runs[0].steps_per_epoch)
+        rows.append(
+            {
+                "contender": name,
+                "epochs": epochs,
+                "to": {f"{target:.0%}": median_to(runs, target, epochs) for target in TARGETS},
+                "final_accuracy": statistics.median(run.points[-1]["accuracy"] for run in runs),
+                "cpu_seconds": round(statistics.median(run.cpu_seconds for run in runs), 1),
+                "wall_seconds": round(statistics.median(run.wall_seconds for run in runs), 1),
+                "runs": [{"seed": run.seed, "points": run.points} for run in runs],
+            }
+        )
+    return {
+        "what": (
+            "seconds of training until the accuracy on the test images first reached a target, medians of "
+            f"{asked.seeds} seeds, all runs in turns on one machine on which others worked too (the CPU seconds hardly "
+            "feel them). Only training is timed: the steps and the images' way to them, not reading the files from the "
+            f"disk, and not the measuring, {PARTS_OF_FIRST_EPOCH} times in the first epoch and {PARTS} times in each "
+            "other one. The test images serve to report, not to choose"
+        ),
+        "recipes": {name: repr(PRESETS[name]) for name in ("seed", "mnist")},
+        "trial": bool(asked.images or asked.epochs),
+        "rows": rows,
+        "provenance": provenance(f"python benchmarks/time_to_accuracy.py --seeds {asked.seeds}"),
+    }
+
+
+def median_to(runs: list[Contender], target: float, epochs: int) -> dict[str, float] | str:
+    """The median seconds to a target, on the clock and of the processor."""
+    reached = [next((point for point in run.points if point["accuracy"] >= target), None) for run in runs]
+
+    def median(kind: str) -> float:
+        return statistics.median_low(sorted(point[kind] if point else float("inf") for point in reached))
+
+    if median("cpu_seconds") == float("inf"):
+        return f"never in {'ten' if epochs == 10 else epochs} epochs"
+    return {"cpu_seconds": median("cpu_seconds"), "wall_seconds": median("wall_seconds")}
+
+
+def show(console: Console, result: dict[str, Any]) -> None:
+    """Print the medians."""
+    table = Table("contender", *(f"CPU seconds to {target:.0%}" for target in TARGETS), "in the end", "CPU seconds")
+    for row in result["rows"]:
+        times = [to if isinstance(to, str) else f"{to['cpu_seconds']:.1f}" for to in row["to"].values()]
+        table.add_row(row["contender"], *times, f"{row['final_accuracy']:.2%}", f"{row['cpu_seconds']:.1f}")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

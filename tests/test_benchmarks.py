@@ -1,0 +1,146 @@
+"""The benchmarks run, and the files that they leave say where their numbers come from."""
+
+import gzip
+import importlib
+import json
+import re
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from vitcourse.codesets import root
+
+FOLDER = root() / "benchmarks"
+
+
+@pytest.fixture
+def benchmark(monkeypatch: pytest.MonkeyPatch):
+    """Import a benchmark as it is when it is run: its folder is on the path."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    threads = torch.get_num_threads()
+    yield importlib.import_module
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A data set of the name and the form of MNIST, with 60 images of each part."""
+    folder = tmp_path / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    generator = np.random.default_rng(0)
+    for part in ("train", "t10k"):
+        pixels = generator.integers(0, 256, (60, 28, 28), dtype=np.uint8)
+        labels = np.arange(60, dtype=np.uint8) % 10
+        for kind, array in (("images-idx3", pixels), ("labels-idx1", labels)):
+            header = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
+            (folder / f"{part}-{kind}-ubyte.gz").write_bytes(gzip.compress(header + array.tobytes()))
+            (folder / f"{part}-{kind}-ubyte").write_bytes(header + array.tobytes())
+    monkeypatch.setenv("VITCOURSE_DATA", str(tmp_path))
+
+
+def written(path: Path) -> dict:
+    found = json.loads(path.read_text(encoding="utf-8"))
+    require_provenance(found)
+    return found
+
+
+def require_provenance(found: dict) -> None:
+    origin = found["provenance"]
+    assert set(origin) >= {"machine", "versions", "command", "date"}
+    assert {"python", "torch", "vitcourse"} <= set(origin["versions"])
+    assert script(origin["command"]).is_file()
+
+
+def script(command: str) -> Path:
+    """The benchmark that a command runs, as a file or as a module."""
+    (named,) = re.findall(r"\bbenchmarks[/.](\w+)", command)
+    return FOLDER / f"{named}.py"
+
+
+@pytest.mark.parametrize("path", sorted((FOLDER / "results").glob("*.json")), ids=lambda path: path.stem)
+def test_each_file_of_results_says_where_its_numbers_come_from(path: Path) -> None:
+    found = written(path)
+    assert not found.get("trial")
+
+
+def test_throughput(benchmark, tmp_path: Path) -> None:
+    command = "--size a --rounds 2 --steps 1 --batch 2 --no-compiled --output"
+    peers = ["this course", "this course, fused kernels", "torchvision", "a loop over the heads"]
+    benchmark("throughput").main([*command.split(), str(tmp_path / "t.json"), "--contenders", *peers])
+    found = written(tmp_path / "t.json")
+    rows = found["sizes"]["a"]["rows"]
+    assert [row["contender"] for row in rows] == peers
+    assert {row["parameters"] for row in rows} == {205_066}
+    assert all(row["images_per_second"] > 0 and row["speed_beside_ours"] > 0 for row in rows)
+    assert found["sizes"]["c"]["what"] == found["model_flops_utilisation"] == "not measured on a GPU yet"
+
+
+def test_a_contender_that_fails_says_so(benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
+    throughput: ModuleType = benchmark("throughput")
+
+    def uncompilable(model: nn.Module) -> nn.Module:
+        raise RuntimeError("no compiler\nand a long story")
+
+    monkeypatch.setattr(torch, "compile", uncompilable)
+    size = throughput.SIZES["a"]
+    entry = throughput.prepare("this course", True, size, torch.rand(2, 1, 28, 28), torch.tensor([1, 2]))
+    assert entry.failed == "RuntimeError: no compiler"
+    assert throughput.rows([entry], size, 2, 1, torch.device("cpu"))["rows"][0]["failed"]
+
+
+def test_the_peers_have_the_measures_of_ours(benchmark) -> None:
+    pytest.importorskip("timm", reason="timm is not installed: uv sync --group bench")
+    pytest.importorskip("vit_pytorch", reason="vit-pytorch is not installed: uv sync --group bench")
+    contenders = benchmark("contenders")
+    size = contenders.SIZES["a"]
+    for name, make in contenders.CONTENDERS.items():
+        model = make(size)
+        assert model(torch.rand(2, 1, 28, 28)).shape == (2, 10)
+        n_parameters = sum(parameter.numel() for parameter in model.parameters())
+        assert n_parameters == pytest.approx(205_066, rel=0.0 if "vit-pytorch" not in name else 0.01)
+
+
+def test_the_operations_are_those_of_torchs_own_count(benchmark) -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    contenders = benchmark("contenders")
+    size = contenders.SIZES["a"]
+    with FlopCounterMode(display=False) as counter:
+        contenders.ours(size)(torch.rand(5, 1, 28, 28)).sum().backward()
+    # The images need no gradient, so the patch embedding is passed back through only once.
+    assert counter.get_total_flops() == pytest.approx(5 * size.flops, rel=0.02)
+
+
+@pytest.mark.usefixtures("mnist")
+def test_pipeline(benchmark, tmp_path: Path) -> None:
+    command = "--rounds 1 --images 60 --workers 0 --output"
+    benchmark("pipeline").main([*command.split(), str(tmp_path / "p.json")])
+    rates = written(tmp_path / "p.json")["images_per_second"]
+    assert rates["gathered by index"] > rates["DataLoader, 0 workers"] > 0
+
+
+@pytest.mark.usefixtures("mnist")
+def test_time_to_accuracy(benchmark, tmp_path: Path) -> None:
+    command = "--seeds 1 --images 60 --epochs 1 --output"
+    benchmark("time_to_accuracy").main([*command.split(), str(tmp_path / "t.json")])
+    found = written(tmp_path / "t.json")
+    assert found["trial"]
+    assert len(found["rows"]) == 3
+    for row in found["rows"]:
+        assert row["to"]["99%"] == "never in 1 epochs"
+        assert row["runs"][0]["points"][-1]["epoch"] == 1
+
+
+def test_a_run_that_never_gets_there_is_the_longest(benchmark) -> None:
+    module = benchmark("time_to_accuracy")
+
+    def run(*accuracies: float):
+        points = [{"accuracy": a, "cpu_seconds": i, "wall_seconds": 2 * i} for i, a in enumerate(accuracies, 1)]
+        return module.Contender("", 0, iter(()), 1, 1, lambda: 0.0, 1, torch.empty(0), points=points)
+
+    assert module.median_to([run(0.5, 0.94), run(0.95), run(0.1)], 0.93, 10) == {"cpu_seconds": 2, "wall_seconds": 4}
+    assert module.median_to([run(0.5), run(0.95), run(0.1)], 0.93, 10) == "never in ten epochs"
