@@ -251,7 +251,10 @@ def test_every_setting_makes_a_difference() -> None:
     muon = {"optimizer": "muon"}
     assert not same(plain, weights(**muon))
     assert not same(weights(**muon), weights(**muon, muon_learning_rate=0.02))
-    elsewhere = {"muon_learning_rate", "preset", "data", "image_size", "device", "code", "threads"}
+    trapezoid = {"schedule": "trapezoid"}
+    assert not same(plain, weights(**trapezoid))
+    assert not same(weights(**trapezoid), weights(**trapezoid, cooldown=0.8))
+    elsewhere = {"muon_learning_rate", "cooldown", "preset", "data", "image_size", "device", "code", "threads"}
     assert set(CHANGES) | elsewhere == {field.name for field in fields(TrainConfig)}
 
 

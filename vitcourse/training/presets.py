@@ -69,8 +69,11 @@ class TrainConfig:
     weight_decay: float = _setting(
         "decay of the weights of linear layers and convolutions, but for those that Muon trains", 0.0, least=0
     )
-    schedule: str = _setting("course of the learning rate", choices=("constant", "cosine"))
-    warmup: float = _setting("share of the steps in which the cosine schedule rises to its peak", 0.0, least=0, below=1)
+    schedule: str = _setting("course of the learning rate", choices=("constant", "cosine", "trapezoid"))
+    warmup: float = _setting(
+        "share of the steps in which a cosine or a trapezoid rises to its peak", 0.0, least=0, below=1
+    )
+    cooldown: float = _setting("share of the steps in which a trapezoid falls to 0, in a line", 0.35, least=0, most=1)
     clip: float = _setting("longest gradient, all parameters together; 0 is off", 0.0, least=0)
     batch_size: int = _setting("images in a step, B", least=1)
     epochs: int = _setting("how often each training image is seen", least=1)
