@@ -8,6 +8,7 @@ from torch import nn
 
 from solutions.ch05_vit import VisionTransformer, train_step, warmup_cosine
 from vitcourse.errors import RequestError
+from vitcourse.training.muon import Muon, orthogonalised
 from vitcourse.training.optim import average_weights, make_optimizer, parameter_groups, set_learning_rate
 from vitcourse.training.presets import make_config
 
@@ -96,6 +97,18 @@ def test_a_cosine_rises_falls_and_wastes_no_step(model: VisionTransformer) -> No
     assert [group["lr"] for group in optimizer.param_groups] == [rates[-1]] * 2
 
 
+def test_a_trapezoid_rises_stays_and_falls_in_its_cooldown(model: VisionTransformer) -> None:
+    config = make_config("digits", learning_rate=0.5, schedule="trapezoid", warmup=0.2, cooldown=0.3)
+    optimizer = make_optimizer(model, config)
+    rates = []
+    for step in range(50):
+        set_learning_rate(optimizer, config, step, 50, warmup_cosine)
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert rates[:10] == pytest.approx([0.05 * step for step in range(1, 11)])
+    assert set(rates[9:35]) == {0.5}
+    assert rates[34:] == pytest.approx([0.5 * left / 16 for left in range(16, 0, -1)])
+
+
 def test_a_constant_rate_is_constant_and_asks_no_schedule(model: VisionTransformer) -> None:
     config = make_config("seed")
     optimizer = make_optimizer(model, config)
@@ -136,3 +149,46 @@ def test_muon_trains_the_blocks_matrices_and_adamw_the_rest(
 def test_muon_without_blocks_is_refused_in_one_line() -> None:
     with pytest.raises(RequestError, match="adamw"):
         make_optimizer(nn.Linear(3, 2), make_config("mnist", optimizer="muon"))
+
+
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_muon_does_what_torchs_muon_does_with_every_piece_alone(pieces: int) -> None:
+    torch.manual_seed(0)
+    shapes = [(12, 7), (6, 20), (12, 7), (9, 9)]
+    whole = [nn.Parameter(torch.randn(shape)) for shape in shapes]
+    parts = [nn.Parameter(part.clone()) for parameter in whole for part in parameter.detach().chunk(pieces)]
+    before = [parameter.detach().clone() for parameter in whole]
+    ours = Muon([{"params": whole, "pieces": pieces}], lr=0.1, momentum=0.8)
+    torchs = torch.optim.Muon(parts, lr=0.1, weight_decay=0.0, momentum=0.8, adjust_lr_fn="match_rms_adamw")
+    for _ in range(3):
+        for parameter in whole:
+            parameter.grad = torch.randn_like(parameter)
+        for part, gradient in zip(
+            parts, (g for p in whole for g in p.grad.chunk(pieces) if p.grad is not None), strict=True
+        ):
+            part.grad = gradient.clone()
+        ours.step()
+        torchs.step()
+    for i, (parameter, start) in enumerate(zip(whole, before, strict=True)):
+        moved, expected = parameter.detach() - start, torch.cat(parts[i * pieces : (i + 1) * pieces]).detach() - start
+        # torch's works in bfloat16, with two to three digits.
+        assert float((moved - expected).norm() / expected.norm()) < 0.03
+
+
+def test_orthogonalised_matrices_keep_their_singular_vectors() -> None:
+    matrices = torch.randn(5, 4, 9, generator=torch.Generator().manual_seed(0))
+    u, _, v = torch.linalg.svd(matrices, full_matrices=False)
+    for sides in (orthogonalised(matrices), orthogonalised(matrices.mT).mT):
+        inside = u.mT @ sides @ v.mT
+        values = inside.diagonal(dim1=1, dim2=2)
+        assert float(values.min()) > 0.65
+        assert float(values.max()) < 1.25
+        assert float((inside - torch.diag_embed(values)).abs().max()) < 1e-4
+
+
+def test_a_matrix_without_a_gradient_stays_where_it_is() -> None:
+    one, other = (nn.Parameter(torch.ones(2, 3)) for _ in range(2))
+    one.grad = torch.ones(2, 3)
+    Muon([{"params": [one, other]}], lr=0.1).step()
+    assert not torch.equal(one, torch.ones(2, 3))
+    assert torch.equal(other, torch.ones(2, 3))

@@ -34,7 +34,7 @@ def test_each_command_that_the_readme_names_exists() -> None:
     assert {"train", "check", "hint", "status", "doctor"} <= set(named)
     assert set(named) <= set(commands), set(named) - set(commands)
     assert set(re.findall(r"vitcourse train ([a-z]+)", README)) <= set(PRESETS)
-    known = {option(setting.name) for setting in settings()} | {"--help", "--output"}
+    known = {option(setting.name) for setting in settings()} | {"--help", "--output", "--resume", "--nproc-per-node"}
     for line in README.splitlines():
         if "vitcourse train" in line:
             assert set(re.findall(r"--[a-z-]+", line)) <= known, line

@@ -186,8 +186,25 @@ def test_every_setting_makes_a_difference() -> None:
     muon = {"optimizer": "muon"}
     assert not same(plain, weights(**muon))
     assert not same(weights(**muon), weights(**muon, muon_learning_rate=0.02))
-    elsewhere = {"muon_learning_rate", "preset", "data", "image_size", "code", *MAY_DIFFER}
+    trapezoid = {"schedule": "trapezoid"}
+    assert not same(plain, weights(**trapezoid))
+    assert not same(weights(**trapezoid), weights(**trapezoid, cooldown=0.8))
+    elsewhere = {"muon_learning_rate", "cooldown", "preset", "data", "image_size", "code", *MAY_DIFFER}
     assert set(CHANGES) | elsewhere == {field.name for field in fields(TrainConfig)}
+
+
+@pytest.mark.usefixtures("stripes", "undrawn")
+def test_a_compiler_that_is_not_there_does_not_stop_a_run(
+    vitcourse: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("no C++ compiler found")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    done = vitcourse("train", *SMALL, "--epochs=1", "--compile=default", "--output=run")
+    assert done.code == 0, done.err
+    assert "torch.compile doesn't work here (RuntimeError); the run goes on without it" in done.out
+    assert read(tmp_path / "run" / "config.json")["compile"] == "off"
 
 
 NOTHING = "builtins.breakpoint"
@@ -200,6 +217,7 @@ NOTHING = "builtins.breakpoint"
         ({"pipeline": "loader"}, "torch.utils.data.DataLoader.__iter__"),
         ({"fused": False}, NOTHING),  # test_optim.py looks at the optimiser
         ({"sync": True}, "torch.Tensor.item"),
+        ({"kernels": "fused"}, "torch.nn.functional.scaled_dot_product_attention"),
         ({"compile": "default"}, "torch.compile"),
     ],
 )

@@ -20,15 +20,23 @@ from vitcourse.training.preparation import Setup, prepare
 from vitcourse.training.presets import TrainConfig
 from vitcourse.training.runs import provenance
 
-GROUND: dict[str, Any] = {"pipeline": "loader", "sync": True, "fused": False, "amp": "off", "compile": "off"}
+GROUND: dict[str, Any] = {
+    "pipeline": "loader",
+    "sync": True,
+    "fused": False,
+    "kernels": "own",
+    "amp": "off",
+    "compile": "off",
+}
 # What each rung changes, on top of all those below it, and whether it needs a GPU.
 RUNGS: list[tuple[str, dict[str, Any], bool]] = [
     ("image by image from a DataLoader, the loss read at every step", {}, False),
     ("whole batches, made on the device", {"pipeline": "device"}, False),
     ("nothing waits for the device", {"sync": False}, False),
     ("fused optimiser", {"fused": True}, False),
+    ("torch's fused kernels", {"kernels": "fused"}, False),
     ("bf16 autocast", {"amp": "bf16"}, False),
-    ("torch.compile", {"compile": "default"}, False),
+    ("torch.compile, in place of those kernels", {"kernels": "own", "compile": "default"}, False),
     ("CUDA graphs", {"compile": "reduce-overhead"}, True),
 ]
 # A turn is as many steps as fill this time.

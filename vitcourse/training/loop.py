@@ -15,6 +15,7 @@ from vitcourse.training.batches import Batches
 from vitcourse.training.display import Display
 from vitcourse.training.engine import prepared
 from vitcourse.training.interrupt import StopOnInterrupt
+from vitcourse.training.kernels import use_fused_kernels
 from vitcourse.training.optim import average_weights, make_optimizer, set_learning_rate
 from vitcourse.training.original import behind_softmax
 from vitcourse.training.preparation import Setup
@@ -49,6 +50,8 @@ class Run:
         """A run before its first step."""
         config = setup.config
         model = setup.make_model()
+        if config.kernels == "fused":
+            use_fused_kernels(model)
         optimizer = make_optimizer(model, config)
         averaged = average_weights(model, optimizer, config.ema) if config.ema else None
         batches = setup.batches()

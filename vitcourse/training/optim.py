@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from vitcourse.errors import RequestError
+from vitcourse.training.muon import Muon
 from vitcourse.training.presets import TrainConfig
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
@@ -70,22 +71,22 @@ def _adam(parameters: Iterable[nn.Parameter], model: nn.Module, config: TrainCon
 
 
 def _muon_and_adamw(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Muon for the matrices inside the encoder blocks, AdamW for what is no matrix, reads pixels or makes logits.
-
-    Source: Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"; the scale of its steps from
-    Liu et al. 2025, "Muon is Scalable for LLM Training" (arXiv:2502.16982), section 2.2.
-    """
-    matrices = [
-        module.weight
+    """Muon for the matrices inside the encoder blocks, AdamW for what is no matrix, reads pixels or makes logits."""
+    matrices = {
+        name: module.weight
         for name, module in model.named_modules()
         if isinstance(module, nn.Linear) and name.startswith("blocks.")
-    ]
-    inside = {id(matrix) for matrix in matrices}
+    }
     if not matrices:
         raise RequestError("--optimizer muon needs encoder blocks that hold linear layers; type --optimizer adamw")
-    muon = torch.optim.Muon(
-        matrices, lr=config.muon_learning_rate, weight_decay=0.0, momentum=0.95, adjust_lr_fn="match_rms_adamw"
+    # Queries, keys and values are three maps, though one layer makes them.
+    threes = [matrix for name, matrix in matrices.items() if name.endswith(".qkv")]
+    others = [matrix for name, matrix in matrices.items() if not name.endswith(".qkv")]
+    muon = Muon(
+        [{"params": part, "pieces": pieces} for part, pieces in ((threes, 3), (others, 1)) if part],
+        lr=config.muon_learning_rate,
     )
+    inside = {id(matrix) for matrix in matrices.values()}
     return Together(muon, _adam([p for p in model.parameters() if id(p) not in inside], model, config))
 
 
@@ -127,5 +128,9 @@ def set_learning_rate(
     if config.schedule == "cosine":
         # From 1 and to one beyond the end: at both ends of the curve the rate is 0, and the step would be lost.
         factor = warmup_cosine(step + 1, round(config.warmup * steps), steps + 1)
+    elif config.schedule == "trapezoid":
+        # In the same way: no rate of 0, neither at the first step nor at the last.
+        rise, fall = round(config.warmup * steps), round(config.cooldown * steps)
+        factor = min(1.0, (step + 1) / max(rise, 1), (steps - step) / (fall + 1))
     for group in optimizer.param_groups:
         group["lr"] = factor * group["initial_lr"]

@@ -72,8 +72,11 @@ class TrainConfig:
     weight_decay: float = _setting(
         "decay of the weights of linear layers and convolutions, but for those that Muon trains", 0.0, least=0
     )
-    schedule: str = _setting("course of the learning rate", choices=("constant", "cosine"))
-    warmup: float = _setting("share of the steps in which the cosine schedule rises to its peak", 0.0, least=0, below=1)
+    schedule: str = _setting("course of the learning rate", choices=("constant", "cosine", "trapezoid"))
+    warmup: float = _setting(
+        "share of the steps in which a cosine or a trapezoid rises to its peak", 0.0, least=0, below=1
+    )
+    cooldown: float = _setting("share of the steps in which a trapezoid falls to 0, in a line", 0.35, least=0, most=1)
     clip: float = _setting("longest gradient, all parameters together; 0 is off", 0.0, least=0)
     batch_size: int = _setting("images in a step, B", least=1)
     epochs: int = _setting("how often each training image is seen", least=1)
@@ -86,6 +89,11 @@ class TrainConfig:
         "compile the model with torch.compile; reduce-overhead adds CUDA graphs on a GPU",
         "off",
         choices=("off", "default", "reduce-overhead", "max-autotune"),
+    )
+    kernels: str = _setting(
+        "compute as the model's lines say, or with torch's fused kernels where these give the same",
+        "own",
+        choices=("own", "fused"),
     )
     pipeline: str = _setting(
         "where batches are made: on the device, for a whole batch at once, or by a DataLoader, image by image",
@@ -102,7 +110,7 @@ class TrainConfig:
 
 # What another machine may do otherwise when it goes on with a run. On the same device these change no more than the
 # last digits.
-MAY_DIFFER = ("device", "threads", "compile", "pipeline", "fused", "sync")
+MAY_DIFFER = ("device", "threads", "compile", "kernels", "pipeline", "fused", "sync")
 
 # Models as small as the first two gain nothing by a second thread; it only costs.
 PRESETS = {
@@ -164,7 +172,8 @@ PRESETS = {
         warmup=0.06,
         clip=1.0,
         batch_size=100,
-        epochs=11,
+        epochs=7,
+        compile="default",
         threads=1,
     ),
     # For one modern GPU. Not measured on one yet: the model and the rates are those that did well on a CPU.

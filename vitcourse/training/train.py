@@ -44,11 +44,26 @@ def train(
     processes = processes or Processes()
     setup = prepare(config, processes)
     with _joined(setup), faults_in_one_line(setup.code):
-        _announce(setup, rehearse(setup), console)
+        setup, rehearsal = _rehearsed(setup, console)
+        _announce(setup, rehearsal, console)
         with StopOnInterrupt() as stop:
             if config.loss != "both":
                 return {config.loss: _train_one(setup, folder, console, stop)}
             return _train_both(setup, folder, console, stop)
+
+
+def _rehearsed(setup: Setup, console: Console) -> tuple[Setup, Rehearsal]:
+    if setup.config.compile == "off":
+        return setup, rehearse(setup)
+    console.print("compiling the model, which takes a while the first time")
+    try:
+        return setup, rehearse(setup)
+    except Exception as error:
+        # Either the compiler fails, which needs a C++ compiler or Triton, or the model does; then it does without too.
+        uncompiled = replace(setup, config=replace(setup.config, compile="off"))
+        rehearsal = rehearse(uncompiled)
+        console.print(f"torch.compile doesn't work here ({type(error).__name__}); the run goes on without it")
+        return uncompiled, rehearsal
 
 
 @contextmanager
@@ -78,8 +93,6 @@ def _announce(setup: Setup, rehearsal: Rehearsal, console: Console) -> None:
         f"{data.name}: {len(setup.train_images):,} training images, {len(data.test_images):,} {setup.measured_on}, "
         f"{len(data.classes)} classes"
     )
-    if setup.config.compile != "off":
-        console.print("compiled; the first steps waited for that")
     threads = f" (threads: {torch.get_num_threads()})" if setup.device.type == "cpu" else ""
     console.print(f"device {setup.device_name}{threads}")
     console.print(f"parameters {rehearsal.parameters:,}")
