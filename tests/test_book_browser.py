@@ -292,7 +292,7 @@ def test_a_fault_in_the_article_would_be_found(page: Any, output: Path) -> None:
 
 def test_no_vendored_copy_is_in_the_repository() -> None:
     ours = {path.name for path in (root() / "book" / "assets").iterdir()}
-    assert ours == {"book.css", "book.js"}
+    assert ours == {"book.css", "book.js", "icon.svg"}
     assert all(path.stat().st_size < 20_000 for path in (root() / "book" / "assets").iterdir())
 
 
@@ -311,7 +311,7 @@ def test_the_pdf_has_bookmarks_and_formulas(tmp_path: Path, browser: Any, output
     from vitcourse.book.pdf import write_pdf
 
     file = tmp_path / "book.pdf"
-    write_pdf(SITE, file, lambda _: None)
+    write_pdf(SITE, file)
     pdf = PdfReader(file)
 
     def titles(entries: Any) -> Iterator[str]:
@@ -324,6 +324,7 @@ def test_the_pdf_has_bookmarks_and_formulas(tmp_path: Path, browser: Any, output
     bookmarks = list(titles(pdf.outline))
     for chapter in chapters():
         assert any(chapter.title.lower() in bookmark.lower() for bookmark in bookmarks), chapter.title
+    assert not [bookmark for bookmark in bookmarks if bookmark.endswith("#") or bookmark == "Contents"]
     text = "\n".join(page.extract_text() for page in pdf.pages)
     assert r"\frac" not in text
     for asked in exercises():

@@ -186,7 +186,7 @@ class Quiz(_Directive):
             text = element("span", *self.inline(answer.text), line=True)
             choices += element("label", button, text, class_="quiz-answer", line=True)
             reason = element("li", class_=f"quiz-reason {'right' if answer.right else 'wrong'}", line=True)
-            reason += [nodes.strong("", f"{word}: "), *self.inline(answer.text), nodes.Text(". ")]
+            reason += [nodes.strong("", f"{word}: "), *self.inline(answer.text), nodes.Text(f"{answer.end} ")]
             reason += element("span", *self.inline(answer.why), class_="quiz-why", line=True)
             reasons += reason
         verdict = element("div", class_="quiz-verdict", role="status", aria_live="polite")
