@@ -74,8 +74,8 @@ def trace(
 def build(kind: Callable[..., nn.Module], *args: Any, **kwargs: Any) -> nn.Module:
     """Make a module, so that traces of it know the symbols of all its parameters.
 
-    The module is what `kind(*args, **kwargs)` makes, nothing else. A module made without this has its symbols read in the
-    source of its constructors, which says less when a constructor is written in an unusual way.
+    The module is what `kind(*args, **kwargs)` makes, nothing else. A module made without this has its symbols read in
+    the source of its constructors, which says less when a constructor is written in an unusual way.
     """
     recorder = Recorder()
     signature = signature_of(kind)
