@@ -11,6 +11,7 @@ from sphinx.errors import ExtensionError
 
 from vitcourse.book import fingerprint
 from vitcourse.book.directives import setup_directives
+from vitcourse.book.execution import run_ahead
 
 MATHJAX = "tex-svg.js"
 
@@ -23,6 +24,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", _follow_the_code)
     app.connect("builder-inited", _copy_mathjax)
     app.connect("builder-inited", _begin)
+    if "myst_nb" in app.extensions:
+        app.connect("env-before-read-docs", run_ahead)
     app.connect("build-finished", _finish)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 

@@ -11,7 +11,7 @@ from typing import Any
 MACHINERY = frozenset(
     f"{name}.py"
     for name in (
-        *("browser", "command", "directives", "extension", "fingerprint", "glued"),
+        *("browser", "command", "directives", "execution", "extension", "fingerprint", "glued"),
         *("markdown", "notebook", "pdf", "quiz", "serve", "site"),
     )
 )
