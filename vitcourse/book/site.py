@@ -166,5 +166,6 @@ def _raise_problems(found: list[Problem]) -> None:
 
 
 def _last_words(lines: list[str]) -> str:
-    words = [line for line in lines[:-1] if line.strip(" =")]
+    named = [line for line in lines if re.match(r"[\w.]*(Error|Exception): \S", line)]
+    words = named[:1] or [line for line in lines[:-1] if line.strip(" =")]
     return " ".join(words[-1].split()) if words else "it said nothing"
