@@ -5,6 +5,8 @@ uv run vitcourse book --no-serve && uv run pytest -m book
 
 import json
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,8 +30,10 @@ CHAPTERS = [page for page in PAGES if re.match(r"book/0[1-9]_", page)]
 EVERY = [*PAGES, "search.html", "genindex.html"]
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 375, "height": 700}
 
-# What axe finds in the theme's own parts, on every page and whatever we write: nothing of it is in the article.
-# rule -> (the element, where it comes from). A finding anywhere else fails.
+# What axe finds in the theme's own parts, whatever we write: rule -> (the element's HTML, where it is named upstream).
+# There is none left: the title outside of all landmarks (pydata-sphinx-theme#1454) is mended by
+# book/templates/book-title.html, docutils' role doc-biblioentry by vitcourse/book/directives.py, and toggles without a
+# name don't arise while _toc.yml has no page below a page.
 KNOWN: dict[str, tuple[str, str]] = {}
 
 
@@ -243,6 +247,7 @@ def test_the_search_finds_positional(page: Any, base: str) -> None:
     page.goto(f"{base}search.html?q=positional")
     found = page.locator("#search-results a[href*='02_tokens']").first
     found.wait_for(timeout=15_000)
+    page.wait_for_load_state("networkidle")  # over http it fetches a few words of each page found
     found.click()
     assert "02_tokens.html" in page.url
     assert page.complaints == []
@@ -292,7 +297,7 @@ def test_a_fault_in_the_article_would_be_found(page: Any, output: Path) -> None:
 
 def test_no_vendored_copy_is_in_the_repository() -> None:
     ours = {path.name for path in (root() / "book" / "assets").iterdir()}
-    assert ours == {"book.css", "book.js"}
+    assert ours == {"book.css", "book.js", "icon.svg"}
     assert all(path.stat().st_size < 20_000 for path in (root() / "book" / "assets").iterdir())
 
 
@@ -308,10 +313,9 @@ def test_the_site_names_no_other_host_in_what_a_browser_loads(output: Path) -> N
 def test_the_pdf_has_bookmarks_and_formulas(tmp_path: Path, browser: Any, output: Path) -> None:
     from pypdf import PdfReader
 
-    from vitcourse.book.pdf import write_pdf
-
     file = tmp_path / "book.pdf"
-    write_pdf(SITE, file, lambda _: None)
+    command = [sys.executable, "-m", "vitcourse", "book", "--pdf", str(file)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.endswith(f"{file}\n")
     pdf = PdfReader(file)
 
     def titles(entries: Any) -> Iterator[str]:
@@ -324,6 +328,7 @@ def test_the_pdf_has_bookmarks_and_formulas(tmp_path: Path, browser: Any, output
     bookmarks = list(titles(pdf.outline))
     for chapter in chapters():
         assert any(chapter.title.lower() in bookmark.lower() for bookmark in bookmarks), chapter.title
+    assert not [bookmark for bookmark in bookmarks if bookmark.endswith("#") or bookmark == "Contents"]
     text = "\n".join(page.extract_text() for page in pdf.pages)
     assert r"\frac" not in text
     for asked in exercises():

@@ -39,7 +39,8 @@ const foldForPaper = () => {
 
 // What can be scrolled sideways can be reached by keyboard.
 const focusWhatScrolls = () => {
-  for (const box of document.querySelectorAll("article div.math, article .shape-trace, article .pst-scrollable-table-container, article .cell_output")) {
+  const boxes = "div.math, mjx-container[display], .shape-trace, .pst-scrollable-table-container, .cell_output";
+  for (const box of document.querySelectorAll(`article :is(${boxes})`)) {
     const scrolls = box.scrollWidth > box.clientWidth + 1;
     if (scrolls && !box.hasAttribute("tabindex")) {
       box.tabIndex = 0;

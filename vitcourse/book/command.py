@@ -57,8 +57,8 @@ def _print(console: "Console", site: Site, file: Path, open_it: bool) -> None:
 
     if file.is_dir():
         raise RequestError(f"{file} is a folder; name a file")
-    with console.status("printing the book") as status:
-        write_pdf(site, file, lambda page: status.update(f"printing the book: {page}"))
+    with console.status("printing the book"):
+        write_pdf(site, file)
     console.print(str(file), soft_wrap=True)
     if open_it:
         webbrowser.open(file.resolve().as_uri())

@@ -13,6 +13,7 @@ from sphinx.application import Sphinx
 from sphinx.domains.std import StandardDomain
 from sphinx.util.docutils import SphinxDirective
 from sphinx.writers.html import HTMLTranslator
+from sphinx.writers.html5 import HTML5Translator
 
 from vitcourse.book import quiz
 from vitcourse.course import Exercise, exercise
@@ -50,6 +51,17 @@ def depart(translator: HTMLTranslator, node: nodes.Element) -> None:
     """Close it. An <input> has nothing in it, and no end."""
     if node["tag"] != "input":
         translator.body.append(f"</{node['tag']}>\n")
+
+
+def visit_citation(translator: HTMLTranslator, node: nodes.Element) -> None:
+    """An entry of the bibliography as an item of its list: docutils' own role for it is one that ARIA has given up."""
+    HTML5Translator.visit_citation(translator, node)
+    translator.body[-1] = translator.body[-1].replace('role="doc-biblioentry"', 'role="listitem"')
+
+
+def depart_citation(translator: HTMLTranslator, node: nodes.Element) -> None:
+    """Close it as docutils does."""
+    HTML5Translator.depart_citation(translator, node)
 
 
 class _Directive(SphinxDirective):
@@ -186,7 +198,7 @@ class Quiz(_Directive):
             text = element("span", *self.inline(answer.text), line=True)
             choices += element("label", button, text, class_="quiz-answer", line=True)
             reason = element("li", class_=f"quiz-reason {'right' if answer.right else 'wrong'}", line=True)
-            reason += [nodes.strong("", f"{word}: "), *self.inline(answer.text), nodes.Text(". ")]
+            reason += [nodes.strong("", f"{word}: "), *self.inline(answer.text), nodes.Text(f"{answer.end} ")]
             reason += element("span", *self.inline(answer.why), class_="quiz-why", line=True)
             reasons += reason
         verdict = element("div", class_="quiz-verdict", role="status", aria_live="polite")
@@ -234,6 +246,7 @@ def setup_directives(app: Sphinx) -> None:
     """Tell Sphinx of the directives and the nodes."""
     for node in (html_element, html_line):
         app.add_node(node, html=(visit, depart))
+    app.add_node(nodes.citation, override=True, html=(visit_citation, depart_citation))
     app.add_directive("exercise", ExerciseCard)
     app.add_directive("solution", SolutionCard)
     app.add_directive("predict", Predict)

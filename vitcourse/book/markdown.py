@@ -207,7 +207,8 @@ def _quiz(block: Directive, book: Book) -> str:
     for question in quiz.parse(block.body):
         choices = "\n".join(f"- {inline(answer.text, book)}" for answer in question.answers)
         reasons = "\n".join(
-            f"- **{'Right' if answer.right else 'Not right'}:** {inline(answer.text, book)}. {inline(answer.why, book)}"
+            f"- **{'Right' if answer.right else 'Not right'}:** {inline(answer.text, book)}{answer.end} "
+            f"{inline(answer.why, book)}"
             for answer in question.answers
         )
         parts.append(f"**{inline(question.text, book)}**\n\n{choices}\n\n{folded('Every answer explained', reasons)}")

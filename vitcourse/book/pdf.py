@@ -1,33 +1,53 @@
-"""The whole book as one PDF, printed by a headless Chromium from all pages as one."""
+"""The whole book as one PDF: its pages put into one, which a headless Chromium prints."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import urldefrag, urljoin
 
 from vitcourse.book.browser import launch
-from vitcourse.book.site import Site, Tell, build
+from vitcourse.book.site import Site
 from vitcourse.errors import RequestError
 
 FOOTER = (
     '<div style="font-size:8px; width:100%; text-align:center; color:#555">'
     '<span class="pageNumber"></span> / <span class="totalPages"></span></div>'
 )
-# Open what is folded on the screen, and wait for the formulas.
+# What is there to click, and the code behind pictures, which the site folds too.
+NOT_PRINTED = ".headerlink, .copybtn, .prev-next-footer, details.hide.above-input, .tocwrapper, script"
+# A heading of two lines would lose a space in the bookmarks; a glyph's outline of no width is drawn as a hairline.
+STYLE = """
+@page { size: A4; }
+html { font-size: 13px; }
+body { background: white; }
+* { animation: none !important; transition: none !important; }
+.bd-article { max-width: none; padding: 0; }
+.bd-article .page { break-after: page; padding-top: 1em; } /* a title at the very edge is drawn, and named, twice */
+.bd-article .page:last-child { break-after: auto; }
+.bd-article h1 { font-size: 1.8em; margin-top: 0; }
+.bd-article details > summary { list-style: none; }
+.bd-article details.hide > summary { display: none !important; }
+.bd-article pre { white-space: pre-wrap; }
+.bd-article :is(.cell_input, .highlight, fieldset, tr, .math) { break-inside: avoid; }
+.bd-article :is(h1, h2, h3, .card-title) { break-after: avoid; }
+mjx-container svg * { stroke: none; }
+"""
+# Open what is folded on the screen, and wait for formulas, fonts and pictures.
 PREPARE = """async () => {
-  document.querySelectorAll("article details").forEach((details) => { details.open = true; });
+  document.querySelectorAll("details").forEach((details) => { details.open = true; });
   if (window.MathJax && window.MathJax.startup) { await window.MathJax.startup.promise; }
   await document.fonts.ready;
   await Promise.all([...document.images].map((image) => image.decode().catch(() => undefined)));
 }"""
 
 
-def write_pdf(site: Site, file: Path, tell: Tell) -> None:
-    """Print the book to that file. Raises RequestError when it can't be written, RunError when it can't be printed."""
-    if not file.parent.is_dir():
+def write_pdf(site: Site, file: Path) -> None:
+    """Print the built book to that file. Raises RequestError when it can't be written, RunError without a browser."""
+    if not file.absolute().parent.is_dir():
         raise RequestError(f"can't write {file}: there is no folder {file.parent}")
-    # The browser before the work: its absence is said at once.
     with launch() as browser:
-        build(site, tell, builder="singlehtml")
         page = browser.new_page(color_scheme="light")
-        page.goto((site.single / "book" / "index.html").as_uri())
+        page.goto(one_page(site).as_uri())
         page.emulate_media(media="print", color_scheme="light")
         page.evaluate(PREPARE)
         content = page.pdf(
@@ -44,3 +64,67 @@ def write_pdf(site: Site, file: Path, tell: Tell) -> None:
         file.write_bytes(content)
     except OSError as error:
         raise RequestError(f"can't write {file}: {error.strerror}; name a file in another folder") from error
+
+
+def one_page(site: Site) -> Path:
+    """All pages as one, in the order of the contents; each place keeps its name, behind that of its page."""
+    from bs4 import BeautifulSoup
+
+    names = [f"{name}.html" for name in contents(site.root)]
+    whole: Any = BeautifulSoup((site.output / names[0]).read_text(encoding="utf-8"), "html.parser")
+    _rebase(whole.head, names[0], [])
+    whole.head.append(whole.new_tag("style", string=STYLE))
+    whole.body.clear()
+    article = whole.new_tag("article", attrs={"class": "bd-article bd-content"})
+    whole.body.append(article)
+    for name in names:
+        page: Any = BeautifulSoup((site.output / name).read_text(encoding="utf-8"), "html.parser")
+        found = page.select_one("article")
+        for element in found.select(NOT_PRINTED):
+            element.decompose()
+        _rebase(found, name, names)
+        found.name = "div"
+        found["class"] = "page"
+        found["id"] = _place(name, "")
+        article.append(found)
+    file = site.build / "pdf" / "book.html"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(str(whole), encoding="utf-8")
+    return file
+
+
+def contents(root: Path) -> list[str]:
+    """The pages, as _toc.yml lists them."""
+    import yaml
+
+    def listed(entry: dict[str, Any]) -> Iterator[str]:
+        yield from (entry[key] for key in ("root", "file") if key in entry)
+        for key in ("parts", "chapters", "sections"):
+            for inner in entry.get(key, ()):
+                yield from listed(inner)
+
+    return list(listed(yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))))
+
+
+def _place(page: str, fragment: str) -> str:
+    return f"{page.removesuffix('.html')}--{fragment}".rstrip("-")
+
+
+def _rebase(part: Any, page: str, pages: list[str]) -> None:
+    """Let what a page refers to be found from the one page, and its own places under their new names."""
+    if pages:
+        for element in part.select("[id]"):
+            element["id"] = _place(page, element["id"])
+        for element in part.select("[for], [aria-labelledby], [aria-describedby], input[name]"):
+            for key in {"for", "aria-labelledby", "aria-describedby", "name"} & set(element.attrs):
+                element[key] = _place(page, element[key])
+    for element in part.select("[href], [src]"):
+        for key in {"href", "src"} & set(element.attrs):
+            address = element[key]
+            if address.startswith(("http:", "https:", "mailto:", "data:")):
+                continue
+            target, fragment = urldefrag(urljoin(page, address))
+            if target in pages or address.startswith("#"):
+                element[key] = f"#{_place(target or page, fragment)}"
+            else:
+                element[key] = f"../html/{target}"

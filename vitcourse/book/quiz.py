@@ -16,6 +16,11 @@ class Answer:
     right: bool
     why: str
 
+    @property
+    def end(self) -> str:
+        """What ends the answer as a sentence, where its text doesn't."""
+        return "" if self.text.endswith((".", "!", "?")) else "."
+
 
 @dataclass(frozen=True)
 class Question:

@@ -52,11 +52,6 @@ class Site:
         """The site itself."""
         return self.build / "html"
 
-    @property
-    def single(self) -> Path:
-        """All pages as one, for the PDF."""
-        return self.build / "singlehtml"
-
 
 def find() -> Site:
     """The book of this checkout. Raises RequestError when a part of it, or Jupyter Book, is missing."""
@@ -71,17 +66,17 @@ def find() -> Site:
     return site
 
 
-def build(site: Site, tell: Tell, builder: str = "html") -> bool:
+def build(site: Site, tell: Tell) -> bool:
     """Build what changed; whether there was anything to build. Raises RunError, in one line, when it doesn't go well.
 
     What stands there and has warnings is read again as a whole: Sphinx gives them only while it reads a page.
     """
-    if builder == "html" and fingerprint.is_current(site.root, site.output):
+    if fingerprint.is_current(site.root, site.output):
         return False
     command = [sys.executable, "-c", JUPYTER_BOOK, "build", str(site.root), "-W", "--keep-going"]
-    if builder == "html" and fingerprint.read_record(site.output).get("warnings") != 0:
+    if fingerprint.read_record(site.output).get("warnings") != 0:
         command.append("--all")
-    lines = list(_run([*command, "--builder", builder], site, tell))
+    lines = list(_run(command, site, tell))
     _raise_problems(problems(lines, site.root))
     if not lines or lines[-1] != "0":
         raise RunError(f"jupyter-book ended with {lines[-1] if lines else 'nothing'}: {_last_words(lines)}")
@@ -171,5 +166,6 @@ def _raise_problems(found: list[Problem]) -> None:
 
 
 def _last_words(lines: list[str]) -> str:
-    words = [line for line in lines[:-1] if line.strip(" =")]
+    named = [line for line in lines if re.match(r"[\w.]*(Error|Exception): \S", line)]
+    words = named[:1] or [line for line in lines[:-1] if line.strip(" =")]
     return " ".join(words[-1].split()) if words else "it said nothing"
