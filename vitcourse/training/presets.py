@@ -148,7 +148,7 @@ PRESETS = {
         warmup=0.06,
         clip=1.0,
         batch_size=100,
-        epochs=11,
+        epochs=7,
         threads=1,
     ),
 }
