@@ -4,6 +4,7 @@ In the course's folder, type: python benchmarks/kills.py
 """
 
 import json
+import os
 import random
 import re
 import subprocess
@@ -20,7 +21,7 @@ from vitcourse.training.runs import provenance, write_atomically
 
 RESULTS = Path(__file__).parent / "results" / "kills.json"
 N_KILLS = 20
-OPTIONS = ["digits", "--epochs=60", "--batch-size=16", "--dropout=0.1", "--shift=1", "--ema=0.9", "--optimizer=muon"]
+OPTIONS = ["digits", "--epochs=100", "--batch-size=16", "--dropout=0.1", "--shift=1", "--ema=0.9", "--optimizer=muon"]
 COMMAND = [sys.executable, "-m", "vitcourse", "train", *OPTIONS, "--threads=1", "--device=cpu", "--resume", "--output"]
 
 
@@ -34,8 +35,8 @@ def main() -> None:
         seconds = time.perf_counter() - started
         kills: list[dict[str, Any]] = []
         while len(kills) < N_KILLS:
-            # From the first moment, still importing, to a good way into what is left.
-            kills.append(kill_after(draw.uniform(0, 2.5 * seconds / N_KILLS + 4), killed))
+            # From the first moment, still importing, to a good way into the run.
+            kills.append(kill_after(draw.uniform(0, 0.2 * seconds), killed))
             print(kills[-1])
         last = subprocess.run([*COMMAND, str(killed)], check=True, capture_output=True, encoding="utf-8")
         one, other = (load_file(run / "weights.safetensors") for run in (whole, killed))
@@ -57,7 +58,9 @@ def main() -> None:
 
 def kill_after(seconds: float, run: Path) -> dict[str, Any]:
     """Start or resume the run, and kill it after so many seconds: where it was taken up, and how far it had come."""
-    with subprocess.Popen([*COMMAND, str(run)], stdout=subprocess.PIPE, encoding="utf-8") as process:
+    # What is said must be out before the process ends.
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen([*COMMAND, str(run)], env=environment, stdout=subprocess.PIPE, encoding="utf-8") as process:
         time.sleep(seconds)
         process.kill()
         out, _ = process.communicate()
