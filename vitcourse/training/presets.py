@@ -176,7 +176,7 @@ PRESETS = {
         compile="default",
         threads=1,
     ),
-    # The most accurate small model that was found, at half an hour of one CPU; meant for a GPU, not measured on one yet.
+    # The most accurate small model that was found, in half an hour of one CPU. For a GPU; not measured on one yet.
     "mnist-gpu": TrainConfig(
         preset="mnist-gpu",
         data="mnist",
