@@ -21,7 +21,7 @@ from vitcourse.training.runs import provenance, write_atomically
 
 RESULTS = Path(__file__).parent / "results" / "kills.json"
 N_KILLS = 20
-OPTIONS = ["digits", "--epochs=100", "--batch-size=16", "--dropout=0.1", "--shift=1", "--ema=0.9", "--optimizer=muon"]
+OPTIONS = ["digits", "--epochs=150", "--batch-size=16", "--dropout=0.1", "--shift=1", "--ema=0.9", "--optimizer=muon"]
 COMMAND = [sys.executable, "-m", "vitcourse", "train", *OPTIONS, "--threads=1", "--device=cpu", "--resume", "--output"]
 
 
@@ -36,7 +36,7 @@ def main() -> None:
         kills: list[dict[str, Any]] = []
         while len(kills) < N_KILLS:
             # From the first moment, still importing, to a good way into the run.
-            kills.append(kill_after(draw.uniform(0, 0.2 * seconds), killed))
+            kills.append(kill_after(draw.uniform(0, 0.12 * seconds), killed))
             print(kills[-1])
         last = subprocess.run([*COMMAND, str(killed)], check=True, capture_output=True, encoding="utf-8")
         one, other = (load_file(run / "weights.safetensors") for run in (whole, killed))
