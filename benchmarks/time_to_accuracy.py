@@ -272,7 +272,8 @@ def median_to(runs: list[Contender], target: float, epochs: int) -> dict[str, fl
         return statistics.median_low(sorted(point[kind] if point else float("inf") for point in reached))
 
     if median("cpu_seconds") == float("inf"):
-        return f"never in {'ten' if epochs == 10 else epochs} epochs"
+        said = {1: "one epoch", 10: "ten epochs"}.get(epochs, f"{epochs} epochs")
+        return f"never in {said}"
     return {"cpu_seconds": median("cpu_seconds"), "wall_seconds": median("wall_seconds")}
 
 

@@ -133,7 +133,7 @@ def test_time_to_accuracy(benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert found["trial"]
     assert len(found["rows"]) == 4
     for row in found["rows"]:
-        assert row["to"]["99%"] == "never in 1 epochs"
+        assert row["to"]["99%"] == "never in one epoch"
         assert row["runs"][0]["points"][-1]["epoch"] == 1
 
 
