@@ -139,7 +139,9 @@ def choose_folder(output: Path | None, preset: str, base: Path = Path("runs")) -
     if output is not None:
         with _disk_errors_in_one_line(output):
             if output.exists() and (not output.is_dir() or any(output.iterdir())):
-                raise RequestError(f"{output} is there already and not empty; type --output with another name, or --resume")
+                raise RequestError(
+                    f"{output} is there already and not empty; type --output with another name, or --resume"
+                )
         return RunFolder(output)
     name = f"{preset}-{datetime.now():%Y%m%d-%H%M%S}"
     candidates = [base / name, *(base / f"{name}-{number}" for number in range(2, 1000))]
