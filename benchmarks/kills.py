@@ -21,7 +21,7 @@ from vitcourse.training.runs import provenance, write_atomically
 
 RESULTS = Path(__file__).parent / "results" / "kills.json"
 N_KILLS = 20
-OPTIONS = ["digits", "--epochs=150", "--batch-size=16", "--dropout=0.1", "--shift=1", "--ema=0.9", "--optimizer=muon"]
+OPTIONS = ["digits", "--epochs=250", "--batch-size=16", "--dropout=0.1", "--shift=1", "--ema=0.9", "--optimizer=muon"]
 COMMAND = [sys.executable, "-m", "vitcourse", "train", *OPTIONS, "--threads=1", "--device=cpu", "--resume", "--output"]
 
 
@@ -46,6 +46,7 @@ def main() -> None:
         "what": f"{N_KILLS} SIGKILLs at random moments of one run, each resumed with the same command",
         "weights_identical": same,
         "files_beside_those_of_a_run_left_alone": torn,
+        "kills_before_the_end": sum(not kill["finished"] for kill in kills),
         "epochs_lost_at_most": max(kill["epochs_lost"] for kill in kills),
         "last_resumed_at_step": resumed_at(last.stdout),
         "seconds_left_alone": round(seconds, 1),
@@ -66,13 +67,16 @@ def kill_after(seconds: float, run: Path) -> dict[str, Any]:
         out, _ = process.communicate()
     epochs = len((run / "metrics.jsonl").read_text().splitlines()) if (run / "metrics.jsonl").exists() else 0
     kept = torch.load(run / "checkpoint.pt", weights_only=True) if (run / "checkpoint.pt").exists() else None
-    in_checkpoint = len(kept["progress"]["epochs"]) if kept else 0
+    # A run that has its result needs no checkpoint any more.
+    finished = (run / "result.json").exists()
+    in_checkpoint = len(kept["progress"]["epochs"]) if kept else epochs if finished else 0
     return {
         "after_seconds": round(seconds, 2),
         "resumed_at_step": resumed_at(out),
         "epochs_done": epochs,
         "epochs_in_checkpoint": in_checkpoint,
         "epochs_lost": epochs - in_checkpoint,
+        "finished": finished,
     }
 
 
