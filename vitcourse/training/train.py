@@ -58,6 +58,8 @@ def _rehearsed(setup: Setup, console: Console) -> tuple[Setup, Rehearsal]:
     console.print("compiling the model, which takes a while the first time")
     try:
         return setup, rehearse(setup)
+    except (RequestError, RunError):
+        raise
     except Exception as error:
         # Either the compiler fails, which needs a C++ compiler or Triton, or the model does; then it does without too.
         uncompiled = replace(setup, config=replace(setup.config, compile="off"))
