@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from solutions.ch04_encoder import MLP, EncoderBlock, LayerNorm, gelu
-from vitcourse.checking.check import Check
+from vitcourse.checking.check import NORMS, Check, Module
 
 
 @pytest.mark.exercise("4.1")
@@ -16,11 +16,10 @@ def test_layer_norm(check: Check) -> None:
 
     fresh = check.fresh("LayerNorm", d_model=s.D)
     norm = check.module("LayerNorm", d_model=s.D)
-    check.close(fresh.weight, torch.ones(s.D), "weight should start as ones")
-    check.close(fresh.bias, torch.zeros(s.D), "bias should start as zeros")
+    check.close(fresh.values()["weight"], torch.ones(s.D), "weight should start as ones")
+    check.close(fresh.values()["bias"], torch.zeros(s.D), "bias should start as zeros")
     check.shape(norm(x), "B T D", "the result")
-    with torch.no_grad():
-        plain = check.guarded("LayerNorm", lambda: fresh(x.clone()))
+    plain = fresh(x)
     check.close(plain.mean(-1), torch.zeros(s.B, s.T), "with weight 1 and bias 0, every token should have mean 0")
     check.close(
         plain.var(-1, correction=0),
@@ -62,9 +61,8 @@ def test_mlp(check: Check) -> None:
     x = check.randn("B T D")
     mlp = check.module("MLP", d_model=s.D, ratio=s.ratio)
 
-    check.shape(mlp.mine.fc1.weight, "M D", "the weight of fc1")
-    check.shape(mlp.mine.fc2.weight, "D M", "the weight of fc2")
     check.shape(mlp(x), "B T D", "the result")
+    check.steady(mlp, x)
     check.close(mlp(x[:, 3:4]), mlp(x)[:, 3:4], "each token should be worked on alone")
 
     check.same(mlp, x)
@@ -76,13 +74,17 @@ def test_mlp(check: Check) -> None:
     s = check.sizes(B=5, T=101, D=7, ratio=3)
     x = check.randn("B T D")
     dropping = check.module("MLP", d_model=s.D, ratio=s.ratio, dropout=0.3)
-    even(dropping.mine)
+    # Every hidden number is 1, whatever comes in, and every output the sum of those that are left.
+    hidden, width = (s.ratio * s.D, s.D), (s.D, s.ratio * s.D)
+    dropping.load(fc1__weight=torch.zeros(hidden), fc1__bias=torch.ones(hidden[0]))
+    dropping.load(fc2__weight=torch.ones(width), fc2__bias=torch.zeros(s.D))
     output = dropping(x)
-    check.true(0.2 < float((output == 0).float().mean()) < 0.4, "in training, dropout should follow fc2")
-    # What is left of a token is the sum of its hidden numbers: all alike, unless some of them were dropped.
-    check.true(float(output.detach().amax(-1).std()) > 0.1, "in training, dropout should follow the GELU, before fc2")
-    dropping = check.module("MLP", d_model=s.D, ratio=s.ratio, dropout=0.3)
-    dropping.mine.eval(), dropping.reference.eval()
+    dropped(check, output == 0, 0.3, "what fc2 gives")
+    check.true(
+        float(output.amax(-1).std()) > 0.1, "in training, dropout should follow the GELU too, before fc2: none is there"
+    )
+    dropping = check.module("MLP", d_model=s.D, ratio=s.ratio, dropout=0.3).train(False)
+    check.steady(dropping, x, "in evaluation mode")
     check.same(dropping, x)
 
 
@@ -94,8 +96,8 @@ def test_encoder_block(check: Check) -> None:
     block = check.module("EncoderBlock", **arguments)
 
     check.shape(block(x), "B T D", "the result")
-    silent = check.module("EncoderBlock", **arguments)
-    silence(silent.mine.attention.out), silence(silent.mine.mlp.fc2)
+    check.steady(block, x)
+    silent = silence(silence(check.module("EncoderBlock", **arguments), "attention.out"), "mlp.fc2")
     check.close(
         silent(x), x, "when the last layers of both branches are zero, the block should return its input: residuals"
     )
@@ -103,27 +105,20 @@ def test_encoder_block(check: Check) -> None:
     check.close(block(x[:, order]), block(x)[:, order], "when the tokens change places, so should the outputs")
     check.independent(block, x)
 
-    check.same(block, x)
-    check.same(check.module("EncoderBlock", d_model=s.D, n_heads=1), x)
+    check.same(block, x, **NORMS)
+    check.same(check.module("EncoderBlock", d_model=s.D, n_heads=1), x, **NORMS)
     check.gradients(block, x)
-    check.dtypes(block, x)
+    check.dtypes(block, x, **NORMS)
 
     s = check.sizes(B=5, T=31, h=3, dh=7, ratio=2)
     x = check.randn("B T D")
-    dropping = check.module("EncoderBlock", **arguments, dropout=0.3)
-    silence(dropping.mine.mlp.fc2)
-    branch = dropping(x) - x
-    check.true(
-        0.25 < float((branch == 0).float().mean()) < 0.35,
-        "in training, dropout should stand at the end of the attention branch, before the addition",
-    )
-    dropping = check.module("EncoderBlock", **arguments, dropout=0.3)
-    silence(dropping.mine.attention.out)
-    branch = dropping(x) - x
-    check.true(0.25 < float((branch == 0).float().mean()) < 0.35, "in training, dropout should reach the MLP")
-    dropping = check.module("EncoderBlock", **arguments, dropout=0.3)
-    dropping.mine.eval(), dropping.reference.eval()
-    check.same(dropping, x)
+    dropping = silence(check.module("EncoderBlock", **arguments, dropout=0.3), "mlp.fc2")
+    dropped(check, dropping(x) == x, 0.3, "the attention branch, before its addition,")
+    dropping = silence(check.module("EncoderBlock", **arguments, dropout=0.3), "attention.out")
+    dropped(check, dropping(x) == x, 0.3, "the MLP's branch")
+    dropping = check.module("EncoderBlock", **arguments, dropout=0.3).train(False)
+    check.steady(dropping, x, "in evaluation mode")
+    check.same(dropping, x, **NORMS)
 
 
 def test_layer_norm_is_torchs() -> None:
@@ -183,15 +178,24 @@ def test_encoder_block_is_torchs() -> None:
         torch.testing.assert_close(ours(x), theirs(x), rtol=1e-4, atol=1e-5)
 
 
-def even(mlp: nn.Module) -> None:
-    """Let every hidden number be the same, whatever comes in, and every output the sum of them."""
-    with torch.no_grad():
-        for parameter, value in ((mlp.fc1.weight, 0), (mlp.fc1.bias, 1), (mlp.fc2.weight, 1), (mlp.fc2.bias, 0)):
-            parameter.fill_(value)
-
-
-def silence(linear: nn.Linear) -> None:
+def silence(block: Module, path: str) -> Module:
     """Let a layer put out zeros."""
-    with torch.no_grad():
-        linear.weight.zero_()
-        linear.bias.zero_()
+    weight, bias = (block.values()[f"{path}.{name}"] for name in ("weight", "bias"))
+    return block.load(**{f"{path}.weight": 0 * weight, f"{path}.bias": 0 * bias})
+
+
+def dropped(check: Check, zeros: torch.Tensor, p: float, what: str) -> None:
+    """In training, the share p of the numbers is dropped, once."""
+    share = float(zeros.float().mean())
+    twice = 1 - (1 - p) ** 2
+    if abs(share - twice) < 0.06:
+        meaning = f"that is what two dropouts of {p:g} drop, one after the other: it is dropped twice"
+    elif share < 0.02:
+        meaning = "no dropout is there"
+    else:
+        meaning = f"the dropout there is another than dropout={p:g}"
+    check.true(
+        abs(share - p) < 0.06,
+        f"in training with dropout={p:g}, {100 * p:.0f}% of {what} should be dropped, and {100 * share:.0f}% are",
+        meaning,
+    )

@@ -1,0 +1,69 @@
+"""Evidence: whether two observations of one request are the same, and a check's questions asked of somebody else."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from vitcourse.checking.check import Question, Side
+from vitcourse.checking.values import same
+from vitcourse.worker.workshop import Observation
+
+
+def replayed(questions: Sequence[Question], side: Side) -> Iterator[Observation]:
+    """What is observed of another answer when it is asked the same, in the same order."""
+    for question in questions:
+        yield side.answer(question.request)
+
+
+def alike(one: Observation, other: Observation, question: Question, last: bool = False) -> bool:
+    """Whether nothing that is observed tells the two apart; of random numbers drawn, only whether there were any.
+
+    last is the question at which the check ended: an exception there is the answer, and its words count too.
+    """
+    request = question.request
+    if bool(one.raised) != bool(other.raised) or bool(one.banned) != bool(other.banned):
+        return False
+    if one.raised and not _same_fault(one.raised, other.raised, last and question.expects != "error"):
+        return False
+    if one.changed != other.changed or one.left != other.left:
+        return False
+    if request["do"] == "call" and (one.draws != other.draws or bool(one.reads) != bool(other.reads)):
+        return False
+    if request.get("count") and (one.products, one.softmaxes) != (other.products, other.softmaxes):
+        return False
+    return (
+        same(one.result, other.result, question.rtol, question.atol)
+        and one.attached == other.attached
+        and _same_gradients(one.gradients, other.gradients)
+        and _same_structure(one.structure, other.structure)
+        and _same_things(one.things, other.things)
+        and one.events == other.events
+    )
+
+
+def _same_fault(one: Mapping[str, Any], other: Mapping[str, Any], words: bool) -> bool:
+    return one["type"] == other["type"] and (not words or one["message"] == other["message"])
+
+
+def _same_gradients(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return one.keys() == other.keys() and all(
+        same(own, other[name], 1e-3, 1e-4 * max(1.0, float(own.abs().max()) if isinstance(own, Tensor) else 1.0))
+        for name, own in one.items()
+    )
+
+
+def _same_structure(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """What a module holds by the contract's names; how it holds the rest is its own affair."""
+    if bool(one) != bool(other):
+        return False
+    keys = ("parameters", "buffers", "shared")
+    return all(one[key] == other[key] for key in keys) if one else True
+
+
+def _same_things(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return one.keys() == other.keys() and all(
+        same(own["values"], other[slot]["values"], 1e-4, 1e-5)
+        and own["structure"]["modes"] == other[slot]["structure"]["modes"]
+        for slot, own in one.items()
+    )

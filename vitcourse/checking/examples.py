@@ -1,0 +1,230 @@
+"""A check run once more on other inputs: the smallest example that still fails, and what must hold for it to be right."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vitcourse.checking.check import Check, CheckFailedError, Inputs, Run, as_call
+from vitcourse.checking.values import same
+from vitcourse.worker.workshop import Observation, slots_of, tensors_of
+
+SECONDS = 0.4  # that looking for a smaller example may take
+MOST = 12  # numbers that are shown of one tensor
+
+
+class Small(Inputs):
+    """Numbers that can be followed by eye, at sizes that are given: 0, 1, 2, … or noise with one decimal."""
+
+    def __init__(self, seed: int, change: Callable[[dict[str, int]], dict[str, int]], plain: bool) -> None:
+        super().__init__(seed)
+        self.change, self.plain, self.given = change, plain, dict[str, int]()
+
+    def sizes(self, given: dict[str, int]) -> dict[str, int]:
+        """The check's symbols, with other sizes."""
+        self.given = self.given or dict(given)
+        return self.change(given)
+
+    def randn(self, shape: tuple[int, ...]) -> Tensor:
+        """Numbers to follow."""
+        if not self.plain:
+            return (super().randn(shape) * 10).round() / 10
+        return torch.arange(1.0, 1 + torch.Size(shape).numel()).reshape(shape)
+
+
+class Differs(Exception):
+    """The first call at which the learner's answer is not the reference's."""
+
+    def __init__(self, request: Mapping[str, Any], mine: Observation, right: Observation) -> None:
+        super().__init__()
+        self.request, self.mine, self.right = request, mine, right
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers one has to look at."""
+        given = tensors_of((self.request["args"], self.request["kwargs"]))
+        return sum(tensor.numel() for tensor in (*given, *tensors_of(self.right.result)))
+
+
+class Comparing(Check):
+    """Asks what a check asks, and compares each result with the reference's: the check's own questions are passed over."""
+
+    pairs: list[tuple[Tensor, Tensor]]
+    stops = True
+
+    def ask(self, request: dict[str, Any], *args: Any, **kwargs: Any) -> Observation:
+        """The observation; Differs when it is not the reference's."""
+        seen = super().ask(request, *args, **kwargs)
+        if request["do"] == "call" and kwargs.get("expects") != "error":
+            right = self.reference.answer(request)
+            if right.raised:
+                raise CheckFailedError("the reference can't do this")
+            if not seen.raised:
+                mine, expected = tensors_of(seen.result), tensors_of(right.result)
+                self.pairs += zip(mine, expected, strict=False)
+                if self.stops and not slots_of(request["args"]) and not same(seen.result, right.result, 1e-4, 1e-5):
+                    raise Differs(request, seen, right)
+        return seen
+
+    def close(self, *args: Any, **kwargs: Any) -> None:
+        """Passed over."""
+
+    def true(self, *args: Any, **kwargs: Any) -> None:
+        """Passed over."""
+
+    def shape(self, *args: Any, **kwargs: Any) -> None:
+        """Passed over."""
+
+    def raises(self, *args: Any, **kwargs: Any) -> None:
+        """Passed over."""
+
+
+def smallest(run: Run, check: Check, seed: int) -> Differs | None:
+    """The call with the fewest numbers, among some small sizes, whose result is not the reference's."""
+    until = time.monotonic() + SECONDS
+    best: Differs | None = None
+    for plain in (True, False):
+        for change in _changes():
+            if time.monotonic() > until:
+                break
+            found = _difference(run, check, Small(seed, change, plain))
+            if found is not None and (best is None or found.numbers < best.numbers):
+                best = found
+        if best is not None:
+            break
+    return best
+
+
+def holds_when(run: Run, check: Check, seed: int) -> str:
+    """What the sizes must be for the answer to pass; empty where none of what is tried helps."""
+    for words, symbols in _SPECIAL:
+        inputs = Small(seed, lambda given, symbols=symbols: _with(given, symbols), plain=False)
+        again = Check(check.exercise, check.learner, check.reference, inputs, check.read)
+        try:
+            run(again)
+        except Exception:
+            continue
+        if inputs.given != inputs.change(inputs.given):
+            return words
+    return ""
+
+
+def pairs(run: Run, check: Check, seed: int) -> list[tuple[Tensor, Tensor]]:
+    """Results of the learner's and the reference's at several sizes, of the same kind as the first that differ."""
+    found: list[tuple[Tensor, Tensor]] = []
+    for number, factor in enumerate((1, 2)):
+        again = _comparing(check, Small(seed + number, lambda given, f=factor: {s: n + f for s, n in given.items()}, False))
+        again.stops = False
+        with torch.no_grad():
+            try:
+                run(again)
+            except Exception:
+                pass
+        found += again.pairs
+    return [pair for pair in found if pair[0].is_floating_point() and pair[1].numel() > 1]
+
+
+def shown(found: Differs, name: str) -> str:
+    """The example in lines: the call with its numbers, what is expected, and what came."""
+    request, lines = found.request, []
+    target = request["target"]
+    name = target[1] if isinstance(target, tuple | list) else name
+    words = {f"{key}": value for key, value in request["kwargs"].items()}
+    tensors = [argument for argument in request["args"] if isinstance(argument, Tensor)]
+    lines.append(f"for example, {as_call(name, tuple(request['args']), words)}")
+    for number, tensor in enumerate(tensors, start=1):
+        if tensor.numel() <= MOST:
+            lines.append(f"  {'input' if len(tensors) == 1 else f'input {number}'}  {numbers(tensor)}")
+    mine, right = tensors_of(found.mine.result), tensors_of(found.right.result)
+    if not right:
+        return "\n".join([*lines, f"  expected  {found.right.result}", f"  yours     {found.mine.result}"])
+    for number, expected in enumerate(right):
+        own = mine[number] if number < len(mine) else None
+        if own is None or not same(own, expected, 1e-4, 1e-5):
+            what = "" if len(right) == 1 else f" (result {number + 1})"
+            where, own_part, expected_part = _part(own, expected)
+            lines.append(f"  expected{what}{where}  {numbers(expected_part)}")
+            lines.append(f"  yours{what}{where}     {numbers(own_part) if own_part is not None else 'nothing'}")
+            break
+    return "\n".join(lines)
+
+
+def numbers(tensor: Tensor) -> str:
+    """A tensor's numbers on one line, as short as they can be."""
+    def told(value: Any) -> str:
+        if isinstance(value, list):
+            return f"[{', '.join(told(part) for part in value)}]"
+        return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+    return told(tensor.detach().tolist())
+
+
+def _part(own: Tensor | None, expected: Tensor) -> tuple[str, Tensor | None, Tensor]:
+    """The whole, or the row in which the two differ most."""
+    if own is None or own.shape != expected.shape or expected.numel() <= MOST or expected.dim() < 1:
+        return "", own, expected
+    off = (own.double() - expected.double()).abs().nan_to_num(float("inf"))
+    place = int(off.flatten().argmax())
+    index = []
+    for size in reversed(expected.shape):
+        index.append(place % size)
+        place //= size
+    row = tuple(reversed(index))[:-1]
+    first = max(0, index[0] - MOST + 1)
+    where = f" at [{', '.join(map(str, row))}{', ' if row else ''}{first or ''}:]"
+    return where, own[row][first : first + MOST], expected[row][first : first + MOST]
+
+
+def _difference(run: Run, check: Check, inputs: Inputs) -> Differs | None:
+    try:
+        run(_comparing(check, inputs))
+    except Differs as found:
+        return found
+    except Exception:
+        return None  # these sizes don't suit the check
+    return None
+
+
+def _comparing(check: Check, inputs: Inputs) -> Comparing:
+    again = Comparing(check.exercise, check.learner, check.reference, inputs, check.read)
+    again.pairs = []
+    again._slots = check._slots + 1000  # names that nothing has yet
+    check._slots = again._slots
+    return again
+
+
+def _changes() -> Iterator[Callable[[dict[str, int]], dict[str, int]]]:
+    """Ways to make sizes smaller, the smallest first."""
+    yield lambda given: dict.fromkeys(given, 1)
+    yield lambda given: {symbol: 1 if symbol == "B" else 2 for symbol in given}
+    for keep in (2, 3, 4):
+        yield lambda given, keep=keep: {symbol: 1 if symbol == "B" else min(size, keep) for symbol, size in given.items()}
+    yield lambda given: {symbol: size for (symbol, size) in zip(given, itertools.cycle((1, 2, 3, 2)), strict=False)}
+    yield lambda given: {symbol: 4 if symbol in ("D", "d_model") else min(size, 2) for symbol, size in given.items()}
+    yield lambda given: {symbol: 1 if symbol == "B" else size for symbol, size in given.items()}
+    yield lambda given: given
+
+
+def _with(given: dict[str, int], symbols: tuple[tuple[str, str | int], ...]) -> dict[str, int]:
+    known = dict(given)
+    for symbol, other in symbols:
+        if symbol in given:
+            known[symbol] = given.get(other, given[symbol]) if isinstance(other, str) else other
+    return known
+
+
+_SPECIAL: tuple[tuple[str, tuple[tuple[str, str | int], ...]], ...] = (
+    (
+        "it is right where rows and columns are equally many (gh = gw, H = W), a square, and wrong otherwise: "
+        "is something taken from the height that belongs to the width?",
+        (("gw", "gh"), ("new_gw", "new_gh"), ("W", "H")),
+    ),
+    ("it is right for a batch of one image, and wrong for more: the images of a batch are mixed", (("B", 1),)),
+    ("it is right for one head, and wrong for more", (("h", 1),)),
+    ("it is right where there are as many queries as keys (Tq = Tk), and wrong otherwise", (("Tk", "Tq"),)),
+    ("it is right where values are as wide as queries (dv = dh), and wrong otherwise", (("dv", "dh"),)),
+    ("it is right for one channel, and wrong for more", (("C", 1),)),
+)

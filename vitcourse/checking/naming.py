@@ -1,0 +1,170 @@
+"""Which mistake it is: the hypothesis that can't be told from the learner's answer by anything that was observed.
+
+Known wrong answers come first, then two of them at once, then small edits of the reference. Each is asked all that the
+check asked, in this process: no learner's code runs here.
+"""
+
+import ast
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import combinations
+from types import CodeType
+from typing import Any
+
+from vitcourse.checking.check import Question
+from vitcourse.checking.edits import edits
+from vitcourse.checking.evidence import alike
+from vitcourse.checking.hypotheses import Hypothesis
+from vitcourse.checking.misconceptions import Misconception, misconceptions
+from vitcourse.codesets import load_code
+from vitcourse.course import Exercise
+from vitcourse.worker.workshop import Observation, Workshop
+
+SECONDS = 1.2  # that a search may take
+
+
+@dataclass(frozen=True)
+class Naming:
+    """A name found: of a list, a pair or an edit; what the learner is told; how many hypotheses were tried."""
+
+    name: str
+    says: str
+    kind: str
+    tried: int
+
+
+def references() -> Workshop:
+    """The references, ready to be asked."""
+    code = load_code("solutions")
+    return Workshop(lambda module, name: getattr(code.module(module), name))
+
+
+def named(exercise: Exercise, questions: Sequence[Question], seconds: float = SECONDS) -> Naming | None:
+    """The mistake that explains all that was observed; None where none does, or where several do that say different things."""
+    until = time.monotonic() + seconds
+    right = list(_replayed(questions, references()))
+    if all(alike(question.seen, seen, question) for question, seen in zip(questions, right, strict=False)):
+        return None  # nothing observed differs: what failed is something that hypotheses can't show
+    tried = 0
+    for kind, group in _groups(exercise):
+        found: dict[str, Hypothesis] = {}
+        for hypothesis in group:
+            if time.monotonic() > until:
+                break
+            tried += 1
+            if _explains(exercise, hypothesis, questions):
+                found.setdefault(hypothesis.says, hypothesis)
+                if kind == "edit" or len(found) > 2:
+                    break
+        if found:
+            return _naming(kind, list(found.values()), tried)
+    return None
+
+
+def _naming(kind: str, found: Sequence[Hypothesis], tried: int) -> Naming | None:
+    if len(found) > 2:
+        return None
+    says = found[0].says
+    if len(found) == 2:
+        says = f"Either: {found[0].says} Or, which looks the same from outside: {found[1].says}"
+    return Naming(found[0].name, says, kind, tried)
+
+
+def _groups(exercise: Exercise) -> Iterator[tuple[str, Iterator[Hypothesis] | Sequence[Hypothesis]]]:
+    yield "list", _known(exercise)
+    yield "edit", edits_of(exercise)
+    yield "pair", _pairs(exercise)
+
+
+@cache
+def _known(exercise: Exercise) -> tuple[Hypothesis, ...]:
+    own = (m for m in misconceptions() if m.exercise == exercise.id)
+    return tuple(Hypothesis(exercise.id, m.name, m.says, changed(exercise, m.source())) for m in own)
+
+
+@cache
+def edits_of(exercise: Exercise) -> tuple[Hypothesis, ...]:
+    """The edits of the exercise's reference."""
+    return tuple(edits(exercise))
+
+
+@cache
+def _pairs(exercise: Exercise) -> tuple[Hypothesis, ...]:
+    """Two known mistakes at once, wherever both fit into the reference."""
+    own = [m for m in misconceptions() if m.exercise == exercise.id]
+    return tuple(pair for one, other in combinations(own, 2) if (pair := _pair(exercise, one, other)) is not None)
+
+
+def _pair(exercise: Exercise, one: Misconception, other: Misconception) -> Hypothesis | None:
+    text = one.source()
+    for old, new in other.edits:
+        if text.count(old) != 1:
+            return None
+        text = text.replace(old, new)
+    says = f"Two things at once. {one.says} And: {other.says}"
+    try:
+        return Hypothesis(exercise.id, f"{one.name}; {other.name}", says, changed(exercise, text))
+    except SyntaxError:
+        return None
+
+
+def changed(exercise: Exercise, text: str) -> tuple[ast.stmt, ...]:
+    """The definitions of a chapter's text that are others than the reference's, and the exercise's own."""
+    before = {ast.dump(node) for node in ast.parse(load_code("solutions").source(exercise.module) or "").body}
+    return tuple(
+        node
+        for node in ast.parse(text).body
+        if ast.dump(node) not in before or getattr(node, "name", "") in exercise.names
+    )
+
+
+@cache
+def _compiled(hypothesis: Hypothesis) -> CodeType:
+    tree = ast.Module([_Bare().visit(node) for node in hypothesis.definitions], [])
+    return compile(ast.fix_missing_locations(tree), "<hypothesis>", "exec")
+
+
+class _Bare(ast.NodeTransformer):
+    """Takes the annotations away, which take time to evaluate and do nothing."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        """A function without its annotations."""
+        self.generic_visit(node)
+        node.returns = None
+        for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs):
+            argument.annotation = None
+        return node
+
+
+def _explains(exercise: Exercise, hypothesis: Hypothesis, questions: Sequence[Question]) -> bool:
+    """Whether the hypothesis gives the learner's observation at every question."""
+    code = load_code("solutions")
+    space: dict[str, Any] = dict(vars(code.module(exercise.module)))
+    own = {node.name for node in hypothesis.definitions if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    try:
+        exec(_compiled(hypothesis), space)
+    except Exception:
+        return False
+
+    def find(module: str, name: str) -> Any:
+        if module == exercise.module and name in own:
+            return space[name]
+        return getattr(code.module(module), name)
+
+    shop = Workshop(find)
+    count = 0
+    for question, seen in zip(questions, _replayed(questions, shop), strict=False):
+        count += 1
+        if not alike(question.seen, seen, question, last=count == len(questions)):
+            return False
+    return count == len(questions)
+
+
+def _replayed(questions: Sequence[Question], side: Workshop) -> Iterator[Observation]:
+    for question in questions:
+        try:
+            yield side.answer(question.request)
+        except Exception:  # a hypothesis that hasn't got what is asked for, a slot that was never made
+            return
