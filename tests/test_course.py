@@ -94,6 +94,14 @@ def test_each_exercise_is_whole(exercise: Exercise) -> None:
 
 
 @pytest.mark.parametrize("exercise", exercises(), ids=lambda exercise: exercise.id)
+def test_what_an_exercise_may_not_call_is_said_in_its_stub(exercise: Exercise) -> None:
+    said = "Not to be called here: " in ast.get_source_segment(
+        pristine(exercise.module), defined(pristine(exercise.module), exercise.names[0])
+    )
+    assert said == bool(exercise.builds)
+
+
+@pytest.mark.parametrize("exercise", exercises(), ids=lambda exercise: exercise.id)
 def test_no_stub_leaks_its_solution(exercise: Exercise) -> None:
     for name in exercise.names:
         stub = ast.get_source_segment(pristine(exercise.module), defined(pristine(exercise.module), name))
