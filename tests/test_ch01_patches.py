@@ -104,7 +104,9 @@ def test_conv_to_linear(check: Check) -> None:
             f"the convolution's own {name} should not change: it was overwritten; the copy runs from it to the layer",
         )
     check.close(held["bias"], bias, "the bias should be the convolution's, and is another: it isn't copied")
-    check.close(held["weight"], weight.flatten(1), "row d of the weight should be kernel d, flattened in (C, P, P) order")
+    check.close(
+        held["weight"], weight.flatten(1), "row d of the weight should be kernel d, flattened in (C, P, P) order"
+    )
     expected = F.conv2d(images, weight, bias, stride=s.P).flatten(2).transpose(1, 2)
     check.close(linear(flat), expected, "linear(patchify(x, P)) should equal the patch embedding of x")
     parameters = seen.structure["parameters"]

@@ -125,7 +125,7 @@ def test_multi_head_attention(check: Check) -> None:
         counts.append((seen.products, seen.softmaxes))
     check.true(
         counts[0] == counts[1],
-        "every head should be computed at once: here the number of products or softmaxes grows with the number of heads",
+        "every head should be computed at once: here the number of products or softmaxes grows with the heads",
         f"2 heads: {counts[0][0]} products, {counts[0][1]} softmaxes; 8 heads: {counts[1][0]} and {counts[1][1]}. "
         "A loop over the heads works on one head at a time; with an axis for the heads, one product does all.",
     )

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from solutions.ch04_encoder import MLP, EncoderBlock, LayerNorm, gelu
-from vitcourse.checking.check import NORMS, Check, Module
+from vitcourse.checking.check import NORMS, Check
+from vitcourse.checking.subjects import Module
 
 
 @pytest.mark.exercise("4.1")

@@ -43,7 +43,7 @@ def test_vision_transformer(check: Check) -> None:
     swapped[:, :, : s.P], swapped[:, :, s.P : 2 * s.P] = images[:, :, s.P : 2 * s.P], images[:, :, : s.P]
     check.true(
         not torch.allclose(vit(swapped), logits, rtol=1e-3, atol=1e-3),
-        "the logits should change when patches change places: does what the positions and the blocks give reach the head?",
+        "the logits should change when patches change places: do positions and blocks reach the head?",
     )
 
     check.same(vit, images, **NORMS)
@@ -117,9 +117,7 @@ def test_warmup_cosine(check: Check) -> None:
     for step in (0, 3, 7, 19, 31, 40):
         value = factor(step, 7, 31)
         check.true(value is not None, f"warmup_cosine({step}, 7, 31) is None: on that way the return is missing")
-        check.true(
-            type(value) in (float, int), f"the factor should be a Python float, and is {described(value)}"
-        )
+        check.true(type(value) in (float, int), f"the factor should be a Python float, and is {described(value)}")
     check.close(factor(0, 7, 31), 0.0, "step 0 of a warm-up should give 0")
     check.close(factor(7, 7, 31), 1.0, "the end of the warm-up should give 1")
     check.close(factor(19, 7, 31), 0.5, "halfway between warm-up and end the factor should be 0.5")
@@ -135,7 +133,7 @@ def test_warmup_cosine(check: Check) -> None:
                 value,
                 expected,
                 f"warmup_cosine(step={step}, warmup_steps={warmup_steps}, total_steps=31) is wrong",
-                diagnosis=f"{'after the end' if step > 31 else 'in the warm-up' if step < warmup_steps else 'on the way down'}",
+                diagnosis="after the end" if step > 31 else "warm-up" if step < warmup_steps else "on the way down",
             )
 
 
@@ -175,7 +173,8 @@ def test_train_step(check: Check) -> None:
     check.true(
         len(steps) == 1,
         f"the optimizer that was given should take one step, and took {len(steps)}",
-        "optimizer, the argument, is what changes the weights: an optimizer of its own would lose its state." * (not steps),
+        "optimizer, the argument, is what changes the weights: an optimizer of its own would lose its state."
+        * (not steps),
     )
     check.true(
         forwards[0]["dtype"] == torch.float32,
@@ -244,8 +243,9 @@ def test_evaluate(check: Check) -> None:
             check.true(
                 abs(seen.result - 10 / 13) < 1e-5,
                 f"10 of 13 images are right, an accuracy of {10 / 13:.4f}, in {rest}; yours is {seen.result:.4f}",
-                "The accuracy is a share between 0 and 1, of the number of images." if seen.result > 1 else
-                f"The model saw {sum(event['batch'] for event in forwards)} images in {len(forwards)} batches.",
+                "The accuracy is a share between 0 and 1, of the number of images."
+                if seen.result > 1
+                else f"The model saw {sum(event['batch'] for event in forwards)} images in {len(forwards)} batches.",
             )
             training = sorted({path or "the model itself" for e in forwards for path, on in e["modes"].items() if on})
             check.true(
@@ -265,7 +265,9 @@ def test_evaluate(check: Check) -> None:
                 f"the mode in which the model came ({'training' if mode else 'evaluation'}) should be restored",
                 f"in another mode after the call: {', '.join(wrong)}",
             )
-            check.close(state["values"]["linear.weight"], weight, "evaluating should leave the model's weights as they are")
+            check.close(
+                state["values"]["linear.weight"], weight, "evaluating should leave the model's weights as they are"
+            )
             check.true("gradients" not in seen.left, "after evaluate, gradients should be enabled again")
 
 
@@ -295,7 +297,10 @@ def about_step(seen: Observation, mine: Tensor, expected: Tensor) -> str:
         return "it didn't change at all"
     factor = float((mine * expected).sum() / (expected * expected).sum())
     if abs(factor) > 1e-4 and torch.allclose(mine, factor * expected, rtol=1e-3, atol=1e-5):
-        return f"the step goes the right way, and is {factor:.3g} times as long: is the loss or its gradient scaled or clipped?"
+        return (
+            f"the step goes the right way, and is {factor:.3g} times as long: "
+            "is the loss or its gradient scaled, or is the gradient clipped?"
+        )
     return ""
 
 
@@ -304,7 +309,11 @@ BRANCHES = ("attention.out", "mlp.fc2")
 DROPOUTS = (
     ("after the positions", BRANCHES, True),
     ("in every block", ("patch_embedding", "cls_token", "positions"), True),
-    ("before the head, or anywhere after the last block", ("patch_embedding", "cls_token", "positions", *BRANCHES), False),
+    (
+        "before the head, or anywhere after the last block",
+        ("patch_embedding", "cls_token", "positions", *BRANCHES),
+        False,
+    ),
 )
 
 

@@ -84,22 +84,25 @@ def check(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print a list of objects, for other programs")] = False,
     junit: Annotated[Path | None, typer.Option(help="write the verdicts as JUnit XML to this file too")] = None,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="show the checks' own code and traceback too")
-    ] = False,
+    seed: Annotated[int | None, typer.Option(help="the inputs of an earlier check, which said this seed")] = None,
 ) -> None:
     """Check what you wrote: everything up to the first exercise that is not done, or the part that you name."""
     from vitcourse.checking.grading import FAILURES, grade, up_to_first_not_done
+    from vitcourse.checking.judge import Judge
     from vitcourse.checking.record import fingerprints, keep
     from vitcourse.checking.report import print_verdicts
+    from vitcourse.checking.workers import Workers
     from vitcourse.codesets import load_code
     from vitcourse.course import select
 
+    asked = select(what)
     chosen = load_code(code, use_solution or ())
     before = fingerprints(chosen)
-    grading = grade(chosen, select(what))
-    keep(chosen, grading.verdicts, before)
-    verdicts = grading.verdicts if what else up_to_first_not_done(grading.verdicts)
+    with Workers() as workers:
+        verdicts = grade(chosen, asked, Judge(workers, seed=seed))
+    keep(chosen, verdicts, before)
+    if what is None:
+        verdicts = up_to_first_not_done(verdicts)
     if junit is not None:
         from vitcourse.checking.junit import junit as as_junit
 
@@ -107,8 +110,6 @@ def check(
     if as_json:
         print(json.dumps([verdict.as_dict() for verdict in verdicts], indent=1, ensure_ascii=False))
     else:
-        if verbose:
-            print(grading.output)
         print_verdicts(_console(), chosen, verdicts)
     if any(verdict.status in FAILURES for verdict in verdicts):
         raise typer.Exit(1)

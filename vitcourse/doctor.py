@@ -356,7 +356,7 @@ def _restore(root: Path, folder: str) -> str | None:
 
 
 def _limits() -> Iterator[Finding]:
-    from vitcourse.checking.limits import missing
+    from vitcourse.worker.limits import missing
 
     lacking = missing()
     if lacking:
@@ -364,7 +364,7 @@ def _limits() -> Iterator[Finding]:
             "Course", "note", f"this system can't limit the {' and '.join(lacking)} of a check; its time it can"
         )
     if not hasattr(os, "fork"):
-        yield Finding("Course", "note", "this system can't fork a process: vitcourse watch is some seconds slower")
+        yield Finding("Course", "note", "this system can't fork a process: each check is some seconds slower")
 
 
 def _console() -> Iterator[Finding]:

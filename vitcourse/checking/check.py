@@ -11,178 +11,25 @@ the requests and what was observed of the learner's are kept as the evidence of 
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vitcourse.checking.findings import explained
+from vitcourse.checking import parameters
+from vitcourse.checking.findings import explained, places
 from vitcourse.checking.likeness import likeness
 from vitcourse.checking.sizes import Sizes
+from vitcourse.checking.subjects import ATOL, RTOL, CheckFailedError, Inputs, Module, Question, Side, Subject
 from vitcourse.checking.values import same
 from vitcourse.course import Exercise
 from vitcourse.worker.protocol import Other, Slot
 from vitcourse.worker.workshop import Observation, tensors_of
 
-# Two right ways to compute a float32 result differ by rounding: 5e-5 in a position table of 1,025 rows.
-RTOL, ATOL = 1e-4, 1e-5
+BFLOAT16 = (0.1, 0.1)
 # A norm with torch's eps of 1e-5 is as right in a block as one with 1e-6.
 NORMS = {"rtol": 1e-3, "atol": 3e-4}
-LOW_PRECISION = {torch.bfloat16: (0.1, 0.1)}
-
-
-class CheckFailedError(AssertionError):
-    """A learner's answer is wrong. The headline is one sentence; the diagnosis, if there is one, says more.
-
-    raised is the learner's exception, as data, where there was one.
-    """
-
-    def __init__(self, headline: str, diagnosis: str = "", raised: Mapping[str, Any] | None = None) -> None:
-        super().__init__(f"{headline}\n{diagnosis}".rstrip())
-        self.headline = headline
-        self.diagnosis = diagnosis
-        self.raised = raised or {}
-
-
-class Side(Protocol):
-    """Who answers requests: a worker, or a workshop in this process."""
-
-    def answer(self, request: Mapping[str, Any]) -> Observation:
-        """What was observed."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """One request, what was observed of the learner's answer, and how exactly numbers are compared.
-
-    expects is what the check waits for where it isn't a result: "error" for a call that should be refused.
-    """
-
-    request: dict[str, Any]
-    seen: Observation
-    rtol: float = RTOL
-    atol: float = ATOL
-    expects: str = ""
-
-
-class Inputs:
-    """Where a check's inputs come from: fresh noise, from one seed."""
-
-    def __init__(self, seed: int) -> None:
-        self.generator = torch.Generator().manual_seed(seed)
-        self.seeds = torch.Generator().manual_seed(seed ^ 0x5EED)  # what a worker draws has nothing to do with ours
-
-    def sizes(self, given: dict[str, int]) -> dict[str, int]:
-        """The sizes that a check is asked with."""
-        return given
-
-    def randn(self, shape: tuple[int, ...]) -> Tensor:
-        """Normal noise."""
-        return torch.randn(shape, generator=self.generator)
-
-    def worker_seed(self) -> int:
-        """A seed for the random state in which one request is done."""
-        return int(torch.randint(2**31, (), generator=self.seeds))
-
-
-class Subject:
-    """One thing that the exercise has written, beside the reference's: a function, a class or a module.
-
-    Calling it calls the learner's, on copies of the tensors; `expected` calls the reference's on the same.
-    """
-
-    def __init__(self, check: "Check", name: str, target: Any) -> None:
-        self.check, self.name, self.target = check, name, target
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """The learner's answer. CheckFailedError when it raises, changes its input or calls what it should build."""
-        __tracebackhide__ = True
-        return self.observe(*args, **kwargs).result
-
-    def observe(
-        self,
-        *args: Any,
-        count: bool = False,
-        keep: str = "",
-        rtol: float = RTOL,
-        atol: float = ATOL,
-        **kwargs: Any,
-    ) -> Observation:
-        """All that is seen of the learner's answer to a call that should succeed and leave its input alone.
-
-        count counts products and softmaxes; keep keeps a module that comes back under this name.
-        """
-        __tracebackhide__ = True
-        seen = self.check.ask(self._request(args, kwargs, count=count, keep=keep), rtol=rtol, atol=atol)
-        self.check.fine(self.name, seen, args)
-        if seen.changed:
-            raise CheckFailedError(
-                f"{self.name} changed its input: tensor {seen.changed[0]} is not the same after the call",
-                "Operations that end in an underscore, += and assignments to x[...] work in place.",
-            )
-        return seen
-
-    def expected(self, *args: Any, **kwargs: Any) -> Any:
-        """The reference's answer."""
-        return self.check.reference.answer(self._request(args, kwargs)).result
-
-    def gradients(self, *args: Any, **kwargs: Any) -> tuple[Observation, Observation]:
-        """The learner's and the reference's, with gradients along random directions."""
-        __tracebackhide__ = True
-        expected = self.expected(*args, **kwargs)
-        along = [self.check.inputs.randn(tuple(p.shape)) for p in tensors_of(expected) if p.is_floating_point()]
-        request = self._request(args, kwargs, along=along)
-        seen = self.check.ask(request, 1e-3, 1e-4)
-        self.check.fine(f"the backward pass of {self.name}", seen, args)
-        return seen, self.check.reference.answer(request)
-
-    def to(self, dtype: torch.dtype) -> "Subject":
-        """The same in another dtype; a function is what it was."""
-        if not isinstance(self.target, Slot):
-            return self
-        return self._copy(dtype)
-
-    def copy(self) -> "Subject":
-        """A module of its own with the same values."""
-        return self._copy(None)
-
-    def train(self, training: bool = True) -> Self:
-        """Put both modules into training mode, or into evaluation mode."""
-        self.check.both({"do": "mode", "slot": self.target.name, "training": training}, self.name)
-        return self
-
-    def load(self, **values: Tensor) -> Self:
-        """Give both modules these values, by names in which __ may stand for a dot."""
-        tensors = {name.replace("__", "."): value for name, value in values.items()}
-        self.check.both({"do": "load", "slot": self.target.name, "tensors": tensors}, self.name)
-        return self
-
-    def values(self) -> dict[str, Tensor]:
-        """The learner's parameters and buffers."""
-        found = self.check.ask({"do": "values", "slot": self.target.name}).result
-        return dict(found) if isinstance(found, dict) else {}
-
-    def _copy(self, dtype: torch.dtype | None) -> "Subject":
-        slot = self.check.new_slot()
-        self.check.both({"do": "cast", "slot": self.target.name, "new": slot.name, "dtype": dtype}, self.name)
-        return type(self)(self.check, self.name, slot)
-
-    def _request(self, args: Any, kwargs: Any, **more: Any) -> dict[str, Any]:
-        seed = self.check.inputs.worker_seed()
-        return {"do": "call", "target": self.target, "args": args, "kwargs": kwargs, "seed": seed, **more}
-
-
-class Module(Subject):
-    """A module of the exercise's class; structure says what the learner's holds."""
-
-    structure: dict[str, Any]
-
-    def part(self, path: str) -> dict[str, Any]:
-        """One of its modules: kind, the classes of torch.nn that it is, length, settings such as stride; {} for none."""
-        found = self.structure["modules"].get(path, {})
-        return found if isinstance(found, dict) else {}
 
 
 class Check:
@@ -227,6 +74,8 @@ class Check:
             raise CheckFailedError(f"{name} is missing from the chapter {self.exercise.module}")
         if kind not in ("function", "class", "module"):
             raise CheckFailedError(f"{name} is no function or class but {_article(kind)}")
+        if found["torch"]:
+            raise CheckFailedError(f"{name} is torch's own under another name: this exercise builds it; you called it")
         return Subject(self, name, (self.exercise.module, name))
 
     def module(self, name: str, **arguments: Any) -> Module:
@@ -234,7 +83,7 @@ class Check:
         __tracebackhide__ = True
         subject = self.fresh(name, **arguments)
         reference = self._of_reference(subject)
-        self._same_parameters(name, subject, reference)
+        parameters.compare(name, subject.structure, reference)
         with torch.no_grad():
             tensors = {
                 key: value + 0.3 * self.inputs.randn(tuple(value.shape)) for key, value in reference.named_parameters()
@@ -247,8 +96,10 @@ class Check:
         __tracebackhide__ = True
         self.get(name)
         slot = self.new_slot()
-        request = {"do": "make", "slot": slot.name, "module": self.exercise.module, "name": name, "arguments": arguments}
-        request["seed"] = self.inputs.worker_seed()
+        request = {
+            **{"do": "make", "slot": slot.name, "module": self.exercise.module, "name": name},
+            **{"arguments": arguments, "seed": self.inputs.worker_seed()},
+        }
         self.reference.answer(request)
         seen = self.ask(request)
         self.fine(f"{name}.__init__", seen)
@@ -278,10 +129,11 @@ class Check:
         """The tensor has the shape that the symbols say."""
         __tracebackhide__ = True
         if not isinstance(tensor, Tensor):
-            raise CheckFailedError(_no_tensor(what, tensor), f"expected {self.s.named(pattern)}")
+            raise CheckFailedError(_no_tensor(what, tensor), facts=f"expected {self.s.named(pattern)}")
         if tuple(tensor.shape) != self.s.shape(pattern):
             told = self.s.told(tuple(tensor.shape), pattern)
-            raise CheckFailedError(f"{what} has the wrong shape", f"expected {self.s.named(pattern)}\nyours    {told}")
+            facts = f"expected {self.s.named(pattern)}\nyours    {told}"
+            raise CheckFailedError(f"{what} has the wrong shape", facts=facts)
 
     def pair(self, value: Any, what: str) -> tuple[Any, Any]:
         """The value is a pair, such as output and weights."""
@@ -308,7 +160,7 @@ class Check:
         mine, expected = _as_tensor(mine, otherwise), torch.as_tensor(expected).detach()
         if mine.shape == expected.shape and torch.allclose(mine.double(), expected.double(), rtol=rtol, atol=atol):
             return
-        raise CheckFailedError(otherwise, f"{diagnosis}\n{_difference(mine, expected)}".strip())
+        raise CheckFailedError(otherwise, diagnosis, _difference(mine, expected))
 
     def same(self, subject: Subject, *args: Any, rtol: float = RTOL, atol: float = ATOL, **kwargs: Any) -> None:
         """The learner's answer has the values of the reference's, and has them at every call."""
@@ -359,36 +211,23 @@ class Check:
         if one.draws and not same(one.result, other.result, RTOL, ATOL):
             raise CheckFailedError(
                 f"two calls of {subject.name} with the same input differ {when}: dropout is on",
-                "nn.Dropout(p) drops the share p in training mode, and nn.Dropout() by itself half; in evaluation mode it "
-                "drops nothing, if it is made once, in __init__. F.dropout drops unless training=self.training is said.",
+                "nn.Dropout(p) drops the share p in training mode, and nn.Dropout() by itself half; in evaluation "
+                "mode it drops nothing, if it is made once, in __init__. F.dropout needs training=self.training.",
             )
 
     def starts(self, subject: Subject, name: str, deviation: tuple[float, float]) -> None:
-        """A parameter of a fresh module starts as small noise around 0; where the least deviation is 0, zeros are right."""
+        """A parameter of a fresh module starts as small noise; where the least deviation is 0, zeros are right too."""
         __tracebackhide__ = True
         request = {"do": "values", "slot": subject.target.name}
         values = self.ask(request, expects="start").result[name].double()
-        mean, spread = float(values.mean()), float(values.std())
         least, most = deviation
-        if spread == 0 and (mean != 0 or least > 0):
-            what = f"as the constant {mean:.4g}, everywhere the same"
-        elif not least <= spread <= most or abs(mean) > max(0.02, spread):
-            what = f"with mean {mean:.2g} and standard deviation {spread:.2g}"
-        elif least > 0 and self._a_table(values[0]):
-            what = "as the sinusoidal table"
-        else:
-            return
-        asked = "noise of mean 0 and standard deviation 0.02"
-        raise CheckFailedError(
-            f"{name} of {subject.name} starts {what}; it should start as small {asked}{'' if least else ' (or zeros)'}",
-            "Initial values that are too large drown the patches; values that are all the same tell no position from another."
-            if spread > most or spread == 0 else "",
-        )
-
-    def _a_table(self, values: Tensor) -> bool:
-        """Whether neighbouring rows go on from one another, as sines and cosines do and noise doesn't."""
-        steps = (values[1:] - values[:-1]).pow(2).mean()
-        return float(steps) < 0.7 * float(2 * values.var())
+        how = begun(values, least, most)
+        if how:
+            asked = f"noise of mean 0 and standard deviation 0.02{'' if least else ' (or zeros)'}"
+            raise CheckFailedError(
+                f"{name} of {subject.name} starts {how}; it should start as small {asked}",
+                "Noise that is too large drowns the patches; numbers that are all the same tell nothing apart.",
+            )
 
     def dtypes(
         self,
@@ -399,24 +238,27 @@ class Check:
         atol: float = ATOL,
         **kwargs: Any,
     ) -> None:
-        """In float64 and in bfloat16 the answer keeps the dtype (or, where that is as right, is float32), and the values."""
+        """In float64 and in bfloat16 the answer keeps the dtype, and the values.
+
+        or_float32 lets float32 come back for bfloat16.
+        """
         __tracebackhide__ = True
-        for dtype, (rtol, atol) in {torch.float64: (rtol, atol), **LOW_PRECISION}.items():
+        for dtype, (r, a) in {torch.float64: (rtol, atol), torch.bfloat16: BFLOAT16}.items():
             cast = subject.to(dtype)
             cast_args = tuple(
                 arg.to(dtype) if isinstance(arg, Tensor) and arg.is_floating_point() else arg for arg in args
             )
             expected = _floats(cast.expected(*cast_args, **kwargs))
-            mine = _floats(cast.observe(*cast_args, rtol=rtol, atol=atol, **kwargs).result)
+            mine = _floats(cast.observe(*cast_args, rtol=r, atol=a, **kwargs).result)
             for own, reference in zip(mine, expected, strict=True):
-                allowed = (reference.dtype, torch.float32) if or_float32 and dtype == torch.bfloat16 else (reference.dtype,)
-                if own.dtype not in allowed:
+                fine = or_float32 and (dtype, own.dtype) == (torch.bfloat16, torch.float32)
+                if own.dtype != reference.dtype and not fine:
                     raise CheckFailedError(
                         f"{subject.name} turns {_word(dtype)} into {_word(own.dtype)}",
                         "A tensor made on the way needs the dtype (and the device) of the input: "
                         "torch.arange(…, dtype=x.dtype, device=x.device), say.",
                     )
-                self.close(own, reference, f"{subject.name} returns wrong values in {_word(dtype)}", rtol, atol)
+                self.close(own, reference, f"{subject.name} returns wrong values in {_word(dtype)}", r, a)
 
     def raises(self, subject: Subject, *args: Any, naming: tuple[int, ...] = (), **kwargs: Any) -> None:
         """The call is refused with a ValueError whose message names these numbers."""
@@ -461,8 +303,8 @@ class Check:
         if seen.raised:
             headline, diagnosis = explained(name, seen.raised, self.read, self.exercise, should)
             shapes = ", ".join(self.s.told(tuple(arg.shape)) for arg in tensors_of(args))
-            lines = [diagnosis, f"with tensors of shape {shapes}" if shapes else ""]
-            raise CheckFailedError(headline, "\n".join(line for line in lines if line), raised=seen.raised)
+            lines = [*places(seen.raised, self.read), f"with tensors of shape {shapes}" if shapes else ""]
+            raise CheckFailedError(headline, diagnosis, "\n".join(line for line in lines if line), seen.raised)
 
     def new_slot(self) -> Slot:
         """A name that nothing in the worker has yet."""
@@ -472,9 +314,7 @@ class Check:
     def _not_banned(self, name: str, seen: Observation) -> None:
         __tracebackhide__ = True
         if seen.banned:
-            raise CheckFailedError(
-                f"{name} calls torch's own {seen.banned}: this exercise builds it; you called it"
-            )
+            raise CheckFailedError(f"{name} calls torch's own {seen.banned}: this exercise builds it; you called it")
 
     def _is_module(self, subject: Subject) -> bool:
         kind = self.solved(*subject.target)
@@ -491,61 +331,6 @@ class Check:
         assert isinstance(thing, nn.Module)
         return thing
 
-    def _same_parameters(self, name: str, subject: Module, reference: nn.Module) -> None:
-        __tracebackhide__ = True
-        own, held = subject.structure["parameters"], subject.structure
-        expected = {key: tuple(value.shape) for key, value in reference.named_parameters()}
-        buffers = {key: tuple(value.shape) for key, value in reference.named_buffers()}
-        for key in (key for key in (*expected, *buffers) if key not in own and key in held["plain"]):
-            kind = "self.register_buffer" if key in buffers else "nn.Parameter"
-            what = "no buffer" if key in buffers else "not a parameter"
-            raise CheckFailedError(
-                f"{key} of {name} is a plain tensor, {what}",
-                f"{kind} makes it one: a plain tensor doesn't move with the module"
-                + (" and isn't saved." if key in buffers else ", isn't saved and is never trained."),
-            )
-        for key in (key for key in buffers if key in own):
-            frozen = not own[key]["trained"]
-            raise CheckFailedError(
-                f"{key} of {name} is a {'frozen ' if frozen else ''}parameter; it should be a buffer",
-                "self.register_buffer keeps a tensor that moves and is saved with the module"
-                + ("." if frozen else ", and isn't trained."),
-            )
-        for key, hidden in ((key, part) for key in expected for part in held["lists"] if key.startswith(f"{part}.")):
-            if key not in own:
-                raise CheckFailedError(
-                    f"{hidden} of {name} is a plain list, which hides its modules",
-                    "nn.ModuleList makes them known: without it they have no parameters that an optimizer sees.",
-                )
-        shared = {key: other for key, other in held["shared"].items() if key in expected}
-        if shared:
-            key, other = next(iter(shared.items()))
-            raise CheckFailedError(
-                f"{key} and {other} of {name} are one and the same parameter",
-                "Each needs a layer of its own: here one layer stands in several roles.",
-            )
-        lines = [f"missing:   {key} {shape}" for key, shape in expected.items() if key not in own]
-        lines += [f"not named: {key} {value['shape']}" for key, value in own.items() if key not in expected]
-        if lines:
-            raise CheckFailedError(f"the parameters of {name} are not those of the contract", "\n".join(lines))
-        for key, shape in expected.items():
-            if tuple(own[key]["shape"]) != shape:
-                raise CheckFailedError(
-                    f"the parameter {key} of {name} has the wrong shape",
-                    f"expected {shape}\nyours    {tuple(own[key]['shape'])}",
-                )
-        frozen_names = [key for key in expected if not own[key]["trained"]]
-        if frozen_names:
-            raise CheckFailedError(
-                f"the parameter {frozen_names[0]} of {name} is frozen", "With requires_grad=False it is never trained."
-            )
-        for key in reference.state_dict():
-            if key not in own and not held["buffers"].get(key, {}).get("saved"):
-                here = "is a buffer, but isn't saved" if key in held["buffers"] else "is missing from the state dict"
-                raise CheckFailedError(
-                    f"{key} of {name} {here}", "self.register_buffer, without persistent=False, puts a tensor there."
-                )
-
     def _same_kind(self, name: str, mine: Any, expected: Any) -> None:
         __tracebackhide__ = True
         if isinstance(expected, tuple):
@@ -561,7 +346,22 @@ class Check:
             if mine.shape != expected.shape:
                 told = [self.s.told(tuple(tensor.shape)) for tensor in (expected, mine)]
                 lines = [f"expected {told[0]}", f"yours    {told[1]}", likeness(mine, expected)]
-                raise CheckFailedError(f"{name} returns the wrong shape", "\n".join(line for line in lines if line))
+                facts = "\n".join(line for line in lines if line)
+                raise CheckFailedError(f"{name} returns the wrong shape", facts=facts)
+
+
+def begun(values: Tensor, least: float, most: float) -> str:
+    """In what first values (…, T, D) are no small noise, in words; empty where they are."""
+    mean, spread = float(values.mean()), float(values.std())
+    if spread == 0 and (mean != 0 or least > 0):
+        return f"as the constant {mean:.4g}, everywhere the same"
+    if not least <= spread <= most or abs(mean) > max(0.02, spread):
+        return f"with mean {mean:.2g} and standard deviation {spread:.2g}"
+    rows = values.reshape(-1, values.shape[-1])
+    # Neighbouring rows of sines and cosines go on from one another; those of noise don't.
+    if len(rows) > 2 and float((rows[1:] - rows[:-1]).pow(2).mean()) < 1.4 * float(values.var()):
+        return "as a table whose rows go on from one another, such as the sinusoids"
+    return ""
 
 
 def as_call(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
@@ -577,8 +377,8 @@ def _as_tensor(value: Any, what: str) -> Tensor:
     numbers = value if isinstance(value, list | tuple) else [value]
     if not all(type(number) in (bool, int, float) for number in numbers):
         wrong = next(number for number in numbers if type(number) not in (bool, int, float))
-        raise CheckFailedError(what, f"yours is {_kind(wrong)}: is a return missing on one of the ways?" if wrong is None
-                               else f"yours is {_kind(wrong)}")  # fmt: skip
+        missing = ": is a return missing on one of the ways?" if wrong is None else ""
+        raise CheckFailedError(what, f"yours is {_kind(wrong)}{missing}")
     return torch.as_tensor(value)
 
 

@@ -1,13 +1,16 @@
 """Evidence: whether two observations of one request are the same, and a check's questions asked of somebody else."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
-from vitcourse.checking.check import Question, Side
+from vitcourse.checking.subjects import Question, Side
 from vitcourse.checking.values import same
 from vitcourse.worker.workshop import Observation
+
+_ABOUT_SIZES = ("RuntimeError", "EinopsError", "ValueError", "IndexError")
 
 
 def replayed(questions: Sequence[Question], side: Side) -> Iterator[Observation]:
@@ -43,7 +46,13 @@ def alike(one: Observation, other: Observation, question: Question, last: bool =
 
 
 def _same_fault(one: Mapping[str, Any], other: Mapping[str, Any], words: bool) -> bool:
-    return one["type"] == other["type"] and (not words or one["message"] == other["message"])
+    """The same type; and the same words, or for errors about sizes, whose words quote the code, the same numbers."""
+    if one["type"] != other["type"]:
+        return False
+    if not words or one["message"] == other["message"]:
+        return True
+    numbers = [re.findall(r"\d+", re.sub(r"\"[^\"]*\"", "", fault["message"])) for fault in (one, other)]
+    return one["type"] in _ABOUT_SIZES and bool(numbers[0]) and numbers[0] == numbers[1]
 
 
 def _same_gradients(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -1,19 +1,24 @@
-"""A check run once more on other inputs: the smallest example that still fails, and what must hold for it to be right."""
+"""A check run once more on other inputs: the smallest example that still fails, and when the answer is right."""
 
 import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from vitcourse.checking.check import Check, CheckFailedError, Inputs, Run, as_call
+from vitcourse.checking.check import Check, Run, as_call
+from vitcourse.checking.subjects import CheckFailedError, Inputs, Question
 from vitcourse.checking.values import same
+from vitcourse.worker.protocol import Slot
 from vitcourse.worker.workshop import Observation, slots_of, tensors_of
 
 SECONDS = 0.4  # that looking for a smaller example may take
 MOST = 12  # numbers that are shown of one tensor
+SEEN = (2e-3, 2e-4)  # the tolerance beyond which a difference is seen in four digits
 
 
 class Small(Inputs):
@@ -35,12 +40,34 @@ class Small(Inputs):
         return torch.arange(1.0, 1 + torch.Size(shape).numel()).reshape(shape)
 
 
+class Onward(Check):
+    """Asks what a check asks to its end, whatever the answers are: evidence beyond the first thing that is wrong."""
+
+    def close(self, *args: Any, **kwargs: Any) -> None:
+        """Passed over."""
+
+    def true(self, *args: Any, **kwargs: Any) -> None:
+        """Passed over."""
+
+    def shape(self, *args: Any, **kwargs: Any) -> None:
+        """Passed over."""
+
+    def starts(self, *args: Any, **kwargs: Any) -> None:
+        """Passed over."""
+
+    def fine(self, *args: Any, **kwargs: Any) -> None:
+        """Passed over."""
+
+    def steady(self, *args: Any, **kwargs: Any) -> None:
+        """Passed over."""
+
+
 class Differs(Exception):
     """The first call at which the learner's answer is not the reference's."""
 
-    def __init__(self, request: Mapping[str, Any], mine: Observation, right: Observation) -> None:
+    def __init__(self, name: str, request: Mapping[str, Any], mine: Observation, right: Observation) -> None:
         super().__init__()
-        self.request, self.mine, self.right = request, mine, right
+        self.name, self.request, self.mine, self.right = name, request, mine, right
 
     @property
     def numbers(self) -> int:
@@ -49,8 +76,8 @@ class Differs(Exception):
         return sum(tensor.numel() for tensor in (*given, *tensors_of(self.right.result)))
 
 
-class Comparing(Check):
-    """Asks what a check asks, and compares each result with the reference's: the check's own questions are passed over."""
+class Comparing(Onward):
+    """Asks what a check asks, and compares each result with the reference's; the check's own words are passed over."""
 
     pairs: list[tuple[Tensor, Tensor]]
     stops = True
@@ -65,21 +92,28 @@ class Comparing(Check):
             if not seen.raised:
                 mine, expected = tensors_of(seen.result), tensors_of(right.result)
                 self.pairs += zip(mine, expected, strict=False)
-                if self.stops and not slots_of(request["args"]) and not same(seen.result, right.result, 1e-4, 1e-5):
-                    raise Differs(request, seen, right)
+                if self.stops and not slots_of(request["args"]) and not same(seen.result, right.result, *SEEN):
+                    raise Differs(self._called(request), request, seen, right)
         return seen
-
-    def close(self, *args: Any, **kwargs: Any) -> None:
-        """Passed over."""
-
-    def true(self, *args: Any, **kwargs: Any) -> None:
-        """Passed over."""
-
-    def shape(self, *args: Any, **kwargs: Any) -> None:
-        """Passed over."""
 
     def raises(self, *args: Any, **kwargs: Any) -> None:
         """Passed over."""
+
+    def _called(self, request: Mapping[str, Any]) -> str:
+        """What is called: a function's name, or a module as it was made."""
+        target = request["target"]
+        if not isinstance(target, Slot):
+            return str(target[1])
+        made = (q.request for q in self.questions if q.request["do"] == "make" and q.request["slot"] == target.name)
+        return next((as_call(request["name"], (), request["arguments"]) for request in made), "it")
+
+
+def onward(run: Run, check: Check, seed: int) -> list[Question]:
+    """The questions of a check asked to its end, as far as the answers allow it, on the inputs of that seed."""
+    again = Onward(check.exercise, check.learner, check.reference, Inputs(seed), check.read)
+    with suppress(Exception):
+        run(again)
+    return again.questions
 
 
 def smallest(run: Run, check: Check, seed: int) -> Differs | None:
@@ -101,13 +135,12 @@ def smallest(run: Run, check: Check, seed: int) -> Differs | None:
 def holds_when(run: Run, check: Check, seed: int) -> str:
     """What the sizes must be for the answer to pass; empty where none of what is tried helps."""
     for words, symbols in _SPECIAL:
-        inputs = Small(seed, lambda given, symbols=symbols: _with(given, symbols), plain=False)
+        inputs = Small(seed, partial(_with, symbols), plain=False)
         again = Check(check.exercise, check.learner, check.reference, inputs, check.read)
-        try:
+        with suppress(Exception):
             run(again)
-        except Exception:
-            continue
-        if inputs.given != inputs.change(inputs.given):
+        # It gets past the question at which it failed.
+        if len(again.questions) > len(check.questions) and inputs.given != inputs.change(inputs.given):
             return words
     return ""
 
@@ -116,25 +149,19 @@ def pairs(run: Run, check: Check, seed: int) -> list[tuple[Tensor, Tensor]]:
     """Results of the learner's and the reference's at several sizes, of the same kind as the first that differ."""
     found: list[tuple[Tensor, Tensor]] = []
     for number, factor in enumerate((1, 2)):
-        again = _comparing(check, Small(seed + number, lambda given, f=factor: {s: n + f for s, n in given.items()}, False))
+        again = _comparing(check, Small(seed + number, partial(_larger, factor), plain=False))
         again.stops = False
-        with torch.no_grad():
-            try:
-                run(again)
-            except Exception:
-                pass
+        with suppress(Exception):
+            run(again)
         found += again.pairs
     return [pair for pair in found if pair[0].is_floating_point() and pair[1].numel() > 1]
 
 
-def shown(found: Differs, name: str) -> str:
+def shown(found: Differs) -> str:
     """The example in lines: the call with its numbers, what is expected, and what came."""
     request, lines = found.request, []
-    target = request["target"]
-    name = target[1] if isinstance(target, tuple | list) else name
-    words = {f"{key}": value for key, value in request["kwargs"].items()}
     tensors = [argument for argument in request["args"] if isinstance(argument, Tensor)]
-    lines.append(f"for example, {as_call(name, tuple(request['args']), words)}")
+    lines.append(f"for example, {as_call(found.name, tuple(request['args']), request['kwargs'])}")
     for number, tensor in enumerate(tensors, start=1):
         if tensor.numel() <= MOST:
             lines.append(f"  {'input' if len(tensors) == 1 else f'input {number}'}  {numbers(tensor)}")
@@ -143,7 +170,7 @@ def shown(found: Differs, name: str) -> str:
         return "\n".join([*lines, f"  expected  {found.right.result}", f"  yours     {found.mine.result}"])
     for number, expected in enumerate(right):
         own = mine[number] if number < len(mine) else None
-        if own is None or not same(own, expected, 1e-4, 1e-5):
+        if own is None or not same(own, expected, *SEEN):
             what = "" if len(right) == 1 else f" (result {number + 1})"
             where, own_part, expected_part = _part(own, expected)
             lines.append(f"  expected{what}{where}  {numbers(expected_part)}")
@@ -154,6 +181,7 @@ def shown(found: Differs, name: str) -> str:
 
 def numbers(tensor: Tensor) -> str:
     """A tensor's numbers on one line, as short as they can be."""
+
     def told(value: Any) -> str:
         if isinstance(value, list):
             return f"[{', '.join(told(part) for part in value)}]"
@@ -201,14 +229,22 @@ def _changes() -> Iterator[Callable[[dict[str, int]], dict[str, int]]]:
     yield lambda given: dict.fromkeys(given, 1)
     yield lambda given: {symbol: 1 if symbol == "B" else 2 for symbol in given}
     for keep in (2, 3, 4):
-        yield lambda given, keep=keep: {symbol: 1 if symbol == "B" else min(size, keep) for symbol, size in given.items()}
-    yield lambda given: {symbol: size for (symbol, size) in zip(given, itertools.cycle((1, 2, 3, 2)), strict=False)}
+        yield partial(_at_most, keep)
+    yield lambda given: dict(zip(given, itertools.cycle((1, 2, 3, 2)), strict=False))
     yield lambda given: {symbol: 4 if symbol in ("D", "d_model") else min(size, 2) for symbol, size in given.items()}
     yield lambda given: {symbol: 1 if symbol == "B" else size for symbol, size in given.items()}
     yield lambda given: given
 
 
-def _with(given: dict[str, int], symbols: tuple[tuple[str, str | int], ...]) -> dict[str, int]:
+def _at_most(keep: int, given: dict[str, int]) -> dict[str, int]:
+    return {symbol: 1 if symbol == "B" else min(size, keep) for symbol, size in given.items()}
+
+
+def _larger(by: int, given: dict[str, int]) -> dict[str, int]:
+    return {symbol: size + by for symbol, size in given.items()}
+
+
+def _with(symbols: tuple[tuple[str, str | int], ...], given: dict[str, int]) -> dict[str, int]:
     known = dict(given)
     for symbol, other in symbols:
         if symbol in given:

@@ -39,8 +39,7 @@ def explained(
     """A headline and a diagnosis for an exception in an answer."""
     message = " ".join(raised["message"].split())
     headline = f"{name} {should} {raised['type']}{f': {message}' if message else ''}"
-    lines = [*_meanings(name, raised, read, exercise), *places(raised, read)]
-    return headline, "\n".join(lines)
+    return headline, "\n".join(_meanings(name, raised, read, exercise))
 
 
 def places(raised: Mapping[str, Any], read: Mapping[str, Any]) -> list[str]:

@@ -14,7 +14,7 @@ from vitcourse.course import Exercise, exercises
 from vitcourse.errors import RequestError
 from vitcourse.progress import is_started
 
-FAILURES = ("failed", "error", "timeout")
+FAILURES = ("failed", "error", "timeout", "missing")
 
 
 class Course:
@@ -31,6 +31,8 @@ class Course:
         return self.verdicts[exercise.id]
 
     def _judged(self, exercise: Exercise) -> Verdict:
+        if not self.code.file(exercise.module).exists():
+            return Verdict(exercise.id, "missing", f"{self.code.shown(self.code.file(exercise.module))} is missing")
         if self.code.name != "solutions" and not is_started(self.code, exercise):
             return Verdict(exercise.id, "not-started", f"exercise {exercise.id} not started")
         for needed in exercise.all_needs:

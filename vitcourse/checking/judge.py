@@ -8,6 +8,7 @@ import inspect
 import sys
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -19,15 +20,16 @@ from vitcourse.codesets import CodeSet, root
 from vitcourse.course import Exercise, chapters
 
 TIMEOUT = 60.0  # seconds that the code of one exercise may take
+_LINES = 6  # of what it prints that are shown
 
 
 @dataclass(frozen=True)
 class Verdict:
     """What a check says of one exercise.
 
-    status is passed, failed, error (the code could not be run), timeout, blocked, not-started or missing; headline is one
-    sentence; diagnosis says more, in lines; misconception is the name of the mistake that it is, if one was found, and
-    found where: "list", "pair" or "edit"; file and line tell where the exercise stands in the learner's chapter;
+    status is passed, failed, error (the code could not be run), timeout, blocked, not-started or missing; headline is
+    one sentence; diagnosis says more, in lines; misconception is the name of the mistake that it is, if one was found,
+    and found where: "list", "pair" or "edit"; file and line tell where the exercise stands in the learner's chapter;
     use_solution names the chapters that were the references' in this run; seed repeats the check's inputs; stub is the
     exercise whose stub the code ran into; died tells that the code ended its process.
     """
@@ -69,7 +71,9 @@ class Judge:
         except WorkerEnded as error:
             return Verdict(exercise.id, "error", f"the answer ended Python itself ({error.how})", died=True)
         except WorkerLate:
-            return Verdict(exercise.id, "timeout", f"the chapter did not load within {self.timeout:g} seconds", died=True)
+            return Verdict(
+                exercise.id, "timeout", f"the chapter did not load within {self.timeout:g} seconds", died=True
+            )
         except WorkerBroke as error:
             return Verdict(exercise.id, "error", f"what came back is no answer: {error}", died=True)
         try:
@@ -90,8 +94,9 @@ class _Case:
         """Run the check, and look into what it found."""
         import torch
 
-        from vitcourse.checking.check import Check, CheckFailedError, Inputs
+        from vitcourse.checking.check import Check
         from vitcourse.checking.naming import references
+        from vitcourse.checking.subjects import CheckFailedError, Inputs
 
         if self.worker.loaded["fault"]:
             return self._broken(self.worker.loaded["fault"])
@@ -110,22 +115,23 @@ class _Case:
         return self._says("passed", "passed")
 
     def _failed(self, check: Any, error: Any, number: int) -> Verdict:
+        from vitcourse.checking.examples import onward
         from vitcourse.checking.naming import named
         from vitcourse.checking.opinion import opinion
 
         status = "error" if error.raised else "failed"
-        naming = named(self.exercise, check.questions)
-        lines, misconception, found = [], "", ""
-        headline = error.headline
-        if naming is not None:
-            misconception, found = naming.name, naming.kind
-            headline, lines = naming.says, [error.headline]
-        lines.append(error.diagnosis)
-        try:
-            lines += opinion(check_of(self.exercise), check, error, number, naming)
-        except (WorkerEnded, WorkerLate, WorkerBroke):  # it was seen to fail; that it fails otherwise too adds nothing
-            pass
-        return self._says(status, headline, "\n".join(line for line in lines if line), misconception, found, error.raised)
+        run = check_of(self.exercise)
+        naming = named(self.exercise, check.questions, lambda: onward(run, check, number))
+        if naming is None:
+            headline, lines, misconception, found = error.headline, [error.diagnosis, error.facts], "", ""
+        else:
+            headline, misconception, found = naming.says, naming.name, naming.kind
+            lines = [error.headline if error.raised else "", error.facts]
+        with suppress(WorkerEnded, WorkerLate, WorkerBroke):  # it was seen to fail; this adds nothing
+            lines += opinion(run, check, error, number, naming)
+        return self._says(
+            status, headline, "\n".join(line for line in lines if line), misconception, found, error.raised
+        )
 
     def _broken(self, fault: Mapping[str, Any]) -> Verdict:
         from vitcourse.checking.findings import explained
@@ -134,8 +140,7 @@ class _Case:
         where = f"{frame['file']}, line {frame['line']}" if frame["line"] else frame["file"]
         headline = f"{where}: {fault['type']}: {' '.join(fault['message'].split())}"
         _, diagnosis = explained("the chapter", fault, self.read, self.exercise)
-        kept = [line for line in diagnosis.splitlines() if not line.startswith("raised at")]
-        return self._says("error", headline, "\n".join(kept))
+        return self._says("error", headline, diagnosis)
 
     def _lost(self, error: Exception) -> Verdict:
         if isinstance(error, WorkerLate):
@@ -156,8 +161,9 @@ class _Case:
     ) -> Verdict:
         from vitcourse.checking.findings import stub_of
 
-        if status != "passed" and (printed := self.worker.printed().strip()):
-            diagnosis = f"{diagnosis}\nit printed:\n{printed}"
+        if status != "passed" and (printed := self.worker.printed().strip().splitlines()):
+            last = printed[-_LINES:]
+            diagnosis = f"{diagnosis}\nit printed{', at the end' if last != printed else ''}:\n" + "\n".join(last)
         return Verdict(
             exercise=self.exercise.id,
             status=status,
@@ -210,7 +216,9 @@ def _checks(module: str) -> list[Any]:
     loaded = importlib.util.module_from_spec(spec)
     sys.modules[name] = loaded
     spec.loader.exec_module(loaded)
-    return [function for _, function in inspect.getmembers(loaded, inspect.isfunction) if hasattr(function, "pytestmark")]
+    return [
+        function for _, function in inspect.getmembers(loaded, inspect.isfunction) if hasattr(function, "pytestmark")
+    ]
 
 
 def plain(text: str) -> str:
@@ -220,7 +228,7 @@ def plain(text: str) -> str:
 
 
 def _first(code: CodeSet, exercise: Exercise) -> dict[str, Any]:
-    """What a worker is told first: the texts of the chapters and of what lies beside them, and what may not be called."""
+    """What a worker is told first: the texts of the chapters and of what lies beside them, what may not be called."""
     texts, shown = {}, {}
     for module in (chapter.module for chapter in chapters()):
         text = code.source(module)

@@ -6,33 +6,32 @@ check asked, in this process: no learner's code runs here.
 
 import ast
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
 from types import CodeType
 from typing import Any
 
-from vitcourse.checking.check import Question
 from vitcourse.checking.edits import edits
 from vitcourse.checking.evidence import alike
 from vitcourse.checking.hypotheses import Hypothesis
 from vitcourse.checking.misconceptions import Misconception, misconceptions
+from vitcourse.checking.subjects import Question
 from vitcourse.codesets import load_code
 from vitcourse.course import Exercise
 from vitcourse.worker.workshop import Observation, Workshop
 
-SECONDS = 1.2  # that a search may take
+SECONDS = 1.2  # of the processor, that a search may take
 
 
 @dataclass(frozen=True)
 class Naming:
-    """A name found: of a list, a pair or an edit; what the learner is told; how many hypotheses were tried."""
+    """A name found; what the learner is told; its kind: of the list, a pair or an edit."""
 
     name: str
     says: str
     kind: str
-    tried: int
 
 
 def references() -> Workshop:
@@ -41,35 +40,71 @@ def references() -> Workshop:
     return Workshop(lambda module, name: getattr(code.module(module), name))
 
 
-def named(exercise: Exercise, questions: Sequence[Question], seconds: float = SECONDS) -> Naming | None:
-    """The mistake that explains all that was observed; None where none does, or where several do that say different things."""
-    until = time.monotonic() + seconds
+def named(
+    exercise: Exercise,
+    questions: Sequence[Question],
+    onward: Callable[[], Sequence[Question]],
+    seconds: float = SECONDS,
+) -> Naming | None:
+    """The mistake that explains all that was observed; None where none does, or several do that say other things.
+
+    onward asks the rest of the check, once there is something to tell apart: a mistake that explains this too is
+    preferred to one that explains only what came until the check failed. seconds are the processor's.
+    """
+    search = _Search(exercise, questions, onward, time.process_time() + seconds)
     right = list(_replayed(questions, references()))
     if all(alike(question.seen, seen, question) for question, seen in zip(questions, right, strict=False)):
         return None  # nothing observed differs: what failed is something that hypotheses can't show
-    tried = 0
+    first: Naming | None = None
     for kind, group in _groups(exercise):
+        found, whole = search.among(group)
+        naming = _naming(kind, whole or found)
+        if whole and naming is not None:
+            return naming
+        first = first or naming
+    return first
+
+
+class _Search:
+    """Goes through hypotheses, until the time is up."""
+
+    def __init__(
+        self, exercise: Exercise, questions: Sequence[Question], onward: Callable[[], Sequence[Question]], until: float
+    ) -> None:
+        self.exercise, self.questions, self.until = exercise, questions, until
+        self._onward = onward
+        self._rest: Sequence[Question] | None = None
+
+    def among(self, group: Iterable[Hypothesis]) -> tuple[list[Hypothesis], list[Hypothesis]]:
+        """Those that explain what was seen until the check failed; and those of them that explain the rest too."""
         found: dict[str, Hypothesis] = {}
+        whole: list[Hypothesis] = []
         for hypothesis in group:
-            if time.monotonic() > until:
+            if time.process_time() > self.until:
                 break
-            tried += 1
-            if _explains(exercise, hypothesis, questions):
-                found.setdefault(hypothesis.says, hypothesis)
-                if kind == "edit" or len(found) > 2:
-                    break
-        if found:
-            return _naming(kind, list(found.values()), tried)
-    return None
+            if hypothesis.says not in found and _explains(self.exercise, hypothesis, self.questions):
+                found[hypothesis.says] = hypothesis
+                if _explains(self.exercise, hypothesis, self.rest):
+                    whole.append(hypothesis)
+                    if len(whole) > 1:
+                        break
+        return list(found.values()), whole
+
+    @property
+    def rest(self) -> Sequence[Question]:
+        """The questions of the whole check; those that were asked, where it can't go on."""
+        if self._rest is None:
+            self._rest = self._onward()
+        return self._rest
 
 
-def _naming(kind: str, found: Sequence[Hypothesis], tried: int) -> Naming | None:
-    if len(found) > 2:
+def _naming(kind: str, found: Sequence[Hypothesis]) -> Naming | None:
+    if not 0 < len(found) < 3:
         return None
     says = found[0].says
     if len(found) == 2:
         says = f"Either: {found[0].says} Or, which looks the same from outside: {found[1].says}"
-    return Naming(found[0].name, says, kind, tried)
+    return Naming(found[0].name, says, kind)
 
 
 def _groups(exercise: Exercise) -> Iterator[tuple[str, Iterator[Hypothesis] | Sequence[Hypothesis]]]:

@@ -1,11 +1,12 @@
-"""What is said of a wrong answer beside its headline: an example to look at, and in what the wrong is like the right."""
+"""What is said of a wrong answer beside its headline: an example to look at, in what it is like the right one."""
 
 from typing import Any
 
-from vitcourse.checking.check import Check, CheckFailedError, Run
+from vitcourse.checking.check import Check, Run
 from vitcourse.checking.examples import holds_when, pairs, shown, smallest
 from vitcourse.checking.likeness import relation
 from vitcourse.checking.naming import Naming
+from vitcourse.checking.subjects import CheckFailedError
 
 
 def opinion(run: Run, check: Check, error: CheckFailedError, seed: int, naming: Naming | None) -> list[str]:
@@ -20,7 +21,7 @@ def opinion(run: Run, check: Check, error: CheckFailedError, seed: int, naming: 
     if example is not None and naming is None:
         lines.append(relation(pairs(run, check, seed + 3)))
     if example is not None:
-        lines.append(shown(example, check.exercise.names[0]))
+        lines.append(shown(example))
     return lines
 
 

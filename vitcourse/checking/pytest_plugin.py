@@ -1,8 +1,8 @@
 """What pytest needs to know of the course: one check for each exercise, run on each set of chapters.
 
-A check is a test function marked `@pytest.mark.exercise("1.3")` that asks for `check`. pytest runs the judge; a learner's
-code runs in a worker's process, and can't end this one or reach into it. On the solutions a check must pass. On a
-learner's chapters it is skipped while the exercise is not started or is blocked by an earlier one.
+A check is a test function marked `@pytest.mark.exercise("1.3")` that asks for `check`. pytest runs the judge; a
+learner's code runs in a worker's process, and can't end this one or reach into it. On the solutions a check must pass.
+On a learner's chapters it is skipped while the exercise is not started or is blocked by an earlier one.
 """
 
 from collections.abc import Generator
@@ -60,7 +60,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object:
     marker = pyfuncitem.get_closest_marker("exercise")
     if marker is None or "check" not in pyfuncitem.fixturenames:
         return None
-    verdict = _course(pyfuncitem.config, pyfuncitem.callspec.params["check"]).verdict(exercise(marker.args[0]))
+    course = _course(pyfuncitem.config, str(pyfuncitem.callspec.params["check"]))
+    verdict = course.verdict(exercise(marker.args[0]))
     if verdict.status in ("blocked", "not-started"):
         pytest.skip(verdict.headline)
     if verdict.status != "passed":
@@ -94,5 +95,5 @@ def _course(config: pytest.Config, name: str) -> "Course":
     return courses[name]
 
 
-_COURSES = pytest.StashKey[dict[str, "Course"]]()
-_WORKERS = pytest.StashKey["Workers"]()
+_COURSES: pytest.StashKey[dict[str, "Course"]] = pytest.StashKey()
+_WORKERS: pytest.StashKey["Workers"] = pytest.StashKey()

@@ -3,6 +3,7 @@
 import itertools
 import math
 
+
 class Sizes:
     """The sizes of one check by the course's symbols, with those that follow from them: gh, gw, N, T, dh, M."""
 
@@ -59,7 +60,9 @@ class Sizes:
         if len(off) == 2:
             one, other = (axes[place].replace("*", "·") for place in off)
             return f": the axes {one} and {other} are exchanged (a transpose too many or too few)"
-        orders = (order for order in itertools.permutations(axes) if [self._size(axis) for axis in order] == list(shape))
+        orders = (
+            order for order in itertools.permutations(axes) if [self._size(axis) for axis in order] == list(shape)
+        )
         return f": the axes are right, but stand in the order {', '.join(next(orders)).replace('*', '·')}"
 
     def _size(self, axis: str) -> int:

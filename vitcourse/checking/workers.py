@@ -1,7 +1,7 @@
 """The processes in which learners' code runs: one is kept that has torch loaded, and each exercise gets a fork of it.
 
-Here the wall stands: what a learner's code does to its process reaches the judge as answers over a pipe, limited in size
-and time, or as an end.
+Here the wall stands: what a learner's code does to its process reaches the judge as answers over a pipe, limited in
+size and time, or as an end.
 """
 
 import contextlib
@@ -61,7 +61,7 @@ class Workers:
             with theirs:
                 self._process = subprocess.Popen(
                     [*self.wrapped, *program],
-                    stdin=theirs,
+                    stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.PIPE,
                     start_new_session=True,
@@ -115,7 +115,8 @@ class Workers:
         return self._line()
 
     def _line(self) -> str:
-        assert self._control is not None and self._process is not None
+        assert self._control is not None
+        assert self._process is not None
         if select.select([self._control], [], [], _START)[0] and (line := self._control.recv(4096)):
             return line.decode().strip()
         said = self._process.stderr.read().decode(errors="replace") if self._process.stderr else ""

@@ -1,8 +1,8 @@
-"""Started by the judge as a process of its own: python -I -S __main__.py PATHS, in which PATHS are Python's, as JSON.
+"""Started by the judge as a process of its own: python -I -S __main__.py PATHS, where PATHS are Python's, as JSON.
 
 Standard input is a socket. Over it the judge asks, line by line:
 
-    start              with three files (requests, answers, what is printed): a fork serves there; its number is answered
+    start              with three files (requests, answers, prints): a fork serves there; its number is answered
     end NUMBER         end that process and all that it started; how it ended is answered
     optimizer          load what the first optimizer of torch would load
 

@@ -1,7 +1,7 @@
 """The ready-made functions that an exercise builds, closed on every road that torch has to them.
 
-A mode on the level of Python would miss other threads, torch._C and compiled code. So the kernels themselves are replaced
-in the worker's process, which ends with the check: whoever calls them, from wherever, gets a Banned.
+A mode on the level of Python would miss other threads, torch._C and compiled code. So the kernels themselves are
+replaced in the worker's process, which ends with the check: whoever calls them, from wherever, gets a Banned.
 """
 
 import sys
@@ -52,7 +52,7 @@ class Bans:
     def _close_kernel(self, operator: str, name: str) -> None:
         composite = "CompositeImplicitAutograd"
         key = composite if torch._C._dispatch_has_kernel_for_dispatch_key(operator, composite) else "CPU"
-        library = Library("aten", "IMPL")
+        library: Any = Library("aten", "IMPL")  # type: ignore[no-untyped-call]
         library.impl(operator.removeprefix("aten::"), self._refusal(name), key, allow_override=True)
         self._kept.append(library)  # the kernel comes back when the library is collected
 

@@ -84,7 +84,7 @@ def load(module: str) -> dict[str, Any]:
 
 
 def fault(error: BaseException) -> dict[str, Any]:
-    """An exception as data: its type and those above it, its text, and the learner's lines from outermost to innermost."""
+    """An exception as data: its type and those above it, its text, the learner's lines from the outermost on."""
     frames = [
         {"file": frame.filename, "line": frame.lineno or 0, "name": frame.name}
         for frame in traceback.extract_tb(error.__traceback__)

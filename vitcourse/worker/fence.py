@@ -1,7 +1,7 @@
 """What a worker's process may not touch: the course's own files, other processes, new programs.
 
-An audit hook, once set, can't be taken away by Python code. It is a fence for one's own machine and no prison: a class's
-unknown code is checked in a box (`vitcourse grade`).
+An audit hook, once set, can't be taken away by Python code. It is a fence for one's own machine and no prison: whoever
+checks unknown code needs a box around the process.
 """
 
 import os
@@ -11,12 +11,22 @@ from collections.abc import Sequence
 from typing import Any
 
 _PROGRAMS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.startfile", "pty.spawn")
-_READS = ("open", "os.listdir", "os.scandir", "os.link", "os.symlink", "os.rename", "os.remove", "os.chmod", "os.truncate")
+_READS = (
+    "open",
+    "os.listdir",
+    "os.scandir",
+    "os.link",
+    "os.symlink",
+    "os.rename",
+    "os.remove",
+    "os.chmod",
+    "os.truncate",
+)
 _PROCESS = re.compile(r"/proc/(\d+)(/|$)")
 
 
 def fence(folders: Sequence[str]) -> None:
-    """From here on, what lies in these folders can't be opened or listed, and no program be started, in this process."""
+    """From here on, nothing in these folders can be opened or listed, and no program be started, in this process."""
     closed = tuple(os.path.realpath(folder) + os.sep for folder in folders)
     realpath, fsdecode, getpid = os.path.realpath, os.fsdecode, os.getpid
 

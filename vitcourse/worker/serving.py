@@ -48,6 +48,7 @@ def serve(requests: int, answers: int) -> None:
     if first["fenced"]:
         fence(first["fenced"])
     workshop = Workshop(chapters.find, bans, first["builds"])
+    workshop.catches = (BaseException,)
     send(answers, loaded(first))
     while True:
         seen = workshop.answer(receive(requests))

@@ -1,6 +1,6 @@
 """Modules as data, and what the worker makes from a description: a convolution, a model to be trained, an optimizer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from typing import Any
 
 import torch
@@ -21,9 +21,7 @@ def structure(module: nn.Module) -> dict[str, Any]:
             for name, value in parameters.items()
         },
         "shared": {
-            name: first[id(value)]
-            for name, value in parameters.items()
-            if first.setdefault(id(value), name) != name
+            name: first[id(value)] for name, value in parameters.items() if first.setdefault(id(value), name) != name
         },
         "buffers": {
             name: {"shape": tuple(value.shape), "dtype": value.dtype, "saved": name in saved}
@@ -53,8 +51,10 @@ def values(module: nn.Module) -> dict[str, Tensor]:
 
 def _described(module: nn.Module) -> dict[str, Any]:
     kinds = [kind.__name__ for kind in type(module).__mro__ if kind.__module__.startswith("torch.nn")]
-    settings = {name: getattr(module, name) for name in _SETTINGS if isinstance(getattr(module, name, None), int | float | tuple)}
-    return {"kind": type(module).__name__, "torch": kinds, "length": len(module) if hasattr(module, "__len__") else 0, **settings}
+    found = {name: getattr(module, name, None) for name in _SETTINGS}
+    settings = {name: value for name, value in found.items() if isinstance(value, int | float | tuple)}
+    length = len(module) if isinstance(module, Sized) else 0
+    return {"kind": type(module).__name__, "torch": kinds, "length": length, **settings}
 
 
 class Probe(nn.Module):
@@ -94,7 +94,8 @@ def probe(description: Mapping[str, Any], events: list[dict[str, Any]]) -> Probe
         model.linear.weight.copy_(weight)
         model.linear.bias.copy_(description["bias"])
     for parameter in model.parameters():
-        parameter.register_post_accumulate_grad_hook(lambda _: _note_once(events, "backward"))
+        hook: Any = parameter.register_post_accumulate_grad_hook
+        hook(lambda _: _note_once(events, "backward"))
     return model.train(description["training"])
 
 

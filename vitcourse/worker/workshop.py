@@ -23,8 +23,8 @@ class Observation:
 
     result is what came back; attached, for each of its tensors, whether a gradient could flow through it; raised an
     exception as data; changed the numbers of the tensors in the arguments that are others now; gradients those of the
-    inputs ("input 1") and of the parameters, None where none arrived; structure what a module holds; things the state of
-    what the worker made and the call was given; events what happened to it, in order.
+    inputs ("input 1") and of the parameters, None where none arrived; structure what a module holds; things the state
+    of what the worker made and the call was given; events what happened to it, in order.
     """
 
     result: Any = None
@@ -46,18 +46,17 @@ class Observation:
 class Workshop:
     """Answers requests; find gives the object of a chapter by the chapter's module and its own name."""
 
-    def __init__(
-        self, find: Callable[[str, str], Any], bans: Bans | None = None, banned: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, find: Callable[[str, str], Any], bans: Bans | None = None, banned: Sequence[str] = ()) -> None:
         self.find = find
         self.bans = bans or Bans()
         self.banned = banned
+        self.catches: tuple[type[BaseException], ...] = (Exception, SystemExit)
         self.things: dict[str, Any] = {}
         self.events: list[dict[str, Any]] = []
 
     def answer(self, request: Mapping[str, Any]) -> Observation:
         """Do what the request says; what the chapter's code raises is a part of the observation."""
-        known = {
+        known: dict[str, Callable[..., Observation]] = {
             "look": self.look, "make": self.make, "load": self.load, "call": self.call, "values": self.values,
             "mode": self.mode, "cast": self.cast, "build": self.build,
         }  # fmt: skip
@@ -69,13 +68,13 @@ class Workshop:
         try:
             found = self.find(module, name)
         except AttributeError:
-            seen.result = {"kind": "missing", "from": ""}
+            seen.result = {"kind": "missing", "torch": False}
             return seen
         kind = "class" if isinstance(found, type) else "function" if callable(found) else type(found).__name__
         if isinstance(found, type) and issubclass(found, nn.Module):
             kind = "module"
-        own_init = isinstance(found, type) and "__init__" in vars(found)
-        seen.result = {"kind": kind, "from": getattr(found, "__module__", "") or "", "own_init": own_init}
+        torchs = str(getattr(found, "__module__", "") or "").partition(".")[0] == "torch"
+        seen.result = {"kind": kind, "torch": torchs}
         return seen
 
     def make(self, slot: str, module: str, name: str, arguments: Mapping[str, Any], seed: int) -> Observation:
@@ -179,7 +178,7 @@ class Workshop:
             start = torch.get_rng_state()
             try:
                 result = call()
-            except (Exception, SystemExit) as error:
+            except self.catches as error:
                 seen.raised = fault(error)
             seen.draws = not torch.equal(start, torch.get_rng_state())
         if torch.is_grad_enabled() != enabled:
@@ -204,7 +203,7 @@ class Workshop:
         total = torch.stack([(part * way).sum() for part, way in zip(parts, along, strict=True)]).sum()
         if total.requires_grad:
             try:
-                total.backward()
+                total.backward()  # type: ignore[no-untyped-call]
             except Exception as error:
                 seen.raised = fault(error)
                 return

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from vitcourse.checking.detectors import likeness
 
 from vitcourse.checking.check import Sizes
-from vitcourse.checking.detectors import likeness
 
 SIZES = {"B": 2, "T": 5, "D": 7, "dh": 3}
 
