@@ -1,0 +1,299 @@
+"""Whole functions: an argument that isn't used, arguments or results exchanged, what comes back, a relative of the function."""
+
+import ast
+import itertools
+from collections.abc import Iterator
+
+from vitcourse.checking.edits.reference import Function, called
+from vitcourse.checking.edits.telling import Teller, sentence
+from vitcourse.checking.edits.trees import Change, code, expr
+from vitcourse.checking.edits.values import FIXED
+
+
+def changes(own: list[Function]) -> Iterator[Change]:
+    """The changes of all functions."""
+    for function in own:
+        for argument in function.arguments:
+            yield from _not_used(function, argument)
+        yield from _arguments_exchanged(function)
+        yield from _cut(function)
+        yield from _relatives(function)
+        yield from _divided_by(function)
+        yield from _given_objects(function)
+        for line in function.lines():
+            if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Tuple):
+                yield from _unpacked(function, line, line.targets[0])
+            if isinstance(line, ast.Return) and line.value is not None:
+                yield from _returned(function, line, line.value)
+        for decorator in function.node.decorator_list:
+            yield from _no_decorator(function, decorator)
+
+
+def at_start(function: Function, name: str, says: str, rank: int, template: str, **parts: ast.expr) -> Change:
+    """A change that runs a statement before all others."""
+    return Change(name, says, rank, before={id(function.node.body[0]): code(template, **parts)})
+
+
+def _not_used(function: Function, argument: str) -> Iterator[Change]:
+    kind = function.kinds.get(argument, "")
+    default = function.defaults.get(argument)
+    ignored = f"the argument {argument} is not used, it is ignored"
+    values = [ast.unparse(default)] if default is not None else []
+    if kind == "number" and not isinstance(getattr(default, "value", 0), float):
+        values += [str(value) for value in FIXED]
+    for value in dict.fromkeys(values):
+        says = f"{argument} is always {value}, a constant written in (hard-coded), whatever is given: {ignored}."
+        rank = 14 if values.index(value) == 0 and default is not None else 30
+        yield at_start(function, f"{argument} always {value}", says, rank, f"{argument} = {value}")
+    if default is not None and kind not in ("number", "tensor"):
+        for value in ("True", "False", "torch.bfloat16"):
+            if value != ast.unparse(default) and (value == "torch.bfloat16") == ("dtype" in argument) and kind != "str":
+                says = f"{argument} is taken as {value} always, also when it is not asked for, without {argument}: {ignored}."
+                yield at_start(function, f"{argument} always {value}", says, 20, f"{argument} = {value}")
+    if kind == "tensor":
+        for template, said in (
+            ("torch.zeros_like(a)", "zeros"),
+            ("torch.ones_like(a)", "ones"),
+            ("nn.Parameter(torch.randn_like(a))", "a new random tensor, made inside,"),
+            ("torch.randn_like(a)", "a new random tensor, made inside,"),
+            ("nn.Parameter(torch.zeros_like(a))", "a new parameter of zeros, made inside,"),
+        ):
+            who = function.names.get(argument, argument)
+            says = f"{sentence(said)} stands in the place of {who}: the argument {argument} is given, but never used."
+            yield at_start(
+                function, f"{argument}: {said}", says, 24, f"{argument} = {template}", a=ast.Name(argument, ast.Load())
+            )
+
+
+def _arguments_exchanged(function: Function) -> Iterator[Change]:
+    groups: dict[str, list[str]] = {}
+    for argument in function.arguments:
+        groups.setdefault(function.kinds.get(argument, ""), []).append(argument)
+    for kind, names in groups.items():
+        for one, other in itertools.combinations(names, 2):
+            if kind in ("number", "tensor", "tuple[int, int]"):
+                said = [function.names.get(name, name) for name in (one, other)]
+                says = f"{sentence(said[0])} and {said[1]} are exchanged, swapped, from the start: the arguments are taken in the other order."
+                yield at_start(function, f"{one} and {other} exchanged", says, 18, f"{one}, {other} = {other}, {one}")
+            if kind == "tensor":
+                for kept, lost in ((one, other), (other, one)):
+                    said = [function.names.get(name, name) for name in (kept, lost)]
+                    says = f"{sentence(said[0])} stand in for {said[1]} too: the argument {lost} is never used."
+                    yield at_start(function, f"{kept} for {lost}", says, 26, f"{lost} = {kept}")
+
+
+def _unpacked(function: Function, line: ast.Assign, target: ast.Tuple) -> Iterator[Change]:
+    """Several names at once: in another order, or all the same."""
+    names = [name for name in target.elts if isinstance(name, ast.Name)]
+    teller = Teller(function, line)
+    said = [teller.name(name.id) for name in names]
+    if len(names) != len(target.elts) or "_" in (name.id for name in names):
+        return
+    for order in itertools.permutations(range(len(names))):
+        if list(order) == sorted(order):
+            continue
+        moved = [said[place] for place in order]
+        pairs = [place for place, other in enumerate(order) if place != other]
+        if len(pairs) == 2:
+            what = f"{said[pairs[0]]} and {said[pairs[1]]} are exchanged, swapped: ({', '.join(said)}) is the order, and here it is ({', '.join(moved)}), the other way round"
+            if {"gh", "gw"} <= set(said):
+                what += "; grid is (rows, columns)"
+        else:
+            what = f"the order is {', '.join(moved)} where {', '.join(said)} is meant: all are exchanged"
+        new = ast.Tuple([names[place] for place in order], ast.Store())
+        yield Change(
+            f"{teller.step}: {', '.join(moved)}",
+            f"{sentence(what)} ({teller.step}).",
+            10 + len(pairs),
+            {id(target): new},
+        )
+    for place, name in enumerate(names):
+        others = [other for other in names if other is not name]
+        same = code("".join(f"{other.id} = {name.id}\n" for other in others))
+        ordinal = ("first", "second", "third", "last")[place]
+        says = (
+            f"{sentence(' and '.join([*(part for part in said if part != said[place]), said[place]]))} are all the same {ordinal} part "
+            f"({teller.step}); the other parts are never used."
+        )
+        if len(names) == 2:
+            other = said[1 - place]
+            says = f"{sentence(other)} is taken to be equal to {said[place]}, as if it were square ({teller.step}): the {'first' if place == 0 else 'second'} one alone is used, {other} never."
+        yield Change(f"{teller.step}: all {said[place]}", says, 18, after={id(line): same})
+        for other in others:
+            if len(names) > 2:
+                alike = teller.name(other.id)
+                says = f"{sentence(alike)} and {said[place]} are the same part ({teller.step}): {said[place]} stand for {alike} too."
+                yield Change(
+                    f"{teller.step}: {alike} is {said[place]}",
+                    says,
+                    18,
+                    after={id(line): code(f"{other.id} = {name.id}")},
+                )
+
+
+def _returned(function: Function, line: ast.Return, value: ast.expr) -> Iterator[Change]:
+    teller = Teller(function, line)
+    if isinstance(value, ast.IfExp):
+        for alone, said in ((value.body, "always"), (value.orelse, "never")):
+            del alone, said
+        pair = value.body
+    else:
+        pair = value
+    if isinstance(pair, ast.Tuple):
+        a, b = pair.elts
+        said = [teller.tell(part) for part in pair.elts]
+        says = f"The pair comes in the wrong order, exchanged: {said[0]} first, {said[1]} second."
+        yield Change("the pair exchanged", says, 10, {id(pair): ast.Tuple([b, a])})
+        for part, which, lost in ((a, said[0], said[1]), (b, said[1], said[0])):
+            says = f"{sentence(which)} alone come back; {lost} should come too, as a pair."
+            yield Change(f"{which} alone", says, 14, {id(pair): part})
+        yield Change("a list", "A list comes back; a pair (a tuple) is asked for.", 40, {id(pair): ast.List(pair.elts)})
+    for name in function.scope[id(line)]:
+        shape = teller.axes.get(name)
+        if shape is None:
+            continue
+        for part in pair.elts if isinstance(pair, ast.Tuple) else [pair]:
+            if isinstance(part, ast.Name) and part.id != name and teller.name(name) != teller.name(part.id):
+                says = f"{sentence(teller.name(name))} is returned where {teller.name(part.id)} is asked for ({teller.step})."
+                yield Change(f"{teller.name(name)} returned", says, 18, {id(part): ast.Name(name, ast.Load())})
+        if not isinstance(value, ast.Tuple):
+            says = f"A pair comes back, with {teller.name(name)} as its second; one thing alone is asked for."
+            yield Change(
+                f"{teller.name(name)} returned too",
+                says,
+                26,
+                {id(value): ast.Tuple([value, ast.Name(name, ast.Load())])},
+            )
+    yield from _computed_again(function, line)
+
+
+def _computed_again(function: Function, line: ast.Return) -> Iterator[Change]:
+    """What is returned, computed anew at the end, after calls that changed what it rests on."""
+    body = function.node.body
+    if line is not body[-1] or not any(isinstance(other, ast.Expr) for other in body[1:]):
+        return
+    again = [other for other in body if not isinstance(other, ast.Expr | ast.Return)]
+    if not all(isinstance(other, ast.Assign | ast.With | ast.If) for other in again) or len(body) - len(again) < 3:
+        return
+    for guarded in (True, False):
+        repeated: list[ast.stmt] = [ast.With([ast.withitem(expr("torch.no_grad()"))], again)] if guarded else again
+        says = (
+            "What comes back is computed a second time, after the update: the model runs twice, in a second forward pass; the loss from "
+            "before the update is asked for."
+        )
+        yield Change("computed again at the end", says, 18, before={id(line): repeated})
+
+
+def _cut(function: Function) -> Iterator[Change]:
+    """Fewer images than were given: the first batch alone, whole batches alone."""
+    first = function.axes[id(function.node.body[0])]
+    alike = [name for name, axes in first.items() if axes and axes[0] == "n"]
+    counts = [name for name in function.arguments if function.kinds.get(name) == "number"]
+    if len(alike) < 2:
+        return
+    for count in counts:
+        for template, says in (
+            (
+                "{0} = {0}[:{1}]",
+                "Only the first batch is looked at: one batch, and then it ends (a return inside the loop, say)",
+            ),
+            (
+                "{0} = {0}[:len({0}) // {1} * {1}]",
+                "The last, smaller batch is left out, dropped, and not counted at all",
+            ),
+            ("{0} = {0}[{1}:]", "The first batch is left out, skipped, and not counted at all"),
+            ("{0} = {0}[len({0}) - {1}:]", "Only the last images are looked at, as many as a batch has"),
+        ):
+            cut = [line for name in alike for line in code(template.format(name, count))]
+            yield Change(says, f"{says}.", 14, before={id(function.node.body[0]): cut})
+
+
+def _divided_by(function: Function) -> Iterator[Change]:
+    """A number of things, taken as the number of batches or of one batch."""
+    counts = [name for name in function.arguments if function.kinds.get(name) == "number"]
+    for line in function.lines():
+        if isinstance(line, ast.For):
+            continue
+        for node in ast.walk(line):
+            if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and called(node.right) == "len"):
+                continue
+            for count in counts:
+                for template in ("-(-n // c)", "n // c", "n // c + 1", "(n / c)"):
+                    says = (
+                        "The count is divided by the number of batches; it should be divided by the number of images."
+                    )
+                    new = expr(template, n=node.right, c=ast.Name(count, ast.Load()))
+                    yield Change(f"{function.step(line)}: batches", says, 16, {id(node.right): new})
+                whole = expr("(-(-n // c) * c)", n=node.right, c=ast.Name(count, ast.Load()))
+                says = "The count is divided as if every batch were full, the last, smaller one too; it should be divided by the number of images."
+                yield Change(f"{function.step(line)}: full batches", says, 18, {id(node.right): whole})
+
+
+def _relatives(function: Function) -> Iterator[Change]:
+    """A function of single numbers, and its relatives."""
+    first = function.axes[id(function.node.body[0])]
+    if list(first.values()) != [("…",)]:
+        return
+    (name,) = first
+    returns = [line for line in function.lines() if isinstance(line, ast.Return)]
+    for template, says in (
+        ("x.relu()", "This is ReLU, another activation"),
+        ("x * torch.sigmoid(x)", "This is SiLU (swish), x·sigmoid(x), a relative"),
+        (
+            "x * torch.sigmoid(1.702 * x)",
+            "This is the sigmoid approximation, x·sigmoid(1.702·x); the exact form, with erf, is asked for",
+        ),
+        (
+            "0.5 * x * (1 + torch.tanh(0.7978845608028654 * (x + 0.044715 * x**3)))",
+            "This is the tanh approximation; the exact form, with erf, is asked for",
+        ),
+        ("0.5 * x * (1 + torch.tanh(x))", "tanh stands where erf is meant, and the √2 is missing"),
+        ("torch.sigmoid(x)", "This is the sigmoid, another activation"),
+        ("torch.tanh(x)", "This is tanh, another activation"),
+        ("torch.where(x > 0, x, x.exp() - 1)", "This is ELU, another activation"),
+        ("torch.where(x > 0, x, 0.01 * x)", "This is leaky ReLU, another activation"),
+        ("torch.log(1 + x.exp())", "This is softplus, another activation"),
+        ("x * torch.tanh(torch.log(1 + x.exp()))", "This is Mish, a relative"),
+        (
+            "x * 0.5 * torch.erfc(x / 2**0.5)",
+            "This is x·Φ(-x): the sign of erfc's argument is wrong, which mirrors the curve; erfc gives the complement",
+        ),
+        ("torch.exp(-x * x / 2) / 2.5066282746310002", "This is the density of the normal distribution, and not its Φ"),
+        (
+            "x * torch.exp(-x * x / 2) / 2.5066282746310002",
+            "The density of the normal distribution stands where its Φ, the area below it, is meant",
+        ),
+        ("x.clamp(0, 6)", "This is ReLU6, another activation"),
+        ("x * (x + 3).clamp(0, 6) / 6", "This is hard swish, a relative"),
+        ("x", "The input comes back as it is"),
+        ("x.relu() ** 2", "This is ReLU squared, another activation"),
+    ):
+        for line in returns:
+            if line.value is not None:
+                yield Change(says, f"{says}.", 12, {id(line.value): expr(template, x=ast.Name(name, ast.Load()))})
+
+
+def _given_objects(function: Function) -> Iterator[Change]:
+    """An optimizer that was given, and is not used."""
+    for name in function.arguments:
+        if not function.kinds.get(name, "").endswith("Optimizer"):
+            continue
+        groups = f"[p for g in {name}.param_groups for p in g['params']]"
+        makers = [f"torch.optim.{kind}({groups})" for kind in ("Adam", "AdamW", "SGD")]
+        makers += [
+            f"torch.optim.{kind}({groups}, lr={lr})"
+            for kind in ("SGD", "Adam", "AdamW")
+            for lr in (0.1, 0.01, 0.001, 0.0001, 0.0003, 1.0)
+        ]
+        for made in makers:
+            kind = made.removeprefix("torch.optim.").partition("(")[0]
+            says = f"The optimizer that was given is not used: a new one ({kind}), made inside in every step, takes its place."
+            yield at_start(function, f"an optimizer of its own: {kind}", says, 18, f"{name} = {made}")
+
+
+def _no_decorator(function: Function, decorator: ast.expr) -> Iterator[Change]:
+    new = ast.FunctionDef(function.node.name, function.node.args, function.node.body, [], None, None)
+    if isinstance(function.definition, ast.FunctionDef):
+        new.type_params = []
+        says = "Gradients are recorded: torch.no_grad() is missing, which spares them."
+        yield Change(f"{function.name}: no {called(decorator)}", says, 14, {id(function.node): new})
