@@ -1,7 +1,7 @@
 """What was done to the reference: small edits of it, made by rules on its syntax tree, each with words for a learner.
 
-No rule knows an exercise. A rule looks at one place of a function (a statement, an expression) and says what people write
-there by mistake; the words are filled in with the outline's steps and the contract's names.
+No rule knows an exercise. A rule looks at one place of a function (a statement, an expression) and says what people
+write there by mistake; the words are filled in with the outline's steps and the contract's names.
 """
 
 import ast
@@ -11,6 +11,7 @@ from functools import cache
 
 from vitcourse.checking.edits import axes, calls, conditions, extras, functions, layers, loops, order, patterns, values
 from vitcourse.checking.edits.reference import Function, chapter, functions_of
+from vitcourse.checking.edits.telling import agreed
 from vitcourse.checking.edits.trees import Change
 from vitcourse.checking.hypotheses import Hypothesis
 from vitcourse.course import Exercise
@@ -18,17 +19,21 @@ from vitcourse.course import Exercise
 RULES = (axes, calls, conditions, extras, functions, layers, loops, order, patterns, values)
 
 # How much less likely a mistake is in what the exercise stands on: an earlier one, written anew in its place.
-_BELOW = 40
+_BELOW = 15
+
+# The least plausible rank that is tried there.
+_PLAUSIBLE = 24
 
 # So many edits can be tried in about a second.
-_MOST = 5000
+_MOST = 1000
 
 
 @cache
 def edits(exercise: Exercise) -> list[Hypothesis]:
     """Single edits of the reference's answer to an exercise, the most plausible first, no two alike."""
     own, below = functions_of(exercise)
-    changes = [*_changes(own), *(dataclasses.replace(change, rank=change.rank + _BELOW) for change in _changes(below))]
+    plausible = (change for change in _changes(below) if change.rank <= _PLAUSIBLE)
+    changes = [*_changes(own), *(dataclasses.replace(change, rank=change.rank + _BELOW) for change in plausible)]
     seen: set[int] = set()
     found: list[Hypothesis] = []
     for change in sorted(changes, key=lambda change: change.rank):
@@ -39,7 +44,7 @@ def edits(exercise: Exercise) -> list[Hypothesis]:
             seen.add(number)
             for definition in definitions:
                 known.settle(definition)
-            found.append(Hypothesis(exercise.id, change.name, change.says, definitions))
+            found.append(Hypothesis(exercise.id, change.name, agreed(change.says), definitions))
         if len(found) == _MOST:
             break
     return found
@@ -57,8 +62,9 @@ def _applied(exercise: Exercise, change: Change) -> tuple[ast.stmt, ...]:
     own, below = functions_of(exercise)
     names = {function.name.partition(".")[0]: function.definition for function in own + below}
     changed = {name for name, node in names.items() if id(node) in within and change.applied(node, within) is not node}
-    return tuple(
+    again = [
         change.applied(node, within)
         for node in whole.needing(changed)
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name in names
-    )
+    ]
+    return (*whole.missing_imports, *again) if again else ()

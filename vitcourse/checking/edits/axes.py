@@ -72,13 +72,34 @@ def _along(teller: Teller, node: ast.Call) -> Iterator[Change]:
     for other in _PLACES:
         if other != here:
             verb = "cuts along" if called(node) == "chunk" else "runs over"
-            says = f"The {called(node)} ({teller.step}) {verb} {teller.along(subject, other)}, the wrong axis; it should be {meant}."
+            says = (
+                f"The {called(node)} ({teller.step}) {verb} {teller.along(subject, other)}, the wrong axis; it "
+                f"should be {meant}."
+            )
             yield Change(f"{teller.step}: axis {other}", says, 15, {id(place): _constant(other)})
+    if called(node) in ("mean", "sum"):
+        other_name = "sum" if called(node) == "mean" else "mean"
+        assert isinstance(node.func, ast.Attribute)
+        new = ast.Call(ast.Attribute(node.func.value, other_name, ast.Load()), node.args, node.keywords)
+        what = meant.partition(" (")[0]
+        how = (
+            f"not divided by {_count(teller.symbol(subject, here))}"
+            if other_name == "sum"
+            else "divided by their number"
+        )
+        says = (
+            f"{sentence(teller.step)} is a {other_name} over {what}, summed up and {how}; the {called(node)} of "
+            f"{what} is asked for."
+        )
+        if other_name == "mean":
+            says = f"{sentence(teller.step)} is a mean over {what}; their sum is asked for."
+        yield Change(f"{teller.step}: {other_name}", says, 14, {id(node): new})
     if called(node) in ("mean", "sum", "argmax", "softmax", "logsumexp"):
         keywords = [keyword for keyword in node.keywords if keyword.arg not in ("dim", "keepdim")]
         bare = ast.Call(node.func, node.args, keywords)
         says = (
-            f"No axis is given to the {called(node)} ({teller.step}), so it gives one number for everything, the whole batch; "
+            f"No axis is given to the {called(node)} ({teller.step}), so it gives one number for everything, "
+            "the whole batch; "
             f"it should run over {meant}, for each row its own."
         )
         yield Change(f"{teller.step}: no axis", says, 15, {id(node): bare})
@@ -119,17 +140,21 @@ def _all_along(function: Function) -> Iterator[Change]:
 
 
 def _moved_axes(teller: Teller, node: ast.Call) -> Iterator[Change]:
-    """transpose and flatten: other axes, not at all, or a bare reshape in their place."""
+    """Transpose and flatten: other axes, not at all, or a bare reshape in their place."""
     assert isinstance(node.func, ast.Attribute)
     subject = node.func.value
     what = teller.tell(subject)
     if called(node) == "transpose":
         here = {_number(place) for place in node.args}
-        says = f"The transpose of {what} is missing ({teller.step}): the two axes are still exchanged, the last two not swapped back."
+        says = (
+            f"The transpose of {what} is missing ({teller.step}): the two axes are still exchanged, the last two "
+            "not swapped back."
+        )
         yield Change(f"{teller.step}: no transpose", f"{says}", 12, {id(node): subject})
         bare = expr("x.reshape(x.transpose(a, b).shape)", x=subject, a=node.args[0], b=node.args[1])
         says = (
-            f"A bare reshape (or view) stands where {what} should be transposed ({teller.step}): the shape is right, but the numbers "
+            f"A bare reshape (or view) stands where {what} should be transposed ({teller.step}): the shape is "
+            "right, but the numbers "
             "stay in memory order, which mixes the two axes."
         )
         yield Change(f"{teller.step}: reshape", says, 12, {id(node): bare})
@@ -145,18 +170,21 @@ def _moved_axes(teller: Teller, node: ast.Call) -> Iterator[Change]:
             whole = ast.Call(before.func, node.args, node.keywords)
             along = [teller.along(subject, place) for place in (a, b)]
             says = (
-                f"{sentence(what)} is transposed once more ({teller.step}): {along[0]} and {along[1]} are exchanged, so what should come row by "
+                f"{sentence(what)} is transposed once more ({teller.step}): {along[0]} and {along[1]} are "
+                "exchanged, so what should come row by "
                 "row comes column by column."
             )
             yield Change(f"{teller.step}: transposed", says, 18, {id(node): whole})
     if called(node) == "flatten":
         where = node.args[0]
-        for other in (0, 1, 2, 3):
-            if other != _number(where):
-                says = f"{sentence(what)} is flattened from axis {other} on; it should be from axis {_number(where)} ({teller.step})."
-                yield Change(f"{teller.step}: from axis {other}", says, 25, {id(where): _constant(other)})
+        for axis in (0, 1, 2, 3):
+            if axis != _number(where):
+                meant = f"it should be from axis {_number(where)} ({teller.step})"
+                says = f"{sentence(what)} is flattened from axis {axis} on; {meant}."
+                yield Change(f"{teller.step}: from axis {axis}", says, 25, {id(where): _constant(axis)})
         says = (
-            f"{sentence(what)} is reshaped to the transposed shape and then transposed; flatten keeps each row together, "
+            f"{sentence(what)} is reshaped to the transposed shape and then transposed; flatten keeps each row "
+            "together, "
             f"and such a reshape mixes the numbers of different rows ({teller.step})."
         )
         mixed = expr("x.flatten(a).reshape(x.flatten(a).T.shape).T", x=subject, a=where)
@@ -179,7 +207,8 @@ def _parts(teller: Teller, node: ast.Call) -> Iterator[Change]:
     x, dim = node.func.value, place_of(node) or expr("-1")
     strided = expr("x.unflatten(dim, (-1, n)).unbind(-1)", x=x, dim=dim, n=count)
     says = (
-        f"The parts of {what} are taken interleaved: they alternate column by column, every {teller.tell(count)}rd one; "
+        f"The parts of {what} are taken interleaved: they alternate column by column, every "
+        f"{teller.tell(count)}rd one; "
         "they lie one after the other: all queries, then all keys, then all values."
         if _number(count) == 3
         else f"The parts of {what} are taken interleaved, column by column; they lie one after the other."
@@ -189,7 +218,8 @@ def _parts(teller: Teller, node: ast.Call) -> Iterator[Change]:
         if attribute.kind == "number":
             inner = expr(f"[p.flatten(-2) for p in x.unflatten(-1, (self.{name}, n, -1)).unbind(-2)]", x=x, n=count)
             says = (
-                "The parts are read group by group: head by head, each with its own queries, keys and values; they lie one after the "
+                "The parts are read group by group: head by head, each with its own queries, keys and values; "
+                "they lie one after the "
                 "other, all queries, then all keys, then all values."
             )
             yield Change(f"{teller.step}: head by head", says, 18, {id(node): inner})
@@ -207,14 +237,37 @@ def _size(teller: Teller, node: ast.Subscript) -> Iterator[Change]:
         if other == here or symbol == teller.symbol(subject, here) != "?":
             continue
         says = (
-            f"{sentence(teller.step)} reads the size of axis {other} of {teller.tell(subject)}, {_said(teller, subject, other)}; "
+            f"{sentence(teller.step)} reads the size of axis {other} of {teller.tell(subject)}, "
+            f"{_said(teller, subject, other)}; "
             f"it should be axis {here}, {_said(teller, subject, here)}."
         )
         yield Change(f"{teller.step}: axis {other} is read", says, 18, {id(node.slice): _constant(other)})
 
+    known = {teller.symbol(subject, other) for other in (-1, -2, -3, 0, 1, 2, 3)}
+    for name, axes in teller.axes.items():
+        for place, symbol in enumerate(axes, start=-len(axes)):
+            if symbol in known or symbol in ("…", "1"):
+                continue
+            known.add(symbol)
+            size = expr(f"x.shape[{place}]", x=ast.Name(name, ast.Load()))
+            says = (
+                f"{sentence(teller.step)} reads the size of axis {place} of {teller.name(name)}, "
+                f"{_counted(symbol)}, the wrong axis; "
+                f"it should be {_said(teller, subject, here)}."
+            )
+            yield Change(f"{teller.step}: {symbol}", says, 18, {id(node): size})
+
+
+def _count(symbol: str) -> str:
+    return "their number" if symbol == "?" else f"{symbol}, their number"
+
 
 def _said(teller: Teller, subject: ast.expr, place: int) -> str:
     symbol = teller.symbol(subject, place)
+    return "the wrong one" if symbol == "?" else _counted(symbol)
+
+
+def _counted(symbol: str) -> str:
     counts = {
         "Tk": "Tk, the number of keys",
         "Tq": "Tq, the number of queries",
@@ -227,7 +280,7 @@ def _said(teller: Teller, subject: ast.expr, place: int) -> str:
         "dh": "dh, the width of a head",
         "dv": "dv, the width of a value",
     }
-    return "the wrong one" if symbol == "?" else counts.get(symbol, symbol)
+    return counts.get(symbol, symbol)
 
 
 def _element(teller: Teller, node: ast.Subscript) -> Iterator[Change]:
@@ -282,7 +335,8 @@ def _slices(teller: Teller, node: ast.Subscript) -> Iterator[Change]:
             options += [
                 (
                     f":-{lower}",
-                    f"all but the last: the last is lost, and the first is still among them: off by one ({teller.step})",
+                    "all but the last: the last is lost, and the first is still among them: off by one "
+                    f"({teller.step})",
                 )
             ]
             options += [(":", "all: the first is still among them, and should be without it")]
@@ -302,7 +356,10 @@ def _slices(teller: Teller, node: ast.Subscript) -> Iterator[Change]:
         if place.upper is not None and _end(place.upper, None) is None:
             for by in ("+ 1", "- 1"):
                 upper_off = expr(f"u {by}", u=place.upper)
-                says = f"The slice of {what} ({teller.step}) ends one too {'late' if by[0] == '+' else 'early'}: off by one."
+                says = (
+                    f"The slice of {what} ({teller.step}) ends one too {'late' if by[0] == '+' else 'early'}: off "
+                    "by one."
+                )
                 yield Change(f"{teller.step}: slice off by one", says, 30, {id(place.upper): upper_off})
             open_end = ast.Slice(place.lower, None, place.step)
             says = f"The slice of {what} ({teller.step}) has no end: it is not cut off."

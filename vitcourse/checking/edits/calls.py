@@ -4,60 +4,9 @@ import ast
 import itertools
 from collections.abc import Iterator
 
-from vitcourse.checking.edits.reference import Function, called, signature
+from vitcourse.checking.edits.reference import Function, called, siblings, signature
 from vitcourse.checking.edits.telling import Teller, sentence
 from vitcourse.checking.edits.trees import Change, expr, own_expressions
-
-# What is called in place of what; {} is what it is called on. Words that say what comes of it stand after the bar.
-_SIBLINGS: dict[str, tuple[tuple[str, str], ...]] = {
-    "sin": (("x.cos()", "the cosine stands where the sine is meant: no sine at all there"),),
-    "cos": (("x.sin()", "the sine stands where the cosine is meant: there is no cosine, sines in both"),),
-    "erf": (
-        ("torch.tanh(x)", "tanh stands where erf is meant"),
-        ("torch.erfc(x)", "erfc stands where erf is meant: the complement, mirrored, the wrong sign"),
-        ("torch.erf(-x)", "the sign inside erf is wrong: this is Φ(-x), mirrored"),
-        ("torch.sigmoid(x)", "the sigmoid stands where erf is meant"),
-        ("torch.sin(x)", "the sine stands where erf is meant"),
-    ),
-    "mean": (("x.sum(R)", "the sum stands where the mean is meant: it is not divided by the number"),
-             ("x.amax(R)", "the largest stands where the mean is meant"),
-             ("x.std(R)", "the standard deviation stands where the mean is meant"),
-             ("x.var(R)", "the variance stands where the mean is meant"),
-             ("x.median()", "the median stands where the mean is meant")),
-    "sum": (("x.mean(R)", "the mean stands where the sum is meant"), ("x.float().mean(R)", "the mean stands where the sum is meant"),
-            ("x.any(R)", "it is only asked whether there is any")),
-    "sqrt": (("abs(x)", "the root is missing: the square root is not taken"), ("x", "the root is missing: divided by the variance, say, not by its square root"),
-             ("x ** 2", "the square stands where the root is meant"), ("x ** (1 / 3)", "the third root stands where the square root is meant")),
-    "cat": (("torch.stack(x, R)", "stack makes a new axis; cat is meant, which puts side by side"),),
-    "argmax": (("x.argmin(R)", "the class of the smallest logit is taken; the largest is meant"),
-               ("x.max(R)", "max gives the largest logit itself and its place; the place alone is meant: argmax"),
-               ("x.amax(R)", "the largest logit itself is taken; its place is meant: argmax"),
-               ("x.softmax(R)", "there is no argmax: probabilities stand where the class is meant")),
-    "detach": (("x.item()", "item() reads the value, and so waits for the GPU, and gives a Python float"),
-               ("x", "the result still carries its graph: it isn't detached"),
-               ("x.detach().cpu()", "cpu() waits for the GPU, and moves the result off its device"),
-               ("torch.tensor(x.item())", "item() reads the value, and so waits for the GPU"),
-               ("x.detach().clone()", ""), ("x.detach().float().item()", "")),
-    "zeros": (("torch.ones(R)", "ones, and not zeros, are there at the start: it starts at one"), ("torch.randn(R)", "noise is there at the start, and not zeros: it starts as noise"),
-              ("torch.rand(R)", "noise is there at the start, and not zeros: it starts as noise"), ("torch.full((R), 0.5)", "")),
-    "ones": (("torch.zeros(R)", "zeros, and not ones, are there at the start: it starts at zero"), ("torch.randn(R)", "noise is there at the start, and not ones: it starts as noise"),
-             ("torch.rand(R)", "noise is there at the start, and not ones: it starts as noise")),
-    "randn": (("torch.zeros(R)", "it starts at zero, all zeros; noise is meant"), ("torch.ones(R)", "it starts at a constant, all ones; noise is meant"),
-              ("torch.rand(R)", "it starts as noise between 0 and 1 times the factor, with a mean that isn't 0; normal noise of mean 0 is meant (randn)")),
-    "expand": (),
-    "eval": (("setattr(x, 'training', False)", "the flag is set by hand, and so reaches the outer module only, no submodule inside: dropout in there stays on; .eval() reaches all"),
-             ("x.train()", "training mode stands where evaluation mode is meant: dropout stays on"), ("x.requires_grad_(False)", "")),
-    "train": (("setattr(x, 'training', R)", "the flag is set by hand, and so reaches the outer module only, no submodule inside; .train() reaches all"),
-              ("x.eval()", "evaluation mode stands where training mode is meant: dropout is switched off, and it stays in evaluation mode"),
-              ("x.train()", "the model always ends in training mode; the mode in which it came should be restored")),
-    "logsumexp": (),
-    "gather": (),
-    "copy_": (),
-    "float": (("x", "it is a tensor; a float is asked for"), ("int(x)", "it is cut to a whole number"), ("round(x)", "it is rounded to a whole number"),
-              ("x.double()", "it is made float64; float32 is meant"), ("x.half()", "it is made float16; float32 is meant"), ("round(float(x), 2)", "it is rounded to two digits")),
-    "interpolate": (),
-    "arange": (),
-}  # fmt: skip
 
 # Defaults of torch's, taken where an argument isn't given.
 _DEFAULTS = {
@@ -84,6 +33,9 @@ def changes(own: list[Function]) -> Iterator[Change]:
                     yield from _added(teller, node)
                     yield from _wrapper(teller, node)
                     yield from _sibling(teller, node)
+                    yield from _by_factor(teller, node)
+            if isinstance(line, ast.With):
+                yield from _copied_backwards(function, line)
         yield from _siblings_everywhere(siblings)
 
 
@@ -121,13 +73,22 @@ def _exchanged(teller: Teller, node: ast.Call) -> Iterator[Change]:
         for index, name in enumerate(public):
             if name and name not in said[index] and said[index] != name and called(node)[0].isupper():
                 said[index] = name
-        says = f"{sentence(said[0])} and {said[1]} are exchanged, swapped ({teller.step}): the order of the arguments is {said[0]}, then {said[1]}."
+        says = (
+            f"{sentence(said[0])} and {said[1]} are exchanged, swapped ({teller.step}): the order of the arguments "
+            f"is {said[0]}, then {said[1]}."
+        )
         if isinstance(node.args[0], ast.List):
-            says = f"{sentence(said[1])} comes first and {said[0]} last: the two are exchanged, swapped ({teller.step}); {said[0]} should come first."
+            says = (
+                f"{sentence(said[1])} comes first and {said[0]} last: the two are exchanged, swapped "
+                f"({teller.step}); {said[0]} should come first."
+            )
         yield Change(f"{teller.step}: {said[0]} and {said[1]} exchanged", says, 16, {id(a): b, id(b): a})
         if isinstance(node.args[0], ast.List):
             for kept, lost in ((a, b), (b, a)):
-                says = f"{sentence(teller.tell(kept))} stands in both places; {teller.tell(lost)} is not used there ({teller.step})."
+                says = (
+                    f"{sentence(teller.tell(kept))} stands in both places; {teller.tell(lost)} is not used there "
+                    f"({teller.step})."
+                )
                 yield Change(f"{teller.step}: one twice", says, 30, {id(lost): kept})
             whole = expr("a + b", a=a, b=b)
             says = f"{sentence(said[0])} and {said[1]} are added up; they should stand side by side ({teller.step})."
@@ -143,6 +104,10 @@ def _dropped(teller: Teller, node: ast.Call) -> Iterator[Change]:
             continue
         bare = ast.Call(node.func, node.args, [other for other in node.keywords if other is not keyword])
         yield _not_handed_on(teller, node, keyword.arg or "", keyword.value, bare)
+        for second in node.keywords[node.keywords.index(keyword) + 1 :]:
+            rest = [other for other in node.keywords if other not in (keyword, second)]
+            fewer = ast.Call(node.func, node.args, rest)
+            yield _not_handed_on(teller, node, keyword.arg or "", keyword.value, fewer)
     for place, argument in enumerate(node.args):
         name = names[place] if place < len(names) else ""
         if known is not None and name in known.defaults:
@@ -169,12 +134,16 @@ def _spread(teller: Teller, node: ast.Call) -> Iterator[Change]:
     ):
         new = expr(f"torch.linspace(a, {end}, -(-e // s))", a=start, e=stop, s=by)
         says = (
-            f"{sentence(teller.step)}: the numbers are spread evenly (linspace), {last}; the spacing is wrong, they should go in steps of "
+            f"{sentence(teller.step)}: the numbers are spread evenly (linspace), {last}; the spacing is wrong, "
+            "they should go in steps of "
             f"{teller.tell(by)}: 0, 2, 4, …."
         )
         yield Change(f"{teller.step}: linspace", says, 22, {id(node): new})
     half = expr("torch.arange(-(-e // s))", e=stop, s=by)
-    says = f"{sentence(teller.step)}: the numbers are 0, 1, 2, … and not 0, 2, 4, …: the factor {teller.tell(by)} is missing, i stands for 2i."
+    says = (
+        f"{sentence(teller.step)}: the numbers are 0, 1, 2, … and not 0, 2, 4, …: the factor {teller.tell(by)} is "
+        "missing, i stands for 2i."
+    )
     yield Change(f"{teller.step}: i for 2i", says, 16, {id(node): half})
 
 
@@ -186,8 +155,58 @@ def _not_handed_on(teller: Teller, node: ast.Call, name: str, value: ast.expr, b
         default = ast.unparse(known.defaults[name])
     meant = teller.tell(value)
     takes = f"which takes its default of {default}" if default else "which takes its default"
-    says = f"{meant if meant != name else name} is not handed on to {function} as {name}, {takes}: the argument is not given ({teller.step})."
+    says = (
+        f"{meant if meant != name else name} is not handed on to {function} as {name}, {takes}: the argument is "
+        f"not given ({teller.step})."
+    )
     return Change(f"{teller.step}: {name} not handed on", sentence(says), 12, {id(node): bare})
+
+
+def _by_factor(teller: Teller, node: ast.Call) -> Iterator[Change]:
+    """A resize by a factor, where the size is meant."""
+    for keyword in node.keywords:
+        if called(node) != "interpolate" or keyword.arg != "size":
+            continue
+        rest = [other for other in node.keywords if other is not keyword]
+        for template, said in (
+            (
+                "tuple((n + 0.1) / o for n, o in zip(s, x.shape[-2:]))",
+                "0.1 is added to each size in it, so the grid is sampled at other places",
+            ),
+            ("tuple(n / o for n, o in zip(s, x.shape[-2:]))", "which may be rounded to another size"),
+            ("s[0] / x.shape[-2]", "one and the same for both axes, that of the rows"),
+            ("s[1] / x.shape[-1]", "one and the same for both axes, that of the columns"),
+        ):
+            factor = ast.keyword("scale_factor", expr(template, s=keyword.value, x=node.args[0]))
+            says = f"The resize is told by a scale factor, {said}; tell the size itself: size= ({teller.step})."
+            new = ast.Call(node.func, node.args, [factor, *rest])
+            yield Change(f"{teller.step}: scale factor", says, 24, {id(node): new})
+
+
+def _copied_backwards(function: Function, line: ast.With) -> Iterator[Change]:
+    """copy_ the wrong way: from what is new into what was given."""
+    replace: dict[int, ast.AST | list[ast.stmt]] = {}
+    steps = []
+    for inner in line.body:
+        if isinstance(inner, ast.Expr) and isinstance(inner.value, ast.Call) and called(inner.value) == "copy_":
+            assert isinstance(inner.value.func, ast.Attribute)
+            to, given = inner.value.func.value, inner.value.args[0]
+            while isinstance(given, ast.Call) and isinstance(given.func, ast.Attribute):
+                given = given.func.value
+            new = expr("given.copy_(to.reshape(given.shape))", given=given, to=to)
+            says = (
+                f"{sentence(function.step(inner))} runs the wrong way: what was given is overwritten, changed, by "
+                "what is new."
+            )
+            yield Change(f"{function.step(inner)}: backwards", says, 16, {id(inner.value): new})
+            replace[id(inner.value)] = new
+            steps.append(function.step(inner))
+    if len(replace) > 1:
+        says = (
+            f"{sentence(' and '.join(steps))} run the wrong way: what was given is overwritten, changed, by what "
+            "is new."
+        )
+        yield Change("copied backwards", says, 14, replace)
 
 
 def _added(teller: Teller, node: ast.Call) -> Iterator[Change]:
@@ -246,7 +265,7 @@ def _is_module(node: ast.expr) -> bool:
 
 
 def _sibling(teller: Teller, node: ast.Call) -> Iterator[Change]:
-    for template, says in _SIBLINGS.get(called(node), ()):
+    for template, says in siblings()["siblings"].get(called(node), ()):
         if says:
             words = f"{sentence(says)} ({teller.step})."
             yield Change(f"{teller.step}: {template}", words, 16, {id(node): _instead(node, template)})
@@ -276,7 +295,7 @@ def _instead(node: ast.Call, template: str) -> ast.expr:
 
 def _siblings_everywhere(found: list[tuple[Teller, ast.Call]]) -> Iterator[Change]:
     """The same sibling for every call of a name; and two siblings exchanged."""
-    for name, options in _SIBLINGS.items():
+    for name, options in siblings()["siblings"].items():
         alike = [(teller, node) for teller, node in found if called(node) == name]
         if len(alike) < 2:
             continue
@@ -289,6 +308,6 @@ def _siblings_everywhere(found: list[tuple[Teller, ast.Call]]) -> Iterator[Chang
         if {called(node) for _, node in pair} == {one, other}:
             swapped: dict[int, ast.AST | list[ast.stmt]] = {}
             for _, node in pair:
-                swapped[id(node)] = _instead(node, _SIBLINGS[called(node)][0][0])
+                swapped[id(node)] = _instead(node, siblings()["siblings"][called(node)][0][0])
             says = "Sine and cosine are exchanged, swapped: each stands in the other's columns."
             yield Change("sin and cos exchanged", says, 12, swapped)

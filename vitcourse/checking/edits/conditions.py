@@ -98,7 +98,10 @@ def _comparison(teller: Teller, test: ast.expr) -> Iterator[Change]:
                     "it should ask whether the one divides by the other."
                 )
                 yield Change(f"{teller.step}: another question", says, 22, {id(node): compared})
-            says = f"{sentence(teller.step)} takes the two numbers the wrong way round: {teller.tell(node.right)} % {teller.tell(node.left)}."
+            says = (
+                f"{sentence(teller.step)} takes the two numbers the wrong way round: {teller.tell(node.right)} % "
+                f"{teller.tell(node.left)}."
+            )
             turned = ast.BinOp(node.right, ast.Mod(), node.left)
             yield Change(f"{teller.step}: numbers exchanged", says, 24, {id(node): turned})
         if not isinstance(node, ast.Compare) or not isinstance(node.ops[0], _COMPARISONS):
@@ -108,24 +111,26 @@ def _comparison(teller: Teller, test: ast.expr) -> Iterator[Change]:
         for kind in _COMPARISONS:
             if not isinstance(node.ops[0], kind):
                 compared = ast.Compare(node.left, [kind()], node.comparators)
-                says = f"The condition is {left} {_SIGNS[kind]} {right}; it should be {left} {meant} {right}{_edge(node, kind, right)}."
+                says = (
+                    f"The condition is {left} {_SIGNS[kind]} {right}; it should be {left} {meant} "
+                    f"{right}{_edge(node, kind, right)}."
+                )
                 yield Change(f"{teller.step}: {_SIGNS[kind]}", says, 20, {id(node): compared})
         for by in (1, -1, 2):
             moved = expr(f"right + {by}", right=node.comparators[0])
             for kind in (type(node.ops[0]), ast.Gt if isinstance(node.ops[0], ast.GtE) else ast.LtE):
                 compared = ast.Compare(node.left, [kind()], [moved])
+                edge = f"{right} {'+' if by > 0 else '-'} {abs(by)}"
                 says = (
-                    f"The condition is off by one or more: {left} {_SIGNS[kind]} {right} {'+' if by > 0 else '-'} {abs(by)} "
-                    f"where {left} {meant} {right} is meant: just after {right}, at step {right} + 1 say, the wrong case holds."
-                    if by > 0
-                    else f"The condition is off by one: {left} {_SIGNS[kind]} {right} - 1 where {left} {meant} {right} is meant."
+                    f"The condition is {left} {_SIGNS[kind]} {edge} where {left} {meant} {right} is meant: off by one "
+                    f"or more, so {'just after' if by > 0 else 'just before'} {right} the wrong case holds."
                 )
                 yield Change(f"{teller.step}: off by one", says, 24, {id(node): compared})
 
 
 def _edge(node: ast.Compare, kind: type[ast.cmpop], right: str) -> str:
     turned = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt}
-    return f" (off by one: at {right} itself)" if turned[type(node.ops[0])] is kind else ""  # type: ignore[index]
+    return f" (off by one: at {right} itself)" if turned[type(node.ops[0])] is kind else ""
 
 
 def _branches(function: Function, line: ast.If) -> Iterator[Change]:

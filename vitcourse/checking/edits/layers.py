@@ -4,7 +4,7 @@ import ast
 import itertools
 from collections.abc import Iterator
 
-from vitcourse.checking.edits.reference import Function, called
+from vitcourse.checking.edits.reference import Function, called, siblings
 from vitcourse.checking.edits.telling import Teller, sentence
 from vitcourse.checking.edits.trees import Change, code, expr
 from vitcourse.checking.edits.values import FIXED
@@ -49,52 +49,7 @@ def _kind_changes(line: ast.stmt) -> Iterator[tuple[str, str, list[ast.stmt]]]:
     if kept is None:
         return
     name, tensor, kind = kept
-    new = (
-        (
-            "plain",
-            "self.{0} = t",
-            "{0} is a plain tensor, a mere attribute: it is not an nn.Parameter, so it is neither trained nor saved; wrap it",
-        ),
-        (
-            "buffer",
-            "self.register_buffer('{0}', t)",
-            "{0} is a buffer, and so never trained; it should be an nn.Parameter",
-        ),
-        (
-            "frozen",
-            "self.{0} = nn.Parameter(t, requires_grad=False)",
-            "{0} is a frozen parameter (requires_grad is False), and so never trained",
-        ),
-        (
-            "not saved",
-            "self.register_buffer('{0}', t, persistent=False)",
-            "{0} is a buffer that is not persistent, and so is neither trained nor saved; it should be an nn.Parameter",
-        ),
-    )
-    if kind == "buffer":
-        new = (
-            (
-                "plain",
-                "self.{0} = t",
-                "{0} is a plain tensor, a mere attribute, and no buffer: register_buffer makes it one, which moves and is saved with the module",
-            ),
-            (
-                "parameter",
-                "self.{0} = nn.Parameter(t)",
-                "{0} is a parameter and would be trained; it should be a buffer",
-            ),
-            (
-                "frozen",
-                "self.{0} = nn.Parameter(t, requires_grad=False)",
-                "{0} is a parameter, if a frozen one (requires_grad is False); it should be a buffer",
-            ),
-            (
-                "not saved",
-                "self.register_buffer('{0}', t, persistent=False)",
-                "{0} is a buffer that is not persistent, and so is missing from the state dict",
-            ),
-        )
-    for said, template, says in new:
+    for template, says, said in siblings()["kept"][kind]:
         yield f"{name}: {said}", says.format(name), code(template.format(name), t=tensor)
 
 
@@ -119,25 +74,16 @@ def _kinds(function: Function) -> Iterator[Change]:
 def _starts(function: Function) -> Iterator[Change]:
     """The values with which parameters start."""
     lines = [(line, kept) for line in function.lines() if (kept := kept_as(line)) and kept[2] == "parameter"]
-    options = (
-        ("torch.zeros_like(t)", "all zeros"),
-        ("torch.ones_like(t)", "all ones, a constant"),
-        ("torch.randn_like(t)", "noise of deviation 1"),
-        ("torch.rand_like(t)", "noise between 0 and 1, not of mean 0"),
-        ("0.02 ** 2 * torch.randn_like(t)", "noise of deviation 0.0004: 0.02 squared, as if it were a variance"),
-        ("0.02 ** 0.5 * torch.randn_like(t)", "noise of deviation √0.02"),
-        ("0.02 + torch.randn_like(t)", "noise of mean 0.02 and deviation 1: mean and deviation are exchanged"),
-        ("torch.full_like(t, 0.02)", "a constant, 0.02, and not noise"),
-        ("0.02 * torch.rand_like(t)", "noise between 0 and 0.02, with a mean that isn't 0"),
-        ("torch.empty_like(t)", "whatever stood in memory: never filled"),
-    )
     sets = [[line] for line in lines] + ([lines] if len(lines) > 1 else [])
     for group in sets:
         names = " and ".join(kept[0] for _, kept in group)
-        for template, said in options:
+        for template, said, rank in siblings()["starts"]:
             replace: dict[int, ast.AST | list[ast.stmt]] = {id(kept[1]): expr(template, t=kept[1]) for _, kept in group}
-            says = f"The initial values of {names} are {said}; {_meant(group[0][1][1])} (the start is part of the contract)."
-            yield Change(f"start of {names}: {said.partition(':')[0]}", says, 20, replace)
+            says = (
+                f"The initial values of {names} are {said}; {_meant(group[0][1][1])} (the start is part of the "
+                "contract)."
+            )
+            yield Change(f"start of {names}: {said.partition(':')[0]}", says, rank, replace)
     for line in function.lines():
         if isinstance(line, ast.If) and line.orelse and isinstance(line.orelse[0], ast.If):
             yield from _start_of_other_branch(function, line.body, line.orelse[0].body)
@@ -159,7 +105,8 @@ def _start_of_other_branch(function: Function, one: list[ast.stmt], other: list[
             if mine and theirs and mine[0] == theirs[0]:
                 place = next(i for i, statement in enumerate(other) if statement is instead)
                 says = (
-                    f"{mine[0]} starts as what it is in the other case ({function.step(instead)}): its initial values are wrong in the case "
+                    f"{mine[0]} starts as what it is in the other case ({function.step(instead)}): its initial "
+                    "values are wrong in the case "
                     f"{function.step(line)}"
                 )
                 if any(called(node) == "randn" for node in ast.walk(mine[1])):
@@ -214,7 +161,10 @@ def _layer(function: Function, line: ast.stmt) -> Iterator[Change]:
             if size is None:
                 continue
             new = [*call.keywords, ast.keyword("padding", expr(padding, size=size))]
-            says = f"The padding is {said} at each border: the image is padded, so the windows are no longer the patches; padding should be 0."
+            says = (
+                f"The padding is {said} at each border: the image is padded, so the windows are no longer the "
+                "patches; padding should be 0."
+            )
             yield Change(f"{name}: padding {said}", says, 20, {id(call): ast.Call(call.func, call.args, new)})
         yield _with(line, call, "padding_mode", "'reflect'", f"{name} pads by reflection", 60)
         yield _with(line, call, "dilation", "2", f"{name} has a dilation of 2: its pixels lie apart", 40)
@@ -248,8 +198,8 @@ def _kept_number(function: Function, line: ast.stmt) -> Iterator[Change]:
         values = [ast.unparse(default)] if default is not None else [str(value) for value in FIXED]
         for value in values:
             says = f"{name} is fixed at {value}, hard-coded: the argument {name} is not used, it is ignored."
-            if name == "n_heads" and value == "1":
-                says = "All of the width is one head: n_heads is not used, it is ignored."
+            if name.startswith("n_") and value == "1":
+                says = f"There is one {name[2:-1]} only, with all the width: {name} is not used, it is ignored."
             yield Change(f"{name} fixed at {value}", says, 16, {id(line.value): expr(value)})
 
 
@@ -257,13 +207,10 @@ def _shared(function: Function) -> Iterator[Change]:
     """One layer in several roles."""
     made: dict[str, list[ast.Assign]] = {}
     for line in function.lines():
-        if (
-            isinstance(line, ast.Assign)
-            and isinstance(line.targets[0], ast.Attribute)
-            and isinstance(line.value, ast.Call)
-        ):
-            if called(line.value) not in ("Parameter", "Dropout"):
-                made.setdefault(ast.dump(line.value), []).append(line)
+        if not isinstance(line, ast.Assign) or not isinstance(line.targets[0], ast.Attribute):
+            continue
+        if isinstance(line.value, ast.Call) and called(line.value) not in ("Parameter", "Dropout"):
+            made.setdefault(ast.dump(line.value), []).append(line)
     for lines in made.values():
         names = [line.targets[0].attr for line in lines if isinstance(line.targets[0], ast.Attribute)]
         for count in range(2, len(lines) + 1):
@@ -296,7 +243,8 @@ def _list(function: Function, forward: Function) -> Iterator[Change]:
         for template, says in (
             (
                 "[*m]",
-                f"{name} is a plain list, which hides its layers: their parameters are not registered; an nn.ModuleList registers them",
+                f"{name} is a plain list, which hides its layers: their parameters are not registered; an "
+                "nn.ModuleList registers them",
             ),
             (
                 "nn.ModuleList([b] * n)",
@@ -315,7 +263,10 @@ def _list(function: Function, forward: Function) -> Iterator[Change]:
         for other in forward.lines():
             if isinstance(other, ast.For) and isinstance(other.iter, ast.Attribute) and other.iter.attr == name:
                 loop = expr(f"[self.{name}] * self.n_times")
-                says = f"There is one block, run L times: one and the same; there should be L blocks, each with weights of its own."
+                says = (
+                    "There is one block, run L times: one and the same; there should be L blocks, each with "
+                    "weights of its own."
+                )
                 keep = code("self.n_times = n", n=number)
                 yield Change(
                     f"{name}: one block", says, 16, {id(line.value): one, id(other.iter): loop}, after={id(line): keep}
@@ -341,7 +292,8 @@ def _made_anew(function: Function, forward: Function) -> Iterator[Change]:
         kept = code(f"self.{name}_p = p", p=line.value.args[0])
         anew = {id(node): expr(f"nn.Dropout(self.{name}_p)") for node in uses}
         says = (
-            "Dropout stays on in evaluation mode: make the nn.Dropout once, in __init__, where eval() reaches it. One that is made anew in "
+            "Dropout stays on in evaluation mode: make the nn.Dropout once, in __init__, where eval() reaches "
+            "it. One that is made anew in "
             "every call of forward is in training mode, and so is the function F.dropout when it is not told the mode."
         )
         replace: dict[int, ast.AST | list[ast.stmt]] = {id(line): kept, **anew}

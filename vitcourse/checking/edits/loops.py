@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator
 
 from vitcourse.checking.edits.order import bodies
-from vitcourse.checking.edits.reference import Function
+from vitcourse.checking.edits.reference import Function, siblings
 from vitcourse.checking.edits.telling import sentence
 from vitcourse.checking.edits.trees import Change, code, expr
 
@@ -23,23 +23,8 @@ def changes(own: list[Function]) -> Iterator[Change]:
 def _loop(function: Function, line: ast.For) -> Iterator[Change]:
     step = function.step(line)
     over = line.iter
-    for template, name, says in (
-        ("over[:1]", "the first only", "does only the first one, and then ends"),
-        ("over[:-1]", "the last left out", "leaves out the last one"),
-        ("over[1:]", "the first left out", "leaves out the first one"),
-        ("over[:2]", "the first two only", "does only the first two"),
-        ("over[-1:]", "the last only", "does only the last one"),
-        ("over[::-1]", "backwards", "runs backwards, from the last to the first"),
-        ("over[::2]", "every second", "does only every second one"),
-        (
-            "[over[0]] * len(over)",
-            "one again and again",
-            "uses the first one in every pass: one and the same, run again and again",
-        ),
-        ("[*over, *over]", "twice", "runs twice over all of them"),
-        ("[*over, over[-1]]", "the last twice", "does the last one twice"),
-    ):
-        yield Change(f"{step}: {name}", f"{sentence(step)} {says}.", 25, {id(over): expr(template, over=over)})
+    for template, says, rank in siblings()["loop"]:
+        yield Change(f"{step}: {template}", f"{sentence(step)} {says}.", rank, {id(over): expr(template, over=over)})
     if isinstance(over, ast.Call) and len(over.args) == 3:
         start, stop, by = over.args
         fitting = expr("range(start, stop - by + 1, by)", start=start, stop=stop, by=by)
@@ -66,9 +51,15 @@ def _last_pass_alone(function: Function, line: ast.For) -> Iterator[Change]:
             continue
         before = inner.value.left
         if isinstance(inner.targets[0], ast.Name) and isinstance(before, ast.Name) and before.id == inner.targets[0].id:
-            says = f"{sentence(function.step(inner))} forgets the passes before: only the last one is kept, since nothing is added up."
+            says = (
+                f"{sentence(function.step(inner))} forgets the passes before: only the last one is kept, since "
+                "nothing is added up."
+            )
             yield Change(f"{function.step(inner)}: not added up", says, 15, {id(inner.value): inner.value.right})
             name = inner.targets[0].id
             again = {id(line.body[0]): code(f"{name} = 0")}
-            says = f"{sentence(function.step(inner))} starts from 0 in every pass of the loop, so only the last one is kept."
+            says = (
+                f"{sentence(function.step(inner))} starts from 0 in every pass of the loop, so only the last one "
+                "is kept."
+            )
             yield Change(f"{function.step(inner)}: reset", says, 30, before=again)

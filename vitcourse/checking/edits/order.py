@@ -1,6 +1,7 @@
 """Statements: left out, done twice, moved, done to an earlier value."""
 
 import ast
+import itertools
 from collections.abc import Iterator
 
 from vitcourse.checking.edits.reference import Function, called
@@ -59,17 +60,24 @@ def after(function: Function, line: ast.stmt) -> dict[str, tuple[str, ...]]:
 def _left_out(function: Function, line: ast.stmt) -> Iterator[Change]:
     step = function.step(line)
     whole = f"{sentence(step)} is left out"
+    never = f"{sentence(step)} is never applied: it is left out, or its result is thrown away."
     if isinstance(line, ast.Assign) and target(line):
         passed = source(function, line)
         if target(line) in function.scope[id(line)]:
-            says = f"{whole}, or its result is thrown away."
-            yield Change(f"left out: {step}", says, 10, {id(line): []})
+            yield Change(f"left out: {step}", never, 10, {id(line): []})
         elif passed is not None:
-            yield Change(f"left out: {step}", f"{whole}.", 10, {id(line.value): passed})
-    elif isinstance(line, ast.Expr | ast.For):
-        yield Change(f"left out: {step}", f"{whole}.", 10, {id(line): []})
+            yield Change(f"left out: {step}", never, 10, {id(line.value): passed})
+    elif isinstance(line, ast.Expr):
+        says = f"{sentence(step)} plays no part: it is left out, or comes too early, in the wrong order."
+        yield Change(f"left out: {step}", says, 10, {id(line): []})
+    elif isinstance(line, ast.For):
+        yield Change(f"left out: {step}", never, 10, {id(line): []})
     elif isinstance(line, ast.With):
         yield Change(f"left out: {step}", f"{whole}.", 12, {id(line): line.body})
+        what = " and ".join(function.step(inner) for inner in line.body)
+        says = f"{sentence(what)}: left out. Nothing of this is done, so what was made keeps its own random values."
+        if not any(isinstance(inner, ast.Assign) for inner in line.body):
+            yield Change(f"left out: {what}", says, 12, {id(line): []})
     elif isinstance(line, ast.If) and not line.orelse:
         if isinstance(line.body[0], ast.Raise):
             yield Change(f"left out: {step}", f"{whole}, and so no ValueError is raised.", 12, {id(line): []})
@@ -92,7 +100,10 @@ def _all_left_out(function: Function) -> Iterator[Change]:
             continue
         names = list(dict.fromkeys(called(line.value) for line in lines))
         who = " and ".join(names)
-        says = f"{who} {'are' if len(names) > 1 else 'is'} never applied: neither {' nor '.join(map(function.step, lines))}."
+        says = (
+            f"{who} {'are' if len(names) > 1 else 'is'} never applied: neither "
+            f"{' nor '.join(map(function.step, lines))}."
+        )
         drop = {id(line.value): source(function, line) for line in lines}
         yield Change(f"left out: {who}", says, 15, {key: node for key, node in drop.items() if node is not None})
 
@@ -103,6 +114,9 @@ def _moved(function: Function, body: list[ast.stmt], line: ast.stmt) -> Iterator
         yield from _call_moved(function, body, line)
         return
     passed = source(function, line)
+    if isinstance(line, ast.Assign) and function.kinds.get(called(line.value)) == "nn.Module":
+        says = f"{sentence(function.step(line))} is done twice: the model runs two times, in a second forward pass."
+        yield Change(f"twice: {function.step(line)}", says, 25, after={id(line): [line]})
     if passed is None or function.axes[id(line)].get(passed.id) != after(function, line).get(target(line)):
         if passed is not None and target(line) in function.scope[id(line)]:
             yield from _parts_of_chain(function, body, line)
@@ -116,17 +130,19 @@ def _moved(function: Function, body: list[ast.stmt], line: ast.stmt) -> Iterator
     own = lines.index(line)
     for place, other in enumerate(lines):
         name = target(other)
-        if not name or after(function, other).get(name) != function.axes[id(line)][passed.id]:
+        here_axes = after(function, other).get(name)
+        fits = here_axes == function.axes[id(line)][passed.id]
+        if not name or here_axes is None or not (fits or _any_shape(function, line)):
             continue
         again = Change("", "", replace={id(passed): ast.Name(name, ast.Load())}).applied(line.value)
-        here = [ast.Assign([ast.Name(name, ast.Store())], again)]
+        here: list[ast.stmt] = [ast.Assign([ast.Name(name, ast.Store())], again)]
         inside = not any(other is neighbour for neighbour in body)
         where = f"after {function.step(other)}"
         if inside:
             where = f"inside the loop, after {function.step(other)}, each time anew"
         elif place + 1 < len(lines):
             where += f", before {function.step(lines[place + 1])}"
-        if other is not line and not (place == own - 1 and not inside):
+        if fits and other is not line and not (place == own - 1 and not inside):
             belongs = (
                 f"before {function.step(lines[own + 1])}" if place > own else f"after {function.step(lines[own - 1])}"
             )
@@ -137,6 +153,13 @@ def _moved(function: Function, body: list[ast.stmt], line: ast.stmt) -> Iterator
         once = "It stands there twice" if other is line or place == own - 1 else "Once is enough"
         says = f"A second {noun} stands {where}. {once}; only {step} is asked for."
         yield Change(f"twice: {step}", says, 25, after={id(other): here})
+
+
+def _any_shape(function: Function, line: ast.Assign) -> bool:
+    """Whether what a statement calls takes a tensor of any shape, as dropout does."""
+    name = called(line.value)
+    maker = function.attributes[name].maker if name in function.attributes else name
+    return maker == "Dropout"
 
 
 def _call_moved(function: Function, body: list[ast.stmt], line: ast.Expr) -> Iterator[Change]:
@@ -150,13 +173,22 @@ def _call_moved(function: Function, body: list[ast.stmt], line: ast.Expr) -> Ite
         if place == own - 1 or isinstance(other, ast.Return):
             continue
         if place > own:
-            says = f"{sentence(step)} comes too late, after {function.step(other)}; it belongs before it: the order is wrong."
+            says = (
+                f"{sentence(step)} comes too late, after {function.step(other)}; it belongs before it: the order "
+                "is wrong."
+            )
             yield Change(f"moved: {step}", says, 20, {id(line): []}, after={id(other): [line]})
         else:
-            says = f"{sentence(step)} comes too early, before {function.step(body[place + 1])}; it belongs after it: the order is wrong."
+            says = (
+                f"{sentence(step)} comes too early, before {function.step(body[place + 1])}; it belongs after it: "
+                "the order is wrong."
+            )
             yield Change(f"moved: {step}", says, 20, {id(line): []}, after={id(other): [line]})
     if own:
-        says = f"{sentence(step)} comes too early, before {function.step(body[0])}; it belongs after it: the order is wrong."
+        says = (
+            f"{sentence(step)} comes too early, before {function.step(body[0])}; it belongs after it: the order is "
+            "wrong."
+        )
         yield Change(f"moved: {step}", says, 20, {id(line): []}, before={id(body[0]): [line]})
 
 
@@ -175,7 +207,7 @@ def _parts_exchanged(function: Function, body: list[ast.stmt]) -> Iterator[Chang
     for line in body:
         parts.setdefault(function.steps[id(line)].part, []).append(line)
     names = list(parts)
-    for one, other in zip(names, names[1:], strict=False):
+    for one, other in itertools.pairwise(names):
         if len(parts[one]) < 2 or len(parts[other]) < 2:
             continue
         gone: dict[int, ast.AST | list[ast.stmt]] = {id(line): [] for line in parts[one] + parts[other]}
@@ -192,8 +224,9 @@ def _other_part(function: Function, line: ast.stmt, part: list[ast.stmt]) -> Ite
     if passed is None:
         return
     for place, other in enumerate(part):
-        same_kind = isinstance(line, ast.Assign) and isinstance(other, ast.Assign)
-        if not same_kind or source(function, other) is None or called(other.value) == called(line.value):
+        if not isinstance(line, ast.Assign) or not isinstance(other, ast.Assign) or source(function, other) is None:
+            continue
+        if called(other.value) == called(line.value):
             continue
         chain = [other for other in part[place:] if target(other) == target(line)]
         for length in range(1, len(chain) + 1):
@@ -206,7 +239,8 @@ def _other_part(function: Function, line: ast.stmt, part: list[ast.stmt]) -> Ite
                     value = Change("", "", replace={id(inner): value}).applied(link.value)
             here = [ast.Assign([ast.Name(target(line), ast.Store())], value)]
             says = (
-                f"{sentence(function.step(line))} is never applied: {function.step(other)} comes once more in its place, "
+                f"{sentence(function.step(line))} is never applied: {function.step(other)} comes once more in "
+                "its place, "
                 f"so {called(other.value)} runs twice and {called(line.value)} not at all."
             )
             yield Change(f"{function.step(other)} twice", says, 22, {id(line): here})
@@ -240,7 +274,10 @@ def _reads(
         return
     keep = code("kept = value", value=ast.Name(node.id, ast.Load()))
     older = "the input" if version is None else f"the result of {function.step(version)}"
-    says = f"{sentence(teller.step)} starts from {older}, and not from the result of {function.step(last)}, which is lost there."
+    says = (
+        f"{sentence(teller.step)} starts from {older}, and not from the result of {function.step(last)}, which is "
+        "lost there."
+    )
     name, use = f"{teller.step}: an earlier value", ast.Name("kept", ast.Load())
     if version is None:
         yield Change(name, says, 22, {id(node): use}, before={id(function.node.body[0]): keep})

@@ -84,7 +84,8 @@ def _bare_reshape(pattern: Pattern) -> Iterator[Change]:
         return
     step = pattern.teller.step
     says = (
-        f"A bare reshape (or view) stands where the axes should be moved ({step}): the shape is right, but the numbers stay in memory "
+        f"A bare reshape (or view) stands where the axes should be moved ({step}): the shape is right, but the "
+        "numbers stay in memory "
         f"order, which mixes {_kinds(pattern)}. Split, permute or transpose, then merge."
     )
     yield Change(f"{step}: reshape", says, 10, {id(pattern.call): _reshaped(pattern)})
@@ -140,7 +141,10 @@ def _told(pattern: Pattern, old: list[str], new: list[str]) -> str:
     if kinds == {"gh", "gw"} or kinds == {"h", "dh"}:
         what = "column by column, not row by row: rows and columns of the grid are exchanged, transposed"
         if "dh" in kinds:
-            what = "interleaved: a head has every h-th column; the columns of a head stand side by side, one head after the other"
+            what = (
+                "interleaved: a head has every h-th column; the columns of a head stand side by side, one head "
+                "after the other"
+            )
         return f"{text}: {what}."
     if kinds == {"C", "P"}:
         if [_symbol(axis) for axis in new] == ["P", "P", "C"]:
@@ -180,7 +184,8 @@ def _moved_then_merged(pattern: Pattern) -> Iterator[Change]:
         new = pattern.written(pattern.left, [[axis] for axis in moved])
         call = ast.Call(pattern.call.func, [pattern.call.args[0], new], pattern.call.keywords)
         says = (
-            f"Before they are merged by a reshape the axes stand in the order {said(moved)}; they should stand as {said(meant)} "
+            f"Before they are merged by a reshape the axes stand in the order {said(moved)}; they should stand "
+            f"as {said(meant)} "
             f"({step}): a permute brings them there."
         )
         whole = expr("moved.reshape(right.shape)", moved=call, right=pattern.call)
@@ -190,7 +195,8 @@ def _moved_then_merged(pattern: Pattern) -> Iterator[Change]:
 def _sizes(pattern: Pattern) -> Iterator[Change]:
     for one, other in itertools.combinations(pattern.call.keywords, 2):
         says = (
-            f"The sizes {_symbol(one.arg or '')} and {_symbol(other.arg or '')} are exchanged, swapped ({pattern.teller.step}): "
+            f"The sizes {_symbol(one.arg or '')} and {_symbol(other.arg or '')} are exchanged, swapped "
+            f"({pattern.teller.step}): "
             f"({one.arg}, {other.arg}) is the order."
         )
         swapped: dict[int, ast.AST | list[ast.stmt]] = {id(one.value): other.value, id(other.value): one.value}
@@ -201,7 +207,8 @@ def _all_alike(patterns: list[Pattern]) -> Iterator[Change]:
     """The same done in every pattern: there and back again, so that the two undo each other."""
     if all(called(pattern.call) == "rearrange" for pattern in patterns):
         says = (
-            "A bare reshape stands in both places where axes should be moved, there and on the way back: the shapes are right, but the "
+            "A bare reshape stands in both places where axes should be moved, there and on the way back: the "
+            "shapes are right, but the "
             f"numbers stay in memory order, which mixes {_kinds(patterns[0])}."
         )
         yield Change("reshape both ways", says, 14, {id(pattern.call): _reshaped(pattern) for pattern in patterns})
@@ -222,7 +229,10 @@ def _all_alike(patterns: list[Pattern]) -> Iterator[Change]:
                     ": rows and columns are swapped, the grid is transposed, column by column where row by row is meant"
                 )
             if {a, b} == {"h", "dh"}:
-                says = "(dh h) stands where (h dh) is meant, both ways: interleaved, a head has every h-th column; the columns of a head stand side by side"
+                says = (
+                    "(dh h) stands where (h dh) is meant, both ways: interleaved, a head has every h-th column; "
+                    "the columns of a head stand side by side"
+                )
             yield Change(f"{a} and {b} exchanged everywhere", f"{says}.", 16, replace)
 
 

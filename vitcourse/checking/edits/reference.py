@@ -15,11 +15,19 @@ from vitcourse.course import Exercise, exercises
 
 Axes = tuple[str, ...]
 
+_TORCH = ast.parse("import torch").body[0]
+
 
 @cache
 def words() -> dict[str, Any]:
     """The words of words.toml."""
     return tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
+
+
+@cache
+def siblings() -> dict[str, Any]:
+    """The tables of siblings.toml."""
+    return tomllib.loads(Path(__file__).with_name("siblings.toml").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,12 @@ class Chapter:
     functions: tuple[Function, ...]
     known: Known
 
+    @property
+    def missing_imports(self) -> list[ast.stmt]:
+        """What edits call and the chapter doesn't import."""
+        imported = {alias.name for node in self.tree.body if isinstance(node, ast.Import) for alias in node.names}
+        return [] if "torch" in imported else [_TORCH]
+
     def needing(self, changed: set[str]) -> list[ast.stmt]:
         """The definitions that must run again for those of these names to take effect, themselves included."""
         found = []
@@ -152,6 +166,16 @@ def functions_of(exercise: Exercise) -> tuple[list[Function], list[Function]]:
         if function.exercise in exercise.needs or (id(function.definition) in given and function.name in used)
     ]
     return own, below
+
+
+@cache
+def public_names() -> frozenset[str]:
+    """The names that are written as they are: arguments, what modules hold, symbols."""
+    found = {*words()["symbols"].values(), *words()["axes"]}
+    for module in {entry.module: None for entry in exercises()}:
+        for function in chapter(module).functions:
+            found |= {*function.arguments, *function.attributes}
+    return frozenset(found)
 
 
 def signature(name: str) -> Function | None:

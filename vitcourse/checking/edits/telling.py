@@ -1,8 +1,10 @@
 """How edits speak of a reference's expressions: in symbols, public names and the outline's words."""
 
 import ast
+import re
+from functools import cache
 
-from vitcourse.checking.edits.reference import Axes, Function, called, words
+from vitcourse.checking.edits.reference import Axes, Function, called, public_names, words
 
 _OPERATORS = {
     ast.Add: "+",
@@ -87,7 +89,7 @@ class Teller:
     def symbol(self, node: ast.expr, place: int) -> str:
         """The symbol of an axis, "?" where it is not known."""
         axes = self.shape(node)
-        if axes is None or "…" in axes and place >= 0 or not -len(axes) <= place < len(axes) or axes[place] == "…":
+        if axes is None or ("…" in axes and place >= 0) or not -len(axes) <= place < len(axes) or axes[place] == "…":
             return "?"
         return axes[place]
 
@@ -98,7 +100,7 @@ class Teller:
     def _tell(self, node: ast.expr) -> tuple[str, bool]:
         """Words, and whether they need brackets inside a product."""
         if isinstance(node, ast.Constant):
-            return {0.5: "½", None: "None"}.get(node.value, str(node.value)), False
+            return "½" if node.value == 0.5 else str(node.value), False
         if isinstance(node, ast.Name):
             return self.name(node.id), False
         if isinstance(node, ast.Attribute):
@@ -180,4 +182,30 @@ class Teller:
 def sentence(text: str) -> str:
     """The text with a capital at its start, unless a public name or a symbol stands there."""
     first = text.split(" ")[0]
-    return text[:1].upper() + text[1:] if first.isalpha() and first.islower() and len(first) > 1 else text
+    plain = first.isalpha() and first.islower() and len(first) > 1 and first not in public_names()
+    return text[:1].upper() + text[1:] if plain else text
+
+
+_VERBS = {
+    "is": "are",
+    "stands": "stand",
+    "was": "were",
+    "has": "have",
+    "gets": "get",
+    "comes": "come",
+    "doesn't": "don't",
+}
+
+
+def agreed(text: str) -> str:
+    """The text with its verbs in the plural after what is plural: the logits are, and not is."""
+    return _plural().sub(lambda found: f"{found[1]}{found[2]} {_VERBS[found[3]]}", text)
+
+
+@cache
+def _plural() -> re.Pattern[str]:
+    names = {name for function in words()["function"].values() for name in function.get("names", {}).values()}
+    many = sorted((name for name in names if name.startswith("the ") and name.endswith("s")), key=len, reverse=True)
+    many = [name for name in many if not name.endswith("ss")]
+    alternatives = "|".join(re.escape(name[4:]) for name in many)
+    return re.compile(rf"(^|[.:;,] |that )((?:[Tt]he )(?:{alternatives})) ({'|'.join(_VERBS)})\b")

@@ -13,8 +13,8 @@ Tree = TypeVar("Tree", bound=ast.AST)
 class Change:
     """One edit: by what a node is replaced, what comes before or after a statement, and what a learner is told.
 
-    Nodes are known by their identity. A statement may be replaced by several, or by none. rank is low where the mistake is
-    often made.
+    Nodes are known by their identity. A statement may be replaced by several, or by none. rank is low where the mistake
+    is often made.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Change:
             return self.replace[id(node)]
         if within is not None and id(node) not in within:
             return node
-        fields = {}
+        fields: dict[str, object] = {}
         for name, value in ast.iter_fields(node):
             if isinstance(value, ast.AST):
                 new = self._node(value, within)

@@ -3,9 +3,10 @@
 import ast
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 from vitcourse.checking.edits.axes import place_of
-from vitcourse.checking.edits.reference import Function
+from vitcourse.checking.edits.reference import Function, siblings
 from vitcourse.checking.edits.telling import Teller, sentence
 from vitcourse.checking.edits.trees import Change, expr, own_expressions, same
 
@@ -63,104 +64,14 @@ def _elsewhere(line: ast.stmt) -> set[int]:
 
 
 def _operator(teller: Teller, node: ast.BinOp) -> Iterator[Change]:
+    """Another operator, operands exchanged or left out."""
     left, right = teller.tell(node.left), teller.tell(node.right)
-    step, op = teller.step, node.op
-
-    def other(template: str, says: str, rank: int) -> Change:
-        return Change(
-            f"{step}: {template}",
-            f"{sentence(says)} ({step}).",
-            rank,
-            {id(node): expr(template, a=node.left, b=node.right)},
-        )
-
-    if isinstance(op, ast.Div):
-        yield other("a * b", f"{left} is multiplied by {right}; it should be divided by it", 12)
-        yield other(
-            "a // b",
-            f"{left} // {right} cuts each number to a whole one, rounded down, and loses the fraction; / is meant",
-            12,
-        )
-        yield other("b / a", f"the fraction is upside down, the other way round: {right} is divided by {left}", 16)
-        yield other("a - b", f"{right} is subtracted from {left}; it should be divided by it", 30)
-        yield other("a", f"{left} is not divided by {right}", 12)
-        yield other("b", f"{right} stands alone: {left} is left out", 30)
-        yield other("a / b / b", f"{left} is divided by {right} twice, once more than it should be", 16)
-    if isinstance(op, ast.FloorDiv):
-        yield other("a / b", f"{left} / {right} is a float; a whole number is needed: //", 12)
-        yield other("a", f"{left} is not divided by {right}", 14)
-        yield other("-(-a // b)", f"{left} / {right} is rounded up; it should be rounded down: //", 20)
-        yield other("a * b", f"{left} is multiplied by {right}; it should be divided by it", 30)
-    if isinstance(op, ast.Mult):
-        yield other("a / b", f"{left} is divided by {right}; it should be multiplied by it", 16)
-        yield other("a + b", f"{right} is added to {left}; they should be multiplied", 16)
-        yield other("a", f"the factor {right} is missing: {left} stands alone", 13)
-        yield other("b", f"the factor {left} is missing: {right} stands alone", 13)
-        yield other(
-            "a ** 2",
-            f"{left} is squared in place of multiplied by {right}: the sizes are taken to be equal, square",
-            18,
-        )
-        yield other(
-            "b ** 2",
-            f"{right} is squared in place of multiplied by {left}: the sizes are taken to be equal, square",
-            18,
-        )
-        yield other("a * b * b", f"the factor {right} is there twice", 30)
-        yield other("a * a * b", f"the factor {left} is there twice, squared", 30)
-    if isinstance(op, ast.Add | ast.Sub):
-        plus = isinstance(op, ast.Add)
-        yield other(
-            "a - b" if plus else "a + b",
-            f"{right} is subtracted from {left}; it should be added"
-            if plus
-            else f"{right} is added to {left}; it should be subtracted",
-            14,
-        )
-        yield other(
-            "a * b",
-            f"{left} is multiplied by {right}; it should be {'added to it' if plus else 'subtracted from it'}",
-            20,
-        )
-        yield other(
-            "a",
-            f"{right} is never {'added to' if plus else 'subtracted from'} {left}: it is missing, {left} stands alone",
-            12,
-        )
-        yield other("b", f"{left} is missing here: {right} stands alone", 12)
-        if not plus:
-            yield other("b - a", f"the sign is wrong, the two are exchanged: {left} is subtracted from {right}", 16)
-        yield other("a + b + b" if plus else "a - b - b", f"{right} is {'added' if plus else 'subtracted'} twice", 28)
-        yield other("a + a + b" if plus else "a + a - b", f"{left} counts twice", 32)
-    if isinstance(op, ast.Pow):
-        power = "not squared" if right == "2" else "the power, or root, is missing"
-        yield other("a", f"{left} itself stands where {teller.tell(node)} is meant: {power}", 12)
-        yield other("a * b", f"{left} is multiplied by {right}; it should be raised to that power", 20)
-        yield other("b ** a", f"base and exponent are exchanged: {right} to the power of {left}", 24)
-        yield other("a ** -b", f"{teller.tell(node)} has the wrong sign in its exponent", 30)
-        if right == "½":
-            yield other("int(a ** b)", f"{teller.tell(node)} is cut to a whole number (int)", 18)
-            yield other("round(a ** b)", f"{teller.tell(node)} is rounded to a whole number", 20)
-        if right == "2":
-            yield other(
-                "abs(a)", f"the absolute value of {left} stands where its square is meant: it is not squared", 18
-            )
-            yield other("a ** 3", f"{left} is cubed; it should be squared", 30)
-    if isinstance(op, ast.MatMult):
-        yield other(
-            "b @ a",
-            f"the product is the other way round: {right} times {left}, where {left} times {right} is meant; the operands are exchanged",
-            20,
-        )
-        yield other(
-            "b.transpose(-2, -1) @ a.transpose(-2, -1)",
-            f"the operands are exchanged: the product of {left} and {right} is transposed",
-            24,
-        )
-        yield other(
-            "a * b", f"{left} and {right} are multiplied element by element (*); a matrix product is meant: @", 24
-        )
-        yield other("a.transpose(-2, -1) @ b", f"{left} is transposed before the product, and should not be", 24)
+    name = type(node.op).__name__
+    name = f"{name} {right}" if f"{name} {right}" in siblings()["operators"] else name
+    for template, says, rank in siblings()["operators"].get(name, ()):
+        text = sentence(says.format(left=left, right=right, whole=teller.tell(node)))
+        new = expr(template, a=node.left, b=node.right)
+        yield Change(f"{teller.step}: {template}", f"{text} ({teller.step}).", rank, {id(node): new})
 
 
 def _brackets(teller: Teller, node: ast.BinOp) -> Iterator[Change]:
@@ -170,7 +81,10 @@ def _brackets(teller: Teller, node: ast.BinOp) -> Iterator[Change]:
     if isinstance(node.op, sums) and isinstance(inner, ast.BinOp) and isinstance(inner.op, products):
         a, b, c = (teller.tell(part) for part in (inner.left, inner.right, node.right))
         new = ast.BinOp(inner.left, inner.op, ast.BinOp(inner.right, node.op, node.right))
-        says = f"{sentence(c)} is added before the multiplication by {a}, to {b}, and so is multiplied by it (scaled) too; it should be added after it."
+        says = (
+            f"{sentence(c)} is added before the multiplication by {a}, to {b}, and so is multiplied by it (scaled) "
+            "too; it should be added after it."
+        )
         if not isinstance(node.op, ast.Add) or not isinstance(inner.op, ast.Mult):
             says = f"The brackets are set wrongly: {c} belongs outside ({teller.step})."
         yield Change(f"{teller.step}: brackets", says, 16, {id(node): new})
@@ -183,15 +97,24 @@ def _brackets(teller: Teller, node: ast.BinOp) -> Iterator[Change]:
             else:
                 new = ast.BinOp(side.left, side.op, ast.BinOp(side.right, node.op, rest))
                 loose = a
-            says = f"The brackets are set wrongly: {loose} is left out of the {'product' if isinstance(node.op, ast.Mult) else 'fraction'} with {c} ({teller.step})."
+            says = (
+                f"The brackets are set wrongly: {loose} is left out of the "
+                f"{'product' if isinstance(node.op, ast.Mult) else 'fraction'} with {c} ({teller.step})."
+            )
             yield Change(f"{teller.step}: brackets", says, 16, {id(node): new})
     if isinstance(node.op, ast.Pow) and isinstance(node.right, ast.BinOp) and isinstance(node.right.op, products):
         new = ast.BinOp(ast.BinOp(node.left, node.op, node.right.left), node.right.op, node.right.right)
-        says = f"The brackets round the exponent are missing: {teller.tell(node.right.right)} stands outside of it ({teller.step})."
+        says = (
+            f"The brackets round the exponent are missing: {teller.tell(node.right.right)} stands outside of it "
+            f"({teller.step})."
+        )
         yield Change(f"{teller.step}: brackets", says, 18, {id(node): new})
     if isinstance(node.op, ast.Div) and isinstance(node.right, ast.BinOp) and isinstance(node.right.op, ast.Pow):
         new = ast.BinOp(ast.BinOp(node.left, ast.Div(), node.right.left), ast.Pow(), node.right.right)
-        says = f"The brackets are set wrongly: the power is taken of the whole fraction, {teller.tell(node.left)} included ({teller.step})."
+        says = (
+            f"The brackets are set wrongly: the power is taken of the whole fraction, {teller.tell(node.left)} "
+            f"included ({teller.step})."
+        )
         yield Change(f"{teller.step}: brackets", says, 18, {id(node): new})
 
 
@@ -209,7 +132,10 @@ def _brackets_of_call(teller: Teller, node: ast.Call) -> Iterator[Change]:
                 continue
             new = ast.BinOp(ast.Call(node.func, [inside], node.keywords), inner.op, outside)
             whole = teller.tell(ast.Call(node.func, [inside], []))
-            says = f"{sentence(teller.tell(outside))} stands outside of it, {sign} to {whole}; it belongs inside, under it ({teller.step})."
+            says = (
+                f"{sentence(teller.tell(outside))} stands outside of it, {sign} to {whole}; it belongs inside, "
+                f"under it ({teller.step})."
+            )
             yield Change(f"{teller.step}: outside", says, 16, {id(node): new})
     if (
         isinstance(node.func, ast.Attribute)
@@ -222,7 +148,10 @@ def _brackets_of_call(teller: Teller, node: ast.Call) -> Iterator[Change]:
             power.op,
             power.right,
         )
-        says = f"The {node.func.attr} is taken first, and then the power; each {teller.tell(power.left)} should be squared before the {node.func.attr} ({teller.step})."
+        says = (
+            f"The {node.func.attr} is taken first, and then the power; each {teller.tell(power.left)} should be "
+            f"squared before the {node.func.attr} ({teller.step})."
+        )
         yield Change(f"{teller.step}: power after", says, 18, {id(node): new})
 
 
@@ -234,7 +163,10 @@ def _operand_fixed(teller: Teller, node: ast.BinOp) -> Iterator[Change]:
         if isinstance(side, ast.Constant) or not is_number(teller, side):
             continue
         for value in FIXED:
-            says = f"The constant {value} is written in, hard-coded, where {teller.tell(side)} is meant: another number, fixed whatever the sizes are ({teller.step})."
+            says = (
+                f"The constant {value} is written in, hard-coded, where {teller.tell(side)} is meant: another "
+                f"number, fixed whatever the sizes are ({teller.step})."
+            )
             yield Change(f"{teller.step}: {value}", says, 28, {id(side): expr(str(value))})
 
 
@@ -330,29 +262,9 @@ def _another_name(teller: Teller, node: ast.Name) -> Iterator[Change]:
             20 if alike_axes or kind != "tensor" else 30,
             {id(node): ast.Name(other, ast.Load())},
         )
-    if kind == "number":
-        for template, said, rank in (
-            ("n + 1", f"{meant} + 1 stands where {meant} is meant: off by one, one too many", 30),
-            ("n - 1", f"{meant} - 1 stands where {meant} is meant: off by one, one too few", 30),
-            ("2 * n", f"{meant} is doubled: twice {meant} stands where {meant} is meant", 30),
-            ("n // 2", f"{meant} is halved", 34),
-            ("1", f"1 stands where {meant} is meant: {meant} is not used there, but a constant", 30),
-            ("n ** 2", f"{meant} is squared", 36),
-        ):
-            says = f"{sentence(said)} ({teller.step})."
-            yield Change(f"{teller.step}: {template}", says, rank, {id(node): expr(template, n=node)})
-    if kind == "tuple[int, int]":
-        says = f"Rows and columns of {meant} are exchanged, swapped: it is (rows, columns), and here it is taken as (columns, rows) ({teller.step})."
-        yield Change(f"{teller.step}: {meant} exchanged", says, 14, {id(node): expr("(n[1], n[0])", n=node)})
-        for place, said in ((0, "rows"), (1, "columns")):
-            says = f"{sentence(meant)} is taken to be square: the number of {said} stands for both ({teller.step})."
-            yield Change(
-                f"{teller.step}: {meant} square", says, 16, {id(node): expr(f"(n[{place}], n[{place}])", n=node)}
-            )
-        root = "int((n[0] * n[1]) ** 0.5)", "round((n[0] * n[1]) ** 0.5)"
-        for side in root:
-            says = f"{sentence(meant)} is taken to be square, with the root of its number of patches as its side, and not as the argument says ({teller.step})."
-            yield Change(f"{teller.step}: {meant} square", says, 20, {id(node): expr(f"({side}, {side})", n=node)})
+    for template, says, rank in siblings()["names"].get(kind, ()):
+        text = sentence(says.replace("{}", meant))
+        yield Change(f"{teller.step}: {template}", f"{text} ({teller.step}).", rank, {id(node): expr(template, n=node)})
 
 
 def _be(meant: str) -> str:
@@ -428,13 +340,14 @@ def _default(function: Function, argument: str, default: ast.expr) -> Iterator[C
     """Another default."""
     if not isinstance(default, ast.Constant):
         return
-    old, values = default.value, []
+    old = default.value
+    values: list[Any] = []
     if isinstance(old, bool):
         values = [not old]
     elif isinstance(old, float) and old == 0:
         values = [0.1, 0.5, 0.2, 0.3, 1.0, 0.05]
     elif isinstance(old, float):
-        values = [10 * old, old * old, old / 10, old / 100, 100 * old, 1000 * old, 0.0, 1.0]
+        values = [float(f"{factor * old:.6g}") for factor in (10, 0.1, 1e-6, 0.01, 100, 1000, 0)] + [1.0]
     elif isinstance(old, int):
         values = [1, 2, 3, 4, 8]
     elif isinstance(old, str):
