@@ -1,4 +1,4 @@
-"""The ways in which an answer may differ from the reference: words for a learner, and the chapter with it in it."""
+"""What may be the matter with an answer: hypotheses, each a reference with one thing done to it."""
 
 import ast
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """One way: its exercise, its name, what a learner is told, and the changed definitions of the chapter."""
+    """One way in which an answer may differ from the reference: words for a learner, and the chapter with it in it."""
 
     exercise: str
     name: str
