@@ -1,4 +1,4 @@
-"""Chapter 4 in other right ways: torch.var, the normal distribution, torch's own GELU and norm where neither is built."""
+"""Chapter 4 in other right ways: torch.var, the normal distribution, torch's GELU and norm where neither is built."""
 
 import torch
 from torch import nn
