@@ -112,6 +112,16 @@ def test_no_stub_leaks_its_solution(exercise: Exercise) -> None:
                 assert ast.unparse(statement) not in stub
 
 
+@pytest.mark.parametrize("exercise", exercises(), ids=lambda exercise: exercise.id)
+def test_what_is_said_of_a_wrong_answer_is_a_sentence_and_not_the_solution(exercise: Exercise) -> None:
+    said = [wrong.says for wrong in misconceptions() if wrong.exercise == exercise.id]
+    assert all(re.fullmatch(r"\S.{15,280}[.)…]", says) for says in said)
+    for name in exercise.names:
+        for statement in ast.walk(defined(solution(exercise.module), name)):
+            if isinstance(statement, ast.Assign | ast.Return):
+                assert not any(ast.unparse(statement) in says for says in said)
+
+
 def test_the_list_is_in_order_and_complete() -> None:
     ids = [exercise.id for exercise in exercises()]
     assert ids == sorted(ids)
