@@ -1,22 +1,16 @@
-"""Evidence: whether two observations of one request are the same, and a check's questions asked of somebody else."""
+"""Evidence: whether two observations of one request are the same."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
-from vitcourse.checking.subjects import Question, Side
+from vitcourse.checking.subjects import Question
 from vitcourse.checking.values import same
 from vitcourse.worker.workshop import Observation
 
 _ABOUT_SIZES = ("RuntimeError", "EinopsError", "ValueError", "IndexError")
-
-
-def replayed(questions: Sequence[Question], side: Side) -> Iterator[Observation]:
-    """What is observed of another answer when it is asked the same, in the same order."""
-    for question in questions:
-        yield side.answer(question.request)
 
 
 def alike(one: Observation, other: Observation, question: Question, last: bool = False) -> bool:

@@ -88,6 +88,7 @@ class _Case:
     def __init__(self, code: CodeSet, exercise: Exercise, worker: Worker, seed: int, timeout: float) -> None:
         self.code, self.exercise, self.worker, self.seed, self.timeout = code, exercise, worker, seed, timeout
         file = code.shown(code.file(exercise.module))
+        self.printed = ""
         self.read = {"file": file, "definitions": worker.loaded["read"], "like": worker.loaded["like"]}
 
     def verdict(self) -> Verdict:
@@ -120,6 +121,7 @@ class _Case:
         from vitcourse.checking.opinion import opinion
 
         status = "error" if error.raised else "failed"
+        self.printed = self.worker.printed()  # what is asked from here on is not the check's
         run = check_of(self.exercise)
         naming = named(self.exercise, check.questions, lambda: onward(run, check, number))
         if naming is None:
@@ -161,7 +163,7 @@ class _Case:
     ) -> Verdict:
         from vitcourse.checking.findings import stub_of
 
-        if status != "passed" and (printed := self.worker.printed().strip().splitlines()):
+        if status != "passed" and (printed := (self.printed or self.worker.printed()).strip().splitlines()):
             last = printed[-_LINES:]
             diagnosis = f"{diagnosis}\nit printed{', at the end' if last != printed else ''}:\n" + "\n".join(last)
         return Verdict(

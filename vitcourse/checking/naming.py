@@ -5,8 +5,11 @@ check asked, in this process: no learner's code runs here.
 """
 
 import ast
+import io
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
@@ -22,7 +25,7 @@ from vitcourse.codesets import load_code
 from vitcourse.course import Exercise
 from vitcourse.worker.workshop import Observation, Workshop
 
-SECONDS = 1.2  # of the processor, that a search may take
+SECONDS = {"list": 1.0, "edit": 0.8, "pair": 0.5}  # of the processor, that each part of a search may take
 
 
 @dataclass(frozen=True)
@@ -44,20 +47,20 @@ def named(
     exercise: Exercise,
     questions: Sequence[Question],
     onward: Callable[[], Sequence[Question]],
-    seconds: float = SECONDS,
 ) -> Naming | None:
     """The mistake that explains all that was observed; None where none does, or several do that say other things.
 
     onward asks the rest of the check, once there is something to tell apart: a mistake that explains this too is
-    preferred to one that explains only what came until the check failed. seconds are the processor's.
+    preferred to one that explains only what came until the check failed.
     """
-    search = _Search(exercise, questions, onward, time.process_time() + seconds)
+    search = _Search(exercise, questions, onward)
     right = list(_replayed(questions, references()))
     if all(alike(question.seen, seen, question) for question, seen in zip(questions, right, strict=False)):
         return None  # nothing observed differs: what failed is something that hypotheses can't show
     first: Naming | None = None
     for kind, group in _groups(exercise):
-        found, whole = search.among(group)
+        with _silence():
+            found, whole = search.among(group, time.process_time() + SECONDS[kind])
         naming = _naming(kind, whole or found)
         if whole and naming is not None:
             return naming
@@ -65,22 +68,30 @@ def named(
     return first
 
 
+@contextmanager
+def _silence() -> Iterator[None]:
+    """What a hypothesis prints, or Python has to say of it, is nobody's business."""
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
+
+
 class _Search:
-    """Goes through hypotheses, until the time is up."""
+    """Goes through hypotheses, while there is time."""
 
     def __init__(
-        self, exercise: Exercise, questions: Sequence[Question], onward: Callable[[], Sequence[Question]], until: float
+        self, exercise: Exercise, questions: Sequence[Question], onward: Callable[[], Sequence[Question]]
     ) -> None:
-        self.exercise, self.questions, self.until = exercise, questions, until
+        self.exercise, self.questions = exercise, questions
         self._onward = onward
         self._rest: Sequence[Question] | None = None
 
-    def among(self, group: Iterable[Hypothesis]) -> tuple[list[Hypothesis], list[Hypothesis]]:
+    def among(self, group: Iterable[Hypothesis], until: float) -> tuple[list[Hypothesis], list[Hypothesis]]:
         """Those that explain what was seen until the check failed; and those of them that explain the rest too."""
         found: dict[str, Hypothesis] = {}
         whole: list[Hypothesis] = []
         for hypothesis in group:
-            if time.process_time() > self.until:
+            if time.process_time() > until:
                 break
             if hypothesis.says not in found and _explains(self.exercise, hypothesis, self.questions):
                 found[hypothesis.says] = hypothesis
@@ -188,7 +199,7 @@ def _explains(exercise: Exercise, hypothesis: Hypothesis, questions: Sequence[Qu
             return space[name]
         return getattr(code.module(module), name)
 
-    shop = Workshop(find)
+    shop = Workshop(find, whole=False)
     count = 0
     for question, seen in zip(questions, _replayed(questions, shop), strict=False):
         count += 1

@@ -3,6 +3,7 @@
 What is wrong is said by its kind: a plain tensor, a list that hides its modules, one layer in several roles.
 """
 
+import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -67,13 +68,25 @@ def _plain_tensors(
             )
 
 
+def _renamed(own: Mapping[str, Any], expected: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, str]]:
+    """Attributes whose name is nearly the contract's, and which hold what it asks for there."""
+    for key in (key for key in own if key not in expected):
+        alike = [name for name, shape in expected.items() if name not in own and shape == tuple(own[key]["shape"])]
+        for name in difflib.get_close_matches(key, alike, n=1, cutoff=0.6):
+            parts = [(a, b) for a, b in zip(key.split("."), name.split("."), strict=False) if a != b]
+            if len(parts) == 1:
+                yield parts[0]
+
+
 def _names_and_shapes(
     name: str, own: Mapping[str, Any], expected: Mapping[str, tuple[int, ...]]
 ) -> Iterator[tuple[str, str]]:
     lines = [f"missing:   {key} {shape}" for key, shape in expected.items() if key not in own]
     lines += [f"not named: {key} {value['shape']}" for key, value in own.items() if key not in expected]
     if lines:
-        yield f"the parameters of {name} are not those of the contract", "\n".join(lines)
+        renamed = dict.fromkeys(_renamed(own, expected))
+        headline = f"the parameters of {name} are not those of the contract"
+        yield headline, "\n".join([*(f"self.{a} should be called self.{b}" for a, b in renamed), *lines])
     for key, shape in expected.items():
         if tuple(own[key]["shape"]) != shape:
             yield (

@@ -1,6 +1,6 @@
 """Modules as data, and what the worker makes from a description: a convolution, a model to be trained, an optimizer."""
 
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,13 +9,12 @@ from torch import Tensor, nn
 _SETTINGS = ("kernel_size", "stride", "padding", "dilation", "groups", "p", "eps", "in_features", "out_features")
 
 
-def structure(module: nn.Module) -> dict[str, Any]:
-    """What a module holds: parameters, buffers, tensors that are neither, modules, lists that hide modules."""
+def structure(module: nn.Module, whole: bool = True) -> dict[str, Any]:
+    """What a module holds: parameters and buffers; and if wanted tensors that are neither, modules, hidden modules."""
     parameters = dict(module.named_parameters(remove_duplicate=False))
     first: dict[int, str] = {}
-    saved = module.state_dict()
-    return {
-        "kind": type(module).__name__,
+    saved = module.state_dict() if any(True for _ in module.buffers()) else {}
+    held: dict[str, Any] = {
         "parameters": {
             name: {"shape": tuple(value.shape), "dtype": value.dtype, "trained": value.requires_grad}
             for name, value in parameters.items()
@@ -27,21 +26,25 @@ def structure(module: nn.Module) -> dict[str, Any]:
             name: {"shape": tuple(value.shape), "dtype": value.dtype, "saved": name in saved}
             for name, value in module.named_buffers()
         },
-        "plain": {
-            f"{path}.{name}".lstrip("."): tuple(value.shape)
-            for path, part in module.named_modules()
-            for name, value in vars(part).items()
-            if isinstance(value, Tensor)
-        },
-        "lists": [
-            f"{path}.{name}".lstrip(".")
-            for path, part in module.named_modules()
-            for name, value in vars(part).items()
-            if isinstance(value, list | tuple) and any(isinstance(item, nn.Module) for item in value)
-        ],
-        "modules": {path: _described(part) for path, part in module.named_modules(remove_duplicate=False)},
         "modes": {path: part.training for path, part in module.named_modules()},
     }
+    if whole:
+        held |= {
+            "plain": {
+                f"{path}.{name}".lstrip("."): tuple(value.shape)
+                for path, part in module.named_modules()
+                for name, value in vars(part).items()
+                if isinstance(value, Tensor)
+            },
+            "lists": [
+                f"{path}.{name}".lstrip(".")
+                for path, part in module.named_modules()
+                for name, value in vars(part).items()
+                if isinstance(value, list | tuple) and any(isinstance(item, nn.Module) for item in value)
+            ],
+            "modules": {path: _described(part) for path, part in module.named_modules(remove_duplicate=False)},
+        }
+    return held
 
 
 def values(module: nn.Module) -> dict[str, Tensor]:
@@ -53,7 +56,7 @@ def _described(module: nn.Module) -> dict[str, Any]:
     kinds = [kind.__name__ for kind in type(module).__mro__ if kind.__module__.startswith("torch.nn")]
     found = {name: getattr(module, name, None) for name in _SETTINGS}
     settings = {name: value for name, value in found.items() if isinstance(value, int | float | tuple)}
-    length = len(module) if isinstance(module, Sized) else 0
+    length = len(module) if hasattr(type(module), "__len__") else 0  # type: ignore[arg-type]
     return {"kind": type(module).__name__, "torch": kinds, "length": length, **settings}
 
 

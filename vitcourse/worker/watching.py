@@ -55,12 +55,15 @@ class Operations(TorchFunctionMode):
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """A random state of its own; what was before comes back."""
-    before = torch.get_rng_state()
-    torch.manual_seed(seed)
+    generator = (
+        torch.default_generator
+    )  # torch.manual_seed would look after each device, which takes longer than a call
+    before = generator.get_state()
+    generator.manual_seed(seed)
     try:
         yield
     finally:
-        torch.set_rng_state(before)
+        generator.set_state(before)
 
 
 def _asked_by_the_learner() -> bool:

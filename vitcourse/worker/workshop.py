@@ -46,10 +46,17 @@ class Observation:
 class Workshop:
     """Answers requests; find gives the object of a chapter by the chapter's module and its own name."""
 
-    def __init__(self, find: Callable[[str, str], Any], bans: Bans | None = None, banned: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        find: Callable[[str, str], Any],
+        bans: Bans | None = None,
+        banned: Sequence[str] = (),
+        whole: bool = True,
+    ) -> None:
         self.find = find
         self.bans = bans or Bans()
         self.banned = banned
+        self.whole = whole  # whether all is said of what a module holds, or only what evidence rests on
         self.catches: tuple[type[BaseException], ...] = (Exception, SystemExit)
         self.things: dict[str, Any] = {}
         self.events: list[dict[str, Any]] = []
@@ -83,7 +90,7 @@ class Workshop:
         made = self._run(seen, lambda: self.find(module, name)(**arguments), seed)
         if isinstance(made, nn.Module):
             self.things[slot] = made
-            seen.structure = structure(made)
+            seen.structure = structure(made, self.whole)
         elif not seen.raised:
             seen.result = Other(type(made).__name__)
         return seen
@@ -144,10 +151,11 @@ class Workshop:
         own_args, own_kwargs = self._opened(args, along is not None), self._opened(dict(kwargs), along is not None)
         before = [tensor.detach().clone() for tensor in tensors_of(args)]
         function = self.things[target.name] if isinstance(target, Slot) else self.find(*target)
-        result = self._run(seen, lambda: function(*own_args, **own_kwargs), seed, count)
+        given_things = slots_of((args, kwargs))
+        result = self._run(seen, lambda: function(*own_args, **own_kwargs), seed, count, bool(given_things))
         if isinstance(result, nn.Module):
             self.things[keep] = result
-            seen.structure, seen.result = structure(result), Slot(keep)
+            seen.structure, seen.result = structure(result, self.whole), Slot(keep)
         else:
             seen.result = noted(result)
             seen.attached = [tensor.requires_grad for tensor in tensors_of(result)]
@@ -157,22 +165,26 @@ class Workshop:
                 seen.changed.append(number)
         if along is not None and not seen.raised:
             self._differentiate(seen, result, along, given, function)
-        for slot in slots_of((args, kwargs)):
+        for slot in given_things:
             thing = self.things[slot]
             if isinstance(thing, nn.Module):
-                seen.things[slot] = {"values": values(thing), "structure": structure(thing)}
+                seen.things[slot] = {"values": values(thing), "structure": structure(thing, self.whole)}
         seen.events = copy.copy(self.events)
         return seen
 
-    def _run(self, seen: Observation, call: Callable[[], Any], seed: int, count: bool = False) -> Any:
+    def _run(
+        self, seen: Observation, call: Callable[[], Any], seed: int, count: bool = False, watched: bool = False
+    ) -> Any:
         """Call the chapter's code; note what it raises, draws, reads and leaves behind."""
         enabled, dtype = torch.is_grad_enabled(), torch.get_default_dtype()
         operations, reads = Operations(), Reads()
         result = None
         with ExitStack() as modes:
             modes.enter_context(seeded(seed))
-            modes.enter_context(Named(self.bans, self.banned))
-            modes.enter_context(reads)
+            if self.banned:
+                modes.enter_context(Named(self.bans, self.banned))
+            if watched:
+                modes.enter_context(reads)
             if count:
                 modes.enter_context(operations)
             start = torch.get_rng_state()
