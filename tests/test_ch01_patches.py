@@ -45,6 +45,7 @@ def test_unpatchify(check: Check) -> None:
     check.close(restored, images, "unpatchify should give back exactly the image that was cut")
 
     check.same(unpatchify, check.randn("B N C*P*P"), s.P, (s.gh, s.gw), s.C)
+    check.same(unpatchify, check.randn("B N P*P"), s.P, (s.gh, s.gw), 1)
     check.gradients(unpatchify, patches, s.P, (s.gh, s.gw), s.C)
     check.dtypes(unpatchify, patches, s.P, (s.gh, s.gw), s.C)
 

@@ -16,6 +16,7 @@ from solutions.ch01_patches import conv_to_linear
 from solutions.ch02_tokens import resize_positions
 from solutions.ch05_vit import VisionTransformer, cross_entropy, evaluate, train_step, warmup_cosine
 from vitcourse.checking.check import NORMS, Check
+from vitcourse.checking.subjects import Module
 from vitcourse.worker.workshop import Observation
 
 
@@ -55,17 +56,20 @@ def test_vision_transformer(check: Check) -> None:
     check.gradients(learned, images)
     check.dtypes(vit, images, **NORMS)
 
-    wide = {**arguments, "d_model": 3 * 16, "positions": "learned"}
-    for place, zeroed, kept in DROPOUTS:
-        dropping = check.module("VisionTransformer", **wide, dropout=0.3)
-        names = [name for name in dropping.values() if any(word in name for word in zeroed)]
-        dropping.load(**{name: 0 * dropping.values()[name] for name in names})
-        one, other = dropping(images), dropping(images)
-        check.true(
-            torch.allclose(one, other) != kept,
-            f"in training with dropout=0.3, dropout {'should stand' if kept else 'should not stand'} {place}",
-            "It stands behind the positions, and in every block." if not kept else "Here two calls give the same.",
-        )
+    wide = {**arguments, "d_model": 3 * 16, "positions": "learned", "dropout": 0.3}
+    # Tokens of ones go through silent blocks, and the head shows what is left of them.
+    plain = zeroed(check.module("VisionTransformer", **wide), *TOKENS, *BRANCHES, "norm.bias", "head.bias")
+    plain.load(norm__weight=torch.ones(48), head__weight=torch.eye(11, 48))
+    plain.load(positional_encoding__cls_token=torch.ones(1, 1, 48))
+    logits = plain(check.inputs.randn((211, *images.shape[1:])))
+    check.dropped(logits < 0, 0.3, "the tokens, after the positions are added,")
+    check.true(not bool((logits == 0).any()), "in training, no further dropout should stand before the head")
+    # Tokens of zeros go into the blocks: what varies comes from dropout in there.
+    silent = zeroed(check.module("VisionTransformer", **wide), *TOKENS)
+    check.true(
+        not torch.allclose(silent(images), silent(images)),
+        "in training with dropout=0.3, dropout should be in every block too: is it handed on to them?",
+    )
     dropping = check.module("VisionTransformer", **arguments, dropout=0.3).train(False)
     check.steady(dropping, images, "in evaluation mode")
     check.same(dropping, images, **NORMS)
@@ -140,14 +144,16 @@ def test_warmup_cosine(check: Check) -> None:
 @pytest.mark.exercise("5.4")
 def test_train_step(check: Check) -> None:
     s = check.sizes(B=5, C=3, H=7, W=2, K=11)
-    images, labels = check.randn("B C H W"), check.labels("B", n_classes=s.K)
-    weight, bias = 0.2 * check.randn("K C*H*W"), check.randn("K")
+    images, labels = 9 * check.randn("B C H W"), check.labels("B", n_classes=s.K)
+    weight, bias = 0.02 * check.randn("K C*H*W"), check.randn("K")
     step = check.get("train_step")
 
-    def trained(*more: Any, lr: float = 0.1, steps: int = 1, momentum: float = 0.0) -> tuple[Observation, Observation]:
+    def trained(
+        *more: Any, steps: int = 1, momentum: float = 0.0, training: bool = False
+    ) -> tuple[Observation, Observation]:
         """What is observed of the last of some steps, of the learner's and of the reference's."""
-        model = check.build("probe", weight=weight, bias=bias, training=False)
-        optimizer = check.build("descent", of=model.name, lr=lr, momentum=momentum)
+        model = check.build("probe", weight=weight, bias=bias, training=training)
+        optimizer = check.build("descent", of=model.name, lr=0.1, momentum=momentum)
         for _ in range(steps):
             request = step._request((model, images, labels, optimizer, *more), {})
             right = check.reference.answer(request)
@@ -216,18 +222,24 @@ def test_train_step(check: Check) -> None:
     check.true(
         all(parameter["dtype"] == torch.float32 for parameter in held.values()), "the weights should stay float32"
     )
-    seen, right = trained(None)
+    for amp_dtype in (torch.float16, None):
+        seen, right = trained(amp_dtype, training=True)
+        mine, expected = ([event.get("dtype") for event in one.events] for one in (seen, right))
+        check.true(mine == expected, f"with amp_dtype={amp_dtype} the forward pass should run in that dtype, no other")
     check.true("gradients" not in seen.left, "after train_step, gradients should be enabled as before")
 
 
 @pytest.mark.exercise("5.5")
 def test_evaluate(check: Check) -> None:
-    s = check.sizes(B=13, C=3, H=7, W=2, K=11)
+    check.sizes(B=13, C=3, H=7, W=2, K=11)
     images = check.randn("B C H W")
     weight, bias = 0.2 * check.randn("K C*H*W"), check.randn("K")
     measure = check.get("evaluate")
-    labels = (images.flatten(1) @ weight.T + bias).argmax(-1)
-    labels[[0, 5, 12]] = (labels[[0, 5, 12]] + 1) % s.K  # three of thirteen are wrong, one of them in the last batch
+    logits = images.flatten(1) @ weight.T + bias
+    labels = logits.argmax(-1)
+    order = logits.argsort(-1, descending=True)
+    # Three of thirteen are wrong, one of them in the last batch: the second best, the third best and the worst.
+    labels[0], labels[5], labels[12] = order[0, 1], order[5, 2], order[12, -1]
 
     for mode in (True, False):
         for batch_size in (5, 13, 1, 100):
@@ -304,42 +316,15 @@ def about_step(seen: Observation, mine: Tensor, expected: Tensor) -> str:
     return ""
 
 
-# Where dropout stands in the model: a place, what is zeroed so that only this place can matter, whether it should drop.
+# What makes the tokens, and what ends the branches of a block.
+TOKENS = ("patch_embedding", "cls_token", "positions")
 BRANCHES = ("attention.out", "mlp.fc2")
-DROPOUTS = (
-    ("after the positions", BRANCHES, True),
-    ("in every block", ("patch_embedding", "cls_token", "positions"), True),
-    (
-        "before the head, or anywhere after the last block",
-        ("patch_embedding", "cls_token", "positions", *BRANCHES),
-        False,
-    ),
-)
 
 
-class Probe(nn.Module):
-    """A linear classifier that notes how it was run."""
-
-    def __init__(self, n_pixels: int, n_classes: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(n_pixels, n_classes)
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget the notes."""
-        self.modes: list[bool] = []
-        self.gradients: list[bool] = []
-        self.dtypes: list[torch.dtype] = []
-        self.batches: list[int] = []
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, K)."""
-        logits = self.linear(images.flatten(1))
-        self.modes.append(self.training)
-        self.gradients.append(torch.is_grad_enabled())
-        self.dtypes.append(logits.dtype)
-        self.batches.append(len(images))
-        return logits
+def zeroed(model: Module, *words: str) -> Module:
+    """The model with zeros in all parameters whose names hold one of the words."""
+    values = model.values()
+    return model.load(**{name: 0 * value for name, value in values.items() if any(word in name for word in words)})
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])

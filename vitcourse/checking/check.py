@@ -9,7 +9,6 @@ the requests and what was observed of the learner's are kept as the evidence of 
 """
 
 import math
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,7 +21,7 @@ from vitcourse.checking.findings import explained, places
 from vitcourse.checking.likeness import likeness
 from vitcourse.checking.sizes import Sizes
 from vitcourse.checking.subjects import ATOL, RTOL, CheckFailedError, Inputs, Module, Question, Side, Subject
-from vitcourse.checking.values import same
+from vitcourse.checking.values import flows, names, same
 from vitcourse.course import Exercise
 from vitcourse.worker.protocol import Other, Slot
 from vitcourse.worker.workshop import Observation, tensors_of
@@ -83,11 +82,13 @@ class Check:
         __tracebackhide__ = True
         subject = self.fresh(name, **arguments)
         reference = self._of_reference(subject)
-        parameters.compare(name, subject.structure, reference)
+        self.agree(name, subject, reference)
         with torch.no_grad():
             tensors = {
                 key: value + 0.3 * self.inputs.randn(tuple(value.shape)) for key, value in reference.named_parameters()
             }
+        own = subject.structure["parameters"]
+        tensors = {k: v for k, v in tensors.items() if k in own and tuple(own[k]["shape"]) == tuple(v.shape)}
         self.both({"do": "load", "slot": subject.target.name, "tensors": tensors}, name)
         return subject
 
@@ -215,6 +216,17 @@ class Check:
                 "mode it drops nothing, if it is made once, in __init__. F.dropout needs training=self.training.",
             )
 
+    def dropped(self, zeros: Tensor, p: float, what: str) -> None:
+        """In training, the share p of some numbers is dropped, once."""
+        __tracebackhide__ = True
+        share = float(zeros.double().mean())
+        if abs(share - (1 - (1 - p) ** 2)) < 0.06:
+            meaning = f"that is what two dropouts of {p:g} drop, one after the other: it is dropped twice"
+        else:
+            meaning = "no dropout is there" if share < 0.02 else f"the dropout there is another than dropout={p:g}"
+        headline = f"in training with dropout={p:g}, {p:.0%} of {what} should be dropped, and {share:.0%} are"
+        self.true(abs(share - p) < 0.06, headline, meaning)
+
     def starts(self, subject: Subject, name: str, deviation: tuple[float, float]) -> None:
         """A parameter of a fresh module starts as small noise; where the least deviation is 0, zeros are right too."""
         __tracebackhide__ = True
@@ -260,20 +272,25 @@ class Check:
                     )
                 self.close(own, reference, f"{subject.name} returns wrong values in {_word(dtype)}", r, a)
 
+    def agree(self, name: str, subject: Module, reference: nn.Module) -> None:
+        """The learner's module holds what the contract says."""
+        __tracebackhide__ = True
+        parameters.compare(name, subject.structure, reference)
+
     def raises(self, subject: Subject, *args: Any, naming: tuple[int, ...] = (), **kwargs: Any) -> None:
         """The call is refused with a ValueError whose message names these numbers."""
         __tracebackhide__ = True
         call = as_call(subject.name, args, kwargs)
         module = isinstance(subject.target, tuple) and self._is_module(subject)
         request = self._making(subject, args, kwargs) if module else subject._request(args, kwargs)
-        seen = self.ask(request, expects="error")
+        seen = self.ask(request, expects="error", naming=naming)
         self._not_banned(subject.name, seen)
         if not seen.raised:
             raise CheckFailedError(f"{call} should raise ValueError, and didn't")
         if "ValueError" not in seen.raised["kinds"]:
             self.fine(call, seen, args, should="should raise ValueError, and raised")
         message = str(seen.raised["message"])
-        missing = [number for number in naming if not re.search(rf"(?<!\d){number}(?!\d)", message)]
+        missing = [number for number in naming if not names(message, number)]
         if missing:
             raise CheckFailedError(
                 f"the ValueError of {call} should name the numbers {', '.join(map(str, naming))}",
@@ -282,10 +299,17 @@ class Check:
 
     # how the learner's code is asked
 
-    def ask(self, request: dict[str, Any], rtol: float = RTOL, atol: float = ATOL, expects: str = "") -> Observation:
+    def ask(
+        self,
+        request: dict[str, Any],
+        rtol: float = RTOL,
+        atol: float = ATOL,
+        expects: str = "",
+        naming: tuple[int, ...] = (),
+    ) -> Observation:
         """Send a request to the learner's side, and keep what was observed as evidence."""
         seen = self.learner.answer(request)
-        self.questions.append(Question(request, seen, rtol, atol, expects))
+        self.questions.append(Question(request, seen, rtol, atol, expects, naming))
         return seen
 
     def both(self, request: dict[str, Any], name: str) -> Observation:
@@ -357,9 +381,7 @@ def begun(values: Tensor, least: float, most: float) -> str:
         return f"as the constant {mean:.4g}, everywhere the same"
     if not least <= spread <= most or abs(mean) > max(0.02, spread):
         return f"with mean {mean:.2g} and standard deviation {spread:.2g}"
-    rows = values.reshape(-1, values.shape[-1])
-    # Neighbouring rows of sines and cosines go on from one another; those of noise don't.
-    if len(rows) > 2 and float((rows[1:] - rows[:-1]).pow(2).mean()) < 1.4 * float(values.var()):
+    if flows(values):
         return "as a table whose rows go on from one another, such as the sinusoids"
     return ""
 

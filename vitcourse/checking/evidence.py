@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from vitcourse.checking.subjects import Question
-from vitcourse.checking.values import same
+from vitcourse.checking.values import begun_alike, names, same
 from vitcourse.worker.workshop import Observation
 
 _ABOUT_SIZES = ("RuntimeError", "EinopsError", "ValueError", "IndexError")
@@ -23,12 +23,16 @@ def alike(one: Observation, other: Observation, question: Question, last: bool =
         return False
     if one.raised and not _same_fault(one.raised, other.raised, last and question.expects != "error"):
         return False
+    if any(names(one.raised["message"], n) != names(other.raised["message"], n) for n in question.naming if one.raised):
+        return False
     if one.changed != other.changed or one.left != other.left:
         return False
-    if request["do"] == "call" and (one.draws != other.draws or bool(one.reads) != bool(other.reads)):
+    if request["do"] == "call" and (one.draws, one.reads) != (other.draws, other.reads):
         return False
     if request.get("count") and (one.products, one.softmaxes) != (other.products, other.softmaxes):
         return False
+    if question.expects == "start":
+        return _same_starts(one.result, other.result)
     return (
         same(one.result, other.result, question.rtol, question.atol)
         and one.attached == other.attached
@@ -37,6 +41,12 @@ def alike(one: Observation, other: Observation, question: Question, last: bool =
         and _same_things(one.things, other.things)
         and one.events == other.events
     )
+
+
+def _same_starts(one: Any, other: Any) -> bool:
+    if not (isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys()):
+        return False
+    return all(begun_alike(value, other[name]) for name, value in one.items())
 
 
 def _same_fault(one: Mapping[str, Any], other: Mapping[str, Any], words: bool) -> bool:

@@ -43,23 +43,49 @@ class Small(Inputs):
 class Onward(Check):
     """Asks what a check asks to its end, whatever the answers are: evidence beyond the first thing that is wrong."""
 
-    def close(self, *args: Any, **kwargs: Any) -> None:
-        """Passed over."""
-
     def true(self, *args: Any, **kwargs: Any) -> None:
         """Passed over."""
 
-    def shape(self, *args: Any, **kwargs: Any) -> None:
-        """Passed over."""
+    close = shape = fine = agree = dropped = true
+
+    def same(self, *args: Any, **kwargs: Any) -> None:
+        """Asked, and left at that."""
+        with suppress(CheckFailedError):
+            super().same(*args, **kwargs)
+
+    def independent(self, *args: Any, **kwargs: Any) -> None:
+        """Asked, and left at that."""
+        with suppress(CheckFailedError, TypeError):
+            super().independent(*args, **kwargs)
+
+    def gradients(self, *args: Any, **kwargs: Any) -> None:
+        """Asked, and left at that."""
+        with suppress(CheckFailedError):
+            super().gradients(*args, **kwargs)
+
+    def dtypes(self, *args: Any, **kwargs: Any) -> None:
+        """Asked, and left at that."""
+        with suppress(CheckFailedError, ValueError):
+            super().dtypes(*args, **kwargs)
+
+    def raises(self, *args: Any, **kwargs: Any) -> None:
+        """Asked, and left at that."""
+        with suppress(CheckFailedError):
+            super().raises(*args, **kwargs)
 
     def starts(self, *args: Any, **kwargs: Any) -> None:
-        """Passed over."""
-
-    def fine(self, *args: Any, **kwargs: Any) -> None:
-        """Passed over."""
+        """Asked, and left at that."""
+        with suppress(CheckFailedError, KeyError):
+            super().starts(*args, **kwargs)
 
     def steady(self, *args: Any, **kwargs: Any) -> None:
-        """Passed over."""
+        """Asked, and left at that."""
+        with suppress(CheckFailedError):
+            super().steady(*args, **kwargs)
+
+    def pair(self, value: Any, what: str) -> tuple[Any, Any]:
+        """The parts of what should be a pair; where it is none, the whole twice."""
+        return super().pair(value, what) if isinstance(value, tuple) and len(value) == 2 else (value, value)
 
 
 class Differs(Exception):

@@ -23,9 +23,9 @@ from vitcourse.checking.misconceptions import Misconception, misconceptions
 from vitcourse.checking.subjects import Question
 from vitcourse.codesets import load_code
 from vitcourse.course import Exercise
-from vitcourse.worker.workshop import Observation, Workshop
+from vitcourse.worker.workshop import Observation, Workshop, slots_of
 
-SECONDS = {"list": 1.0, "edit": 0.8, "pair": 0.5}  # of the processor, that each part of a search may take
+SECONDS = {"list": 3.0, "edit": 0.8, "pair": 0.5}  # of the processor, that each part of a search may take
 
 
 @dataclass(frozen=True)
@@ -199,13 +199,33 @@ def _explains(exercise: Exercise, hypothesis: Hypothesis, questions: Sequence[Qu
             return space[name]
         return getattr(code.module(module), name)
 
-    shop = Workshop(find, whole=False)
+    chain = _chain(questions)
+    return _fits(chain, find, questions[-1]) and (len(chain) == len(questions) or _fits(questions, find, questions[-1]))
+
+
+def _fits(questions: Sequence[Question], find: Callable[[str, str], Any], last: Question) -> bool:
     count = 0
-    for question, seen in zip(questions, _replayed(questions, shop), strict=False):
-        count += 1
-        if not alike(question.seen, seen, question, last=count == len(questions)):
+    for question, seen in zip(questions, _replayed(questions, Workshop(find, whole=False)), strict=False):
+        if not alike(question.seen, seen, question, last=question is last):
             return False
+        count += 1
     return count == len(questions)
+
+
+def _chain(questions: Sequence[Question]) -> Sequence[Question]:
+    """The last question, and those without which it can't be asked: most hypotheses are out after these."""
+    slots, chain = set(_slots(questions[-1])), [questions[-1]]
+    for question in reversed(questions[:-1]):
+        if question.request["do"] not in ("call", "values", "look") and slots & set(_slots(question)):
+            slots |= set(_slots(question))
+            chain.append(question)
+    return chain[::-1]
+
+
+def _slots(question: Question) -> list[str]:
+    request = question.request
+    named = [str(request[key]) for key in ("slot", "new", "of", "keep") if request.get(key)]
+    return named + slots_of((request.get("target"), request.get("args", ()), request.get("kwargs", {})))
 
 
 def _replayed(questions: Sequence[Question], side: Workshop) -> Iterator[Observation]:

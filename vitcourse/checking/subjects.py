@@ -49,7 +49,8 @@ class Side(Protocol):
 class Question:
     """One request, what was observed of the learner's answer, and how exactly numbers are compared.
 
-    expects is what the check waits for where it isn't a result: "error" for a call that should be refused.
+    expects is what the check waits for where it isn't a result: "error" for a call that should be refused with a
+    message that holds the numbers naming, "start" for first values.
     """
 
     request: dict[str, Any]
@@ -57,6 +58,7 @@ class Question:
     rtol: float = RTOL
     atol: float = ATOL
     expects: str = ""
+    naming: tuple[int, ...] = ()
 
 
 class Inputs:
