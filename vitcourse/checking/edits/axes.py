@@ -28,7 +28,9 @@ def changes(own: list[Function]) -> Iterator[Change]:
                     yield from _size(teller, node)
                     yield from _element(teller, node)
                     yield from _slices(teller, node)
+            yield from _sizes_shifted(teller)
         yield from _all_along(function)
+        yield from _blocks(function)
 
 
 def place_of(node: ast.Call) -> ast.expr | None:
@@ -82,6 +84,13 @@ def _along(teller: Teller, node: ast.Call) -> Iterator[Change]:
         assert isinstance(node.func, ast.Attribute)
         new = ast.Call(ast.Attribute(node.func.value, other_name, ast.Load()), node.args, node.keywords)
         what = meant.partition(" (")[0]
+        if other_name == "sum":
+            size = _count(teller.symbol(subject, here)).partition(",")[0]
+            says = (
+                f"{sentence(teller.step)} is divided by {size} - 1 (unbiased); it should be divided by {size} (biased)."
+            )
+            fewer = expr("s / (x.shape[a] - 1)", s=new, x=subject, a=place)
+            yield Change(f"{teller.step}: unbiased", says, 14, {id(node): fewer})
         how = (
             f"not divided by {_count(teller.symbol(subject, here))}"
             if other_name == "sum"
@@ -256,6 +265,54 @@ def _size(teller: Teller, node: ast.Subscript) -> Iterator[Change]:
                 f"it should be {_said(teller, subject, here)}."
             )
             yield Change(f"{teller.step}: {symbol}", says, 18, {id(node): size})
+
+
+def _sizes_shifted(teller: Teller) -> Iterator[Change]:
+    """Several sizes of one tensor, each read from the axis beside the right one."""
+    reads = [
+        node
+        for node in own_expressions(teller.line)
+        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Attribute) and node.value.attr == "shape"
+    ]
+    if len(reads) < 2:
+        return
+    for by in (-1, 1, -2):
+        replace: dict[int, ast.AST | list[ast.stmt]] = {}
+        told = []
+        for node in reads:
+            here = _number(node.slice)
+            assert here is not None
+            assert isinstance(node.value, ast.Attribute)
+            replace[id(node.slice)] = _constant(here + by)
+            told.append((here, here + by, node.value.value))
+        meant = " and ".join(f"{_said(teller, subject, here)} (axis {here})" for here, _, subject in told)
+        read = " and ".join(f"axis {there}, {_said(teller, subject, there)}" for _, there, subject in told)
+        says = f"{sentence(teller.step)} reads the sizes from the wrong axes: {read}, where {meant} are meant."
+        yield Change(f"{teller.step}: axes shifted", says, 16, replace)
+
+
+def _blocks(function: Function) -> Iterator[Change]:
+    """Every second column filled: one half and then the other in its place."""
+    filled = []
+    for line in function.lines():
+        target = line.targets[0] if isinstance(line, ast.Assign) else None
+        if isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Tuple):
+            columns = target.slice.elts[-1]
+            if isinstance(columns, ast.Slice) and columns.step is not None:
+                filled.append((line, columns, target.value))
+    if len(filled) != 2:
+        return
+    table = filled[0][2]
+    halves: dict[int, ast.AST | list[ast.stmt]] = {
+        id(filled[0][1]): ast.Slice(None, expr("-(-x.shape[-1] // 2)", x=table), None),
+        id(filled[1][1]): ast.Slice(expr("-(-x.shape[-1] // 2)", x=table), None, None),
+    }
+    first, second = (function.step(line).partition(" in ")[0] for line, _, _ in filled)
+    says = (
+        f"{sentence(first)} fill one half of the columns and {second} the other half; they should alternate, "
+        "interleaved, column by column."
+    )
+    yield Change("halves", says, 14, halves)
 
 
 def _count(symbol: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from vitcourse.checking.edits.reference import Function, called, siblings, signature
 from vitcourse.checking.edits.telling import Teller, sentence
-from vitcourse.checking.edits.trees import Change, expr, own_expressions
+from vitcourse.checking.edits.trees import Change, code, expr, own_expressions
 
 # Defaults of torch's, taken where an argument isn't given.
 _DEFAULTS = {
@@ -20,23 +20,34 @@ _DEFAULTS = {
 def changes(own: list[Function]) -> Iterator[Change]:
     """The changes of all functions."""
     for function in own:
-        siblings: list[tuple[Teller, ast.Call]] = []
+        found: list[tuple[Teller, ast.Call]] = []
         for line in function.lines():
             if isinstance(line, ast.Raise):
                 continue
             teller = Teller(function, line)
             for node in own_expressions(line):
                 if isinstance(node, ast.Call):
-                    siblings.append((teller, node))
+                    found.append((teller, node))
                     yield from _exchanged(teller, node)
                     yield from _dropped(teller, node)
                     yield from _added(teller, node)
                     yield from _wrapper(teller, node)
                     yield from _sibling(teller, node)
                     yield from _by_factor(teller, node)
+                    yield from _expanded(teller, node)
+                    yield from _flags(teller, node)
+                    yield from _cut_out(teller, node)
             if isinstance(line, ast.With):
                 yield from _copied_backwards(function, line)
-        yield from _siblings_everywhere(siblings)
+            yield from _shared_memory(teller)
+        yield from _siblings_everywhere(found)
+        halves = {id(node): new for _, node in found if (new := _cut_out_of(node)) is not None}
+        if len(halves) > 1:
+            says = (
+                "Each half is cut out of a table of the whole width; it should be made for half the width, with "
+                "frequencies of its own."
+            )
+            yield Change("halves of the whole width", says, 20, dict(halves))
 
 
 def parameters(node: ast.Call) -> list[str]:
@@ -181,6 +192,98 @@ def _by_factor(teller: Teller, node: ast.Call) -> Iterator[Change]:
             says = f"The resize is told by a scale factor, {said}; tell the size itself: size= ({teller.step})."
             new = ast.Call(node.func, node.args, [factor, *rest])
             yield Change(f"{teller.step}: scale factor", says, 24, {id(node): new})
+
+
+def _flags(teller: Teller, node: ast.Call) -> Iterator[Change]:
+    """A switch of torch's that nobody asked for."""
+    if called(node) == "interpolate":
+        new = ast.Call(node.func, node.args, [*node.keywords, ast.keyword("antialias", ast.Constant(True))])
+        says = f"The interpolation is antialiased; it should not be ({teller.step})."
+        yield Change(f"{teller.step}: antialiased", says, 14, {id(node): new})
+        for mode in ("bilinear", "bicubic"):
+            rest = [other for other in node.keywords if other.arg != "mode"]
+            new = ast.Call(
+                node.func,
+                node.args,
+                [*rest, ast.keyword("mode", ast.Constant(mode)), ast.keyword("antialias", ast.Constant(True))],
+            )
+            if mode == "bilinear":
+                says = (
+                    f"The mode is bilinear, and antialiased; bicubic without antialiasing is asked for ({teller.step})."
+                )
+                yield Change(f"{teller.step}: bilinear, antialiased", says, 30, {id(node): new})
+
+
+def _expanded(teller: Teller, node: ast.Call) -> Iterator[Change]:
+    """expand, along another axis."""
+    if called(node) != "expand":
+        return
+    assert isinstance(node.func, ast.Attribute)
+    what, step = teller.tell(node.func.value), teller.step
+    for order in itertools.permutations(node.args):
+        if [ast.dump(part) for part in order] != [ast.dump(part) for part in node.args]:
+            says = f"{sentence(what)} is shown along another axis than the batch ({step})."
+            yield Change(f"{step}: another axis", says, 24, {id(node): ast.Call(node.func, list(order), [])})
+    for name, axes in teller.axes.items():
+        if len(axes) == len(node.args) and name != what:
+            other = expr("x.expand_as(y)", x=node.func.value, y=ast.Name(name, ast.Load()))
+            says = (
+                f"{sentence(what)} is shown as often as {teller.name(name)} are many: once for each token, not "
+                f"once for each image ({step})."
+            )
+            yield Change(f"{step}: expand_as", says, 24, {id(node): other})
+            only = expr("torch.cat([x, torch.zeros_like(y[1:, :1])])", x=node.func.value, y=ast.Name(name, ast.Load()))
+            says = f"Only the first image of the batch gets {what}; every image should ({step})."
+            yield Change(f"{step}: first only", says, 26, {id(node): only})
+
+
+def _cut_out(teller: Teller, node: ast.Call) -> Iterator[Change]:
+    """A table of half the width, cut out of one of the whole width."""
+    new = _cut_out_of(node)
+    if new is not None:
+        says = (
+            f"{sentence(teller.step)} is cut out of one of the whole width; it should be made for half the width, "
+            "with frequencies of its own."
+        )
+        yield Change(f"{teller.step}: cut out", says, 24, {id(node): new})
+
+
+def _cut_out_of(node: ast.Call) -> ast.expr | None:
+    last = node.args[-1] if node.args else None
+    if signature(called(node)) is None or not isinstance(last, ast.BinOp) or not isinstance(last.op, ast.FloorDiv):
+        return None
+    return expr("x[:, :n]", x=ast.Call(node.func, [*node.args[:-1], last.left], node.keywords), n=last)
+
+
+def _shared_memory(teller: Teller) -> Iterator[Change]:
+    """What should be copied, taken as it is: two that share their memory."""
+    line = teller.line
+    if not isinstance(line, ast.Expr) or not isinstance(line.value, ast.Call) or called(line.value) != "copy_":
+        return
+    assert isinstance(line.value.func, ast.Attribute)
+    to, value = line.value.func.value, line.value.args[0]
+    for template in (
+        "{0}.data = value.detach()",
+        "{0} = torch.nn.Parameter(value.detach())",
+        "{0} = torch.nn.Parameter(value)",
+    ):
+        says = (
+            f"{sentence(teller.step)} makes no copy: the two share their memory; each should have its own (copy_ "
+            "or clone)."
+        )
+        yield Change(
+            f"{teller.step}: shared", says, 16, {id(line): code(template.format(ast.unparse(to)), value=value)}
+        )
+    if isinstance(value, ast.Attribute):
+        says = (
+            f"{sentence(teller.step)} makes no copy: it is one and the same parameter, shared; each should have "
+            "its own (copy_ or clone)."
+        )
+        yield Change(f"{teller.step}: the same", says, 16, {id(line): code(f"{ast.unparse(to)} = value", value=value)})
+    zero = code("x.zero_()", x=to)
+    yield Change(
+        f"{teller.step}: zeros", f"{sentence(teller.step)} is missing: zeros stand there.", 22, {id(line): zero}
+    )
 
 
 def _copied_backwards(function: Function, line: ast.With) -> Iterator[Change]:

@@ -241,6 +241,7 @@ def _forms(teller: Teller, node: ast.expr) -> Iterator[Change]:
                 rank,
                 {id(node): expr(template, x=node.left)},
             )
+    yield from _cosine(teller, node)
     if called(node) == "gather" and isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
         table = node.func.value
         ignored = [code(f"{name} = {ast.unparse(default)}") for name, default in teller.function.defaults.items()]
@@ -257,6 +258,18 @@ def _forms(teller: Teller, node: ast.expr) -> Iterator[Change]:
             yield Change(
                 f"{teller.step}: {said}", says, 34, {id(labels): expr(f"(n {by}) % x.shape[1]", n=labels, x=table)}
             )
+
+
+def _cosine(teller: Teller, node: ast.expr) -> Iterator[Change]:
+    """Half a cosine from 1 down to 0, in other forms: found as ½·(1 + cos(π·x))."""
+    if not isinstance(node, ast.BinOp) or not isinstance(node.right, ast.BinOp) or called(node.right.right) != "cos":
+        return
+    assert isinstance(node.right.right, ast.Call)
+    angle = node.right.right.args[0]
+    if isinstance(angle, ast.BinOp):
+        for template, says, rank in siblings()["cosine"]:
+            new = expr(template, x=angle.right)
+            yield Change(f"{teller.step}: {template}", f"{sentence(says)} ({teller.step}).", rank, {id(node): new})
 
 
 def _round_number(teller: Teller, node: ast.expr) -> Iterator[Change]:

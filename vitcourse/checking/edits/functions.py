@@ -20,6 +20,7 @@ def changes(own: list[Function]) -> Iterator[Change]:
         yield from _cut(function)
         yield from _relatives(function)
         yield from _divided_by(function)
+        yield from _all_at_once(function)
         yield from _given_objects(function)
         yield from _new_axis(function)
         yield from _pairs_of_columns(function)
@@ -247,6 +248,16 @@ def _divided_by(function: Function) -> Iterator[Change]:
                     "divided by the number of images."
                 )
                 yield Change(f"{function.step(line)}: full batches", says, 18, {id(node.right): whole})
+
+
+def _all_at_once(function: Function) -> Iterator[Change]:
+    """All images in one batch, whatever size is asked for."""
+    first = function.axes[id(function.node.body[0])]
+    name = next((name for name, axes in first.items() if axes and axes[0] == "n"), "")
+    for count in function.arguments:
+        if name and function.kinds.get(count) == "number":
+            says = f"All images run at once, as one batch: {count} is not used, it is ignored."
+            yield at_start(function, f"{count} ignored", says, 18, f"{count} = len({name})")
 
 
 def _relatives(function: Function) -> Iterator[Change]:

@@ -24,6 +24,7 @@ def changes(own: list[Function]) -> Iterator[Change]:
         yield from _kinds(function)
         yield from _shared(function)
         yield from _starts(function)
+        yield from _fewer_axes(function)
         if forward is not None:
             yield from _list(function, forward)
             yield from _made_anew(function, forward)
@@ -88,6 +89,27 @@ def _starts(function: Function) -> Iterator[Change]:
         if isinstance(line, ast.If) and line.orelse and isinstance(line.orelse[0], ast.If):
             yield from _start_of_other_branch(function, line.body, line.orelse[0].body)
             yield from _start_of_other_branch(function, line.orelse[0].body, line.body)
+
+
+def _fewer_axes(function: Function) -> Iterator[Change]:
+    """A parameter without the axes of size 1."""
+    for line in function.lines():
+        kept = kept_as(line)
+        for node in ast.walk(kept[1]) if kept else ():
+            if (
+                isinstance(node, ast.Call)
+                and called(node) in ("randn", "zeros", "ones")
+                and len(node.args) > 1
+                and kept
+            ):
+                for place, size in enumerate(node.args):
+                    if isinstance(size, ast.Constant):
+                        fewer = ast.Call(node.func, [*node.args[:place], *node.args[place + 1 :]], node.keywords)
+                        says = f"{kept[0]} lacks an axis of size 1: its shape is another than the contract's."
+                        yield Change(f"{kept[0]}: an axis less", says, 24, {id(node): fewer})
+                last = ast.Call(node.func, node.args[-1:], node.keywords)
+                says = f"{kept[0]} has one axis alone; its shape is another than the contract's."
+                yield Change(f"{kept[0]}: one axis", says, 24, {id(node): last})
 
 
 def _meant(tensor: ast.expr) -> str:

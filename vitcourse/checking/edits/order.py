@@ -20,6 +20,8 @@ def changes(own: list[Function]) -> Iterator[Change]:
                 yield from _moved(function, body, line)
             yield from _parts_exchanged(function, body)
         yield from _all_left_out(function)
+        yield from _overwritten(function)
+        yield from _widened(function)
         yield from _earlier_values(function)
 
 
@@ -36,7 +38,7 @@ def source(function: Function, line: ast.stmt) -> ast.Name | None:
     """The one tensor that a statement passes through one call, and so could be passed on as it is."""
     if not isinstance(line, ast.Assign) or not isinstance(line.targets[0], ast.Name):
         return None
-    if not isinstance(line.value, ast.Call):
+    if not isinstance(line.value, ast.Call | ast.BinOp):
         return None
     axes = function.axes[id(line)]
     names = [node for node in ast.walk(line.value) if isinstance(node, ast.Name) and node.id in axes]
@@ -68,7 +70,9 @@ def _left_out(function: Function, line: ast.stmt) -> Iterator[Change]:
         elif passed is not None:
             yield Change(f"left out: {step}", never, 10, {id(line.value): passed})
     elif isinstance(line, ast.Expr):
-        says = f"{sentence(step)} plays no part: it is left out, or comes too early, in the wrong order."
+        says = f"{whole}: it is never done."
+        if isinstance(line.value, ast.Call) and isinstance(line.value.func, ast.Attribute):
+            says = f"{sentence(step)} plays no part: it is left out, or comes too early, in the wrong order."
         yield Change(f"left out: {step}", says, 10, {id(line): []})
     elif isinstance(line, ast.For):
         yield Change(f"left out: {step}", never, 10, {id(line): []})
@@ -108,6 +112,40 @@ def _all_left_out(function: Function) -> Iterator[Change]:
         yield Change(f"left out: {who}", says, 15, {key: node for key, node in drop.items() if node is not None})
 
 
+def _overwritten(function: Function) -> Iterator[Change]:
+    """A step whose result takes the place of what it was made of, which is needed again."""
+    for line in function.lines():
+        passed = source(function, line)
+        if passed is None or target(line) == passed.id or passed.id in ("labels",):
+            continue
+        if after(function, line).get(target(line)) != function.axes[id(line)].get(passed.id):
+            continue
+        what = Teller(function, line).name(passed.id)
+        says = (
+            f"{sentence(function.step(line))} is done to {what} itself: what is added later is added to the result, "
+            f"and not to {what} from before."
+        )
+        yield Change(
+            f"{function.step(line)}: to the stream", says, 20, after={id(line): code(f"{passed.id} = {target(line)}")}
+        )
+
+
+def _widened(function: Function) -> Iterator[Change]:
+    """What stands after a with, inside it."""
+    for body in bodies(function.node.body):
+        for place, line in enumerate(body):
+            if not isinstance(line, ast.With):
+                continue
+            for count in range(1, len(body) - place - 1):
+                moved = body[place + 1 : place + 1 + count]
+                gone: dict[int, ast.AST | list[ast.stmt]] = {id(other): [] for other in moved}
+                says = (
+                    f"{sentence(function.step(line))} goes on too long: {' and '.join(map(function.step, moved))} "
+                    "stand inside it too."
+                )
+                yield Change(f"{function.step(line)}: too long", says, 24, gone, after={id(line.body[-1]): moved})
+
+
 def _moved(function: Function, body: list[ast.stmt], line: ast.stmt) -> Iterator[Change]:
     """A statement somewhere else, or there too."""
     if isinstance(line, ast.Expr):
@@ -122,7 +160,7 @@ def _moved(function: Function, body: list[ast.stmt], line: ast.stmt) -> Iterator
             yield from _parts_of_chain(function, body, line)
         return
     assert isinstance(line, ast.Assign)
-    step, noun = function.step(line), called(line.value)
+    step, noun = function.step(line), called(line.value) or "one"
     gone: dict[int, ast.AST | list[ast.stmt]] = (
         {id(line): []} if target(line) == passed.id else {id(line.value): passed}
     )
@@ -132,8 +170,10 @@ def _moved(function: Function, body: list[ast.stmt], line: ast.stmt) -> Iterator
         name = target(other)
         here_axes = after(function, other).get(name)
         fits = here_axes == function.axes[id(line)][passed.id]
-        if not name or here_axes is None or not (fits or _any_shape(function, line)):
+        shape_free = _any_shape(function, line)
+        if not name or here_axes is None or not (fits or shape_free) or not _known(function, line, other):
             continue
+        fits = fits or isinstance(line.value, ast.BinOp)
         again = Change("", "", replace={id(passed): ast.Name(name, ast.Load())}).applied(line.value)
         here: list[ast.stmt] = [ast.Assign([ast.Name(name, ast.Store())], again)]
         inside = not any(other is neighbour for neighbour in body)
@@ -159,7 +199,20 @@ def _any_shape(function: Function, line: ast.Assign) -> bool:
     """Whether what a statement calls takes a tensor of any shape, as dropout does."""
     name = called(line.value)
     maker = function.attributes[name].maker if name in function.attributes else name
-    return maker == "Dropout"
+    return maker == "Dropout" or isinstance(line.value, ast.BinOp)
+
+
+def _known(function: Function, line: ast.Assign, other: ast.stmt) -> bool:
+    """Whether all that a statement reads is known after another one."""
+    lines = function.lines()
+    place = next(i for i, statement in enumerate(lines) if statement is other)
+    scope = {
+        *function.scope[id(other)],
+        target(other),
+        *(function.scope[id(lines[place + 1])] if place + 1 < len(lines) else ()),
+    }
+    names = {node.id for node in ast.walk(line.value) if isinstance(node, ast.Name)}
+    return names & set(function.kinds) <= scope | {"self"}
 
 
 def _call_moved(function: Function, body: list[ast.stmt], line: ast.Expr) -> Iterator[Change]:

@@ -170,6 +170,8 @@ class Teller:
         subject = self.tell(node.func.value) if isinstance(node.func, ast.Attribute) else ""
         if subject in ("torch", "math", "F", "nn", "self") or not subject:
             subject = self.tell(node.args[0]) if node.args else "it"
+        if function in ("randn", "rand", "zeros", "ones", "arange"):
+            return {"randn": "the noise", "rand": "the noise", "arange": "the numbers"}.get(function, f"the {function}")
         if function in _SAID:
             return _SAID[function].format(subject)
         if function in self.function.attributes:
