@@ -164,7 +164,10 @@ def _returned(function: Function, line: ast.Return, value: ast.expr) -> Iterator
         says = f"The pair comes in the wrong order, exchanged: {said[0]} first, {said[1]} second."
         yield Change("the pair exchanged", says, 10, {id(pair): ast.Tuple([b, a])})
         for part, which, lost in ((a, said[0], said[1]), (b, said[1], said[0])):
-            says = f"{sentence(which)} alone come back; {lost} should come too, as a pair."
+            says = (
+                f"What comes back is {which} alone, and not the pair of {said[0]} and {said[1]}: {lost} should "
+                "come too."
+            )
             yield Change(f"{which} alone", says, 14, {id(pair): part})
         yield Change("a list", "A list comes back; a pair (a tuple) is asked for.", 40, {id(pair): ast.List(pair.elts)})
     for name in function.scope[id(line)]:
@@ -173,10 +176,7 @@ def _returned(function: Function, line: ast.Return, value: ast.expr) -> Iterator
             continue
         for part in pair.elts if isinstance(pair, ast.Tuple) else [pair]:
             if isinstance(part, ast.Name) and part.id != name and teller.name(name) != teller.name(part.id):
-                says = (
-                    f"{sentence(teller.name(name))} is returned where {teller.name(part.id)} is asked for "
-                    f"({teller.step})."
-                )
+                says = f"{sentence(teller.name(name))} is returned in place of {teller.name(part.id)} ({teller.step})."
                 yield Change(f"{teller.name(name)} returned", says, 18, {id(part): ast.Name(name, ast.Load())})
         if not isinstance(value, ast.Tuple):
             says = f"A pair comes back, with {teller.name(name)} as its second; one thing alone is asked for."

@@ -200,7 +200,8 @@ _VERBS = {
 
 
 def agreed(text: str) -> str:
-    """The text with its verbs in the plural after what is plural: the logits are, and not is."""
+    """The text with its verbs in the plural after what is plural, and nothing said twice in one breath."""
+    text = re.sub(r"([Tt]he (\w+)) \(the \2\)", r"\1", text)
     return _plural().sub(lambda found: f"{found[1]}{found[2]} {_VERBS[found[3]]}", text)
 
 
@@ -208,6 +209,6 @@ def agreed(text: str) -> str:
 def _plural() -> re.Pattern[str]:
     names = {name for function in words()["function"].values() for name in function.get("names", {}).values()}
     many = sorted((name for name in names if name.startswith("the ") and name.endswith("s")), key=len, reverse=True)
-    many = [name for name in many if not name.endswith("ss")]
+    many = [name for name in many if not name.endswith("ss") and not name.startswith(("the number", "the count"))]
     alternatives = "|".join(re.escape(name[4:]) for name in many)
     return re.compile(rf"(^|[.:;,] |that )((?:[Tt]he )(?:{alternatives})) ({'|'.join(_VERBS)})\b")

@@ -253,7 +253,7 @@ def _another_name(teller: Teller, node: ast.Name) -> Iterator[Change]:
         if kind == "tensor" and not alike:
             continue
         said = teller.name(other)
-        says = f"{sentence(said)} stands where {meant} is meant ({teller.step}): {meant} {_be(meant)} not used there."
+        says = f"{sentence(said)} stands where {meant} is meant; {meant} is not used there ({teller.step})."
         if said == meant:
             says = f"An earlier or later value of {meant} is used ({teller.step})."
         yield Change(
@@ -265,10 +265,6 @@ def _another_name(teller: Teller, node: ast.Name) -> Iterator[Change]:
     for template, says, rank in siblings()["names"].get(kind, ()):
         text = sentence(says.replace("{}", meant))
         yield Change(f"{teller.step}: {template}", f"{text} ({teller.step}).", rank, {id(node): expr(template, n=node)})
-
-
-def _be(meant: str) -> str:
-    return "are" if meant.startswith("the ") and meant.endswith("s") and not meant.endswith("ss") else "is"
 
 
 def _another_attribute(teller: Teller, node: ast.Attribute) -> Iterator[Change]:
