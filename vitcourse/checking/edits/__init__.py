@@ -61,7 +61,12 @@ def _applied(exercise: Exercise, change: Change) -> tuple[ast.stmt, ...]:
     within = whole.known.within(change)
     own, below = functions_of(exercise)
     names = {function.name.partition(".")[0]: function.definition for function in own + below}
-    changed = {name for name, node in names.items() if id(node) in within and change.applied(node, within) is not node}
+    known = whole.known
+    changed = {
+        name
+        for name, node in names.items()
+        if id(node) in within and known.digest(change.applied(node, within)) != known.digest(node)
+    }
     again = [
         change.applied(node, within)
         for node in whole.needing(changed)
