@@ -11,7 +11,7 @@ from functools import cache
 
 from vitcourse.checking.edits import axes, calls, conditions, extras, functions, layers, loops, order, patterns, values
 from vitcourse.checking.edits.reference import Function, chapter, functions_of
-from vitcourse.checking.edits.telling import agreed
+from vitcourse.checking.edits.telling import agreed, shortened
 from vitcourse.checking.edits.trees import Change
 from vitcourse.checking.hypotheses import Hypothesis
 from vitcourse.course import Exercise
@@ -44,7 +44,7 @@ def edits(exercise: Exercise) -> list[Hypothesis]:
             seen.add(number)
             for definition in definitions:
                 known.settle(definition)
-            found.append(Hypothesis(exercise.id, change.name, agreed(change.says), definitions))
+            found.append(Hypothesis(exercise.id, shortened(change.says), agreed(change.says), definitions))
         if len(found) == _MOST:
             break
     return found

@@ -89,7 +89,7 @@ def _bare_reshape(pattern: Pattern) -> Iterator[Change]:
         "numbers stay in memory "
         f"order, which mixes {_kinds(pattern)}. Split, permute or transpose, then merge."
     )
-    yield Change(f"{step}: reshape", says, 10, {id(pattern.call): _reshaped(pattern)})
+    yield Change(says, 10, {id(pattern.call): _reshaped(pattern)})
 
 
 def _reshaped(pattern: Pattern) -> ast.expr:
@@ -119,7 +119,6 @@ def _group_order(pattern: Pattern) -> Iterator[Change]:
             whole = (new_side, pattern.right) if name == "left" else (pattern.left, new_side)
             says = " ".join(_told(pattern, old, new) for old, new in changed)
             yield Change(
-                f"{pattern.teller.step}: {said(changed[0][1])}",
                 says,
                 14 + 2 * len(changed),
                 {id(pattern.text): pattern.written(*whole)},
@@ -163,7 +162,7 @@ def _sides(pattern: Pattern) -> Iterator[Change]:
             what = "what comes in" if name == "left" else "what comes out"
             says = f"The axes {a} and {b} of {what} are exchanged, transposed ({pattern.teller.step})."
             rank = 18 if len(side[one]) == len(side[other]) or name == "right" else 30
-            yield Change(f"{pattern.teller.step}: {a} and {b}", says, rank, {id(pattern.text): pattern.written(*whole)})
+            yield Change(says, rank, {id(pattern.text): pattern.written(*whole)})
 
 
 def _moved_then_merged(pattern: Pattern) -> Iterator[Change]:
@@ -186,7 +185,7 @@ def _moved_then_merged(pattern: Pattern) -> Iterator[Change]:
             f"({step}): a permute brings them there."
         )
         whole = expr("moved.reshape(right.shape)", moved=call, right=pattern.call)
-        yield Change(f"{step}: order {said(moved)}", says, 32, {id(pattern.call): whole})
+        yield Change(says, 32, {id(pattern.call): whole})
 
 
 def _sizes(pattern: Pattern) -> Iterator[Change]:
@@ -197,7 +196,7 @@ def _sizes(pattern: Pattern) -> Iterator[Change]:
             f"({one.arg}, {other.arg}) is the order."
         )
         swapped: dict[int, ast.AST | list[ast.stmt]] = {id(one.value): other.value, id(other.value): one.value}
-        yield Change(f"{pattern.teller.step}: sizes", says, 18, swapped)
+        yield Change(says, 18, swapped)
     yield from _sizes_of_others(pattern)
 
 
@@ -214,14 +213,14 @@ def _sizes_of_others(pattern: Pattern) -> Iterator[Change]:
                     f"stands for {_symbol(instead)}, and should stand for {_symbol(name)}."
                 )
                 new = ast.Call(call.func, call.args, rest)
-                yield Change(f"{teller.step}: size of {instead}", says, 20, {id(call): new})
+                yield Change(says, 20, {id(call): new})
     for name in teller.function.scope[id(teller.line)]:
         if teller.function.kinds.get(name) == "number" and len(call.keywords) > 1:
             both = call.keywords[:2]
             alike: dict[int, ast.AST | list[ast.stmt]] = {id(size.value): ast.Name(name, ast.Load()) for size in both}
             axes = " and ".join(_symbol(size.arg or "") for size in both)
             says = f"{teller.name(name)} stands for {axes}, the sizes of the grid ({teller.step})."
-            yield Change(f"{teller.step}: {name} for both", says, 26, alike)
+            yield Change(says, 26, alike)
 
 
 def _merged_otherwise(pattern: Pattern) -> Iterator[Change]:
@@ -236,14 +235,14 @@ def _merged_otherwise(pattern: Pattern) -> Iterator[Change]:
                 f"The result is {_shape(new)}, and not {meant}: {said(group)} should be one axis, and is several "
                 f"({step})."
             )
-            yield Change(f"{step}: {_shape(new)}", says, 24, {id(pattern.text): pattern.written(pattern.left, new)})
+            yield Change(says, 24, {id(pattern.text): pattern.written(pattern.left, new)})
         if place + 1 < len(pattern.right):
             new = [*pattern.right[:place], group + pattern.right[place + 1], *pattern.right[place + 2 :]]
             says = f"The result is {_shape(new)}, and not {meant}: two of its axes are merged into one ({step})."
-            yield Change(f"{step}: {_shape(new)}", says, 26, {id(pattern.text): pattern.written(pattern.left, new)})
+            yield Change(says, 26, {id(pattern.text): pattern.written(pattern.left, new)})
     apart = [[axis] for axis in flat]
     says = f"The axes are never merged: the result is {_shape(apart)}, and not {meant} ({step})."
-    yield Change(f"{step}: never merged", says, 20, {id(pattern.text): pattern.written(pattern.left, apart)})
+    yield Change(says, 20, {id(pattern.text): pattern.written(pattern.left, apart)})
 
 
 def _shape(side: Side) -> str:
@@ -258,7 +257,7 @@ def _all_alike(patterns: list[Pattern]) -> Iterator[Change]:
             "shapes are right, but the "
             f"numbers stay in memory order, which mixes {_kinds(patterns[0])}."
         )
-        yield Change("reshape both ways", says, 14, {id(pattern.call): _reshaped(pattern) for pattern in patterns})
+        yield Change(says, 14, {id(pattern.call): _reshaped(pattern) for pattern in patterns})
     axes = sorted({axis for pattern in patterns for group in pattern.left + pattern.right for axis in group})
     for one, other in itertools.combinations(axes, 2):
         for grouped in (True, False):
@@ -280,7 +279,7 @@ def _all_alike(patterns: list[Pattern]) -> Iterator[Change]:
                     "(dh h) stands where (h dh) is meant, both ways: interleaved, a head has every h-th column; "
                     "the columns of a head stand side by side"
                 )
-            yield Change(f"{a} and {b} exchanged everywhere", f"{says}.", 16, replace)
+            yield Change(f"{says}.", 16, replace)
 
 
 def _renamed(side: Side, one: str, other: str, grouped: bool) -> Side:

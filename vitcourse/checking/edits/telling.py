@@ -188,6 +188,12 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:] if plain else text
 
 
+def shortened(says: str) -> str:
+    """A name for what is said: its first clause."""
+    first = re.split(r"[:;,.]( |$)", re.sub(r" \([^()]*\)", "", agreed(says)))[0]
+    return first[:1].lower() + first[1:] if first[:2].istitle() or first[:2] == "A " else first
+
+
 _VERBS = {
     "is": "are",
     "stands": "stand",
