@@ -2,6 +2,7 @@
 
 import ast
 import itertools
+import re
 from collections.abc import Iterator
 
 from vitcourse.checking.edits.reference import Function, called, siblings, signature
@@ -388,6 +389,8 @@ def _instead(node: ast.Call, template: str) -> ast.expr:
         node.func.value if method and isinstance(node.func, ast.Attribute) else (node.args[0] if node.args else node)
     )
     rest = node.args if method else node.args[1:]
+    if not method and isinstance(node.func, ast.Attribute) and (found := re.fullmatch(r"x\.(\w+)\(\)", template)):
+        return ast.Call(ast.Attribute(node.func.value, found[1], ast.Load()), node.args, node.keywords)
     made = expr(template, x=subject)
     for part in ast.walk(made):
         if isinstance(part, ast.Call) and any(

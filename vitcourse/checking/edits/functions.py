@@ -43,8 +43,9 @@ def _not_used(function: Function, argument: str) -> Iterator[Change]:
     default = function.defaults.get(argument)
     ignored = f"the argument {argument} is not used, it is ignored"
     values = [ast.unparse(default)] if default is not None else []
-    if kind == "number" and not isinstance(getattr(default, "value", 0), float):
-        values += [str(value) for value in FIXED]
+    if kind == "number":
+        floating = isinstance(getattr(default, "value", 0), float)
+        values += ["0.1", "0.5", "0.2"] if floating else [str(value) for value in FIXED]
     for value in dict.fromkeys(values):
         says = f"{argument} is always {value}, a constant written in (hard-coded), whatever is given: {ignored}."
         rank = 14 if values.index(value) == 0 and default is not None else 30
@@ -232,6 +233,9 @@ def _divided_by(function: Function) -> Iterator[Change]:
             if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and called(node.right) == "len"):
                 continue
             for count in counts:
+                one = ast.Name(count, ast.Load())
+                says = "The count is divided by the size of a batch; it should be divided by the number of images."
+                yield Change(says, 16, {id(node.right): one})
                 for template in ("-(-n // c)", "n // c", "n // c + 1", "(n / c)"):
                     says = (
                         "The count is divided by the number of batches; it should be divided by the number of images."

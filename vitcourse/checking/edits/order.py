@@ -72,7 +72,10 @@ def _left_out(function: Function, line: ast.stmt) -> Iterator[Change]:
     elif isinstance(line, ast.Expr):
         says = f"{whole}: it is never done."
         if isinstance(line.value, ast.Call) and isinstance(line.value.func, ast.Attribute):
-            says = f"{sentence(step)} plays no part: it is left out, or comes too early, in the wrong order."
+            says = (
+                f"{sentence(step)} plays no part: it is left out, or the order of the calls is wrong, so it comes "
+                "too early, or is undone."
+            )
         yield Change(says, 10, {id(line): []})
     elif isinstance(line, ast.For):
         yield Change(never, 10, {id(line): []})

@@ -38,6 +38,7 @@ def changes(own: list[Function]) -> Iterator[Change]:
                 if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
                     yield from _another_attribute(teller, node)
         yield from _attributes_exchanged(function)
+        yield from _names_exchanged(function)
         yield from _everywhere(function)
         for argument, default in function.defaults.items():
             yield from _default(function, argument, default)
@@ -262,6 +263,10 @@ def _another_name(teller: Teller, node: ast.Name) -> Iterator[Change]:
             20 if alike_axes or kind != "tensor" else 30,
             {id(node): ast.Name(other, ast.Load())},
         )
+    if isinstance(getattr(teller.function.defaults.get(node.id), "value", None), float):
+        for value in (0.0, 0.1, 0.5, 0.2):
+            says = f"{meant} is fixed at {value} there, hard-coded: a constant where the argument {meant} is meant"
+            yield Change(f"{says} ({teller.step}).", 26, {id(node): ast.Constant(value)})
     for template, says, rank in siblings()["names"].get(kind, ()):
         text = sentence(says.replace("{}", meant))
         yield Change(f"{text} ({teller.step}).", rank, {id(node): expr(template, n=node)})
@@ -274,6 +279,9 @@ def _another_attribute(teller: Teller, node: ast.Attribute) -> Iterator[Change]:
     if teller.function.name.endswith("__init__"):
         return
     own = attributes[node.attr]
+    for template, says, rank in siblings()["names"].get(own.kind, ()):
+        text = sentence(says.replace("{}", node.attr))
+        yield Change(f"{text} ({teller.step}).", rank, {id(node): expr(template, n=node)})
     for name, other in attributes.items():
         if name == node.attr or other.kind != own.kind:
             continue
@@ -284,6 +292,24 @@ def _another_attribute(teller: Teller, node: ast.Attribute) -> Iterator[Change]:
             rank,
             {id(node): ast.Attribute(node.value, name, ast.Load())},
         )
+
+
+def _names_exchanged(function: Function) -> Iterator[Change]:
+    """Two tensors of one shape, each in the other's place in one statement."""
+    for line in function.lines():
+        teller = Teller(function, line)
+        if not isinstance(line, ast.Assign | ast.Return):
+            continue
+        names = [
+            node for node in own_expressions(line) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+        ]
+        for one, other in itertools.combinations(names, 2):
+            if one.id != other.id and teller.axes.get(one.id) == teller.axes.get(other.id) is not None:
+                a, b = teller.name(one.id), teller.name(other.id)
+                says = (
+                    f"{sentence(a)} and {b} are exchanged, swapped: each stands in the other's place ({teller.step})."
+                )
+                yield Change(says, 20, {id(one): other, id(other): one})
 
 
 def _attributes_exchanged(function: Function) -> Iterator[Change]:
