@@ -244,7 +244,7 @@ def _numbers(old: float) -> list[float]:
 def _another_name(teller: Teller, node: ast.Name) -> Iterator[Change]:
     kinds, scope = teller.function.kinds, teller.function.scope[id(teller.line)]
     kind = kinds.get(node.id)
-    if node.id not in scope or kind not in ("tensor", "number", "tuple[int, int]", "str"):
+    if node.id not in scope or kind not in ("tensor", "number", "tuple[int, int]", "str", "bool"):
         return
     meant = teller.name(node.id)
     for other in scope:
