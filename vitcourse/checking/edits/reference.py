@@ -239,7 +239,7 @@ def _kind(line: ast.stmt) -> str:
     """The kind of what a statement makes, where it is no tensor: a number, mostly."""
     if isinstance(line, ast.For):
         return "number" if called(line.iter) == "range" else "item"
-    if isinstance(line, ast.Assign) and isinstance(line.value, ast.Attribute):
+    if isinstance(line, ast.Assign) and isinstance(line.value, ast.Attribute) and line.value.attr == "training":
         return "bool"
     return "item" if isinstance(line, ast.Assign) and called(line.value)[:1].isupper() else "number"
 
