@@ -19,13 +19,13 @@ from vitcourse.course import Exercise
 RULES = (axes, calls, conditions, extras, functions, layers, loops, order, patterns, values)
 
 # How much less likely a mistake is in what the exercise stands on: an earlier one, written anew in its place.
-_BELOW = 15
+_BELOW = 6
 
 # The least plausible rank that is tried there.
-_PLAUSIBLE = 24
+_PLAUSIBLE = 22
 
 # So many edits can be tried in about a second.
-_MOST = 1000
+_MOST = 800
 
 
 @cache

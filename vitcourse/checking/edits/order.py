@@ -67,6 +67,8 @@ def _left_out(function: Function, line: ast.stmt) -> Iterator[Change]:
         passed = source(function, line)
         if target(line) in function.scope[id(line)]:
             yield Change(never, 10, {id(line): []})
+            lost = f"The result of {step} is thrown away: what it gives is not assigned, and so has no effect."
+            yield Change(lost, 12, {id(line): [ast.Expr(line.value)]})
         elif passed is not None:
             yield Change(never, 10, {id(line.value): passed})
     elif isinstance(line, ast.Expr):
@@ -193,7 +195,7 @@ def _moved(function: Function, body: list[ast.stmt], line: ast.stmt) -> Iterator
             yield Change(says, 20, dict(gone), after={id(other): here})
         once = "It stands there twice" if other is line or place == own - 1 else "Once is enough"
         says = f"A second {noun} stands {where}. {once}; only {step} is asked for."
-        yield Change(says, 25, after={id(other): here})
+        yield Change(says, 20 if shape_free else 25, after={id(other): here})
 
 
 def _any_shape(function: Function, line: ast.Assign) -> bool:
