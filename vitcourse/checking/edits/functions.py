@@ -308,6 +308,8 @@ def _new_axis(function: Function) -> Iterator[Change]:
         return
     place = 1
     symbol, count = uses[0][1][place], uses[0][0].args[1]
+    if symbol != "h":
+        return
     replace: dict[int, ast.AST | list[ast.stmt]] = {
         id(call): expr(f"x.unsqueeze({place})", x=call.args[0]) for call, _ in uses
     }

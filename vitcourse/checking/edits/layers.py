@@ -122,23 +122,11 @@ def _start_of_other_branch(function: Function, one: list[ast.stmt], other: list[
             mine, theirs = kept_as(line), kept_as(instead)
             if mine and theirs and mine[0] == theirs[0]:
                 place = next(i for i, statement in enumerate(other) if statement is instead)
-                says = (
-                    f"{mine[0]} starts as what it is in the other case ({function.step(instead)}): its initial "
-                    "values are wrong in the case "
-                    f"{function.step(line)}"
-                )
-                if any(called(node) == "randn" for node in ast.walk(mine[1])):
-                    says += (
-                        ", which starts as the sinusoidal table; it should start as small noise"
-                        if place
-                        else "; noise is meant"
-                    )
-                yield Change(
-                    f"{says}.",
-                    20,
-                    {id(mine[1]): theirs[1]},
-                    before={id(line): other[:place]},
-                )
+                start = function.step(other[0]) if place else "what it is in the other case"
+                noise = any(called(node) == "randn" for node in ast.walk(mine[1]))
+                says = f"{mine[0]} starts as {start} ({function.step(line)}): its initial values are wrong"
+                says += "; small noise is meant." if noise else "."
+                yield Change(says, 20, {id(mine[1]): theirs[1]}, before={id(line): other[:place]})
 
 
 def _layer(function: Function, line: ast.stmt) -> Iterator[Change]:
@@ -179,7 +167,6 @@ def _layer(function: Function, line: ast.stmt) -> Iterator[Change]:
                 "patches; padding should be 0."
             )
             yield Change(says, 20, {id(call): ast.Call(call.func, call.args, new)})
-        yield _with(line, call, "padding_mode", "'reflect'", f"{name} pads by reflection", 60)
         yield _with(line, call, "dilation", "2", f"{name} has a dilation of 2: its pixels lie apart", 40)
         for keyword in call.keywords:
             for stride in ("1", "2", "size // 2", "size + 1", "max(size - 1, 1)"):
@@ -307,8 +294,6 @@ def _made_anew(function: Function, forward: Function) -> Iterator[Change]:
         for template, said in (
             ("nn.Dropout(1 - p)", "1 minus what was given: kept and dropped are exchanged"),
             ("nn.Dropout(p / 2)", "half of what was given"),
-            ("nn.Identity()", ""),
         ):
-            if said:
-                says = f"The dropout drops {said}."
-                yield Change(says, 26, {id(line.value): expr(template, p=line.value.args[0])})
+            says = f"The dropout drops {said}."
+            yield Change(says, 26, {id(line.value): expr(template, p=line.value.args[0])})
