@@ -29,14 +29,14 @@ def test_every_exercise_has_edits_and_each_changes_something(each: Exercise) -> 
     found = edits(each)
     assert 100 < len(found) <= 800
     solution = {node.name: ast.dump(node) for node in reference.definitions(reference.chapter(each.module).tree)}
-    for hypothesis in found[::11]:
+    for hypothesis in found[::17]:
         changed = [node for node in hypothesis.definitions if isinstance(node, ast.FunctionDef | ast.ClassDef)]
         assert any(solution[node.name] != ast.dump(node) for node in changed), hypothesis.says
 
 
 @EVERY
 def test_every_edit_can_be_executed(each: Exercise) -> None:
-    for hypothesis in edits(each)[::11]:
+    for hypothesis in edits(each)[::17]:
         names = executed(hypothesis)
         assert all(name in names for name in each.names)
 
@@ -94,7 +94,7 @@ def words_for(id: str, wrong: str, call: str) -> list[str]:
     exec(wrong, names)
     mine = results(names)
     assert not alike(mine, results(dict(module.__dict__))), "the wrong answer should be wrong"
-    return [hypothesis.says for hypothesis in edits(exercise(id)) if alike(results(executed(hypothesis)), mine)]
+    return [hypothesis.says for hypothesis in edits(exercise(id))[:250] if alike(results(executed(hypothesis)), mine)]
 
 
 @pytest.mark.parametrize(
