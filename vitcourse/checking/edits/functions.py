@@ -67,6 +67,8 @@ def _not_used(function: Function, argument: str) -> Iterator[Change]:
                 f"{argument} says is not used."
             )
             yield at_start(function, says, 22, square)
+            first = {id(function.node.body[0]): code(square)}
+            yield Change(says, 22, _inferred(function), before=first)
     if kind == "tensor":
         for template, said, rank in siblings()["instead"]:
             who = function.names.get(argument, argument)
@@ -78,6 +80,12 @@ def _not_used(function: Function, argument: str) -> Iterator[Change]:
                 f"{argument} = {template}",
                 a=ast.Name(argument, ast.Load()),
             )
+
+
+def _inferred(function: Function) -> dict[int, ast.AST | list[ast.stmt]]:
+    """The calls of einops with one size fewer: the last one, which follows from the others."""
+    calls = [node for node in ast.walk(function.node) if isinstance(node, ast.Call) and called(node) == "rearrange"]
+    return {id(node): ast.Call(node.func, node.args, node.keywords[:1]) for node in calls if len(node.keywords) == 2}
 
 
 def _arguments_exchanged(function: Function) -> Iterator[Change]:
