@@ -11,7 +11,7 @@ from functools import cache
 
 from vitcourse.checking.edits import axes, calls, conditions, extras, functions, layers, loops, order, patterns, values
 from vitcourse.checking.edits.reference import Function, chapter, functions_of
-from vitcourse.checking.edits.telling import agreed
+from vitcourse.checking.edits.telling import agreed, shortened
 from vitcourse.checking.edits.trees import Change
 from vitcourse.checking.hypotheses import Hypothesis
 from vitcourse.course import Exercise
@@ -19,13 +19,13 @@ from vitcourse.course import Exercise
 RULES = (axes, calls, conditions, extras, functions, layers, loops, order, patterns, values)
 
 # How much less likely a mistake is in what the exercise stands on: an earlier one, written anew in its place.
-_BELOW = 15
+_BELOW = 6
 
 # The least plausible rank that is tried there.
-_PLAUSIBLE = 24
+_PLAUSIBLE = 22
 
 # So many edits can be tried in about a second.
-_MOST = 1000
+_MOST = 800
 
 
 @cache
@@ -44,7 +44,7 @@ def edits(exercise: Exercise) -> list[Hypothesis]:
             seen.add(number)
             for definition in definitions:
                 known.settle(definition)
-            found.append(Hypothesis(exercise.id, change.name, agreed(change.says), definitions))
+            found.append(Hypothesis(exercise.id, shortened(change.says), agreed(change.says), definitions))
         if len(found) == _MOST:
             break
     return found
@@ -61,7 +61,12 @@ def _applied(exercise: Exercise, change: Change) -> tuple[ast.stmt, ...]:
     within = whole.known.within(change)
     own, below = functions_of(exercise)
     names = {function.name.partition(".")[0]: function.definition for function in own + below}
-    changed = {name for name, node in names.items() if id(node) in within and change.applied(node, within) is not node}
+    known = whole.known
+    changed = {
+        name
+        for name, node in names.items()
+        if id(node) in within and known.digest(change.applied(node, within)) != known.digest(node)
+    }
     again = [
         change.applied(node, within)
         for node in whole.needing(changed)

@@ -28,7 +28,9 @@ def changes(own: list[Function]) -> Iterator[Change]:
                     yield from _size(teller, node)
                     yield from _element(teller, node)
                     yield from _slices(teller, node)
+            yield from _sizes_shifted(teller)
         yield from _all_along(function)
+        yield from _blocks(function)
 
 
 def place_of(node: ast.Call) -> ast.expr | None:
@@ -76,12 +78,19 @@ def _along(teller: Teller, node: ast.Call) -> Iterator[Change]:
                 f"The {called(node)} ({teller.step}) {verb} {teller.along(subject, other)}, the wrong axis; it "
                 f"should be {meant}."
             )
-            yield Change(f"{teller.step}: axis {other}", says, 15, {id(place): _constant(other)})
+            yield Change(says, 15, {id(place): _constant(other)})
     if called(node) in ("mean", "sum"):
         other_name = "sum" if called(node) == "mean" else "mean"
         assert isinstance(node.func, ast.Attribute)
         new = ast.Call(ast.Attribute(node.func.value, other_name, ast.Load()), node.args, node.keywords)
         what = meant.partition(" (")[0]
+        if other_name == "sum":
+            size = _count(teller.symbol(subject, here)).partition(",")[0]
+            says = (
+                f"{sentence(teller.step)} is divided by {size} - 1 (unbiased); it should be divided by {size} (biased)."
+            )
+            fewer = expr("s / (x.shape[a] - 1)", s=new, x=subject, a=place)
+            yield Change(says, 14, {id(node): fewer})
         how = (
             f"not divided by {_count(teller.symbol(subject, here))}"
             if other_name == "sum"
@@ -93,7 +102,7 @@ def _along(teller: Teller, node: ast.Call) -> Iterator[Change]:
         )
         if other_name == "mean":
             says = f"{sentence(teller.step)} is a mean over {what}; their sum is asked for."
-        yield Change(f"{teller.step}: {other_name}", says, 14, {id(node): new})
+        yield Change(says, 14, {id(node): new})
     if called(node) in ("mean", "sum", "argmax", "softmax", "logsumexp"):
         keywords = [keyword for keyword in node.keywords if keyword.arg not in ("dim", "keepdim")]
         bare = ast.Call(node.func, node.args, keywords)
@@ -102,16 +111,16 @@ def _along(teller: Teller, node: ast.Call) -> Iterator[Change]:
             "the whole batch; "
             f"it should run over {meant}, for each row its own."
         )
-        yield Change(f"{teller.step}: no axis", says, 15, {id(node): bare})
+        yield Change(says, 15, {id(node): bare})
         for places, said in (((-2, -1), "the last two axes together"), ((1, 2), "axes 1 and 2 together")):
             whole = ast.Tuple([_constant(other) for other in places])
             says = f"The {called(node)} ({teller.step}) runs over {said}; it should run over {meant} alone."
-            yield Change(f"{teller.step}: two axes", says, 30, {id(place): whole})
+            yield Change(says, 30, {id(place): whole})
     for keyword in node.keywords:
         if keyword.arg == "keepdim":
             says = f"{sentence(teller.step)} doesn't keep its axis (keepdim), so it meets the wrong axis afterwards."
             dropped = ast.Call(node.func, node.args, [other for other in node.keywords if other is not keyword])
-            yield Change(f"{teller.step}: no keepdim", says, 25, {id(node): dropped})
+            yield Change(says, 25, {id(node): dropped})
 
 
 def _all_along(function: Function) -> Iterator[Change]:
@@ -136,7 +145,7 @@ def _all_along(function: Function) -> Iterator[Change]:
                     f"they should run over {teller.along(_subject(node), here)}."
                 )
                 replace: dict[int, ast.AST | list[ast.stmt]] = {id(place): _constant(other) for _, _, place in group}
-                yield Change(f"all along axis {other}", says, 15, replace)
+                yield Change(says, 15, replace)
 
 
 def _moved_axes(teller: Teller, node: ast.Call) -> Iterator[Change]:
@@ -150,19 +159,19 @@ def _moved_axes(teller: Teller, node: ast.Call) -> Iterator[Change]:
             f"The transpose of {what} is missing ({teller.step}): the two axes are still exchanged, the last two "
             "not swapped back."
         )
-        yield Change(f"{teller.step}: no transpose", f"{says}", 12, {id(node): subject})
+        yield Change(f"{says}", 12, {id(node): subject})
         bare = expr("x.reshape(x.transpose(a, b).shape)", x=subject, a=node.args[0], b=node.args[1])
         says = (
             f"A bare reshape (or view) stands where {what} should be transposed ({teller.step}): the shape is "
             "right, but the numbers "
             "stay in memory order, which mixes the two axes."
         )
-        yield Change(f"{teller.step}: reshape", says, 12, {id(node): bare})
+        yield Change(says, 12, {id(node): bare})
         for a, b in itertools.combinations((-1, -2, -3, 0, 1, 2, 3), 2):
             if {a, b} != here:
                 says = f"{sentence(what)} is transposed over other axes than meant, {a} and {b} ({teller.step})."
                 other = expr(f"x.transpose({a}, {b})", x=subject)
-                yield Change(f"{teller.step}: axes {a} and {b}", says, 35, {id(node): other})
+                yield Change(says, 35, {id(node): other})
     if called(node) in ("transpose", "flatten"):
         for a, b in ((2, 3), (-2, -1), (1, 2)):
             before = expr(f"x.transpose({a}, {b}).{called(node)}()", x=subject)
@@ -174,28 +183,28 @@ def _moved_axes(teller: Teller, node: ast.Call) -> Iterator[Change]:
                 "exchanged, so what should come row by "
                 "row comes column by column."
             )
-            yield Change(f"{teller.step}: transposed", says, 18, {id(node): whole})
+            yield Change(says, 18, {id(node): whole})
     if called(node) == "flatten":
         where = node.args[0]
         for axis in (0, 1, 2, 3):
             if axis != _number(where):
                 meant = f"it should be from axis {_number(where)} ({teller.step})"
                 says = f"{sentence(what)} is flattened from axis {axis} on; {meant}."
-                yield Change(f"{teller.step}: from axis {axis}", says, 25, {id(where): _constant(axis)})
+                yield Change(says, 25, {id(where): _constant(axis)})
         says = (
             f"{sentence(what)} is reshaped to the transposed shape and then transposed; flatten keeps each row "
             "together, "
             f"and such a reshape mixes the numbers of different rows ({teller.step})."
         )
         mixed = expr("x.flatten(a).reshape(x.flatten(a).T.shape).T", x=subject, a=where)
-        yield Change(f"{teller.step}: reshape and transpose", says, 18, {id(node): mixed})
+        yield Change(says, 18, {id(node): mixed})
         for axes, said in (
             ("0, 2, 3, 1", "(P, P, C), channels last,"),
             ("0, 3, 2, 1", "(P, P, C) with rows and columns exchanged,"),
         ):
             moved = expr(f"x.permute({axes}).flatten(a)", x=subject, a=where)
             says = f"{sentence(what)} is flattened in the order {said} where (C, P, P) is meant ({teller.step})."
-            yield Change(f"{teller.step}: channels last", says, 18, {id(node): moved})
+            yield Change(says, 18, {id(node): moved})
 
 
 def _parts(teller: Teller, node: ast.Call) -> Iterator[Change]:
@@ -213,7 +222,7 @@ def _parts(teller: Teller, node: ast.Call) -> Iterator[Change]:
         if _number(count) == 3
         else f"The parts of {what} are taken interleaved, column by column; they lie one after the other."
     )
-    yield Change(f"{teller.step}: interleaved", says, 16, {id(node): strided})
+    yield Change(says, 16, {id(node): strided})
     for name, attribute in teller.function.attributes.items():
         if attribute.kind == "number":
             inner = expr(f"[p.flatten(-2) for p in x.unflatten(-1, (self.{name}, n, -1)).unbind(-2)]", x=x, n=count)
@@ -222,7 +231,7 @@ def _parts(teller: Teller, node: ast.Call) -> Iterator[Change]:
                 "they lie one after the "
                 "other, all queries, then all keys, then all values."
             )
-            yield Change(f"{teller.step}: head by head", says, 18, {id(node): inner})
+            yield Change(says, 18, {id(node): inner})
 
 
 def _size(teller: Teller, node: ast.Subscript) -> Iterator[Change]:
@@ -241,7 +250,7 @@ def _size(teller: Teller, node: ast.Subscript) -> Iterator[Change]:
             f"{_said(teller, subject, other)}; "
             f"it should be axis {here}, {_said(teller, subject, here)}."
         )
-        yield Change(f"{teller.step}: axis {other} is read", says, 18, {id(node.slice): _constant(other)})
+        yield Change(says, 18, {id(node.slice): _constant(other)})
 
     known = {teller.symbol(subject, other) for other in (-1, -2, -3, 0, 1, 2, 3)}
     for name, axes in teller.axes.items():
@@ -255,7 +264,55 @@ def _size(teller: Teller, node: ast.Subscript) -> Iterator[Change]:
                 f"{_counted(symbol)}, the wrong axis; "
                 f"it should be {_said(teller, subject, here)}."
             )
-            yield Change(f"{teller.step}: {symbol}", says, 18, {id(node): size})
+            yield Change(says, 18, {id(node): size})
+
+
+def _sizes_shifted(teller: Teller) -> Iterator[Change]:
+    """Several sizes of one tensor, each read from the axis beside the right one."""
+    reads = [
+        node
+        for node in own_expressions(teller.line)
+        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Attribute) and node.value.attr == "shape"
+    ]
+    if len(reads) < 2:
+        return
+    for by in (-1, 1, -2):
+        replace: dict[int, ast.AST | list[ast.stmt]] = {}
+        told = []
+        for node in reads:
+            here = _number(node.slice)
+            assert here is not None
+            assert isinstance(node.value, ast.Attribute)
+            replace[id(node.slice)] = _constant(here + by)
+            told.append((here, here + by, node.value.value))
+        meant = " and ".join(f"{_said(teller, subject, here)} (axis {here})" for here, _, subject in told)
+        read = " and ".join(f"axis {there}, {_said(teller, subject, there)}" for _, there, subject in told)
+        says = f"{sentence(teller.step)} reads the sizes from the wrong axes: {read}, where {meant} are meant."
+        yield Change(says, 16, replace)
+
+
+def _blocks(function: Function) -> Iterator[Change]:
+    """Every second column filled: one half and then the other in its place."""
+    filled = []
+    for line in function.lines():
+        target = line.targets[0] if isinstance(line, ast.Assign) else None
+        if isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Tuple):
+            columns = target.slice.elts[-1]
+            if isinstance(columns, ast.Slice) and columns.step is not None:
+                filled.append((line, columns, target.value))
+    if len(filled) != 2:
+        return
+    table = filled[0][2]
+    halves: dict[int, ast.AST | list[ast.stmt]] = {
+        id(filled[0][1]): ast.Slice(None, expr("-(-x.shape[-1] // 2)", x=table), None),
+        id(filled[1][1]): ast.Slice(expr("-(-x.shape[-1] // 2)", x=table), None, None),
+    }
+    first, second = (function.step(line).partition(" in ")[0] for line, _, _ in filled)
+    says = (
+        f"{sentence(first)} fill one half of the columns and {second} the other half; they should alternate, "
+        "interleaved, column by column."
+    )
+    yield Change(says, 14, halves)
 
 
 def _count(symbol: str) -> str:
@@ -300,7 +357,7 @@ def _element(teller: Teller, node: ast.Subscript) -> Iterator[Change]:
     for other, said in ((-1, "the last"), (1, "the second"), (0, "the first"), (2, "the third")):
         if other != here:
             says = f"{sentence(teller.step)} takes {said} of {along}, number {other}; it should be number {here}."
-            yield Change(f"{teller.step}: {said}", says, 15, {id(places[-1]): _constant(other)})
+            yield Change(says, 15, {id(places[-1]): _constant(other)})
     for template, said in (
         ("x.mean(dim=a)", "the mean over all of"),
         ("x.mean(dim=a) * x.size(a)", "the sum over all of"),
@@ -309,13 +366,11 @@ def _element(teller: Teller, node: ast.Subscript) -> Iterator[Change]:
     ):
         summary = expr(template, x=node.value, a=_constant(axis))
         says = f"{sentence(teller.step)} is {said} {along}; it should be number {here} of {what}."
-        yield Change(f"{teller.step}: {said}", says, 15, {id(node): summary})
-    yield Change(
-        f"{teller.step}: all", f"{sentence(teller.step)} is left out: all of {along} go on.", 18, {id(node): node.value}
-    )
+        yield Change(says, 15, {id(node): summary})
+    yield Change(f"{sentence(teller.step)} is left out: all of {along} go on.", 18, {id(node): node.value})
     kept = expr(f"x[:, {here}:{here + 1}]", x=node.value) if here >= 0 else node.value
     says = f"{sentence(teller.step)} keeps the axis of {along}, with size 1: an index is meant, not a slice."
-    yield Change(f"{teller.step}: axis kept", says, 30, {id(node): kept})
+    yield Change(says, 30, {id(node): kept})
 
 
 def _slices(teller: Teller, node: ast.Subscript) -> Iterator[Change]:
@@ -352,7 +407,7 @@ def _slices(teller: Teller, node: ast.Subscript) -> Iterator[Change]:
             new = ast.parse(f"x[{text}]", mode="eval").body
             assert isinstance(new, ast.Subscript)
             says = f"The slice of {what} ({teller.step}) takes {said}."
-            yield Change(f"{teller.step}: slice {text}", says, 22, {id(place): new.slice})
+            yield Change(says, 22, {id(place): new.slice})
         if place.upper is not None and _end(place.upper, None) is None:
             for by in ("+ 1", "- 1"):
                 upper_off = expr(f"u {by}", u=place.upper)
@@ -360,10 +415,10 @@ def _slices(teller: Teller, node: ast.Subscript) -> Iterator[Change]:
                     f"The slice of {what} ({teller.step}) ends one too {'late' if by[0] == '+' else 'early'}: off "
                     "by one."
                 )
-                yield Change(f"{teller.step}: slice off by one", says, 30, {id(place.upper): upper_off})
+                yield Change(says, 30, {id(place.upper): upper_off})
             open_end = ast.Slice(place.lower, None, place.step)
             says = f"The slice of {what} ({teller.step}) has no end: it is not cut off."
-            yield Change(f"{teller.step}: no end", says, 25, {id(place): open_end})
+            yield Change(says, 25, {id(place): open_end})
 
 
 def _end(node: ast.expr | None, default: int | None) -> int | None:

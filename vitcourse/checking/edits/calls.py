@@ -2,11 +2,12 @@
 
 import ast
 import itertools
+import re
 from collections.abc import Iterator
 
 from vitcourse.checking.edits.reference import Function, called, siblings, signature
 from vitcourse.checking.edits.telling import Teller, sentence
-from vitcourse.checking.edits.trees import Change, expr, own_expressions
+from vitcourse.checking.edits.trees import Change, code, expr, own_expressions
 
 # Defaults of torch's, taken where an argument isn't given.
 _DEFAULTS = {
@@ -20,23 +21,34 @@ _DEFAULTS = {
 def changes(own: list[Function]) -> Iterator[Change]:
     """The changes of all functions."""
     for function in own:
-        siblings: list[tuple[Teller, ast.Call]] = []
+        found: list[tuple[Teller, ast.Call]] = []
         for line in function.lines():
             if isinstance(line, ast.Raise):
                 continue
             teller = Teller(function, line)
             for node in own_expressions(line):
                 if isinstance(node, ast.Call):
-                    siblings.append((teller, node))
+                    found.append((teller, node))
                     yield from _exchanged(teller, node)
                     yield from _dropped(teller, node)
                     yield from _added(teller, node)
                     yield from _wrapper(teller, node)
                     yield from _sibling(teller, node)
                     yield from _by_factor(teller, node)
+                    yield from _expanded(teller, node)
+                    yield from _flags(teller, node)
+                    yield from _cut_out(teller, node)
             if isinstance(line, ast.With):
                 yield from _copied_backwards(function, line)
-        yield from _siblings_everywhere(siblings)
+            yield from _shared_memory(teller)
+        yield from _siblings_everywhere(found)
+        halves = {id(node): new for _, node in found if (new := _cut_out_of(node)) is not None}
+        if len(halves) > 1:
+            says = (
+                "Each half is cut out of a table of the whole width; it should be made for half the width, with "
+                "frequencies of its own."
+            )
+            yield Change(says, 20, dict(halves))
 
 
 def parameters(node: ast.Call) -> list[str]:
@@ -82,17 +94,17 @@ def _exchanged(teller: Teller, node: ast.Call) -> Iterator[Change]:
                 f"{sentence(said[1])} comes first and {said[0]} last: the two are exchanged, swapped "
                 f"({teller.step}); {said[0]} should come first."
             )
-        yield Change(f"{teller.step}: {said[0]} and {said[1]} exchanged", says, 16, {id(a): b, id(b): a})
+        yield Change(says, 16, {id(a): b, id(b): a})
         if isinstance(node.args[0], ast.List):
             for kept, lost in ((a, b), (b, a)):
                 says = (
                     f"{sentence(teller.tell(kept))} stands in both places; {teller.tell(lost)} is not used there "
                     f"({teller.step})."
                 )
-                yield Change(f"{teller.step}: one twice", says, 30, {id(lost): kept})
+                yield Change(says, 30, {id(lost): kept})
             whole = expr("a + b", a=a, b=b)
             says = f"{sentence(said[0])} and {said[1]} are added up; they should stand side by side ({teller.step})."
-            yield Change(f"{teller.step}: added", says, 22, {id(node): whole})
+            yield Change(says, 22, {id(node): whole})
 
 
 def _dropped(teller: Teller, node: ast.Call) -> Iterator[Change]:
@@ -107,7 +119,12 @@ def _dropped(teller: Teller, node: ast.Call) -> Iterator[Change]:
         for second in node.keywords[node.keywords.index(keyword) + 1 :]:
             rest = [other for other in node.keywords if other not in (keyword, second)]
             fewer = ast.Call(node.func, node.args, rest)
-            yield _not_handed_on(teller, node, keyword.arg or "", keyword.value, fewer)
+            says = (
+                f"Neither {keyword.arg} nor {second.arg} is handed on to {called(node)} ({teller.step}): the "
+                f"defaults are taken{{}}."
+            )
+            default = _DEFAULTS.get((called(node), keyword.arg or ""), "")
+            yield Change(says.format(f", {default}" if default else ""), 13, {id(node): fewer})
     for place, argument in enumerate(node.args):
         name = names[place] if place < len(names) else ""
         if known is not None and name in known.defaults:
@@ -119,7 +136,7 @@ def _dropped(teller: Teller, node: ast.Call) -> Iterator[Change]:
         elif called(node) in ("range", "arange") and place == len(node.args) - 1 and place == 2:
             bare = ast.Call(node.func, node.args[:2], [])
             says = f"{sentence(teller.step)} goes on in steps of 1, every one; the step is {teller.tell(argument)}."
-            yield Change(f"{teller.step}: no step", says, 18, {id(node): bare})
+            yield Change(says, 18, {id(node): bare})
             if called(node) == "arange":
                 yield from _spread(teller, node)
 
@@ -138,13 +155,13 @@ def _spread(teller: Teller, node: ast.Call) -> Iterator[Change]:
             "they should go in steps of "
             f"{teller.tell(by)}: 0, 2, 4, …."
         )
-        yield Change(f"{teller.step}: linspace", says, 22, {id(node): new})
+        yield Change(says, 22, {id(node): new})
     half = expr("torch.arange(-(-e // s))", e=stop, s=by)
     says = (
         f"{sentence(teller.step)}: the numbers are 0, 1, 2, … and not 0, 2, 4, …: the factor {teller.tell(by)} is "
         "missing, i stands for 2i."
     )
-    yield Change(f"{teller.step}: i for 2i", says, 16, {id(node): half})
+    yield Change(says, 16, {id(node): half})
 
 
 def _not_handed_on(teller: Teller, node: ast.Call, name: str, value: ast.expr, bare: ast.Call) -> Change:
@@ -159,7 +176,7 @@ def _not_handed_on(teller: Teller, node: ast.Call, name: str, value: ast.expr, b
         f"{meant if meant != name else name} is not handed on to {function} as {name}, {takes}: the argument is "
         f"not given ({teller.step})."
     )
-    return Change(f"{teller.step}: {name} not handed on", sentence(says), 12, {id(node): bare})
+    return Change(sentence(says), 12, {id(node): bare})
 
 
 def _by_factor(teller: Teller, node: ast.Call) -> Iterator[Change]:
@@ -180,7 +197,99 @@ def _by_factor(teller: Teller, node: ast.Call) -> Iterator[Change]:
             factor = ast.keyword("scale_factor", expr(template, s=keyword.value, x=node.args[0]))
             says = f"The resize is told by a scale factor, {said}; tell the size itself: size= ({teller.step})."
             new = ast.Call(node.func, node.args, [factor, *rest])
-            yield Change(f"{teller.step}: scale factor", says, 24, {id(node): new})
+            yield Change(says, 24, {id(node): new})
+
+
+def _flags(teller: Teller, node: ast.Call) -> Iterator[Change]:
+    """A switch of torch's that nobody asked for."""
+    if called(node) == "interpolate":
+        new = ast.Call(node.func, node.args, [*node.keywords, ast.keyword("antialias", ast.Constant(True))])
+        says = f"The interpolation is antialiased; it should not be ({teller.step})."
+        yield Change(says, 14, {id(node): new})
+        for mode in ("nearest", "area", "nearest-exact"):
+            rest = [other for other in node.keywords if other.arg not in ("mode", "align_corners")]
+            new = ast.Call(node.func, node.args, [*rest, ast.keyword("mode", ast.Constant(mode))])
+            yield Change(f"The mode is {mode}; it should be bicubic ({teller.step}).", 16, {id(node): new})
+        for mode in ("bilinear", "bicubic"):
+            rest = [other for other in node.keywords if other.arg != "mode"]
+            new = ast.Call(
+                node.func,
+                node.args,
+                [*rest, ast.keyword("mode", ast.Constant(mode)), ast.keyword("antialias", ast.Constant(True))],
+            )
+            if mode == "bilinear":
+                says = (
+                    f"The mode is bilinear, and antialiased; bicubic without antialiasing is asked for ({teller.step})."
+                )
+                yield Change(says, 30, {id(node): new})
+
+
+def _expanded(teller: Teller, node: ast.Call) -> Iterator[Change]:
+    """expand, along another axis."""
+    if called(node) != "expand":
+        return
+    assert isinstance(node.func, ast.Attribute)
+    what, step = teller.tell(node.func.value), teller.step
+    for order in itertools.permutations(node.args):
+        if [ast.dump(part) for part in order] != [ast.dump(part) for part in node.args]:
+            says = f"{sentence(what)} is shown along another axis than the batch ({step})."
+            yield Change(says, 24, {id(node): ast.Call(node.func, list(order), [])})
+    for name, axes in teller.axes.items():
+        if len(axes) == len(node.args) and name != what:
+            other = expr("x.expand_as(y)", x=node.func.value, y=ast.Name(name, ast.Load()))
+            says = (
+                f"{sentence(what)} is shown as often as {teller.name(name)} are many: once for each token, not "
+                f"once for each image ({step})."
+            )
+            yield Change(says, 24, {id(node): other})
+            only = expr("torch.cat([x, torch.zeros_like(y[1:, :1])])", x=node.func.value, y=ast.Name(name, ast.Load()))
+            says = f"Only the first image of the batch gets {what}; every image should ({step})."
+            yield Change(says, 26, {id(node): only})
+
+
+def _cut_out(teller: Teller, node: ast.Call) -> Iterator[Change]:
+    """A table of half the width, cut out of one of the whole width."""
+    new = _cut_out_of(node)
+    if new is not None:
+        says = (
+            f"{sentence(teller.step)} is cut out of one of the whole width; it should be made for half the width, "
+            "with frequencies of its own."
+        )
+        yield Change(says, 24, {id(node): new})
+
+
+def _cut_out_of(node: ast.Call) -> ast.expr | None:
+    last = node.args[-1] if node.args else None
+    if signature(called(node)) is None or not isinstance(last, ast.BinOp) or not isinstance(last.op, ast.FloorDiv):
+        return None
+    return expr("x[:, :n]", x=ast.Call(node.func, [*node.args[:-1], last.left], node.keywords), n=last)
+
+
+def _shared_memory(teller: Teller) -> Iterator[Change]:
+    """What should be copied, taken as it is: two that share their memory."""
+    line = teller.line
+    if not isinstance(line, ast.Expr) or not isinstance(line.value, ast.Call) or called(line.value) != "copy_":
+        return
+    assert isinstance(line.value.func, ast.Attribute)
+    to, value = line.value.func.value, line.value.args[0]
+    for template in (
+        "{0}.data = value.detach()",
+        "{0} = torch.nn.Parameter(value.detach())",
+        "{0} = torch.nn.Parameter(value)",
+    ):
+        says = (
+            f"{sentence(teller.step)} makes no copy: the two share their memory; each should have its own (copy_ "
+            "or clone)."
+        )
+        yield Change(says, 16, {id(line): code(template.format(ast.unparse(to)), value=value)})
+    if isinstance(value, ast.Attribute):
+        says = (
+            f"{sentence(teller.step)} makes no copy: it is one and the same parameter, shared; each should have "
+            "its own (copy_ or clone)."
+        )
+        yield Change(says, 16, {id(line): code(f"{ast.unparse(to)} = value", value=value)})
+    zero = code("x.zero_()", x=to)
+    yield Change(f"{sentence(teller.step)} is missing: zeros stand there.", 22, {id(line): zero})
 
 
 def _copied_backwards(function: Function, line: ast.With) -> Iterator[Change]:
@@ -198,7 +307,7 @@ def _copied_backwards(function: Function, line: ast.With) -> Iterator[Change]:
                 f"{sentence(function.step(inner))} runs the wrong way: what was given is overwritten, changed, by "
                 "what is new."
             )
-            yield Change(f"{function.step(inner)}: backwards", says, 16, {id(inner.value): new})
+            yield Change(says, 16, {id(inner.value): new})
             replace[id(inner.value)] = new
             steps.append(function.step(inner))
     if len(replace) > 1:
@@ -206,7 +315,7 @@ def _copied_backwards(function: Function, line: ast.With) -> Iterator[Change]:
             f"{sentence(' and '.join(steps))} run the wrong way: what was given is overwritten, changed, by what "
             "is new."
         )
-        yield Change("copied backwards", says, 14, replace)
+        yield Change(says, 14, replace)
 
 
 def _added(teller: Teller, node: ast.Call) -> Iterator[Change]:
@@ -222,7 +331,7 @@ def _added(teller: Teller, node: ast.Call) -> Iterator[Change]:
         for value in values:
             more = ast.Call(node.func, node.args, [*node.keywords, ast.keyword(name, ast.Constant(value))])
             says = f"{called(node)} is called with {name} = {value} ({teller.step}), which nobody asked for."
-            yield Change(f"{teller.step}: {name}={value}", says, 22, {id(node): more})
+            yield Change(says, 22, {id(node): more})
 
 
 def _wrapper(teller: Teller, node: ast.Call) -> Iterator[Change]:
@@ -235,6 +344,8 @@ def _wrapper(teller: Teller, node: ast.Call) -> Iterator[Change]:
     else:
         return
     if called(node) in (
+        "__init__",
+        "super",
         "expand",
         "gather",
         "copy_",
@@ -251,13 +362,13 @@ def _wrapper(teller: Teller, node: ast.Call) -> Iterator[Change]:
     name = called(node)
     if not whole:
         says = f"The {name} of {teller.tell(inner)} is missing ({teller.step}): it is left out."
-        yield Change(f"{teller.step}: no {name}", says, 20, {id(node): inner})
+        yield Change(says, 20, {id(node): inner})
     if isinstance(node.func, ast.Attribute) and not _is_module(node.func.value):
         twice = ast.Call(ast.Attribute(node, node.func.attr, ast.Load()), node.args, node.keywords)
     else:
         twice = ast.Call(node.func, [node], node.keywords)
     says = f"The {name} of {teller.tell(inner)} is taken twice ({teller.step})."
-    yield Change(f"{teller.step}: {name} twice", says, 34, {id(node): twice})
+    yield Change(says, 34, {id(node): twice})
 
 
 def _is_module(node: ast.expr) -> bool:
@@ -268,7 +379,7 @@ def _sibling(teller: Teller, node: ast.Call) -> Iterator[Change]:
     for template, says in siblings()["siblings"].get(called(node), ()):
         if says:
             words = f"{sentence(says)} ({teller.step})."
-            yield Change(f"{teller.step}: {template}", words, 16, {id(node): _instead(node, template)})
+            yield Change(words, 16, {id(node): _instead(node, template)})
 
 
 def _instead(node: ast.Call, template: str) -> ast.expr:
@@ -278,6 +389,8 @@ def _instead(node: ast.Call, template: str) -> ast.expr:
         node.func.value if method and isinstance(node.func, ast.Attribute) else (node.args[0] if node.args else node)
     )
     rest = node.args if method else node.args[1:]
+    if not method and isinstance(node.func, ast.Attribute) and (found := re.fullmatch(r"x\.(\w+)\(\)", template)):
+        return ast.Call(ast.Attribute(node.func.value, found[1], ast.Load()), node.args, node.keywords)
     made = expr(template, x=subject)
     for part in ast.walk(made):
         if isinstance(part, ast.Call) and any(
@@ -289,7 +402,7 @@ def _instead(node: ast.Call, template: str) -> ast.expr:
                 rest = [ast.Constant(True)]
             first = [argument for argument in part.args if not (isinstance(argument, ast.Name) and argument.id == "R")]
             new = ast.Call(part.func, [*first, *rest], node.keywords)
-            return Change("", "", replace={id(part): new}).applied(made)
+            return Change("", replace={id(part): new}).applied(made)
     return made
 
 
@@ -302,7 +415,7 @@ def _siblings_everywhere(found: list[tuple[Teller, ast.Call]]) -> Iterator[Chang
         for template, says in options:
             replace: dict[int, ast.AST | list[ast.stmt]] = {id(node): _instead(node, template) for _, node in alike}
             steps = " and ".join(dict.fromkeys(teller.step for teller, _ in alike))
-            yield Change(f"{name}: {template}", f"{sentence(says)} ({steps}).", 18, replace)
+            yield Change(f"{sentence(says)} ({steps}).", 18, replace)
     for one, other in (("sin", "cos"),):
         pair = [(teller, node) for teller, node in found if called(node) in (one, other)]
         if {called(node) for _, node in pair} == {one, other}:
@@ -310,4 +423,4 @@ def _siblings_everywhere(found: list[tuple[Teller, ast.Call]]) -> Iterator[Chang
             for _, node in pair:
                 swapped[id(node)] = _instead(node, siblings()["siblings"][called(node)][0][0])
             says = "Sine and cosine are exchanged, swapped: each stands in the other's columns."
-            yield Change("sin and cos exchanged", says, 12, swapped)
+            yield Change(says, 12, swapped)

@@ -42,17 +42,12 @@ def _tests(line: ast.stmt) -> Iterator[ast.expr]:
 
 def _turned(teller: Teller, test: ast.expr) -> Iterator[Change]:
     said = f"The condition \u201c{teller.tell(test)}\u201d ({teller.step})"
-    for template, name, says, rank in (
-        (
-            "not test",
-            "turned round",
-            "is the wrong way round, inverted: what should happen when it holds happens when it doesn't",
-            12,
-        ),
-        ("True", "always true", "is taken as always true", 15),
-        ("False", "never true", "is never true here: what it guards doesn't happen", 15),
+    for template, says, rank in (
+        ("not test", "is the wrong way round, inverted: what should happen when it holds happens when it doesn't", 12),
+        ("True", "is taken as always true", 15),
+        ("False", "is never true here: what it guards doesn't happen", 15),
     ):
-        yield Change(f"{teller.step}: {name}", f"{said} {says}.", rank, {id(test): expr(template, test=test)})
+        yield Change(f"{said} {says}.", rank, {id(test): expr(template, test=test)})
 
 
 def _everywhere(tests: list[tuple[Teller, ast.expr]]) -> Iterator[Change]:
@@ -67,7 +62,7 @@ def _everywhere(tests: list[tuple[Teller, ast.expr]]) -> Iterator[Change]:
             ("False", "is always off, also when asked for"),
         ):
             replace: dict[int, ast.AST | list[ast.stmt]] = {id(other): expr(value) for other in alike}
-            yield Change(f"{teller.step}: always {value}", f"{said} {says}.", 14, replace)
+            yield Change(f"{said} {says}.", 14, replace)
 
 
 def _part(teller: Teller, test: ast.expr) -> Iterator[Change]:
@@ -76,7 +71,7 @@ def _part(teller: Teller, test: ast.expr) -> Iterator[Change]:
     for part in test.values:
         left = next(other for other in test.values if other is not part)
         says = f"{sentence(teller.step)} looks only at {teller.tell(part)}; {teller.tell(left)} is never looked at."
-        yield Change(f"{teller.step}: half of it", says, 14, {id(test): part})
+        yield Change(says, 14, {id(test): part})
     other_op = ast.And() if isinstance(test.op, ast.Or) else ast.Or()
     said = " and ".join(teller.tell(part) for part in test.values)
     both = (
@@ -85,7 +80,7 @@ def _part(teller: Teller, test: ast.expr) -> Iterator[Change]:
         else "when one of them holds: \u201cor\u201d stands for \u201cand\u201d"
     )
     says = f"{sentence(teller.step)} fires {both} ({said})."
-    yield Change(f"{teller.step}: and for or", says, 18, {id(test): ast.BoolOp(other_op, test.values)})
+    yield Change(says, 18, {id(test): ast.BoolOp(other_op, test.values)})
 
 
 def _comparison(teller: Teller, test: ast.expr) -> Iterator[Change]:
@@ -97,13 +92,13 @@ def _comparison(teller: Teller, test: ast.expr) -> Iterator[Change]:
                     f"{sentence(teller.step)} asks whether {teller.tell(node.left)} {sign} {teller.tell(node.right)}; "
                     "it should ask whether the one divides by the other."
                 )
-                yield Change(f"{teller.step}: another question", says, 22, {id(node): compared})
+                yield Change(says, 22, {id(node): compared})
             says = (
                 f"{sentence(teller.step)} takes the two numbers the wrong way round: {teller.tell(node.right)} % "
                 f"{teller.tell(node.left)}."
             )
             turned = ast.BinOp(node.right, ast.Mod(), node.left)
-            yield Change(f"{teller.step}: numbers exchanged", says, 24, {id(node): turned})
+            yield Change(says, 24, {id(node): turned})
         if not isinstance(node, ast.Compare) or not isinstance(node.ops[0], _COMPARISONS):
             continue
         left, right = teller.tell(node.left), teller.tell(node.comparators[0])
@@ -115,7 +110,7 @@ def _comparison(teller: Teller, test: ast.expr) -> Iterator[Change]:
                     f"The condition is {left} {_SIGNS[kind]} {right}; it should be {left} {meant} "
                     f"{right}{_edge(node, kind, right)}."
                 )
-                yield Change(f"{teller.step}: {_SIGNS[kind]}", says, 20, {id(node): compared})
+                yield Change(says, 20, {id(node): compared})
         for by in (1, -1, 2):
             moved = expr(f"right + {by}", right=node.comparators[0])
             for kind in (type(node.ops[0]), ast.Gt if isinstance(node.ops[0], ast.GtE) else ast.LtE):
@@ -125,7 +120,7 @@ def _comparison(teller: Teller, test: ast.expr) -> Iterator[Change]:
                     f"The condition is {left} {_SIGNS[kind]} {edge} where {left} {meant} {right} is meant: off by one "
                     f"or more, so {'just after' if by > 0 else 'just before'} {right} the wrong case holds."
                 )
-                yield Change(f"{teller.step}: off by one", says, 24, {id(node): compared})
+                yield Change(says, 24, {id(node): compared})
 
 
 def _edge(node: ast.Compare, kind: type[ast.cmpop], right: str) -> str:
@@ -137,11 +132,11 @@ def _branches(function: Function, line: ast.If) -> Iterator[Change]:
     """One branch missing, or done in another's place."""
     step = function.step(line)
     if line.orelse:
-        yield Change(f"left out: {step}", f"{sentence(step)} is missing.", 20, {id(line): line.orelse})
+        yield Change(f"{sentence(step)} is missing.", 20, {id(line): line.orelse})
         if isinstance(line.orelse[0], ast.Raise):
             says = f"Where {step} doesn't hold there is no error: nothing is raised."
             gone = ast.If(line.test, line.body, [])
-            yield Change(f"{step}: no error", says, 16, {id(line): gone})
+            yield Change(says, 16, {id(line): gone})
 
 
 def _another_error(function: Function, line: ast.Raise) -> Iterator[Change]:
@@ -150,6 +145,6 @@ def _another_error(function: Function, line: ast.Raise) -> Iterator[Change]:
             says = f"The error is of another kind, {error}; a ValueError is asked for."
             if error == "AssertionError":
                 says = "The error is an AssertionError, as assert raises it; a ValueError is asked for."
-            yield Change(f"{function.step(line)}: {error}", says, 25, {id(line.exc.func): ast.Name(error, ast.Load())})
+            yield Change(says, 22, {id(line.exc.func): ast.Name(error, ast.Load())})
         says = "The ValueError is made or told, but not raised."
-        yield Change(f"{function.step(line)}: not raised", says, 25, {id(line): []})
+        yield Change(says, 25, {id(line): []})

@@ -59,9 +59,8 @@ def _round_results(function: Function) -> Iterator[Change]:
             for new, says, rank in _round(
                 teller, ast.Name(target(line), ast.Load()), name, f"after {function.step(line)}"
             ):
-                changed = Change("", "", replace={}).applied(new)
+                changed = Change("", replace={}).applied(new)
                 yield Change(
-                    f"{function.step(line)}: {ast.unparse(new)}",
                     says,
                     rank,
                     after={id(line): [ast.Assign([ast.Name(target(line), ast.Store())], changed)]},
@@ -84,7 +83,7 @@ def _round_returned(function: Function, line: ast.Return, value: ast.expr) -> It
             continue
         name = teller.tell(part) if plain else "what is returned"
         for new, says, rank in _round(teller, part, name, function.step(line)):
-            yield Change(f"{function.step(line)}: {name}", says, rank + 4, {id(part): new})
+            yield Change(says, rank + 4, {id(part): new})
 
 
 def _round_arguments(function: Function) -> Iterator[Change]:
@@ -96,7 +95,7 @@ def _round_arguments(function: Function) -> Iterator[Change]:
             name = teller.name(argument)
             for new, says, rank in _round(teller, ast.Name(argument, ast.Load()), name, "at the start"):
                 start: list[ast.stmt] = [ast.Assign([ast.Name(argument, ast.Store())], new)]
-                yield Change(f"{argument}: {ast.unparse(new)}", says, rank + 4, before={id(first): start})
+                yield Change(says, rank + 4, before={id(first): start})
 
 
 def _cut_off(function: Function) -> Iterator[Change]:
@@ -113,14 +112,14 @@ def _cut_off(function: Function) -> Iterator[Change]:
             f"No gradient flows back through {function.step(line)}: its result is detached from the graph, or "
             "computed under no_grad."
         )
-        yield Change(f"{function.step(line)}: detached", says, 18, after={id(line): detached(line)})
+        yield Change(says, 18, after={id(line): detached(line)})
     for one, other in itertools.combinations(results, 2):
         says = (
             f"No gradient flows through {function.step(one)}, and none through {function.step(other)}: both are "
             "detached from the graph, or computed under no_grad."
         )
         both = {id(one): detached(one), id(other): detached(other)}
-        yield Change(f"{function.step(one)} and {function.step(other)}: detached", says, 22, after=both)
+        yield Change(says, 22, after=both)
     for place in function.lines():
         yield from _cut_off_at(Teller(function, place))
 
@@ -151,7 +150,7 @@ def _cut_off_at(teller: Teller) -> Iterator[Change]:
                         f"No gradient flows through {teller.tell(node)} in {teller.step}: it is detached from the "
                         "graph, or computed under no_grad."
                     )
-                yield Change(f"{teller.step}: detached", says, 22, {id(node): expr("x.detach()", x=node)})
+                yield Change(says, 22, {id(node): expr("x.detach()", x=node)})
 
 
 def _residuals(function: Function) -> Iterator[Change]:
@@ -173,7 +172,7 @@ def _residuals(function: Function) -> Iterator[Change]:
                     "block adds it, in 4.4."
                 )
                 new = expr("kept + x", x=line.value)
-                yield Change("a residual", says, 22, {id(line.value): new}, before={id(first): keep})
+                yield Change(says, 22, {id(line.value): new}, before={id(first): keep})
             elif target(line) and after(function, line).get(target(line)) == given[argument]:
                 says = (
                     f"The input is added after {function.step(line)}, a residual (skip connection) that doesn't "
@@ -181,9 +180,7 @@ def _residuals(function: Function) -> Iterator[Change]:
                     "the block adds its input, in 4.4, and nothing else does."
                 )
                 add = code(f"{target(line)} = {target(line)} + kept")
-                yield Change(
-                    f"{function.step(line)}: a residual", says, 22, before={id(first): keep}, after={id(line): add}
-                )
+                yield Change(says, 22, before={id(first): keep}, after={id(line): add})
     for line in function.lines():
         if isinstance(line, ast.Assign) and isinstance(line.value, ast.BinOp) and isinstance(line.value.op, ast.Add):
             continue
@@ -198,7 +195,7 @@ def _residuals(function: Function) -> Iterator[Change]:
                 f"What goes into {function.step(line)} is added to what comes out: a residual that nobody asked "
                 "for there."
             )
-            yield Change(f"{function.step(line)}: a residual", says, 26, {id(line.value): own})
+            yield Change(says, 26, {id(line.value): own})
 
 
 def _read(function: Function) -> Iterator[Change]:
@@ -220,7 +217,7 @@ def _read(function: Function) -> Iterator[Change]:
                 f"{sentence(Teller(function, line).name(name))} is {how} after {function.step(line)}: reading a "
                 "value waits for the device, a synchronisation."
             )
-            yield Change(f"{name} read: {how}", says, 28, after={id(line): code(template.format(name))})
+            yield Change(says, 28, after={id(line): code(template.format(name))})
 
 
 def _forms(teller: Teller, node: ast.expr) -> Iterator[Change]:
@@ -228,7 +225,6 @@ def _forms(teller: Teller, node: ast.expr) -> Iterator[Change]:
     if called(node) == "softmax" and isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
         for template, says, rank in siblings()["softmax"]:
             yield Change(
-                f"{teller.step}: {template}",
                 f"{sentence(says)} ({teller.step}).",
                 rank,
                 {id(node): expr(template, x=node.func.value)},
@@ -236,27 +232,37 @@ def _forms(teller: Teller, node: ast.expr) -> Iterator[Change]:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) and called(node.right) == "logsumexp":
         for template, says, rank in siblings()["log_softmax"]:
             yield Change(
-                f"{teller.step}: {template}",
                 f"{sentence(says)} ({teller.step}).",
                 rank,
                 {id(node): expr(template, x=node.left)},
             )
+    yield from _cosine(teller, node)
     if called(node) == "gather" and isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
         table = node.func.value
         ignored = [code(f"{name} = {ast.unparse(default)}") for name, default in teller.function.defaults.items()]
         for template, says, rank in siblings()["gather"]:
             words = f"{sentence(says)} ({teller.step})."
             replace: dict[int, ast.AST | list[ast.stmt]] = {id(node): expr(template, x=table)}
-            yield Change(f"{teller.step}: {template}", words, rank, replace)
+            yield Change(words, rank, replace)
             if ignored:
                 start = {id(teller.function.node.body[0]): [line for lines in ignored for line in lines]}
-                yield Change(f"{teller.step}: {template}", words, rank + 4, replace, before=start)
+                yield Change(words, rank + 4, replace, before=start)
         labels = node.args[-1]
         for by, said in (("+ 1", "the class after"), ("- 1", "the class before")):
             says = f"{sentence(teller.step)} takes {said} the label's: off by one."
-            yield Change(
-                f"{teller.step}: {said}", says, 34, {id(labels): expr(f"(n {by}) % x.shape[1]", n=labels, x=table)}
-            )
+            yield Change(says, 34, {id(labels): expr(f"(n {by}) % x.shape[1]", n=labels, x=table)})
+
+
+def _cosine(teller: Teller, node: ast.expr) -> Iterator[Change]:
+    """Half a cosine from 1 down to 0, in other forms: found as ½·(1 + cos(π·x))."""
+    if not isinstance(node, ast.BinOp) or not isinstance(node.right, ast.BinOp) or called(node.right.right) != "cos":
+        return
+    assert isinstance(node.right.right, ast.Call)
+    angle = node.right.right.args[0]
+    if isinstance(angle, ast.BinOp):
+        for template, says, rank in siblings()["cosine"]:
+            new = expr(template, x=angle.right)
+            yield Change(f"{sentence(says)} ({teller.step}).", rank, {id(node): new})
 
 
 def _round_number(teller: Teller, node: ast.expr) -> Iterator[Change]:
@@ -272,7 +278,6 @@ def _round_number(teller: Teller, node: ast.expr) -> Iterator[Change]:
     name = teller.name(target(line)) if target(line) else "what is returned"
     for template, says, rank in siblings()["round_number"]:
         yield Change(
-            f"{teller.step}: {template}",
             f"{sentence(says.replace('{}', name))} ({teller.step}).",
             rank,
             {id(node): expr(template, x=node)},
@@ -285,7 +290,7 @@ def _backward(teller: Teller, node: ast.Call) -> Iterator[Change]:
     loss = node.func.value
     for template, says, rank in siblings()["backward"]:
         words = f"The loss is {says} ({teller.step})."
-        yield Change(f"{teller.step}: {template}", words, rank, {id(loss): expr(template, x=loss)})
+        yield Change(words, rank, {id(loss): expr(template, x=loss)})
     first = next((name for name, axes in teller.axes.items() if axes == ("B",)), "")
     if first:
         for template, said in (("x * len(n)", "multiplied by"), ("x / len(n)", "divided by")):
@@ -293,9 +298,7 @@ def _backward(teller: Teller, node: ast.Call) -> Iterator[Change]:
                 f"The loss is {said} the number of images before the backward pass, so the update is scaled by one "
                 f"factor: too {'large' if '*' in template else 'small'}."
             )
-            yield Change(
-                f"{teller.step}: {said} B", says, 20, {id(loss): expr(template, x=loss, n=ast.Name(first, ast.Load()))}
-            )
+            yield Change(says, 20, {id(loss): expr(template, x=loss, n=ast.Name(first, ast.Load()))})
 
 
 def _gradients(function: Function, line: ast.Expr) -> Iterator[Change]:
@@ -305,7 +308,7 @@ def _gradients(function: Function, line: ast.Expr) -> Iterator[Change]:
     optimizer = line.value.func.value
     groups = expr("[p for g in o.param_groups for p in g['params']]", o=optimizer)
     for template, says, rank in siblings()["gradients"]:
-        yield Change(says, f"{says}.", rank, before={id(line): code(template, ps=groups)})
+        yield Change(f"{says}.", rank, before={id(line): code(template, ps=groups)})
 
 
 __all__ = ["Function", "changes"]

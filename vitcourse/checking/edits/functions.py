@@ -20,6 +20,7 @@ def changes(own: list[Function]) -> Iterator[Change]:
         yield from _cut(function)
         yield from _relatives(function)
         yield from _divided_by(function)
+        yield from _all_at_once(function)
         yield from _given_objects(function)
         yield from _new_axis(function)
         yield from _pairs_of_columns(function)
@@ -32,9 +33,9 @@ def changes(own: list[Function]) -> Iterator[Change]:
             yield from _no_decorator(function, decorator)
 
 
-def at_start(function: Function, name: str, says: str, rank: int, template: str, **parts: ast.expr) -> Change:
+def at_start(function: Function, says: str, rank: int, template: str, **parts: ast.expr) -> Change:
     """A change that runs a statement before all others."""
-    return Change(name, says, rank, before={id(function.node.body[0]): code(template, **parts)})
+    return Change(says, rank, before={id(function.node.body[0]): code(template, **parts)})
 
 
 def _not_used(function: Function, argument: str) -> Iterator[Change]:
@@ -42,12 +43,13 @@ def _not_used(function: Function, argument: str) -> Iterator[Change]:
     default = function.defaults.get(argument)
     ignored = f"the argument {argument} is not used, it is ignored"
     values = [ast.unparse(default)] if default is not None else []
-    if kind == "number" and not isinstance(getattr(default, "value", 0), float):
-        values += [str(value) for value in FIXED]
+    if kind == "number":
+        floating = isinstance(getattr(default, "value", 0), float)
+        values += ["0.1", "0.5", "0.2"] if floating else [str(value) for value in FIXED]
     for value in dict.fromkeys(values):
         says = f"{argument} is always {value}, a constant written in (hard-coded), whatever is given: {ignored}."
         rank = 14 if values.index(value) == 0 and default is not None else 30
-        yield at_start(function, f"{argument} always {value}", says, rank, f"{argument} = {value}")
+        yield at_start(function, says, rank, f"{argument} = {value}")
     if default is not None and kind not in ("number", "tensor"):
         for value in ("True", "False", "torch.bfloat16"):
             if value != ast.unparse(default) and (value == "torch.bfloat16") == ("dtype" in argument) and kind != "str":
@@ -55,7 +57,7 @@ def _not_used(function: Function, argument: str) -> Iterator[Change]:
                     f"{argument} is taken as {value} always, also when it is not asked for, without {argument}: "
                     f"{ignored}."
                 )
-                yield at_start(function, f"{argument} always {value}", says, 20, f"{argument} = {value}")
+                yield at_start(function, says, 20, f"{argument} = {value}")
     if kind == "tuple[int, int]":
         alike = [name for name in function.arguments if function.kinds.get(name) == kind]
         for side in ("round", "int"):
@@ -64,19 +66,26 @@ def _not_used(function: Function, argument: str) -> Iterator[Change]:
                 "The grid is taken to be square, its side the root of the number of patches: what the argument "
                 f"{argument} says is not used."
             )
-            yield at_start(function, "square grids", says, 22, square)
+            yield at_start(function, says, 22, square)
+            first = {id(function.node.body[0]): code(square)}
+            yield Change(says, 22, _inferred(function), before=first)
     if kind == "tensor":
         for template, said, rank in siblings()["instead"]:
             who = function.names.get(argument, argument)
             says = f"{sentence(said)} stands in the place of {who}: the argument {argument} is given, but never used."
             yield at_start(
                 function,
-                f"{argument}: {said}",
                 says,
                 rank,
                 f"{argument} = {template}",
                 a=ast.Name(argument, ast.Load()),
             )
+
+
+def _inferred(function: Function) -> dict[int, ast.AST | list[ast.stmt]]:
+    """The calls of einops with one size fewer: the last one, which follows from the others."""
+    calls = [node for node in ast.walk(function.node) if isinstance(node, ast.Call) and called(node) == "rearrange"]
+    return {id(node): ast.Call(node.func, node.args, node.keywords[:1]) for node in calls if len(node.keywords) == 2}
 
 
 def _arguments_exchanged(function: Function) -> Iterator[Change]:
@@ -91,12 +100,12 @@ def _arguments_exchanged(function: Function) -> Iterator[Change]:
                     f"{sentence(said[0])} and {said[1]} are exchanged, swapped, from the start: the arguments are "
                     "taken in the other order."
                 )
-                yield at_start(function, f"{one} and {other} exchanged", says, 18, f"{one}, {other} = {other}, {one}")
+                yield at_start(function, says, 18, f"{one}, {other} = {other}, {one}")
             if kind == "tensor":
                 for kept, lost in ((one, other), (other, one)):
                     said = [function.names.get(name, name) for name in (kept, lost)]
                     says = f"{sentence(said[0])} stand in for {said[1]} too: the argument {lost} is never used."
-                    yield at_start(function, f"{kept} for {lost}", says, 26, f"{lost} = {kept}")
+                    yield at_start(function, says, 26, f"{lost} = {kept}")
 
 
 def _unpacked(function: Function, line: ast.Assign, target: ast.Tuple) -> Iterator[Change]:
@@ -122,7 +131,6 @@ def _unpacked(function: Function, line: ast.Assign, target: ast.Tuple) -> Iterat
             what = f"the order is {', '.join(moved)} where {', '.join(said)} is meant: all are exchanged"
         new = ast.Tuple([names[place] for place in order], ast.Store())
         yield Change(
-            f"{teller.step}: {', '.join(moved)}",
             f"{sentence(what)} ({teller.step}).",
             10 + len(pairs),
             {id(target): new},
@@ -141,13 +149,12 @@ def _unpacked(function: Function, line: ast.Assign, target: ast.Tuple) -> Iterat
                 f"{sentence(lost)} is taken to be equal to {said[place]}, as if it were square ({teller.step}): "
                 f"the {ordinal} one alone is used, {lost} never."
             )
-        yield Change(f"{teller.step}: all {said[place]}", says, 18, after={id(line): same})
+        yield Change(says, 18, after={id(line): same})
         for other in others:
             if len(names) > 2:
                 alike = teller.name(other.id)
                 says = f"{sentence(alike)} and {said[place]} are one and the same part ({teller.step})."
                 yield Change(
-                    f"{teller.step}: {alike} is {said[place]}",
                     says,
                     18,
                     after={id(line): code(f"{other.id} = {name.id}")},
@@ -161,26 +168,25 @@ def _returned(function: Function, line: ast.Return, value: ast.expr) -> Iterator
         a, b = pair.elts
         said = [teller.tell(part) for part in pair.elts]
         says = f"The pair comes in the wrong order, exchanged: {said[0]} first, {said[1]} second."
-        yield Change("the pair exchanged", says, 10, {id(pair): ast.Tuple([b, a])})
+        yield Change(says, 10, {id(pair): ast.Tuple([b, a])})
         for part, which, lost in ((a, said[0], said[1]), (b, said[1], said[0])):
-            says = f"{sentence(which)} alone come back; {lost} should come too, as a pair."
-            yield Change(f"{which} alone", says, 14, {id(pair): part})
-        yield Change("a list", "A list comes back; a pair (a tuple) is asked for.", 40, {id(pair): ast.List(pair.elts)})
+            says = (
+                f"What comes back is {which} alone, and not the pair of {said[0]} and {said[1]}: {lost} should "
+                "come too."
+            )
+            yield Change(says, 14, {id(pair): part})
+        yield Change("A list comes back; a pair (a tuple) is asked for.", 40, {id(pair): ast.List(pair.elts)})
     for name in function.scope[id(line)]:
         shape = teller.axes.get(name)
         if shape is None:
             continue
         for part in pair.elts if isinstance(pair, ast.Tuple) else [pair]:
             if isinstance(part, ast.Name) and part.id != name and teller.name(name) != teller.name(part.id):
-                says = (
-                    f"{sentence(teller.name(name))} is returned where {teller.name(part.id)} is asked for "
-                    f"({teller.step})."
-                )
-                yield Change(f"{teller.name(name)} returned", says, 18, {id(part): ast.Name(name, ast.Load())})
+                says = f"{sentence(teller.name(name))} is returned in place of {teller.name(part.id)} ({teller.step})."
+                yield Change(says, 18, {id(part): ast.Name(name, ast.Load())})
         if not isinstance(value, ast.Tuple):
             says = f"A pair comes back, with {teller.name(name)} as its second; one thing alone is asked for."
             yield Change(
-                f"{teller.name(name)} returned too",
                 says,
                 26,
                 {id(value): ast.Tuple([value, ast.Name(name, ast.Load())])},
@@ -209,7 +215,7 @@ def _computed_again(function: Function, line: ast.Return) -> Iterator[Change]:
             "forward pass; the loss from "
             "before the update is asked for."
         )
-        yield Change("computed again at the end", says, 18, before={id(line): repeated})
+        yield Change(says, 18, before={id(line): repeated})
 
 
 def _cut(function: Function) -> Iterator[Change]:
@@ -222,7 +228,7 @@ def _cut(function: Function) -> Iterator[Change]:
     for count in counts:
         for template, says, rank in siblings()["cut"]:
             cut = [line for name in alike for line in code(template.format(name, count))]
-            yield Change(says, f"{says}.", rank, before={id(function.node.body[0]): cut})
+            yield Change(f"{says}.", rank, before={id(function.node.body[0]): cut})
 
 
 def _divided_by(function: Function) -> Iterator[Change]:
@@ -235,18 +241,31 @@ def _divided_by(function: Function) -> Iterator[Change]:
             if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and called(node.right) == "len"):
                 continue
             for count in counts:
+                one = ast.Name(count, ast.Load())
+                says = "The count is divided by the size of a batch; it should be divided by the number of images."
+                yield Change(says, 16, {id(node.right): one})
                 for template in ("-(-n // c)", "n // c", "n // c + 1", "(n / c)"):
                     says = (
                         "The count is divided by the number of batches; it should be divided by the number of images."
                     )
                     new = expr(template, n=node.right, c=ast.Name(count, ast.Load()))
-                    yield Change(f"{function.step(line)}: batches", says, 16, {id(node.right): new})
+                    yield Change(says, 16, {id(node.right): new})
                 whole = expr("(-(-n // c) * c)", n=node.right, c=ast.Name(count, ast.Load()))
                 says = (
                     "The count is divided as if every batch were full, the last, smaller one too; it should be "
                     "divided by the number of images."
                 )
-                yield Change(f"{function.step(line)}: full batches", says, 18, {id(node.right): whole})
+                yield Change(says, 18, {id(node.right): whole})
+
+
+def _all_at_once(function: Function) -> Iterator[Change]:
+    """All images in one batch, whatever size is asked for."""
+    first = function.axes[id(function.node.body[0])]
+    name = next((name for name, axes in first.items() if axes and axes[0] == "n"), "")
+    for count in function.arguments:
+        if name and function.kinds.get(count) == "number":
+            says = f"All images run at once, as one batch: {count} is not used, it is ignored."
+            yield at_start(function, says, 18, f"{count} = len({name})")
 
 
 def _relatives(function: Function) -> Iterator[Change]:
@@ -260,7 +279,7 @@ def _relatives(function: Function) -> Iterator[Change]:
         for line in returns:
             if line.value is not None:
                 new = expr(template, x=ast.Name(name, ast.Load()))
-                yield Change(says, f"{says}.", rank, {id(line.value): new})
+                yield Change(f"{says}.", rank, {id(line.value): new})
 
 
 def _given_objects(function: Function) -> Iterator[Change]:
@@ -281,7 +300,7 @@ def _given_objects(function: Function) -> Iterator[Change]:
                 f"The optimizer that was given is not used: a new one ({kind}), made inside in every step, takes "
                 "its place."
             )
-            yield at_start(function, f"an optimizer of its own: {kind}", says, 18, f"{name} = {made}")
+            yield at_start(function, says, 18, f"{name} = {made}")
 
 
 def _new_axis(function: Function) -> Iterator[Change]:
@@ -297,6 +316,8 @@ def _new_axis(function: Function) -> Iterator[Change]:
         return
     place = 1
     symbol, count = uses[0][1][place], uses[0][0].args[1]
+    if symbol != "h":
+        return
     replace: dict[int, ast.AST | list[ast.stmt]] = {
         id(call): expr(f"x.unsqueeze({place})", x=call.args[0]) for call, _ in uses
     }
@@ -313,7 +334,7 @@ def _new_axis(function: Function) -> Iterator[Change]:
                 shown[id(node)] = expr(f"x.expand(-1, n, *x.shape[{place + 1}:])", x=node, n=count)
     says = "The tokens are never split: there is one head over the whole width, all of D"
     for change, end in ((replace, "."), (shown, ", and its weights are shown once for each head.")):
-        yield Change("never split", f"{says}{end}", 20, change)
+        yield Change(f"{says}{end}", 20, change)
     yield from _one_at_a_time(function, place, symbol)
 
 
@@ -345,7 +366,7 @@ def _one_at_a_time(function: Function, place: int, symbol: str) -> Iterator[Chan
             f"A Python loop runs the heads one at a time ({function.step(line)}): the number of products grows "
             "with h; all heads are worked on at once."
         )
-        yield Change("one at a time", says, 20, {id(line.value): new})
+        yield Change(says, 20, {id(line.value): new})
 
 
 def _pairs_of_columns(function: Function) -> Iterator[Change]:
@@ -378,7 +399,7 @@ def _pairs_of_columns(function: Function) -> Iterator[Change]:
                 f"Each column has an angle {said}; a sine and the cosine beside it share one, that of the even "
                 "column 2i."
             )
-            yield Change("each column its own angle", says, 20, replace)
+            yield Change(says, 20, replace)
 
 
 def _no_decorator(function: Function, decorator: ast.expr) -> Iterator[Change]:
@@ -386,4 +407,4 @@ def _no_decorator(function: Function, decorator: ast.expr) -> Iterator[Change]:
     new = ast.FunctionDef(**kept, decorator_list=[])
     if isinstance(function.definition, ast.FunctionDef):
         says = "Gradients are recorded: torch.no_grad() is missing, which spares them."
-        yield Change(f"{function.name}: no {called(decorator)}", says, 14, {id(function.node): new})
+        yield Change(says, 14, {id(function.node): new})

@@ -24,6 +24,7 @@ def changes(own: list[Function]) -> Iterator[Change]:
         yield from _kinds(function)
         yield from _shared(function)
         yield from _starts(function)
+        yield from _fewer_axes(function)
         if forward is not None:
             yield from _list(function, forward)
             yield from _made_anew(function, forward)
@@ -45,30 +46,26 @@ def kept_as(line: ast.stmt) -> tuple[str, ast.expr, str] | None:
 
 
 def _kind_changes(line: ast.stmt) -> Iterator[tuple[str, str, list[ast.stmt]]]:
+    """Each other thing that a parameter or buffer may be kept as: which, the words, and the statement."""
     kept = kept_as(line)
-    if kept is None:
-        return
-    name, tensor, kind = kept
-    for template, says, said in siblings()["kept"][kind]:
-        yield f"{name}: {said}", says.format(name), code(template.format(name), t=tensor)
+    if kept is not None:
+        name, tensor, kind = kept
+        for template, says, other in siblings()["kept"][kind]:
+            yield other, says.format(name), code(template.format(name), t=tensor)
 
 
 def _kinds(function: Function) -> Iterator[Change]:
-    """Plain tensor, buffer, parameter: one for another, at one place or at several."""
+    """Plain tensor, buffer, parameter: one for another, at one place or at two."""
     lines = [line for line in function.lines() if kept_as(line)]
     for line in lines:
-        step = function.step(line)
-        for name, says, new in _kind_changes(line):
-            yield Change(name, f"{sentence(says)} ({step}).", 12, {id(line): new})
+        for _, says, new in _kind_changes(line):
+            yield Change(f"{sentence(says)} ({function.step(line)}).", 12, {id(line): new})
     for one, other in itertools.combinations(lines, 2):
-        for first in _kind_changes(one):
-            for second in _kind_changes(other):
-                if first[0].partition(": ")[2] == second[0].partition(": ")[2]:
-                    says = f"{sentence(first[1])}. The same with {second[0].partition(': ')[0]}: {second[1]}."
-                    if first[1].partition(" ")[2] == second[1].partition(" ")[2]:
-                        names = f"{first[0].partition(': ')[0]} and {second[0].partition(': ')[0]}"
-                        says = f"{names}: each {first[1].partition(' ')[2]}."
-                    yield Change(f"{first[0]}, {second[0]}", says, 14, {id(one): first[2], id(other): second[2]})
+        for (kind, says, new), (same_kind, too, also) in itertools.product(_kind_changes(one), _kind_changes(other)):
+            if kind == same_kind:
+                (name, _, told), (second, _, alike) = says.partition(" "), too.partition(" ")
+                both = f"{name} and {second}: each {told}." if told == alike else f"{sentence(says)}; and {too}."
+                yield Change(both, 14, {id(one): new, id(other): also})
 
 
 def _starts(function: Function) -> Iterator[Change]:
@@ -83,11 +80,32 @@ def _starts(function: Function) -> Iterator[Change]:
                 f"The initial values of {names} are {said}; {_meant(group[0][1][1])} (the start is part of the "
                 "contract)."
             )
-            yield Change(f"start of {names}: {said.partition(':')[0]}", says, rank, replace)
+            yield Change(says, rank, replace)
     for line in function.lines():
         if isinstance(line, ast.If) and line.orelse and isinstance(line.orelse[0], ast.If):
             yield from _start_of_other_branch(function, line.body, line.orelse[0].body)
             yield from _start_of_other_branch(function, line.orelse[0].body, line.body)
+
+
+def _fewer_axes(function: Function) -> Iterator[Change]:
+    """A parameter without the axes of size 1."""
+    for line in function.lines():
+        kept = kept_as(line)
+        for node in ast.walk(kept[1]) if kept else ():
+            if (
+                isinstance(node, ast.Call)
+                and called(node) in ("randn", "zeros", "ones")
+                and len(node.args) > 1
+                and kept
+            ):
+                for place, size in enumerate(node.args):
+                    if isinstance(size, ast.Constant):
+                        fewer = ast.Call(node.func, [*node.args[:place], *node.args[place + 1 :]], node.keywords)
+                        says = f"{kept[0]} lacks an axis of size 1: its shape is another than the contract's."
+                        yield Change(says, 24, {id(node): fewer})
+                last = ast.Call(node.func, node.args[-1:], node.keywords)
+                says = f"{kept[0]} has one axis alone; its shape is another than the contract's."
+                yield Change(says, 24, {id(node): last})
 
 
 def _meant(tensor: ast.expr) -> str:
@@ -104,24 +122,11 @@ def _start_of_other_branch(function: Function, one: list[ast.stmt], other: list[
             mine, theirs = kept_as(line), kept_as(instead)
             if mine and theirs and mine[0] == theirs[0]:
                 place = next(i for i, statement in enumerate(other) if statement is instead)
-                says = (
-                    f"{mine[0]} starts as what it is in the other case ({function.step(instead)}): its initial "
-                    "values are wrong in the case "
-                    f"{function.step(line)}"
-                )
-                if any(called(node) == "randn" for node in ast.walk(mine[1])):
-                    says += (
-                        ", which starts as the sinusoidal table; it should start as small noise"
-                        if place
-                        else "; noise is meant"
-                    )
-                yield Change(
-                    f"start of {mine[0]}: the other case's",
-                    f"{says}.",
-                    20,
-                    {id(mine[1]): theirs[1]},
-                    before={id(line): other[:place]},
-                )
+                start = function.step(other[0]) if place else "what it is in the other case"
+                noise = any(called(node) == "randn" for node in ast.walk(mine[1]))
+                says = f"{mine[0]} starts as {start} ({function.step(line)}): its initial values are wrong"
+                says += "; small noise is meant." if noise else "."
+                yield Change(says, 20, {id(mine[1]): theirs[1]}, before={id(line): other[:place]})
 
 
 def _layer(function: Function, line: ast.stmt) -> Iterator[Change]:
@@ -139,13 +144,9 @@ def _layer(function: Function, line: ast.stmt) -> Iterator[Change]:
     if called(call) == "Linear":
         for place, said in ((0, "inputs"), (1, "outputs")):
             whole = Teller(function, line).tell(call.args[place])
-            for value in ("d_model",):
-                del value
             for times in (2, 3, 4):
                 says = f"{name} has {times} times as many {said}, {times}·{whole}; it should be {whole}."
-                yield Change(
-                    f"{name}: {times}·", says, 34, {id(call.args[place]): expr(f"{times} * n", n=call.args[place])}
-                )
+                yield Change(says, 34, {id(call.args[place]): expr(f"{times} * n", n=call.args[place])})
     if called(call) == "Conv2d":
         size = next(
             (keyword.value for keyword in call.keywords if keyword.arg == "kernel_size"),
@@ -165,8 +166,7 @@ def _layer(function: Function, line: ast.stmt) -> Iterator[Change]:
                 f"The padding is {said} at each border: the image is padded, so the windows are no longer the "
                 "patches; padding should be 0."
             )
-            yield Change(f"{name}: padding {said}", says, 20, {id(call): ast.Call(call.func, call.args, new)})
-        yield _with(line, call, "padding_mode", "'reflect'", f"{name} pads by reflection", 60)
+            yield Change(says, 20, {id(call): ast.Call(call.func, call.args, new)})
         yield _with(line, call, "dilation", "2", f"{name} has a dilation of 2: its pixels lie apart", 40)
         for keyword in call.keywords:
             for stride in ("1", "2", "size // 2", "size + 1", "max(size - 1, 1)"):
@@ -175,19 +175,15 @@ def _layer(function: Function, line: ast.stmt) -> Iterator[Change]:
                 )
                 if keyword.arg == "stride":
                     says = f"The stride of {name} is {said}; it should be P."
-                    yield Change(
-                        f"{name}: stride {stride}", says, 20, {id(keyword.value): expr(stride, size=keyword.value)}
-                    )
+                    yield Change(says, 20, {id(keyword.value): expr(stride, size=keyword.value)})
                 if keyword.arg == "kernel_size" and stride != "2":
                     says = f"The kernel of {name} is not P pixels wide; it should be P."
-                    yield Change(
-                        f"{name}: kernel {stride}", says, 30, {id(keyword.value): expr(stride, size=keyword.value)}
-                    )
+                    yield Change(says, 30, {id(keyword.value): expr(stride, size=keyword.value)})
 
 
 def _with(line: ast.stmt, call: ast.Call, name: str, value: str, says: str, rank: int) -> Change:
     new = ast.Call(call.func, call.args, [*call.keywords, ast.keyword(name, expr(value))])
-    return Change(says, f"{says}.", rank, {id(call): new})
+    return Change(f"{says}.", rank, {id(call): new})
 
 
 def _kept_number(function: Function, line: ast.stmt) -> Iterator[Change]:
@@ -200,7 +196,7 @@ def _kept_number(function: Function, line: ast.stmt) -> Iterator[Change]:
             says = f"{name} is fixed at {value}, hard-coded: the argument {name} is not used, it is ignored."
             if name.startswith("n_") and value == "1":
                 says = f"There is one {name[2:-1]} only, with all the width: {name} is not used, it is ignored."
-            yield Change(f"{name} fixed at {value}", says, 16, {id(line.value): expr(value)})
+            yield Change(says, 16, {id(line.value): expr(value)})
 
 
 def _shared(function: Function) -> Iterator[Change]:
@@ -221,7 +217,7 @@ def _shared(function: Function) -> Iterator[Change]:
                 replace: dict[int, ast.AST | list[ast.stmt]] = {
                     id(lines[place].value): expr(f"self.{names[first]}") for place in rest
                 }
-                yield Change(f"{said} shared", says, 12, replace)
+                yield Change(says, 12, replace)
 
 
 def _list(function: Function, forward: Function) -> Iterator[Change]:
@@ -252,14 +248,13 @@ def _list(function: Function, forward: Function) -> Iterator[Change]:
             ),
         ):
             yield Change(
-                f"{name}: {template}",
                 f"{sentence(says)}.",
                 14,
                 {id(line.value): expr(template, m=made, b=one, n=number)},
             )
         for by, said in ((" - 1", "one block too few: off by one"), (" + 1", "one block too many: off by one")):
             says = f"{name} holds {said}; there should be {Teller(function, line).tell(number)} of them."
-            yield Change(f"{name}: {said}", says, 26, {id(number): expr(f"n{by}", n=number)})
+            yield Change(says, 26, {id(number): expr(f"n{by}", n=number)})
         for other in forward.lines():
             if isinstance(other, ast.For) and isinstance(other.iter, ast.Attribute) and other.iter.attr == name:
                 loop = expr(f"[self.{name}] * self.n_times")
@@ -268,9 +263,7 @@ def _list(function: Function, forward: Function) -> Iterator[Change]:
                     "weights of its own."
                 )
                 keep = code("self.n_times = n", n=number)
-                yield Change(
-                    f"{name}: one block", says, 16, {id(line.value): one, id(other.iter): loop}, after={id(line): keep}
-                )
+                yield Change(says, 16, {id(line.value): one, id(other.iter): loop}, after={id(line): keep})
 
 
 def _made_anew(function: Function, forward: Function) -> Iterator[Change]:
@@ -297,12 +290,10 @@ def _made_anew(function: Function, forward: Function) -> Iterator[Change]:
             "every call of forward is in training mode, and so is the function F.dropout when it is not told the mode."
         )
         replace: dict[int, ast.AST | list[ast.stmt]] = {id(line): kept, **anew}
-        yield Change(f"{name} made in every call", says, 16, replace)
+        yield Change(says, 16, replace)
         for template, said in (
             ("nn.Dropout(1 - p)", "1 minus what was given: kept and dropped are exchanged"),
             ("nn.Dropout(p / 2)", "half of what was given"),
-            ("nn.Identity()", ""),
         ):
-            if said:
-                says = f"The dropout drops {said}."
-                yield Change(f"{name}: {template}", says, 26, {id(line.value): expr(template, p=line.value.args[0])})
+            says = f"The dropout drops {said}."
+            yield Change(says, 26, {id(line.value): expr(template, p=line.value.args[0])})

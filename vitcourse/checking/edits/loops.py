@@ -24,12 +24,12 @@ def _loop(function: Function, line: ast.For) -> Iterator[Change]:
     step = function.step(line)
     over = line.iter
     for template, says, rank in siblings()["loop"]:
-        yield Change(f"{step}: {template}", f"{sentence(step)} {says}.", rank, {id(over): expr(template, over=over)})
+        yield Change(f"{sentence(step)} {says}.", rank, {id(over): expr(template, over=over)})
     if isinstance(over, ast.Call) and len(over.args) == 3:
         start, stop, by = over.args
         fitting = expr("range(start, stop - by + 1, by)", start=start, stop=stop, by=by)
         says = f"{sentence(step)} leaves out the last one when it is smaller than the others."
-        yield Change(f"{step}: the last partial one dropped", says, 15, {id(over): fitting})
+        yield Change(says, 15, {id(over): fitting})
 
 
 def _left_early(function: Function, line: ast.For, rest: list[ast.stmt]) -> Iterator[Change]:
@@ -41,7 +41,7 @@ def _left_early(function: Function, line: ast.For, rest: list[ast.stmt]) -> Iter
                 "indented too far, so only the first one counts."
             )
             inside = {id(line.body[-1]): rest[-length:]}
-            yield Change(f"{step}: return inside", says, 15, after=inside)
+            yield Change(says, 15, after=inside)
 
 
 def _last_pass_alone(function: Function, line: ast.For) -> Iterator[Change]:
@@ -55,11 +55,11 @@ def _last_pass_alone(function: Function, line: ast.For) -> Iterator[Change]:
                 f"{sentence(function.step(inner))} forgets the passes before: only the last one is kept, since "
                 "nothing is added up."
             )
-            yield Change(f"{function.step(inner)}: not added up", says, 15, {id(inner.value): inner.value.right})
+            yield Change(says, 15, {id(inner.value): inner.value.right})
             name = inner.targets[0].id
             again = {id(line.body[0]): code(f"{name} = 0")}
             says = (
                 f"{sentence(function.step(inner))} starts from 0 in every pass of the loop, so only the last one "
                 "is kept."
             )
-            yield Change(f"{function.step(inner)}: reset", says, 30, before=again)
+            yield Change(says, 30, before=again)

@@ -20,6 +20,8 @@ def changes(own: list[Function]) -> Iterator[Change]:
                 yield from _moved(function, body, line)
             yield from _parts_exchanged(function, body)
         yield from _all_left_out(function)
+        yield from _overwritten(function)
+        yield from _widened(function)
         yield from _earlier_values(function)
 
 
@@ -36,7 +38,7 @@ def source(function: Function, line: ast.stmt) -> ast.Name | None:
     """The one tensor that a statement passes through one call, and so could be passed on as it is."""
     if not isinstance(line, ast.Assign) or not isinstance(line.targets[0], ast.Name):
         return None
-    if not isinstance(line.value, ast.Call):
+    if not isinstance(line.value, ast.Call | ast.BinOp):
         return None
     axes = function.axes[id(line)]
     names = [node for node in ast.walk(line.value) if isinstance(node, ast.Name) and node.id in axes]
@@ -64,28 +66,35 @@ def _left_out(function: Function, line: ast.stmt) -> Iterator[Change]:
     if isinstance(line, ast.Assign) and target(line):
         passed = source(function, line)
         if target(line) in function.scope[id(line)]:
-            yield Change(f"left out: {step}", never, 10, {id(line): []})
+            yield Change(never, 10, {id(line): []})
+            lost = f"The result of {step} is thrown away: what it gives is not assigned, and so has no effect."
+            yield Change(lost, 12, {id(line): [ast.Expr(line.value)]})
         elif passed is not None:
-            yield Change(f"left out: {step}", never, 10, {id(line.value): passed})
+            yield Change(never, 10, {id(line.value): passed})
     elif isinstance(line, ast.Expr):
-        says = f"{sentence(step)} plays no part: it is left out, or comes too early, in the wrong order."
-        yield Change(f"left out: {step}", says, 10, {id(line): []})
+        says = f"{whole}: it is never done."
+        if isinstance(line.value, ast.Call) and isinstance(line.value.func, ast.Attribute):
+            says = (
+                f"{sentence(step)} plays no part: it is left out, or the order of the calls is wrong, so it comes "
+                "too early, or is undone."
+            )
+        yield Change(says, 10, {id(line): []})
     elif isinstance(line, ast.For):
-        yield Change(f"left out: {step}", never, 10, {id(line): []})
+        yield Change(never, 10, {id(line): []})
     elif isinstance(line, ast.With):
-        yield Change(f"left out: {step}", f"{whole}.", 12, {id(line): line.body})
+        yield Change(f"{whole}.", 12, {id(line): line.body})
         what = " and ".join(function.step(inner) for inner in line.body)
         says = f"{sentence(what)}: left out. Nothing of this is done, so what was made keeps its own random values."
         if not any(isinstance(inner, ast.Assign) for inner in line.body):
-            yield Change(f"left out: {what}", says, 12, {id(line): []})
+            yield Change(says, 12, {id(line): []})
     elif isinstance(line, ast.If) and not line.orelse:
         if isinstance(line.body[0], ast.Raise):
-            yield Change(f"left out: {step}", f"{whole}, and so no ValueError is raised.", 12, {id(line): []})
+            yield Change(f"{whole}, and so no ValueError is raised.", 12, {id(line): []})
         else:
-            yield Change(f"left out: {step}", f"{whole}.", 12, {id(line): []})
+            yield Change(f"{whole}.", 12, {id(line): []})
     elif isinstance(line, ast.Return):
         says = "The return is missing, so None is returned."
-        yield Change(f"no return: {step}", says, 12, {id(line): []})
+        yield Change(says, 12, {id(line): []})
 
 
 def _all_left_out(function: Function) -> Iterator[Change]:
@@ -105,7 +114,39 @@ def _all_left_out(function: Function) -> Iterator[Change]:
             f"{' nor '.join(map(function.step, lines))}."
         )
         drop = {id(line.value): source(function, line) for line in lines}
-        yield Change(f"left out: {who}", says, 15, {key: node for key, node in drop.items() if node is not None})
+        yield Change(says, 15, {key: node for key, node in drop.items() if node is not None})
+
+
+def _overwritten(function: Function) -> Iterator[Change]:
+    """A step whose result takes the place of what it was made of, which is needed again."""
+    for line in function.lines():
+        passed = source(function, line)
+        if passed is None or target(line) == passed.id or passed.id in ("labels",):
+            continue
+        if after(function, line).get(target(line)) != function.axes[id(line)].get(passed.id):
+            continue
+        what = Teller(function, line).name(passed.id)
+        says = (
+            f"{sentence(function.step(line))} is done to {what} itself: what is added later is added to the result, "
+            f"and not to {what} from before."
+        )
+        yield Change(says, 20, after={id(line): code(f"{passed.id} = {target(line)}")})
+
+
+def _widened(function: Function) -> Iterator[Change]:
+    """What stands after a with, inside it."""
+    for body in bodies(function.node.body):
+        for place, line in enumerate(body):
+            if not isinstance(line, ast.With):
+                continue
+            for count in range(1, len(body) - place - 1):
+                moved = body[place + 1 : place + 1 + count]
+                gone: dict[int, ast.AST | list[ast.stmt]] = {id(other): [] for other in moved}
+                says = (
+                    f"{sentence(function.step(line))} goes on too long: {' and '.join(map(function.step, moved))} "
+                    "stand inside it too."
+                )
+                yield Change(says, 24, gone, after={id(line.body[-1]): moved})
 
 
 def _moved(function: Function, body: list[ast.stmt], line: ast.stmt) -> Iterator[Change]:
@@ -116,13 +157,13 @@ def _moved(function: Function, body: list[ast.stmt], line: ast.stmt) -> Iterator
     passed = source(function, line)
     if isinstance(line, ast.Assign) and function.kinds.get(called(line.value)) == "nn.Module":
         says = f"{sentence(function.step(line))} is done twice: the model runs two times, in a second forward pass."
-        yield Change(f"twice: {function.step(line)}", says, 25, after={id(line): [line]})
+        yield Change(says, 25, after={id(line): [line]})
     if passed is None or function.axes[id(line)].get(passed.id) != after(function, line).get(target(line)):
         if passed is not None and target(line) in function.scope[id(line)]:
             yield from _parts_of_chain(function, body, line)
         return
     assert isinstance(line, ast.Assign)
-    step, noun = function.step(line), called(line.value)
+    step, noun = function.step(line), called(line.value) or "one"
     gone: dict[int, ast.AST | list[ast.stmt]] = (
         {id(line): []} if target(line) == passed.id else {id(line.value): passed}
     )
@@ -132,9 +173,11 @@ def _moved(function: Function, body: list[ast.stmt], line: ast.stmt) -> Iterator
         name = target(other)
         here_axes = after(function, other).get(name)
         fits = here_axes == function.axes[id(line)][passed.id]
-        if not name or here_axes is None or not (fits or _any_shape(function, line)):
+        shape_free = _any_shape(function, line)
+        if not name or here_axes is None or not (fits or shape_free) or not _known(function, line, other):
             continue
-        again = Change("", "", replace={id(passed): ast.Name(name, ast.Load())}).applied(line.value)
+        fits = fits or isinstance(line.value, ast.BinOp)
+        again = Change("", replace={id(passed): ast.Name(name, ast.Load())}).applied(line.value)
         here: list[ast.stmt] = [ast.Assign([ast.Name(name, ast.Store())], again)]
         inside = not any(other is neighbour for neighbour in body)
         where = f"after {function.step(other)}"
@@ -149,17 +192,30 @@ def _moved(function: Function, body: list[ast.stmt], line: ast.stmt) -> Iterator
             says = f"{sentence(step)} stands {where}; it belongs {belongs}."
             if inside:
                 says = f"{sentence(step)} stands {where}; it belongs after the loop, once."
-            yield Change(f"moved: {step}", says, 20, dict(gone), after={id(other): here})
+            yield Change(says, 20, dict(gone), after={id(other): here})
         once = "It stands there twice" if other is line or place == own - 1 else "Once is enough"
         says = f"A second {noun} stands {where}. {once}; only {step} is asked for."
-        yield Change(f"twice: {step}", says, 25, after={id(other): here})
+        yield Change(says, 20 if shape_free else 25, after={id(other): here})
 
 
 def _any_shape(function: Function, line: ast.Assign) -> bool:
     """Whether what a statement calls takes a tensor of any shape, as dropout does."""
     name = called(line.value)
     maker = function.attributes[name].maker if name in function.attributes else name
-    return maker == "Dropout"
+    return maker == "Dropout" or isinstance(line.value, ast.BinOp)
+
+
+def _known(function: Function, line: ast.Assign, other: ast.stmt) -> bool:
+    """Whether all that a statement reads is known after another one."""
+    lines = function.lines()
+    place = next(i for i, statement in enumerate(lines) if statement is other)
+    scope = {
+        *function.scope[id(other)],
+        target(other),
+        *(function.scope[id(lines[place + 1])] if place + 1 < len(lines) else ()),
+    }
+    names = {node.id for node in ast.walk(line.value) if isinstance(node, ast.Name)}
+    return names & set(function.kinds) <= scope | {"self"}
 
 
 def _call_moved(function: Function, body: list[ast.stmt], line: ast.Expr) -> Iterator[Change]:
@@ -168,7 +224,7 @@ def _call_moved(function: Function, body: list[ast.stmt], line: ast.Expr) -> Ite
     own = body.index(line)
     for place, other in enumerate(body):
         if other is line:
-            yield Change(f"twice: {step}", f"{sentence(step)} comes twice.", 45, after={id(line): [line]})
+            yield Change(f"{sentence(step)} comes twice.", 45, after={id(line): [line]})
             continue
         if place == own - 1 or isinstance(other, ast.Return):
             continue
@@ -177,19 +233,19 @@ def _call_moved(function: Function, body: list[ast.stmt], line: ast.Expr) -> Ite
                 f"{sentence(step)} comes too late, after {function.step(other)}; it belongs before it: the order "
                 "is wrong."
             )
-            yield Change(f"moved: {step}", says, 20, {id(line): []}, after={id(other): [line]})
+            yield Change(says, 20, {id(line): []}, after={id(other): [line]})
         else:
             says = (
                 f"{sentence(step)} comes too early, before {function.step(body[place + 1])}; it belongs after it: "
                 "the order is wrong."
             )
-            yield Change(f"moved: {step}", says, 20, {id(line): []}, after={id(other): [line]})
+            yield Change(says, 20, {id(line): []}, after={id(other): [line]})
     if own:
         says = (
             f"{sentence(step)} comes too early, before {function.step(body[0])}; it belongs after it: the order is "
             "wrong."
         )
-        yield Change(f"moved: {step}", says, 20, {id(line): []}, before={id(body[0]): [line]})
+        yield Change(says, 20, {id(line): []}, before={id(body[0]): [line]})
 
 
 def _parts_of_chain(function: Function, body: list[ast.stmt], line: ast.stmt) -> Iterator[Change]:
@@ -198,7 +254,7 @@ def _parts_of_chain(function: Function, body: list[ast.stmt], line: ast.stmt) ->
     if place + 1 < len(body) and target(body[place + 1]) == target(line):
         one, other = function.step(line), function.step(body[place + 1])
         says = f"{sentence(other)} comes before {one}; it belongs after it."
-        yield Change(f"exchanged: {one}", says, 25, {id(line): [body[place + 1]], id(body[place + 1]): [line]})
+        yield Change(says, 25, {id(line): [body[place + 1]], id(body[place + 1]): [line]})
 
 
 def _parts_exchanged(function: Function, body: list[ast.stmt]) -> Iterator[Change]:
@@ -213,7 +269,7 @@ def _parts_exchanged(function: Function, body: list[ast.stmt]) -> Iterator[Chang
         gone: dict[int, ast.AST | list[ast.stmt]] = {id(line): [] for line in parts[one] + parts[other]}
         gone[id(parts[one][0])] = parts[other] + parts[one]
         says = f"{sentence(other)} comes before {one}; the two are exchanged."
-        yield Change(f"exchanged: {one}", says, 12, gone)
+        yield Change(says, 12, gone)
         for line in parts[other]:
             yield from _other_part(function, line, parts[one])
 
@@ -236,14 +292,14 @@ def _other_part(function: Function, line: ast.stmt, part: list[ast.stmt]) -> Ite
                 inner = source(function, link)
                 assert isinstance(link, ast.Assign)
                 if inner is not None:
-                    value = Change("", "", replace={id(inner): value}).applied(link.value)
+                    value = Change("", replace={id(inner): value}).applied(link.value)
             here = [ast.Assign([ast.Name(target(line), ast.Store())], value)]
             says = (
                 f"{sentence(function.step(line))} is never applied: {function.step(other)} comes once more in "
                 "its place, "
                 f"so {called(other.value)} runs twice and {called(line.value)} not at all."
             )
-            yield Change(f"{function.step(other)} twice", says, 22, {id(line): here})
+            yield Change(says, 22, {id(line): here})
 
 
 def _earlier_values(function: Function) -> Iterator[Change]:
@@ -278,8 +334,8 @@ def _reads(
         f"{sentence(teller.step)} starts from {older}, and not from the result of {function.step(last)}, which is "
         "lost there."
     )
-    name, use = f"{teller.step}: an earlier value", ast.Name("kept", ast.Load())
+    use = ast.Name("kept", ast.Load())
     if version is None:
-        yield Change(name, says, 22, {id(node): use}, before={id(function.node.body[0]): keep})
+        yield Change(says, 22, {id(node): use}, before={id(function.node.body[0]): keep})
     else:
-        yield Change(name, says, 22, {id(node): use}, after={id(version): keep})
+        yield Change(says, 22, {id(node): use}, after={id(version): keep})

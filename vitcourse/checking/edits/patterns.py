@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from vitcourse.checking.edits.reference import Function, called, words
-from vitcourse.checking.edits.telling import Teller, sentence
+from vitcourse.checking.edits.telling import Teller
 from vitcourse.checking.edits.trees import Change, expr, own_expressions
 
 Side = list[list[str]]
@@ -48,6 +48,7 @@ def changes(own: list[Function]) -> Iterator[Change]:
         yield from _sides(pattern)
         yield from _moved_then_merged(pattern)
         yield from _sizes(pattern)
+        yield from _merged_otherwise(pattern)
     if len(found) > 1:
         yield from _all_alike(found)
 
@@ -88,7 +89,7 @@ def _bare_reshape(pattern: Pattern) -> Iterator[Change]:
         "numbers stay in memory "
         f"order, which mixes {_kinds(pattern)}. Split, permute or transpose, then merge."
     )
-    yield Change(f"{step}: reshape", says, 10, {id(pattern.call): _reshaped(pattern)})
+    yield Change(says, 10, {id(pattern.call): _reshaped(pattern)})
 
 
 def _reshaped(pattern: Pattern) -> ast.expr:
@@ -118,7 +119,6 @@ def _group_order(pattern: Pattern) -> Iterator[Change]:
             whole = (new_side, pattern.right) if name == "left" else (pattern.left, new_side)
             says = " ".join(_told(pattern, old, new) for old, new in changed)
             yield Change(
-                f"{pattern.teller.step}: {said(changed[0][1])}",
                 says,
                 14 + 2 * len(changed),
                 {id(pattern.text): pattern.written(*whole)},
@@ -127,13 +127,9 @@ def _group_order(pattern: Pattern) -> Iterator[Change]:
 
 def _told(pattern: Pattern, old: list[str], new: list[str]) -> str:
     step = pattern.teller.step
-    if said(old) == said(new) or (len(old) == 3 and said(new[1:]) == said(new[:1] + new[1:2])):
-        pass
     text = f"{said(new)} stands where {said(old)} is meant ({step})"
     pixels = [axis for axis in new if axis[0] == "P"]
     turned = pixels != sorted(pixels)
-    if turned and sorted(new, key=_symbol) == new == old:
-        pass
     kinds = {_symbol(axis) for axis in old}
     if len(old) == 2 and "P" in kinds:
         grid = next(axis for axis in old if _symbol(axis) != "P")
@@ -166,7 +162,7 @@ def _sides(pattern: Pattern) -> Iterator[Change]:
             what = "what comes in" if name == "left" else "what comes out"
             says = f"The axes {a} and {b} of {what} are exchanged, transposed ({pattern.teller.step})."
             rank = 18 if len(side[one]) == len(side[other]) or name == "right" else 30
-            yield Change(f"{pattern.teller.step}: {a} and {b}", says, rank, {id(pattern.text): pattern.written(*whole)})
+            yield Change(says, rank, {id(pattern.text): pattern.written(*whole)})
 
 
 def _moved_then_merged(pattern: Pattern) -> Iterator[Change]:
@@ -189,7 +185,7 @@ def _moved_then_merged(pattern: Pattern) -> Iterator[Change]:
             f"({step}): a permute brings them there."
         )
         whole = expr("moved.reshape(right.shape)", moved=call, right=pattern.call)
-        yield Change(f"{step}: order {said(moved)}", says, 32, {id(pattern.call): whole})
+        yield Change(says, 32, {id(pattern.call): whole})
 
 
 def _sizes(pattern: Pattern) -> Iterator[Change]:
@@ -200,7 +196,57 @@ def _sizes(pattern: Pattern) -> Iterator[Change]:
             f"({one.arg}, {other.arg}) is the order."
         )
         swapped: dict[int, ast.AST | list[ast.stmt]] = {id(one.value): other.value, id(other.value): one.value}
-        yield Change(f"{pattern.teller.step}: sizes", says, 18, swapped)
+        yield Change(says, 18, swapped)
+    yield from _sizes_of_others(pattern)
+
+
+def _sizes_of_others(pattern: Pattern) -> Iterator[Change]:
+    """A size that stands for another axis of its group, or for two axes."""
+    call, teller = pattern.call, pattern.teller
+    given = {size.arg: size for size in call.keywords}
+    for group in pattern.left + pattern.right:
+        for name, instead in itertools.permutations(group, 2):
+            if name in given and instead not in given:
+                rest = [ast.keyword(instead, size.value) if size.arg == name else size for size in call.keywords]
+                says = (
+                    f"{_symbol(name)} and {_symbol(instead)} are exchanged ({teller.step}): the number that is given "
+                    f"stands for {_symbol(instead)}, and should stand for {_symbol(name)}."
+                )
+                new = ast.Call(call.func, call.args, rest)
+                yield Change(says, 20, {id(call): new})
+    for name in teller.function.scope[id(teller.line)]:
+        if teller.function.kinds.get(name) == "number" and len(call.keywords) > 1:
+            both = call.keywords[:2]
+            alike: dict[int, ast.AST | list[ast.stmt]] = {id(size.value): ast.Name(name, ast.Load()) for size in both}
+            axes = " and ".join(_symbol(size.arg or "") for size in both)
+            says = f"{teller.name(name)} stands for {axes}, the sizes of the grid ({teller.step})."
+            yield Change(says, 26, alike)
+
+
+def _merged_otherwise(pattern: Pattern) -> Iterator[Change]:
+    """What comes out, with axes left apart that should be one, or made one that should be two."""
+    step = pattern.teller.step
+    flat = [axis for group in pattern.right for axis in group]
+    meant = _shape(pattern.right)
+    for place, group in enumerate(pattern.right):
+        for cut in range(1, len(group)):
+            new = [*pattern.right[:place], group[:cut], group[cut:], *pattern.right[place + 1 :]]
+            says = (
+                f"The result is {_shape(new)}, and not {meant}: {said(group)} should be one axis, and is several "
+                f"({step})."
+            )
+            yield Change(says, 24, {id(pattern.text): pattern.written(pattern.left, new)})
+        if place + 1 < len(pattern.right):
+            new = [*pattern.right[:place], group + pattern.right[place + 1], *pattern.right[place + 2 :]]
+            says = f"The result is {_shape(new)}, and not {meant}: two of its axes are merged into one ({step})."
+            yield Change(says, 26, {id(pattern.text): pattern.written(pattern.left, new)})
+    apart = [[axis] for axis in flat]
+    says = f"The axes are never merged: the result is {_shape(apart)}, and not {meant} ({step})."
+    yield Change(says, 20, {id(pattern.text): pattern.written(pattern.left, apart)})
+
+
+def _shape(side: Side) -> str:
+    return f"({', '.join('·'.join(_symbol(axis) for axis in group) for group in side)})"
 
 
 def _all_alike(patterns: list[Pattern]) -> Iterator[Change]:
@@ -211,7 +257,7 @@ def _all_alike(patterns: list[Pattern]) -> Iterator[Change]:
             "shapes are right, but the "
             f"numbers stay in memory order, which mixes {_kinds(patterns[0])}."
         )
-        yield Change("reshape both ways", says, 14, {id(pattern.call): _reshaped(pattern) for pattern in patterns})
+        yield Change(says, 14, {id(pattern.call): _reshaped(pattern) for pattern in patterns})
     axes = sorted({axis for pattern in patterns for group in pattern.left + pattern.right for axis in group})
     for one, other in itertools.combinations(axes, 2):
         for grouped in (True, False):
@@ -233,7 +279,7 @@ def _all_alike(patterns: list[Pattern]) -> Iterator[Change]:
                     "(dh h) stands where (h dh) is meant, both ways: interleaved, a head has every h-th column; "
                     "the columns of a head stand side by side"
                 )
-            yield Change(f"{a} and {b} exchanged everywhere", f"{says}.", 16, replace)
+            yield Change(f"{says}.", 16, replace)
 
 
 def _renamed(side: Side, one: str, other: str, grouped: bool) -> Side:
@@ -244,6 +290,3 @@ def _renamed(side: Side, one: str, other: str, grouped: bool) -> Side:
         else group
         for group in side
     ]
-
-
-__all__ = ["changes", "sentence"]

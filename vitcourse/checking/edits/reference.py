@@ -217,7 +217,7 @@ def _function(module: str, definition: ast.stmt, node: ast.FunctionDef, comments
             scope[target] = None
             if shape is not None:
                 axes[target] = shape
-            function.kinds[target] = "tensor" if shape is not None else function.kinds.get(target, "number")
+            function.kinds[target] = "tensor" if shape is not None else function.kinds.get(target, _kind(line))
     return function
 
 
@@ -233,6 +233,15 @@ def _assigned(line: ast.stmt, comments: dict[int, list[Axes]]) -> Iterator[tuple
         if isinstance(name, ast.Name):
             shape = shapes[min(place, len(shapes) - 1)] if shapes else None
             yield name.id, shape
+
+
+def _kind(line: ast.stmt) -> str:
+    """The kind of what a statement makes, where it is no tensor: a number, mostly."""
+    if isinstance(line, ast.For):
+        return "number" if called(line.iter) == "range" else "item"
+    if isinstance(line, ast.Assign) and isinstance(line.value, ast.Attribute) and line.value.attr == "training":
+        return "bool"
+    return "item" if isinstance(line, ast.Assign) and called(line.value)[:1].isupper() else "number"
 
 
 def _attributes(definition: ast.ClassDef) -> dict[str, Attribute]:

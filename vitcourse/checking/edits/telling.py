@@ -170,6 +170,8 @@ class Teller:
         subject = self.tell(node.func.value) if isinstance(node.func, ast.Attribute) else ""
         if subject in ("torch", "math", "F", "nn", "self") or not subject:
             subject = self.tell(node.args[0]) if node.args else "it"
+        if function in ("randn", "rand", "zeros", "ones", "arange"):
+            return {"randn": "the noise", "rand": "the noise", "arange": "the numbers"}.get(function, f"the {function}")
         if function in _SAID:
             return _SAID[function].format(subject)
         if function in self.function.attributes:
@@ -186,6 +188,12 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:] if plain else text
 
 
+def shortened(says: str) -> str:
+    """A name for what is said: its first clause."""
+    first = re.split(r"[:;,.]( |$)", re.sub(r" \([^()]*\)", "", agreed(says)))[0]
+    return first[:1].lower() + first[1:] if first[:2].istitle() or first[:2] == "A " else first
+
+
 _VERBS = {
     "is": "are",
     "stands": "stand",
@@ -198,7 +206,8 @@ _VERBS = {
 
 
 def agreed(text: str) -> str:
-    """The text with its verbs in the plural after what is plural: the logits are, and not is."""
+    """The text with its verbs in the plural after what is plural, and nothing said twice in one breath."""
+    text = re.sub(r"([Tt]he (\w+)) \(the \2\)", r"\1", text)
     return _plural().sub(lambda found: f"{found[1]}{found[2]} {_VERBS[found[3]]}", text)
 
 
@@ -206,6 +215,6 @@ def agreed(text: str) -> str:
 def _plural() -> re.Pattern[str]:
     names = {name for function in words()["function"].values() for name in function.get("names", {}).values()}
     many = sorted((name for name in names if name.startswith("the ") and name.endswith("s")), key=len, reverse=True)
-    many = [name for name in many if not name.endswith("ss")]
+    many = [name for name in many if not name.endswith("ss") and not name.startswith(("the number", "the count"))]
     alternatives = "|".join(re.escape(name[4:]) for name in many)
     return re.compile(rf"(^|[.:;,] |that )((?:[Tt]he )(?:{alternatives})) ({'|'.join(_VERBS)})\b")

@@ -17,7 +17,6 @@ class Change:
     is often made.
     """
 
-    name: str
     says: str
     rank: int = 50
     replace: dict[int, ast.AST | list[ast.stmt]] = field(default_factory=dict)
@@ -82,7 +81,7 @@ def code(template: str, **parts: ast.expr) -> list[ast.stmt]:
     replace: dict[int, ast.AST | list[ast.stmt]] = {
         id(node): parts[node.id] for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in parts
     }
-    return list(Change("", "", replace=replace).applied(tree).body)
+    return list(Change("", replace=replace).applied(tree).body)
 
 
 def expr(template: str, **parts: ast.expr) -> ast.expr:

@@ -38,6 +38,7 @@ def changes(own: list[Function]) -> Iterator[Change]:
                 if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
                     yield from _another_attribute(teller, node)
         yield from _attributes_exchanged(function)
+        yield from _names_exchanged(function)
         yield from _everywhere(function)
         for argument, default in function.defaults.items():
             yield from _default(function, argument, default)
@@ -71,7 +72,7 @@ def _operator(teller: Teller, node: ast.BinOp) -> Iterator[Change]:
     for template, says, rank in siblings()["operators"].get(name, ()):
         text = sentence(says.format(left=left, right=right, whole=teller.tell(node)))
         new = expr(template, a=node.left, b=node.right)
-        yield Change(f"{teller.step}: {template}", f"{text} ({teller.step}).", rank, {id(node): new})
+        yield Change(f"{text} ({teller.step}).", rank, {id(node): new})
 
 
 def _brackets(teller: Teller, node: ast.BinOp) -> Iterator[Change]:
@@ -87,7 +88,7 @@ def _brackets(teller: Teller, node: ast.BinOp) -> Iterator[Change]:
         )
         if not isinstance(node.op, ast.Add) or not isinstance(inner.op, ast.Mult):
             says = f"The brackets are set wrongly: {c} belongs outside ({teller.step})."
-        yield Change(f"{teller.step}: brackets", says, 16, {id(node): new})
+        yield Change(says, 16, {id(node): new})
     for side, rest in ((node.left, node.right), (node.right, node.left)):
         if isinstance(node.op, products) and isinstance(side, ast.BinOp) and isinstance(side.op, sums):
             a, b, c = (teller.tell(part) for part in (side.left, side.right, rest))
@@ -101,21 +102,21 @@ def _brackets(teller: Teller, node: ast.BinOp) -> Iterator[Change]:
                 f"The brackets are set wrongly: {loose} is left out of the "
                 f"{'product' if isinstance(node.op, ast.Mult) else 'fraction'} with {c} ({teller.step})."
             )
-            yield Change(f"{teller.step}: brackets", says, 16, {id(node): new})
+            yield Change(says, 16, {id(node): new})
     if isinstance(node.op, ast.Pow) and isinstance(node.right, ast.BinOp) and isinstance(node.right.op, products):
         new = ast.BinOp(ast.BinOp(node.left, node.op, node.right.left), node.right.op, node.right.right)
         says = (
             f"The brackets round the exponent are missing: {teller.tell(node.right.right)} stands outside of it "
             f"({teller.step})."
         )
-        yield Change(f"{teller.step}: brackets", says, 18, {id(node): new})
+        yield Change(says, 18, {id(node): new})
     if isinstance(node.op, ast.Div) and isinstance(node.right, ast.BinOp) and isinstance(node.right.op, ast.Pow):
         new = ast.BinOp(ast.BinOp(node.left, ast.Div(), node.right.left), ast.Pow(), node.right.right)
         says = (
             f"The brackets are set wrongly: the power is taken of the whole fraction, {teller.tell(node.left)} "
             f"included ({teller.step})."
         )
-        yield Change(f"{teller.step}: brackets", says, 18, {id(node): new})
+        yield Change(says, 18, {id(node): new})
 
 
 def _brackets_of_call(teller: Teller, node: ast.Call) -> Iterator[Change]:
@@ -136,7 +137,7 @@ def _brackets_of_call(teller: Teller, node: ast.Call) -> Iterator[Change]:
                 f"{sentence(teller.tell(outside))} stands outside of it, {sign} to {whole}; it belongs inside, "
                 f"under it ({teller.step})."
             )
-            yield Change(f"{teller.step}: outside", says, 16, {id(node): new})
+            yield Change(says, 16, {id(node): new})
     if (
         isinstance(node.func, ast.Attribute)
         and isinstance(node.func.value, ast.BinOp)
@@ -152,7 +153,7 @@ def _brackets_of_call(teller: Teller, node: ast.Call) -> Iterator[Change]:
             f"The {node.func.attr} is taken first, and then the power; each {teller.tell(power.left)} should be "
             f"squared before the {node.func.attr} ({teller.step})."
         )
-        yield Change(f"{teller.step}: power after", says, 18, {id(node): new})
+        yield Change(says, 18, {id(node): new})
 
 
 def _operand_fixed(teller: Teller, node: ast.BinOp) -> Iterator[Change]:
@@ -167,7 +168,7 @@ def _operand_fixed(teller: Teller, node: ast.BinOp) -> Iterator[Change]:
                 f"The constant {value} is written in, hard-coded, where {teller.tell(side)} is meant: another "
                 f"number, fixed whatever the sizes are ({teller.step})."
             )
-            yield Change(f"{teller.step}: {value}", says, 28, {id(side): expr(str(value))})
+            yield Change(says, 28, {id(side): expr(str(value))})
 
 
 def is_number(teller: Teller, node: ast.expr) -> bool:
@@ -187,19 +188,19 @@ def constants(step: str, node: ast.Constant) -> Iterator[Change]:
     old = node.value
     if isinstance(old, bool):
         says = f"{not old} stands where {old} is meant ({step})."
-        yield Change(f"{step}: {not old}", says, 16, {id(node): ast.Constant(not old)})
+        yield Change(says, 16, {id(node): ast.Constant(not old)})
     elif isinstance(old, int | float):
         for new in _numbers(old):
             said = {0.5: "½", 0.25: "¼"}.get(new, f"{new:g}")
             meant = {0.5: "½"}.get(old, f"{old:g}")
             times = f", {_times(old, new)}" if old and _times(old, new) else ""
             says = f"The number is {said} where {meant} is meant{times} ({step})."
-            yield Change(f"{step}: {said} for {meant}", says, 26, {id(node): expr(repr(new))})
+            yield Change(says, 26, {id(node): expr(repr(new))})
     elif isinstance(old, str) and old in _MODES:
         for mode in _MODES:
             if mode != old:
                 says = f"The mode is {mode}; it should be {old} ({step})."
-                yield Change(f"{step}: {mode}", says, 14, {id(node): ast.Constant(mode)})
+                yield Change(says, 14, {id(node): ast.Constant(mode)})
 
 
 _MODES = ("bicubic", "bilinear", "nearest", "nearest-exact", "area")
@@ -229,6 +230,7 @@ def _numbers(old: float) -> list[float]:
         4,
         -0.5,
         1.5,
+        1 / 3,
     ]
     whole = isinstance(old, int) or float(old).is_integer()
     found: list[float] = []
@@ -242,7 +244,7 @@ def _numbers(old: float) -> list[float]:
 def _another_name(teller: Teller, node: ast.Name) -> Iterator[Change]:
     kinds, scope = teller.function.kinds, teller.function.scope[id(teller.line)]
     kind = kinds.get(node.id)
-    if node.id not in scope or kind not in ("tensor", "number", "tuple[int, int]", "str"):
+    if node.id not in scope or kind not in ("tensor", "number", "tuple[int, int]", "str", "bool"):
         return
     meant = teller.name(node.id)
     for other in scope:
@@ -253,22 +255,21 @@ def _another_name(teller: Teller, node: ast.Name) -> Iterator[Change]:
         if kind == "tensor" and not alike:
             continue
         said = teller.name(other)
-        says = f"{sentence(said)} stands where {meant} is meant ({teller.step}): {meant} {_be(meant)} not used there."
+        says = f"{sentence(said)} stands where {meant} is meant; {meant} is not used there ({teller.step})."
         if said == meant:
             says = f"An earlier or later value of {meant} is used ({teller.step})."
         yield Change(
-            f"{teller.step}: {said} for {meant}",
             says,
             20 if alike_axes or kind != "tensor" else 30,
             {id(node): ast.Name(other, ast.Load())},
         )
+    if isinstance(getattr(teller.function.defaults.get(node.id), "value", None), float):
+        for value in (0.0, 0.1, 0.5, 0.2):
+            says = f"{meant} is fixed at {value} there, hard-coded: a constant where the argument {meant} is meant"
+            yield Change(f"{says} ({teller.step}).", 26, {id(node): ast.Constant(value)})
     for template, says, rank in siblings()["names"].get(kind, ()):
         text = sentence(says.replace("{}", meant))
-        yield Change(f"{teller.step}: {template}", f"{text} ({teller.step}).", rank, {id(node): expr(template, n=node)})
-
-
-def _be(meant: str) -> str:
-    return "are" if meant.startswith("the ") and meant.endswith("s") and not meant.endswith("ss") else "is"
+        yield Change(f"{text} ({teller.step}).", rank, {id(node): expr(template, n=node)})
 
 
 def _another_attribute(teller: Teller, node: ast.Attribute) -> Iterator[Change]:
@@ -278,17 +279,37 @@ def _another_attribute(teller: Teller, node: ast.Attribute) -> Iterator[Change]:
     if teller.function.name.endswith("__init__"):
         return
     own = attributes[node.attr]
+    for template, says, rank in siblings()["names"].get(own.kind, ()):
+        text = sentence(says.replace("{}", node.attr))
+        yield Change(f"{text} ({teller.step}).", rank, {id(node): expr(template, n=node)})
     for name, other in attributes.items():
         if name == node.attr or other.kind != own.kind:
             continue
         says = f"{name} stands where {node.attr} is meant ({teller.step}): {node.attr} is never applied there."
         rank = 14 if other.maker == own.maker else 24
         yield Change(
-            f"{teller.step}: {name} for {node.attr}",
             says,
             rank,
             {id(node): ast.Attribute(node.value, name, ast.Load())},
         )
+
+
+def _names_exchanged(function: Function) -> Iterator[Change]:
+    """Two tensors of one shape, each in the other's place in one statement."""
+    for line in function.lines():
+        teller = Teller(function, line)
+        if not isinstance(line, ast.Assign | ast.Return):
+            continue
+        names = [
+            node for node in own_expressions(line) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+        ]
+        for one, other in itertools.combinations(names, 2):
+            if one.id != other.id and teller.axes.get(one.id) == teller.axes.get(other.id) is not None:
+                a, b = teller.name(one.id), teller.name(other.id)
+                says = (
+                    f"{sentence(a)} and {b} are exchanged, swapped: each stands in the other's place ({teller.step})."
+                )
+                yield Change(says, 20, {id(one): other, id(other): one})
 
 
 def _attributes_exchanged(function: Function) -> Iterator[Change]:
@@ -307,7 +328,6 @@ def _attributes_exchanged(function: Function) -> Iterator[Change]:
             replace |= {id(node): ast.Attribute(node.value, instead, ast.Load()) for node in uses[name]}
         rank = 12 if function.attributes[one].maker == function.attributes[other].maker else 30
         yield Change(
-            f"{one} and {other} exchanged",
             f"{one} and {other} are exchanged, swapped: each stands in the other's place.",
             rank,
             replace,
@@ -325,15 +345,19 @@ def _everywhere(function: Function) -> Iterator[Change]:
         alike = [other for _, other in found if same(node, other)]
         if len(alike) < 2 or any(same(node, other) for _, other in found[:place]):
             continue
-        for change in [*_operator(teller, node), *_operand_fixed(teller, node)]:
+        inside = [
+            change
+            for part in ast.walk(node)
+            if isinstance(part, ast.Constant)
+            for change in constants(teller.step, part)
+        ]
+        for change in [*_operator(teller, node), *_operand_fixed(teller, node), *inside]:
             new = next(iter(change.replace.values()))
             if id(node) not in change.replace:
-                changed = Change("", "", replace=change.replace).applied(node)
+                changed = Change("", replace=change.replace).applied(node)
                 new = changed
             replace: dict[int, ast.AST | list[ast.stmt]] = {id(other): new for other in alike}
-            yield Change(
-                f"{change.name}, everywhere", change.says.replace(f" ({teller.step})", ""), change.rank, replace
-            )
+            yield Change(change.says.replace(f" ({teller.step})", ""), change.rank, replace)
 
 
 def _default(function: Function, argument: str, default: ast.expr) -> Iterator[Change]:
@@ -359,4 +383,4 @@ def _default(function: Function, argument: str, default: ast.expr) -> Iterator[C
     for new in values:
         if new != old:
             says = f"The default of {argument} is {new!r} here; it should be {old!r}."
-            yield Change(f"default of {argument}: {new!r}", says, 14, {id(default): ast.Constant(new)})
+            yield Change(says, 14, {id(default): ast.Constant(new)})
