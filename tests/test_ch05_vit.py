@@ -224,7 +224,7 @@ def test_train_step(check: Check) -> None:
     )
     for amp_dtype in (torch.float16, None):
         seen, right = trained(amp_dtype, training=True)
-        mine, expected = ([event.get("dtype") for event in one.events] for one in (seen, right))
+        mine, expected = ([event["dtype"] for event in one.events if "dtype" in event] for one in (seen, right))
         check.true(mine == expected, f"with amp_dtype={amp_dtype} the forward pass should run in that dtype, no other")
     check.true("gradients" not in seen.left, "after train_step, gradients should be enabled as before")
 

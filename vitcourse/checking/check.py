@@ -252,7 +252,7 @@ class Check:
     ) -> None:
         """In float64 and in bfloat16 the answer keeps the dtype, and the values.
 
-        or_float32 lets float32 come back for bfloat16.
+        or_float32 lets float32 come back for either.
         """
         __tracebackhide__ = True
         for dtype, (r, a) in {torch.float64: (rtol, atol), torch.bfloat16: BFLOAT16}.items():
@@ -263,7 +263,7 @@ class Check:
             expected = _floats(cast.expected(*cast_args, **kwargs))
             mine = _floats(cast.observe(*cast_args, rtol=r, atol=a, **kwargs).result)
             for own, reference in zip(mine, expected, strict=True):
-                fine = or_float32 and (dtype, own.dtype) == (torch.bfloat16, torch.float32)
+                fine = or_float32 and own.dtype == torch.float32
                 if own.dtype != reference.dtype and not fine:
                     raise CheckFailedError(
                         f"{subject.name} turns {_word(dtype)} into {_word(own.dtype)}",

@@ -216,7 +216,10 @@ def _chain(questions: Sequence[Question]) -> Sequence[Question]:
     """The last question, and those without which it can't be asked: most hypotheses are out after these."""
     slots, chain = set(_slots(questions[-1])), [questions[-1]]
     for question in reversed(questions[:-1]):
-        if question.request["do"] not in ("call", "values", "look") and slots & set(_slots(question)):
+        request = question.request
+        # A call changes what it is given, and keeps what it gives; what it is asked of stays as it is.
+        touched = [*slots_of(request["args"]), request.get("keep")] if request["do"] == "call" else _slots(question)
+        if request["do"] not in ("values", "look") and slots & set(touched):
             slots |= set(_slots(question))
             chain.append(question)
     return chain[::-1]
