@@ -92,6 +92,17 @@ def predict(
 
 
 @app.command()
+def runs(
+    folder: Annotated[Path, typer.Argument(help="the folder that the runs are in")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="print a list of objects, for other programs")] = False,
+) -> None:
+    """Show the runs side by side: recipe, accuracy, loss, time, device, and how to go on with unfinished ones."""
+    from vitcourse.training.listing import show_runs
+
+    show_runs(folder, as_json, _console())
+
+
+@app.command()
 def check(
     what: Annotated[
         str | None, typer.Argument(help="a chapter (1) or an exercise (1.3); if none, as far as done")

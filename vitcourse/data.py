@@ -470,7 +470,15 @@ def _read_image(path: Path, size: int) -> tuple[np.ndarray, bool]:
 
 
 # What file managers, storage boxes and archives leave behind, beside hidden files.
-_CLUTTER = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "lost+found")
+_CLUTTER: tuple[str, ...] = (
+    "thumbs.db",
+    "ehthumbs.db",
+    "desktop.ini",
+    "__macosx",
+    "@eadir",
+    "$recycle.bin",
+    "lost+found",
+)
 _CLUTTER += ("system volume information", "#recycle", "__pycache__")
 
 
