@@ -3,6 +3,7 @@
 Nothing here imports torch: a command imports what it needs when it runs.
 """
 
+import io
 import json
 import sys
 from dataclasses import replace
@@ -339,6 +340,9 @@ def notebook(
 
 def main() -> None:
     """Run the command line: exit code 0, or one line on stderr and 1 (it failed) or 2 (the request was wrong)."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A pipe on Windows may lack a letter: it shows a stand-in, where it would end in a traceback.
+        sys.stdout.reconfigure(errors="replace")
     try:
         code = app(standalone_mode=False)
     except RequestError as error:
