@@ -1,6 +1,7 @@
 """A trained model used: it takes pictures as they come, and sees them as it saw its training images."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -59,20 +60,32 @@ def letters(n: int, ground: str = "dark") -> tuple[Tensor, Tensor]:
     return (images if ground == "dark" else 1 - images), labels
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Dataset, Any], Path]:
+    """The folder of a run on that data set with that configuration, trained once."""
+    folders: dict[Any, Path] = {}
+
+    def made(dataset: Dataset, config: Any) -> Path:
+        asked = (dataset.name, config)
+        if asked not in folders:
+            folders[asked] = tmp_path_factory.mktemp("runs") / "letters"
+            train(config, RunFolder(folders[asked]), Console(quiet=True))
+        return folders[asked]
+
+    return made
+
+
 @pytest.fixture
-def of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, undrawn: None) -> Callable[..., Trained]:
+def of(monkeypatch: pytest.MonkeyPatch, made: Callable[..., Path], undrawn: None) -> Callable[..., Trained]:
     """A model trained for one epoch on these letters, light on dark or dark on light, in grey or in colour."""
 
     def trained(ground: str = "dark", channels: int = 1, epochs: int = 1, **settings: Any) -> Trained:
         (images, labels), (test, truths) = letters(60, ground), letters(7, ground)
-        grey = Dataset("letters", images, labels, test, truths, NAMES)
+        grey = Dataset(f"letters on {ground}", images, labels, test, truths, NAMES)
         dataset = grey if channels == 1 else coloured(grey)
         monkeypatch.setattr(preparation, "load_dataset", lambda *_: dataset)
         sizes = {"patch_size": 2, "d_model": 12, "n_heads": 2, "n_layers": 1, "batch_size": 10, "threads": 1}
-        config = make_config("digits", epochs=epochs, device="cpu", **{**sizes, **settings})
-        folder = tmp_path / "runs" / dataset.name
-        train(config, RunFolder(folder), Console(quiet=True))
-        return load_trained(folder)
+        return load_trained(made(dataset, make_config("digits", epochs=epochs, device="cpu", **{**sizes, **settings})))
 
     return trained
 
@@ -253,9 +266,10 @@ def test_what_is_no_image_is_said(of: Callable[..., Trained], image: Any, said: 
 
 
 def test_the_command_says_class_shares_and_what_was_done(
-    of: Callable[..., Trained], vitcourse: Callable[..., Ended], tmp_path: Path
+    of: Callable[..., Trained], made: Callable[..., Path], vitcourse: Callable[..., Ended], tmp_path: Path
 ) -> None:
-    of(epochs=40, learning_rate=0.01, dropout=0.0)
+    config = of(epochs=40, learning_rate=0.01, dropout=0.0).config
+    shutil.copytree(made(preparation.load_dataset("", None), config), tmp_path / "runs" / "letters")
     for name in NAMES:
         Image.fromarray((255 * photographed(sheet(name))).astype(np.uint8)).save(f"{name}.png")
     done = vitcourse("predict", "ell.png", "tee.png", "bar.png", "--picture", "seen.png")

@@ -29,7 +29,7 @@ from vitcourse.codesets import root
 from vitcourse.data import Dataset
 from vitcourse.errors import RequestError
 from vitcourse.progress import pristine
-from vitcourse.training import preparation
+from vitcourse.training import devices, preparation
 from vitcourse.training.loop import Run
 from vitcourse.training.original import behind_softmax, loss_floor
 from vitcourse.training.presets import MAY_DIFFER, TrainConfig, make_config
@@ -438,7 +438,8 @@ def old_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
             raise RuntimeError("CUDA error: no kernel image is available for execution on the device\nCompile with …")
         return ones(*size, **options)
 
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    # Not torch.cuda.is_available: where there is no driver, torch's optimisers would fall over it.
+    monkeypatch.setattr(devices, "is_there", lambda name: name != "mps")
     monkeypatch.setattr(torch, "ones", without_kernels)
 
 
@@ -513,11 +514,12 @@ def test_the_last_lines_say_what_to_type_next_and_what_was_mistaken(
     vitcourse: Callable[..., Ended], tmp_path: Path
 ) -> None:
     done = vitcourse("train", *SMALL, "--epochs", "1", "--batch-size", "4000", "--output", "my run")
-    assert "--batch-size 4,000 is more than there is: all 90 images are one batch\n" in done.out
-    *_, ask, look = done.out.splitlines()
+    assert "all 90 training images are one batch, since --batch-size is 4,000\n" in done.out
+    *_, ask, look, files = done.out.splitlines()
     assert ask.endswith("vitcourse predict PICTURE --run 'my run'")
     assert "vitcourse explore 'my run'" in look
     assert "vitcourse runs" in look
+    assert files.startswith("my run: ")
     head, *rows = (tmp_path / "my run" / "confusion.csv").read_text(encoding="utf-8").splitlines()
     assert head.endswith("top,middle,bottom")
     counts = [[int(number) for number in row.split(",")[1:]] for row in rows]

@@ -184,7 +184,7 @@ def _all_in_one_batch(config: TrainConfig, dataset: Dataset) -> tuple[str, ...]:
     n_images = len(dataset.train_images)
     if config.batch_size <= n_images:
         return ()
-    return (f"--batch-size {config.batch_size:,} is more than there is: all {n_images:,} images are one batch",)
+    return (f"all {n_images:,} training images are one batch, since --batch-size is {config.batch_size:,}",)
 
 
 def _require_enough_images(config: TrainConfig, dataset: Dataset, processes: Processes) -> None:

@@ -293,17 +293,19 @@ def _report(result: Result, run: Run, confusion: Tensor, folder: RunFolder, cons
     if mistakes:
         told = ", ".join(f"{truth} for {said} ({count}×)" for truth, said, count in mistakes)
         console.print(f"most often taken for another: {told}")
-    if folder.writes:
-        console.print(f"{folder.path}: {', '.join(folder.files())}")
+    if not folder.writes:
+        return
+    files = f"{folder.path}: {', '.join(folder.files())}"
     if not result.finished:
+        console.print(files)
         console.print(_to_go_on(folder))
         return
     if fault := _learned_nothing(result, run):
         console.print(fault)
-    if folder.writes:
-        named = shlex.quote(str(folder.path))
-        console.print(f"to ask it about a picture of yours: vitcourse predict PICTURE --run {named}")
-        console.print(f"to look inside it: vitcourse explore {named}; all runs side by side: vitcourse runs")
+    named = shlex.quote(str(folder.path))
+    console.print(f"to ask it about a picture of yours: vitcourse predict PICTURE --run {named}")
+    console.print(f"to look inside it: vitcourse explore {named}; all runs side by side: vitcourse runs")
+    console.print(files)
 
 
 def _to_go_on(folder: RunFolder) -> str:
