@@ -15,7 +15,8 @@ from small_runs import SMALL, Ended
 from torch import Tensor
 
 from vitcourse import load_trained
-from vitcourse.data import Dataset
+from vitcourse.codesets import root
+from vitcourse.data import Dataset, load_dataset
 from vitcourse.errors import RequestError
 from vitcourse.ink import Framing, find_ink
 from vitcourse.training import preparation
@@ -208,6 +209,28 @@ def test_the_test_set_is_seen_as_evaluate_sees_it(
     got = torch.tensor([list(prediction.probabilities.values()) for prediction in predictions])
     torch.testing.assert_close(got, expected, atol=5e-3, rtol=0)
     assert predictions[0].seen.pixels.shape[1:] == trained.image_size
+
+
+def test_images_that_were_resized_for_training_are_resized_alike(tmp_path: Path, undrawn: None) -> None:
+    small = {"image_size": 12, "patch_size": 4, "d_model": 8, "n_heads": 2, "n_layers": 1, "epochs": 1, "threads": 1}
+    config = make_config("digits", device="cpu", **small)
+    train(config, RunFolder(tmp_path / "run"), Console(quiet=True))
+    trained, data = load_trained(str(tmp_path / "run")), load_dataset("digits")
+    expected = load_dataset("digits", 12).test_images[:20]
+    seen = torch.stack([trained.see(image).pixels for image in data.test_images[:20]])
+    torch.testing.assert_close(seen, expected)
+
+
+def test_weights_of_another_model_are_refused_with_the_first_part_that_does_not_fit(
+    of: Callable[..., Trained], made: Callable[..., Path], tmp_path: Path
+) -> None:
+    config = of().config
+    shutil.copytree(root() / "solutions", tmp_path / "mine")
+    file = tmp_path / "mine" / "ch04_encoder.py"
+    file.write_text(file.read_text(encoding="utf-8").replace("fc1", "first"), encoding="utf-8")
+    with pytest.raises(RequestError, match=r"don't fit the model of .*mine: Missing key.*, and \d+ more") as caught:
+        load_trained(made(preparation.load_dataset("", None), config), code=str(tmp_path / "mine"))
+    assert "\n" not in str(caught.value)
 
 
 def test_a_grey_picture_for_colours_and_a_coloured_one_for_grey(of: Callable[..., Trained]) -> None:
