@@ -101,7 +101,8 @@ def coloured(data: Dataset) -> Dataset:
 def sheet(name: str, height: int = 190, width: int = 310, side: int = 70) -> np.ndarray:
     """Dark ink on a light sheet, away from the middle, (height, width) from 0 to 1."""
     page = np.full((height, width), 0.93, np.float32)
-    page[31 : 31 + side, 163 : 163 + side] -= 0.8 * figure(name, side)
+    top, left = 31 * height // 190, 163 * width // 310
+    page[top : top + side, left : left + side] -= 0.8 * figure(name, side)
     return page
 
 
@@ -219,6 +220,23 @@ def test_images_that_were_resized_for_training_are_resized_alike(tmp_path: Path,
     expected = load_dataset("digits", 12).test_images[:20]
     seen = torch.stack([trained.see(image).pixels for image in data.test_images[:20]])
     torch.testing.assert_close(seen, expected)
+
+
+@pytest.mark.parametrize("colours", ["L", "RGB"])
+def test_pictures_are_seen_as_those_of_the_folder_that_it_was_trained_on(
+    tmp_path: Path, undrawn: None, colours: str
+) -> None:
+    for split in ("train", "test"):
+        for name in NAMES:
+            page = Image.fromarray((255 * sheet(name, 45 + len(split), 81, 14)).astype(np.uint8))
+            (tmp_path / split / name).mkdir(parents=True)
+            page.convert(colours).save(tmp_path / split / name / "1.jpg")
+    small = {"image_size": 16, "patch_size": 4, "d_model": 8, "n_heads": 2, "n_layers": 1, "epochs": 1, "threads": 1}
+    data = f"folder:{tmp_path}"
+    train(make_config("digits", device="cpu", data=data, **small), RunFolder(tmp_path / "run"), Console(quiet=True))
+    trained, dataset = load_trained(tmp_path / "run"), load_dataset(data, 16)
+    for name, image in zip(sorted(NAMES), dataset.test_images, strict=True):
+        assert torch.equal(trained.see(tmp_path / "test" / name / "1.jpg").pixels, image)
 
 
 def test_weights_of_another_model_are_refused_with_the_first_part_that_does_not_fit(

@@ -4,7 +4,7 @@ The file holds the weights, and with them all that is needed to build the model 
 """
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +156,10 @@ def weights_file(
     model: nn.Module, arguments: dict[str, Any], config: TrainConfig, dataset: Dataset, mean: Tensor, std: Tensor
 ) -> bytes:
     """The content of a weights file; arguments are those with which the VisionTransformer was made."""
+    framing = Framing.of(dataset.train_images)
+    if dataset.name.startswith("folder:"):
+        # A folder's images were pictures as they came, resized and cut; so is any other then.
+        framing = replace(framing, fill=None)
     about = {
         "model": arguments,
         "config": asdict(config),
@@ -163,7 +167,7 @@ def weights_file(
         "mean": mean.tolist(),
         "std": std.tolist(),
         "dataset_size": dataset.image_size,
-        "framing": asdict(Framing.of(dataset.train_images)),
+        "framing": asdict(framing),
         "resized_from": dataset.resized_from,
     }
     tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in model.state_dict().items()}
