@@ -1,4 +1,4 @@
-// The answer: a logit for each class, how far it moved since nothing was covered or off, and its probability.
+// The answer: a logit for each class, how far it moved since nothing was covered or off, and its share: its probability.
 
 import { argmax, softmax } from "./vit.js";
 import { element, percent, say, set, signed } from "./paint.js";
@@ -29,12 +29,12 @@ export function makeAnswer(root, names) {
     const row = element("tr", {}, cells.name, track, cells.logit, cells.moved, cells.share);
     return { row, ...cells };
   });
-  const heads = ["class", "", "logit", "moved", "probability"].map((text) =>
+  const heads = ["class", "", "logit", "moved", "share"].map((text) =>
     text ? element("th", { scope: "col", text }) : element("td"),
   );
   const table = element(
     "table",
-    { class: "answer" },
+    { class: names.every((name) => name.length < 3) ? "answer" : "answer long" },
     element("caption", { class: "unseen", text: "The logits and probabilities of the classes" }),
     element("thead", {}, element("tr", {}, ...heads)),
     element("tbody", {}, ...rows.map((row) => row.row)),
@@ -43,7 +43,8 @@ export function makeAnswer(root, names) {
 
   let range = 8; // the logit at the end of a bar: it grows when it must, and so stands still while one draws
   return {
-    update({ result, before, label, blank, classes }) {
+    update({ result, before, moving, label, blank, classes }) {
+      table.classList.toggle("moving", moving);
       const shares = softmax(result.logits);
       const best = argmax(shares);
       range = Math.max(range, ...result.logits.map(Math.abs));
@@ -60,9 +61,9 @@ export function makeAnswer(root, names) {
         bar.style.setProperty("--from", Math.min(value, 0) / range);
         bar.style.setProperty("--length", Math.abs(value) / range);
         was.style.setProperty("--at", earlier / range);
-        was.hidden = before === result;
+        was.hidden = !moving;
         say(logit, signed(value).replace("+", ""));
-        say(moved, before === result || signed(value - earlier) === "0.0" ? "" : signed(value - earlier));
+        say(moved, !moving || signed(value - earlier) === "0.0" ? "" : signed(value - earlier));
         say(share, percent(shares[index]));
       });
     },

@@ -6,7 +6,7 @@ import { makeTower, rowOf } from "./heads.js";
 import { asRead, inkImage, pointsOf, pointsOfPicture, squareImage } from "./ink.js";
 import { meanRow, occlusion } from "./looking.js";
 import { makeLooks } from "./looks.js";
-import { makePad } from "./pad.js";
+import { makeFrame, makePad } from "./pad.js";
 import { colours, element, imageCanvas, say, set, walkable } from "./paint.js";
 import { fly, makePicture, makeSequence, rowInWords, tokenName } from "./tokens.js";
 import { argmax, bytes, forward, makeModel } from "./vit.js";
@@ -19,6 +19,7 @@ export function explore(root, spec) {
   const part = (name) => root.querySelector(`[data-part="${name}"]`);
   const tests = testImages(spec, model);
   const state = {
+    drawn,
     image: new Float32Array(model.C * model.H * model.W),
     blank: true, // nothing was drawn yet
     label: null, // the class of a test image
@@ -37,10 +38,11 @@ export function explore(root, spec) {
     state.best = argmax(state.result.logits);
     state.classes = listed(state.result.logits);
     state.falls = [];
+    state.moving = state.result !== state.before;
     for (const view of [picture, sequence, tower, looks, answer]) view.update(state);
     look();
     say(part("undo"), `Undo: ${[off.size && count(off.size, "head"), covered.size && count(covered.size, "patch", "patches")].filter(Boolean).join(", ")}`);
-    part("undo").hidden = !(off.size || covered.size);
+    part("undo").classList.toggle("idle", !state.moving);
     later();
   };
   const look = () => {
@@ -68,18 +70,17 @@ export function explore(root, spec) {
   const later = () => {
     clearTimeout(timer);
     timer = setTimeout(() => {
-      const steps = state.blank ? [] : occlusion(model, state.image, state.best, state);
+      const steps = occlusion(model, state.image, state.best, state);
       const go = () => {
-        const until = performance.now() + 8;
-        for (const fall of steps) {
-          state.falls.push(fall);
-          if (performance.now() > until && state.falls.length < model.T - 1) {
-            timer = setTimeout(go, 0);
-            return;
-          }
+        const until = performance.now() + 8; // milliseconds: half a frame
+        let step = steps.next();
+        for (; !step.done; step = steps.next()) {
+          state.falls.push(step.value);
+          if (performance.now() > until) break;
         }
         looks.update(state);
-        looks.describe(state);
+        if (step.done) looks.describe(state);
+        else timer = setTimeout(go, 0);
       };
       tower.describe(state);
       say(part("words"), state.blank ? "" : answerInWords(names, state.result.logits));
@@ -103,19 +104,19 @@ export function explore(root, spec) {
     },
   });
   const looks = makeLooks(part("looks"), model, names);
-  const pad = makePad(part("pad"), {
+  const pad = drawn ? makePad(part("pad"), {
     onStrokes: (strokes) => {
       thumbs.choose(null);
       const image = asRead(inkImage(pointsOf(strokes), source), 1, source);
       change({ image, label: null, blank: strokes.length === 0 });
     },
     onDigit: (digit) => pad.write(handwritten(digit)),
-  });
+  }) : makeFrame(part("pad"));
 
   const show = (image, label) => {
     change({ image, label, blank: false });
     requestAnimationFrame(() => {
-      if (drawn) pad.show(state.shown);
+      pad.show(state.shown);
       fly(picture, sequence);
     });
   };
@@ -136,13 +137,13 @@ export function explore(root, spec) {
   const redraw = () => {
     thumbs.draw();
     refresh();
-    if (drawn) pad.draw();
+    pad.draw();
   };
   lightAndDark(root, part("theme"), redraw);
   new ResizeObserver(redraw).observe(root);
 
   part("agreement").textContent = agreement(spec, model, tests);
-  for (const name of ["pad", "clear", "write"]) part(name).hidden = !drawn;
+  for (const name of ["clear", "write"]) part(name).hidden = !drawn;
   refresh();
   if (drawn) pad.write(handwritten(7));
   else thumbs.first();

@@ -2,7 +2,7 @@
 
 import { MOST_CLASSES } from "./answer.js";
 import { argmax, softmax } from "./vit.js";
-import { colours, element, fresh, percent, rgba, say, set, strength, walkable } from "./paint.js";
+import { colours, element, fresh, hatch, percent, rgba, say, set, strength, walkable } from "./paint.js";
 import { rowInWords, tokenName } from "./tokens.js";
 
 /**
@@ -11,6 +11,7 @@ import { rowInWords, tokenName } from "./tokens.js";
  */
 export function makeTower(root, model, names, { onToggle, onPoint }) {
   const buttons = [];
+  root.style.setProperty("--heads", model.h);
   const rows = Array.from({ length: model.L + 1 }, (_, l) => {
     const heads = l ? Array.from({ length: model.h }, (_, head) => makeHead(l - 1, head, onToggle, onPoint)) : [];
     buttons.push(...heads.map((head) => head.button));
@@ -26,13 +27,13 @@ export function makeTower(root, model, names, { onToggle, onPoint }) {
   walkable(buttons, columns);
 
   return {
-    update({ shown, result, token, off, covered, classes }) {
+    update({ shown, drawn, result, token, off, covered, classes }) {
       const palette = colours(root);
       rows.forEach(({ heads, reading }, l) => {
         reading.update(result.reads[l], classes);
         heads.forEach((head, i) => {
           const row = rowOf(model, result, l - 1, i, token);
-          drawHead(head, model, { shown, row, token, covered, isOff: off.has(`${l - 1}.${i}`) }, palette);
+          drawHead(head, model, { shown, drawn, row, token, covered, isOff: off.has(`${l - 1}.${i}`) }, palette);
         });
       });
     },
@@ -70,28 +71,32 @@ function makeHead(layer, head, onToggle, onPoint) {
   return { button, canvas, cls };
 }
 
-function drawHead({ button, canvas, cls }, model, { shown, row, token, covered, isOff }, palette) {
+function drawHead({ button, canvas, cls }, model, { shown, drawn, row, token, covered, isOff }, palette) {
   set(button, "aria-checked", !isOff);
   cls.style.setProperty("--share", strength(row[0]));
   cls.classList.toggle("chosen", token === 0);
-  drawRow(canvas, model, shown, row, palette, { token, covered });
+  drawRow(canvas, model, shown, row, palette, { token, covered, drawn });
 }
 
 /** A row of attention over the image: its patches glow with their shares. */
-export function drawRow(canvas, { gh, gw }, shown, row, palette, { token = 0, covered = new Set(), scale = strength } = {}) {
+export function drawRow(canvas, { gh, gw }, shown, row, palette, { token = 0, covered = new Set(), scale = strength, drawn = true } = {}) {
   const [width, height] = [canvas.clientWidth, canvas.clientHeight];
   const context = fresh(canvas, width, height);
   const [wide, high] = [width / gw, height / gh];
-  context.globalAlpha = 0.38;
-  context.drawImage(shown, 0, 0, width, height);
-  context.globalAlpha = 1;
+  const faint = () => {
+    context.globalAlpha = 0.42;
+    context.drawImage(shown, 0, 0, width, height);
+    context.globalAlpha = 1;
+  };
+  if (!drawn) faint(); // a picture would hide what glows below it; ink lets it through
   for (let n = 0; n < gh * gw; n++) {
     const [x, y] = [(n % gw) * wide, Math.floor(n / gw) * high];
-    if (covered.has(n)) context.clearRect(x, y, wide, high);
     const value = scale(row[n + 1]);
     context.fillStyle = rgba(value < 0 ? palette.cls : palette.look, Math.abs(value));
     context.fillRect(x + 0.5, y + 0.5, wide - 1, high - 1);
   }
+  if (drawn) faint();
+  for (const n of covered) hatch(context, (n % gw) * wide, Math.floor(n / gw) * high, wide, high, rgba(palette.ink, 0.4));
   if (token === 0) return;
   context.strokeStyle = rgba(palette.cls, 1);
   context.lineWidth = 2;
@@ -100,10 +105,12 @@ export function drawRow(canvas, { gh, gw }, shown, row, palette, { token = 0, co
 
 /** What the model's head reads off CLS at one place: its probabilities as columns, the likeliest as a word. */
 function makeReading(names) {
+  const short = names.length <= MOST_CLASSES && names.every((name) => name.length < 3);
   const bars = names.slice(0, MOST_CLASSES).map(() => element("span", { class: "column" }));
-  const word = element("span", { class: "word" });
+  const labels = short ? names.map((text) => element("span", { text })) : [];
+  const word = element("span", { class: short ? "word" : "word long" });
   const share = element("span", { class: "share" });
-  const made = element("div", { class: "reading", role: "img" }, element("span", { class: "columns" }, ...bars), word, share);
+  const made = element("div", { class: "reading", role: "img" }, element("span", { class: "columns" }, ...bars), element("span", { class: "names" }, ...labels), word, share);
   return {
     element: made,
     update(logits, classes) {

@@ -1,10 +1,10 @@
 // Strokes and pictures as the training images were made: small grey images (C, H, W) in [0, 1].
 //
-// The digits of scikit-learn were bitmaps of 32×32 pixels, in which ink was counted in blocks of 4×4. Before, NIST's
-// program had stretched each digit to 20×32 pixels and thickened or thinned its strokes until all had about as much ink
-// (Garris et al. 1997, NISTIR 5959). MNIST's digits were fitted into 20×20 pixels, their proportions kept, and put with
-// their centre of mass into the middle of 28×28 (LeCun et al. 1998). A digit that is made otherwise is, to the model,
-// another kind of image.
+// The digits of scikit-learn were bitmaps of 32×32 pixels, in which ink was counted in blocks of 4×4. Each digit fills
+// the height, about 22 pixels are the most of the width, and NIST's program thickened or thinned the strokes until all
+// digits had about as much ink (Garris et al. 1994, NISTIR 5469). MNIST's digits were fitted into 20×20 pixels and put
+// with their centre of mass into the middle of 28×28 (LeCun et al. 1998). A digit that is made otherwise is, to the
+// model, another kind of image.
 
 // Half the width of a stroke, as a share of the image's side: of a drawn line, and of ink that has a width already.
 const PENS = { counted: { line: 0.05, area: 0.016 }, centred: { line: 0.041, area: 0.014 } };
@@ -39,7 +39,7 @@ export function inkImage(points, source, made = "line") {
 function counted(points, { size, block, ink }, share) {
   const side = size * block;
   const pen = share * side;
-  const fitted = fit(points, (20 / 32) * side - 2 * pen, side - 2 * pen, true);
+  const fitted = fit(points, (22 / 32) * side - 2 * pen, side - 2 * pen);
   const placed = fitted.map(([x, y]) => [x + side / 2, y + side / 2]);
   const far = distances(placed, side);
   // As thick as it takes to have as much ink as the training images have on average.
@@ -57,22 +57,19 @@ function counted(points, { size, block, ink }, share) {
 /** Ink as shades, its centre of mass in the middle, as in MNIST. */
 function centred(points, { size }, pen) {
   const box = (20 / 28) * size - 2 * pen;
-  const fitted = fit(points, box, box, false);
+  const fitted = fit(points, box, box);
   const centre = [0, 1].map((axis) => fitted.reduce((sum, point) => sum + point[axis], 0) / fitted.length);
   const far = distances(fitted.map(([x, y]) => [x - centre[0] + size / 2, y - centre[1] + size / 2]), size);
   return far.map((distance) => Math.min(Math.max(pen + 0.5 - distance, 0), 1));
 }
 
-/** Points scaled to a box around (0, 0). A dot stays a dot, and a line is not stretched into a beam. */
-function fit(points, width, height, stretch) {
+/** Points scaled to fit a box around (0, 0), their proportions kept; a dot stays a dot. */
+function fit(points, width, height) {
   const box = bounds(points);
-  const most = 3 * Math.max(width, height); // a pixel of the pad is never blown up to the whole image
-  const vertical = Math.min(height / box.height, most);
-  const horizontal = Math.min(width / box.width, most);
-  const both = Math.min(vertical, horizontal);
-  const scale = stretch ? [Math.min(horizontal, 2 * vertical), Math.min(vertical, 2 * horizontal)] : [both, both];
+  const most = 3 * Math.max(width, height); // a third of the pad may fill the image, and no less
+  const scale = Math.min(height / box.height, width / box.width, most);
   const [x0, y0] = [box.left + box.width / 2, box.top + box.height / 2];
-  return points.map(([x, y]) => [(x - x0) * scale[0], (y - y0) * scale[1]]);
+  return points.map(([x, y]) => [(x - x0) * scale, (y - y0) * scale]);
 }
 
 function bounds(points) {

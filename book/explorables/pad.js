@@ -4,6 +4,20 @@ import { colours, element, fresh, rgba } from "./paint.js";
 
 const STEP = 0.02; // how far an arrow key moves the pen, as a share of the pad
 
+/** A place for pictures that can't be drawn on: what of a pad shows them. */
+export function makeFrame(root) {
+  const canvas = element("canvas", { "aria-hidden": "true" });
+  const frame = element("div", { class: "pad still" }, canvas);
+  root.append(frame);
+  let picture = null;
+  const draw = () => picture && fresh(canvas, frame.clientWidth, frame.clientHeight).drawImage(picture, 0, 0, frame.clientWidth, frame.clientHeight);
+  const show = (image) => {
+    picture = image;
+    draw();
+  };
+  return { draw, show };
+}
+
 /**
  * A pad within `root`. `onStrokes(strokes)` is called at every change; strokes are lists of points [x, y] in [0, 1].
  * `onDigit(digit)` is called when a digit's key is pressed on it.

@@ -21,17 +21,21 @@ export function makePicture(root, model, { onCover }) {
   root.append(box);
   return {
     buttons,
-    update({ shown, covered }) {
+    update({ shown, covered, token }) {
+      buttons.forEach((button, n) => set(button, "aria-pressed", covered.has(n)));
       const [width, height] = [box.clientWidth, box.clientHeight];
       const context = fresh(canvas, width, height);
       context.drawImage(shown, 0, 0, width, height);
-      const { ink } = colours(root);
+      const { ink, cls } = colours(root);
+      const place = (n) => [((n % gw) * width) / gw, (Math.floor(n / gw) * height) / gh, width / gw, height / gh];
       for (const n of covered) {
-        const place = [((n % gw) * width) / gw, (Math.floor(n / gw) * height) / gh, width / gw, height / gh];
-        context.clearRect(...place);
-        hatch(context, ...place, rgba(ink, 0.55));
+        context.clearRect(...place(n));
+        hatch(context, ...place(n), rgba(ink, 0.55));
       }
-      buttons.forEach((button, n) => set(button, "aria-pressed", covered.has(n)));
+      if (!token) return;
+      const [x, y, wide, high] = place(token - 1);
+      Object.assign(context, { lineWidth: 3, strokeStyle: rgba(cls, 1) });
+      context.strokeRect(x + 1.5, y + 1.5, wide - 3, high - 3);
     },
   };
 }
@@ -75,6 +79,10 @@ export function makeSequence(root, model, { onSelect }) {
       });
     },
     update({ shown, covered, result, token }) {
+      // As few rows as leave each token wide enough, and all rows about as long.
+      const rows = Math.ceil(T / Math.floor(box.clientWidth / 31));
+      box.style.setProperty("--row", Math.ceil(T / rows));
+      box.classList.toggle("many", rows > 1);
       const palette = colours(root);
       let most = 0;
       for (const value of result.tokens) most = Math.max(most, Math.abs(value));
@@ -87,7 +95,7 @@ export function makeSequence(root, model, { onSelect }) {
           else context.drawImage(shown, ((t - 1) % gw) * P, Math.floor((t - 1) / gw) * P, P, P, 0, 0, width, width);
         }
         const high = vector.clientHeight;
-        if (high) strip(fresh(vector, width, high), result.tokens.subarray(t * D, (t + 1) * D), width, high, 0.7 * most, palette);
+        if (high) strip(fresh(vector, width, high), result.tokens.subarray(t * D, (t + 1) * D), width, high, 0.5 * most, palette);
       });
     },
   };

@@ -24,7 +24,8 @@ from vitcourse.training.trained import Trained, load_trained
 
 MOST_PARAMETERS = 8_000_000
 N_TESTS, MOST_BYTES = 40, 400_000  # test images in a page, and the bytes of all of them
-LEVELS = {"digits": 16, "mnist": 255, "cifar10": 255}  # the value that is white, before it was made 1
+LEVELS = {"digits": 16}  # the value that was made 1; 255 elsewhere
+NAMES = {"digits": "scikit-learn's digits", "mnist": "MNIST", "cifar10": "CIFAR-10"}
 
 
 def make_page(path: Path) -> str:
@@ -46,15 +47,16 @@ def make_page(path: Path) -> str:
 
 def page(about: dict[str, Any], title: str, result: Result | None = None) -> str:
     """The page of what spec tells, as text: one file, which asks for no other."""
-    sizes, data = about["sizes"], about["data"]
-    learned = f"It learned from {'your images' if data.startswith('folder:') else data}"
+    sizes, data, drawn = about["sizes"], about["data"], about["source"]["kind"] != "picture"
+    learned = f"It learned from {NAMES.get(data, 'your images')}"
     if result is not None:
         learned += f", and gets {result.accuracy:.2%} of {result.n_measured:,} {result.measured_on} right"
     words = {
         "title": escape(title),
         "icon": quote((root() / "book" / "assets" / "icon.svg").read_text(encoding="utf-8")),
         "facts": escape(f"{learned}. {about['parameters']:,} numbers decide. All of them are in this page."),
-        "ask": "Choose a picture" if about["source"]["kind"] == "picture" else "Draw a digit",
+        "ask": "Draw a digit" if drawn else "Choose a picture",
+        "try": "<li>Draw a 7. Make it a 2, stroke by stroke. When does the answer turn?</li>" if drawn else "",
         "n": str(sizes["T"] - 1),
         "t": str(sizes["T"]),
         "l": str(sizes["L"]),
