@@ -16,7 +16,7 @@ from vitcourse.files import write_file
 from vitcourse.training.options import with_settings
 from vitcourse.training.presets import PRESETS, config_of_run, make_config
 from vitcourse.training.processes import Processes
-from vitcourse.training.runs import CONFIG, choose_folder, find_run
+from vitcourse.training.runs import CONFIG, choose_folder, find_run, find_trained
 
 app = typer.Typer(
     name="vitcourse",
@@ -71,6 +71,24 @@ def train(
         raise RunError("stopped") from error
     if not all(result.finished for result in results.values()):
         raise typer.Exit(1)
+
+
+@app.command()
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="pictures, of any size and colour", metavar="IMAGE...")],
+    run: Annotated[Path | None, typer.Option(help="the run, or its weights; the one trained last if none")] = None,
+    invert: Annotated[
+        str, typer.Option(help="exchange light and dark: auto (where training's are the other way round), yes or no")
+    ] = "auto",
+    picture: Annotated[
+        Path | None, typer.Option(help="draw the pictures as the model sees them, to this PNG file")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print a list of objects, for other programs")] = False,
+) -> None:
+    """Say what pictures show, as a model that you trained takes them."""
+    from vitcourse.training.predict import predict as say
+
+    say(images, find_trained(run), invert, picture, as_json, _console())
 
 
 @app.command()

@@ -12,7 +12,6 @@ import os
 import shlex
 import socket
 import ssl
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -22,11 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.error import URLError
 
-from vitcourse.errors import RequestError
+from vitcourse.errors import RequestError, why
+from vitcourse.files import printable
 
 if TYPE_CHECKING:
     import numpy as np
-    from PIL import Image
     from torch import Tensor
 
 CHOICES = ("digits", "mnist", "cifar10", "random", "folder:PATH")
@@ -282,7 +281,7 @@ def _torchvision_splits(name: str, class_name: str) -> tuple[Any, Any]:
     try:
         from torchvision import datasets
     except Exception as error:  # a torchvision that was made for another torch raises a RuntimeError here
-        raise RequestError(f"torchvision can't be imported ({_reason(error)}); type: vitcourse doctor") from error
+        raise RequestError(f"torchvision can't be imported ({why(error)}); type: vitcourse doctor") from error
     dataset = getattr(datasets, class_name)
     root = data_root()
     try:
@@ -308,7 +307,7 @@ def _not_loaded(name: str, root: Path, error: Exception) -> str:
     """Why a download could not be used, and what to do about it, in one line."""
     download = DOWNLOADS[name]
     state = download.state(root)
-    reason = _reason(error)
+    reason = why(error)
     if _is_about_local_files(error):
         if state == "packed":
             return f"can't unpack {name} in {root} ({reason}); type: {download.to_copy(root)}"
@@ -326,17 +325,6 @@ def _is_about_local_files(error: Exception) -> bool:
     # Python's errors about the network are OSErrors too.
     network = (URLError, ConnectionError, TimeoutError, ssl.SSLError)
     return isinstance(error, OSError) and not isinstance(error, network)
-
-
-def _reason(error: Exception) -> str:
-    """The cause of an error in one line: the system's own words where there are some."""
-    if isinstance(error, URLError):
-        error = error.reason if isinstance(error.reason, Exception) else error
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    lines = str(error).strip().splitlines()
-    # torchvision lists what it tried, and ends with the cause of the last failure.
-    return lines[-1].strip("<>") if lines else type(error).__name__
 
 
 # A folder of the user's own images
@@ -357,7 +345,7 @@ def _load_folder(name: str, size: int) -> Dataset:
         classes = _classes(root)
         splits = [_read_split(root / split, classes, size) for split in ("train", "test")]
     except OSError as error:
-        raise RequestError(f"can't read {_shown(error.filename or root)}: {_reason(error)}") from error
+        raise RequestError(f"can't read {printable(error.filename or root)}: {why(error)}") from error
     return _folder_dataset(name, classes, *splits)
 
 
@@ -389,26 +377,26 @@ def _classes(root: Path) -> tuple[str, ...]:
     """The names of the classes, sorted: those of the folders in train/, which test/ must have too."""
     if not root.is_dir():
         raise RequestError(
-            f"there is no folder {_shown(root)}; --data folder:PATH needs one that holds train/ and test/"
+            f"there is no folder {printable(root)}; --data folder:PATH needs one that holds train/ and test/"
         )
     for split in ("train", "test"):
         if not (root / split).is_dir():
-            raise RequestError(f"{_shown(root)} has no folder {split}/; it needs train/<class>/ and test/<class>/")
+            raise RequestError(f"{printable(root)} has no folder {split}/; it needs train/<class>/ and test/<class>/")
     train, test = (
         {entry.name for entry in (root / split).iterdir() if entry.is_dir() and not _is_clutter(entry)}
         for split in ("train", "test")
     )
     if not train:
-        raise RequestError(f"{_shown(root / 'train')} has no class folders; put the images into train/<class>/")
+        raise RequestError(f"{printable(root / 'train')} has no class folders; put the images into train/<class>/")
     for has, lacks, names in (("train", "test", train - test), ("test", "train", test - train)):
         if names:
-            listed = ", ".join(_shown(name) for name in sorted(names))
+            listed = ", ".join(printable(name) for name in sorted(names))
             raise RequestError(
-                f"{_shown(root / lacks)} has no folder for {listed}, as {has}/ has; both need the same classes"
+                f"{printable(root / lacks)} has no folder for {listed}, as {has}/ has; both need the same classes"
             )
     if len(train) == 1:
         raise RequestError(
-            f"{_shown(root / 'train')} has only one class, {_shown(*train)}; there is nothing to tell apart"
+            f"{printable(root / 'train')} has only one class, {printable(*train)}; there is nothing to tell apart"
         )
     return tuple(sorted(train))
 
@@ -432,12 +420,12 @@ def _read_split(folder: Path, classes: tuple[str, ...], size: int) -> _Split:
             try:
                 split.images.append(_read_image(path, size))
             except Exception as error:  # a broken file makes Pillow raise almost anything: SyntaxError, struct.error
-                unread.append(f"{_shown(path)}: {_why_unread(error)}")
+                unread.append(f"{printable(path)}: {why(error)}")
             else:
                 split.labels.append(label)
         if label not in split.labels:
             example = f" ({unread[0]})" if unread else ""
-            raise RequestError(f"{_shown(folder / name)} holds no image that can be read{example}")
+            raise RequestError(f"{printable(folder / name)} holds no image that can be read{example}")
         split.skipped.extend(unread)
     return split
 
@@ -447,48 +435,9 @@ def _read_image(path: Path, size: int) -> np.ndarray:
 
     Raises whatever Pillow raises, and ValueError for pixels whose white isn't known.
     """
-    import numpy as np
-    from PIL import Image, ImageOps
+    from vitcourse.images import as_pixels, fitted, open_image
 
-    if not path.is_file():  # a pipe would keep us waiting for ever
-        raise ValueError("not a file")
-    # Pillow warns of what is odd in a file and can be read all the same.
-    with warnings.catch_warnings(action="ignore"), Image.open(path) as opened:
-        opened.draft(None, (2 * size, 2 * size))  # of a large photograph, decode no more than is needed
-        upright = ImageOps.exif_transpose(opened)
-        square = ImageOps.fit(_plain(upright), (size, size), Image.Resampling.BILINEAR)
-    pixels = np.asarray(square, dtype=np.float32) / 255  # (S, S) or (S, S, 3)
-    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-
-
-def _plain(image: Image.Image) -> Image.Image:
-    """The image as values from 0 to 255: in mode L or F if it is grey, else RGB; on white where it is transparent."""
-    import numpy as np
-    from PIL import Image
-
-    if image.mode.startswith("I"):
-        return Image.fromarray(_eight_bits(np.asarray(image, dtype=np.float32)))
-    if image.mode == "F":
-        raise ValueError("its pixels are fractions of an unknown white; save it with 8 or 16 bits")
-    plain_mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
-    if not image.has_transparency_data:
-        return image.convert(plain_mode)
-    white = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(white, image.convert("RGBA")).convert(plain_mode)
-
-
-def _eight_bits(values: np.ndarray) -> np.ndarray:
-    """16-bit grey values, 0 to 65535, on the scale from 0 to 255, fractions kept."""
-    # Pillow opens some 16-bit files in its 32-bit mode; a file that uses more than 16 of them is another thing.
-    if values.min() < 0 or values.max() > 65535:
-        raise ValueError("its pixels have 32 bits; save it with 8 or 16 bits")
-    return values * (255 / 65535)
-
-
-def _why_unread(error: Exception) -> str:
-    from PIL import UnidentifiedImageError
-
-    return "not an image that Pillow can read" if isinstance(error, UnidentifiedImageError) else _reason(error)
+    return as_pixels(fitted(open_image(path, 2 * size), (size, size)))
 
 
 def _is_clutter(path: Path) -> bool:
@@ -512,11 +461,6 @@ def _path(text: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError:  # no such user
         return Path(text)
-
-
-def _shown(path: object) -> str:
-    """A path or name as one printable line, whatever the bytes of the name are."""
-    return "".join(character if character.isprintable() else "?" for character in str(path))
 
 
 _LOADERS: dict[str, Callable[[], Dataset]] = {

@@ -6,7 +6,8 @@ Figures are made one by one, without pyplot, and so need no screen and leave no 
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,12 +18,16 @@ from numpy.typing import NDArray
 from vitcourse.training.original import loss_floor
 from vitcourse.training.runs import Epoch
 
+if TYPE_CHECKING:
+    from vitcourse.training.trained import Prediction
+
 # Colours that stay apart for every kind of colour vision (Okabe and Ito), with a marker of its own for each line.
 STYLES = [
     {"color": "#0072B2", "marker": "o", "linestyle": "-"},
     {"color": "#D55E00", "marker": "s", "linestyle": "--"},
 ]
 WRONG = "#D55E00"
+PATCHES = "#56B4E9"
 
 
 @dataclass(frozen=True)
@@ -107,12 +112,37 @@ def draw_predictions(answers: Sequence[Answer]) -> Figure:
     return figure
 
 
-def _draw_answer(axes: Axes, answer: Answer) -> None:
-    axes.set_axis_on()
+def draw_seen(predictions: Sequence[tuple[str, "Prediction"]], patch_size: int) -> Figure:
+    """Pictures as the model sees them, cut into its patches, and beside each its three best classes as bars."""
+    figure = Figure(figsize=(6, 2.4 * len(predictions)), layout="constrained")
+    rows = figure.subplots(len(predictions), 2, squeeze=False)
+    for (image, bars), (name, prediction) in zip(rows, predictions, strict=True):
+        pixels = prediction.seen.pixels.numpy()
+        _draw_image(image, pixels)
+        _, height, width = pixels.shape
+        image.hlines(np.arange(patch_size, height, patch_size) - 0.5, -0.5, width - 0.5, color=PATCHES, linewidth=1)
+        image.vlines(np.arange(patch_size, width, patch_size) - 0.5, -0.5, height - 0.5, color=PATCHES, linewidth=1)
+        image.set_title(Path(name).name, fontsize=9, parse_math=False)
+        labels, shares = zip(*prediction.best(), strict=True)
+        drawn = bars.barh(range(len(labels)), shares, color=STYLES[0]["color"], tick_label=labels)
+        bars.bar_label(drawn, [f"{share:.1%}" for share in shares], padding=4)
+        bars.set_xlim(0, 1.25)
+        bars.invert_yaxis()
+        bars.xaxis.set_major_formatter(PercentFormatter(1.0))
+        bars.set_xticks([0, 0.5, 1])
+    return figure
+
+
+def _draw_image(axes: Axes, pixels: NDArray[np.float32]) -> None:
+    image = np.moveaxis(pixels, 0, -1)  # (H, W, C)
+    axes.imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=1)
     axes.set_xticks([])
     axes.set_yticks([])
-    image = np.moveaxis(answer.image, 0, -1)  # (H, W, C)
-    axes.imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=1)
+
+
+def _draw_answer(axes: Axes, answer: Answer) -> None:
+    axes.set_axis_on()
+    _draw_image(axes, answer.image)
     if answer.right:
         axes.set_title(f"{answer.answer}  ({answer.confidence:.0%})", fontsize=9)
         return

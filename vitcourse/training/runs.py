@@ -22,6 +22,7 @@ import vitcourse
 from vitcourse.errors import RequestError
 
 CONFIG = "config.json"
+WEIGHTS = "weights.safetensors"
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,23 @@ def find_run(output: Path | None, preset: str | None, base: Path = Path("runs"))
         what = f"run of {preset}" if preset else "run"
         raise RequestError(f"there is no unfinished {what} in {base}/ to resume; leave --resume out to start one")
     return RunFolder(unfinished[-1])
+
+
+def find_trained(run: Path | None, base: Path = Path("runs")) -> Path:
+    """The run that is meant: a folder, a weights file, or a name in runs/; the one trained last if none is.
+
+    Raises RequestError when there is no such run.
+    """
+    if run is not None:
+        found = next((path for path in (run.expanduser(), base / run) if path.exists()), None)
+        if found is None:
+            raise RequestError(f"there is no run {run}; to see those that are there, type: vitcourse runs")
+        return found
+    # A run of both losses keeps one model in a folder for each.
+    trained = [file for depth in ("*", "*/*") for file in base.glob(f"{depth}/{WEIGHTS}")]
+    if not trained:
+        raise RequestError(f"there is no trained model in {base}/ yet; type: vitcourse train")
+    return max(trained, key=lambda file: (file.stat().st_mtime, file)).parent
 
 
 def _is_finished(run: Path) -> bool:

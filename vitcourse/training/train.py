@@ -26,8 +26,8 @@ from vitcourse.training.preparation import Setup, prepare
 from vitcourse.training.presets import MAY_DIFFER, TrainConfig
 from vitcourse.training.processes import Processes
 from vitcourse.training.rehearsal import Rehearsal, rehearse
-from vitcourse.training.runs import CONFIG, Epoch, Result, RunFolder, provenance
-from vitcourse.training.trained import WEIGHTS, weights_file
+from vitcourse.training.runs import CONFIG, WEIGHTS, Epoch, Result, RunFolder, provenance
+from vitcourse.training.trained import weights_file
 
 N_SHOWN = 16
 
@@ -219,7 +219,7 @@ def _keep(run: Run, progress: Progress, folder: RunFolder, console: Console) -> 
     measured = epochs and run.steps_done == len(epochs) * len(run.batches)
     accuracy = epochs[-1].accuracy if measured else setup.accuracy(run.kept)
     # The weights first: whatever happens after this, they are there.
-    about = (setup.model_arguments, config, setup.dataset.classes, setup.mean, setup.std)
+    about = (setup.model_arguments, config, setup.dataset, setup.mean, setup.std)
     folder.write(WEIGHTS, weights_file(run.kept, *about))
     result = Result(
         accuracy=accuracy,
