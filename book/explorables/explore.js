@@ -123,7 +123,9 @@ export function explore(root, spec) {
   const thumbs = makeThumbs(part("tests"), model, tests, names, drawn, (test) => show(test.image, test.label));
   takePictures(root, part, (pixels) => {
     thumbs.choose(null);
-    const image = drawn ? inkImage(pointsOfPicture(pixels), source, "area") : squareImage(pixels, model.C, source.size);
+    // One of the data set's own size is taken as it is.
+    const asIs = !drawn || (pixels.width === source.size && pixels.height === source.size);
+    const image = asIs ? squareImage(pixels, model.C, source.size) : inkImage(pointsOfPicture(pixels), source, "area");
     show(asRead(image, model.C, source), null);
   });
 

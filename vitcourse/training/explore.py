@@ -1,4 +1,4 @@
-"""A trained model as one page that computes with it: what `vitcourse explore` writes.
+"""`vitcourse explore`: a trained model as one page that computes with it.
 
 The page is made of the parts in book/explorables, the model's weights, and some images of its test set.
 """
@@ -12,37 +12,56 @@ from urllib.parse import quote
 
 import numpy as np
 import torch
+from rich.console import Console
 from torch import Tensor
+
 from vitcourse.book import parts
-from vitcourse.codesets import root
+from vitcourse.codesets import load_code, root
 from vitcourse.data import Dataset, load_dataset
 from vitcourse.errors import RequestError
+from vitcourse.files import write_file
 from vitcourse.training.augment import center_crop
 from vitcourse.training.batches import standardised
+from vitcourse.training.learner import faults_in_one_line
 from vitcourse.training.runs import Result, RunFolder
-from vitcourse.training.trained import Trained, load_trained
+from vitcourse.training.trained import BATCH, Trained, load_trained
 
 MOST_PARAMETERS = 8_000_000
 N_TESTS, MOST_BYTES = 40, 400_000  # test images in a page, and the bytes of all of them
-LEVELS = {"digits": 16}  # the value that was made 1; 255 elsewhere
 NAMES = {"digits": "scikit-learn's digits", "mnist": "MNIST", "cifar10": "CIFAR-10"}
+SAME = 1e-3  # two ways to compute a right model differ by less
 
 
-def make_page(path: Path) -> str:
-    """The page of a run's folder, or of its weights file.
+def explore(run: Path, output: Path | None, open_it: bool, console: Console) -> None:
+    """Write the page of a run's folder, or of its weights file, and say where it is.
 
     Raises RequestError when there are no weights, when the model is too large for a page, or its data aren't there.
     """
-    trained = load_trained(path)
+    trained = load_trained(run)
     n_parameters = sum(parameter.numel() for parameter in trained.model.parameters())
     if n_parameters > MOST_PARAMETERS:
         raise RequestError(
             f"a model of {n_parameters:,} parameters is too large for a page, which holds {MOST_PARAMETERS:,}; "
             "type vitcourse explore with the run of a smaller one"
         )
-    folder = path if path.is_dir() else path.parent
+    folder = run if run.is_dir() else run.parent
+    file = output or folder / "explore.html"
     dataset = load_dataset(trained.config.data, trained.config.image_size)
-    return page(spec(trained, dataset), folder.resolve().name, RunFolder(folder).result)
+    with faults_in_one_line(load_code(trained.config.code)):
+        about = spec(trained, dataset)
+        gap = _gap(trained, load_trained(run, "solutions"), dataset)
+    text = page(about, folder.resolve().name, RunFolder(folder).result)
+    write_file(file, text)
+    console.print(f"wrote {file} ({len(text.encode()) / 1e3:,.0f} kB): open it in a browser; it needs no network")
+    if gap > SAME:
+        console.print(
+            f"the page computes as the course's model does; yours answers otherwise, by up to {gap:.2g} in a logit; "
+            "to find out why, type vitcourse check"
+        )
+    if open_it:
+        import webbrowser
+
+        webbrowser.open(file.resolve().as_uri())
 
 
 def page(about: dict[str, Any], title: str, result: Result | None = None) -> str:
@@ -70,41 +89,44 @@ def page(about: dict[str, Any], title: str, result: Result | None = None) -> str
 
 
 def spec(trained: Trained, dataset: Dataset) -> dict[str, Any]:
-    """A model and some test images, as the page's script reads them. Raises RequestError for another kind of model."""
+    """A model and some test images, as the page's script reads them."""
     state = {name: value.detach().float().flatten() for name, value in trained.model.state_dict().items()}
     tensors, offset = {}, 0
     for name, value in state.items():
         tensors[name] = (offset, len(value))
         offset += len(value)
-    norms = ["norm", *(f"blocks.{n}.norm{k}" for n in range(trained.config.n_layers) for k in (1, 2))]
     return {
-        "sizes": sizes(trained, dataset),
+        "sizes": sizes(trained),
         "parameters": sum(parameter.numel() for parameter in trained.model.parameters()),
         "data": trained.config.data,
         "source": source(trained, dataset),
         "classes": trained.classes,
         "mean": trained.mean.tolist(),
         "std": trained.std.tolist(),
-        "eps": {name: getattr(trained.model.get_submodule(name), "eps", 1e-6) for name in norms},
+        "eps": _eps(trained),
         "tensors": tensors,
         "weights": _base64(torch.cat(list(state.values())).numpy().astype("<f4")),
         "tests": tests(trained, dataset),
     }
 
 
-def sizes(trained: Trained, dataset: Dataset) -> dict[str, int]:
+def _eps(trained: Trained) -> dict[str, float]:
+    norms = ["norm", *(f"blocks.{n}.norm{k}" for n in range(trained.config.n_layers) for k in (1, 2))]
+    return {name: getattr(trained.model.get_submodule(name), "eps", 1e-6) for name in norms}
+
+
+def sizes(trained: Trained) -> dict[str, int]:
     """The model's sizes by the course's symbols."""
-    config = trained.config
-    height, width = (config.crop, config.crop) if config.crop else dataset.image_size
-    rows, columns = height // config.patch_size, width // config.patch_size
+    config, (height, width), patch_size = trained.config, trained.image_size, trained.patch_size
+    gh, gw = height // patch_size, width // patch_size
     return {
-        "C": dataset.channels,
+        "C": trained.channels,
         "H": height,
         "W": width,
-        "P": config.patch_size,
-        "gh": rows,
-        "gw": columns,
-        "T": 1 + rows * columns,
+        "P": patch_size,
+        "gh": gh,
+        "gw": gw,
+        "T": 1 + gh * gw,
         "D": config.d_model,
         "h": config.n_heads,
         "dh": config.d_model // config.n_heads,
@@ -115,24 +137,25 @@ def sizes(trained: Trained, dataset: Dataset) -> dict[str, int]:
 
 def source(trained: Trained, dataset: Dataset) -> dict[str, Any]:
     """How the images that the model learned from were made, so that one's own can be made alike."""
-    config = trained.config
-    after = {"resize": config.image_size, "crop": config.crop}
+    config, crop = trained.config, trained.config.crop
     if config.data == "digits":
         # Each number of these 8×8 images counts the ink in a block of 4×4 pixels.
-        return {"kind": "counted", "size": 8, "block": 4, "ink": float(dataset.train_images.mean()), **after}
+        ink = float(dataset.train_images.mean())
+        return {"kind": "counted", "size": 8, "block": 4, "ink": ink, "resize": config.image_size, "crop": crop}
     if config.data == "mnist":
-        return {"kind": "centred", "size": 28, **after}
-    return {"kind": "picture", "size": dataset.image_size[0], "resize": None, "crop": config.crop}
+        return {"kind": "centred", "size": 28, "resize": config.image_size, "crop": crop}
+    return {"kind": "picture", "size": trained.dataset_size[0], "resize": None, "crop": crop}
 
 
 def tests(trained: Trained, dataset: Dataset) -> dict[str, Any]:
     """Test images of every class, with mistakes among them: pixels, labels, and the logits that PyTorch computes."""
-    levels = LEVELS.get(trained.config.data, 255)
+    # The value that was made 1: in scikit-learn's digits a block full of ink.
+    levels = 16 if trained.config.data == "digits" and trained.config.image_size is None else 255
     images = center_crop(dataset.test_images, trained.config.crop)
     n_tests = max(1, min(N_TESTS, MOST_BYTES // images[0].numel()))
     # The page has them in whole levels, as most data do; the logits are those of what the page has.
     pixels = (images * levels).round()
-    logits = torch.cat([_logits(trained, batch / levels) for batch in pixels.split(500)])
+    logits = _logits(trained, pixels / levels)
     chosen = _chosen(logits, dataset.test_labels, n_tests)
     return {
         "levels": levels,
@@ -142,10 +165,19 @@ def tests(trained: Trained, dataset: Dataset) -> dict[str, Any]:
     }
 
 
+def _gap(trained: Trained, reference: Trained, dataset: Dataset) -> float:
+    """By how much the logits of a model differ from those of the course's own with the same weights."""
+    for name, eps in _eps(trained).items():  # a norm may have another one, and be right
+        norm: Any = reference.model.get_submodule(name)
+        norm.eps = eps
+    images = center_crop(dataset.test_images[:100], trained.config.crop)
+    return float((_logits(trained, images) - _logits(reference, images)).abs().max())
+
+
 @torch.no_grad()
 def _logits(trained: Trained, images: Tensor) -> Tensor:
-    logits: Tensor = trained.model(standardised(images, trained.mean, trained.std))
-    return logits.float()
+    inputs = standardised(images, trained.mean, trained.std)
+    return torch.cat([trained.model(inputs[start : start + BATCH]).float() for start in range(0, len(inputs), BATCH)])
 
 
 def _chosen(logits: Tensor, labels: Tensor, n: int) -> list[int]:
