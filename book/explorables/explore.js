@@ -21,6 +21,7 @@ export function explore(root, spec) {
   const state = {
     drawn,
     image: new Float32Array(model.C * model.H * model.W),
+    isStill: false, // the image was chosen, and not drawn
     blank: true, // nothing was drawn yet
     label: null, // the class of a test image
     token: 0,
@@ -30,9 +31,15 @@ export function explore(root, spec) {
     falls: [], // of the logit, as far as occlusion has come
   };
 
+  const inColours = (image) => imageCanvas(model, image, drawn && colours(root).ink);
+  const clearPatch = (canvas, n) => {
+    const { P, gw } = model;
+    canvas.getContext("2d").clearRect((n % gw) * P, Math.floor(n / gw) * P, P, P);
+  };
   const refresh = () => {
-    state.shown = imageCanvas(model, state.image, drawn && colours(root).ink);
     const { off, covered } = state;
+    state.shown = inColours(state.image);
+    for (const n of covered) clearPatch(state.shown, n);
     state.before = forward(model, state.image);
     state.result = off.size || covered.size ? forward(model, state.image, { off, covered }) : state.before;
     state.best = argmax(state.result.logits);
@@ -108,17 +115,15 @@ export function explore(root, spec) {
     onStrokes: (strokes) => {
       thumbs.choose(null);
       const image = asRead(inkImage(pointsOf(strokes), source), 1, source);
-      change({ image, label: null, blank: strokes.length === 0 });
+      change({ image, label: null, isStill: false, blank: strokes.length === 0 });
     },
     onDigit: (digit) => pad.write(handwritten(digit)),
   }) : makeFrame(part("pad"));
 
   const show = (image, label) => {
-    change({ image, label, blank: false });
-    requestAnimationFrame(() => {
-      pad.show(state.shown);
-      fly(picture, sequence);
-    });
+    change({ image, label, isStill: true, blank: false });
+    pad.show(inColours(image));
+    requestAnimationFrame(() => fly(picture, sequence));
   };
   const thumbs = makeThumbs(part("tests"), model, tests, names, drawn, (test) => show(test.image, test.label));
   takePictures(root, part, (pixels) => {
@@ -139,7 +144,8 @@ export function explore(root, spec) {
   const redraw = () => {
     thumbs.draw();
     refresh();
-    pad.draw();
+    if (state.isStill) pad.show(inColours(state.image));
+    else pad.draw();
   };
   lightAndDark(root, part("theme"), redraw);
   new ResizeObserver(redraw).observe(root);

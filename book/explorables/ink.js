@@ -1,13 +1,13 @@
 // Strokes and pictures as the training images were made: small grey images (C, H, W) in [0, 1].
 //
-// The digits of scikit-learn were bitmaps of 32×32 pixels, in which ink was counted in blocks of 4×4. Each digit fills
-// the height, about 22 pixels are the most of the width, and NIST's program thickened or thinned the strokes until all
-// digits had about as much ink (Garris et al. 1994, NISTIR 5469). MNIST's digits were fitted into 20×20 pixels and put
-// with their centre of mass into the middle of 28×28 (LeCun et al. 1998). A digit that is made otherwise is, to the
-// model, another kind of image.
+// The digits of scikit-learn were bitmaps of 32×32 pixels, in which ink was counted in blocks of 4×4. Before, NIST's
+// program had fitted each digit into 20×32 pixels, set it upright, so that its first ink in the top row and in the
+// bottom row stood one above the other, and thickened or thinned its strokes until all digits had about as much ink
+// (Garris et al. 1994, NISTIR 5469). MNIST's digits were fitted into 20×20 pixels and put with their centre of mass into
+// the middle of 28×28 (LeCun et al. 1998). A digit that is made otherwise is, to the model, another kind of image.
 
 // Half the width of a stroke, as a share of the image's side: of a drawn line, and of ink that has a width already.
-const PENS = { counted: { line: 0.05, area: 0.016 }, centred: { line: 0.041, area: 0.014 } };
+const PENS = { counted: { line: 0.05, area: 0.016 }, centred: { line: 0.041, area: 0.025 } };
 
 /** Strokes, each a list of points [x, y], as points so close together that they make a line. */
 export function pointsOf(strokes) {
@@ -39,7 +39,7 @@ export function inkImage(points, source, made = "line") {
 function counted(points, { size, block, ink }, share) {
   const side = size * block;
   const pen = share * side;
-  const fitted = fit(points, (22 / 32) * side - 2 * pen, side - 2 * pen);
+  const fitted = fit(upright(points), (20 / 32) * side - 2 * pen, side - 2 * pen, 2);
   const placed = fitted.map(([x, y]) => [x + side / 2, y + side / 2]);
   const far = distances(placed, side);
   // As thick as it takes to have as much ink as the training images have on average.
@@ -63,13 +63,23 @@ function centred(points, { size }, pen) {
   return far.map((distance) => Math.min(Math.max(pen + 0.5 - distance, 0), 1));
 }
 
-/** Points scaled to fit a box around (0, 0), their proportions kept; a dot stays a dot. */
-function fit(points, width, height) {
+/** Points sheared until the leftmost at the top and the leftmost at the bottom stand one above the other. */
+function upright(points) {
+  const box = bounds(points);
+  const near = 0.08 * box.height; // a stroke has a width: its first row of ink is not its line's first point
+  const leftmost = (y0, y1) => Math.min(...points.filter(([, y]) => y >= y0 && y <= y1).map(([x]) => x));
+  const lean = leftmost(box.top + box.height - near, Infinity) - leftmost(box.top, box.top + near);
+  return points.map(([x, y]) => [x - (lean * (y - box.top)) / (box.height || 1), y]);
+}
+
+/** Points scaled to fit a box around (0, 0), and stretched upwards by up to `tall` to fill it; a dot stays a dot. */
+function fit(points, width, height, tall = 1) {
   const box = bounds(points);
   const most = 3 * Math.max(width, height); // a third of the pad may fill the image, and no less
   const scale = Math.min(height / box.height, width / box.width, most);
+  const up = Math.min(height / box.height, tall * scale, most);
   const [x0, y0] = [box.left + box.width / 2, box.top + box.height / 2];
-  return points.map(([x, y]) => [(x - x0) * scale, (y - y0) * scale]);
+  return points.map(([x, y]) => [(x - x0) * scale, (y - y0) * up]);
 }
 
 function bounds(points) {
@@ -98,7 +108,7 @@ function distances(points, side) {
 
 /** A photograph of a digit (ImageData) as points of ink, on paper of any colour: what differs most from its border. */
 export function pointsOfPicture(pixels) {
-  const small = resample(channels(pixels, 1), 1, pixels.height, pixels.width, ...within(pixels, 72));
+  const small = resample(channels(pixels, 1), 1, pixels.height, pixels.width, ...within(pixels, 112));
   const { values, height, width } = small;
   const border = values.filter((_, i) => i < width || i >= values.length - width || i % width < 1 || i % width > width - 2);
   const paper = [...border].sort((a, b) => a - b)[border.length >> 1];

@@ -28,10 +28,7 @@ export function makePicture(root, model, { onCover }) {
       context.drawImage(shown, 0, 0, width, height);
       const { ink, cls } = colours(root);
       const place = (n) => [((n % gw) * width) / gw, (Math.floor(n / gw) * height) / gh, width / gw, height / gh];
-      for (const n of covered) {
-        context.clearRect(...place(n));
-        hatch(context, ...place(n), rgba(ink, 0.55));
-      }
+      for (const n of covered) hatch(context, ...place(n), rgba(ink, 0.55));
       if (!token) return;
       const [x, y, wide, high] = place(token - 1);
       Object.assign(context, { lineWidth: 3, strokeStyle: rgba(cls, 1) });
@@ -92,7 +89,7 @@ export function makeSequence(root, model, { onSelect }) {
         if (t) {
           const context = fresh(patch, width, width);
           if (covered.has(t - 1)) hatch(context, 0, 0, width, width, rgba(palette.ink, 0.55));
-          else context.drawImage(shown, ((t - 1) % gw) * P, Math.floor((t - 1) / gw) * P, P, P, 0, 0, width, width);
+          context.drawImage(shown, ((t - 1) % gw) * P, Math.floor((t - 1) / gw) * P, P, P, 0, 0, width, width);
         }
         const high = vector.clientHeight;
         if (high) strip(fresh(vector, width, high), result.tokens.subarray(t * D, (t + 1) * D), width, high, 0.5 * most, palette);
