@@ -2,7 +2,7 @@
 
 import { MOST_CLASSES } from "./answer.js";
 import { argmax, softmax } from "./vit.js";
-import { colours, element, fresh, hatch, percent, rgba, say, set, strength, walkable } from "./paint.js";
+import { element, fresh, hatch, percent, rgba, say, set, strength, walkable } from "./paint.js";
 import { rowInWords, tokenName } from "./tokens.js";
 
 /**
@@ -27,8 +27,7 @@ export function makeTower(root, model, names, { onToggle, onPoint }) {
   walkable(buttons, columns);
 
   return {
-    update({ shown, drawn, result, token, off, covered, classes }) {
-      const palette = colours(root);
+    update({ shown, drawn, palette, result, token, off, covered, classes }) {
       rows.forEach(({ heads, reading }, l) => {
         reading.update(result.reads[l], classes);
         heads.forEach((head, i) => {

@@ -2,7 +2,7 @@
 
 import { meanRow, rollout } from "./looking.js";
 import { drawRow } from "./heads.js";
-import { colours, element, say, set, signed, strength } from "./paint.js";
+import { element, say, set, signed, strength } from "./paint.js";
 import { rowInWords, tokenName } from "./tokens.js";
 
 const KINDS = {
@@ -23,15 +23,14 @@ export function makeLooks(root, model, names) {
   const rows = ({ result, token }) => [meanRow(model, result, model.L - 1, token), rollout(model, result, token)];
   return {
     update(state) {
-      const palette = colours(root);
       say(occlusion.told, `How far the logit of ${names[state.best]} falls without each patch. Blue: it rises.`);
       const [last, all] = rows(state);
-      drawRow(attention.canvas, model, state.shown, last, palette, state);
-      drawRow(flow.canvas, model, state.shown, all, palette, state);
+      drawRow(attention.canvas, model, state.shown, last, state.palette, state);
+      drawRow(flow.canvas, model, state.shown, all, state.palette, state);
       const most = Math.max(1, ...state.falls.map(Math.abs)); // a fall of less than 1 is never drawn as if it were much
       const scale = (fall) => Math.sign(fall) * strength(Math.abs(fall) / most);
       const row = [0, ...Array.from({ length: model.T - 1 }, (_, n) => state.falls[n] ?? 0)];
-      drawRow(occlusion.canvas, model, state.shown, row, palette, { scale, covered: state.covered, drawn: state.drawn });
+      drawRow(occlusion.canvas, model, state.shown, row, state.palette, { scale, covered: state.covered, drawn: state.drawn });
     },
     describe(state) {
       const [last, all] = rows(state);

@@ -1,6 +1,6 @@
 // The image as the model reads it, cut into patches; and the sequence of tokens that it becomes.
 
-import { colours, element, fresh, hatch, imageCanvas, percent, rgba, say, set, strength, strip, walkable } from "./paint.js";
+import { element, fresh, hatch, percent, rgba, set, strength, strip, walkable } from "./paint.js";
 
 /** How a token is called: CLS, or where its patch is. */
 export function tokenName({ gw }, t) {
@@ -21,17 +21,16 @@ export function makePicture(root, model, { onCover }) {
   root.append(box);
   return {
     buttons,
-    update({ shown, covered, token }) {
+    update({ shown, palette, covered, token }) {
       buttons.forEach((button, n) => set(button, "aria-pressed", covered.has(n)));
       const [width, height] = [box.clientWidth, box.clientHeight];
       const context = fresh(canvas, width, height);
       context.drawImage(shown, 0, 0, width, height);
-      const { ink, cls } = colours(root);
       const place = (n) => [((n % gw) * width) / gw, (Math.floor(n / gw) * height) / gh, width / gw, height / gh];
-      for (const n of covered) hatch(context, ...place(n), rgba(ink, 0.55));
+      for (const n of covered) hatch(context, ...place(n), rgba(palette.ink, 0.55));
       if (!token) return;
       const [x, y, wide, high] = place(token - 1);
-      Object.assign(context, { lineWidth: 3, strokeStyle: rgba(cls, 1) });
+      Object.assign(context, { lineWidth: 3, strokeStyle: rgba(palette.cls, 1) });
       context.strokeRect(x + 1.5, y + 1.5, wide - 3, high - 3);
     },
   };
@@ -75,12 +74,11 @@ export function makeSequence(root, model, { onSelect }) {
         arcs[t].style.opacity = strength(row[t]);
       });
     },
-    update({ shown, covered, result, token }) {
+    update({ shown, palette, covered, result, token }) {
       // As few rows as leave each token wide enough, and all rows about as long.
       const rows = Math.ceil(T / Math.floor(box.clientWidth / 31));
       box.style.setProperty("--row", Math.ceil(T / rows));
       box.classList.toggle("many", rows > 1);
-      const palette = colours(root);
       let most = 0;
       for (const value of result.tokens) most = Math.max(most, Math.abs(value));
       const width = buttons[0].clientWidth;

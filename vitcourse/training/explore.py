@@ -76,10 +76,8 @@ def page(about: dict[str, Any], title: str, result: Result | None = None) -> str
         "facts": escape(f"{learned}. {about['parameters']:,} numbers decide. All of them are in this page."),
         "ask": "Draw a digit" if drawn else "Choose a picture",
         "try": "<li>Draw a 7. Make it a 2, stroke by stroke. When does the answer turn?</li>" if drawn else "",
-        "n": str(sizes["T"] - 1),
-        "t": str(sizes["T"]),
-        "l": str(sizes["L"]),
-        "h": str(sizes["h"]),
+        **{name: str(sizes[name]) for name in ("T", "D", "L", "h")},
+        "N": str(sizes["T"] - 1),
         "style": (parts.folder() / "explore.css").read_text(encoding="utf-8"),
         "script": f"{parts.script('explore')}\nexplore(document.body, {parts.as_script(about)});",
     }
