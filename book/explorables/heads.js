@@ -2,7 +2,7 @@
 
 import { MOST_CLASSES } from "./answer.js";
 import { argmax, softmax } from "./vit.js";
-import { element, fresh, hatch, percent, rgba, say, set, strength, walkable } from "./paint.js";
+import { boxOf, element, fresh, hatch, percent, rgba, say, set, strength, walkable } from "./paint.js";
 import { rowInWords, tokenName } from "./tokens.js";
 
 /**
@@ -79,7 +79,7 @@ function drawHead({ button, canvas, cls }, model, { shown, drawn, row, token, co
 
 /** A row of attention over the image: its patches glow with their shares. */
 export function drawRow(canvas, { gh, gw }, shown, row, palette, { token = 0, covered = new Set(), scale = strength, drawn = true } = {}) {
-  const [width, height] = [canvas.clientWidth, canvas.clientHeight];
+  const [width, height] = boxOf(canvas);
   const context = fresh(canvas, width, height);
   const [wide, high] = [width / gw, height / gh];
   const faint = () => {

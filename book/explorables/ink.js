@@ -41,10 +41,11 @@ function counted(points, { size, block, ink }, share) {
   const pen = share * side;
   const fitted = fit(upright(points), (20 / 32) * side - 2 * pen, side - 2 * pen, 2);
   const placed = fitted.map(([x, y]) => [x + side / 2, y + side / 2]);
-  const far = distances(placed, side);
+  const most = 0.2 * side;
+  const far = distances(placed, side, most);
   // As thick as it takes to have as much ink as the training images have on average.
   const enough = [...far].sort((a, b) => a - b)[Math.round(ink * far.length)];
-  const radius = Math.min(Math.max(enough, pen), 0.2 * side);
+  const radius = Math.min(Math.max(enough, pen), most);
   const image = new Float32Array(size * size);
   for (let y = 0; y < side; y++) {
     for (let x = 0; x < side; x++) {
@@ -59,7 +60,8 @@ function centred(points, { size }, pen) {
   const box = (20 / 28) * size - 2 * pen;
   const fitted = fit(points, box, box);
   const centre = [0, 1].map((axis) => fitted.reduce((sum, point) => sum + point[axis], 0) / fitted.length);
-  const far = distances(fitted.map(([x, y]) => [x - centre[0] + size / 2, y - centre[1] + size / 2]), size);
+  const placed = fitted.map(([x, y]) => [x - centre[0] + size / 2, y - centre[1] + size / 2]);
+  const far = distances(placed, size, pen + 0.5);
   return far.map((distance) => Math.min(Math.max(pen + 0.5 - distance, 0), 1));
 }
 
@@ -91,13 +93,15 @@ function bounds(points) {
   return { left, top, width: right - left, height: bottom - top };
 }
 
-/** How far the middle of each pixel of a square is from the nearest point. */
-function distances(points, side) {
+/** How far the middle of each pixel of a square is from the nearest point; Infinity where none is within reach. */
+function distances(points, side, reach) {
   const far = new Float32Array(side * side).fill(Infinity);
   for (const [px, py] of points) {
-    for (let y = 0; y < side; y++) {
+    const [left, right] = [Math.max(0, Math.floor(px - reach)), Math.min(side, Math.ceil(px + reach))];
+    const [top, bottom] = [Math.max(0, Math.floor(py - reach)), Math.min(side, Math.ceil(py + reach))];
+    for (let y = top; y < bottom; y++) {
       const down = (y + 0.5 - py) ** 2;
-      for (let x = 0; x < side; x++) {
+      for (let x = left; x < right; x++) {
         const square = down + (x + 0.5 - px) ** 2;
         if (square < far[y * side + x]) far[y * side + x] = square;
       }

@@ -27,6 +27,20 @@ export const rgba = ([r, g, b], alpha) => `rgba(${r}, ${g}, ${b}, ${alpha})`;
 /** How strong a share of attention is drawn: the root, so that small shares are seen, and the same for every head. */
 export const strength = (share) => Math.sqrt(Math.max(share, 0));
 
+const boxes = new WeakMap();
+const watcher = new ResizeObserver((entries) => {
+  for (const { target, contentRect } of entries) boxes.set(target, [contentRect.width, contentRect.height]);
+});
+
+/** An element's width and height, kept until they change: to ask for them in every frame costs a layout each time. */
+export function boxOf(target) {
+  if (!boxes.has(target)) {
+    boxes.set(target, [target.clientWidth, target.clientHeight]);
+    watcher.observe(target);
+  }
+  return boxes.get(target);
+}
+
 /** A canvas's context, cleared, as sharp as the screen; its units are CSS pixels. */
 export function fresh(canvas, width, height) {
   const ratio = Math.min(window.devicePixelRatio || 1, 3);

@@ -1,6 +1,6 @@
 // The image as the model reads it, cut into patches; and the sequence of tokens that it becomes.
 
-import { element, fresh, hatch, percent, rgba, set, strength, strip, walkable } from "./paint.js";
+import { boxOf, element, fresh, hatch, percent, rgba, set, strength, strip, walkable } from "./paint.js";
 
 /** How a token is called: CLS, or where its patch is. */
 export function tokenName({ gw }, t) {
@@ -23,7 +23,7 @@ export function makePicture(root, model, { onCover }) {
     buttons,
     update({ shown, palette, covered, token }) {
       buttons.forEach((button, n) => set(button, "aria-pressed", covered.has(n)));
-      const [width, height] = [box.clientWidth, box.clientHeight];
+      const [width, height] = boxOf(box);
       const context = fresh(canvas, width, height);
       context.drawImage(shown, 0, 0, width, height);
       const place = (n) => [((n % gw) * width) / gw, (Math.floor(n / gw) * height) / gh, width / gw, height / gh];
@@ -54,16 +54,13 @@ export function makeSequence(root, model, { onSelect }) {
   walkable(buttons, () => 1, (button) => button.click());
   root.append(box);
 
+  let tops = []; // where an arc meets each token: the middle of its upper edge
   const arcs = tokens.map(() => svg.appendChild(document.createElementNS("http://www.w3.org/2000/svg", "path")));
   return {
     tokens,
     /** The arcs of one row of attention, (T): from the chosen token to where it looks. */
     look(token, row) {
-      const corner = box.getBoundingClientRect();
-      const tops = buttons.map((button) => {
-        const place = button.getBoundingClientRect();
-        return [place.left - corner.left + place.width / 2, place.top - corner.top];
-      });
+      if (tops.size !== boxOf(box)) tops = placesOf(buttons, box);
       const [x0, y0] = tops[token];
       tops.forEach(([x, y], t) => {
         const rise = t === token ? 22 : 12 + Math.min(30, 0.16 * Math.hypot(x - x0, y - y0));
@@ -76,12 +73,12 @@ export function makeSequence(root, model, { onSelect }) {
     },
     update({ shown, palette, covered, result, token }) {
       // As few rows as leave each token wide enough, and all rows about as long.
-      const rows = Math.ceil(T / Math.floor(box.clientWidth / 31));
+      const rows = Math.ceil(T / Math.floor(boxOf(box)[0] / 31));
       box.style.setProperty("--row", Math.ceil(T / rows));
       box.classList.toggle("many", rows > 1);
       let most = 0;
       for (const value of result.tokens) most = Math.max(most, Math.abs(value));
-      const width = buttons[0].clientWidth;
+      const [width] = boxOf(tokens[1].patch);
       tokens.forEach(({ button, patch, vector }, t) => {
         set(button, "aria-checked", t === token);
         if (t) {
@@ -89,11 +86,17 @@ export function makeSequence(root, model, { onSelect }) {
           if (covered.has(t - 1)) hatch(context, 0, 0, width, width, rgba(palette.ink, 0.55));
           context.drawImage(shown, ((t - 1) % gw) * P, Math.floor((t - 1) / gw) * P, P, P, 0, 0, width, width);
         }
-        const high = vector.clientHeight;
+        const [, high] = boxOf(vector);
         if (high) strip(fresh(vector, width, high), result.tokens.subarray(t * D, (t + 1) * D), width, high, 0.5 * most, palette);
       });
     },
   };
+}
+
+/** The middle of the upper edge of each button in a box, and with them the size of the box for which they hold. */
+function placesOf(buttons, box) {
+  const places = buttons.map(({ offsetLeft, offsetTop, offsetWidth }) => [offsetLeft + offsetWidth / 2, offsetTop]);
+  return Object.assign(places, { size: boxOf(box) });
 }
 
 /** Let the patches fly from the picture to their places in the sequence. */
