@@ -195,7 +195,7 @@ SEVEN = [[(0.2, 0.2), (0.8, 0.2), (0.4, 0.9)]]
 
 
 def test_a_drawn_digit_is_counted_in_blocks_as_the_digits_were(js: Any, digits: Dataset) -> None:
-    source = explore.source(make_trained(digits, {}), digits)
+    source = explore.source(make_trained(digits, {}))
     image = ink(js, SEVEN, source)
     np.testing.assert_allclose(image * 16, (image * 16).round(), atol=1e-5)
     assert abs(image.mean() - float(digits.train_images.mean())) < 0.02  # as much ink as they have
@@ -464,6 +464,13 @@ def test_the_command_writes_the_page_of_a_run(
     assert vitcourse("explore", "runs/a", "--output=mine.html").code == 0
     assert Path("mine.html").is_file()
     assert vitcourse("explore", "nowhere").code == 2
+
+    def away(name: str, image_size: int | None) -> Dataset:
+        raise RequestError("the images are away")
+
+    monkeypatch.setattr(explore, "load_dataset", away)
+    ended = vitcourse("explore", "runs/a", "--output=without.html")
+    assert (ended.code, ended.out.splitlines()[0]) == (0, "the page has no test images: the images are away")
     failed = vitcourse("explore", "runs/a", "--output=no/such/folder.html")
     assert (failed.code, failed.err.count("\n")) == (2, 1)
     monkeypatch.setattr(explore, "MOST_PARAMETERS", 100)
@@ -474,9 +481,9 @@ def test_the_command_writes_the_page_of_a_run(
 
 def test_a_model_that_computes_otherwise_is_named(digits: Dataset) -> None:
     reference, other = make_trained(digits, {}), make_trained(digits, {}, eps=1e-2)
-    assert explore._gap(other, reference, digits) < explore.SAME, "another eps is right too"
+    assert explore._gap(other, reference) < explore.SAME, "another eps is right too"
     other.model.norm.forward = lambda x: 2 * x  # type: ignore[method-assign, assignment]
-    assert explore._gap(other, reference, digits) > explore.SAME
+    assert explore._gap(other, reference) > explore.SAME
 
 
 def test_parts_hold_no_import_that_a_page_cant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -151,6 +151,7 @@ export function explore(root, spec) {
   lightAndDark(root, part("theme"), redraw);
   new ResizeObserver(redraw).observe(root);
 
+  part("given").hidden = tests.length === 0;
   for (const name of ["clear", "write"]) part(name).hidden = !drawn;
   refresh();
   agreement(model, tests).then((text) => say(part("agreement"), text));
@@ -170,6 +171,7 @@ function testImages({ tests }, { C, H, W }) {
 
 /** How well this page's logits agree with those that PyTorch computed for the same images, and how long they took. */
 async function agreement(model, tests) {
+  if (tests.length === 0) return "";
   let gap = 0;
   const times = [];
   for (const { image, logits } of tests) {
@@ -204,7 +206,7 @@ function makeThumbs(root, told, model, tests, names, drawn, onChoose) {
     );
   });
   const mistakes = buttons.some((button) => button.classList.contains("wrong"));
-  say(told, mistakes ? "Marked: those that the model gets wrong." : "The model gets all of these right.");
+  say(told, mistakes ? "Never seen in training. Marked: those that the model gets wrong." : "Never seen in training. The model gets these right.");
   const choose = (chosen) => buttons.forEach((button) => set(button, "aria-pressed", button === chosen));
   buttons.forEach((button, i) =>
     button.addEventListener("click", () => {

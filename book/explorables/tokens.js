@@ -58,6 +58,7 @@ export function makeSequence(root, model, { onSelect }) {
   const arcs = tokens.map(() => svg.appendChild(document.createElementNS("http://www.w3.org/2000/svg", "path")));
   return {
     tokens,
+    arcs: svg,
     /** The arcs of one row of attention, (T): from the chosen token to where it looks. */
     look(token, row) {
       if (tops.size !== boxOf(box)) tops = placesOf(buttons, box);
@@ -117,6 +118,7 @@ export function fly(picture, sequence) {
       { duration: 700, delay: t * pause, fill: "backwards" },
     );
   });
+  sequence.arcs.animate([{ opacity: 0 }, { opacity: 1 }], { duration: 500, delay: from.length * pause + 700, fill: "backwards" });
   sequence.tokens.forEach(({ vector }, t) => {
     vector.animate([{ opacity: 0 }, { opacity: 1 }], { duration: 500, delay: t * pause + 600, fill: "backwards" });
   });
