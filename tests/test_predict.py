@@ -104,8 +104,9 @@ def photographed(page: np.ndarray) -> np.ndarray:
 
 
 def test_what_the_training_images_have_in_common_is_measured() -> None:
-    assert Framing.of(letters(12)[0]) == Framing("dark", round(FILL / H, 4))
-    assert Framing.of(letters(12, "light")[0]) == Framing("light", round(FILL / H, 4))
+    least = round(float(training_image("bar").mean()), 4)
+    assert Framing.of(letters(12)[0]) == Framing("dark", round(FILL / H, 4), least)
+    assert Framing.of(letters(12, "light")[0]) == Framing("light", round(FILL / H, 4), least)
     noise = torch.rand(40, 1, H, W, generator=torch.Generator().manual_seed(0))
     assert Framing.of(noise) == Framing()
     assert Framing.of(letters(12)[0].expand(-1, 3, -1, -1)) == Framing()
@@ -205,6 +206,21 @@ def test_a_grey_picture_for_colours_and_a_coloured_one_for_grey(of: Callable[...
     assert colour.pixels.shape == (3, H, W)
     assert torch.equal(colour.pixels[0], colour.pixels[2])
     assert "resized to 22×26 pixels" in colour.done[0]
+
+
+def test_ink_is_found_on_a_sheet_on_a_table_within_a_frame_and_up_to_the_edge(of: Callable[..., Trained]) -> None:
+    trained, page = of(), sheet("ell")
+    table = np.full((290, 470), 0.2, np.float32)
+    table[50:240, 90:400] = page
+    framed = page.copy()
+    framed[[5, 6, -6, -5]] = framed[:, [5, 6, -6, -5]] = 0.1
+    tight = page[31:101, 163:233]
+    thin = np.full((211, 307), 0.93, np.float32)
+    thin[20:190, 100:102] = thin[188:190, 100:230] = 0.1
+    # A line of 2 pixels where 170 become 14 would leave a sixth of a pixel's ink.
+    assert trained.see(thin).pixels[0].sum(dim=1).quantile(0.5) > 0.5
+    for picture in (table, framed, tight):
+        assert np.abs(trained.see(picture).pixels[0].numpy() - training_image("ell")).mean() < 0.04
 
 
 def test_a_blank_sheet_is_no_crash(of: Callable[..., Trained]) -> None:

@@ -50,6 +50,7 @@ class Dataset:
     test_labels: Tensor = field(repr=False)  # (n')
     classes: tuple[str, ...]  # a label is an index into these names
     skipped: tuple[str, ...] = ()  # one line for each file that could not be read
+    notes: tuple[str, ...] = ()  # what else was done that its owner may want to know
 
     @property
     def channels(self) -> int:
@@ -331,7 +332,7 @@ def _is_about_local_files(error: Exception) -> bool:
 
 
 def _load_folder(name: str, size: int) -> Dataset:
-    """PATH/train/<class>/* and PATH/test/<class>/*, as squares of S pixels.
+    """PATH/train/<class>/* and PATH/test/<class>/* (or val/), as squares of S pixels.
 
     Grey if every image is, else RGB.
 
@@ -342,11 +343,33 @@ def _load_folder(name: str, size: int) -> Dataset:
         raise RequestError("folder: needs a path; type --data folder:PATH, where PATH holds train/ and test/")
     root = _path(where)
     try:
-        classes = _classes(root)
-        splits = [_read_split(root / split, classes, size) for split in ("train", "test")]
+        folders = _split_folders(root)
+        classes = _classes(*folders)
+        splits = [_read_split(folder, classes, size) for folder in folders]
     except OSError as error:
         raise RequestError(f"can't read {printable(error.filename or root)}: {why(error)}") from error
-    return _folder_dataset(name, classes, *splits)
+    notes = [f"{printable(root)} has no test/; its {folders[1].name}/ takes that place"] * (folders[1].name != "test")
+    if any(split.cut for split in splits):
+        notes.append(
+            f"images are made squares of {size}×{size} pixels: the short side is resized, and the middle of the long "
+            "one cut out; --image-size sets another size"
+        )
+    return replace(_folder_dataset(name, classes, *splits), notes=tuple(notes))
+
+
+def _split_folders(root: Path) -> tuple[Path, Path]:
+    """The folders of training and test images; those who have no test/ often have a val/."""
+    if not root.is_dir():
+        raise RequestError(
+            f"there is no folder {printable(root)}; --data folder:PATH needs one that holds train/ and test/"
+        )
+    test = root / ("val" if (root / "val").is_dir() and not (root / "test").is_dir() else "test")
+    for folder in (root / "train", test):
+        if not folder.is_dir():
+            raise RequestError(
+                f"{printable(root)} has no folder {folder.name}/; it needs train/<class>/ and test/<class>/"
+            )
+    return root / "train", test
 
 
 def _folder_dataset(name: str, classes: tuple[str, ...], train: _Split, test: _Split) -> Dataset:
@@ -373,32 +396,25 @@ def _folder_dataset(name: str, classes: tuple[str, ...], train: _Split, test: _S
     )
 
 
-def _classes(root: Path) -> tuple[str, ...]:
+def _classes(train: Path, test: Path) -> tuple[str, ...]:
     """The names of the classes, sorted: those of the folders in train/, which test/ must have too."""
-    if not root.is_dir():
-        raise RequestError(
-            f"there is no folder {printable(root)}; --data folder:PATH needs one that holds train/ and test/"
-        )
-    for split in ("train", "test"):
-        if not (root / split).is_dir():
-            raise RequestError(f"{printable(root)} has no folder {split}/; it needs train/<class>/ and test/<class>/")
-    train, test = (
-        {entry.name for entry in (root / split).iterdir() if entry.is_dir() and not _is_clutter(entry)}
-        for split in ("train", "test")
+    in_train, in_test = (
+        {entry.name for entry in folder.iterdir() if entry.is_dir() and not _is_clutter(entry)}
+        for folder in (train, test)
     )
-    if not train:
-        raise RequestError(f"{printable(root / 'train')} has no class folders; put the images into train/<class>/")
-    for has, lacks, names in (("train", "test", train - test), ("test", "train", test - train)):
+    if not in_train:
+        raise RequestError(f"{printable(train)} has no class folders; put the images into train/<class>/")
+    for has, lacks, names in ((train, test, in_train - in_test), (test, train, in_test - in_train)):
         if names:
             listed = ", ".join(printable(name) for name in sorted(names))
             raise RequestError(
-                f"{printable(root / lacks)} has no folder for {listed}, as {has}/ has; both need the same classes"
+                f"{printable(lacks)} has no folder for {listed}, as {has.name}/ has; both need the same classes"
             )
-    if len(train) == 1:
+    if len(in_train) == 1:
         raise RequestError(
-            f"{printable(root / 'train')} has only one class, {printable(*train)}; there is nothing to tell apart"
+            f"{printable(train)} has only one class, {printable(*in_train)}; there is nothing to tell apart"
         )
-    return tuple(sorted(train))
+    return tuple(sorted(in_train))
 
 
 @dataclass
@@ -408,21 +424,22 @@ class _Split:
     images: list[np.ndarray] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    cut: bool = False  # whether any image had another size or shape
 
 
 def _read_split(folder: Path, classes: tuple[str, ...], size: int) -> _Split:
     split = _Split()
     for label, name in enumerate(classes):
         unread = []
-        for path in sorted((folder / name).iterdir()):
-            if _is_clutter(path):
-                continue
+        for path in _files(folder / name):
             try:
-                split.images.append(_read_image(path, size))
+                image, cut = _read_image(path, size)
             except Exception as error:  # a broken file makes Pillow raise almost anything: SyntaxError, struct.error
                 unread.append(f"{printable(path)}: {why(error)}")
             else:
+                split.images.append(image)
                 split.labels.append(label)
+                split.cut |= cut
         if label not in split.labels:
             example = f" ({unread[0]})" if unread else ""
             raise RequestError(f"{printable(folder / name)} holds no image that can be read{example}")
@@ -430,19 +447,36 @@ def _read_split(folder: Path, classes: tuple[str, ...], size: int) -> _Split:
     return split
 
 
-def _read_image(path: Path, size: int) -> np.ndarray:
-    """The image as a square: its short side resized to S pixels, its middle cut out; (1 or 3, S, S), in [0, 1].
+def _files(folder: Path) -> Iterator[Path]:
+    """The files of a class, also those in folders within."""
+    for path in sorted(folder.iterdir()):
+        if _is_clutter(path):
+            continue
+        if not path.is_dir():
+            yield path
+        elif not folder.resolve().is_relative_to(path.resolve()):  # no link to a folder that it is in
+            yield from list(_files(path)) or [path]  # an empty one is named too
 
-    Raises whatever Pillow raises, and ValueError for pixels whose white isn't known.
+
+def _read_image(path: Path, size: int) -> tuple[np.ndarray, bool]:
+    """The image as a square, its short side resized to S pixels, its middle cut out; whether it was another size.
+
+    (1 or 3, S, S), in [0, 1]. Raises whatever Pillow raises, and ValueError for pixels whose white isn't known.
     """
     from vitcourse.images import as_pixels, fitted, open_image
 
-    return as_pixels(fitted(open_image(path, 2 * size), (size, size)))
+    image = open_image(path, 2 * size)
+    return as_pixels(fitted(image, (size, size))), image.size != (size, size)
+
+
+# What file managers, storage boxes and archives leave behind, beside hidden files.
+_CLUTTER = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "lost+found")
+_CLUTTER += ("system volume information", "#recycle", "__pycache__")
 
 
 def _is_clutter(path: Path) -> bool:
-    """Whether this is a hidden file, or one that a file manager leaves behind."""
-    return path.name.startswith(".") or path.name.lower() in ("thumbs.db", "ehthumbs.db", "desktop.ini")
+    """Whether this is a hidden file or folder, or one that nobody put there."""
+    return path.name.startswith(".") or path.name.lower() in _CLUTTER
 
 
 # Paths

@@ -26,10 +26,12 @@ class Framing:
 
     background: "dark" or "light", as the images' edges are; None where channels are more than one.
     fill: the longer side of what is shown, as a share of the image's side.
+    ink: how much of an image is inked at least (one in twenty has less).
     """
 
     background: str | None = None
     fill: float | None = None
+    ink: float = 0.0
 
     @classmethod
     def of(cls, images: Any) -> "Framing":
@@ -47,7 +49,10 @@ class Framing:
         fills = np.maximum(*extents)  # (n)
         fill = float(np.median(fills))
         alike = fill > 0 and (np.abs(fills - fill) <= 0.1 * fill).mean() >= 0.9
-        return cls(background, round(fill, 4) if alike else None)
+        if not alike:
+            return cls(background)
+        inked = values.mean((1, 2)) if background == "dark" else 1 - values.mean((1, 2))
+        return cls(background, round(fill, 4), round(float(np.quantile(inked, 0.05)), 4))
 
     @property
     def on_dark(self) -> bool:
@@ -80,23 +85,30 @@ class Ink:
     dark: bool
     box: tuple[int, int, int, int]
 
-    def framed(self, fill: float, size: tuple[int, int]) -> Grey:
-        """The ink as an image of that size (H, W) that it fills to that share, its centre of mass in the middle."""
+    def framed(self, framing: Framing, size: tuple[int, int]) -> Grey:
+        """The ink as an image of that size (H, W), filled as training's were, its centre of mass in the middle."""
         top, left, bottom, right = self.box
         height, width = size
         # How many of the picture's pixels go into one of the image's.
-        scale = max((bottom - top) / height, (right - left) / width) / fill
+        scale = max((bottom - top) / height, (right - left) / width) / (framing.fill or 1)
         window, corner = scale * np.array([height, width]), np.array([top, left])
         centre = np.array(ndimage.center_of_mass(self.strength)) + 0.5
         # By whole pixels of the image, so that its edges stay sharp; none of the ink is cut off.
         most = np.floor((window - [bottom - top, right - left]) / scale + 1e-6)
         start = corner - scale * ((corner - centre + window / 2) / scale).round().clip(0, most)
         margin = int(np.ceil(window.max())) + 1
-        padded = Image.fromarray(np.pad(self.strength, margin))
         (y, x), (h, w) = start + margin, window
-        # Each new pixel counts the ink that fell on it, as those who made the digits did.
-        small = padded.resize((width, height), Image.Resampling.BOX, box=(x, y, x + w, y + h))
-        return np.asarray(small, dtype=np.float32).clip(0, 1)
+        # Each new pixel counts the ink that fell on it, as those who made the digits did; few pixels are drawn finer.
+        how = Image.Resampling.BOX if scale > 1.5 else Image.Resampling.BICUBIC
+        strength = self.strength
+        for _ in range(int(scale) + 1):
+            padded = Image.fromarray(np.pad(strength, margin))
+            small = np.asarray(padded.resize((width, height), how, box=(x, y, x + w, y + h))).clip(0, 1)
+            if small.mean() >= 0.75 * framing.ink:
+                break
+            # The lines of a thin pen would all but vanish.
+            strength = ndimage.grey_dilation(strength, size=3)
+        return small
 
 
 def find_ink(grey: Grey, dark: bool | None = None) -> Ink | None:
@@ -104,7 +116,7 @@ def find_ink(grey: Grey, dark: bool | None = None) -> Ink | None:
 
     dark says whether it is darker than the sheet; where that isn't said, what stands out most decides.
     """
-    shrunk = _shrunk(grey)
+    shrunk, dark_within = _shrunk(grey), dark
     apart = shrunk - _sheet(shrunk)  # (H, W), negative where it is darker than the sheet
     apart = ndimage.gaussian_filter(apart, max(shrunk.shape) / 400)
     if dark is None:
@@ -116,6 +128,11 @@ def find_ink(grey: Grey, dark: bool | None = None) -> Ink | None:
     full = float(np.median(strength[shown])) if shown.any() else 0
     if full < max(0.06, 4 * noise):
         return None
+    inner = _sheet_within(shown)
+    if inner is not None:
+        within = find_ink(shrunk[inner], dark_within)
+        if within is not None:
+            return within
     shown = _without_specks(shown)
     near = ndimage.binary_dilation(shown, iterations=2)
     soft = np.where(near, ((strength / full - 0.25) / 0.5).clip(0, 1), 0).astype(np.float32)
@@ -141,7 +158,7 @@ def _sheet(grey: Grey) -> Grey:
     # It begins at the edges' grey: a thick digit may cover more of its picture than the sheet does.
     apart = seen - np.median(_edge(grey))
     for _ in range(12):
-        weights = 1 / (np.abs(apart) + 0.02)
+        weights = 1 / (apart**2 + 0.05**2)  # Cauchy's: what lies far off, as ink does, hardly counts
         pull = few.T * weights  # (6, n)
         surface = np.linalg.solve(pull @ few + 1e-6 * np.eye(6), pull @ seen)
         apart = seen - few @ surface
@@ -150,7 +167,7 @@ def _sheet(grey: Grey) -> Grey:
 
 
 def _two_classes(values: Grey) -> float:
-    """The threshold between little and much that leaves both sides as uniform as can be (Otsu 1979)."""
+    """The middle between little and much, told apart so that each is as uniform as can be (Otsu 1979)."""
     counts, edges = np.histogram(values, bins=256)
     middles = (edges[:-1] + edges[1:]) / 2
     below = counts.cumsum()
@@ -158,7 +175,20 @@ def _two_classes(values: Grey) -> float:
     sums = (counts * middles).cumsum()
     with np.errstate(divide="ignore", invalid="ignore"):
         between = below * above * (sums / below - (sums[-1] - sums) / above) ** 2
-    return float(middles[np.nan_to_num(between).argmax()])
+    best = np.nan_to_num(between).argmax()
+    return float(sums[best] / max(below[best], 1) + (sums[-1] - sums[best]) / max(above[best], 1)) / 2
+
+
+def _sheet_within(shown: NDArray[np.bool_]) -> tuple[slice, slice] | None:
+    """Where what stands out is no figure but a sheet on a table, or a frame: its inside."""
+    parts, _ = ndimage.label(ndimage.binary_fill_holes(shown))
+    areas = np.bincount(parts.ravel())[1:]
+    rows, columns = ndimage.find_objects(parts)[areas.argmax()]
+    height, width = rows.stop - rows.start, columns.stop - columns.start
+    if areas.max() < max(0.2 * shown.size, 0.9 * height * width) or min(height, width) < 16:
+        return None
+    y, x = 1 + height // 16, 1 + width // 16
+    return slice(rows.start + y, rows.stop - y), slice(columns.start + x, columns.stop - x)
 
 
 def _without_specks(shown: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -95,7 +95,7 @@ class Trained:
             ink = find_ink(pixels[0], None if invert == "auto" else (invert == "yes") == self.framing.on_dark)
         if ink is not None and self.framing.fill is not None:
             inverted = ink.dark == self.framing.on_dark
-            strength = ink.framed(self.framing.fill, self.dataset_size)[None]
+            strength = ink.framed(self.framing, self.dataset_size)[None]
             pixels = strength if self.framing.on_dark else 1 - strength
             done.append(
                 f"cut to its ink, which fills {self.framing.fill:.0%} of {height}×{width} pixels, as in training"
