@@ -199,6 +199,8 @@ def test_a_drawn_digit_is_counted_in_blocks_as_the_digits_were(js: Any, digits: 
     image = ink(js, SEVEN, source)
     np.testing.assert_allclose(image * 16, (image * 16).round(), atol=1e-5)
     assert abs(image.mean() - float(digits.train_images.mean())) < 0.02  # as much ink as they have
+    other = explore.source(replace(make_trained(digits, {"standardise": False}), mean=torch.zeros(1)))
+    assert other == source, "whether the model reads them standardised or not"
     assert image[0].max() == 1  # and it fills the height, as they do
     assert image[7].max() > 0.5
     assert image[:, [0, 7]].sum() < 0.2 * image.sum()

@@ -144,7 +144,8 @@ def source(trained: Trained) -> dict[str, Any]:
     config, crop = trained.config, trained.config.crop
     if config.data == "digits":
         # Each number of these 8×8 images counts the ink in a block of 4×4 pixels.
-        ink = float(load_dataset("digits").train_images.mean())
+        mean = trained.mean if config.standardise else load_dataset("digits").mean
+        ink = float(mean[0])
         return {"kind": "counted", "size": 8, "block": 4, "ink": ink, "resize": config.image_size, "crop": crop}
     if config.data == "mnist":
         return {"kind": "centred", "size": 28, "resize": config.image_size, "crop": crop}
