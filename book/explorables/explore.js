@@ -7,7 +7,7 @@ import { asRead, inkImage, pointsOf, pointsOfPicture, squareImage } from "./ink.
 import { meanRow, occlusion } from "./looking.js";
 import { makeLooks } from "./looks.js";
 import { makeFrame, makePad } from "./pad.js";
-import { colours, element, imageCanvas, say, set, walkable } from "./paint.js";
+import { colours, element, imageCanvas, say, set, strength, walkable } from "./paint.js";
 import { fly, makePicture, makeSequence, rowInWords, tokenName } from "./tokens.js";
 import { argmax, bytes, forward, makeModel } from "./vit.js";
 
@@ -58,7 +58,7 @@ export function explore(root, spec) {
     const row = head === null ? meanRow(model, state.result, layer, state.token) : rowOf(model, state.result, layer, head, state.token);
     sequence.look(state.token, row);
     const where = head === null ? `In layer ${layer + 1}, all heads together` : `In layer ${layer + 1}, head ${head + 1}`;
-    say(part("look"), `${where}, ${tokenName(model, state.token)} looks ${rowInWords(model, row)}.`);
+    say(part("look"), `${where}, ${tokenName(model, state.token)} looks ${rowInWords(model, row, state.token)}.`);
   };
 
   // However often the state changes between two frames, it is drawn once.
@@ -151,6 +151,7 @@ export function explore(root, spec) {
   lightAndDark(root, part("theme"), redraw);
   new ResizeObserver(redraw).observe(root);
 
+  root.style.setProperty("--least", strength(0.01, model.T));
   part("given").hidden = tests.length === 0;
   for (const name of ["clear", "write"]) part(name).hidden = !drawn;
   refresh();

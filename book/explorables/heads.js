@@ -43,7 +43,7 @@ export function makeTower(root, model, names, { onToggle, onPoint }) {
         heads.forEach(({ button }, i) => {
           const row = rowOf(model, result, l - 1, i, token);
           const state = off.has(`${l - 1}.${i}`) ? "; switched off" : "";
-          set(button, "aria-label", `Layer ${l}, head ${i + 1}: ${tokenName(model, token)} looks ${rowInWords(model, row)}${state}`);
+          set(button, "aria-label", `Layer ${l}, head ${i + 1}: ${tokenName(model, token)} looks ${rowInWords(model, row, token)}${state}`);
         });
       });
     },
@@ -72,13 +72,13 @@ function makeHead(layer, head, onToggle, onPoint) {
 
 function drawHead({ button, canvas, cls }, model, { shown, drawn, row, token, covered, isOff }, palette) {
   set(button, "aria-checked", !isOff);
-  cls.style.setProperty("--share", strength(row[0]));
+  cls.style.setProperty("--share", strength(row[0], model.T));
   cls.classList.toggle("chosen", token === 0);
   drawRow(canvas, model, shown, row, palette, { token, covered, drawn });
 }
 
 /** A row of attention over the image: its patches glow with their shares. */
-export function drawRow(canvas, { gh, gw }, shown, row, palette, { token = 0, covered = new Set(), scale = strength, drawn = true } = {}) {
+export function drawRow(canvas, { T, gh, gw }, shown, row, palette, { token = 0, covered = new Set(), scale = strength, drawn = true } = {}) {
   const [width, height] = boxOf(canvas);
   const context = fresh(canvas, width, height);
   const [wide, high] = [width / gw, height / gh];
@@ -90,7 +90,7 @@ export function drawRow(canvas, { gh, gw }, shown, row, palette, { token = 0, co
   if (!drawn) faint(); // a picture would hide what glows below it; ink lets it through
   for (let n = 0; n < gh * gw; n++) {
     const [x, y] = [(n % gw) * wide, Math.floor(n / gw) * high];
-    const value = scale(row[n + 1]);
+    const value = scale(row[n + 1], T);
     context.fillStyle = rgba(value < 0 ? palette.cls : palette.look, Math.abs(value));
     context.fillRect(x + 0.5, y + 0.5, wide - 1, high - 1);
   }

@@ -2,7 +2,7 @@
 
 import { meanRow, rollout } from "./looking.js";
 import { drawRow } from "./heads.js";
-import { element, say, set, signed, strength } from "./paint.js";
+import { element, say, set, signed } from "./paint.js";
 import { rowInWords, tokenName } from "./tokens.js";
 
 const KINDS = {
@@ -28,15 +28,15 @@ export function makeLooks(root, model, names) {
       drawRow(attention.canvas, model, state.shown, last, state.palette, state);
       drawRow(flow.canvas, model, state.shown, all, state.palette, state);
       const most = Math.max(1, ...state.falls.map(Math.abs)); // a fall of less than 1 is never drawn as if it were much
-      const scale = (fall) => Math.sign(fall) * strength(Math.abs(fall) / most);
+      const scale = (fall) => Math.sign(fall) * Math.sqrt(Math.abs(fall) / most);
       const row = [0, ...Array.from({ length: model.T - 1 }, (_, n) => state.falls[n] ?? 0)];
       drawRow(occlusion.canvas, model, state.shown, row, state.palette, { scale, covered: state.covered, drawn: state.drawn });
     },
     describe(state) {
       const [last, all] = rows(state);
       const who = tokenName(model, state.token);
-      set(attention.canvas, "aria-label", `Attention of the last layer: ${who} looks ${rowInWords(model, last)}`);
-      set(flow.canvas, "aria-label", `Rollout: what reaches ${who} comes ${rowInWords(model, all).replaceAll(" at ", " from ")}`);
+      set(attention.canvas, "aria-label", `Attention of the last layer: ${who} looks ${rowInWords(model, last, state.token)}`);
+      set(flow.canvas, "aria-label", `Rollout: what reaches ${who} comes ${rowInWords(model, all, state.token).replaceAll(" at ", " from ")}`);
       const worst = state.falls.indexOf(Math.max(...state.falls));
       const told = worst < 0 ? "" : `: without ${tokenName(model, worst + 1)} the logit of ${names[state.best]} moves most, by ${signed(-state.falls[worst])}`;
       set(occlusion.canvas, "aria-label", `Occlusion${told}`);

@@ -24,8 +24,11 @@ export function colours(root) {
 
 export const rgba = ([r, g, b], alpha) => `rgba(${r}, ${g}, ${b}, ${alpha})`;
 
-/** How strong a share of attention is drawn: the root, so that small shares are seen, and the same for every head. */
-export const strength = (share) => Math.sqrt(Math.max(share, 0));
+/**
+ * How strong a share of attention to T tokens is drawn, from 0 to 1: one curve for all heads, on which an even share,
+ * 1/T, is faint and yet seen.
+ */
+export const strength = (share, T) => Math.max(share, 0) ** (Math.log(0.3) / -Math.log(T));
 
 const boxes = new WeakMap();
 const watcher = new ResizeObserver((entries) => {

@@ -69,7 +69,7 @@ export function makeSequence(root, model, { onSelect }) {
         const high = Math.min(y, y0) - rise;
         arcs[t].setAttribute("d", `M${x0 - side / 3},${y0} C${x0 - side},${high} ${x + side},${high} ${x + side / 3},${y}`);
         arcs[t].style.strokeWidth = 0.75 + 5 * row[t];
-        arcs[t].style.opacity = strength(row[t]);
+        arcs[t].style.opacity = strength(row[t], T);
       });
     },
     update({ shown, palette, covered, result, token }) {
@@ -124,8 +124,9 @@ export function fly(picture, sequence) {
   });
 }
 
-/** A row of attention in words: the places where most of it goes. */
-export function rowInWords(model, row) {
+/** A token's row of attention in words: the two places to which most of it goes. */
+export function rowInWords(model, row, token) {
+  const place = (t) => (t === token ? "itself" : tokenName(model, t).replace("the patch in ", ""));
   const order = [...row.keys()].sort((a, b) => row[b] - row[a]).slice(0, 2);
-  return order.map((t) => `${percent(row[t])} at ${tokenName(model, t)}`).join(", ");
+  return order.map((t) => `${percent(row[t])} at ${place(t)}`).join(" and ");
 }
