@@ -6,158 +6,200 @@ import { makeTower, rowOf } from "./heads.js";
 import { asRead, inkImage, pointsOf, pointsOfPicture, squareImage } from "./ink.js";
 import { meanRow, occlusion } from "./looking.js";
 import { makeLooks } from "./looks.js";
-import { makeFrame, makePad } from "./pad.js";
+import { makeFrame, Pad } from "./pad.js";
 import { colours, element, imageCanvas, say, set, strength, walkable } from "./paint.js";
 import { fly, makePicture, makeSequence, rowInWords, tokenName } from "./tokens.js";
 import { argmax, bytes, forward, makeModel } from "./vit.js";
 
 /** Bring the page in `root` to life; `spec` is what `vitcourse explore` wrote: a model, test images, how they were made. */
 export function explore(root, spec) {
-  const model = makeModel(spec);
-  const { source, classes: names } = spec;
-  const drawn = source.kind !== "picture"; // whether images are ink, and can be drawn
-  const part = (name) => root.querySelector(`[data-part="${name}"]`);
-  const tests = testImages(spec, model);
-  const state = {
-    drawn,
-    image: new Float32Array(model.C * model.H * model.W),
-    isStill: false, // the image was chosen, and not drawn
-    blank: true, // nothing was drawn yet
-    label: null, // the class of a test image
-    token: 0,
-    head: null, // the head that is pointed at, as [layer, head]
-    off: new Set(),
-    covered: new Set(),
-    falls: [], // of the logit, as far as occlusion has come
-  };
+  new Explorer(root, spec).start();
+}
 
-  const inColours = (image) => imageCanvas(model, image, drawn && colours(root).ink);
-  const clearPatch = (canvas, n) => {
-    const { P, gw } = model;
-    canvas.getContext("2d").clearRect((n % gw) * P, Math.floor(n / gw) * P, P, P);
-  };
-  const refresh = () => {
-    const { off, covered } = state;
-    state.palette = colours(root); // once: every look at the style costs time
-    state.shown = inColours(state.image);
-    for (const n of covered) clearPatch(state.shown, n);
-    state.before = forward(model, state.image);
-    state.result = off.size || covered.size ? forward(model, state.image, { off, covered }) : state.before;
+class Explorer {
+  constructor(root, spec) {
+    Object.assign(this, { root, spec, model: makeModel(spec), names: spec.classes });
+    this.drawn = spec.source.kind !== "picture"; // whether images are ink, and can be drawn
+    const { C, H, W } = this.model;
+    this.state = {
+      drawn: this.drawn,
+      image: new Float32Array(C * H * W),
+      isStill: false, // the image was chosen, and not drawn
+      blank: true, // nothing was drawn yet
+      label: null, // the class of a test image
+      token: 0,
+      head: null, // the head that is pointed at, as [layer, head]
+      off: new Set(),
+      covered: new Set(),
+      falls: [], // of the logit, as far as occlusion has come
+    };
+  }
+
+  part(name) {
+    return this.root.querySelector(`[data-part="${name}"]`);
+  }
+
+  start() {
+    const tests = testImages(this.spec, this.model);
+    this.makeViews(tests);
+    this.listen();
+    this.root.style.setProperty("--least", strength(0.01, this.model.T));
+    this.part("given").hidden = tests.length === 0;
+    for (const name of ["clear", "write"]) this.part(name).hidden = !this.drawn;
+    this.refresh();
+    agreement(this.model, tests).then((text) => say(this.part("agreement"), text));
+    if (this.drawn) this.pad.write(handwritten(7));
+    else this.thumbs.first();
+  }
+
+  makeViews(tests) {
+    const { model, names, state } = this;
+    this.answer = makeAnswer(this.part("answer"), names);
+    this.picture = makePicture(this.part("picture"), model, {
+      onCover: (n) => this.change({ covered: toggled(state.covered, n) }),
+    });
+    this.sequence = makeSequence(this.part("sequence"), model, { onSelect: (token) => this.change({ token }) });
+    this.tower = makeTower(this.part("tower"), model, names, {
+      onToggle: (layer, head) => this.change({ off: toggled(state.off, `${layer}.${head}`) }),
+      onPoint: (head) => {
+        state.head = head;
+        if (state.result) this.look();
+      },
+    });
+    this.looks = makeLooks(this.part("looks"), model, names);
+    this.pad = this.drawn ? this.makePad() : makeFrame(this.part("pad"));
+    this.thumbs = makeThumbs(this.part("tests"), this.part("marked"), model, tests, names, this.drawn, (test) =>
+      this.show(test.image, test.label),
+    );
+  }
+
+  makePad() {
+    const { source } = this.spec;
+    return new Pad(this.part("pad"), {
+      onStrokes: (strokes) => {
+        this.thumbs.choose(null);
+        const image = asRead(inkImage(pointsOf(strokes), source), 1, source);
+        this.change({ image, label: null, isStill: false, blank: strokes.length === 0 });
+      },
+      onDigit: (digit) => this.pad.write(handwritten(digit)),
+    });
+  }
+
+  listen() {
+    const on = (name, act) => this.part(name).addEventListener("click", act);
+    on("clear", () => this.pad.clear());
+    on("write", () => this.pad.write(handwritten(Math.floor(10 * Math.random()))));
+    on("fly", () => fly(this.picture, this.sequence));
+    on("undo", () => {
+      this.change({ off: new Set(), covered: new Set() });
+      this.root.querySelector(".head").focus(); // the button that was pressed is gone
+    });
+    takePictures(this.root, this.part("file"), this.part("taken"), (pixels) => this.take(pixels));
+    lightAndDark(this.root, this.part("theme"), () => this.redraw());
+    new ResizeObserver(() => this.redraw()).observe(this.root);
+  }
+
+  /** Change the state. However often that happens between two frames, it is drawn once. */
+  change(news) {
+    Object.assign(this.state, news);
+    if (this.asked) return;
+    this.asked = true;
+    requestAnimationFrame(() => {
+      this.asked = false;
+      this.refresh();
+    });
+  }
+
+  /** Compute, and show it. */
+  refresh() {
+    const { state, model } = this;
+    const { image, off, covered } = state;
+    state.palette = colours(this.root); // once: every look at the style costs time
+    state.shown = this.inColours(image);
+    for (const n of covered) clearPatch(state.shown, model, n);
+    state.before = forward(model, image);
+    state.moving = off.size + covered.size > 0;
+    state.result = state.moving ? forward(model, image, { off, covered }) : state.before;
     state.best = argmax(state.result.logits);
     state.classes = listed(state.result.logits);
     state.falls = [];
-    state.moving = state.result !== state.before;
-    for (const view of [picture, sequence, tower, looks, answer]) view.update(state);
-    look();
-    say(part("undo"), `Undo: ${[off.size && count(off.size, "head"), covered.size && count(covered.size, "patch", "patches")].filter(Boolean).join(", ")}`);
-    part("undo").classList.toggle("idle", !state.moving);
-    later();
-  };
-  const look = () => {
-    const [layer, head] = state.head ?? [model.L - 1, null];
-    const row = head === null ? meanRow(model, state.result, layer, state.token) : rowOf(model, state.result, layer, head, state.token);
-    sequence.look(state.token, row);
-    const where = head === null ? `In layer ${layer + 1}, all heads together` : `In layer ${layer + 1}, head ${head + 1}`;
-    say(part("look"), `${where}, ${tokenName(model, state.token)} looks ${rowInWords(model, row, state.token)}.`);
-  };
+    for (const view of [this.picture, this.sequence, this.tower, this.looks, this.answer]) view.update(state);
+    this.look();
+    const gone = [off.size && count(off.size, "head"), covered.size && count(covered.size, "patch", "patches")];
+    say(this.part("undo"), `Undo: ${gone.filter(Boolean).join(", ")}`);
+    this.part("undo").classList.toggle("idle", !state.moving);
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.rest(), 150);
+  }
 
-  // However often the state changes between two frames, it is drawn once.
-  let asked = false;
-  const change = (news) => {
-    Object.assign(state, news);
-    if (asked) return;
-    asked = true;
-    requestAnimationFrame(() => {
-      asked = false;
-      refresh();
-    });
-  };
+  /** Where the chosen token looks: in the head that is pointed at, or in all of the last layer. */
+  look() {
+    const { model, state } = this;
+    const { head, token, result } = state;
+    const row = head ? rowOf(model, result, ...head, token) : meanRow(model, result, model.L - 1, token);
+    this.sequence.look(token, row);
+    const where = head ? `In layer ${head[0] + 1}, head ${head[1] + 1}` : `In layer ${model.L}, all heads together`;
+    say(this.part("look"), `${where}, ${tokenName(model, token)} looks ${rowInWords(model, row, token)}.`);
+  }
 
-  // What takes longer, or would be read out, waits until the hand rests.
-  let timer = 0;
-  const later = () => {
-    clearTimeout(timer);
-    timer = setTimeout(() => {
-      const steps = occlusion(model, state.image, state.best, state);
-      const go = () => {
-        const until = performance.now() + 8; // milliseconds: half a frame
-        let step = steps.next();
-        for (; !step.done; step = steps.next()) {
-          state.falls.push(step.value);
-          if (performance.now() > until) break;
-        }
-        looks.update(state);
-        if (step.done) looks.describe(state);
-        else timer = setTimeout(go, 0);
-      };
-      tower.describe(state);
-      say(part("words"), state.blank ? "" : answerInWords(names, state.result.logits));
-      go();
-    }, 150);
-  };
+  /** What takes longer, or is read out, waits until the hand rests. */
+  rest() {
+    const { model, state } = this;
+    this.tower.describe(state);
+    say(this.part("words"), state.blank ? "" : answerInWords(this.names, state.result.logits));
+    const steps = occlusion(model, state.image, state.best, state);
+    const go = () => {
+      const until = performance.now() + 8; // milliseconds: half a frame
+      let step = steps.next();
+      for (; !step.done; step = steps.next()) {
+        state.falls.push(step.value);
+        if (performance.now() > until) break;
+      }
+      this.looks.update(state);
+      if (step.done) this.looks.describe(state);
+      else this.timer = setTimeout(go, 0);
+    };
+    go();
+  }
 
-  const toggled = (set, item) => {
-    const copy = new Set(set);
-    if (!copy.delete(item)) copy.add(item);
-    return copy;
-  };
-  const answer = makeAnswer(part("answer"), names);
-  const picture = makePicture(part("picture"), model, { onCover: (n) => change({ covered: toggled(state.covered, n) }) });
-  const sequence = makeSequence(part("sequence"), model, { onSelect: (token) => change({ token }) });
-  const tower = makeTower(part("tower"), model, names, {
-    onToggle: (layer, head) => change({ off: toggled(state.off, `${layer}.${head}`) }),
-    onPoint: (head) => {
-      state.head = head;
-      if (state.result) look();
-    },
-  });
-  const looks = makeLooks(part("looks"), model, names);
-  const pad = drawn ? makePad(part("pad"), {
-    onStrokes: (strokes) => {
-      thumbs.choose(null);
-      const image = asRead(inkImage(pointsOf(strokes), source), 1, source);
-      change({ image, label: null, isStill: false, blank: strokes.length === 0 });
-    },
-    onDigit: (digit) => pad.write(handwritten(digit)),
-  }) : makeFrame(part("pad"));
+  /** Show an image (C, H, W) that was chosen, with its class if that is known. */
+  show(image, label) {
+    this.change({ image, label, isStill: true, blank: false });
+    this.pad.show(this.inColours(image));
+    requestAnimationFrame(() => fly(this.picture, this.sequence));
+  }
 
-  const show = (image, label) => {
-    change({ image, label, isStill: true, blank: false });
-    pad.show(inColours(image));
-    requestAnimationFrame(() => fly(picture, sequence));
-  };
-  const thumbs = makeThumbs(part("tests"), part("marked"), model, tests, names, drawn, (test) => show(test.image, test.label));
-  takePictures(root, part, (pixels) => {
-    thumbs.choose(null);
-    // One of the data set's own size is taken as it is.
-    const asIs = !drawn || (pixels.width === source.size && pixels.height === source.size);
-    const image = asIs ? squareImage(pixels, model.C, source.size) : inkImage(pointsOfPicture(pixels), source, "area");
-    show(asRead(image, model.C, source), null);
-  });
+  /** Take a picture (ImageData) of one's own; one of the data set's own size as it is. */
+  take(pixels) {
+    const { source } = this.spec;
+    const { C } = this.model;
+    this.thumbs.choose(null);
+    const asIs = !this.drawn || (pixels.width === source.size && pixels.height === source.size);
+    const image = asIs ? squareImage(pixels, C, source.size) : inkImage(pointsOfPicture(pixels), source, "area");
+    this.show(asRead(image, C, source), null);
+  }
 
-  part("clear").addEventListener("click", () => pad.clear());
-  part("write").addEventListener("click", () => pad.write(handwritten(Math.floor(10 * Math.random()))));
-  part("fly").addEventListener("click", () => fly(picture, sequence));
-  part("undo").addEventListener("click", () => {
-    change({ off: new Set(), covered: new Set() });
-    root.querySelector(".head").focus(); // the button that was pressed is gone
-  });
-  const redraw = () => {
-    thumbs.draw();
-    refresh();
-    if (state.isStill) pad.show(inColours(state.image));
-    else pad.draw();
-  };
-  lightAndDark(root, part("theme"), redraw);
-  new ResizeObserver(redraw).observe(root);
+  /** Draw all of it again: the size or the colours are others. */
+  redraw() {
+    this.thumbs.draw();
+    this.refresh();
+    if (this.state.isStill) this.pad.show(this.inColours(this.state.image));
+    else this.pad.draw();
+  }
 
-  root.style.setProperty("--least", strength(0.01, model.T));
-  part("given").hidden = tests.length === 0;
-  for (const name of ["clear", "write"]) part(name).hidden = !drawn;
-  refresh();
-  agreement(model, tests).then((text) => say(part("agreement"), text));
-  if (drawn) pad.write(handwritten(7));
-  else thumbs.first();
+  inColours(image) {
+    return imageCanvas(this.model, image, this.drawn && colours(this.root).ink);
+  }
+}
+
+const clearPatch = (canvas, { P, gw }, n) =>
+  canvas.getContext("2d").clearRect((n % gw) * P, Math.floor(n / gw) * P, P, P);
+
+/** A set with an item more, or less if it is there. */
+function toggled(items, item) {
+  const copy = new Set(items);
+  if (!copy.delete(item)) copy.add(item);
+  return copy;
 }
 
 /** The test images that came with the page: (C, H, W) each, with label and PyTorch's logits. */
@@ -202,12 +244,23 @@ function makeThumbs(root, told, model, tests, names, drawn, onChoose) {
     const told = `Test image ${i + 1}: ${names[test.label]}${isWrong ? `; the model says ${said}` : ""}`;
     return element(
       "button",
-      { type: "button", "aria-pressed": "false", class: isWrong ? "thumb wrong" : "thumb", "aria-label": told, title: told },
+      {
+        type: "button",
+        "aria-pressed": "false",
+        class: isWrong ? "thumb wrong" : "thumb",
+        "aria-label": told,
+        title: told,
+      },
       element("canvas", { width: model.W, height: model.H, "aria-hidden": "true" }),
     );
   });
   const mistakes = buttons.some((button) => button.classList.contains("wrong"));
-  say(told, mistakes ? "Never seen in training. Marked: those that the model gets wrong." : "Never seen in training. The model gets these right.");
+  say(
+    told,
+    mistakes
+      ? "Never seen in training. Marked: those that the model gets wrong."
+      : "Never seen in training. The model gets these right.",
+  );
   const choose = (chosen) => buttons.forEach((button) => set(button, "aria-pressed", button === chosen));
   buttons.forEach((button, i) =>
     button.addEventListener("click", () => {
@@ -231,22 +284,25 @@ function makeThumbs(root, told, model, tests, names, drawn, onChoose) {
 }
 
 /** A picture of one's own: dropped, pasted, or chosen. It never leaves the page. */
-function takePictures(root, part, onPixels) {
+function takePictures(root, input, told, onPixels) {
   const take = async (file) => {
     if (!file) return;
     try {
       const bitmap = await createImageBitmap(file);
       const scale = Math.min(1, 1024 / Math.max(bitmap.width, bitmap.height));
-      const [width, height] = [Math.max(1, Math.round(bitmap.width * scale)), Math.max(1, Math.round(bitmap.height * scale))];
+      const [width, height] = [
+        Math.max(1, Math.round(bitmap.width * scale)),
+        Math.max(1, Math.round(bitmap.height * scale)),
+      ];
       const context = element("canvas", { width, height }).getContext("2d");
       context.drawImage(bitmap, 0, 0, width, height);
       onPixels(context.getImageData(0, 0, width, height));
-      say(part("taken"), `${file.name}: taken`);
+      say(told, `${file.name}: taken`);
     } catch {
-      say(part("taken"), `${file.name} is not a picture that this browser can read`);
+      say(told, `${file.name} is not a picture that this browser can read`);
     }
   };
-  part("file").addEventListener("change", (event) => {
+  input.addEventListener("change", (event) => {
     take(event.target.files[0]);
     event.target.value = "";
   });

@@ -1,5 +1,6 @@
 // Ten digits as a pen writes them: strokes on a pad that is 1 wide and high. For those who can't, or don't want to, draw.
 
+// prettier-ignore
 const CORNERS = [
   [[[0.55, 0.14], [0.36, 0.22], [0.27, 0.46], [0.32, 0.74], [0.48, 0.86], [0.66, 0.76], [0.73, 0.5], [0.67, 0.24], [0.53, 0.14]]],
   [[[0.38, 0.3], [0.54, 0.14], [0.53, 0.5], [0.52, 0.86]]],
@@ -22,7 +23,11 @@ export function handwritten(digit) {
       const [a, b, c, d] = [at(i - 1), at(i), at(i + 1), at(i + 2)];
       for (let s = 1; s <= 6; s++) {
         const t = s / 6;
-        curve.push([0, 1].map((k) => 0.5 * (2 * b[k] + (c[k] - a[k]) * t + (2 * a[k] - 5 * b[k] + 4 * c[k] - d[k]) * t * t + (3 * b[k] - a[k] - 3 * c[k] + d[k]) * t ** 3)));
+        const [square, cube] = [t * t, t ** 3];
+        const weights = [2 * square - t - cube, 2 - 5 * square + 3 * cube, t + 4 * square - 3 * cube, cube - square];
+        curve.push(
+          [0, 1].map((k) => (weights[0] * a[k] + weights[1] * b[k] + weights[2] * c[k] + weights[3] * d[k]) / 2),
+        );
       }
     }
     return curve;

@@ -17,10 +17,22 @@ export function makeTower(root, model, names, { onToggle, onPoint }) {
     buttons.push(...heads.map((head) => head.button));
     const told = "CLS has not looked at anything yet. It is the same for every picture.";
     const left = l
-      ? element("div", { class: "heads", role: "group", "aria-label": `The heads of layer ${l}` }, ...heads.map((head) => head.button))
+      ? element(
+          "div",
+          { class: "heads", role: "group", "aria-label": `The heads of layer ${l}` },
+          ...heads.map((head) => head.button),
+        )
       : element("p", { class: "told", text: told });
     const reading = makeReading(names);
-    root.append(element("div", { class: l ? "layer" : "layer before" }, element("h3", { text: l ? `Layer ${l}` : "Before" }), left, reading.element));
+    root.append(
+      element(
+        "div",
+        { class: l ? "layer" : "layer before" },
+        element("h3", { text: l ? `Layer ${l}` : "Before" }),
+        left,
+        reading.element,
+      ),
+    );
     return { heads, reading };
   });
   const columns = () => buttons.filter((button) => button.offsetTop === buttons[0].offsetTop).length;
@@ -43,7 +55,11 @@ export function makeTower(root, model, names, { onToggle, onPoint }) {
         heads.forEach(({ button }, i) => {
           const row = rowOf(model, result, l - 1, i, token);
           const state = off.has(`${l - 1}.${i}`) ? "; switched off" : "";
-          set(button, "aria-label", `Layer ${l}, head ${i + 1}: ${tokenName(model, token)} looks ${rowInWords(model, row, token)}${state}`);
+          set(
+            button,
+            "aria-label",
+            `Layer ${l}, head ${i + 1}: ${tokenName(model, token)} looks ${rowInWords(model, row, token)}${state}`,
+          );
         });
       });
     },
@@ -60,7 +76,13 @@ function makeHead(layer, head, onToggle, onPoint) {
   const cls = element("span", { class: "at-cls", text: "CLS" });
   const button = element(
     "button",
-    { type: "button", class: "head", role: "switch", "aria-checked": "true", "aria-label": `Layer ${layer + 1}, head ${head + 1}` },
+    {
+      type: "button",
+      class: "head",
+      role: "switch",
+      "aria-checked": "true",
+      "aria-label": `Layer ${layer + 1}, head ${head + 1}`,
+    },
     element("span", { class: "name" }, element("span", { text: `${head + 1}` }), cls),
     canvas,
   );
@@ -78,7 +100,14 @@ function drawHead({ button, canvas, cls }, model, { shown, drawn, row, token, co
 }
 
 /** A row of attention over the image: its patches glow with their shares. */
-export function drawRow(canvas, { T, gh, gw }, shown, row, palette, { token = 0, covered = new Set(), scale = strength, drawn = true } = {}) {
+export function drawRow(
+  canvas,
+  { T, gh, gw },
+  shown,
+  row,
+  palette,
+  { token = 0, covered = new Set(), scale = strength, drawn = true } = {},
+) {
   const [width, height] = boxOf(canvas);
   const context = fresh(canvas, width, height);
   const [wide, high] = [width / gw, height / gh];
@@ -95,7 +124,8 @@ export function drawRow(canvas, { T, gh, gw }, shown, row, palette, { token = 0,
     context.fillRect(x + 0.5, y + 0.5, wide - 1, high - 1);
   }
   if (drawn) faint();
-  for (const n of covered) hatch(context, (n % gw) * wide, Math.floor(n / gw) * high, wide, high, rgba(palette.ink, 0.4));
+  for (const n of covered)
+    hatch(context, (n % gw) * wide, Math.floor(n / gw) * high, wide, high, rgba(palette.ink, 0.4));
   if (token === 0) return;
   context.strokeStyle = rgba(palette.cls, 1);
   context.lineWidth = 2;
@@ -109,7 +139,14 @@ function makeReading(names) {
   const labels = short ? names.map((text) => element("span", { text })) : [];
   const word = element("span", { class: short ? "word" : "word long" });
   const share = element("span", { class: "share" });
-  const made = element("div", { class: "reading", role: "img" }, element("span", { class: "columns" }, ...bars), element("span", { class: "names" }, ...labels), word, share);
+  const made = element(
+    "div",
+    { class: "reading", role: "img" },
+    element("span", { class: "columns" }, ...bars),
+    element("span", { class: "names" }, ...labels),
+    word,
+    share,
+  );
   return {
     element: made,
     update(logits, classes) {

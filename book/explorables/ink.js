@@ -114,7 +114,9 @@ function distances(points, side, reach) {
 export function pointsOfPicture(pixels) {
   const small = resample(channels(pixels, 1), 1, pixels.height, pixels.width, ...within(pixels, 112));
   const { values, height, width } = small;
-  const border = values.filter((_, i) => i < width || i >= values.length - width || i % width < 1 || i % width > width - 2);
+  const border = values.filter(
+    (_, i) => i < width || i >= values.length - width || i % width < 1 || i % width > width - 2,
+  );
   const paper = [...border].sort((a, b) => a - b)[border.length >> 1];
   const contrast = values.map((value) => Math.abs(value - paper));
   const limit = otsu(contrast);

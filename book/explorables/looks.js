@@ -16,7 +16,14 @@ export function makeLooks(root, model, names) {
   const made = Object.entries(KINDS).map(([kind, [title, text]]) => {
     const canvas = element("canvas", { role: "img", "aria-label": title });
     const told = element("span", { text });
-    root.append(element("figure", { class: "look" }, canvas, element("figcaption", {}, element("strong", { text: title }), " ", told)));
+    root.append(
+      element(
+        "figure",
+        { class: "look" },
+        canvas,
+        element("figcaption", {}, element("strong", { text: title }), " ", told),
+      ),
+    );
     return [kind, { canvas, told }];
   });
   const { attention, rollout: flow, occlusion } = Object.fromEntries(made);
@@ -30,15 +37,30 @@ export function makeLooks(root, model, names) {
       const most = Math.max(1, ...state.falls.map(Math.abs)); // a fall of less than 1 is never drawn as if it were much
       const scale = (fall) => Math.sign(fall) * Math.sqrt(Math.abs(fall) / most);
       const row = [0, ...Array.from({ length: model.T - 1 }, (_, n) => state.falls[n] ?? 0)];
-      drawRow(occlusion.canvas, model, state.shown, row, state.palette, { scale, covered: state.covered, drawn: state.drawn });
+      drawRow(occlusion.canvas, model, state.shown, row, state.palette, {
+        scale,
+        covered: state.covered,
+        drawn: state.drawn,
+      });
     },
     describe(state) {
       const [last, all] = rows(state);
       const who = tokenName(model, state.token);
-      set(attention.canvas, "aria-label", `Attention of the last layer: ${who} looks ${rowInWords(model, last, state.token)}`);
-      set(flow.canvas, "aria-label", `Rollout: what reaches ${who} comes ${rowInWords(model, all, state.token).replaceAll(" at ", " from ")}`);
+      set(
+        attention.canvas,
+        "aria-label",
+        `Attention of the last layer: ${who} looks ${rowInWords(model, last, state.token)}`,
+      );
+      set(
+        flow.canvas,
+        "aria-label",
+        `Rollout: what reaches ${who} comes ${rowInWords(model, all, state.token).replaceAll(" at ", " from ")}`,
+      );
       const worst = state.falls.indexOf(Math.max(...state.falls));
-      const told = worst < 0 ? "" : `: without ${tokenName(model, worst + 1)} the logit of ${names[state.best]} moves most, by ${signed(-state.falls[worst])}`;
+      const told =
+        worst < 0
+          ? ""
+          : `: without ${tokenName(model, worst + 1)} the logit of ${names[state.best]} moves most, by ${signed(-state.falls[worst])}`;
       set(occlusion.canvas, "aria-label", `Occlusion${told}`);
     },
   };

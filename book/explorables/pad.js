@@ -3,6 +3,10 @@
 import { colours, element, fresh, rgba } from "./paint.js";
 
 const STEP = 0.02; // how far an arrow key moves the pen, as a share of the pad
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+const HOW =
+  "Drawing pad. Arrow keys move the pen, the space bar puts it down or lifts it, Delete clears the pad. " +
+  "A digit's key writes that digit.";
 
 /** A place for pictures that can't be drawn on: what of a pad shows them. */
 export function makeFrame(root) {
@@ -10,7 +14,15 @@ export function makeFrame(root) {
   const frame = element("div", { class: "pad still" }, canvas);
   root.append(frame);
   let picture = null;
-  const draw = () => picture && fresh(canvas, frame.clientWidth, frame.clientHeight).drawImage(picture, 0, 0, frame.clientWidth, frame.clientHeight);
+  const draw = () =>
+    picture &&
+    fresh(canvas, frame.clientWidth, frame.clientHeight).drawImage(
+      picture,
+      0,
+      0,
+      frame.clientWidth,
+      frame.clientHeight,
+    );
   const show = (image) => {
     picture = image;
     draw();
@@ -22,140 +34,145 @@ export function makeFrame(root) {
  * A pad within `root`. `onStrokes(strokes)` is called at every change; strokes are lists of points [x, y] in [0, 1].
  * `onDigit(digit)` is called when a digit's key is pressed on it.
  */
-export function makePad(root, { onStrokes, onDigit }) {
-  const canvas = element("canvas", { "aria-hidden": "true" });
-  const told = element("span", { class: "unseen", role: "status" });
-  const pad = element(
-    "div",
-    {
-      class: "pad",
-      tabindex: "0",
-      role: "application",
-      "aria-label": "Drawing pad. Arrow keys move the pen, the space bar puts it down or lifts it, Delete clears the pad. A digit's key writes that digit.",
-    },
-    canvas,
-  );
-  root.append(pad, told);
+export class Pad {
+  constructor(root, { onStrokes, onDigit }) {
+    Object.assign(this, { root, onStrokes, onDigit });
+    this.strokes = [];
+    this.cursor = null; // where the keyboard's pen is, once it is used
+    this.down = false; // whether that pen writes
+    this.picture = null; // drawn in place of strokes
+    this.canvas = element("canvas", { "aria-hidden": "true" });
+    this.told = element("span", { class: "unseen", role: "status" });
+    this.element = element("div", { class: "pad", tabindex: "0", role: "application", "aria-label": HOW }, this.canvas);
+    root.append(this.element, this.told);
+    this.listen();
+  }
 
-  let strokes = [];
-  let cursor = null; // where the keyboard's pen is, once it is used
-  let down = false; // whether that pen writes
-  let picture = null; // drawn in place of strokes
-  let writing = 0; // the timer of a digit that writes itself
+  listen() {
+    const on = (name, act) => this.element.addEventListener(name, act);
+    on("pointerdown", (event) => {
+      if (event.button !== 0) return;
+      this.element.setPointerCapture(event.pointerId);
+      this.cursor = null;
+      this.begin(this.where(event));
+    });
+    on("pointermove", (event) => {
+      if (!this.element.hasPointerCapture(event.pointerId)) return;
+      // A fast hand moves further between two frames than one event tells.
+      const events = event.getCoalescedEvents?.() ?? [];
+      for (const one of events.length ? events : [event]) this.go(this.where(one));
+    });
+    on("keydown", (event) => {
+      if (event.ctrlKey || event.metaKey || event.altKey || !this.press(event.key, event.shiftKey)) return;
+      event.preventDefault();
+      this.draw();
+    });
+    for (const name of ["focus", "blur"]) on(name, () => this.draw());
+  }
 
-  const draw = () => {
-    const side = pad.clientWidth;
-    const context = fresh(canvas, side, side);
-    const { ink, look } = colours(root);
-    if (picture) context.drawImage(picture, 0, 0, side, side);
-    Object.assign(context, { lineCap: "round", lineJoin: "round", lineWidth: side / 13, strokeStyle: rgba(ink, 1) });
-    for (const stroke of strokes) {
-      context.beginPath();
-      context.moveTo(stroke[0][0] * side, stroke[0][1] * side);
-      for (const [x, y] of stroke.length > 1 ? stroke : [stroke[0], stroke[0]]) context.lineTo(x * side, y * side);
-      context.stroke();
+  where({ clientX, clientY }) {
+    const box = this.element.getBoundingClientRect();
+    return [(clientX - box.left) / box.width, (clientY - box.top) / box.height];
+  }
+
+  /** A key of the keyboard; whether it means something here. */
+  press(key, fast) {
+    if (/^[0-9]$/.test(key)) {
+      this.onDigit(Number(key));
+    } else if (key === "Delete" || key === "Backspace") {
+      this.clear();
+    } else if (key === " ") {
+      this.cursor ??= [0.5, 0.5];
+      this.down = !this.down;
+      if (this.down) this.begin([...this.cursor]);
+      this.tell();
+    } else if (ARROWS[key]) {
+      const step = fast ? 4 * STEP : STEP;
+      const from = this.cursor ?? [0.5, 0.5];
+      this.cursor = from.map((value, i) => Math.min(Math.max(value + step * ARROWS[key][i], 0), 1));
+      if (this.down) this.go([...this.cursor]);
+      this.tell();
+    } else {
+      return false;
     }
-    if (!cursor || document.activeElement !== pad) return;
-    context.beginPath();
-    context.arc(cursor[0] * side, cursor[1] * side, side / 22, 0, 2 * Math.PI);
-    Object.assign(context, { lineWidth: 3, strokeStyle: rgba(look, 1), fillStyle: rgba(look, 0.6) });
-    context.stroke();
-    if (down) context.fill();
-  };
-  const changed = () => {
-    draw();
-    onStrokes(strokes);
-  };
-  const begin = (point) => {
-    clearInterval(writing);
-    if (picture) strokes = [];
-    picture = null;
-    strokes.push([point]);
-    changed();
-  };
-  const go = (point) => {
-    const stroke = strokes.at(-1);
+    return true;
+  }
+
+  tell() {
+    const [x, y] = this.cursor.map((value) => Math.round(100 * value));
+    this.told.textContent = `pen ${this.down ? "down" : "up"}, ${x}% from the left, ${y}% from the top`;
+  }
+
+  /** Begin a stroke; on a picture, begin anew. */
+  begin(point) {
+    clearInterval(this.writing);
+    if (this.picture) this.strokes = [];
+    this.picture = null;
+    this.strokes.push([point]);
+    this.changed();
+  }
+
+  /** Go on with the stroke. */
+  go(point) {
+    const stroke = this.strokes.at(-1);
     const [x, y] = stroke.at(-1);
     if (Math.hypot(point[0] - x, point[1] - y) < 0.004) return;
     stroke.push(point);
-    changed();
-  };
+    this.changed();
+  }
 
-  const where = (event) => {
-    const box = pad.getBoundingClientRect();
-    return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
-  };
-  pad.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0) return;
-    pad.setPointerCapture(event.pointerId);
-    cursor = null;
-    begin(where(event));
-  });
-  pad.addEventListener("pointermove", (event) => {
-    if (!pad.hasPointerCapture(event.pointerId)) return;
-    // A fast hand moves further between two frames than one event tells.
-    const events = event.getCoalescedEvents?.() ?? [];
-    for (const one of events.length ? events : [event]) go(where(one));
-  });
+  changed() {
+    this.draw();
+    this.onStrokes(this.strokes);
+  }
 
-  const api = {
-    element: pad,
-    draw,
-    /** Take all strokes away. */
-    clear() {
-      clearInterval(writing);
-      [strokes, picture, down] = [[], null, false];
-      changed();
-    },
-    /** Show a canvas in place of what was drawn. */
-    show(image) {
-      clearInterval(writing);
-      [strokes, picture, down] = [[], image, false];
-      draw();
-    },
-    /** Write strokes as a hand would, or at once where motion isn't wanted. */
-    write(whole) {
-      api.clear();
-      if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
-        strokes = whole;
-        changed();
-        return;
-      }
-      const points = whole.flatMap((stroke, s) => stroke.map((point) => [s, point]));
-      let next = 0;
-      writing = setInterval(() => {
-        const [s, point] = points[next++];
-        if (strokes.length <= s) strokes.push([point]);
-        else strokes[s].push(point);
-        changed();
-        if (next === points.length) clearInterval(writing);
-      }, 24);
-    },
-  };
+  /** Take all strokes away. */
+  clear() {
+    this.show(null);
+    this.onStrokes(this.strokes);
+  }
 
-  const tell = () => {
-    const [x, y] = cursor.map((value) => Math.round(100 * value));
-    told.textContent = `pen ${down ? "down" : "up"}, ${x}% from the left, ${y}% from the top`;
-  };
-  const arrows = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] };
-  pad.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (/^[0-9]$/.test(event.key)) onDigit(Number(event.key));
-    else if (event.key === "Delete" || event.key === "Backspace") api.clear();
-    else if (event.key === " ") {
-      cursor ??= [0.5, 0.5];
-      down = !down;
-      if (down) begin([...cursor]);
-      tell();
-    } else if (arrows[event.key]) {
-      const far = event.shiftKey ? 4 : 1;
-      cursor = (cursor ?? [0.5, 0.5]).map((value, i) => Math.min(Math.max(value + far * arrows[event.key][i], 0), 1));
-      if (down) go([...cursor]);
-      tell();
-    } else return;
-    event.preventDefault();
-    draw();
-  });
-  for (const name of ["focus", "blur"]) pad.addEventListener(name, draw);
-  return api;
+  /** Show a canvas in place of what was drawn. */
+  show(picture) {
+    clearInterval(this.writing);
+    Object.assign(this, { strokes: [], picture, down: false });
+    this.draw();
+  }
+
+  /** Write strokes as a hand would, or at once where motion isn't wanted. */
+  write(strokes) {
+    this.clear();
+    if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
+      this.strokes = strokes;
+      this.changed();
+      return;
+    }
+    const points = strokes.flatMap((stroke, s) => stroke.map((point) => [s, point]));
+    this.writing = setInterval(() => {
+      const [s, point] = points.shift();
+      (this.strokes[s] ??= []).push(point);
+      this.changed();
+      if (points.length === 0) clearInterval(this.writing);
+    }, 24);
+  }
+
+  draw() {
+    const side = this.element.clientWidth;
+    const context = fresh(this.canvas, side, side);
+    const { ink, look } = colours(this.root);
+    if (this.picture) context.drawImage(this.picture, 0, 0, side, side);
+    Object.assign(context, { lineCap: "round", lineJoin: "round", lineWidth: side / 13, strokeStyle: rgba(ink, 1) });
+    for (const [first, ...others] of this.strokes) {
+      context.beginPath();
+      context.moveTo(first[0] * side, first[1] * side);
+      for (const [x, y] of others.length ? others : [first]) context.lineTo(x * side, y * side);
+      context.stroke();
+    }
+    if (!this.cursor || document.activeElement !== this.element) return;
+    context.beginPath();
+    context.arc(this.cursor[0] * side, this.cursor[1] * side, side / 22, 0, 2 * Math.PI);
+    Object.assign(context, { lineWidth: 3, strokeStyle: rgba(look, 1), fillStyle: rgba(look, 0.6) });
+    context.stroke();
+    if (this.down) context.fill();
+  }
 }

@@ -12,9 +12,19 @@ export function makePicture(root, model, { onCover }) {
   const { gh, gw } = model;
   const canvas = element("canvas", { "aria-hidden": "true" });
   const buttons = Array.from({ length: gh * gw }, (_, n) =>
-    element("button", { type: "button", "aria-pressed": "false", "aria-label": `cover ${tokenName(model, n + 1)}`, onclick: () => onCover(n) }),
+    element("button", {
+      type: "button",
+      "aria-pressed": "false",
+      "aria-label": `cover ${tokenName(model, n + 1)}`,
+      onclick: () => onCover(n),
+    }),
   );
-  const box = element("div", { class: "picture", role: "group", "aria-label": "The image in its patches" }, canvas, ...buttons);
+  const box = element(
+    "div",
+    { class: "picture", role: "group", "aria-label": "The image in its patches" },
+    canvas,
+    ...buttons,
+  );
   box.style.setProperty("--columns", gw);
   box.style.setProperty("--rows", gh);
   walkable(buttons, () => gw);
@@ -45,13 +55,28 @@ export function makeSequence(root, model, { onSelect }) {
     const patch = t ? element("canvas", { class: "patch" }) : element("span", { class: "patch cls", text: "CLS" });
     const vector = element("canvas", { class: "vector" });
     const name = tokenName(model, t);
-    const button = element("button", { type: "button", role: "radio", class: "token", "aria-label": name, onclick: () => onSelect(t) });
+    const button = element("button", {
+      type: "button",
+      role: "radio",
+      class: "token",
+      "aria-label": name,
+      onclick: () => onSelect(t),
+    });
     button.append(patch, vector);
     return { button, patch, vector };
   });
   const buttons = tokens.map((token) => token.button);
-  const box = element("div", { class: "sequence", role: "radiogroup", "aria-label": "The tokens: choose one to see where it looks" }, svg, ...buttons);
-  walkable(buttons, () => 1, (button) => button.click());
+  const box = element(
+    "div",
+    { class: "sequence", role: "radiogroup", "aria-label": "The tokens: choose one to see where it looks" },
+    svg,
+    ...buttons,
+  );
+  walkable(
+    buttons,
+    () => 1,
+    (button) => button.click(),
+  );
   root.append(box);
 
   let tops = []; // where an arc meets each token: the middle of its upper edge
@@ -67,7 +92,10 @@ export function makeSequence(root, model, { onSelect }) {
         const rise = t === token ? 22 : 12 + Math.min(30, 0.16 * Math.hypot(x - x0, y - y0));
         const side = t === token ? 10 : 0; // a token looks at itself in a loop
         const high = Math.min(y, y0) - rise;
-        arcs[t].setAttribute("d", `M${x0 - side / 3},${y0} C${x0 - side},${high} ${x + side},${high} ${x + side / 3},${y}`);
+        arcs[t].setAttribute(
+          "d",
+          `M${x0 - side / 3},${y0} C${x0 - side},${high} ${x + side},${high} ${x + side / 3},${y}`,
+        );
         arcs[t].style.strokeWidth = 0.75 + 5 * row[t];
         arcs[t].style.opacity = strength(row[t], T);
       });
@@ -88,7 +116,15 @@ export function makeSequence(root, model, { onSelect }) {
           context.drawImage(shown, ((t - 1) % gw) * P, Math.floor((t - 1) / gw) * P, P, P, 0, 0, width, width);
         }
         const [, high] = boxOf(vector);
-        if (high) strip(fresh(vector, width, high), result.tokens.subarray(t * D, (t + 1) * D), width, high, 0.5 * most, palette);
+        if (high)
+          strip(
+            fresh(vector, width, high),
+            result.tokens.subarray(t * D, (t + 1) * D),
+            width,
+            high,
+            0.5 * most,
+            palette,
+          );
       });
     },
   };
@@ -118,7 +154,11 @@ export function fly(picture, sequence) {
       { duration: 700, delay: t * pause, fill: "backwards" },
     );
   });
-  sequence.arcs.animate([{ opacity: 0 }, { opacity: 1 }], { duration: 500, delay: from.length * pause + 700, fill: "backwards" });
+  sequence.arcs.animate([{ opacity: 0 }, { opacity: 1 }], {
+    duration: 500,
+    delay: from.length * pause + 700,
+    fill: "backwards",
+  });
   sequence.tokens.forEach(({ vector }, t) => {
     vector.animate([{ opacity: 0 }, { opacity: 1 }], { duration: 500, delay: t * pause + 600, fill: "backwards" });
   });
