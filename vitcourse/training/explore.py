@@ -81,6 +81,7 @@ def page(about: dict[str, Any], title: str, result: Result | None = None) -> str
         "icon": quote((root() / "book" / "assets" / "icon.svg").read_text(encoding="utf-8")),
         "facts": escape(f"{learned}. {about['parameters']:,} numbers decide. All of them are in this page."),
         "ask": "Draw a digit" if drawn else "Choose a picture",
+        "how": f"{'A digit’s key, on the pad, writes that digit. ' if drawn else ''}Pictures can be dropped or pasted.",
         "try": "<li>Draw a 7. Make it a 2, stroke by stroke. When does the answer turn?</li>" if drawn else "",
         **{name: str(sizes[name]) for name in ("T", "D", "L", "h")},
         "N": str(sizes["T"] - 1),
