@@ -117,6 +117,26 @@ def test_the_operations_are_those_of_torchs_own_count(benchmark) -> None:
 
 
 @pytest.mark.usefixtures("mnist")
+def test_predict(benchmark, tmp_path: Path) -> None:
+    from rich.console import Console
+
+    from vitcourse.training.presets import make_config
+    from vitcourse.training.runs import RunFolder
+    from vitcourse.training.train import train
+
+    small = {"d_model": 8, "n_heads": 2, "n_layers": 1, "compile": "off", "epochs": 1, "device": "cpu"}
+    train(make_config("mnist", **small), RunFolder(tmp_path / "run"), Console(quiet=True))
+    benchmark("predict").main([str(tmp_path / "run"), "--images", "3", "--output", str(tmp_path / "p.json")])
+    found = written(tmp_path / "p.json")
+    rows = found["made"]["rows"]
+    assert [row["digit"] for row in rows] == [*range(10)] * 3
+    assert len({row["way"] for row in rows}) == 10
+    assert found["test_set_through_png_files"]["images"] == 60
+    assert found["test_set_through_png_files"]["answered_alike"] == 60
+    assert found["test_images_on_paper_photographed"]["images"] == 3
+
+
+@pytest.mark.usefixtures("mnist")
 def test_pipeline(benchmark, tmp_path: Path) -> None:
     command = "--rounds 1 --images 60 --workers 0 --output"
     benchmark("pipeline").main([*command.split(), str(tmp_path / "p.json")])

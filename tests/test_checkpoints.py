@@ -140,8 +140,8 @@ def test_a_run_killed_during_any_write_ends_as_if_it_never_was(
             continue
         assert resumed.code == 0, resumed.err
         compare(tmp_path / "whole", tmp_path / run)
-    # Configuration; metrics and checkpoint at the start and after each epoch; weights, two pictures, result.
-    assert deaths == 1 + 2 * 3 + 4
+    # Configuration; metrics and checkpoint at the start and after each epoch; weights, two pictures, table, result.
+    assert deaths == 1 + 2 * 3 + 5
 
 
 def test_ctrl_c_loses_not_even_a_step(
@@ -166,6 +166,29 @@ def test_ctrl_c_loses_not_even_a_step(
     last = vitcourse("train", "--resume", "--output", "run")
     assert (last.code, "epoch 3, step 15 of 24" in last.out) == (0, True)
     signal.signal(signal.SIGINT, before)
+    compare(tmp_path / "whole", tmp_path / "run")
+
+
+def test_two_ctrl_c_leave_a_run_as_resumable_as_one(
+    vitcourse: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert vitcourse("train", *RICH, "--output", "whole").code == 0
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    original = Run.step
+
+    def step(run: Run, *batch: torch.Tensor) -> torch.Tensor:
+        if run.steps_done == 9:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+        return original(run, *batch)
+
+    monkeypatch.setattr(Run, "step", step)
+    done = vitcourse("train", *RICH, "--output", "run")
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert "to go on, type: vitcourse train --resume --output run" in done.err
+    last = vitcourse("train", "--resume", "--output", "run")
+    signal.signal(signal.SIGINT, before)
+    assert (last.code, "epoch 2, step 11 of 24" in last.out) == (0, True)
     compare(tmp_path / "whole", tmp_path / "run")
 
 
@@ -240,8 +263,9 @@ def test_resume_without_a_folder_takes_the_latest_unfinished_run(
     with pytest.MonkeyPatch.context() as patch:
         die_at_step(10, patch)
         killed(vitcourse, "train", *RICH, "--output", "runs/digits-mine")
+    (tmp_path / "runs" / "digits-mine").rename(tmp_path / "runs" / "mine")
     assert "of seed in runs/" in vitcourse("train", "seed", "--resume").err
-    assert "resumed from runs/digits-mine" in vitcourse("train", "digits", "--resume").out
+    assert "resumed from runs/mine" in vitcourse("train", "digits", "--resume").out
     assert "no unfinished run" in vitcourse("train", "--resume").err
 
 
@@ -329,6 +353,43 @@ def test_other_settings_than_the_run_has_are_refused(
 def test_what_the_machine_decides_may_change(vitcourse: Callable[..., Ended], stopped: Path) -> None:
     changed = ("--no-fused", "--sync", "--pipeline", "loader", "--learning-rate", "0.01")
     assert vitcourse("train", *changed, "--resume", "--output", "run").code == 0
+
+
+def as_a_gpu_leaves_it(file: Path) -> None:
+    """The generators' states as CUDA has them, 16 bytes each, and the tensors marked as those of a GPU."""
+    state = read_checkpoint(file)
+    state["run"]["batches"]["augmentation"] = torch.zeros(16, dtype=torch.uint8)
+    for chance in state["run"]["chance"]:
+        chance["cuda"] = torch.zeros(16, dtype=torch.uint8)
+    content = checkpoint_file(state)
+    with zipfile.ZipFile(io.BytesIO(content)) as archive, zipfile.ZipFile(file, "w") as marked:
+        for entry in archive.infolist():
+            data = archive.read(entry)
+            if entry.filename.endswith("data.pkl"):
+                data = data.replace(b"X\x03\x00\x00\x00cpu", b"X\x06\x00\x00\x00cuda:0")
+            marked.writestr(entry.filename, data)
+
+
+def test_a_gpus_checkpoint_goes_on_on_the_cpu_and_says_what_is_drawn_anew(
+    vitcourse: Callable[..., Ended], stopped: Path
+) -> None:
+    as_a_gpu_leaves_it(stopped / CHECKPOINT)
+    done = vitcourse("train", "--resume", "--device", "cpu", "--output", "run")
+    assert done.code == 0, done.err
+    assert "epoch 3, step 13 of 24" in done.out
+    assert "another kind of device: augmentations and dropout are drawn anew" in done.out
+
+
+def test_why_a_checkpoint_does_not_fit_is_said(vitcourse: Callable[..., Ended], stopped: Path) -> None:
+    file = stopped / CHECKPOINT
+    state = read_checkpoint(file)
+    del state["run"]["optimizer"]
+    file.write_bytes(checkpoint_file(state))
+    refused = vitcourse("train", "--resume", "--output", "run")
+    assert (refused.code, refused.err.count("\n"), "(it has no optimizer)" in refused.err) == (2, 1, True)
+    state["run"]["model"]["head.weight"] = torch.zeros(3, 5)
+    file.write_bytes(checkpoint_file(state))
+    assert "size mismatch for head.weight" in vitcourse("train", "--resume", "--output", "run").err
 
 
 def test_other_images_are_refused(

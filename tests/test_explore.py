@@ -21,10 +21,11 @@ from torch import Tensor
 from solutions.ch05_vit import VisionTransformer
 from vitcourse.book import parts
 from vitcourse.book.browser import launch
-from vitcourse.data import Dataset, load_dataset
+from vitcourse.data import Dataset, load_dataset, resized
 from vitcourse.errors import RequestError, RunError
 from vitcourse.ink import Framing
 from vitcourse.training import explore
+from vitcourse.training.augment import center_crop
 from vitcourse.training.presets import make_config
 from vitcourse.training.trained import Trained
 
@@ -50,7 +51,7 @@ def make_trained(dataset: Dataset, config: dict[str, Any], eps: float = 1e-6) ->
     framing = Framing.of(dataset.train_images)
     mean, std = dataset.mean, dataset.std
     return Trained(
-        model.eval(), chosen, dataset.classes, mean, std, dataset.image_size, size, chosen.patch_size, framing
+        model.eval(), chosen, dataset.classes, mean, std, dataset.image_size, size, chosen.patch_size, framing, None
     )
 
 
@@ -246,11 +247,8 @@ def test_a_picture_is_cut_and_resized_as_training_does_it(
 
 @pytest.mark.parametrize(("resize", "crop"), [(None, None), (None, 5), (19, None), (13, 7), (5, 4)])
 def test_an_image_is_read_as_the_test_images_are(js: Any, resize: int | None, crop: int | None) -> None:
-    from vitcourse.data import _resized
-    from vitcourse.training.augment import center_crop
-
     image = torch.rand(1, 2, 11, 11, generator=torch.Generator().manual_seed(0))
-    expected = center_crop(image if resize is None else _resized(image, resize), crop)[0]
+    expected = center_crop(image if resize is None else resized(image, resize), crop)[0]
     source = {"size": 11, "resize": resize, "crop": crop}
     told = js.evaluate(
         "([values, source]) => [...asRead(Float32Array.from(values), 2, source)]", [image.flatten().tolist(), source]

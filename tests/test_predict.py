@@ -1,6 +1,7 @@
 """A trained model used: it takes pictures as they come, and sees them as it saw its training images."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from small_runs import SMALL, Ended
 from torch import Tensor
 
 from vitcourse import load_trained
-from vitcourse.data import Dataset
+from vitcourse.codesets import root
+from vitcourse.data import Dataset, load_dataset
 from vitcourse.errors import RequestError
 from vitcourse.ink import Framing, find_ink
 from vitcourse.training import preparation
@@ -59,20 +61,32 @@ def letters(n: int, ground: str = "dark") -> tuple[Tensor, Tensor]:
     return (images if ground == "dark" else 1 - images), labels
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Dataset, Any], Path]:
+    """The folder of a run on that data set with that configuration, trained once."""
+    folders: dict[Any, Path] = {}
+
+    def made(dataset: Dataset, config: Any) -> Path:
+        asked = (dataset.name, config)
+        if asked not in folders:
+            folders[asked] = tmp_path_factory.mktemp("runs") / "letters"
+            train(config, RunFolder(folders[asked]), Console(quiet=True))
+        return folders[asked]
+
+    return made
+
+
 @pytest.fixture
-def of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, undrawn: None) -> Callable[..., Trained]:
+def of(monkeypatch: pytest.MonkeyPatch, made: Callable[..., Path], undrawn: None) -> Callable[..., Trained]:
     """A model trained for one epoch on these letters, light on dark or dark on light, in grey or in colour."""
 
     def trained(ground: str = "dark", channels: int = 1, epochs: int = 1, **settings: Any) -> Trained:
         (images, labels), (test, truths) = letters(60, ground), letters(7, ground)
-        grey = Dataset("letters", images, labels, test, truths, NAMES)
+        grey = Dataset(f"letters on {ground}", images, labels, test, truths, NAMES)
         dataset = grey if channels == 1 else coloured(grey)
         monkeypatch.setattr(preparation, "load_dataset", lambda *_: dataset)
         sizes = {"patch_size": 2, "d_model": 12, "n_heads": 2, "n_layers": 1, "batch_size": 10, "threads": 1}
-        config = make_config("digits", epochs=epochs, device="cpu", **{**sizes, **settings})
-        folder = tmp_path / "runs" / dataset.name
-        train(config, RunFolder(folder), Console(quiet=True))
-        return load_trained(folder)
+        return load_trained(made(dataset, make_config("digits", epochs=epochs, device="cpu", **{**sizes, **settings})))
 
     return trained
 
@@ -197,6 +211,28 @@ def test_the_test_set_is_seen_as_evaluate_sees_it(
     assert predictions[0].seen.pixels.shape[1:] == trained.image_size
 
 
+def test_images_that_were_resized_for_training_are_resized_alike(tmp_path: Path, undrawn: None) -> None:
+    small = {"image_size": 12, "patch_size": 4, "d_model": 8, "n_heads": 2, "n_layers": 1, "epochs": 1, "threads": 1}
+    config = make_config("digits", device="cpu", **small)
+    train(config, RunFolder(tmp_path / "run"), Console(quiet=True))
+    trained, data = load_trained(str(tmp_path / "run")), load_dataset("digits")
+    expected = load_dataset("digits", 12).test_images[:20]
+    seen = torch.stack([trained.see(image).pixels for image in data.test_images[:20]])
+    torch.testing.assert_close(seen, expected)
+
+
+def test_weights_of_another_model_are_refused_with_the_first_part_that_does_not_fit(
+    of: Callable[..., Trained], made: Callable[..., Path], tmp_path: Path
+) -> None:
+    config = of().config
+    shutil.copytree(root() / "solutions", tmp_path / "mine")
+    file = tmp_path / "mine" / "ch04_encoder.py"
+    file.write_text(file.read_text(encoding="utf-8").replace("fc1", "first"), encoding="utf-8")
+    with pytest.raises(RequestError, match=r"don't fit the model of .*mine: Missing key.*, and \d+ more") as caught:
+        load_trained(made(preparation.load_dataset("", None), config), code=str(tmp_path / "mine"))
+    assert "\n" not in str(caught.value)
+
+
 def test_a_grey_picture_for_colours_and_a_coloured_one_for_grey(of: Callable[..., Trained]) -> None:
     photograph = Image.fromarray(np.random.default_rng(0).integers(0, 255, (67, 41, 3), np.uint8))
     grey = of().see(photograph)
@@ -253,9 +289,10 @@ def test_what_is_no_image_is_said(of: Callable[..., Trained], image: Any, said: 
 
 
 def test_the_command_says_class_shares_and_what_was_done(
-    of: Callable[..., Trained], vitcourse: Callable[..., Ended], tmp_path: Path
+    of: Callable[..., Trained], made: Callable[..., Path], vitcourse: Callable[..., Ended], tmp_path: Path
 ) -> None:
-    of(epochs=40, learning_rate=0.01, dropout=0.0)
+    config = of(epochs=40, learning_rate=0.01, dropout=0.0).config
+    shutil.copytree(made(preparation.load_dataset("", None), config), tmp_path / "runs" / "letters")
     for name in NAMES:
         Image.fromarray((255 * photographed(sheet(name))).astype(np.uint8)).save(f"{name}.png")
     done = vitcourse("predict", "ell.png", "tee.png", "bar.png", "--picture", "seen.png")

@@ -3,6 +3,7 @@
 Nothing here imports torch: a command imports what it needs when it runs.
 """
 
+import io
 import json
 import sys
 from dataclasses import replace
@@ -105,6 +106,17 @@ def explore(
     from vitcourse.training.explore import explore as write
 
     write(find_trained(run), output, open_it, _console())
+
+
+@app.command()
+def runs(
+    folder: Annotated[Path, typer.Argument(help="the folder that the runs are in")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="print a list of objects, for other programs")] = False,
+) -> None:
+    """Show the runs side by side: recipe, accuracy, loss, time, device, and how to go on with unfinished ones."""
+    from vitcourse.training.listing import show_runs
+
+    show_runs(folder, as_json, _console())
 
 
 @app.command()
@@ -344,6 +356,9 @@ def notebook(
 
 def main() -> None:
     """Run the command line: exit code 0, or one line on stderr and 1 (it failed) or 2 (the request was wrong)."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A pipe on Windows may lack a letter: it shows a stand-in, where it would end in a traceback.
+        sys.stdout.reconfigure(errors="replace")
     try:
         code = app(standalone_mode=False)
     except RequestError as error:

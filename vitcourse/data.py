@@ -51,6 +51,7 @@ class Dataset:
     classes: tuple[str, ...]  # a label is an index into these names
     skipped: tuple[str, ...] = ()  # one line for each file that could not be read
     notes: tuple[str, ...] = ()  # what else was done that its owner may want to know
+    resized_from: tuple[int, int] | None = None  # (H, W) of the images before they were resized, where they had one
 
     @property
     def channels(self) -> int:
@@ -118,8 +119,9 @@ def load_dataset(name: str, image_size: int | None = None) -> Dataset:
         return dataset
     return replace(
         dataset,
-        train_images=_resized(dataset.train_images, image_size),
-        test_images=_resized(dataset.test_images, image_size),
+        train_images=resized(dataset.train_images, image_size),
+        test_images=resized(dataset.test_images, image_size),
+        resized_from=dataset.image_size,
     )
 
 
@@ -131,7 +133,7 @@ def _no_such_data(name: str) -> str:
     return f"{message} (did you mean {close[0]}?)" if close else message
 
 
-def _resized(images: Tensor, size: int) -> Tensor:
+def resized(images: Tensor, size: int) -> Tensor:
     """(n, C, H, W) -> (n, C, S, S), smoothed first where it shrinks, so that no detail turns into a false pattern."""
     from torch.nn.functional import interpolate
 
@@ -470,7 +472,15 @@ def _read_image(path: Path, size: int) -> tuple[np.ndarray, bool]:
 
 
 # What file managers, storage boxes and archives leave behind, beside hidden files.
-_CLUTTER = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "lost+found")
+_CLUTTER: tuple[str, ...] = (
+    "thumbs.db",
+    "ehthumbs.db",
+    "desktop.ini",
+    "__macosx",
+    "@eadir",
+    "$recycle.bin",
+    "lost+found",
+)
 _CLUTTER += ("system volume information", "#recycle", "__pycache__")
 
 

@@ -136,6 +136,8 @@ def find_ink(grey: Grey, dark: bool | None = None) -> Ink | None:
     shown = _without_specks(shown)
     near = ndimage.binary_dilation(shown, iterations=2)
     soft = np.where(near, ((strength / full - 0.25) / 0.5).clip(0, 1), 0).astype(np.float32)
+    if not soft.any():
+        return None
     rows, columns = np.flatnonzero(shown.any(1)), np.flatnonzero(shown.any(0))
     return Ink(soft, dark, (int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1))
 

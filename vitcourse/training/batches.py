@@ -90,10 +90,15 @@ class Batches:
         """Where in the pass it is, and the state of both sources of chance."""
         return {"taken": self.taken, "order": self.order_state, "augmentation": self.generator.get_state()}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where that state was taken."""
+    def load_state_dict(self, state: dict[str, Any]) -> bool:
+        """Go on where that state was taken; False where its augmentations must be drawn anew, on another device."""
         self.taken, self.order_state = state["taken"], state["order"]
-        self.generator.set_state(state["augmentation"])
+        try:
+            self.generator.set_state(state["augmentation"])
+        except RuntimeError:
+            self.generator.manual_seed(self.generator.initial_seed() + 1)  # not those of the first epoch again
+            return False
+        return True
 
 
 class LoadedBatches(Batches):

@@ -16,6 +16,7 @@ from vitcourse.training.display import Display
 from vitcourse.training.engine import prepared
 from vitcourse.training.interrupt import StopOnInterrupt
 from vitcourse.training.kernels import use_fused_kernels
+from vitcourse.training.measure import measured_loss, outputs_of
 from vitcourse.training.optim import average_weights, make_optimizer, set_learning_rate
 from vitcourse.training.original import behind_softmax
 from vitcourse.training.preparation import Setup
@@ -120,10 +121,13 @@ class Run:
         loss = _finite(self.setup.processes.sum(self.loss_sum) / n_images, number)
         # The loss is there when the device has done its last step.
         self.seconds += time.perf_counter() - started
+        with outputs_of(self.kept) as outputs:
+            accuracy = self.setup.accuracy(self.kept)
         epoch = Epoch(
             epoch=number,
             loss=loss,
-            accuracy=self.setup.accuracy(self.kept),
+            accuracy=accuracy,
+            test_loss=measured_loss(self.setup, outputs, accuracy),
             learning_rate=self.optimizer.param_groups[-1]["lr"],
             seconds=round(self.seconds, 3),
             images_per_second=round(n_images / self.seconds, 1),
@@ -148,21 +152,24 @@ class Run:
             "chance": processes.gathered(_chance(self.setup.device)),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where that state was taken."""
+    def load_state_dict(self, state: dict[str, Any]) -> list[str]:
+        """Go on where that state was taken; which draws can't be gone on with on this kind of device."""
         self.steps_done = state["steps_done"]
         self.model.load_state_dict(state["model"])
         if self.averaged is not None:
             self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.batches.load_state_dict(state["batches"])
+        anew = [] if self.batches.load_state_dict(state["batches"]) else ["augmentations"]
         self.seconds = state["seconds"]
         processes = self.setup.processes
         if processes.is_first:
             # One takes all that has been counted; what counts in the end is the sum.
             self.loss_sum, self.seen = state["loss_sum"].to(self.setup.device), state["seen"]
-        if processes.rank < len(state["chance"]):
-            _set_chance(state["chance"][processes.rank], self.setup.device)
+        if processes.rank < len(state["chance"]) and not _set_chance(
+            state["chance"][processes.rank], self.setup.device
+        ):
+            anew.append("dropout")
+        return anew
 
 
 def _chance(device: torch.device) -> dict[str, Tensor]:
@@ -174,13 +181,15 @@ def _chance(device: torch.device) -> dict[str, Tensor]:
     return states
 
 
-def _set_chance(states: dict[str, Tensor], device: torch.device) -> None:
-    torch.set_rng_state(states["cpu"])
-    # A run may go on on another kind of device; it then draws anew.
+def _set_chance(states: dict[str, Tensor], device: torch.device) -> bool:
+    """Take up the states; False when that of this kind of device is missing, which then draws anew."""
+    if "cpu" in states:
+        torch.set_rng_state(states["cpu"])
     if device.type == "cuda" and "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"], device)
     elif device.type == "mps" and "mps" in states:
         torch.mps.set_rng_state(states["mps"])
+    return device.type in states
 
 
 def _finite(loss: Tensor, epoch: int) -> float:

@@ -44,8 +44,10 @@ class Answer:
         return self.truth == self.answer
 
 
-def draw_curves(runs: Mapping[str, Sequence[Epoch]], measured_on: str, softmax_over: int | None = None) -> Figure:
-    """Loss and accuracy over the epochs, one line per run.
+def draw_curves(
+    runs: Mapping[str, Sequence[Epoch]], measured_on: str, softmax_over: int | None = None, title: str = ""
+) -> Figure:
+    """Loss and accuracy over the epochs, one line per run; the loss on the images to measure on is a thin line.
 
     Where a softmax over so many classes stands in front of the loss, the floor that it sets is drawn too.
     """
@@ -53,21 +55,27 @@ def draw_curves(runs: Mapping[str, Sequence[Epoch]], measured_on: str, softmax_o
     losses, accuracies = figure.subplots(2, 1, sharex=True)
     for style, (name, epochs) in zip(STYLES, runs.items(), strict=False):
         numbers = [epoch.epoch for epoch in epochs]
+        name, of_tests = (name, f"{name}, {measured_on}") if len(runs) > 1 else ("training", measured_on)
         losses.plot(numbers, [epoch.loss for epoch in epochs], label=name, markersize=4, **style)
         accuracies.plot(numbers, [epoch.accuracy for epoch in epochs], label=name, markersize=4, **style)
-    losses.set_ylabel("training loss")
+        tested = [epoch.test_loss for epoch in epochs]
+        if tested and None not in tested:
+            thin = {**style, "linewidth": 1, "alpha": 0.7, "markersize": 4, "markerfacecolor": "white"}
+            losses.plot(numbers, tested, label=of_tests, **thin)
+    losses.set_ylabel("loss")
     accuracies.set_ylabel(f"accuracy, {measured_on}")
     accuracies.set_xlabel("epoch")
     accuracies.yaxis.set_major_formatter(PercentFormatter(1.0))
-    accuracies.xaxis.set_major_locator(MaxNLocator(integer=True))
+    accuracies.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    # Whole epochs, also where there is one: left alone, the axis would go from 0.96 to 1.04.
+    accuracies.set_xlim(0.5, 0.5 + max([len(epochs) for epochs in runs.values()] + [1]))
     if softmax_over is not None:
         _draw_floor(losses, softmax_over)
     for axes in (losses, accuracies):
         axes.grid(alpha=0.3)
-        if len(runs) > 1:
+        if len(axes.get_legend_handles_labels()[0]) > 1:
             axes.legend()
-    if not any(runs.values()):
-        losses.set_title("no epoch was finished")
+    losses.set_title(title if any(runs.values()) else "no epoch was finished")
     return figure
 
 
@@ -126,7 +134,7 @@ def draw_seen(predictions: Sequence[tuple[str, "Prediction"]], patch_size: int) 
         labels, shares = zip(*prediction.best(), strict=True)
         drawn = bars.barh(range(len(labels)), shares, color=STYLES[0]["color"], tick_label=labels)
         bars.bar_label(drawn, [f"{share:.1%}" for share in shares], padding=4)
-        bars.set_xlim(0, 1.25)
+        bars.set_xlim(0, 1.4)
         bars.invert_yaxis()
         bars.xaxis.set_major_formatter(PercentFormatter(1.0))
         bars.set_xticks([0, 0.5, 1])

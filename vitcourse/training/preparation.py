@@ -14,6 +14,7 @@ from vitcourse.data import Dataset, load_dataset
 from vitcourse.errors import RequestError
 from vitcourse.training.augment import augmentations, center_crop
 from vitcourse.training.batches import Batches, LoadedBatches, standardised
+from vitcourse.training.devices import choose_device, passed_over
 from vitcourse.training.learner import load_trainer
 from vitcourse.training.presets import TrainConfig
 from vitcourse.training.processes import Processes
@@ -37,6 +38,7 @@ class Setup:
     test_images: Tensor
     test_labels: Tensor
     processes: Processes
+    notes: tuple[str, ...] = ()  # what its owner may want to know before it starts
 
     @property
     def measured_on(self) -> str:
@@ -144,6 +146,7 @@ def prepare(config: TrainConfig, processes: Processes | None = None) -> Setup:
     code = load_code(config.code)
     chapter = load_trainer(code)
     device = choose_device(config.device, processes)
+    notes = passed_over(device) if config.device == "auto" else ()
     if config.threads:
         torch.set_num_threads(config.threads)
     dataset = load_dataset(config.data, config.image_size)
@@ -173,7 +176,15 @@ def prepare(config: TrainConfig, processes: Processes | None = None) -> Setup:
         standardised(test_images, mean, std),
         dataset.test_labels[tested].to(device),
         processes,
+        (*notes, *dataset.notes, *_all_in_one_batch(config, dataset)),
     )
+
+
+def _all_in_one_batch(config: TrainConfig, dataset: Dataset) -> tuple[str, ...]:
+    n_images = len(dataset.train_images)
+    if config.batch_size <= n_images:
+        return ()
+    return (f"all {n_images:,} training images are one batch, since --batch-size is {config.batch_size:,}",)
 
 
 def _require_enough_images(config: TrainConfig, dataset: Dataset, processes: Processes) -> None:
@@ -186,27 +197,3 @@ def _require_enough_images(config: TrainConfig, dataset: Dataset, processes: Pro
         raise RequestError(
             f"{len(dataset.test_images)} images to measure on are too few for {processes.world} processes"
         )
-
-
-def choose_device(name: str, processes: Processes | None = None) -> torch.device:
-    """The device of that name, or for auto the fastest one that is there; each of several processes has its own GPU.
-
-    Raises RequestError when it isn't there.
-    """
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        name = next(device for device, is_there in available.items() if is_there)
-    if not available[name]:
-        raise RequestError(f"there is no {name.upper()} device here; type --device cpu")
-    if processes is None or processes.world == 1:
-        return torch.device(name)
-    if name == "mps":
-        raise RequestError("several processes can't share one MPS device; type --device cpu")
-    if name == "cuda":
-        n_gpus = torch.cuda.device_count()
-        if processes.local_rank >= n_gpus:
-            raise RequestError(f"there are {n_gpus} GPUs here; type --nproc-per-node={n_gpus}, or --device cpu")
-        device = torch.device("cuda", processes.local_rank)
-        torch.cuda.set_device(device)
-        return device
-    return torch.device(name)

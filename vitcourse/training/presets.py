@@ -273,12 +273,13 @@ def help_line(setting: Field[Any]) -> str:
         # What most presets leave as it is goes without their names.
         usual = setting.default is not MISSING and value == setting.default
         if value is not None:
-            told.append(("default" if usual or len(by_value) == 1 else ", ".join(names)) + f": {_spoken(value)}")
-    spoken = "; ".join(told)
-    return f"{setting.metadata['help']}{f'; {words}' if words else ''}{f' [{spoken}]' if spoken else ''}"
+            told.append(("default" if usual or len(by_value) == 1 else ", ".join(names)) + f": {spoken(value)}")
+    values = "; ".join(told)
+    return f"{setting.metadata['help']}{f'; {words}' if words else ''}{f' [{values}]' if values else ''}"
 
 
-def _spoken(value: Any) -> str:
+def spoken(value: Any) -> str:
+    """A value as one would write it."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)
@@ -316,7 +317,7 @@ def config_of_run(file: Path, preset: str | None = None, **overrides: Any) -> Tr
     for name, value in changed.items():
         if name not in MAY_DIFFER and value != getattr(config, name):
             raise RequestError(
-                f"the run in {file.parent} has {option(name)} {_spoken(getattr(config, name))}; leave {option(name)} "
+                f"the run in {file.parent} has {option(name)} {spoken(getattr(config, name))}; leave {option(name)} "
                 "out to go on with it, or type --output with another folder to start anew"
             )
     return _checked(replace(config, **changed))

@@ -27,7 +27,7 @@ WEIGHTS = "weights.safetensors"
 
 @dataclass(frozen=True)
 class Epoch:
-    """One line of metrics.jsonl. The accuracy was measured after the epoch, the loss while it went on."""
+    """One line of metrics.jsonl. Accuracy and test loss were measured after the epoch, the loss while it went on."""
 
     epoch: int
     loss: float
@@ -35,6 +35,7 @@ class Epoch:
     learning_rate: float
     seconds: float
     images_per_second: float
+    test_loss: float | None = None
 
 
 @dataclass(frozen=True)
@@ -161,8 +162,12 @@ def find_run(output: Path | None, preset: str | None, base: Path = Path("runs"))
         if not (output / CONFIG).is_file():
             raise RequestError(f"{output} holds no run to resume; type --output with another folder")
         return RunFolder(output)
-    begun = sorted(base.glob(f"{preset or '*'}-*/{CONFIG}"), key=lambda file: (file.stat().st_mtime, file))
-    unfinished = [file.parent for file in begun if not _is_finished(file.parent)]
+    begun = sorted(base.glob(f"*/{CONFIG}"), key=lambda file: (file.stat().st_mtime, file))
+    unfinished = [
+        file.parent
+        for file in begun
+        if not _is_finished(file.parent) and preset in (None, read_json(file).get("preset"))
+    ]
     if not unfinished:
         what = f"run of {preset}" if preset else "run"
         raise RequestError(f"there is no unfinished {what} in {base}/ to resume; leave --resume out to start one")
@@ -187,11 +192,18 @@ def find_trained(run: Path | None, base: Path = Path("runs")) -> Path:
 
 
 def _is_finished(run: Path) -> bool:
+    result = read_json(run / "result.json")
+    parts = result.get("runs", {"": result})
+    return all(part.get("finished", False) for part in parts.values())
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """What a run's file holds; nothing where there is none that can be read."""
     try:
-        result = json.loads((run / "result.json").read_text(encoding="utf-8"))
-        return all(part["finished"] for part in result.get("runs", {"": result}).values())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 @contextmanager

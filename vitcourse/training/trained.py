@@ -15,12 +15,13 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from vitcourse.codesets import load_code
-from vitcourse.data import Dataset
+from vitcourse.data import Dataset, resized
 from vitcourse.errors import RequestError
-from vitcourse.images import as_image, as_pixels, fitted, read_pixels
+from vitcourse.images import Pixels, as_image, as_pixels, fitted, read_pixels
 from vitcourse.ink import Framing, find_ink
 from vitcourse.training.augment import center_crop
 from vitcourse.training.batches import standardised
+from vitcourse.training.learner import faults_in_one_line
 from vitcourse.training.presets import TrainConfig
 from vitcourse.training.runs import WEIGHTS
 
@@ -56,6 +57,7 @@ class Trained:
 
     Those were dataset_size (H, W), of which the middle image_size was read, less mean, divided by std; its
     answers index classes. framing is what they had in common: a light figure on dark, say, that fills so much of it.
+    resized_from is the size that all of them had before, if they were resized.
     """
 
     model: nn.Module
@@ -67,6 +69,7 @@ class Trained:
     image_size: tuple[int, int]
     patch_size: int
     framing: Framing
+    resized_from: tuple[int, int] | None
 
     @property
     def channels(self) -> int:
@@ -84,33 +87,43 @@ class Trained:
         if invert not in INVERT:
             raise RequestError(f"--invert can't be {invert!r}; type {', '.join(INVERT[:-1])} or {INVERT[-1]}")
         # Of a photograph, decode what is needed: where ink is to be found, more than will be seen.
-        pixels = read_pixels(image, None if self.framing.fill else 2 * max(self.dataset_size))
-        done, (height, width) = [], self.dataset_size
+        pixels, done = read_pixels(image, None if self.framing.fill else 2 * max(self.dataset_size)), []
         if self.channels == 1 and len(pixels) == 3:
             pixels = as_pixels(as_image(pixels).convert("L"))
             done.append("made grey")
-        ink = None
-        if pixels.shape[1:] != self.dataset_size and self.framing.fill is not None:
-            # Inverted, dark ink is light, which is what training on a dark ground showed.
-            ink = find_ink(pixels[0], None if invert == "auto" else (invert == "yes") == self.framing.on_dark)
-        if ink is not None and self.framing.fill is not None:
-            inverted = ink.dark == self.framing.on_dark
-            strength = ink.framed(self.framing, self.dataset_size)[None]
-            pixels = strength if self.framing.on_dark else 1 - strength
+        if pixels.shape[1:] == self.resized_from:
+            pixels = resized(torch.from_numpy(pixels)[None], self.dataset_size[0])[0].numpy()
+            done.append("resized to {}×{} pixels, as in training".format(*self.dataset_size))
+        inked = None if pixels.shape[1:] == self.dataset_size else self._inked(pixels, invert)
+        if inked is not None:
+            pixels, inverted = inked
+            share = f"{self.framing.fill:.0%}"
             done.append(
-                f"cut to its ink, which fills {self.framing.fill:.0%} of {height}×{width} pixels, as in training"
+                "cut to its ink, which fills {} of {}×{} pixels, as in training".format(share, *self.dataset_size)
             )
         else:
             if pixels.shape[1:] != self.dataset_size:
                 pixels = as_pixels(fitted(as_image(pixels), self.dataset_size))
-                done.append(f"resized to {height}×{width} pixels")
+                done.append("resized to {}×{} pixels".format(*self.dataset_size))
             inverted = invert == "yes" or (invert == "auto" and self.framing.is_turned(pixels))
             pixels = 1 - pixels if inverted else pixels
         if self.config.crop is not None:
-            done.append(f"its middle {self.config.crop}×{self.config.crop} pixels taken, as in training")
-        channels_first = torch.from_numpy(np.ascontiguousarray(pixels)).expand(self.channels, -1, -1)
-        cropped = center_crop(channels_first[None], self.config.crop)[0]
+            done.append("its middle {}×{} pixels taken, as in training".format(*self.image_size))
+        of_all_channels = torch.from_numpy(np.ascontiguousarray(pixels)).expand(self.channels, -1, -1)
+        cropped = center_crop(of_all_channels[None], self.config.crop)[0]
         return Seen(cropped, tuple(["inverted"] * inverted + done), inverted)
+
+    def _inked(self, pixels: Pixels, invert: str) -> tuple[Pixels, bool] | None:
+        """The picture's ink, framed as the training images were, and whether that inverts it; None without ink."""
+        framing = self.framing
+        if framing.fill is None:
+            return None
+        # Inverted, dark ink is light, which is what training on a dark ground showed.
+        ink = find_ink(pixels[0], None if invert == "auto" else (invert == "yes") == framing.on_dark)
+        if ink is None:
+            return None
+        strength = ink.framed(framing, self.dataset_size)[None]
+        return strength if framing.on_dark else 1 - strength, ink.dark == framing.on_dark
 
     def as_input(self, *seen: Seen) -> Tensor:
         """Pictures as a batch (B, C, H, W) that goes into the model: standardised, on its device."""
@@ -119,7 +132,10 @@ class Trained:
         return standardised(images, self.mean, self.std).to(device)
 
     def predict(self, image: Any, invert: str = "auto") -> Any:
-        """What a picture shows, as a Prediction; of a list of pictures, or of a batch (B, C, H, W), a list of them."""
+        """What a picture shows, as a Prediction; of a list of pictures, or of a batch (B, C, H, W), a list of them.
+
+        A tensor (1, C, H, W) is one picture.
+        """
         if isinstance(image, list | tuple) or (getattr(image, "ndim", 0) == 4 and len(image) != 1):
             return self._predicted([self.see(one, invert) for one in image])
         return self._predicted([self.see(image, invert)])[0]
@@ -148,6 +164,7 @@ def weights_file(
         "std": std.tolist(),
         "dataset_size": dataset.image_size,
         "framing": asdict(Framing.of(dataset.train_images)),
+        "resized_from": dataset.resized_from,
     }
     tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in model.state_dict().items()}
     # One entry: safetensors writes several in a random order, and equal runs should leave equal files.
@@ -171,15 +188,21 @@ def load_trained(path: str | Path, code: str | None = None) -> Trained:
         config = TrainConfig(**about["config"])
         arguments, classes, mean, std = (about[key] for key in ("model", "classes", "mean", "std"))
         sizes, framing = (tuple(about["dataset_size"]), tuple(arguments["image_size"])), Framing(**about["framing"])
+        resized_from = tuple(about["resized_from"]) if about.get("resized_from") else None
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise RequestError(f"{file} is not a weights file that this version of vitcourse train wrote") from error
-    model = load_code(code or config.code).module("ch05_vit").VisionTransformer(**arguments)
+    chapters = load_code(code or config.code)
+    with faults_in_one_line(chapters):
+        model = chapters.module("ch05_vit").VisionTransformer(**arguments)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
-        raise RequestError(f"the weights in {file} don't fit the model: {' '.join(str(error).split())}") from error
+        first, *more = [line.strip().rstrip(".") for line in str(error).splitlines()[1:]]
+        others = f", and {len(more)} more" if more else ""
+        raise RequestError(f"the weights in {file} don't fit the model of {chapters.name}: {first}{others}") from error
     mean, std = torch.tensor(mean), torch.tensor(std)
-    return Trained(model.eval(), config, tuple(classes), mean, std, *sizes, arguments["patch_size"], framing)
+    patch_size = arguments["patch_size"]
+    return Trained(model.eval(), config, tuple(classes), mean, std, *sizes, patch_size, framing, resized_from)
 
 
 def _weights_in(folder: Path) -> Path:
