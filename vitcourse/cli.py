@@ -93,6 +93,22 @@ def predict(
 
 
 @app.command()
+def explore(
+    run: Annotated[Path | None, typer.Argument(help="the run, or its weights; the one trained last if none")] = None,
+    output: Annotated[Path | None, typer.Option(help="the page's file; RUN/explore.html if none")] = None,
+    open_it: Annotated[bool, typer.Option("--open", help="open it in the browser")] = False,
+) -> None:
+    """Write a page that looks into a model that you trained: draw, and see patches, attention and logits live.
+
+    It is one file, which works without a network, and the model's own weights are in it. Choose a token, and see where
+    it looks in every head; switch heads off, cover patches, and watch the logits move.
+    """
+    from vitcourse.training.explore import explore as write
+
+    write(find_trained(run), output, open_it, _console())
+
+
+@app.command()
 def runs(
     folder: Annotated[Path, typer.Argument(help="the folder that the runs are in")] = Path("runs"),
     as_json: Annotated[bool, typer.Option("--json", help="print a list of objects, for other programs")] = False,
