@@ -90,6 +90,9 @@ class TrainConfig:
         "off",
         choices=("off", "default", "reduce-overhead", "max-autotune"),
     )
+    graph: bool = _setting(
+        "record the whole step, from the batch to the update, as one CUDA graph, where there is one GPU", False
+    )
     kernels: str = _setting(
         "compute as the model's lines say, or with torch's fused kernels where these give the same",
         "own",
@@ -110,7 +113,7 @@ class TrainConfig:
 
 # What another machine may do otherwise when it goes on with a run. On the same device these change no more than the
 # last digits.
-MAY_DIFFER = ("device", "threads", "compile", "kernels", "pipeline", "fused", "sync")
+MAY_DIFFER = ("device", "threads", "compile", "graph", "kernels", "pipeline", "fused", "sync")
 
 # Models as small as the first two gain nothing by a second thread; it only costs.
 PRESETS = {

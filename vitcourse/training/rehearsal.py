@@ -1,16 +1,18 @@
-"""One step and one measure before a run, with a model that is thrown away: what can't work ends here, in one line."""
+"""A few steps and a measure before a run, with a model that is thrown away: what can't work ends here, in one line."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
 
 from vitcourse.errors import RequestError, RunError
+from vitcourse.training.graph import WARM_UP
 from vitcourse.training.loop import Run
-from vitcourse.training.preparation import EVALUATION_BATCH, Setup
+from vitcourse.training.preparation import Setup
 
 # The stages at which a batch is looked at: the attribute of the model, and the symbols of its output's axes.
 STAGES = {"patches": ("patch_embedding", "B N D"), "tokens": ("positional_encoding", "B T D")}
@@ -41,11 +43,29 @@ def rehearse(setup: Setup) -> Rehearsal:
         _require(
             "5.3", isinstance(setup.chapter.warmup_cosine(1, 1, 2), float | int), "warmup_cosine returns no number"
         )
-        loss = run.step(images, labels)
-        _require("5.4", isinstance(loss, Tensor) and loss.ndim == 0, "train_step returns no tensor without axes")
-        accuracy = setup.chapter.evaluate(run.kept, images, labels, EVALUATION_BATCH)
+        for loss in islice(_endless(run), _n_steps(setup)):
+            _require("5.4", isinstance(loss, Tensor) and loss.ndim == 0, "train_step returns no tensor without axes")
+        short = len(run.batches.images) % setup.config.batch_size
+        if setup.config.compile != "off" and 0 < short < len(images):
+            # The last batch of a pass is compiled for itself: now, and not within the first epoch.
+            run.step(images[:short], labels[:short])
+        accuracy = setup.chapter.evaluate(run.kept, images, labels, setup.evaluation_batch)
         _require("5.5", isinstance(accuracy, float | int | Tensor), "evaluate returns no number")
     return Rehearsal(sum(parameter.numel() for parameter in run.kept.parameters()), shapes)
+
+
+def _n_steps(setup: Setup) -> int:
+    """As many as it takes until each further step is like the last."""
+    if setup.records:
+        return WARM_UP + 2  # the recording, and one more
+    if setup.config.compile != "off" and setup.device.type == "cuda":
+        return 3  # CUDA graphs of the model: a step as it is, the recording, the recording started
+    return 1
+
+
+def _endless(run: Run) -> Iterator[Tensor]:
+    while True:
+        yield from run.losses()
 
 
 def _require_memory(setup: Setup) -> None:
