@@ -91,6 +91,11 @@ class Run:
             else:
                 yield self.step(*self.batches.made(index))
 
+    def endless(self) -> Iterator[Tensor]:
+        """Pass after pass."""
+        while True:
+            yield from self.losses()
+
     def step(self, images: Tensor, labels: Tensor) -> Tensor:
         """One step of the chapter's train_step at the schedule's learning rate; the loss, on the device."""
         self._set_rate()

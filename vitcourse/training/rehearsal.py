@@ -43,7 +43,7 @@ def rehearse(setup: Setup) -> Rehearsal:
         _require(
             "5.3", isinstance(setup.chapter.warmup_cosine(1, 1, 2), float | int), "warmup_cosine returns no number"
         )
-        for loss in islice(_endless(run), _n_steps(setup)):
+        for loss in islice(run.endless(), _n_steps(setup)):
             _require("5.4", isinstance(loss, Tensor) and loss.ndim == 0, "train_step returns no tensor without axes")
         short = len(run.batches.images) % setup.config.batch_size
         if setup.config.compile != "off" and 0 < short < len(images):
@@ -61,11 +61,6 @@ def _n_steps(setup: Setup) -> int:
     if setup.config.compile != "off" and setup.device.type == "cuda":
         return 3  # CUDA graphs of the model: a step as it is, the recording, the recording started
     return 1
-
-
-def _endless(run: Run) -> Iterator[Tensor]:
-    while True:
-        yield from run.losses()
 
 
 def _require_memory(setup: Setup) -> None:
