@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,9 +20,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from vitcourse.training import graph, optim, preparation
+from vitcourse.training.engine import prepared
 from vitcourse.training.graph import WARM_UP
 from vitcourse.training.loop import Run
 from vitcourse.training.presets import make_config
+from vitcourse.training.rehearsal import rehearse
 
 pytest_plugins = ["training_fixtures"]
 
@@ -204,3 +207,44 @@ def test_on_a_gpu_a_recorded_run_is_the_run(stripes: object, recipe: str) -> Non
     plain, recorded = trained(**settings, graph=False), trained(**settings, graph=True)
     for one, other in zip(plain.kept.parameters(), recorded.kept.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.usefixtures("stripes", "recording")
+@pytest.mark.parametrize(
+    ("settings", "sizes"),
+    [
+        ({}, [16]),
+        ({"compile": "default"}, [16, 10]),  # the last batch of a pass is compiled before the run too
+        # The recording, between two passes a last batch, and a start of what was recorded, which Python doesn't see.
+        ({"graph": True}, [16, 16, 16, 16, 10]),
+    ],
+)
+def test_the_rehearsal_is_as_long_as_it_takes(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], sizes: list[int]
+) -> None:
+    monkeypatch.setattr(torch, "compile", lambda model, **_: model)
+    taken: list[int] = []
+    train = Run._train
+
+    def noted(run: Run, images: Tensor, labels: Tensor) -> Tensor:
+        taken.append(len(labels))
+        return train(run, images, labels)
+
+    monkeypatch.setattr(Run, "_train", noted)
+    rehearse(preparation.prepare(make_config(**{**TINY, **settings})))
+    assert taken == sizes
+
+
+def test_graphs_of_the_model_are_not_recorded_within_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    modes: list[str] = []
+    monkeypatch.setattr(torch, "compile", lambda model, **how: (modes.append(how["mode"]), model)[1])
+    setup: Any = SimpleNamespace(
+        processes=SimpleNamespace(world=1), device=torch.device("cuda"), records=False, config=None
+    )
+    for records in (False, True):
+        for mode in ("default", "reduce-overhead", "max-autotune"):
+            setup.records, setup.config = records, SimpleNamespace(compile=mode)
+            prepared(torch.nn.Identity(), setup, None)  # type: ignore[arg-type]
+    assert modes == [
+        "default", "reduce-overhead", "max-autotune", "default", "default", "max-autotune-no-cudagraphs"
+    ]  # fmt: skip

@@ -8,8 +8,15 @@ from torch import nn
 
 from solutions.ch05_vit import VisionTransformer, train_step, warmup_cosine
 from vitcourse.errors import RequestError
+from vitcourse.training import optim
 from vitcourse.training.muon import Muon, orthogonalised
-from vitcourse.training.optim import average_weights, make_optimizer, parameter_groups, set_learning_rate
+from vitcourse.training.optim import (
+    average_weights,
+    load_optimizer,
+    make_optimizer,
+    parameter_groups,
+    set_learning_rate,
+)
 from vitcourse.training.presets import make_config
 
 
@@ -105,6 +112,28 @@ def test_a_trapezoid_rises_stays_and_falls_in_its_cooldown(model: VisionTransfor
     assert rates[:10] == pytest.approx([0.05 * step for step in range(1, 11)])
     assert set(rates[9:35]) == {0.5}
     assert rates[34:] == pytest.approx([0.5 * left / 16 for left in range(16, 0, -1)])
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_an_optimiser_goes_on_where_one_on_a_gpu_stopped(
+    model: VisionTransformer, batch: tuple[torch.Tensor, torch.Tensor], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rates that are tensors, and what only a GPU can do, stay behind; the way back is the same."""
+    config = make_config("mnist", optimizer=name)
+    for gpu_first in (True, False):
+        monkeypatch.setattr(optim, "_on_gpu", lambda _, on_gpu=gpu_first: on_gpu)
+        there = make_optimizer(model, config)
+        train_step(model, *batch, there)
+        state = copy.deepcopy(there.state_dict())
+        monkeypatch.setattr(optim, "_on_gpu", lambda _, on_gpu=not gpu_first: on_gpu)
+        here = make_optimizer(model, config)
+        load_optimizer(here, state)
+        for group in here.param_groups:
+            assert isinstance(group["lr"], torch.Tensor) == (not gpu_first)
+            assert group.get("capturable", not gpu_first) == (not gpu_first)
+        set_learning_rate(here, config, 3, 50, warmup_cosine)
+        train_step(model, *batch, here)
+        assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
 
 
 def test_a_constant_rate_is_constant_and_asks_no_schedule(model: VisionTransformer) -> None:

@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -43,8 +42,10 @@ def rehearse(setup: Setup) -> Rehearsal:
         _require(
             "5.3", isinstance(setup.chapter.warmup_cosine(1, 1, 2), float | int), "warmup_cosine returns no number"
         )
-        for loss in islice(run.endless(), _n_steps(setup)):
+        for loss in run.endless():
             _require("5.4", isinstance(loss, Tensor) and loss.ndim == 0, "train_step returns no tensor without axes")
+            if (run.recorded.calls if run.recorded else run.steps_done) == _n_steps(setup):
+                break
         short = len(run.batches.images) % setup.config.batch_size
         if setup.config.compile != "off" and 0 < short < len(images):
             # The last batch of a pass is compiled for itself: now, and not within the first epoch.
