@@ -5,6 +5,7 @@ All rungs take turns, a few steps each, so that a machine that slows down slows 
 
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -56,8 +57,13 @@ class Rung:
     missing: str | None
 
 
-def climb(config: TrainConfig, rounds: int, console: Console) -> dict[str, Any]:
-    """Measure every rung that this machine has, and tell all as one record. Raises RequestError as training does."""
+def climb(
+    config: TrainConfig, rounds: int, console: Console, keep: Callable[[dict[str, Any]], None] = lambda _: None
+) -> dict[str, Any]:
+    """Measure every rung that this machine has, and tell all as one record, which keep gets after each round.
+
+    Raises RequestError as training does.
+    """
     setup = prepare(replace(config, **GROUND))
     if len(setup.train_images) < config.batch_size:
         raise RequestError(
@@ -76,20 +82,22 @@ def climb(config: TrainConfig, rounds: int, console: Console) -> dict[str, Any]:
         contender.warm_up()
         if contender.missing:
             console.print(f"left out: {contender.missing}")
-    for number in range(rounds):
-        console.print(f"round {number + 1} of {rounds}")
+    for number in range(1, rounds + 1):
+        console.print(f"round {number} of {rounds}")
         for contender in contenders:
             contender.take_turn()
-    return {
-        "what": f"training steps of the preset {config.preset}, each rung on top of those above it, in turns, "
-        f"medians of {rounds}",
-        "preset": config.preset,
-        "device": setup.device_name,
-        "threads": torch.get_num_threads() if setup.device.type == "cpu" else None,
-        "batch_size": config.batch_size,
-        "rungs": [asdict(contender.rung()) for contender in contenders],
-        "provenance": provenance(),
-    }
+        record = {
+            "what": f"training steps of the preset {config.preset}, each rung on top of those above it, in turns, "
+            f"medians of {number}",
+            "preset": config.preset,
+            "device": setup.device_name,
+            "threads": torch.get_num_threads() if setup.device.type == "cpu" else None,
+            "batch_size": config.batch_size,
+            "rungs": [asdict(contender.rung()) for contender in contenders],
+            "provenance": provenance(),
+        }
+        keep(record)
+    return record
 
 
 class _Contender:

@@ -52,6 +52,7 @@ def rehearse(setup: Setup) -> Rehearsal:
             run.step(images[:short], labels[:short])
         accuracy = setup.chapter.evaluate(run.kept, images, labels, setup.evaluation_batch)
         _require("5.5", isinstance(accuracy, float | int | Tensor), "evaluate returns no number")
+        run.recorded = None  # it knows the run, and so would keep its memory
     return Rehearsal(sum(parameter.numel() for parameter in run.kept.parameters()), shapes)
 
 

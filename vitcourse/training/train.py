@@ -46,7 +46,7 @@ def train(
     with _joined(setup), faults_in_one_line(setup.code):
         if config.compile != "off":
             console.print("compiling the model, which takes a while the first time")
-        setup, rehearsal = _rehearsed(setup, console)
+        setup, rehearsal = rehearsed(setup, console)
         _announce(setup, rehearsal, console)
         with StopOnInterrupt() as stop:
             if config.loss != "both":
@@ -54,7 +54,7 @@ def train(
             return _train_both(setup, folder, console, stop)
 
 
-def _rehearsed(setup: Setup, console: Console) -> tuple[Setup, Rehearsal]:
+def rehearsed(setup: Setup, console: Console) -> tuple[Setup, Rehearsal]:
     """The rehearsal, if need be without the settings that only make it faster and don't work here."""
     try:
         return setup, rehearse(setup)
@@ -69,7 +69,7 @@ def _rehearsed(setup: Setup, console: Console) -> tuple[Setup, Rehearsal]:
         else:
             raise
         # Either this way of computing fails, which may need a C++ compiler or Triton, or the model does, here too.
-        found = _rehearsed(replace(setup, config=replace(setup.config, **changes)), console)
+        found = rehearsed(replace(setup, config=replace(setup.config, **changes)), console)
         console.print(f"{what} doesn't work here ({type(error).__name__}); the run goes on without it")
         return found
 
