@@ -7,6 +7,7 @@ what they were at the recording, and Python itself isn't asked again.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,6 +25,7 @@ from vitcourse.training.engine import prepared
 from vitcourse.training.graph import WARM_UP
 from vitcourse.training.loop import Run
 from vitcourse.training.presets import make_config
+from vitcourse.training.processes import Processes
 from vitcourse.training.rehearsal import rehearse
 
 pytest_plugins = ["training_fixtures"]
@@ -197,6 +199,42 @@ def test_nothing_in_a_step_waits_for_the_device(settings: dict[str, Any]) -> Non
             run.step(*run.batches.made(index))
     with Watch(), pytest.raises(RuntimeError, match="synchronizing"):
         run.loss_sum.item()
+
+
+@pytest.mark.usefixtures("stripes")
+def test_what_is_done_otherwise_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only on one GPU, with the batches made there, is anything recorded; and only the last measure is in float32."""
+    cpu = preparation.prepare(make_config(**{**TINY, "graph": True, "amp": "bf16", "batch_size": 70}))
+    assert torch.get_float32_matmul_precision() == "highest"
+    gpu = replace(cpu, device=torch.device("cuda"))
+    assert (cpu.records, gpu.records) == (False, True)
+    assert not replace(gpu, processes=Processes(0, 2)).records
+    assert not replace(gpu, config=replace(gpu.config, pipeline="loader")).records
+    assert not replace(gpu, config=replace(gpu.config, graph=False)).records
+    larger = replace(gpu, config=replace(gpu.config, batch_size=170))
+    assert [setup.evaluation_batch for setup in (cpu, gpu, larger)] == [500, 500, 680]
+
+    seen: list[tuple[str, bool]] = []
+    autocast: list[bool] = []
+
+    def evaluate(*_: object) -> float:
+        seen.append((torch.get_float32_matmul_precision(), autocast.pop()))
+        return 0.5
+
+    def noted(*_: object, enabled: bool) -> Any:
+        autocast.append(enabled)
+        return nullcontext()
+
+    monkeypatch.setattr(torch, "autocast", noted)
+    measured: Any = replace(gpu, chapter=SimpleNamespace(evaluate=evaluate))  # type: ignore[arg-type]
+    torch.set_float32_matmul_precision("high")
+    try:
+        for exactly in (False, True):
+            measured.accuracy(torch.nn.Identity(), exactly)
+            assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert seen == [("high", True), ("highest", False)]
 
 
 @pytest.mark.gpu

@@ -5,7 +5,7 @@ All rungs take turns, a few steps each, so that a machine that slows down slows 
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -57,10 +57,8 @@ class Rung:
     missing: str | None
 
 
-def climb(
-    config: TrainConfig, rounds: int, console: Console, keep: Callable[[dict[str, Any]], None] = lambda _: None
-) -> dict[str, Any]:
-    """Measure every rung that this machine has, and tell all as one record, which keep gets after each round.
+def climb(config: TrainConfig, rounds: int, console: Console) -> Iterator[dict[str, Any]]:
+    """Measure every rung that this machine has; after each round, all so far as one record.
 
     Raises RequestError as training does.
     """
@@ -86,7 +84,7 @@ def climb(
         console.print(f"round {number} of {rounds}")
         for contender in contenders:
             contender.take_turn()
-        record = {
+        yield {
             "what": f"training steps of the preset {config.preset}, each rung on top of those above it, in turns, "
             f"medians of {number}",
             "preset": config.preset,
@@ -96,8 +94,6 @@ def climb(
             "rungs": [asdict(contender.rung()) for contender in contenders],
             "provenance": provenance(),
         }
-        keep(record)
-    return record
 
 
 class _Contender:
