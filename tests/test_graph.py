@@ -5,6 +5,7 @@ with. Starting it calls them again and puts the results where they were. As in a
 what they were at the recording, and Python itself isn't asked again.
 """
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -17,9 +18,11 @@ import pytest
 import torch
 from small_runs import SMALL, Ended, same
 from torch import Tensor
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from solutions.ch05_vit import warmup_cosine
 from vitcourse.training import graph, optim, preparation
 from vitcourse.training.engine import prepared
 from vitcourse.training.graph import WARM_UP
@@ -199,6 +202,47 @@ def test_nothing_in_a_step_waits_for_the_device(settings: dict[str, Any]) -> Non
             run.step(*run.batches.made(index))
     with Watch(), pytest.raises(RuntimeError, match="synchronizing"):
         run.loss_sum.item()
+
+
+@pytest.mark.usefixtures("stripes")
+@pytest.mark.skipif(torch.version.cuda is None, reason="this torch was built without CUDA")
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_all_of_a_step_but_its_backward_pass_on_a_gpu_that_only_has_shapes(
+    monkeypatch: pytest.MonkeyPatch, recipe: str
+) -> None:
+    """Torch's fake tensors say where they lie: what mixes devices, or asks for a number, is an error."""
+    generator, library = torch.Generator, torch.library.Library("aten", "IMPL")
+
+    class OnCpu:
+        def __new__(cls, *_: object) -> Any:
+            return generator()
+
+    for name in ("_fused_adamw_.tensor_lr", "_fused_adam_.tensor_lr"):
+        library.impl(name, lambda *_, **__: None, "Meta")
+    monkeypatch.setattr(preparation, "choose_device", lambda *_: torch.device("cuda:0"))
+    monkeypatch.setattr(torch, "Generator", OnCpu)
+    monkeypatch.setattr(torch.nn.Module, "to", lambda module, *_: module)
+
+    def train_step(model: Any, images: Tensor, labels: Tensor, optimizer: Any, amp_dtype: Any) -> Tensor:
+        with torch.no_grad(), warnings.catch_warnings(action="ignore"):
+            loss = torch.nn.functional.cross_entropy(model(images), labels)
+        for parameter in model.parameters():
+            parameter.grad = torch.empty_like(parameter)
+        optimizer.step()
+        return loss
+
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.device("cuda:0"):
+        settings = {**TINY, "compile": "off", **RECIPES[recipe], "device": "cuda", "kernels": "own"}
+        run = Run.start(preparation.prepare(make_config(**settings)))
+        run.setup = replace(run.setup, chapter=SimpleNamespace(train_step=train_step, warmup_cosine=warmup_cosine))
+        index = torch.empty(16, dtype=torch.long)
+        for _ in range(2):
+            loss = run.step(*run.batches.made(index))
+        assert {tensor.device.type for tensor in (loss, *run.kept.parameters())} == {"cuda"}
+        assert all(group["lr"].is_cuda for group in run.optimizer.param_groups)
+        with pytest.raises(DataDependentOutputException):
+            loss.item()
+    library._destroy()
 
 
 @pytest.mark.usefixtures("stripes")
