@@ -62,9 +62,16 @@ def hugging_face(kind: str = "ViTForImageClassification", **more: object) -> nn.
         "image_size": 15, "patch_size": P, "hidden_size": D, "num_hidden_layers": L, "num_attention_heads": H,
         "num_labels": K,
     }  # fmt: skip
-    name = "Dinov2" if kind.startswith("Dinov2") else "DeiT" if kind.startswith("DeiT") else "ViT"
+    name = next(name for name in ("Dinov2", "DeiT", "Beit", "ViT") if kind.startswith(name))
     own = {"mlp_ratio": RATIO} if name == "Dinov2" else {"intermediate_size": RATIO * D}
     return randomised(getattr(library, kind)(getattr(library, f"{name}Config")(**sizes, **own, **more)))
+
+
+def other_hugging_face(name: str, **more: object) -> nn.Module:
+    """A small model of a kind that is no ViT of this course."""
+    library = pytest.importorskip("transformers", reason="transformers is not installed: uv sync --group bench")
+    sizes = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
+    return getattr(library, f"{name}Model")(getattr(library, f"{name}Config")(**(more or sizes)))
 
 
 def old_hugging_face(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -274,7 +281,9 @@ def test_weights_of_a_grid_that_is_no_square_need_it_said() -> None:
         load_weights(square, state)
     with pytest.raises(ValueError, match="a grid of 2×6 has 12 patches"):
         load_weights(square, state, grid=(2, 6))
-    load_weights(square, state, grid=(2, 7))
+    with pytest.raises(ValueError, match="grid is rows and columns"):
+        load_weights(square, state, grid=14)  # type: ignore[arg-type]
+    load_weights(square, state, grid=[2, 7])  # type: ignore[arg-type]
     expected = resize_positions(state["positional_encoding.positions"], (2, 7), (5, 5))
     assert torch.equal(square.positional_encoding.positions, expected)
     wide = ours((10, 35))
@@ -299,6 +308,11 @@ REFUSED: dict[str, tuple[Callable[[], object], list[str]]] = {
     "registers": (lambda: timm(reg_tokens=4), ["timm", "register tokens"]),
     "a norm before the blocks": (lambda: timm(pre_norm=True), ["timm", "CLIP"]),
     "the mean of the patches": (lambda: timm(class_token=False, global_pool="avg"), ["timm", "all patches"]),
+    "BEiT of Hugging Face": (lambda: hugging_face("BeitForImageClassification"), ["Hugging Face", "BEiT"]),
+    "DINOv2 with a head": (lambda: hugging_face("Dinov2ForImageClassification"), ["Hugging Face", "DINOv2"]),
+    "Swin of Hugging Face": (lambda: other_hugging_face("Swin", embed_dim=24), ["Swin's"]),
+    "CLIP of Hugging Face": (lambda: other_hugging_face("CLIPVision"), ["CLIP's"]),
+    "a language model": (lambda: other_hugging_face("Bert"), ["a language model's"]),
     "CLIP": (lambda: {"visual.conv1.weight": torch.zeros(3)}, ["CLIP", "visual.conv1.weight"]),
     "nobody": (lambda: {"a": torch.zeros(3), "b": torch.zeros(2)}, ["isn't known", "a, b", "torchvision, timm"]),
     "nothing": (dict, ["no weights in it"]),

@@ -160,7 +160,7 @@ FAMILIES = (
 # Parts that the model of this course doesn't have, so that the same weights would compute something else.
 STRANGERS = {
     r"dist(illation)?_token|head_dist|distillation_classifier": "a second token, for distillation (DeiT, distilled)",
-    r"\.ls[12]\.|layer_?scale|\.gamma_[12]|lambda1": "LayerScale, a factor on each branch (DINOv2, DeiT III, BEiT)",
+    r"\.ls[12]\.|layer_?scale|\.gamma_[12]|lambda_?[12]": "LayerScale, a factor on a branch (DINOv2, DeiT III, BEiT)",
     r"reg(ister)?_tokens?$": "register tokens (DINOv2 with registers, DINOv3)",
     r"norm_pre|pre_layrnorm|ln_pre": "a norm in front of the blocks (CLIP)",
     r"relative_position|rel_pos": "relative positions (BEiT, Swin)",
@@ -171,9 +171,10 @@ STRANGERS = {
 # Names of models that are no relatives.
 OTHERS = {
     r"to_patch_embedding\.": "vit-pytorch's, whose patch embedding has norms of its own",
-    r"visual\.|vision_model\.": "CLIP's or SigLIP's",
+    r"visual\.|vision_model\.|(embeddings\.)?(class_embedding|patch_embedding\.\w+$)": "CLIP's or SigLIP's",
     r"layers\.\d+\.(blocks|downsample)\.": "Swin's",
     r"layer1\.0\.conv1": "a ResNet's",
+    r"word_embeddings": "a language model's",
 }
 # What may stand beside the model's parts and takes no part in its logits.
 IDLE = r"(embeddings\.)?mask_token|pooler\..*|n_averaged|decoder.*|.*num_batches_tracked"

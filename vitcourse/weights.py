@@ -23,7 +23,7 @@ from vitcourse.families import CLS, FAMILIES, IDLE, OTHERS, POSITIONS, PRE_LOGIT
 _WRAPPERS = ("state_dict", "model", "model_state_dict", "run", "teacher", "module", "params")
 _FILES = ("weights.safetensors", "model.safetensors", "pytorch_model.bin")
 # What a compiler, several processes, or a class around the model put in front of a name.
-_PREFIXES = r"(module\.|model\.|net\.|backbone\.|vit\.|deit\.|opt/target/|params/)+"
+_PREFIXES = r"((module|model|net|backbone|vit|deit|beit|dinov2\w*)\.|(opt/target|params)/)+"
 _SHOWN = 3
 
 Grid = tuple[int, int]
@@ -50,6 +50,8 @@ def load_weights(
     """
     if head not in ("theirs", "own"):
         raise ValueError(f'head must be "theirs" or "own", not {head!r}')
+    if grid is not None and not (isinstance(grid, tuple | list) and len(grid) == 2):
+        raise ValueError(f"grid is rows and columns, such as grid=(4, 7), and not {grid!r}")
     expected = {_bare(name): tensor for name, tensor in model.state_dict().items()}
     state = {_bare(name): tensor for name, tensor in read_weights(source).items()}
     family = family_of(state)
@@ -64,7 +66,9 @@ def load_weights(
     _require_learned_positions(family, given, model)
     if POSITIONS in given and given[POSITIONS].ndim == 3:
         own = getattr(model, "grid", None) or _square(expected[POSITIONS].shape[1] - 1)
-        given[POSITIONS] = _fitted(given[POSITIONS], expected[POSITIONS].shape[1] - 1, grid, own)
+        given[POSITIONS] = _fitted(
+            given[POSITIONS], expected[POSITIONS].shape[1] - 1, grid and (grid[0], grid[1]), own and (own[0], own[1])
+        )
     _refuse_faults(family, given, expected)
     with torch.no_grad():
         for name, tensor in given.items():
@@ -95,12 +99,12 @@ def read_weights(source: Mapping[str, Any] | nn.Module | str | Path) -> dict[str
 
 def family_of(state: Mapping[str, Tensor]) -> Family:
     """Whose names these are. Raises ValueError when nobody's are known."""
-    for family in FAMILIES:
-        if any(re.match(family.known_by, name) for name in state):
-            return family
     for pattern, whose in OTHERS.items():
         if any(re.search(pattern, name) for name in state):
             raise ValueError(f"these names are {whose}: another model than this course's ViT\n  {_listed(list(state))}")
+    for family in FAMILIES:
+        if any(re.match(family.known_by, name) for name in state):
+            return family
     known = ", ".join(family.name for family in FAMILIES)
     raise ValueError(f"whose names these are isn't known:\n  {_listed(list(state))}\nknown are those of {known}")
 
@@ -249,7 +253,8 @@ def _fitted(positions: Tensor, n_own: int, grid: Grid | None, own: Grid | None) 
             f"positions of {n_given} patches can't be resized to {n_own}, since the model's grid isn't known\n"
             "say it before: model.grid = (rows, columns)"
         )
-    resized: Tensor = load_code("solutions").module("ch02_tokens").resize_positions(positions.float(), theirs, own)
+    exact = positions.to(torch.promote_types(positions.dtype, torch.float32))
+    resized: Tensor = load_code("solutions").module("ch02_tokens").resize_positions(exact, theirs, own)
     return resized
 
 
