@@ -7,6 +7,7 @@ where the recording reads them; learning rates are tensors; and nothing in the s
 Source: https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs.
 """
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -59,7 +60,8 @@ def nothing_waits(*, wanted: bool = True) -> Iterator[None]:
         yield
         return
     before = torch.cuda.get_sync_debug_mode()
-    torch.cuda.set_sync_debug_mode("error")
+    with warnings.catch_warnings(action="ignore"):  # that it is a prototype
+        torch.cuda.set_sync_debug_mode("error")
     try:
         yield
     finally:
