@@ -55,6 +55,8 @@ def main(arguments: list[str] | None = None) -> None:
     if asked.small and asked.output.parent.resolve() == RESULTS.resolve():
         parser.error("--small shows nothing that should stand among the results; type --output with another folder")
     end = time.monotonic() + asked.seconds
+    if asked.device == "cuda" and not gpu_is_there():
+        parser.error("there is no GPU here; to see that it runs, type: --small --device cpu --output FILE")
     parts: dict[str, Any] = {}
     for name in asked.parts:
         # On a machine that others use too, reading torch alone may take half a minute.
@@ -63,6 +65,13 @@ def main(arguments: list[str] | None = None) -> None:
         parts[name] = run(name, asked, seconds)
         print(json.dumps(parts[name], ensure_ascii=False)[:600], flush=True)
         keep(asked, parts)
+
+
+def gpu_is_there() -> bool:
+    """Whether torch sees one: nothing may be written among the results otherwise."""
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def run(name: str, asked: argparse.Namespace, seconds: float) -> dict[str, Any]:

@@ -201,6 +201,10 @@ def test_a_part_that_takes_too_long_or_fails_costs_only_itself(
     assert "NVIDIA" in failed["ended"] or "CUDA" in failed["ended"]
     with pytest.raises(SystemExit):
         gpu.main(["--small"])  # nothing small may stand among the results
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit):
+        gpu.main(["--output", str(tmp_path / "none.json")])
+    assert not (tmp_path / "none.json").exists()
 
 
 def test_on_a_lent_machine_packages_may_be_missing(tmp_path: Path) -> None:
