@@ -47,9 +47,10 @@ def rehearse(setup: Setup) -> Rehearsal:
             if (run.recorded.calls if run.recorded else run.steps_done) == _n_steps(setup):
                 break
         short = len(run.batches.images) % setup.config.batch_size
-        if setup.config.compile != "off" and 0 < short < len(images):
+        if setup.config.compile != "off" and short:
             # The last batch of a pass is compiled for itself: now, and not within the first epoch.
-            run.step(images[:short], labels[:short])
+            last = run.batches.made(torch.arange(short, device=run.batches.images.device))
+            run.step(*(part.to(setup.device) for part in last))
         accuracy = setup.chapter.evaluate(run.kept, images, labels, setup.evaluation_batch)
         _require("5.5", isinstance(accuracy, float | int | Tensor), "evaluate returns no number")
         run.recorded = None  # it knows the run, and so would keep its memory
