@@ -6,6 +6,7 @@ between the files. One test sends real SIGKILLs.
 
 import io
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -22,19 +23,41 @@ from small_runs import CHECKPOINT, FILES, SMALL, Ended, read, same
 
 from vitcourse.data import Dataset
 from vitcourse.errors import RequestError
-from vitcourse.training import loop
-from vitcourse.training.checkpoints import checkpoint_file, read_checkpoint
+from vitcourse.training import checkpoints
+from vitcourse.training.checkpoints import Pace, checkpoint_file, read_checkpoint
 from vitcourse.training.loop import Run
 
 pytest_plugins = ["training_fixtures"]
 
-pytestmark = pytest.mark.usefixtures("stripes", "undrawn")
+pytestmark = pytest.mark.usefixtures("stripes", "undrawn", "kept_at_each_epoch")
 
 # Every source of chance and every kind of state takes part.
 RICH = [
     *SMALL, "--epochs=4", "--dropout=0.2", "--shift=1", "--ema=0.9", "--clip=1", "--schedule=cosine",
 ]  # fmt: skip
 STEPS = 4 * 6
+
+
+@pytest.fixture
+def at_each_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint is always due."""
+    monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN", 0.0)
+    monkeypatch.setattr(checkpoints, "SHARE", math.inf)
+
+
+@pytest.fixture
+def kept_at_each_epoch(at_each_chance: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if each epoch took half a minute: a checkpoint is due after it, and not within."""
+    monkeypatch.setattr(Run, "epoch", without_pace(Run.epoch))
+
+
+def without_pace(epoch: Callable[..., bool]) -> Callable[..., bool]:
+    never = Pace(lambda: None)
+    never.next = math.inf
+    return lambda run, number, display, stop, _: epoch(run, number, display, stop, never)
+
+
+UNCHANGED = Run.epoch
 
 
 class Killed(BaseException):
@@ -211,13 +234,35 @@ def test_long_epochs_are_kept_in_between(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert vitcourse("train", *RICH, "--output", "whole").code == 0
-    monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "epoch", UNCHANGED)
         die_at_step(10, patch)
         killed(vitcourse, "train", *RICH, "--output", "run")
     resumed = vitcourse("train", "--resume", "--output", "run")
     assert "epoch 2, step 10 of 24" in resumed.out
     compare(tmp_path / "whole", tmp_path / "run")
+
+
+def test_short_epochs_are_kept_no_more_often_than_each_half_minute(
+    vitcourse: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint at the start, one at the end; and a large one, which took long to write, is still rarer."""
+    monkeypatch.setattr(Run, "epoch", UNCHANGED)
+    monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN", 30.0)
+    monkeypatch.setattr(checkpoints, "SHARE", 0.05)
+    written: list[Pace] = []
+    keep = Pace.keep
+    monkeypatch.setattr(Pace, "keep", lambda pace: (written.append(pace), keep(pace))[1])
+    assert vitcourse("train", *RICH, "--output", "run").code == 0
+    assert len(written) == 2
+    now = [0.0]
+    monkeypatch.setattr(checkpoints.time, "perf_counter", lambda: now[0])
+    for took, until in ((1.0, 31.0), (4.0, 84.0)):
+        now[0] = 0.0
+        pace = Pace(lambda took=took: now.__setitem__(0, took))
+        assert pace.due
+        pace.keep()
+        assert [(now.__setitem__(0, moment), pace.due)[1] for moment in (until - 0.1, until)] == [False, True]
 
 
 def test_both_losses_are_resumed_each_where_it_was(

@@ -229,7 +229,7 @@ def bench_steps(
 
     config = make_config(preset, **overrides)
     console = _console()
-    record = climb(config, rounds, console)
+    *_, record = climb(config, rounds, console)
     console.print(as_table(record))
     if output is not None:
         write_file(output, json.dumps(record, indent=2, ensure_ascii=False) + "\n")

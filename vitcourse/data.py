@@ -236,7 +236,12 @@ def data_root() -> Path:
     if chosen:
         return _path(chosen).absolute()
 
-    import platformdirs
+    try:
+        import platformdirs
+    except ImportError as error:
+        raise RequestError(
+            "the folder of the downloads isn't known without the package platformdirs; set VITCOURSE_DATA to a folder"
+        ) from error
 
     return platformdirs.user_cache_path("vitcourse")
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Literal
 
 import vitcourse
 from vitcourse.data import DOWNLOADS, data_root
+from vitcourse.errors import RequestError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -260,7 +261,7 @@ def _data() -> Iterator[Finding]:
     yield _space()
     try:
         root = data_root()
-    except ImportError as error:
+    except RequestError as error:
         yield Finding("Data", "problem", f"the folder of the downloads is unknown: {_one_line(error)}")
         return
     chosen = "set by VITCOURSE_DATA" if os.environ.get("VITCOURSE_DATA") else "VITCOURSE_DATA would change it"

@@ -2,6 +2,8 @@
 
 import hashlib
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -52,6 +54,12 @@ class Setup:
         if name == "cuda":
             name = f"cuda ({torch.cuda.get_device_name(self.device)})"
         return f"{self.processes.world} × {name}" if self.processes.world > 1 else name
+
+    @property
+    def records(self) -> bool:
+        """Whether the whole step is recorded: on one GPU, on which the batches are made too."""
+        wanted = self.config.graph and self.config.pipeline == "device"
+        return wanted and self.device.type == "cuda" and self.processes.world == 1
 
     @property
     def data_fingerprint(self) -> str:
@@ -126,14 +134,36 @@ class Setup:
         """Images of the data set as the model reads them: cut, standardised, on the device."""
         return standardised(center_crop(images, self.config.crop).to(self.device), self.mean, self.std)
 
-    def accuracy(self, model: nn.Module) -> float:
-        """The share of the test images that a model gets right; each of several processes measures a part of them."""
+    @property
+    def evaluation_batch(self) -> int:
+        """Images at once where nothing is kept for a backward pass: on a GPU more, since there each start costs."""
+        return max(EVALUATION_BATCH, 4 * self.config.batch_size if self.device.type == "cuda" else 0)
+
+    def accuracy(self, model: nn.Module, exactly: bool = True) -> float:
+        """The share of the test images that a model gets right; each of several processes measures a part of them.
+
+        On a GPU in the precision of the training; exactly, in float32, as whoever uses the model will.
+        """
         n_images = len(self.dataset.test_images)
-        accuracy = float(self.chapter.evaluate(model, self.test_images, self.test_labels, EVALUATION_BATCH))
+        with self._precision(exactly):
+            accuracy = float(self.chapter.evaluate(model, self.test_images, self.test_labels, self.evaluation_batch))
         if self.processes.world == 1:
             return accuracy
         right = torch.tensor(accuracy * len(self.test_images), dtype=torch.float64).round()
         return float(self.processes.sum(right) / n_images)
+
+    @contextmanager
+    def _precision(self, exactly: bool) -> Iterator[None]:
+        if self.device.type != "cuda":
+            yield
+            return
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("highest" if exactly else before)
+        try:
+            with torch.autocast("cuda", torch.bfloat16, enabled=self.config.amp == "bf16" and not exactly):
+                yield
+        finally:
+            torch.set_float32_matmul_precision(before)
 
 
 def _divisors(number: int) -> str:
@@ -149,6 +179,8 @@ def prepare(config: TrainConfig, processes: Processes | None = None) -> Setup:
     notes = passed_over(device) if config.device == "auto" else ()
     if config.threads:
         torch.set_num_threads(config.threads)
+    # On a GPU, products of float32 on the units for TF32, whose 10 binary digits are enough to train with.
+    torch.set_float32_matmul_precision("high" if device.type == "cuda" else "highest")
     dataset = load_dataset(config.data, config.image_size)
     if config.held_out:
         dataset = dataset.hold_out(config.held_out)

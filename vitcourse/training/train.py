@@ -16,7 +16,7 @@ from rich.console import Console
 from torch import Tensor
 
 from vitcourse.errors import RequestError, RunError
-from vitcourse.training.checkpoints import CHECKPOINT, checkpoint_file, read_checkpoint
+from vitcourse.training.checkpoints import CHECKPOINT, Pace, checkpoint_file, read_checkpoint
 from vitcourse.training.devices import machine_errors_in_one_line
 from vitcourse.training.display import make_display
 from vitcourse.training.interrupt import StopOnInterrupt
@@ -48,7 +48,9 @@ def train(
     with machine_errors_in_one_line(config):
         setup = prepare(config, processes)
     with _joined(setup), faults_in_one_line(setup.code), machine_errors_in_one_line(config):
-        setup, rehearsal = _rehearsed(setup, console)
+        if config.compile != "off":
+            console.print("compiling the model, which takes a while the first time")
+        setup, rehearsal = rehearsed(setup, console)
         _announce(setup, rehearsal, console)
         with StopOnInterrupt() as stop:
             try:
@@ -59,25 +61,29 @@ def train(
                 raise RunError(f"stopped at once; {_to_go_on(folder)}") from error
 
 
-def _rehearsed(setup: Setup, console: Console) -> tuple[Setup, Rehearsal]:
-    if setup.config.compile == "off":
-        return setup, rehearse(setup)
-    console.print("compiling the model, which takes a while the first time")
+def rehearsed(setup: Setup, console: Console) -> tuple[Setup, Rehearsal]:
+    """The rehearsal, if need be without the settings that only make it faster and don't work here."""
     try:
         return setup, rehearse(setup)
     except (RequestError, RunError):
         raise
     except Exception as error:
-        # Either the compiler fails, which needs a C++ compiler or Triton, or the model does; then it does without too.
-        uncompiled = replace(setup, config=replace(setup.config, compile="off"))
-        rehearsal = rehearse(uncompiled)
-        console.print(f"torch.compile doesn't work here ({type(error).__name__}); the run goes on without it")
-        return uncompiled, rehearsal
+        changes: dict[str, Any]
+        if setup.records:
+            what, changes = "a CUDA graph of the whole step", {"graph": False}
+        elif setup.config.compile != "off":
+            what, changes = "torch.compile", {"compile": "off"}
+        else:
+            raise
+        # Either this way of computing fails, which may need a C++ compiler or Triton, or the model does, here too.
+        found = rehearsed(replace(setup, config=replace(setup.config, **changes)), console)
+        console.print(f"{what} doesn't work here ({type(error).__name__}); the run goes on without it")
+        return found
 
 
 @contextmanager
 def _joined(setup: Setup) -> Iterator[None]:
-    with setup.processes.joined(setup.device.type):
+    with setup.processes.joined(setup.device):
         try:
             yield
         except RuntimeError as error:
@@ -145,20 +151,23 @@ def _train_one(setup: Setup, folder: RunFolder, console: Console, stop: StopOnIn
         state = {"config": _what_decides(setup.config), "data": setup.data_fingerprint, "run": run.state_dict()}
         folder.write(CHECKPOINT, checkpoint_file({**state, "progress": progress.state_dict()}))
 
-    checkpoint()
+    pace = Pace(checkpoint)
+    pace.keep()
     with make_display(console, setup.config.epochs, run.steps) as display:
         while len(progress.epochs) < setup.config.epochs:
             number = len(progress.epochs) + 1
             # Until the checkpoint is written a second Ctrl-C waits: it would cost the epoch.
             with stop.held():
-                if not run.epoch(number, display, stop, checkpoint):
-                    checkpoint()
+                if not run.epoch(number, display, stop, pace):
+                    pace.keep()
                     break
                 progress.epochs.append(run.end_epoch(number))
                 folder.write_epochs(progress.epochs)
                 display.finished(progress.epochs[-1], run.steps_done)
-                checkpoint()
-            if setup.processes.any_of(stop.requested)[0]:
+                stopping, due = setup.processes.any_of(stop.requested, pace.due)
+                if stopping or due or number == setup.config.epochs:
+                    pace.keep()
+            if stopping:
                 break
     return _keep(run, progress, folder, console)
 
