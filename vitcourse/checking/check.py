@@ -70,7 +70,11 @@ class Check:
         found = self.ask({"do": "look", "module": self.exercise.module, "name": name}).result
         kind = found["kind"]
         if kind == "missing":
-            raise CheckFailedError(f"{name} is missing from the chapter {self.exercise.module}")
+            near = self.read.get("like", {}).get(name, "")
+            file = self.read.get("file", self.exercise.module)
+            raise CheckFailedError(
+                f"{name} is missing from {file}", f"There is {near}: is the name misspelt?" if near else ""
+            )
         if kind not in ("function", "class", "module"):
             raise CheckFailedError(f"{name} is no function or class but {_article(kind)}")
         if found["torch"]:

@@ -159,7 +159,7 @@ def smallest(run: Run, check: Check, seed: int) -> Differs | None:
 
 
 def holds_when(run: Run, check: Check, seed: int) -> str:
-    """What the sizes must be for the answer to pass; empty where none of what is tried helps."""
+    """At which sizes what failed is right; empty where none of those that are tried help."""
     for words, symbols in _SPECIAL:
         inputs = Small(seed, partial(_with, symbols), plain=False)
         again = Check(check.exercise, check.learner, check.reference, inputs, check.read)
@@ -280,13 +280,13 @@ def _with(symbols: tuple[tuple[str, str | int], ...], given: dict[str, int]) -> 
 
 _SPECIAL: tuple[tuple[str, tuple[tuple[str, str | int], ...]], ...] = (
     (
-        "it is right where rows and columns are equally many (gh = gw, H = W), a square, and wrong otherwise: "
+        "what fails here is right where rows and columns are equally many (gh = gw, H = W), a square, and wrong otherwise: "
         "is something taken from the height that belongs to the width?",
         (("gw", "gh"), ("new_gw", "new_gh"), ("W", "H")),
     ),
-    ("it is right for a batch of one image, and wrong for more: the images of a batch are mixed", (("B", 1),)),
-    ("it is right for one head, and wrong for more", (("h", 1),)),
-    ("it is right where there are as many queries as keys (Tq = Tk), and wrong otherwise", (("Tk", "Tq"),)),
-    ("it is right where values are as wide as queries (dv = dh), and wrong otherwise", (("dv", "dh"),)),
-    ("it is right for one channel, and wrong for more", (("C", 1),)),
+    ("what fails here is right for a batch of one image, and wrong for more: the images of a batch are mixed", (("B", 1),)),
+    ("what fails here is right for one head, and wrong for more", (("h", 1),)),
+    ("what fails here is right where there are as many queries as keys (Tq = Tk), and wrong otherwise", (("Tk", "Tq"),)),
+    ("what fails here is right where values are as wide as queries (dv = dh), and wrong otherwise", (("dv", "dh"),)),
+    ("what fails here is right for one channel, and wrong for more", (("C", 1),)),
 )

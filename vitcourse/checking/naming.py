@@ -213,16 +213,24 @@ def _fits(questions: Sequence[Question], find: Callable[[str, str], Any], last: 
 
 
 def _chain(questions: Sequence[Question]) -> Sequence[Question]:
-    """The last question, and those without which it can't be asked: most hypotheses are out after these."""
-    slots, chain = set(_slots(questions[-1])), [questions[-1]]
-    for question in reversed(questions[:-1]):
-        request = question.request
-        # A call changes what it is given, and keeps what it gives; what it is asked of stays as it is.
-        touched = [*slots_of(request["args"]), request.get("keep")] if request["do"] == "call" else _slots(question)
-        if request["do"] not in ("values", "look") and slots & set(touched):
-            slots |= set(_slots(question))
-            chain.append(question)
-    return chain[::-1]
+    """The last question, and all that has to do with what it asks about: most hypotheses are out after these."""
+    slots: set[str] = set()
+    more = set(_slots(questions[-1]))
+    while more - slots:
+        slots |= more
+        more = {slot for question in questions if slots & set(_slots(question)) for slot in _slots(question)}
+    return [
+        question
+        for question in questions
+        if question is questions[-1]
+        or (slots & set(_slots(question)) and (question.request["do"] not in ("call", "values") or _changes(question)))
+    ]
+
+
+def _changes(question: Question) -> bool:
+    """Whether a call can change what is kept: by what it is given, or by what it gives."""
+    request = question.request
+    return request["do"] == "call" and bool(slots_of(request["args"]) or request.get("keep"))
 
 
 def _slots(question: Question) -> list[str]:

@@ -48,8 +48,8 @@ def structure(module: nn.Module, whole: bool = True) -> dict[str, Any]:
 
 
 def values(module: nn.Module) -> dict[str, Tensor]:
-    """Every parameter and buffer, by name."""
-    return {name: value.detach() for name, value in (*module.named_parameters(), *module.named_buffers())}
+    """Every parameter and buffer, by name, as it is now."""
+    return {name: value.detach().clone() for name, value in (*module.named_parameters(), *module.named_buffers())}
 
 
 def _described(module: nn.Module) -> dict[str, Any]:

@@ -108,7 +108,8 @@ class Workshop:
 
     def load(self, slot: str, tensors: Mapping[str, Tensor]) -> Observation:
         """Copy these values into the parameters and buffers of these names."""
-        own = values(self.things[slot])
+        thing = self.things[slot]
+        own = dict((*thing.named_parameters(), *thing.named_buffers()))
         with torch.no_grad():
             for name, value in tensors.items():
                 own[name].copy_(value)
@@ -219,10 +220,10 @@ class Workshop:
             except Exception as error:
                 seen.raised = fault(error)
                 return
-        seen.gradients = {name: parameter.grad for name, parameter in parameters.items()}
+        seen.gradients = {name: _copy(parameter.grad) for name, parameter in parameters.items()}
         for number, tensor in enumerate(given, start=1):
             if tensor.is_floating_point():
-                seen.gradients[f"input {number}"] = tensor.grad
+                seen.gradients[f"input {number}"] = _copy(tensor.grad)
 
     def _opened(self, value: Any, leaves: bool) -> Any:
         """The arguments of a call: copies of the tensors, and what the slots hold."""
@@ -235,6 +236,10 @@ class Workshop:
         if isinstance(value, dict):
             return {key: self._opened(part, leaves) for key, part in value.items()}
         return value
+
+
+def _copy(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.detach().clone()
 
 
 def noted(value: Any) -> Any:
