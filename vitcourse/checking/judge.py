@@ -66,6 +66,8 @@ class Judge:
     def verdict(self, code: CodeSet, exercise: Exercise) -> Verdict:
         """The verdict on an exercise that is started."""
         seed = new_seed() if self.seed is None else self.seed
+        self.workers.begin()  # it loads torch while this process does
+        check_of(exercise)
         try:
             worker = self.workers.start(_first(code, exercise), self.timeout, optimizer=exercise.needs_optimizer)
         except WorkerEnded as error:
