@@ -63,7 +63,7 @@ HOSTILE = {
     "3.1": ("scaled_dot_product_attention", "print('x' * 2 * 10**8); return q, k", "error", "File too large"),
     "3.3": ("split_heads", "return input()", "error", "EOF"),
     "4.2": ("gelu", "import os; os.remove(__file__); return x", "error", "FileNotFoundError"),
-    "5.2": ("cross_entropy", "open(__file__, 'w').write('gone'); return logits", "failed", ""),
+    "5.2": ("cross_entropy", "open(__file__, 'w').write('gone'); return logits", "error", "No such file"),
     "5.3": ("warmup_cosine", "raise KeyboardInterrupt", "error", ""),
 }
 
