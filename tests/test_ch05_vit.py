@@ -17,6 +17,7 @@ from solutions.ch02_tokens import resize_positions
 from solutions.ch05_vit import VisionTransformer, cross_entropy, evaluate, train_step, warmup_cosine
 from vitcourse.checking.check import NORMS, Check
 from vitcourse.checking.subjects import Module
+from vitcourse.worker.things import Probe
 from vitcourse.worker.workshop import Observation
 
 
@@ -376,9 +377,10 @@ def test_two_training_steps_are_the_usual_loop() -> None:
 
 def test_autocast_reaches_the_forward_pass_alone() -> None:
     images, labels = torch.randn(5, 3, 7, 2), torch.randint(11, (5,))
-    model = Probe(42, 11)
+    events: list[dict[str, Any]] = []
+    model = Probe(42, 11, events)
     loss = train_step(model, images, labels, torch.optim.SGD(model.parameters(), lr=0.1), torch.bfloat16)
-    assert model.dtypes == [torch.bfloat16]
+    assert [event["dtype"] for event in events] == [torch.bfloat16]
     assert loss.dtype == torch.float32
     assert model.linear.weight.dtype == torch.float32
 
@@ -387,16 +389,16 @@ def test_autocast_reaches_the_forward_pass_alone() -> None:
 @pytest.mark.parametrize("mode", [True, False])
 def test_accuracy_is_the_share_of_right_answers(batch_size: int, mode: bool) -> None:
     images = torch.randn(13, 3, 7, 2)
-    model = Probe(42, 11).train(mode)
+    events: list[dict[str, Any]] = []
+    model = Probe(42, 11, events).train(mode)
     labels = model(images).argmax(-1)
     labels[[0, 5, 12]] = (labels[[0, 5, 12]] + 1) % 11
-    model.reset()
+    events.clear()
     accuracy = evaluate(model, images, labels, batch_size)
     assert type(accuracy) is float
     assert accuracy == pytest.approx(10 / 13)
-    assert not any(model.modes)
-    assert not any(model.gradients)
-    assert max(model.batches) <= batch_size
+    assert not any(any(event["modes"].values()) or event["gradients"] for event in events)
+    assert max(event["batch"] for event in events) <= batch_size
     assert model.training == mode
 
 
