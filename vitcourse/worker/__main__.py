@@ -1,4 +1,5 @@
-"""Started by the judge as a process of its own: python -I -S __main__.py PATHS, where PATHS are Python's, as JSON.
+"""Started by the judge as a process of its own: python -I -S __main__.py PATHS SPACE, where PATHS are Python's, as JSON,
+and SPACE names the judge's process namespace.
 
 Standard input is a socket. Over it the judge asks, line by line:
 
@@ -41,20 +42,25 @@ def main() -> None:
     gc.freeze()  # so that the forks share this memory
     control = socket.socket(fileno=os.dup(0))
     control.sendall(b"ready\n")
+    living: set[int] = set()
     while True:
         words, files, _, _ = socket.recv_fds(control, 4096, 3)
         if not words:
+            for child in living:  # the judge was ended: nothing stays
+                end(child)
             return
         command, _, rest = words.decode().strip().partition(" ")
         if command == "optimizer":
             torch.optim.SGD([torch.nn.Parameter(torch.empty(1))])
             answer = "loaded"
         elif command == "end":
+            living.discard(int(rest))
             answer = end(int(rest))
         elif (child := os.fork() if hasattr(os, "fork") else 0) == 0:
             control.close()
             serving.be_worker(*files)
         else:
+            living.add(child)
             answer = str(child)
         for file in files:
             os.close(file)
@@ -62,15 +68,26 @@ def main() -> None:
 
 
 def end(child: int) -> str:
-    """Kill the process and its group; how it ended, in words: as it was killed, if it still ran."""
+    """Kill the process and all that it started; how it ended, in words: as it was killed, if it still ran."""
     pid, status = os.waitpid(child, os.WNOHANG)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child, signal.SIGKILL)
+    if process_space() not in ("", sys.argv[2]):  # in a box there is nothing else, but what left the group
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(-1, signal.SIGKILL)
     if not pid:
         os.waitpid(child, 0)
         return "killed"
     code = os.waitstatus_to_exitcode(status)
     return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def process_space() -> str:
+    """The name of this process's namespace of processes, where the system has such."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
 
 
 if __name__ == "__main__":
