@@ -60,7 +60,8 @@ class Workers:
         if self._process is None:
             self._control, theirs = socket.socketpair()
             main = Path(worker.__file__).parent / "__main__.py"
-            program = [sys.executable, "-I", "-S", str(main), json.dumps(paths()), process_space()]
+            python = os.path.realpath(sys.executable) if self.wrapped else sys.executable
+            program = [python, "-I", "-S", str(main), json.dumps(paths()), process_space()]
             with theirs:
                 self._process = subprocess.Popen(
                     [*self.wrapped, *program],

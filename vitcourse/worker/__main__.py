@@ -1,5 +1,5 @@
-"""Started by the judge as a process of its own: python -I -S __main__.py PATHS SPACE, where PATHS are Python's, as JSON,
-and SPACE names the judge's process namespace.
+"""Started by the judge as a process of its own: python -I -S __main__.py PATHS SPACE. PATHS are Python's, as JSON;
+SPACE names the judge's process namespace.
 
 Standard input is a socket. Over it the judge asks, line by line:
 
@@ -85,7 +85,7 @@ def end(child: int) -> str:
 def process_space() -> str:
     """The name of this process's namespace of processes, where the system has such."""
     try:
-        return os.readlink("/proc/self/ns/pid")
+        return str(Path("/proc/self/ns/pid").readlink())
     except OSError:
         return ""
 

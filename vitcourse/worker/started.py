@@ -1,4 +1,4 @@
-"""Whether an exercise was begun: a chapter's text compared with the stub's, as syntax trees and without running them."""
+"""Whether an exercise was begun: a chapter's text beside the stub's, as syntax trees and without running them."""
 
 import ast
 from collections.abc import Sequence
