@@ -6,8 +6,10 @@ import tokenize
 
 from vitcourse.classroom.reading import UnreadableError
 
-_MARKS: tuple[tuple[bytes, str], ...] = ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"))
-_MARKS: tuple[tuple[bytes, str], ...] = (*_MARKS, (codecs.BOM_UTF16_BE, "utf-16"))
+_MARKS: tuple[tuple[bytes, str], ...] = (
+    *((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32")),
+    *((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")),
+)
 _REFUSED = ("punycode", "idna", "undefined", "unicode_escape", "raw_unicode_escape")  # these are slow, or no encodings
 
 
