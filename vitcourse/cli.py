@@ -176,6 +176,7 @@ def grade(
     junit: Annotated[Path | None, typer.Option(help="write JUnit XML, a file for each, into this folder")] = None,
     box: Annotated[str, typer.Option(help="auto: each submission in a box; none: without one")] = "auto",
     seed: Annotated[int | None, typer.Option(help="the inputs of an earlier row, which said this seed")] = None,
+    one: Annotated[bool, typer.Option("--one", help="each place is one submission, whatever it looks like")] = False,
     make: Annotated[Path | None, typer.Option(help="write an autograder for Gradescope to this .zip instead")] = None,
 ) -> None:
     """Grade a class: one row for each submission, whatever is in it."""
@@ -190,7 +191,7 @@ def grade(
     if not submissions:
         raise RequestError("nothing to grade is named; type: vitcourse grade FOLDER")
     outputs = Outputs(csv, json_file, gradescope, junit)
-    grade_class(submissions, [entry.id for entry in select(what)], outputs, _console(), jobs, box, seed)
+    grade_class(submissions, [entry.id for entry in select(what)], outputs, _console(), jobs, box, seed, one)
 
 
 @app.command()

@@ -71,6 +71,7 @@ def grade_class(
     jobs: int | None = None,
     kind: str = "auto",
     seed: int | None = None,
+    one: bool = False,
 ) -> None:
     """Grade all that lies at these places. Raises RequestError, and RunError when it was stopped."""
     if kind not in ("auto", "none"):
@@ -80,7 +81,7 @@ def grade_class(
             raise RequestError(f"there is no {place}; name a folder or an archive that was handed in")
     outputs.require_writable()
     order = Order(tuple(asked), box(kind), seed)
-    handed = _own_names([one for place in places for one in submissions(place)])
+    handed = _own_names([own for place in places for own in submissions(place, one)])
     if not order.box:
         console.print("without a box: what was handed in runs as you, with your files and your network", soft_wrap=True)
     made: dict[int, Row] = {}

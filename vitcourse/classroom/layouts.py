@@ -45,7 +45,7 @@ class Submission:
     def student(self) -> str:
         """Whose it is, as far as the name tells."""
         match = _prefixed(self.name)
-        return match["student"] if match else re.sub(r"_\d{2,}_\d{2,}$", "", without_suffix(self.name))
+        return match["student"] if match else re.sub(r"(_\d{2,})+$", "", without_suffix(self.name))
 
     @property
     def hash(self) -> str:
@@ -67,8 +67,11 @@ class Submission:
         return ""
 
 
-def submissions(place: Path) -> list[Submission]:
-    """One for each person who handed something in at this place: a folder, an archive, or a folder of them."""
+def submissions(place: Path, one: bool = False) -> list[Submission]:
+    """One for each person who handed something in at this place: a folder, an archive, or a folder of them.
+
+    With one, all of it is one person's, whatever it looks like.
+    """
     name = place.resolve().name
     try:
         found = entries(place)
@@ -76,6 +79,8 @@ def submissions(place: Path) -> list[Submission]:
         return [Submission(name, unreadable={chapter.module: f"{name} {error}" for chapter in chapters()})]
     if not place.is_dir():
         found = [replace(entry, path=_rest(entry.path)) for entry in found]
+    if one:
+        return [submission(name, found)]
     groups: dict[str, list[Entry]] = {}
     for entry in found:
         groups.setdefault(entry.path.parts[0], []).append(entry)
