@@ -12,13 +12,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
+import psutil
 import pytest
 
 from vitcourse.checking.judge import Judge
+from vitcourse.checking.workers import Workers
 from vitcourse.classroom import grading
 from vitcourse.classroom.autograder import make_autograder
 from vitcourse.classroom.box import box, boxed
-from vitcourse.classroom.grading import Handed, Order, grade, rows
+from vitcourse.classroom.grading import Order, grade, rows
 from vitcourse.classroom.layouts import Submission, submissions
 from vitcourse.classroom.rows import Row, as_csv
 from vitcourse.cli import main
@@ -46,20 +48,25 @@ def hand_in(body: str, before: str = "", **beside: str) -> Submission:
     """A submission in which only gelu is written."""
     lines = "\n    ".join(body.splitlines())
     text = f"import math\nimport os\n\nimport torch\n\n{before}\n\n\ndef gelu(x):\n    {lines}\n"
-    others = {f"ch0{n}": "" for n in ()}
-    found = {"ch04_encoder": text, **others}
+    found = {"ch04_encoder": text}
     missing = {entry.module: "not here" for entry in exercises() if entry.module not in found}
     shown = {"ch04_encoder": "chapters/ch04_encoder.py"}
     return Submission("lee", found=found, helpers=beside, shown=shown, missing=missing)
 
 
+@pytest.fixture(scope="module")
+def workers() -> Iterator[Workers]:
+    """One box for all that is tried; it is made anew whenever it is gone."""
+    with boxed(BOX) as started:
+        yield started
+
+
 @pytest.fixture
-def gelu() -> Callable[..., Row]:
+def gelu(workers: Workers) -> Callable[..., Row]:
     """The row of a submission whose gelu has this body, on 4.2 alone."""
 
     def graded(body: str, before: str = "", timeout: float = 20.0) -> Row:
-        with boxed(BOX) as workers:
-            return grade(hand_in(body, before), Order(("4.2",), BOX, 7, timeout), workers)
+        return grade(hand_in(body, before), Order(("4.2",), BOX, 7, timeout), workers)
 
     return graded
 
@@ -68,7 +75,7 @@ def gelu() -> Callable[..., Row]:
 TRIES = {
     "the network": "import socket\nsocket.create_connection(('127.0.0.1', PORT), 2)",
     "the network by a socket file": "import socket\ns = socket.socket(socket.AF_UNIX)\ns.connect('SOCKET')",
-    "the environment": "assert 'VITCOURSE_SECRET' in open('/proc/self/environ').read() or os.environ['VITCOURSE_SECRET']",
+    "the environment": "assert 'VITCOURSE_SECRET' in open('/proc/self/environ').read() + str(os.environ)",
     "the solutions": "open('ROOT/solutions/ch04_encoder.py').read()",
     "the tests": "os.listdir('ROOT/tests')",
     "what others handed in": "open('OTHER').read()",
@@ -83,7 +90,7 @@ TRIES = {
 
 
 @needs_box
-def test_a_box_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_box_holds(tmp_path: Path, gelu: Callable[..., Row], monkeypatch: pytest.MonkeyPatch) -> None:
     import socket
 
     monkeypatch.setenv("VITCOURSE_SECRET", "word")
@@ -105,11 +112,9 @@ def test_a_box_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             )
         before = "def tries():\n    did = []\n" + "\n".join(parts) + "\n    return did"
         body = "import ctypes\nprint('did', tries())\nreturn 0 * x"
-        with boxed(BOX) as workers:
-            judge = Judge(workers, 30, 7)
-            (verdict,) = [Handed(hand_in(body, before), judge).verdict(exercise("4.2"))]
-    assert verdict.status == "failed"
-    assert "did []" in verdict.diagnosis, verdict
+        (verdict,) = gelu(body, before)["verdicts"]
+    assert verdict["status"] == "failed"
+    assert "did []" in verdict["diagnosis"], verdict
     assert other.read_text(encoding="utf-8") == "mine"
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*files, "s"])
 
@@ -136,7 +141,8 @@ HARM = {
     ),
     "the parser is brought down": ("", "return " + "(" * 500 + "x" + ")" * 500),
     "a process is left behind": (
-        "import time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n        time.sleep(60)\n    os._exit(0)",
+        "import time\nif os.fork() == 0:\n    os.setsid()\n"
+        "    if os.fork() == 0:\n        time.sleep(60)\n    os._exit(0)",
         WRONG,
     ),
 }
@@ -144,24 +150,17 @@ HARM = {
 
 @needs_box
 @pytest.mark.parametrize("name", HARM)
-def test_whoever_grades_is_not_harmed(name: str, gelu: Callable[..., Row]) -> None:
+def test_whoever_grades_is_not_harmed(name: str, gelu: Callable[..., Row], workers: Workers) -> None:
     before, body = HARM[name]
     row = gelu(body, before, timeout=6.0)
     (verdict,) = row["verdicts"]
     assert verdict["status"] in ("failed", "error", "timeout"), verdict
-    assert _processes() == []
-
-
-def _processes() -> list[str]:
-    """The processes below this one that a box left."""
-    import psutil
-
-    time.sleep(0.3)
-    return [" ".join(p.cmdline()) for p in psutil.Process().children(recursive=True) if "bwrap" in p.name()]
+    inside = psutil.Process(workers.pid).children(recursive=True) if workers.pid is not None else []
+    assert len(inside) <= 2, inside  # the box's init and the process that makes the forks: nothing was left behind
 
 
 @needs_box
-def test_after_a_box_is_gone_the_next_exercise_has_a_new_one() -> None:
+def test_after_a_box_is_gone_the_next_exercise_has_a_new_one(workers: Workers) -> None:
     handed = hand_in(RIGHT, C + "if 'LayerNorm' in globals():\n    pass")
     handed.found["ch01_patches"] = (
         pristine("ch01_patches")
@@ -170,8 +169,7 @@ def test_after_a_box_is_gone_the_next_exercise_has_a_new_one() -> None:
         .replace("    raise NotImpl", "    pass\n    raise NotImpl", 1)
     )
     del handed.missing["ch01_patches"]
-    with boxed(BOX) as workers:
-        row = grade(handed, Order(("1.1", "4.2"), BOX, 7, 20), workers)
+    row = grade(handed, Order(("1.1", "4.2"), BOX, 7, 20), workers)
     assert [verdict["status"] for verdict in row["verdicts"]] == ["error", "passed"], row["verdicts"]
     assert row["points"] == exercise("4.2").points
 
@@ -201,10 +199,10 @@ def class_of_three(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A place of its own for rows that are kept."""
     monkeypatch.setenv("VITCOURSE_GRADES", str(tmp_path / "kept"))
-    yield tmp_path / "kept"
+    return tmp_path / "kept"
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
@@ -264,8 +262,6 @@ def test_a_grader_that_is_ended_leaves_no_process_and_goes_on(class_of_three: Pa
     command = [sys.executable, "-m", "vitcourse", "grade", class_of_three, "--what", "1", "--jobs", "1"]
     command += ["--box", "auto" if BOX else "none", "--json", tmp_path / "a.json"]
     started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    import psutil
-
     until = time.monotonic() + 60
     while time.monotonic() < until and not (kept.is_dir() and list(kept.glob("*.json"))):
         time.sleep(0.2)
@@ -275,7 +271,7 @@ def test_a_grader_that_is_ended_leaves_no_process_and_goes_on(class_of_three: Pa
     assert started.returncode == 1
     assert "the same command goes on" in said
     assert "Traceback" not in said
-    gone, alive = psutil.wait_procs(below, timeout=5)
+    _, alive = psutil.wait_procs(below, timeout=5)
     assert not alive, alive
     assert 1 <= len(json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))) < 3
 
