@@ -14,7 +14,7 @@ from vitcourse.course import Exercise, exercises
 from vitcourse.errors import RequestError
 from vitcourse.progress import is_started
 
-FAILURES = ("failed", "error", "timeout", "missing")
+FAILURES = ("failed", "error", "timeout", "missing", "unreadable")
 
 
 class Course:

@@ -108,7 +108,7 @@ class Workers:
         if self._process is not None and self._control is not None:
             self._control.close()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(0.5)
+                self._process.wait(2.0)
             self._process.kill()
             self._process.wait()
             if self._process.stderr is not None:

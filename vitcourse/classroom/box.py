@@ -6,14 +6,13 @@ no other process. All that is in it ends with it.
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-
-import psutil
 
 import vitcourse
 from vitcourse.checking.workers import Workers, paths
@@ -88,19 +87,27 @@ def _watch(workers: Workers, over: threading.Event) -> None:
     """End the box when all of its processes together are too many, or hold too much memory."""
     while not over.wait(_LOOK):
         number = workers.pid
-        if number is None:
-            continue
-        with suppress(psutil.Error):
-            inside = psutil.Process(number).children(recursive=True)
-            if len(inside) > limits.PROCESSES or sum(map(_own_memory, inside)) > MEMORY:
-                for process in (*inside[:1], psutil.Process(number)):  # the first is the box's init: all end with it
-                    process.kill()
+        inside = _below(number) if number is not None else []
+        if number is not None and (len(inside) > limits.PROCESSES or sum(map(_own_memory, inside)) > MEMORY):
+            for process in (*inside[:1], number):  # the first is the box's init: all end with it
+                with suppress(OSError):
+                    os.kill(process, signal.SIGKILL)
 
 
-def _own_memory(process: psutil.Process) -> int:
-    """The bytes that a process doesn't share with the one of which it is a fork, as nearly as is quickly known."""
+def _below(number: int) -> list[int]:
+    """The processes that a process started, and those that they started: parents first."""
+    found = [number]
+    for process in found:
+        with suppress(OSError):
+            for task in Path(f"/proc/{process}/task").iterdir():
+                found += map(int, (task / "children").read_text(encoding="ascii").split())
+    return found[1:]
+
+
+def _own_memory(process: int) -> int:
+    """The bytes that a process holds alone, as nearly as is quickly known."""
     try:
-        lines = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii", errors="replace").splitlines()
+        lines = Path(f"/proc/{process}/status").read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:
         return 0
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(("RssAnon:", "RssShmem:")))

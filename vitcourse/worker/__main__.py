@@ -48,7 +48,7 @@ def main() -> None:
         if not words:
             for child in living:  # the judge was ended: nothing stays
                 end(child)
-            return
+            os._exit(0)
         command, _, rest = words.decode().strip().partition(" ")
         if command == "optimizer":
             torch.optim.SGD([torch.nn.Parameter(torch.empty(1))])
