@@ -27,7 +27,6 @@ from vitcourse.cli import main
 from vitcourse.codesets import root
 from vitcourse.course import exercise, exercises
 from vitcourse.errors import RequestError
-from vitcourse.progress import pristine
 
 RIGHT = "return 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))"
 WRONG = "return 0 * x"
@@ -150,7 +149,10 @@ HARM = {
 
 @needs_box
 @pytest.mark.parametrize("name", HARM)
-def test_whoever_grades_is_not_harmed(name: str, gelu: Callable[..., Row], workers: Workers) -> None:
+def test_whoever_grades_is_not_harmed(
+    name: str, gelu: Callable[..., Row], workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vitcourse.checking.workers._ANSWER", 5.0)  # so that a stopped process is given up sooner
     before, body = HARM[name]
     row = gelu(body, before, timeout=6.0)
     (verdict,) = row["verdicts"]
@@ -161,13 +163,11 @@ def test_whoever_grades_is_not_harmed(name: str, gelu: Callable[..., Row], worke
 
 @needs_box
 def test_after_a_box_is_gone_the_next_exercise_has_a_new_one(workers: Workers) -> None:
-    handed = hand_in(RIGHT, C + "if 'LayerNorm' in globals():\n    pass")
+    handed = hand_in(RIGHT)
     handed.found["ch01_patches"] = (
-        pristine("ch01_patches")
-        .replace("def patchify", C + "C.kill(os.getppid(), 9)\n\n\ndef patchify", 1)
-        .replace("from einops", "import os\nfrom einops", 1)
-        .replace("    raise NotImpl", "    pass\n    raise NotImpl", 1)
+        f"import os\n{C}C.kill(os.getppid(), 9)\n\n\ndef patchify(images, patch_size):\n    pass\n"
     )
+    handed.shown["ch01_patches"] = "chapters/ch01_patches.py"
     del handed.missing["ch01_patches"]
     row = grade(handed, Order(("1.1", "4.2"), BOX, 7, 20), workers)
     assert [verdict["status"] for verdict in row["verdicts"]] == ["error", "passed"], row["verdicts"]
