@@ -174,6 +174,18 @@ def test_after_a_box_is_gone_the_next_exercise_has_a_new_one(workers: Workers) -
     assert row["points"] == exercise("4.2").points
 
 
+def test_a_chapter_that_is_not_there_costs_only_what_needs_it() -> None:
+    found = {
+        name: (root() / "solutions" / f"{name}.py").read_text(encoding="utf-8") for name in ("ch01_patches", "ch05_vit")
+    }
+    missing = dict.fromkeys(("ch02_tokens", "ch03_attention"), "not here")
+    handed = Submission("lee", found=found, missing=missing, unreadable={"ch04_encoder": "no text"})
+    with boxed(()) as workers:
+        row = grade(handed, Order(("3.1", "4.2", "5.1", "5.2"), (), 7), workers)
+    statuses = [verdict["status"] for verdict in row["verdicts"]]
+    assert statuses == ["missing", "unreadable", "blocked", "passed"], row["verdicts"]
+
+
 def test_what_reaches_around_is_a_column_with_its_line() -> None:
     before = "import threading\nimport torch._refs as R\nimport helper\ntorch.allclose = None"
     with boxed(()) as workers:

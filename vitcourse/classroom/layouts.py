@@ -11,6 +11,7 @@ from sys import stdlib_module_names
 from vitcourse.classroom.decoding import decoded
 from vitcourse.classroom.reading import ARCHIVES, OTHER_ARCHIVES, Entry, UnreadableError, entries, without_suffix
 from vitcourse.course import Chapter, chapters
+from vitcourse.progress import pristine
 
 # Modules that are the course's, Python's or torch's: a file of that name is nobody's helper.
 _TAKEN = {"vitcourse", "solutions", "tests", "conftest", "chapters", "sitecustomize", "usercustomize"}
@@ -55,8 +56,13 @@ class Submission:
         return sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
 
     def texts(self) -> tuple[dict[str, str], dict[str, str]]:
-        """By module's name, the texts of the chapters and of what lies beside them, and what each file is called."""
-        return {**self.helpers, **self.found}, self.shown
+        """By module's name, the texts of the chapters and of what lies beside them, and what each file is called.
+
+        In place of a chapter that isn't there stands its stub: later ones import it, and may need nothing of it.
+        """
+        stubs = {module: pristine(module) for module in (*self.missing, *self.unreadable)}
+        texts = {**self.helpers, **stubs, **self.found}
+        return texts, {module: self.shown_as(module) for module in texts}
 
     def shown_as(self, module: str) -> str:
         """What a chapter's file is called."""

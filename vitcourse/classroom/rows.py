@@ -29,7 +29,7 @@ def row(handed: Submission, verdicts: Sequence[Verdict], about: Mapping[str, Any
         "points": sum(entry["points"] for entry in judged),
         "max_points": sum(entry["max_points"] for entry in judged),
         "verdicts": judged,
-        "files": {module: plain(handed.shown[module]) for module in handed.found},
+        "files": {module: plain(handed.shown_as(module)) for module in handed.found},
         "notes": [plain(note) for note in handed.notes],
         "integrity": list(dict.fromkeys(plain(line) for verdict in verdicts for line in verdict.around)),
         "hash": handed.hash,
