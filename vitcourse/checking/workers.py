@@ -96,10 +96,10 @@ class Workers:
         """The number of the process that is kept, if there is one."""
         return self._process.pid if self._process is not None else None
 
-    def end(self, number: int) -> str:
-        """End a worker; how it had ended by itself, or "killed"."""
+    def end(self, number: int, grace: float) -> str:
+        """End a worker; how it had ended by itself, or did in so many seconds; else "killed"."""
         try:
-            return self._say(f"end {number}")
+            return self._say(f"end {number} {grace}")
         except WorkerEnded as error:
             return error.how
 
@@ -204,12 +204,12 @@ class Worker:
         self._file.seek(max(0, self._file.tell() - 4 * _PRINTED))
         return self._file.read(4 * _PRINTED).decode("utf-8", "replace")[-_PRINTED:]
 
-    def close(self) -> str:
+    def close(self, grace: float = 0.0) -> str:
         """End it, and all that it started; how it had ended, if it had."""
         if not self._open:
             return ""
         self._open = False
-        how = self._workers.end(self._number)
+        how = self._workers.end(self._number, grace)
         os.close(self._read)
         os.close(self._write)
         return how
@@ -228,7 +228,7 @@ class Worker:
         except ProtocolError as error:
             raise WorkerBroke(str(error)) from None
         except Gone:
-            raise WorkerEnded(self.close()) from None
+            raise WorkerEnded(self.close(grace=0.5)) from None
         finally:
             self._left -= time.monotonic() - since
 

@@ -4,7 +4,8 @@ SPACE names the judge's process namespace.
 Standard input is a socket. Over it the judge asks, line by line:
 
     start              with three files (requests, answers, prints): a fork serves there; its number is answered
-    end NUMBER         end that process and all that it started; how it ended is answered
+    end NUMBER GRACE   end that process and all that it started; how it ended is answered. It has so many seconds to
+                       end by itself: its pipes are closed a moment before it has ended
     optimizer          load what the first optimizer of torch would load
 
 This process never computes with tensors: torch's threads, had they started, would be missing in a fork. Where a system
@@ -19,6 +20,7 @@ import os
 import signal
 import socket
 import sys
+import time
 import warnings
 from pathlib import Path
 from types import ModuleType
@@ -54,8 +56,9 @@ def main() -> None:
             torch.optim.SGD([torch.nn.Parameter(torch.empty(1))])
             answer = "loaded"
         elif command == "end":
-            living.discard(int(rest))
-            answer = end(int(rest))
+            number, grace = rest.split()
+            living.discard(int(number))
+            answer = end(int(number), float(grace))
         elif (child := os.fork() if hasattr(os, "fork") else 0) == 0:
             control.close()
             serving.be_worker(*files)
@@ -67,9 +70,13 @@ def main() -> None:
         control.sendall(f"{answer}\n".encode())
 
 
-def end(child: int) -> str:
+def end(child: int, grace: float = 0.0) -> str:
     """Kill the process and all that it started; how it ended, in words: as it was killed, if it still ran."""
+    until = time.monotonic() + grace
     pid, status = os.waitpid(child, os.WNOHANG)
+    while not pid and time.monotonic() < until:
+        time.sleep(0.005)
+        pid, status = os.waitpid(child, os.WNOHANG)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child, signal.SIGKILL)
     if process_space() not in ("", sys.argv[2]):  # in a box there is nothing else, but what left the group
