@@ -50,7 +50,7 @@ class Course:
                 return Verdict(exercise.id, "blocked", f"blocked by {needed.id}")
         verdict = self.judge.verdict(self.code, exercise)
         if verdict.status in FAILURES and (blocker := self._blocker(exercise, verdict)):
-            return Verdict(exercise.id, "blocked", f"blocked by {blocker}")
+            return Verdict(exercise.id, "blocked", f"blocked by {blocker}", around=verdict.around)
         return verdict
 
     def _blocker(self, exercise: Exercise, verdict: Verdict) -> str:

@@ -9,7 +9,7 @@ import sys
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from secrets import randbelow
 from typing import Any, Protocol
@@ -86,7 +86,8 @@ class Judge:
         try:
             return _Case(code, exercise, worker, seed, self.timeout).verdict()
         except (WorkerEnded, WorkerLate, WorkerBroke) as error:
-            return _lost(exercise, error, f"the chapter did not load within {self.timeout:g} seconds")
+            lost = _lost(exercise, error, f"the chapter did not load within {self.timeout:g} seconds")
+            return replace(lost, around=tuple(worker.seen["around"]))
         except Exception as error:  # what came back has parts, but no sense
             text = plain(f"{type(error).__name__}: {' '.join(str(error).split())}")[:_LONGEST]
             return Verdict(exercise.id, "error", "what came back is no answer that the check can read", text)

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from importlib.metadata import version
@@ -70,7 +70,7 @@ class Handed(Course):
         return True
 
     def _placed(self, exercise: Exercise, verdict: Verdict) -> Verdict:
-        return verdict
+        return replace(verdict, file=verdict.file or self.handed.shown_as(exercise.module))
 
 
 def grade(handed: Submission, order: Order, workers: Workers) -> Row:
