@@ -1,5 +1,6 @@
 """`vitcourse grade`: a row for each submission whatever it does, in a box that holds, resumable, in every form."""
 
+import contextlib
 import csv
 import json
 import os
@@ -157,8 +158,16 @@ def test_whoever_grades_is_not_harmed(
     row = gelu(body, before, timeout=6.0)
     (verdict,) = row["verdicts"]
     assert verdict["status"] in ("failed", "error", "timeout"), verdict
-    inside = psutil.Process(workers.pid).children(recursive=True) if workers.pid is not None else []
+    until = time.monotonic() + 3
+    while len(inside := _inside(workers)) > 2 and time.monotonic() < until:
+        time.sleep(0.05)
     assert len(inside) <= 2, inside  # the box's init and the process that makes the forks: nothing was left behind
+
+
+def _inside(workers: Workers) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(workers.pid).children(recursive=True) if workers.pid is not None else []
+    return []
 
 
 @needs_box
@@ -170,7 +179,9 @@ def test_after_a_box_is_gone_the_next_exercise_has_a_new_one(workers: Workers) -
     handed.shown["ch01_patches"] = "chapters/ch01_patches.py"
     del handed.missing["ch01_patches"]
     row = grade(handed, Order(("1.1", "4.2"), BOX, 7, 20), workers)
-    assert [verdict["status"] for verdict in row["verdicts"]] == ["error", "passed"], row["verdicts"]
+    killed, after = (verdict["status"] for verdict in row["verdicts"])
+    assert killed in ("error", "failed"), row["verdicts"]  # whether it is heard before the box is gone is chance
+    assert after == "passed", row["verdicts"]
     assert row["points"] == exercise("4.2").points
 
 
