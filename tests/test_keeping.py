@@ -17,7 +17,8 @@ from vitcourse.checking.report import print_code
 from vitcourse.cli import main
 from vitcourse.codesets import CodeSet, root
 from vitcourse.definitions import definition, with_definitions
-from vitcourse.progress import definitions, is_started, pristine
+from vitcourse.progress import is_started, pristine
+from vitcourse.worker.started import definitions
 
 STUB = pristine("ch01_patches")
 MINE = '''"""My notes."""

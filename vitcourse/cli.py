@@ -209,6 +209,48 @@ def hint(
         _console().print(f"{asked.id}, hint {index} of {len(asked.hints)}: {text}")
 
 
+@app.command()
+def grade(
+    submissions: Annotated[
+        list[Path] | None, typer.Argument(help="what was handed in: folders, archives, or one folder of them")
+    ] = None,
+    what: Annotated[str | None, typer.Option(help="a chapter (3) or an exercise (3.4); all if none")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="how many at once; one for each processor if none")] = None,
+    csv: Annotated[Path | None, typer.Option(help="write the class as a table to this file")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="write the rows as JSON to this file")] = None,
+    gradescope: Annotated[Path | None, typer.Option(help="write Gradescope's results.json into this folder")] = None,
+    junit: Annotated[Path | None, typer.Option(help="write JUnit XML, a file for each, into this folder")] = None,
+    box: Annotated[str, typer.Option(help="auto: each submission in a box; none: without one")] = "auto",
+    seed: Annotated[int | None, typer.Option(help="the inputs of an earlier row, which said this seed")] = None,
+    one: Annotated[bool, typer.Option("--one", help="each place is one submission, whatever it looks like")] = False,
+    make: Annotated[Path | None, typer.Option(help="write an autograder for Gradescope to this .zip instead")] = None,
+) -> None:
+    """Grade a class: one row for each submission, whatever is in it."""
+    from vitcourse.classroom.command import Outputs, grade_class
+    from vitcourse.course import select
+
+    if make is not None:
+        from vitcourse.classroom.autograder import make_autograder
+
+        typer.echo(make_autograder(make, what))
+        return
+    if not submissions:
+        raise RequestError("nothing to grade is named; type: vitcourse grade FOLDER")
+    outputs = Outputs(csv, json_file, gradescope, junit)
+    grade_class(submissions, [entry.id for entry in select(what)], outputs, _console(), jobs, box, seed, one)
+
+
+@app.command()
+def submit(
+    output: Annotated[Path, typer.Option(help="the zip file to write")] = Path("submission.zip"),
+) -> None:
+    """Pack what you wrote into one zip, to hand it in."""
+    from vitcourse.classroom.submit import pack
+    from vitcourse.codesets import load_code
+
+    typer.echo(pack(load_code("chapters"), output))
+
+
 bench = typer.Typer(help="Measure this machine.")
 app.add_typer(bench, name="bench")
 

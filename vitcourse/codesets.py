@@ -71,6 +71,20 @@ class CodeSet:
         except UnicodeDecodeError as error:
             raise BrokenChapterError(f"{self.file(module)} is not a UTF-8 text file") from error
 
+    def texts(self) -> tuple[dict[str, str], dict[str, str]]:
+        """By module's name, the texts of the chapters and of what lies beside them, and what each file is called."""
+        files = {chapter.module: self.file(chapter.module) for chapter in chapters()}
+        beside = {file.stem: file for file in sorted(self.folder.glob("*.py")) if file.stem.isidentifier()}
+        texts = {module: text for module in files if (text := self.source(module)) is not None}
+        for stem in beside.keys() - files.keys():
+            with contextlib.suppress(OSError, UnicodeDecodeError):
+                texts[stem] = beside[stem].read_text(encoding="utf-8")
+        return texts, {module: self.shown({**beside, **files}[module]) for module in texts}
+
+    def shown_as(self, module: str) -> str:
+        """What a chapter's file is called."""
+        return self.shown(self.file(module))
+
     def module(self, module: str) -> ModuleType:
         """Import the chapter, and with it the earlier ones that it imports.
 

@@ -13,7 +13,7 @@ from vitcourse.errors import RequestError
 class Exercise:
     """One exercise: what is to be written (names), which exercises it calls (needs), which functions it builds.
 
-    given names what its check hands over that takes time to load: an optimizer.
+    given names what its check hands over that takes time to load: an optimizer; points is what a pass is worth.
     """
 
     id: str
@@ -24,6 +24,7 @@ class Exercise:
     builds: tuple[str, ...]
     hints: tuple[str, ...]
     given: tuple[str, ...] = ()
+    points: float = 1.0
 
     @property
     def needs_optimizer(self) -> bool:
@@ -120,6 +121,7 @@ def _chapter(entry: dict[str, Any]) -> Chapter:
             builds=tuple(item.get("builds", ())),
             hints=tuple(item["hints"]),
             given=tuple(item.get("given", ())),
+            points=float(item.get("points", 1)),
         )
         for item in entry["exercise"]
     )

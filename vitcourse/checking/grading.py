@@ -14,7 +14,7 @@ from vitcourse.course import Exercise, exercises
 from vitcourse.errors import RequestError
 from vitcourse.progress import is_started
 
-FAILURES = ("failed", "error", "timeout", "missing")
+FAILURES = ("failed", "error", "timeout", "missing", "unreadable")
 
 
 class Course:
@@ -30,18 +30,27 @@ class Course:
             self.verdicts[exercise.id] = self._placed(exercise, self._judged(exercise))
         return self.verdicts[exercise.id]
 
-    def _judged(self, exercise: Exercise) -> Verdict:
+    def _absent(self, exercise: Exercise) -> Verdict | None:
+        """What there is to say where nothing can be run."""
         if not self.code.file(exercise.module).exists():
-            return Verdict(exercise.id, "missing", f"{self.code.shown(self.code.file(exercise.module))} is missing")
-        if self.code.name != "solutions" and not is_started(self.code, exercise):
+            return Verdict(exercise.id, "missing", _missing(self.code, exercise.module))
+        if not self._started(exercise):
             return Verdict(exercise.id, "not-started", f"exercise {exercise.id} not started")
+        return None
+
+    def _started(self, exercise: Exercise) -> bool:
+        return self.code.name == "solutions" or is_started(self.code, exercise)
+
+    def _judged(self, exercise: Exercise) -> Verdict:
+        if absent := self._absent(exercise):
+            return absent
         for needed in exercise.all_needs:
             known = self.verdicts.get(needed.id)
             if known is not None and known.died:
                 return Verdict(exercise.id, "blocked", f"blocked by {needed.id}")
         verdict = self.judge.verdict(self.code, exercise)
         if verdict.status in FAILURES and (blocker := self._blocker(exercise, verdict)):
-            return Verdict(exercise.id, "blocked", f"blocked by {blocker}")
+            return Verdict(exercise.id, "blocked", f"blocked by {blocker}", around=verdict.around)
         return verdict
 
     def _blocker(self, exercise: Exercise, verdict: Verdict) -> str:
@@ -50,7 +59,7 @@ class Course:
             if needed.module in self.code.use_solution:
                 continue
             known = self.verdicts.get(needed.id)
-            if known is None and self.code.name != "solutions" and not is_started(self.code, needed):
+            if known is None and not self._started(needed):
                 return needed.id
             if known is not None and known.status != "passed":
                 return needed.id
@@ -62,6 +71,13 @@ class Course:
         headline = f"{verdict.headline} ({label})" if label else verdict.headline
         use_solution = self.code.use_solution
         return replace(verdict, file=file, line=line, headline=headline, use_solution=use_solution)
+
+
+def _missing(code: CodeSet, module: str) -> str:
+    file = code.file(module)
+    there = sorted(path.name for path in file.parent.glob("*.py") if path.name.startswith(module))
+    instead = f" (there is {', '.join(map(repr, there[:3]))})" if there else ""
+    return f"{file.parent.name} has no {file.name}{instead}"
 
 
 def grade(code: CodeSet, asked: Sequence[Exercise], judge: Judge | None = None) -> list[Verdict]:

@@ -9,18 +9,19 @@ import sys
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
-from pathlib import Path
 from secrets import randbelow
-from typing import Any
+from typing import Any, Protocol
 
 from vitcourse.checking.workers import Worker, WorkerBroke, WorkerEnded, WorkerLate, Workers, fenced
-from vitcourse.codesets import CodeSet, root
+from vitcourse.codesets import root
 from vitcourse.course import Exercise, chapters
+from vitcourse.progress import pristine
 
 TIMEOUT = 60.0  # seconds that the code of one exercise may take
 _LINES = 6  # of what it prints that are shown
+_LONGEST = 4_000  # characters of a headline, or of a diagnosis
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Verdict:
     one sentence; diagnosis says more, in lines; misconception is the name of the mistake that it is, if one was found,
     and found where: "list", "pair" or "edit"; file and line tell where the exercise stands in the learner's chapter;
     use_solution names the chapters that were the references' in this run; seed repeats the check's inputs; stub is the
-    exercise whose stub the code ran into; died tells that the code ended its process.
+    exercise whose stub the code ran into; died tells that the code ended its process; around holds the lines that look
+    like reaching around the exercise.
     """
 
     exercise: str
@@ -46,15 +48,26 @@ class Verdict:
     seed: int = 0
     stub: str = ""
     died: bool = False
+    around: tuple[str, ...] = field(default=(), repr=False)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "around"}
 
 
 def new_seed() -> int:
     """A seed that nobody knows before."""
     return randbelow(10**6)
+
+
+class Answers(Protocol):
+    """What is judged: a folder of chapters, or what somebody handed in."""
+
+    def texts(self) -> tuple[dict[str, str], dict[str, str]]:
+        """By module's name: the texts of the chapters and of what lies beside them, and what each file is called."""
+
+    def shown_as(self, module: str) -> str:
+        """What a chapter's file is called."""
 
 
 class Judge:
@@ -63,23 +76,23 @@ class Judge:
     def __init__(self, workers: Workers, timeout: float = TIMEOUT, seed: int | None = None) -> None:
         self.workers, self.timeout, self.seed = workers, timeout, seed
 
-    def verdict(self, code: CodeSet, exercise: Exercise) -> Verdict:
-        """The verdict on an exercise that is started."""
+    def verdict(self, code: Answers, exercise: Exercise) -> Verdict:
+        """The verdict on an exercise."""
         seed = new_seed() if self.seed is None else self.seed
         self.workers.begin()  # it loads torch while this process does
         check_of(exercise)
         try:
             worker = self.workers.start(_first(code, exercise), self.timeout, optimizer=exercise.needs_optimizer)
-        except WorkerEnded as error:
-            return Verdict(exercise.id, "error", f"the answer ended Python itself ({error.how})", died=True)
-        except WorkerLate:
-            return Verdict(
-                exercise.id, "timeout", f"the chapter did not load within {self.timeout:g} seconds", died=True
-            )
-        except WorkerBroke as error:
-            return Verdict(exercise.id, "error", f"what came back is no answer: {error}", died=True)
+        except (WorkerEnded, WorkerLate, WorkerBroke, ValueError) as error:
+            return _lost(exercise, error, f"the chapter could not be read within {self.timeout:g} seconds")
         try:
             return _Case(code, exercise, worker, seed, self.timeout).verdict()
+        except (WorkerEnded, WorkerLate, WorkerBroke) as error:
+            lost = _lost(exercise, error, f"the chapter did not load within {self.timeout:g} seconds")
+            return replace(lost, around=tuple(worker.seen["around"]))
+        except Exception as error:  # what came back has parts, but no sense
+            text = plain(f"{type(error).__name__}: {' '.join(str(error).split())}")[:_LONGEST]
+            return Verdict(exercise.id, "error", "what came back is no answer that the check can read", text)
         finally:
             worker.close()
 
@@ -87,11 +100,11 @@ class Judge:
 class _Case:
     """One exercise of one learner, with a worker that has loaded it."""
 
-    def __init__(self, code: CodeSet, exercise: Exercise, worker: Worker, seed: int, timeout: float) -> None:
+    def __init__(self, code: Answers, exercise: Exercise, worker: Worker, seed: int, timeout: float) -> None:
         self.code, self.exercise, self.worker, self.seed, self.timeout = code, exercise, worker, seed, timeout
-        file = code.shown(code.file(exercise.module))
         self.printed = ""
-        self.read = {"file": file, "definitions": worker.loaded["read"], "like": worker.loaded["like"]}
+        self.read = {"file": code.shown_as(exercise.module), "definitions": worker.seen["read"]}
+        self.read["like"] = worker.seen["like"]
 
     def verdict(self) -> Verdict:
         """Run the check, and look into what it found."""
@@ -101,8 +114,10 @@ class _Case:
         from vitcourse.checking.naming import references
         from vitcourse.checking.subjects import CheckFailedError, Inputs
 
-        if self.worker.loaded["fault"]:
-            return self._broken(self.worker.loaded["fault"])
+        if not self.worker.seen["started"]:
+            return Verdict(self.exercise.id, "not-started", f"exercise {self.exercise.id} not started")
+        if fault := self.worker.load():
+            return self._broken(fault)
         number = zlib.crc32(f"{self.seed} {self.exercise.id}".encode())
         torch.set_num_threads(1)  # the tensors of a check are small
         check = Check(self.exercise, _Learner(self.worker), references(), Inputs(number), self.read)
@@ -112,9 +127,6 @@ class _Case:
             return self._failed(check, error, number)
         except (WorkerEnded, WorkerLate, WorkerBroke) as error:
             return self._lost(error)
-        except Exception as error:  # what came back has parts, but no sense
-            text = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            return self._says("error", "what came back is no answer that the check can read", text)
         return self._says("passed", "passed")
 
     def _failed(self, check: Any, error: Any, number: int) -> Verdict:
@@ -147,11 +159,8 @@ class _Case:
         return self._says("error", headline, diagnosis)
 
     def _lost(self, error: Exception) -> Verdict:
-        if isinstance(error, WorkerLate):
-            return self._says("timeout", f"the check did not end within {self.timeout:g} seconds", died=True)
-        if isinstance(error, WorkerEnded):
-            return self._says("error", f"the answer ended Python itself ({error.how})", died=True)
-        return self._says("error", f"what came back is no answer: {error}", died=True)
+        lost = _lost(self.exercise, error, f"the check did not end within {self.timeout:g} seconds")
+        return self._says(lost.status, lost.headline, died=True)
 
     def _says(
         self,
@@ -171,14 +180,25 @@ class _Case:
         return Verdict(
             exercise=self.exercise.id,
             status=status,
-            headline=plain(headline),
-            diagnosis=plain(diagnosis.strip()),
+            headline=plain(headline)[:_LONGEST],
+            diagnosis=plain(diagnosis.strip())[:_LONGEST],
             misconception=misconception,
             found=found,
             seed=self.seed,
             stub=stub_of(raised or {}),
+            around=tuple(self.worker.seen["around"]),
+            file=self.read["file"],
+            line=min([lines["lines"][0] for lines in self.read["definitions"].values()], default=0),
             died=died,
         )
+
+
+def _lost(exercise: Exercise, error: Exception, late: str) -> Verdict:
+    if isinstance(error, WorkerLate):
+        return Verdict(exercise.id, "timeout", late, died=True)
+    if isinstance(error, WorkerEnded):
+        return Verdict(exercise.id, "error", f"the answer ended Python itself ({error.how})", died=True)
+    return Verdict(exercise.id, "error", f"what came back is no answer: {error}", died=True)
 
 
 class _Learner:
@@ -231,24 +251,11 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
-def _first(code: CodeSet, exercise: Exercise) -> dict[str, Any]:
+def _first(code: Answers, exercise: Exercise) -> dict[str, Any]:
     """What a worker is told first: the texts of the chapters and of what lies beside them, what may not be called."""
-    texts, shown = {}, {}
-    for module in (chapter.module for chapter in chapters()):
-        text = code.source(module)
-        if text is not None:
-            texts[module], shown[module] = text, code.shown(code.file(module))
-    for file in sorted(code.folder.glob("*.py")):
-        if file.stem.isidentifier() and file.stem not in texts and (text := _read(file)) is not None:
-            texts[file.stem], shown[file.stem] = text, code.shown(file)
+    texts, shown = code.texts()
     return {
         **{"texts": texts, "shown": shown, "module": exercise.module, "names": list(exercise.names)},
-        **{"builds": list(exercise.builds), "fenced": fenced()},
+        **{"builds": list(exercise.builds), "fenced": fenced(), "stub": pristine(exercise.module)},
+        "chapters": [chapter.module for chapter in chapters()],
     }
-
-
-def _read(file: Path) -> str | None:
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return None

@@ -16,6 +16,7 @@ _STYLES = {
     "error": "bold red",
     "timeout": "bold red",
     "missing": "bold red",
+    "unreadable": "bold red",
     "blocked": "yellow",
     "stale": "yellow",
     "unchecked": "yellow",

@@ -21,8 +21,10 @@ from typing import IO, Any
 from vitcourse import worker
 from vitcourse.codesets import root
 from vitcourse.errors import RunError
+from vitcourse.worker.__main__ import process_space
 
 _START = 120.0  # seconds in which torch should be loaded
+_ANSWER = 20.0  # seconds in which a fork should be made or ended
 _PRINTED = 2_000  # characters of what an answer prints that are shown
 
 
@@ -46,7 +48,7 @@ class Workers:
     """Starts workers. wrapped is a command that the process is started with, such as a box."""
 
     def __init__(self, wrapped: Sequence[str] = ()) -> None:
-        self.wrapped = wrapped
+        self.wrapped = tuple(wrapped)
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._loaded = self._optimizer = False
@@ -57,7 +59,9 @@ class Workers:
             self.close()
         if self._process is None:
             self._control, theirs = socket.socketpair()
-            program = [sys.executable, "-I", "-S", str(Path(worker.__file__).parent / "__main__.py"), _paths()]
+            main = Path(worker.__file__).parent / "__main__.py"
+            python = os.path.realpath(sys.executable) if self.wrapped else sys.executable
+            program = [python, "-I", "-S", str(main), json.dumps(paths()), process_space()]
             with theirs:
                 self._process = subprocess.Popen(
                     [*self.wrapped, *program],
@@ -75,21 +79,36 @@ class Workers:
         printed = tempfile.TemporaryFile()  # noqa: SIM115  # the worker closes it
         read, theirs = os.pipe()
         its_read, write = os.pipe()
-        number = self._say("start", its_read, theirs, printed.fileno())
-        os.close(its_read)
-        os.close(theirs)
-        return Worker(self, int(number), read, write, printed, seconds, first)
+        os.set_blocking(write, False)
+        try:
+            number = int(self._say("start", its_read, theirs, printed.fileno()))
+        except (WorkerEnded, ValueError):
+            os.close(read)
+            os.close(write)
+            raise
+        finally:
+            os.close(its_read)
+            os.close(theirs)
+        return Worker(self, number, read, write, printed, seconds, {**first, "boxed": bool(self.wrapped)})
 
-    def end(self, number: int) -> str:
-        """End a worker; how it had ended by itself, or "killed"."""
-        return self._say(f"end {number}")
+    @property
+    def pid(self) -> int | None:
+        """The number of the process that is kept, if there is one."""
+        return self._process.pid if self._process is not None else None
+
+    def end(self, number: int, grace: float) -> str:
+        """End a worker; how it had ended by itself, or did in so many seconds; else "killed"."""
+        try:
+            return self._say(f"end {number} {grace}")
+        except WorkerEnded as error:
+            return error.how
 
     def close(self) -> None:
         """End the process that is kept."""
         if self._process is not None and self._control is not None:
             self._control.close()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(0.5)
+                self._process.wait(2.0)
             self._process.kill()
             self._process.wait()
             if self._process.stderr is not None:
@@ -107,21 +126,33 @@ class Workers:
         """Wait until torch is loaded."""
         self.begin()
         if not self._loaded:
-            self._loaded = self._line() == "ready"
+            if self._line(_START) == "ready":
+                self._loaded = True
+                return
+            assert self._process is not None
+            assert self._process.stderr is not None
+            self._process.kill()
+            said = self._process.stderr.read(4096).decode(errors="replace")
+            self.close()
+            raise RunError(f"the process for the answers could not be started: {' '.join(said.split()[-30:])}")
 
     def _say(self, words: str, *files: int) -> str:
-        assert self._control is not None
-        socket.send_fds(self._control, [f"{words}\n".encode()], files)
-        return self._line()
+        """Ask for something. Raises WorkerEnded when the process is no longer there, or no longer answers."""
+        if self._control is not None:
+            with contextlib.suppress(OSError):
+                socket.send_fds(self._control, [f"{words}\n".encode()], files)
+            if line := self._line(_ANSWER):
+                return line
+            self.close()
+        raise WorkerEnded("and all beside it")
 
-    def _line(self) -> str:
+    def _line(self, seconds: float) -> str:
+        """What it says; empty when it has said nothing in this time, or has ended."""
         assert self._control is not None
-        assert self._process is not None
-        if select.select([self._control], [], [], _START)[0] and (line := self._control.recv(4096)):
-            return line.decode().strip()
-        said = self._process.stderr.read().decode(errors="replace") if self._process.stderr else ""
-        self.close()
-        raise RunError(f"the process for the answers could not be started: {' '.join(said.split()[-30:])}")
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            if select.select([self._control], [], [], seconds)[0]:
+                return self._control.recv(4096).decode().strip()
+        return ""
 
 
 class Worker:
@@ -141,10 +172,18 @@ class Worker:
         self._left = seconds
         self._open = True
         try:
-            self.loaded = self._exchange(dict(first))
+            self.seen: dict[str, Any] = self._exchange(dict(first))
         except BaseException:
             self.close()
             raise
+
+    def load(self) -> dict[str, Any]:
+        """Have the chapter run; what went wrong, if anything. This comes first, once."""
+        fault = self._exchange(None)
+        kinds = {"type": str, "kinds": list, "message": str, "name": str, "frames": list}
+        if not isinstance(fault, dict) or (fault and {key: type(value) for key, value in fault.items()} != kinds):
+            raise WorkerBroke("a fault without its parts")
+        return fault
 
     def ask(self, request: Mapping[str, Any]) -> Any:
         """The observation of a request. Raises WorkerEnded, WorkerLate or WorkerBroke."""
@@ -165,37 +204,39 @@ class Worker:
         self._file.seek(max(0, self._file.tell() - 4 * _PRINTED))
         return self._file.read(4 * _PRINTED).decode("utf-8", "replace")[-_PRINTED:]
 
-    def close(self) -> str:
+    def close(self, grace: float = 0.0) -> str:
         """End it, and all that it started; how it had ended, if it had."""
         if not self._open:
             return ""
         self._open = False
-        how = self._workers.end(self._number)
+        how = self._workers.end(self._number, grace)
         os.close(self._read)
         os.close(self._write)
         return how
 
-    def _exchange(self, value: dict[str, Any]) -> Any:
+    def _exchange(self, value: dict[str, Any] | None) -> Any:
+        """Send a message, unless it is None, and read one."""
         from vitcourse.worker.protocol import Gone, ProtocolError, TooLate, receive, send
 
         since = time.monotonic()
         try:
-            send(self._write, value)
+            if value is not None:
+                send(self._write, value, since + self._left)
             return receive(self._read, since + self._left)
         except TooLate:
             raise WorkerLate from None
         except ProtocolError as error:
             raise WorkerBroke(str(error)) from None
         except Gone:
-            raise WorkerEnded(self.close()) from None
+            raise WorkerEnded(self.close(grace=0.5)) from None
         finally:
             self._left -= time.monotonic() - since
 
 
-def _paths() -> str:
+def paths() -> list[str]:
     """Where the worker finds torch: this Python's paths, without the course's own folder."""
     own = root().resolve()
-    return json.dumps([path for path in sys.path if path and Path(path).resolve() != own and Path(path).is_dir()])
+    return [path for path in sys.path if path and Path(path).resolve() != own and Path(path).is_dir()]
 
 
 def fenced() -> list[str]:

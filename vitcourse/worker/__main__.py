@@ -1,9 +1,11 @@
-"""Started by the judge as a process of its own: python -I -S __main__.py PATHS, where PATHS are Python's, as JSON.
+"""Started by the judge as a process of its own: python -I -S __main__.py PATHS SPACE. PATHS are Python's, as JSON;
+SPACE names the judge's process namespace.
 
 Standard input is a socket. Over it the judge asks, line by line:
 
     start              with three files (requests, answers, prints): a fork serves there; its number is answered
-    end NUMBER         end that process and all that it started; how it ended is answered
+    end NUMBER GRACE   end that process and all that it started; how it ended is answered. It has so many seconds to
+                       end by itself: its pipes are closed a moment before it has ended
     optimizer          load what the first optimizer of torch would load
 
 This process never computes with tensors: torch's threads, had they started, would be missing in a fork. Where a system
@@ -18,6 +20,7 @@ import os
 import signal
 import socket
 import sys
+import time
 import warnings
 from pathlib import Path
 from types import ModuleType
@@ -41,36 +44,57 @@ def main() -> None:
     gc.freeze()  # so that the forks share this memory
     control = socket.socket(fileno=os.dup(0))
     control.sendall(b"ready\n")
+    living: set[int] = set()
     while True:
         words, files, _, _ = socket.recv_fds(control, 4096, 3)
         if not words:
-            return
+            for child in living:  # the judge was ended: nothing stays
+                end(child)
+            os._exit(0)
         command, _, rest = words.decode().strip().partition(" ")
         if command == "optimizer":
             torch.optim.SGD([torch.nn.Parameter(torch.empty(1))])
             answer = "loaded"
         elif command == "end":
-            answer = end(int(rest))
+            number, grace = rest.split()
+            living.discard(int(number))
+            answer = end(int(number), float(grace))
         elif (child := os.fork() if hasattr(os, "fork") else 0) == 0:
             control.close()
             serving.be_worker(*files)
         else:
+            living.add(child)
             answer = str(child)
         for file in files:
             os.close(file)
         control.sendall(f"{answer}\n".encode())
 
 
-def end(child: int) -> str:
-    """Kill the process and its group; how it ended, in words: as it was killed, if it still ran."""
+def end(child: int, grace: float = 0.0) -> str:
+    """Kill the process and all that it started; how it ended, in words: as it was killed, if it still ran."""
+    until = time.monotonic() + grace
     pid, status = os.waitpid(child, os.WNOHANG)
+    while not pid and time.monotonic() < until:
+        time.sleep(0.005)
+        pid, status = os.waitpid(child, os.WNOHANG)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child, signal.SIGKILL)
+    if process_space() not in ("", sys.argv[2]):  # in a box there is nothing else, but what left the group
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(-1, signal.SIGKILL)
     if not pid:
         os.waitpid(child, 0)
         return "killed"
     code = os.waitstatus_to_exitcode(status)
     return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def process_space() -> str:
+    """The name of this process's namespace of processes, where the system has such."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
 
 
 if __name__ == "__main__":

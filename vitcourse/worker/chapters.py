@@ -35,11 +35,10 @@ class Texts(MetaPathFinder):
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         """A chapter's, or that of a helper module beside the chapters."""
         top, _, below = fullname.partition(".")
-        if top == PACKAGE and (below in self.texts or not below):
-            is_package = not below or any(name.startswith(f"{below}.") for name in self.texts)
-            return ModuleSpec(fullname, Source(self, below), origin=self.shown.get(below), is_package=is_package)
-        if top in self.texts:  # `import helpers`, as if the chapters' folder were on the path
-            return ModuleSpec(fullname, Source(self, fullname), origin=self.shown[top])
+        name = below if top == PACKAGE else fullname  # `import helpers`: as if the chapters' folder were on the path
+        if name in self.texts:
+            is_package = not name or any(other.startswith(f"{name}.") for other in self.texts)
+            return ModuleSpec(fullname, Source(self, name), origin=self.shown.get(name), is_package=is_package)
         if top in REFUSED:
             raise Refused(f"{top} can't be imported in an answer", name=top)
         return None

@@ -8,6 +8,8 @@ from pathlib import Path
 
 MEMORY = 4 * 2**30  # bytes, on top of what Python and torch take themselves
 OUTPUT = 64 * 2**20  # bytes of one file, a captured output among them
+PROCESSES = 64  # in a box; no such limit outside, where it would count all that its user runs
+SECONDS = 120  # of the processor, for one process in a box
 
 
 def missing() -> list[str]:
@@ -17,8 +19,8 @@ def missing() -> list[str]:
     return [] if sys.platform == "linux" else ["memory"]
 
 
-def limit() -> None:
-    """Limit this process, and all that it starts. Call it once torch is loaded: its libraries count too."""
+def limit(boxed: bool = False) -> None:
+    """Limit this process, and all that it starts, for good. Call it once torch is loaded: its libraries count too."""
     if sys.platform == "win32":
         return
     import resource
@@ -28,11 +30,14 @@ def limit() -> None:
     if sys.platform == "linux":
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
         _lower(resource.RLIMIT_AS, pages * resource.getpagesize() + MEMORY)
+    if boxed:
+        _lower(resource.RLIMIT_NPROC, PROCESSES)
+        _lower(resource.RLIMIT_CPU, SECONDS)
 
 
 def _lower(kind: int, most: int) -> None:
     import resource
 
-    soft, hard = resource.getrlimit(kind)
-    if soft == resource.RLIM_INFINITY or most < soft:
-        resource.setrlimit(kind, (most, hard))
+    hard = resource.getrlimit(kind)[1]
+    least = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(kind, (least, least))

@@ -20,6 +20,7 @@ from safetensors.torch import save as write_tensors
 from torch import Tensor
 
 LARGEST = 256 * 2**20  # bytes of one message
+LARGEST_HEADER = 16 * 2**20  # bytes of what it says of the tensors, and of all else
 DEEPEST = 12  # levels of lists in lists
 MOST = 20_000  # parts of one value
 LONGEST = 20_000  # characters of one text
@@ -75,11 +76,16 @@ def unpack(header: bytes, body: bytes) -> Any:
         raise ProtocolError(f"no message: {type(error).__name__}") from None
 
 
-def send(file: int, value: Any) -> None:
-    """Write a message. Raises Gone when nobody reads it any more."""
+def send(file: int, value: Any, deadline: float | None = None) -> None:
+    """Write a message, until the deadline if there is one: the file must not block then.
+
+    Raises Gone when nobody reads it any more, TooLate when nobody has read it in time.
+    """
     view = memoryview(pack(value))
     try:
         while view:
+            if deadline is not None and not select.select([], [file], [], max(0.0, deadline - time.monotonic()))[1]:
+                raise TooLate
             view = view[os.write(file, view) :]
     except OSError as error:
         raise Gone from error
@@ -91,7 +97,7 @@ def receive(file: int, deadline: float | None = None) -> Any:
     Raises Gone at its end, TooLate after the deadline, ProtocolError for what is no message.
     """
     header_size, body_size = _SIZES.unpack(_read(file, _SIZES.size, deadline))
-    if header_size + body_size > LARGEST:
+    if header_size > LARGEST_HEADER or header_size + body_size > LARGEST:
         raise ProtocolError("a message that is too large")
     header = _read(file, header_size, deadline)
     return unpack(header, _read(file, body_size, deadline))

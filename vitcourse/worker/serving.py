@@ -6,11 +6,12 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-from . import chapters
+from . import chapters, integrity
 from .bans import Bans
 from .fence import fence
 from .limits import limit
 from .protocol import Gone, receive, send
+from .started import started
 from .workshop import Workshop
 
 
@@ -39,7 +40,7 @@ def be_worker(requests: int, answers: int, printed: int) -> None:
 def serve(requests: int, answers: int) -> None:
     """Answer until nobody asks any more. The first request holds the chapters, the limits and the bans."""
     first = receive(requests)
-    limit()
+    limit(first["boxed"])
     os.chdir("/")
     os.environ.clear()
     bans = Bans()
@@ -49,18 +50,21 @@ def serve(requests: int, answers: int) -> None:
         fence(first["fenced"])
     workshop = Workshop(chapters.find, bans, first["builds"])
     workshop.catches = (BaseException,)
-    send(answers, loaded(first))
+    seen = looked_at(first)
+    send(answers, seen)  # before anything of the learner's has run: this can't be forged
+    send(answers, chapters.load(first["module"]) if seen["started"] else {})
     while True:
-        seen = workshop.answer(receive(requests))
+        observed = workshop.answer(receive(requests))
         sys.stdout.flush()  # what the answer printed is seen even where its process is ended
-        send(answers, seen)
+        send(answers, observed)
 
 
-def loaded(first: dict[str, Any]) -> dict[str, Any]:
-    """What loading the chapter of the exercise gave: the fault, if there was one, and what its text shows."""
-    text = first["texts"].get(first["module"], "")
+def looked_at(first: dict[str, Any]) -> dict[str, Any]:
+    """What the texts show without being run: whether the exercise is begun, and what of it there is to say."""
+    text, names = first["texts"].get(first["module"], ""), first["names"]
     return {
-        "fault": chapters.load(first["module"]) if first["module"] in first["texts"] else {},
-        "read": chapters.read(text, first["names"]),
-        "like": {name: chapters.defined_like(text, name) for name in first["names"]},
+        "started": started(text, first["stub"], names),
+        "read": chapters.read(text, names),
+        "like": {name: chapters.defined_like(text, name) for name in names},
+        "around": integrity.around(first["texts"], first["shown"], first["module"], first["chapters"]),
     }

@@ -1,0 +1,149 @@
+"""`vitcourse grade`: looks at what was handed in, grades it, shows a table and writes what was asked for."""
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from vitcourse.checking.judge import plain
+from vitcourse.classroom.box import box
+from vitcourse.classroom.grading import Order, rows
+from vitcourse.classroom.layouts import Submission, submissions
+from vitcourse.classroom.rows import Row, as_csv, as_gradescope, as_json, as_junit, file_names, replace_file
+from vitcourse.course import exercises
+from vitcourse.errors import RequestError, RunError
+
+_FEW = 12  # columns of exercises that fit on a terminal
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The files and folders that were asked for."""
+
+    csv: Path | None = None
+    json: Path | None = None
+    gradescope: Path | None = None
+    junit: Path | None = None
+
+    def require_writable(self) -> None:
+        """Raise RequestError now where writing would fail at the end."""
+        for folder in (self.gradescope, self.junit):
+            if folder is not None:
+                try:
+                    folder.mkdir(parents=True, exist_ok=True)
+                except OSError as error:
+                    raise RequestError(f"can't make the folder {folder}: {error.strerror}; name another") from error
+        for file in (self.csv, self.json):
+            if file is not None and (file.is_dir() or not file.parent.is_dir()):
+                why = "is a folder" if file.is_dir() else f"can't be written: there is no folder {file.parent}"
+                raise RequestError(f"{file} {why}; name a file in a folder that is there")
+        for place in (self.gradescope, self.junit, *(f.parent for f in (self.csv, self.json) if f is not None)):
+            if place is not None and not os.access(place, os.W_OK):
+                raise RequestError(f"can't write into {place}; name a place in another folder")
+
+    def write(self, made: Sequence[Row]) -> None:
+        """Write them all. Raises RequestError when one can't be written."""
+        if self.csv is not None:
+            replace_file(self.csv, as_csv(made))
+        if self.json is not None:
+            replace_file(self.json, as_json(made))
+        for entry, name in zip(made, file_names(made), strict=True):
+            if self.gradescope is not None:
+                folder = self.gradescope if len(made) == 1 else self.gradescope / name
+                folder.mkdir(exist_ok=True)
+                replace_file(folder / "results.json", as_gradescope(entry))
+            if self.junit is not None:
+                replace_file(self.junit / f"{name}.xml", as_junit(entry))
+
+
+def grade_class(
+    places: Sequence[Path],
+    asked: Sequence[str],
+    outputs: Outputs,
+    console: Console,
+    jobs: int | None = None,
+    kind: str = "auto",
+    seed: int | None = None,
+    one: bool = False,
+) -> None:
+    """Grade all that lies at these places. Raises RequestError, and RunError when it was stopped."""
+    if kind not in ("auto", "none"):
+        raise RequestError(f"there is no box {kind!r}; type --box auto or --box none")
+    for place in places:
+        if not os.path.lexists(place):
+            raise RequestError(f"there is no {place}; name a folder or an archive that was handed in")
+    outputs.require_writable()
+    order = Order(tuple(asked), box(kind), seed)
+    handed = _own_names([own for place in places for own in submissions(place, one)])
+    if not order.box:
+        console.print("without a box: what was handed in runs as you, with your files and your network", soft_wrap=True)
+    made: dict[int, Row] = {}
+    before = signal.signal(signal.SIGTERM, _stop)
+    stopped = False
+    try:
+        with _progress(console) as progress:
+            task = progress.add_task("grading", total=len(handed))
+            for number, entry in rows(handed, order, jobs or os.cpu_count() or 1):
+                made[number] = entry
+                progress.update(task, advance=1, description=entry["submission"][:30])
+    except KeyboardInterrupt:
+        stopped = True
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    done = [made[number] for number in sorted(made)]
+    _print_table(console, done)
+    outputs.write(done)
+    if stopped:
+        raise RunError(f"stopped: {len(done)} of {len(handed)} are graded and kept; the same command goes on")
+
+
+def _own_names(handed: Sequence[Submission]) -> list[Submission]:
+    """The submissions, each with a name of its own: class lists may be put together from several places."""
+    counts: Counter[str] = Counter()
+    for one in handed:
+        counts[one.name] += 1
+        if counts[one.name] > 1:
+            one.name = f"{one.name} ({counts[one.name]})"
+    return list(handed)
+
+
+def _stop(*_: Any) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True, disable=not console.is_terminal)
+
+
+def _print_table(console: Console, made: Sequence[Row]) -> None:
+    """A line for each: points, and what isn't passed."""
+    table = Table("submission", "points", "passed", "not passed", "notes", box=None, pad_edge=False)
+    for entry in made:
+        open_ones = [verdict for verdict in entry["verdicts"] if verdict["status"] != "passed"]
+        words = [f"{status}: {', '.join(ids)}" for status, ids in _by_status(open_ones).items()]
+        notes = list(entry["notes"])
+        if entry["integrity"]:
+            notes.append(f"{len(entry['integrity'])} lines to look at")
+        if entry["box"] != "bubblewrap":
+            notes.append("no box")
+        table.add_row(
+            *(plain(entry["submission"]), f"{entry['points']:g}/{entry['max_points']:g}"),
+            *(f"{len(entry['verdicts']) - len(open_ones)}", "; ".join(words), "; ".join(notes)),
+        )
+    console.print(table)
+
+
+def _by_status(verdicts: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    total = len(exercises())
+    for verdict in verdicts:
+        found.setdefault(verdict["status"], []).append(verdict["exercise"])
+    return {status: ids if len(ids) <= min(_FEW, total) else [f"{len(ids)} exercises"] for status, ids in found.items()}

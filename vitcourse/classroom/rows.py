@@ -1,0 +1,137 @@
+"""The rows of a class: what is said of each submission, and the files that hold them."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from vitcourse.checking.judge import Verdict, plain
+from vitcourse.classroom.layouts import Submission
+from vitcourse.course import Exercise, exercise
+from vitcourse.errors import RequestError
+
+Row = dict[str, Any]
+
+
+def row(handed: Submission, verdicts: Sequence[Verdict], about: Mapping[str, Any]) -> Row:
+    """One submission's row; about holds seed, box, seconds, date, version and commit."""
+    judged = [
+        {**verdict.as_dict(), "points": _points(verdict), "max_points": exercise(verdict.exercise).points}
+        for verdict in verdicts
+    ]
+    return {
+        "submission": plain(handed.name),
+        "student": plain(handed.student),
+        "points": sum(entry["points"] for entry in judged),
+        "max_points": sum(entry["max_points"] for entry in judged),
+        "verdicts": judged,
+        "files": {module: plain(handed.shown_as(module)) for module in handed.found},
+        "notes": [plain(note) for note in handed.notes],
+        "integrity": list(dict.fromkeys(plain(line) for verdict in verdicts for line in verdict.around)),
+        "hash": handed.hash,
+        **about,
+    }
+
+
+def without_verdicts(handed: Submission, asked: Sequence[Exercise], why: str, about: Mapping[str, Any]) -> Row:
+    """The row of a submission of which nothing could be judged."""
+    return row(handed, [Verdict(entry.id, "error", why) for entry in asked], about)
+
+
+def as_csv(rows: Sequence[Row]) -> str:
+    """A line for each row, a column for each exercise: its status, its points, what there is to say."""
+    ids = [verdict["exercise"] for verdict in rows[0]["verdicts"]] if rows else []
+    file = io.StringIO(newline="")
+    writer = csv.writer(file)
+    plain_columns = ("submission", "student", "points", "max_points")
+    last = ("integrity", "notes", "seconds", "seed", "box", "version", "commit", "hash", "date")
+    own = [(id, f"{id} points", f"{id} feedback") for id in ids]
+    writer.writerow([*plain_columns, *(name for names in own for name in names), *last])
+    for entry in rows:
+        cells = [entry[name] for name in plain_columns]
+        for verdict in entry["verdicts"]:
+            cells += [verdict["status"], verdict["points"], feedback(verdict)]
+        cells += ["\n".join(entry[name]) if isinstance(entry[name], list) else entry[name] for name in last]
+        writer.writerow([_cell(cell) for cell in cells])
+    return "\ufeff" + file.getvalue()  # the mark tells Excel that it is UTF-8
+
+
+def as_json(rows: Sequence[Row]) -> str:
+    """A list of rows."""
+    return json.dumps(list(rows), indent=1, ensure_ascii=False) + "\n"
+
+
+def as_gradescope(entry: Row) -> str:
+    """What Gradescope reads as results.json."""
+    tests = [
+        {
+            "name": f"{verdict['exercise']} {exercise(verdict['exercise']).title}",
+            "number": verdict["exercise"],
+            "score": verdict["points"],
+            "max_score": verdict["max_points"],
+            "status": "passed" if verdict["status"] == "passed" else "failed",
+            "output": f"{verdict['status']}: {feedback(verdict)}" if verdict["status"] != "passed" else "passed",
+            "visibility": "visible",
+        }
+        for verdict in entry["verdicts"]
+    ]
+    return json.dumps(
+        {
+            "score": entry["points"],
+            "execution_time": round(entry["seconds"]),
+            "output": "\n".join([f"vitcourse {entry['version']}, seed {entry['seed']}", *entry["notes"]]),
+            "stdout_visibility": "hidden",
+            "extra_data": {"hash": entry["hash"], "box": entry["box"], "integrity": entry["integrity"]},
+            "tests": tests,
+        },
+        indent=1,
+    )
+
+
+def as_junit(entry: Row) -> str:
+    """JUnit XML of one row."""
+    from vitcourse.checking.junit import junit
+
+    known = Verdict.__dataclass_fields__
+    verdicts = [Verdict(**{key: v for key, v in verdict.items() if key in known}) for verdict in entry["verdicts"]]
+    return junit(entry["submission"], verdicts)
+
+
+def feedback(verdict: Mapping[str, Any]) -> str:
+    """What the student reads."""
+    return "" if verdict["status"] == "passed" else f"{verdict['headline']}\n{verdict['diagnosis']}".strip()
+
+
+def file_names(rows: Sequence[Row]) -> list[str]:
+    """A file's name for each row, each its own."""
+    names: list[str] = []
+    for entry in rows:
+        name = re.sub(r"[^\w .()-]", "_", entry["submission"]).strip(". ")[:100] or "submission"
+        names.append(name if name not in names else f"{name}-{len(names) + 1}")
+    return names
+
+
+def replace_file(path: Path, content: str) -> None:
+    """Write a file, whole or not at all. Raises RequestError when it can't be written."""
+    draft = path.with_name(f".{path.name}.part")
+    try:
+        draft.write_text(content, encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+        why = f"can't write {path}: {error.strerror}; name another place: what is graded is kept"
+        raise RequestError(why) from error
+
+
+def _points(verdict: Verdict) -> float:
+    return exercise(verdict.exercise).points if verdict.status == "passed" else 0.0
+
+
+def _cell(value: Any) -> Any:
+    """What a spreadsheet would take for a formula is text."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
