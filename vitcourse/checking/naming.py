@@ -1,6 +1,6 @@
 """Which mistake it is: the hypothesis that can't be told from the learner's answer by anything that was observed.
 
-Known wrong answers come first, then two of them at once, then small edits of the reference. Each is asked all that the
+Known wrong answers come first, then small edits of the reference, then two known ones at once. Each is asked all that the
 check asked, in this process: no learner's code runs here.
 """
 
@@ -51,7 +51,8 @@ def named(
     """The mistake that explains all that was observed; None where none does, or several do that say other things.
 
     onward asks the rest of the check, once there is something to tell apart: a mistake that explains this too is
-    preferred to one that explains only what came until the check failed.
+    preferred to one that explains only what came until the check failed. Two at once are thought of where no single
+    one explains it.
     """
     search = _Search(exercise, questions, onward)
     right = list(_replayed(questions, references()))
@@ -59,6 +60,8 @@ def named(
         return None  # nothing observed differs: what failed is something that hypotheses can't show
     first: Naming | None = None
     for kind, group in _groups(exercise):
+        if first is not None and kind == "pair":
+            break
         with _silence():
             found, whole = search.among(group, time.process_time() + SECONDS[kind])
         naming = _naming(kind, whole or found)

@@ -50,7 +50,7 @@ class Question:
     """One request, what was observed of the learner's answer, and how exactly numbers are compared.
 
     expects is what the check waits for where it isn't a result: "error" for a call that should be refused with a
-    message that holds the numbers naming, "start" for first values.
+    message that holds the numbers naming, "start" for first values, "no reads" where no value of a tensor may be read.
     """
 
     request: dict[str, Any]
