@@ -1,7 +1,7 @@
 """Which mistake it is: the hypothesis that can't be told from the learner's answer by anything that was observed.
 
-Known wrong answers come first, then small edits of the reference, then two known ones at once. Each is asked all that the
-check asked, in this process: no learner's code runs here.
+Known wrong answers come first, then small edits of the reference, then two known ones at once. Each is asked all that
+the check asked, in this process: no learner's code runs here.
 """
 
 import ast
@@ -52,7 +52,7 @@ def named(
 
     onward asks the rest of the check, once there is something to tell apart: a mistake that explains this too is
     preferred to one that explains only what came until the check failed. Two at once are thought of where no single
-    one explains it.
+    one explains it, and must explain all.
     """
     search = _Search(exercise, questions, onward)
     right = list(_replayed(questions, references()))
@@ -64,7 +64,7 @@ def named(
             break
         with _silence():
             found, whole = search.among(group, time.process_time() + SECONDS[kind])
-        naming = _naming(kind, whole or found)
+        naming = _naming(kind, whole or (found if kind != "pair" else []))
         if whole and naming is not None:
             return naming
         first = first or naming
