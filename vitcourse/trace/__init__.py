@@ -11,12 +11,10 @@ through einops · `contracts` names from signatures · `source` the expression a
 from vitcourse.trace.diff import Diff, diff
 from vitcourse.trace.flow import flow_svg
 from vitcourse.trace.record import Axis, Failure, Row, Trace
-from vitcourse.trace.recorder import CompiledCodeError
 from vitcourse.trace.tracing import build, trace
 
 __all__ = [
     "Axis",
-    "CompiledCodeError",
     "Diff",
     "Failure",
     "Row",

@@ -14,7 +14,7 @@ from vitcourse.codesets import CodeSet, load_code
 from vitcourse.course import Exercise, exercise, exercises
 from vitcourse.errors import RequestError
 from vitcourse.trace.record import Trace
-from vitcourse.trace.tracing import build, failed, name_module, trace
+from vitcourse.trace.tracing import build, built, failed, trace
 
 
 @cache
@@ -83,10 +83,9 @@ def _value(codes: CodeSet, entry: Any, sizes: Mapping[str, int], others: Mapping
             return torch.rand([_number(word, sizes) for word in shape.split()])
         case {"labels": str() as shape, "below": str() as limit}:
             return torch.randint(_number(limit, sizes), [_number(word, sizes) for word in shape.split()])
-        case {"make": str() as path, "with": dict() as arguments, "names": dict() as names}:
+        case {"make": str() as path, "with": dict() as arguments}:
             home, _, kind = path.rpartition(".")
-            module = getattr(importlib.import_module(home), kind)(**_values(codes, arguments, sizes))
-            return name_module(module, names)
+            return built(getattr(importlib.import_module(home), kind), (), _values(codes, arguments, sizes), arguments)
         case {"exercise": str() as name}:
             found = next(other for other in exercises() if name in other.names)
             kind = getattr(codes.module(found.module), name)

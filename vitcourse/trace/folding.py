@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from vitcourse.trace.record import Row, Shape
-from vitcourse.trace.recorder import Node
-from vitcourse.trace.rules import Axes
+from vitcourse.trace.recorder import Node, Ref
 
-ShapeOf = Callable[[Axes], Shape]
+ShapeOf = Callable[[Ref], Shape]
 # A turn of a loop that has more steps of its own than this is not looked for.
 LONGEST_TURN = 64
 
@@ -33,9 +32,9 @@ def _folds(nodes: list[Node], shape: ShapeOf, kinds: dict[object, int]) -> list[
     result = []
     for node in nodes:
         children = _folds(node.children, shape, kinds)
-        if not node.tensors and not children:
+        if not node.shown and not children:
             continue
-        shapes = tuple(shape(axes) for axes in node.axes)
+        shapes = tuple(shape(ref) for ref in node.results)
         # An element of a Sequential has no line of its own; the same class in it again is its loop.
         text = node.place.text if node.place.line else node.place.callee
         inner = tuple((child.kind, child.repeat) for child in children)

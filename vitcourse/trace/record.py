@@ -17,12 +17,15 @@ class Axis:
     name: str | None = None
 
     def __str__(self) -> str:
-        return str(self.size) if self.name is None else f"{self.name}={self.size}"
+        return self.word if self.name is None else f"{self.name}={self.size}"
 
     @property
     def word(self) -> str:
         """The symbol, or the bare number."""
-        return str(self.size) if self.name is None else self.name
+        if self.name is not None:
+            return self.name
+        # An axis of a nested tensor whose parts differ has no size.
+        return str(self.size) if self.size >= 0 else "?"
 
 
 Shape = tuple[Axis, ...]
@@ -136,6 +139,7 @@ class Trace:
     depth: int | None = None
     meanings: dict[str, str] = field(default_factory=dict)
     outcome: tuple[Shape, ...] = ()
+    runs: int = 1
 
     @property
     def error(self) -> BaseException | None:
