@@ -18,9 +18,9 @@ from vitcourse.trace.sizes import PRODUCTS, place_of
 
 # A sum of products of atoms: {((atom, power), …): number}. Atoms are numbers, given to axes as they turn up.
 Monomial = tuple[tuple[int, int], ...]
-Poly = dict[Monomial, Fraction]
-# Places of axes that can change, together; their size; and the results' shapes at three other sizes of theirs. And
-# whether some axes can't.
+Poly = dict[Monomial, int | Fraction]
+# Places of axes that can change, together; their size; and the results' shapes at twice and three
+# times that. And whether some axes can't.
 Answer = tuple[list[tuple[list[int], int, list[list[Sizes]]]], bool]
 RESHAPES = {"reshape", "view", "unflatten", "view_as", "reshape_as"}
 
@@ -46,16 +46,16 @@ class Atoms:
             self.values.append(value)
             if name:
                 self.names[known] = name
-        return {((known, 1),): Fraction(1)}
+        return {((known, 1),): 1}
 
-    def value(self, poly: Poly) -> Fraction:
+    def value(self, poly: Poly) -> int | Fraction:
         """What a size comes to."""
-        total = Fraction(0)
+        total: int | Fraction = 0
         for monomial, times in poly.items():
             if times == 1 and len(monomial) == 1 and monomial[0][1] == 1 and len(poly) == 1:
-                return Fraction(self.values[monomial[0][0]])
+                return self.values[monomial[0][0]]
             for atom, power in monomial:
-                times *= Fraction(self.values[atom]) ** power
+                times *= self.values[atom] ** power if power > 0 else Fraction(1, self.values[atom] ** -power)
             total += times
         return total
 
@@ -69,7 +69,9 @@ class Atoms:
             term: Poly = {(): times}
             for atom, power in monomial:
                 link = self._links.get(atom)
-                part = self.resolve(link) if link is not None else {((atom, 1),): Fraction(1)}
+                part: Poly = {((atom, 1),): 1}
+                if link is not None:
+                    part = self._links[atom] = self.resolve(link)
                 if power < 0:
                     part = inverse(part)
                 for _ in range(abs(power)):
@@ -102,7 +104,7 @@ class Atoms:
                         changed = True
             term = number(times)
             for name, power in powers.items():
-                atom = {((int(name[1:]), 1),): Fraction(1)} if name[0] == "_" else self.fresh(values[name], name)
+                atom = {((int(name[1:]), 1),): 1} if name[0] == "_" else self.fresh(values[name], name)
                 for _ in range(abs(power)):
                     term = product(term, atom if power > 0 else inverse(atom))
             total = plus(total, term)
@@ -162,37 +164,45 @@ class Atoms:
 
 def number(value: int | Fraction) -> Poly:
     """A size that is only a number."""
-    return {(): Fraction(value)} if value else {}
+    return {(): exact(value)} if value else {}
+
+
+def exact(value: int | Fraction) -> int | Fraction:
+    """The number as an int, when it is one: ints are quick."""
+    return value.numerator if value.denominator == 1 else value
 
 
 def plus(one: Poly, two: Poly) -> Poly:
     """Sizes added."""
     total = dict(one)
     for monomial, times in two.items():
-        total[monomial] = total.get(monomial, Fraction(0)) + times
+        total[monomial] = total.get(monomial, 0) + times
     return {monomial: times for monomial, times in total.items() if times}
 
 
 def product(*polys: Poly) -> Poly:
     """Sizes multiplied."""
-    total = number(1)
+    total: list[tuple[dict[int, int], int | Fraction]] = [({}, 1)]
     for poly in polys:
-        step: Poly = {}
-        for left, a in total.items():
+        step = []
+        for left, a in total:
             for right, b in poly.items():
                 powers = dict(left)
                 for atom, power in right:
                     powers[atom] = powers.get(atom, 0) + power
-                monomial = tuple(sorted((atom, power) for atom, power in powers.items() if power))
-                step = plus(step, {monomial: a * b})
+                step.append((powers, a * b))
         total = step
-    return total
+    result: Poly = {}
+    for powers, times in total:
+        monomial = tuple(sorted(pair for pair in powers.items() if pair[1]))
+        result[monomial] = exact(result.get(monomial, 0) + times)
+    return {monomial: times for monomial, times in result.items() if times} if len(result) > 1 else result
 
 
 def inverse(poly: Poly) -> Poly:
     """One divided by a size that is no sum."""
     ((monomial, times),) = poly.items()
-    return {tuple((atom, -power) for atom, power in monomial): 1 / times}
+    return {tuple((atom, -power) for atom, power in monomial): exact(Fraction(1) / times)}
 
 
 class Follower:
@@ -248,11 +258,12 @@ class Follower:
         pattern = tuple(kinds.index(poly) if any(poly) else -1 for poly in polys)
         key = (question.key, pattern)
         if key not in self._asked:
-            self._asked[key] = question.answer(pattern)
+            with torch.no_grad():
+                self._asked[key] = question.answer(pattern)
         told, stuck = self._asked[key]
         for places, _, _ in told:
-            for place in places[1:]:
-                atoms.equal(polys[places[0]], polys[place])
+            for kind in {pattern[place] for place in places} - {pattern[places[0]]}:
+                atoms.equal(polys[places[0]], kinds[kind])
         causes = [(atoms.resolve(polys[places[0]]), size, seen) for places, size, seen in told]
         return [
             [self._axis(causes, i, j, n, stuck or not told or n in question.written) for j, n in enumerate(shape)]
@@ -265,7 +276,7 @@ class Follower:
         causes = [cause for cause in causes if any(s != size for s in cause[2])]
         if not causes:
             return atoms.fresh(size) if stuck else number(size)
-        if any(len(s) > 2 and (s[2] - size) * n != s[0] - size for _, n, s in causes):
+        if any(s[1] < 0 for _, _, s in causes):
             # It doesn't grow evenly: a floor, whose rest these sizes hide.
             return atoms.fresh(size)
         if all(s[0] == 2 * size and s[1] == 3 * size for _, _, s in causes):
@@ -385,10 +396,10 @@ class Question:
         return told, stuck
 
     def _seen(self, places: list[int], size: int) -> list[list[Sizes]] | None:
-        """The results' shapes at twice and three times the size, and at one more; None where it can't change."""
+        """The results' shapes at twice and three times the size; None where it can't change."""
         for numbers in (False, True):
-            seen = []
-            for new in (2 * size, 3 * size, size + 1):
+            seen: list[list[Sizes]] = []
+            for new in (2 * size, size + 1, 3 * size):
                 sizes = list(self.sizes)
                 for place in places:
                     sizes[place] = new
@@ -396,11 +407,19 @@ class Question:
                 shapes = self._at(sizes, {size: new} if numbers else {})
                 if shapes is None and new != size + 1:
                     break
+                # What grows evenly to one more needs no third size; what must divide can't be one more.
                 if shapes is not None:
-                    seen.append(shapes)
-            else:
-                return seen
+                    seen.append(shapes if new != size + 1 else self._even(shapes, seen[0], size))
+                if len(seen) == 2:
+                    return seen
         return None
+
+    def _even(self, more: list[Sizes], twice: list[Sizes], size: int) -> list[Sizes]:
+        """What the results are at three times the size, if they grow as they do to one more; else no sizes at all."""
+        return [
+            tuple(n + 2 * (t - n) if (m - n) * size == t - n else -1 for n, m, t in zip(*shapes, strict=True))
+            for shapes in zip(self.results, more, twice, strict=True)
+        ]
 
     def _at(self, sizes: list[int], numbers: Mapping[int, int]) -> list[Sizes] | None:
         position = 0
@@ -419,8 +438,7 @@ class Question:
             return type(value)(put(item) for item in value) if type(value) in (tuple, list) else value
 
         try:
-            with torch.no_grad():
-                result = self.func(*put(self.args), **{key: put(value) for key, value in self.kwargs.items()})
+            result = self.func(*put(self.args), **{key: put(value) for key, value in self.kwargs.items()})
             shapes = [tuple(tensor.shape) for tensor in tensors_in(result)]
         except Exception:
             return None

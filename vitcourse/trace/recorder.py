@@ -63,7 +63,6 @@ class CodeInfo:
     code: CodeType
     shown: bool
     comprehension: bool
-    compiled: bool
 
 
 @dataclass
@@ -255,8 +254,7 @@ class Recorder(Watch):
         info = self._codes.get(id(code))
         if info is None:
             shown = code is _SEQUENTIAL or readable(code.co_filename) or code.co_filename in self._also_shown
-            info = CodeInfo(code, shown, code.co_name in COMPREHENSIONS, _is_compiled(code))
-            self._codes[id(code)] = info
+            info = self._codes[id(code)] = CodeInfo(code, shown, code.co_name in COMPREHENSIONS)
         return info
 
     def _path(self, frame: FrameType) -> list[tuple[FrameType, int]]:
@@ -304,39 +302,32 @@ class Recorder(Watch):
         return place_of(frame, lasti)
 
     def _profile(self, frame: FrameType, event: str, arg: Any) -> None:
-        if event == "return" or event == "call":
-            if not self._busy or self._compiled is not None:
-                quietly(self._turn, frame, event, arg)
-
-    def _turn(self, frame: FrameType, event: str, arg: Any) -> None:
-        info = self._codes.get(id(frame.f_code)) or self._info(frame.f_code)
-        if self._compiled is not None or info.compiled:
-            self._busy = True
-            try:
-                if self.aside(frame, event, arg):
+        if event == "return" and self._compiled is None:
+            back = frame.f_back
+            for opened in reversed(self._open):
+                if opened[0] is back and opened[1] == back.f_lasti:
+                    quietly(self._returned, self._open.index(opened), frame, arg)
                     return
-            finally:
-                self._busy = self._compiled is not None
-        back = frame.f_back
-        if event == "call" or back is None:
+            if arg is not None and not self._busy and back is not None and back is not self._base:
+                quietly(self._unseen, frame, back, arg)
+        elif self._compiled is not None or (event == "call" and _is_compiled(frame.f_code)):
+            self._busy = True
+            quietly(self.aside, frame, event, arg)
+            self._busy = self._compiled is not None
+
+    def _unseen(self, frame: FrameType, back: FrameType, value: Any) -> None:
+        """Nobody saw the tensors being made that a call returns: what it did can't be looked into."""
+        if not self._info(back.f_code).shown or self._info(frame.f_code).shown or frame.f_code.co_name.startswith("__"):
             return
-        for i in range(len(self._open) - 1, -1, -1):
-            opened = self._open[i]
-            if opened[0] is back and opened[1] == back.f_lasti:
-                self._returned(i, frame, arg)
-                return
-        if arg is not None and back is not self._base and self._info(back.f_code).shown:
-            # Nobody saw the tensors being made that this call returns: what it did can't be looked into.
-            unseen = [t for t in tensors_in(arg) if self.known(t) is None and not isinstance(t, nn.Parameter)]
-            if unseen and not info.shown and not frame.f_code.co_name.startswith("__"):
-                self._busy = True
-                try:
-                    self.note("opaque", unseen)
-                    self.opaque = True
-                    self._descend(self._path(back))
-                    self._returned(len(self._open) - 1, frame, arg)
-                finally:
-                    self._busy = False
+        unseen = [t for t in tensors_in(value) if self.known(t) is None and not isinstance(t, nn.Parameter)]
+        if unseen:
+            self._busy = self.opaque = True
+            try:
+                self.note("opaque", unseen)
+                self._descend(self._path(back))
+                self._returned(len(self._open) - 1, frame, value)
+            finally:
+                self._busy = False
 
     def _returned(self, position: int, frame: FrameType, value: Any) -> None:
         node = self._open[position][2]

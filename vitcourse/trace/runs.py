@@ -265,7 +265,6 @@ class Rehearsal(Watch):
                     sys.setprofile(self.aside)
                 return function(*args, **kwargs)
         except (Exception, SystemExit) as error:
-            sys.setprofile(before)
             self.error = error
             trace = error.__traceback__
             while trace is not None:
@@ -328,7 +327,7 @@ class Rehearsals:
             _ = follow and self._try(self.ways, 0, held, follow=True)
         elif not self.ways and follow:
             self._try({}, 0, held, follow=True)
-        if even != self.ways:
+        if self.ways and (not follow or even != self.ways):
             # One more, for sizes whose halves may be rounded up or down.
             _ = self._try(self.ways, 2, held) or self._try(even, 2, held)
 

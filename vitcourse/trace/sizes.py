@@ -32,7 +32,9 @@ def chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, held: bo
     sizes = dict(main)
     few = [name for name in FEW if name in ways]
     rest = [name for name in ways if name not in FEW]
-    for name, way in ways.items():
+    count = max(len(ways), 3)
+    shifts = [k for k in range(count) if all(PRIMES[(i + turn + k) % count] != main[n] for i, n in enumerate(ways))]
+    for place, (name, way) in enumerate(ways.items()):
         # The order of the others is another in the second turn, so that the smaller of two isn't always the same one.
         rank = few.index(name) if name in few else rest.index(name) if turn != 1 else len(rest) - rest.index(name)
         own = [PRIMES[(rank + turn) % 3]] if name in few and rank < 3 else []
@@ -41,12 +43,12 @@ def chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, held: bo
             sizes[name] = {
                 "free": prime if name in FEW else unit * prime + (0, 1, -1)[turn],
                 "even": unit * prime,
-                "small": PRIMES[(list(ways).index(name) + turn) % max(len(ways), 3)],
+                "small": PRIMES[(place + turn + shifts[0]) % count] if shifts else PRIMES[place + turn + count],
                 "next": main[name] + 1 + turn,
                 "times": main[name] * (2, 3, 5)[turn],
                 "twice": main[name] * 2,
             }[way]
-            if sizes[name] != main[name] or way == "small":
+            if sizes[name] != main[name]:
                 break
     for place, (whole, *factors) in enumerate(PRODUCTS):
         if ways.get(whole) not in ("free", "small"):
@@ -123,6 +125,9 @@ class Names:
         for number, factors in products:
             if number == 1 or not self.fixed:
                 yield "·".join([str(number)] * (number != 1) + sorted(factors, key=place_of))
+        if len(set(v)) < 3:
+            # With a number to choose, two runs would fit by chance.
+            return
         yield from self._quotients(v)
         yield from self._sums(v)
         yield from self._floors(v)
@@ -156,7 +161,7 @@ class Names:
         terms += [(1, "·".join(sorted((a, b), key=place_of)), _times(x, y)) for i, (a, x) in enumerate(names) for b, y in names[i:]]
         for _, name, size in terms:
             times, plus = self._line(v, size)
-            if times and (not self.fixed or (times == 1 and abs(plus) < 4)):
+            if times and (times == 1 or len(set(v)) > 3) and (not self.fixed or (times == 1 and abs(plus) < 4)):
                 yield f"{times}·{name}{plus:+d}" if times > 1 else f"{name}{plus:+d}"
         for i, (a, x) in enumerate(names):
             rest = _minus(v, x)

@@ -4,7 +4,6 @@ import inspect
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from fractions import Fraction
 from typing import Any
 
 import torch
@@ -325,8 +324,8 @@ class Told:
         """Name the widths that a finished module keeps under their words, where one of its sizes alone has that number."""
         assert self.follower is not None and self.copies is not None
         atoms = self.follower.atoms
-        parameters = [self.copies.memo.get(id(p)) for _, module in self.call.modules for p in module.parameters()]
-        polys = [poly for tensor in parameters if isinstance(tensor, Tensor) for poly in self.follower.axes(tensor)]
+        polys = [poly for step in self.follower.steps for axes in step for poly in axes]
+        unnamed = {atom for poly in polys if (atom := atoms.unnamed(poly)) is not None}
         kept: dict[str, set[int]] = {}
         for _, module in self.call.modules:
             for part in module.modules():
@@ -337,9 +336,9 @@ class Told:
                     if isinstance(word, str) and type(pair) is int:
                         kept.setdefault(word, set()).add(pair)
         for word, values in kept.items():
-            sizes = {atom for poly in polys if (atom := atoms.unnamed(poly)) is not None and atoms.values[atom] in values}
+            sizes = {atom for atom in unnamed if atoms.values[atom] in values}
             if len(values) == 1 and len(sizes) == 1 and word in ("D", "M", "K", "C", "P"):
-                self._call({((sizes.pop(), 1),): Fraction(1)}, word)
+                self._call({((sizes.pop(), 1),): 1}, word)
 
     # Axes
 
