@@ -399,17 +399,17 @@ class Question:
         """The results' shapes at twice and three times the size; None where it can't change."""
         for numbers in (False, True):
             seen: list[list[Sizes]] = []
-            for new in (2 * size, size + 1, 3 * size):
+            for one_more, new in ((False, 2 * size), (True, size + 1), (False, 3 * size)):
                 sizes = list(self.sizes)
                 for place in places:
                     sizes[place] = new
                 # A size that is written too, normalized_shape say, changes where it is written.
                 shapes = self._at(sizes, {size: new} if numbers else {})
-                if shapes is None and new != size + 1:
+                if shapes is None and not one_more:
                     break
                 # What grows evenly to one more needs no third size; what must divide can't be one more.
                 if shapes is not None:
-                    seen.append(shapes if new != size + 1 else self._even(shapes, seen[0], size))
+                    seen.append(shapes if not one_more else self._even(shapes, seen[0], size))
                 if len(seen) == 2:
                     return seen
         return None

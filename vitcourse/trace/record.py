@@ -66,6 +66,8 @@ class Row:
     inputs: tuple[int, ...] = ()
     span: tuple[int, int] = (0, 0)
     error: str | None = None
+    warning: str = ""
+    parameters: int = 0
 
     @property
     def shape(self) -> Shape:
@@ -83,6 +85,8 @@ class Row:
         notes = [word for word in (self.dtype, self.device and f"on {self.device}") if word]
         if self.repeat > 1:
             notes.append(f"× {self.repeat} {self.unit}".rstrip())
+        if self.warning:
+            notes.append(self.warning)
         return "  ".join(notes)
 
     @property
@@ -105,6 +109,8 @@ class Row:
             "device": self.device,
             "repeat": self.repeat,
             "error": self.error,
+            "warning": self.warning or None,
+            "parameters": self.parameters,
         }
 
 
@@ -118,12 +124,14 @@ class Failure:
     expression: str = ""
     op: str = ""
     operands: tuple[tuple[str, Shape], ...] = ()
+    explanation: str = ""
 
     def __str__(self) -> str:
         where = f"line {self.line}: " if self.line else ""
         text = f"{where}{self.expression}" if self.expression else where.rstrip(": ")
         message = " ".join(str(self.exception).split())
-        lines = [f"{text}", f"  {type(self.exception).__name__}: {message}"]
+        lines = [text, *([f"  {self.explanation}"] if self.explanation else [])]
+        lines += [f"  {type(self.exception).__name__}: {message}"]
         lines += [f"  {name} {shape_text(shape)}" for name, shape in self.operands]
         return "\n".join(lines)
 
@@ -140,6 +148,7 @@ class Trace:
     meanings: dict[str, str] = field(default_factory=dict)
     outcome: tuple[Shape, ...] = ()
     runs: int = 1
+    findings: tuple[str, ...] = ()
 
     @property
     def error(self) -> BaseException | None:

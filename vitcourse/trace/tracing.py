@@ -1,6 +1,7 @@
 """`trace`: a call, and its steps as rows."""
 
 import inspect
+import re
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vitcourse.trace.errors import explained
 from vitcourse.trace.folding import folded
 from vitcourse.trace.follow import Follower, Poly, number, plus, product
 from vitcourse.trace.names import (
@@ -24,7 +26,7 @@ from vitcourse.trace.names import (
     words,
 )
 from vitcourse.trace.record import Axis, Failure, Row, Shape, Trace
-from vitcourse.trace.recorder import Node, Recorder, Ref, Sizes, quietly, sizes_of, tensors_in
+from vitcourse.trace.recorder import Failed, Node, Recorder, Ref, Sizes, quietly, sizes_of, tensors_in
 from vitcourse.trace.runs import LARGE, Call, Copies, Recipe, Rehearsals
 from vitcourse.trace.sizes import Names, Vector, worth
 from vitcourse.trace.source import Place, place_of, readable
@@ -282,7 +284,9 @@ class Told:
         self.copies = followed.copies if followed is not None else None
         sizes: dict[str, Vector] = {n: (v, *(turn.sizes[n] for turn in self.turns)) for n, v in call.sizes.items()}
         if self.follower is not None and followed is not None:
-            quietly(self._promised, followed.result)
+            tensors = tensors_in(followed.result)
+            quietly(self._promised, function, [self.follower.axes(tensor) for tensor in tensors])
+            quietly(self._modules, recorder.root)
             quietly(self._kept)
             atoms = self.follower.atoms
             for atom, name in atoms.names.items():
@@ -291,20 +295,27 @@ class Told:
         self.names = Names(sizes, fixed=self.follower is not None)
         self._found: dict[Any, Axis] = {}
 
-    def _promised(self, result: Any) -> None:
-        """Name the axes of a result as the signature does, if it is right in everything that is known of it."""
+    def _promised(self, function: Any, results: list[list[Poly]]) -> None:
+        """Name the axes of results as a signature does, if it is right in everything that is known of them."""
         assert self.follower is not None
-        atoms, tensors = self.follower.atoms, tensors_in(result)
-        for promise in contract_of(self.function).results:
-            shapes = [aligned(s, t.ndim) for s, t in zip(promise, tensors, strict=False) if s is not None]
-            if len(promise) != len(tensors) or None in shapes or len(shapes) != len(promise):
+        for promise in contract_of(function).results:
+            shapes = [aligned(s, len(r)) for s, r in zip(promise, results, strict=False) if s is not None]
+            if len(promise) != len(results) or None in shapes or len(shapes) != len(promise):
                 continue
-            polys = [atoms.resolve(poly) for tensor in tensors for poly in self.follower.axes(tensor)]
+            polys = [self.follower.atoms.resolve(poly) for axes in results for poly in axes]
             pairs = list(zip([word for shape in shapes for word in shape or ()], polys, strict=True))
             if all(self._agrees(word, poly) for word, poly in pairs):
                 for word, poly in pairs:
                     self._call(poly, word)
             return
+
+    def _modules(self, node: Node) -> None:
+        """The same for the modules inside."""
+        assert self.follower is not None
+        for child in node.children:
+            if child.module is not None and child.results and child.results[-1][0] < len(self.follower.steps):
+                self._promised(child.module, [self.follower.steps[s][i] for s, i in child.results])
+            self._modules(child)
 
     def _agrees(self, word: str, poly: Poly) -> bool:
         assert self.follower is not None
@@ -399,14 +410,41 @@ class Told:
         if error is not None:
             failure = Failure(error)
             if (at := recorder.failed) is not None and at.error is error:
-                operands = tuple((word, self._shape_of(tensor)) for word, tensor in at.operands)
-                failure = Failure(error, at.place.file, at.place.line, at.place.text, at.op, operands)
+                failure = self._failure(at)
         outcome = tuple(self._shape_of(tensor) for tensor in tensors_in(result))
         name = type(function).__name__ if isinstance(function, nn.Module) else getattr(function, "__name__", repr(function))
         if outcome and not recorder.root.children:
             # Nothing of it is written in Python: it is one step.
             rows.append(Row(f"{name}({', '.join(row.expression for row in rows)})", name, outcome))
-        return Trace(name, rows, result, failure, depth, self.names.meanings, outcome, self.runs)
+        return Trace(
+            name, rows, result, failure, depth, self.names.meanings, outcome, self.runs, tuple(self._findings())
+        )  # fmt: skip
+
+    def _failure(self, at: Failed) -> Failure:
+        operands = tuple((word, self._shape_of(tensor)) for word, tensor in at.operands)
+        text, module = at.place.text, ""
+        if at.module is not None:
+            module = self.recorder.module_names.get(id(at.module), type(at.module).__name__)
+        if not readable(at.place.file) or not text:
+            # Raised inside the module of torch that was called, in a line that is not the reader's.
+            shown = type(self.function).__name__
+            if isinstance(self.function, nn.Module):
+                shown += f"({self.function.extra_repr().partition('=')[0].rpartition(',')[0]})"
+            text = f"{shown}({', '.join(self.call.tensors)})"
+            operands = operands or tuple((word, self._shape_of(tensor)) for word, tensor in self.call.tensors.items())
+        numbers = [part for value in at.args for path, part in parts(value, "") if type(part) is int]
+        said = quietly(explained, at.op, operands, module, numbers) or ""
+        return Failure(at.error, at.place.file, at.place.line, text, at.op, operands, said)
+
+    def _findings(self) -> Iterator[str]:
+        """Where the code works at the given size only."""
+        seen = set()
+        for symbol, rehearsal in self.stopped.items():
+            size, place = self.call.sizes[symbol], rehearsal.place
+            if place is not None and size > 1 and not symbol.startswith("_") and (place.file, place.line) not in seen:
+                if re.search(rf"(?<![\w.]){size}(?![\w.])", place.text):
+                    seen.add((place.file, place.line))
+                    yield f"{size} is written as a number in line {place.line}: {place.text} works at {symbol}={size} only"
 
     def _shape_of(self, tensor: Tensor) -> Shape:
         ref = self.recorder.known(tensor)
