@@ -22,6 +22,16 @@ Poly = dict[Monomial, int | Fraction]
 # Places of axes that can change, together; their size; and the results' shapes at twice and three
 # times that. And whether some axes can't.
 Answer = tuple[list[tuple[list[int], int, list[list[Sizes]]]], bool]
+# Functions that look at their operands' sizes before they look at the numbers. Others, a recurrent network's say, read
+# past the end of a tensor that is too short: they are asked on tensors without numbers, which takes longer.
+_CAREFUL = frozenset(
+    "linear matmul mm bmm addmm conv1d conv2d conv3d layer_norm rms_norm batch_norm group_norm softmax log_softmax mean "
+    "sum var std amax amin max min argmax cat stack transpose permute flatten unsqueeze squeeze expand chunk split unbind "
+    "__getitem__ dropout relu gelu silu sigmoid tanh mul add sub div pow sqrt rsqrt exp log erf neg scaled_dot_product_attention "
+    "multi_head_attention_forward __matmul__ max_pool2d avg_pool2d adaptive_avg_pool2d pad einsum roll contiguous "
+    "__add__ __sub__ __mul__ __truediv__ __radd__ __rsub__ __rmul__ __rtruediv__ __pow__ __rpow__ __neg__ clone detach to "
+    "float masked_fill logsumexp cross_entropy mse_loss eq _native_multi_head_attention hardswish relu6".split()
+)
 RESHAPES = {"reshape", "view", "unflatten", "view_as", "reshape_as"}
 
 
@@ -240,7 +250,7 @@ class Follower:
         if name == "__setitem__" or any(tensor is operand for operand in operands for tensor in results):
             if name not in ("__setitem__", "copy_") or len(operands) != 2:
                 return
-        found = self._answer(Question(func, args, kwargs, operands, results))
+        found = self._answer(Question(name, func, args, kwargs, operands, results))
         if name in ("conv1d", "conv2d", "conv3d"):
             self._patches(args, kwargs, results[0], found[0])
         for tensor, axes in zip(results, found, strict=True):
@@ -349,8 +359,10 @@ class Question:
     """One step, asked alone: what happens to its results when its operands have other sizes."""
 
     def __init__(
-        self, func: Callable[..., Any], args: Any, kwargs: dict[str, Any], operands: list[Tensor], results: list[Tensor]
-    ) -> None:
+        self, name: str, func: Callable[..., Any], args: Any, kwargs: dict[str, Any],
+        operands: list[Tensor], results: list[Tensor],
+    ) -> None:  # fmt: skip
+        self.careful = name in _CAREFUL
         self.func, self.args, self.kwargs, self.operands = func, args, kwargs, operands
         self.results = [tuple(tensor.shape) for tensor in results]
         self.sizes = [n for tensor in operands for n in tensor.shape]
@@ -428,7 +440,8 @@ class Question:
             shape = sizes[position : position + tensor.ndim]
             position += tensor.ndim
             kind = torch.empty if tensor.is_floating_point() else torch.zeros
-            changed[id(tensor)] = kind(shape, dtype=tensor.dtype, device=tensor.device)
+            device = tensor.device if self.careful else torch.device("meta")
+            changed[id(tensor)] = kind(shape, dtype=tensor.dtype, device=device)
 
         def put(value: Any) -> Any:
             if isinstance(value, Tensor):

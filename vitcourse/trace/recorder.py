@@ -334,10 +334,10 @@ class Recorder(Watch):
         self._close(position)
         name = frame.f_code.co_name
         owner = frame.f_locals.get("self")
-        if name in ("_wrapped_call_impl", "_call_impl"):
+        if isinstance(owner, nn.Module) and name in ("_wrapped_call_impl", "_call_impl", "__call__"):
             node.op, node.module = type(owner).__name__, owner
         elif isinstance(owner, torch.optim.Optimizer) or name == "backward":
-            node.op, node.shown = name, True
+            node.op, node.shown = "step" if name == "wrapper" else name, True
         else:
             node.op = _called(frame, name)
         results = [ref for tensor in tensors_in(value) if (ref := self.known(tensor)) is not None]
@@ -365,7 +365,8 @@ class Recorder(Watch):
             made = self._expressions.get(ref) if ref is not None else None
             word = local.get(id(tensor)) or self.module_names.get(id(tensor)) or made or f"operand {number}"
             operands.append((word, tensor))
-        self.failed = Failed(error, self._place(shown, lasti), name.strip("_"), args, operands, self._module_of(frame))
+        place, numbers = self._place(shown, lasti), (*args, *kwargs.values())
+        self.failed = Failed(error, place, name.strip("_"), numbers, operands, self._module_of(frame))
 
     def _module_of(self, frame: FrameType | None) -> nn.Module | None:
         """The module of torch that the learner's line called."""
@@ -387,6 +388,8 @@ class Recorder(Watch):
                 found = trace
             last, trace = trace, trace.tb_next
         if found is None or last is None:
+            module = self._module_of(last.tb_frame) if last is not None else None
+            self.failed = Failed(error, Place("", 0, ""), "", (), [], module)
             return
         frame = found.tb_frame
         place = place_of(frame, found.tb_lasti)

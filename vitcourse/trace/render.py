@@ -32,6 +32,8 @@ def to_text(trace: Trace, columns: tuple[str, ...], legend: bool) -> str:
     lines = _wrapped(table, columns.index("expression") if "expression" in columns else None)
     if legend and trace.definitions():
         lines += ["", ",  ".join(trace.definitions())]
+    if legend and trace.findings:
+        lines += ["", *trace.findings]
     if trace.failure is not None:
         lines += ["", str(trace.failure)] if lines else [str(trace.failure)]
     return "\n".join(lines)
@@ -72,7 +74,7 @@ def to_dict(trace: Trace) -> dict[str, Any]:
             "expression": failure.expression,
             "operands": operands,
         }
-    return {"name": trace.name, "rows": [row.to_dict() for row in trace.steps], "error": error}
+    return {"name": trace.name, "rows": [row.to_dict() for row in trace.steps], "error": error, "findings": list(trace.findings)}
 
 
 def to_json(trace: Trace) -> str:
@@ -101,5 +103,7 @@ def print_trace(trace: Trace, console: Console | None = None) -> None:
     console = console or Console()
     columns = ("line", "expression", "op", "shape") if console.width >= WIDE else ("line", "expression", "shape")
     console.print(table_of(trace, columns))
+    for finding in trace.findings:
+        console.print(Text(finding, style="yellow"))
     if trace.failure is not None:
         console.print(Text(str(trace.failure), style="bold red"))

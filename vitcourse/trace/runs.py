@@ -9,9 +9,10 @@ import random
 import sys
 import types
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import StringIO
 from typing import Any
 
@@ -69,7 +70,7 @@ class Call:
     numbers: dict[str, str] = field(default_factory=dict)
     tensors: dict[str, Tensor] = field(default_factory=dict)
     words: dict[str, list[str]] = field(default_factory=dict)
-    held: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    held: list[tuple[Tensor, tuple[str, ...]]] = field(default_factory=list)
     modules: list[tuple[str, nn.Module]] = field(default_factory=list)
     recipes: list[tuple[nn.Module, Recipe]] = field(default_factory=list)
     heads: list[tuple[nn.Module, str, bool]] = field(default_factory=list)
@@ -78,8 +79,8 @@ class Call:
 class Copies:
     """Copies of what a call uses, each made once, at other sizes where the call says how."""
 
-    def __init__(self, call: Call, sizes: Mapping[str, int], meta: bool) -> None:
-        self.call, self.sizes, self.meta = call, sizes, meta
+    def __init__(self, call: Call, sizes: Mapping[str, int], meta: bool, before: "Copies | None" = None) -> None:
+        self.call, self.sizes, self.meta, self.before = call, sizes, meta, before
         self.memo: dict[int, Any] = {}
         # Whether something came along that keeps its own sizes.
         self.finished = False
@@ -88,6 +89,19 @@ class Copies:
                 self._anew(module, recipe.make(sizes))
         self.function = self._function(call.function)
         self.heads = [(self._copy(module), name, width) for module, name, width in call.heads]
+
+    def of(self, value: Any) -> Any:
+        """The copy of something that the call uses; None where there is none."""
+        return self.memo.get(id(value if self.before is None else self.before.of(value)))
+
+    def call_of(self) -> Call:
+        """The call on these copies: what later ones are made from, when the call itself has changed its things."""
+        args, kwargs = self.arguments()
+        recipes = [(self.of(module), recipe) for module, recipe in self.call.recipes]
+        inputs = dict(zip(self.call.tensors, tensors_in([*args, *kwargs.values()]), strict=True))
+        return replace(
+            self.call, function=self.function, args=args, kwargs=kwargs, tensors=inputs, recipes=recipes, heads=self.heads
+        )  # fmt: skip
 
     def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments, at the sizes asked for."""
@@ -155,15 +169,22 @@ class Copies:
 
     def _module(self, module: nn.Module) -> nn.Module:
         # What deepcopy does, in an eighth of its time.
-        if hasattr(module, "_orig_mod"):
-            return self.memo.setdefault(id(module), self._module(module._orig_mod))  # type: ignore[arg-type]
+        if isinstance(inner := vars(module).get("_modules", {}).get("_orig_mod"), nn.Module):
+            new = self._module(inner)
+            self.memo[id(module)] = new
+            vars(new)["forward"] = _apart(new.forward)
+            return new
         new = object.__new__(type(module))
         self.memo[id(module)] = new
         for name, value in vars(module).items():
-            kept = name == "_compiled_call_impl"
-            vars(new)[name] = None if kept else type(value)() if isinstance(value, dict) and not value else self._copy(value)
-            if isinstance(value, dict) and value and type(value) is not dict:
+            if name == "_compiled_call_impl":
+                continue
+            if isinstance(value, dict) and type(value) in (dict, OrderedDict):
                 vars(new)[name] = type(value)((key, self._copy(item)) for key, item in value.items())
+            else:
+                vars(new)[name] = self._copy(value)
+        if module._compiled_call_impl is not None:
+            vars(new)["forward"] = _apart(new.forward)
         return new
 
     def _function(self, function: Any) -> Any:
@@ -175,14 +196,14 @@ class Copies:
         if id(function) in self.memo:
             return self.memo[id(function)]
         outside = function.__globals__
-        used = [name for name in function.__code__.co_names if isinstance(outside.get(name), (nn.Module, list, dict, Tensor))]
+        used = [name for name in _names_of(function.__code__) if self._is_own(outside.get(name), outside)]
         cells = function.__closure__ or ()
         if not cells and not used:
             return function
+        inside = dict(outside) if used else outside
         new = types.FunctionType(
-            function.__code__,
-            {**outside, **{name: self._copy(outside[name]) for name in used}} if used else outside,
-            function.__name__, function.__defaults__, tuple(types.CellType() for _ in cells) or None,
+            function.__code__, inside, function.__name__, function.__defaults__,
+            tuple(types.CellType() for _ in cells) or None,
         )  # fmt: skip
         new.__kwdefaults__ = function.__kwdefaults__
         new.__dict__.update(function.__dict__)
@@ -192,7 +213,39 @@ class Copies:
                 mine.cell_contents = self._copy(cell.cell_contents)
             except ValueError:
                 continue  # nothing is in it yet
+        for name in used:
+            inside[name] = self._copy(outside[name])
         return new
+
+    @staticmethod
+    def _is_own(value: Any, outside: dict[str, Any]) -> bool:
+        """Whether something outside of a function is what its code may change, or leads to such."""
+        if isinstance(value, types.FunctionType):
+            return value.__globals__ is outside
+        kinds = (nn.Module, Tensor, list, dict, set, torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler)
+        return isinstance(value, kinds)
+
+
+def _apart(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """What is compiled in the call that is shown, as the one step that it is there."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        mode = torch._C._pop_torch_function_stack()
+        try:
+            result = forward(*args, **kwargs)
+        finally:
+            torch._C._push_on_torch_function_stack(mode)
+        if isinstance(mode, Rehearsal):
+            mode.seen("compiled", tensors_in(result))
+        return result
+
+    return call
+
+
+def _names_of(code: types.CodeType) -> set[str]:
+    """The names that a function, and those inside it, may look up outside."""
+    inner = [const for const in code.co_consts if isinstance(const, types.CodeType)]
+    return set(code.co_names).union(*map(_names_of, inner))
 
 
 class Rehearsal(Watch):
@@ -252,7 +305,6 @@ class Rehearsal(Watch):
         state = random.getstate(), numpy.random.get_state()
         try:
             with ExitStack() as stack:
-                stack.enter_context(torch.random.fork_rng(devices=[]))
                 stack.enter_context(warnings.catch_warnings())
                 warnings.simplefilter("ignore")
                 stack.enter_context(redirect_stdout(StringIO()))
@@ -302,8 +354,10 @@ class Rehearsals:
         self.stopped: dict[str, Rehearsal] = {}
         self.count = 0
         # Before the call, which may change what it is given.
-        self._copies: Copies | None = Copies(call, call.sizes, self.meta)
-        self._spare = self._copies
+        with torch.random.fork_rng(devices=[]):
+            self._first = Copies(call, call.sizes, self.meta)
+            self.call = self._first.call_of()
+        self._spare: Copies | None = None
         self.finished = False
 
     def run(self, main: Steps, failed: bool, opaque: bool) -> None:
@@ -358,9 +412,15 @@ class Rehearsals:
         for name, other in {**self.together, **(also or {})}.items():
             sizes[name] = sizes[other]
         self.last = Rehearsal(self.meta)
+        with torch.random.fork_rng(devices=[]):
+            return self._ran(sizes, follow)
+
+    def _ran(self, sizes: dict[str, int], follow: bool) -> bool:
         result = None
         try:
-            copies = self._spare if self._spare is not None and not self.call.recipes else Copies(self.call, sizes, self.meta)
+            copies = self._spare
+            if copies is None or self.call.recipes:
+                copies = Copies(self.call, sizes, self.meta, self._first)
             copies.sizes, self._spare = sizes, copies
             args, kwargs = copies.arguments()
             self.finished = self.finished or copies.finished

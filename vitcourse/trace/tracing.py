@@ -143,7 +143,7 @@ def described(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
         call.words[path] = _axis_words(call, path, sizes_of(tensor), *told.get(path, (("...",), False)))
     for path, tensor in call.tensors.items():
         call.words[path] = _settled(call, call.words[path], sizes_of(tensor))
-    call.held = {id(held[path]): words(given[path]) for path in given if path in held}
+    call.held = [(held[path], words(given[path])) for path in given if path in held]
     return call
 
 
@@ -247,8 +247,8 @@ def _follower(call: Call, copies: Copies, inputs: list[Tensor]) -> Follower:
     follower = Follower(call.sizes)
     for path, tensor in zip(call.tensors, inputs, strict=True):
         follower.note(tensor, [_poly(follower, word, n) for word, n in zip(call.words[path], tensor.shape, strict=True)])
-    for key, shape in call.held.items():
-        if isinstance(tensor := copies.memo.get(key), Tensor):
+    for held, shape in call.held:
+        if isinstance(tensor := copies.of(held), Tensor):
             fitting = aligned(shape, tensor.ndim) or ("_",) * tensor.ndim
             follower.note(tensor, [_poly(follower, word, n) for word, n in zip(fitting, tensor.shape, strict=True)])
     return follower
@@ -279,6 +279,7 @@ class Told:
         self.turns = rehearsals.turns if rehearsals is not None else []
         self.runs = 1 + (rehearsals.count if rehearsals is not None else 0)
         self.stopped = rehearsals.stopped if rehearsals is not None else {}
+        self.varied = rehearsals.ways if rehearsals is not None else {}
         followed = next((turn for turn in self.turns if turn.follower is not None), None)
         self.follower = followed.follower if followed is not None else None
         self.copies = followed.copies if followed is not None else None
@@ -293,6 +294,9 @@ class Told:
                 if name not in sizes and name not in atoms.derived:
                     sizes[name] = (atoms.values[atom],) * (1 + len(self.turns))
         self.names = Names(sizes, fixed=self.follower is not None)
+        self.findings: list[str] = []
+        self.trusted = len(recorder.steps)
+        quietly(self._find)
         self._found: dict[Any, Axis] = {}
 
     def _promised(self, function: Any, results: list[list[Poly]]) -> None:
@@ -358,7 +362,8 @@ class Told:
         serial, place = ref
         sizes = self.recorder.steps[serial][1][place]
         others = [turn.steps[serial][1][place] for turn in self.turns if len(turn.steps) > serial]
-        polys = self.follower.steps[serial][place] if self.follower and len(self.follower.steps) > serial else None
+        known = self.follower.steps if self.follower is not None and serial < self.trusted else []
+        polys = known[serial][place] if len(known) > serial else None
         said = list(self.call.words.values())[serial] if serial < len(self.call.words) else None
         axes = []
         for axis, size in enumerate(sizes):
@@ -370,10 +375,10 @@ class Told:
 
     def held(self, tensor: Tensor) -> Shape:
         """The axes of a tensor that the call found ready: a parameter, say."""
-        found = [turn.copies.memo.get(id(tensor)) for turn in self.turns]
+        found = [turn.copies.of(tensor) for turn in self.turns]
         sizes = sizes_of(tensor)
         others = [sizes_of(other) for other in found if isinstance(other, Tensor) and other.ndim == len(sizes)]
-        copy = self.copies.memo.get(id(tensor)) if self.copies is not None else None
+        copy = self.copies.of(tensor) if self.copies is not None else None
         polys = self.follower.axes(copy) if self.follower is not None and isinstance(copy, Tensor) else None
         if len(others) < len(self.turns):
             others = [sizes] * len(self.turns)
@@ -417,7 +422,7 @@ class Told:
             # Nothing of it is written in Python: it is one step.
             rows.append(Row(f"{name}({', '.join(row.expression for row in rows)})", name, outcome))
         return Trace(
-            name, rows, result, failure, depth, self.names.meanings, outcome, self.runs, tuple(self._findings())
+            name, rows, result, failure, depth, self.names.meanings, outcome, self.runs, tuple(dict.fromkeys(self.findings))
         )  # fmt: skip
 
     def _failure(self, at: Failed) -> Failure:
@@ -436,15 +441,18 @@ class Told:
         said = quietly(explained, at.op, operands, module, numbers) or ""
         return Failure(at.error, at.place.file, at.place.line, text, at.op, operands, said)
 
-    def _findings(self) -> Iterator[str]:
-        """Where the code works at the given size only."""
-        seen = set()
+    def _find(self) -> None:
+        """Where the code works at the given size only: from there on, no size is known to be another."""
         for symbol, rehearsal in self.stopped.items():
             size, place = self.call.sizes[symbol], rehearsal.place
-            if place is not None and size > 1 and not symbol.startswith("_") and (place.file, place.line) not in seen:
-                if re.search(rf"(?<![\w.]){size}(?![\w.])", place.text):
-                    seen.add((place.file, place.line))
-                    yield f"{size} is written as a number in line {place.line}: {place.text} works at {symbol}={size} only"
+            if place is None or size < 2 or symbol.startswith("_") or symbol in self.varied:
+                continue
+            if re.search(rf"(?<![\w.]){size}(?![\w.])", place.text):
+                self.trusted = min(self.trusted, len(rehearsal.steps))
+                if any(f" line {place.line}," in said for said in self.findings):
+                    continue
+                said = f"{size} is written as a number in line {place.line}, {place.text}: it works at {symbol}={size} only"
+                self.findings.append(said)
 
     def _shape_of(self, tensor: Tensor) -> Shape:
         ref = self.recorder.known(tensor)
