@@ -126,19 +126,21 @@ class Atoms:
     def equal(self, one: Poly, two: Poly) -> None:
         """Note that an operation needs these two sizes to be one."""
         one, two = self.resolve(one), self.resolve(two)
-        if one != two and not self._solve(one, two):
-            self._solve(two, one)
+        # What is a product of more is said by what is one of fewer: 3·D by D.
+        for poly, target in sorted(((one, two), (two, one)), key=lambda pair: -max(map(len, pair[0]), default=0)):
+            if one != two and self._solve(poly, target):
+                return
 
     def _solve(self, poly: Poly, target: Poly) -> bool:
-        """Read `poly = target` as what the one unnamed atom in poly is."""
+        """Read `poly = target` as what an unnamed atom in poly is."""
         if len(poly) != 1:
             return False
         ((monomial, times),) = poly.items()
-        unnamed = [(atom, power) for atom, power in monomial if atom not in self.names]
-        if len(unnamed) != 1 or unnamed[0][1] != 1 or not monomial:
+        unnamed = [atom for atom, power in monomial if atom not in self.names and power == 1]
+        if not unnamed or not any(target):
             return False
-        atom = unnamed[0][0]
-        if any(other == atom for monomial in target for other, _ in monomial) or not any(target):
+        atom = max(unnamed, key=lambda a: self.values[a])
+        if any(other == atom for terms in target for other, _ in terms):
             return False
         rest: Poly = {tuple(pair for pair in monomial if pair[0] != atom): times}
         self._links[atom] = product(target, inverse(rest))

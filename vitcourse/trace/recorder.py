@@ -302,6 +302,10 @@ class Recorder(Watch):
         return place_of(frame, lasti)
 
     def _profile(self, frame: FrameType, event: str, arg: Any) -> None:
+        if self._compiled is not None or (event == "call" and _is_compiled(frame.f_code)):
+            self._busy = True
+            quietly(self.aside, frame, event, arg)
+            self._busy = self._compiled is not None
         if event == "return" and self._compiled is None:
             back = frame.f_back
             for opened in reversed(self._open):
@@ -310,10 +314,6 @@ class Recorder(Watch):
                     return
             if arg is not None and not self._busy and back is not None and back is not self._base:
                 quietly(self._unseen, frame, back, arg)
-        elif self._compiled is not None or (event == "call" and _is_compiled(frame.f_code)):
-            self._busy = True
-            quietly(self.aside, frame, event, arg)
-            self._busy = self._compiled is not None
 
     def _unseen(self, frame: FrameType, back: FrameType, value: Any) -> None:
         """Nobody saw the tensors being made that a call returns: what it did can't be looked into."""
