@@ -65,12 +65,16 @@ def subjects() -> Iterator[Subject]:
                   image, images(32, 32))  # fmt: skip
     yield Subject("vit-pytorch ViT", lambda: vp.ViT(image_size=(32, 48), patch_size=8, num_classes=11, dim=60, depth=2,
                   heads=5, dim_head=12, mlp_dim=52), image, images(32, 48))  # fmt: skip
-    yield Subject("transformers ViT", lambda: tf.ViTModel(tf.ViTConfig(60, 2, 5, 52, image_size=48, patch_size=8)),
+    yield Subject("transformers ViT", lambda: tf.ViTModel(tf.ViTConfig(hidden_size=60, num_hidden_layers=2,
+                  num_attention_heads=5, intermediate_size=52, image_size=48, patch_size=8)),
                   image, fixed)  # fmt: skip
-    yield Subject("transformers Swin", lambda: tf.SwinModel(tf.SwinConfig(48, 4, 3, 24, [2, 2], [2, 4], 3)), image,
+    yield Subject("transformers Swin", lambda: tf.SwinModel(tf.SwinConfig(image_size=48, patch_size=4,
+                  embed_dim=24, depths=[2, 2], num_heads=[2, 4], window_size=3)), image,
                   images(48, 48))  # fmt: skip
-    yield Subject("transformers BERT", lambda: tf.BertModel(tf.BertConfig(101, 60, 2, 5, 52)), "B T", ((2, 7), (3, 11)), 101)
-    yield Subject("transformers GPT-2", lambda: tf.GPT2Model(tf.GPT2Config(101, 64, 60, 2, 5)), "B T", ((2, 7), (3, 11)), 101)
+    yield Subject("transformers BERT", lambda: tf.BertModel(tf.BertConfig(vocab_size=101, hidden_size=60,
+                  num_hidden_layers=2, num_attention_heads=5, intermediate_size=52)), "B T", ((2, 7), (3, 11)), 101)
+    yield Subject("transformers GPT-2", lambda: tf.GPT2Model(tf.GPT2Config(vocab_size=101, n_positions=64,
+                  n_embd=60, n_layer=2, n_head=5)), "B T", ((2, 7), (3, 11)), 101)
 
 
 def value(name: str, sizes: dict[str, int]) -> Any:

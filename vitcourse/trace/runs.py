@@ -381,9 +381,9 @@ class Rehearsals:
             _ = follow and self._try(self.ways, 0, held, follow=True)
         elif not self.ways and follow:
             self._try({}, 0, held, follow=True)
-        if self.ways and (not follow or even != self.ways):
-            # One more, for sizes whose halves may be rounded up or down.
-            _ = self._try(self.ways, 2, held) or self._try(even, 2, held)
+        # More, where numbers are to be found, and for sizes whose parts may be rounded up or down.
+        for turn in range(2, 2 + (bool(self.ways) and not follow) + (even != self.ways)):
+            _ = self._try(self.ways, turn, held) or self._try(even, turn, held)
 
     def _one_by_one(self, symbols: list[str]) -> None:
         for name in symbols:

@@ -41,11 +41,11 @@ def chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, held: bo
         unit = 32 if name in ("H", "W") else 8
         for prime in (*own, *PRIMES[rank + turn :]):
             sizes[name] = {
-                "free": prime if name in FEW else unit * prime + (0, 1, -1)[turn],
+                "free": prime if name in FEW else unit * prime + (0, 1, -1, 2)[turn],
                 "even": unit * prime,
                 "small": PRIMES[(place + turn + shifts[0]) % count] if shifts else PRIMES[place + turn + count],
                 "next": main[name] + 1 + turn,
-                "times": main[name] * (2, 3, 5)[turn],
+                "times": main[name] * (2, 3, 5, 4)[turn],
                 "twice": main[name] * 2,
             }[way]
             if sizes[name] != main[name]:
@@ -110,8 +110,8 @@ class Names:
             if len(set(size)) > 1 and size not in self._hidden:
                 text = next(self._expressions(size), None)
             self._found[size] = text
-            if text is not None and text not in self.sizes and "//" in text or "⌈" in (text or ""):
-                self._composed[text if text and text[0] == "⌈" else f"({text})"] = size
+            if text is not None and text not in self.sizes and ("//" in text or "⌈" in text):
+                self._composed[_closed(text)] = size
         return self._found[size]
 
     def alias(self, word: str) -> str:
@@ -192,7 +192,7 @@ class Names:
 
     def _floors(self, v: Vector) -> Iterator[str]:
         """(size + plus) // by, where the runs leave one choice of both."""
-        for name, size in self._varied.items():
+        for name, size in [*self._varied.items(), *self._composed.items()]:
             low, high = min(zip(size, v, strict=True)), max(zip(size, v, strict=True))
             if high[1] <= low[1]:
                 continue
@@ -235,7 +235,7 @@ def _minus(one: Vector, two: Vector) -> Vector:
 
 
 def _closed(text: str) -> str:
-    return text if text[0] == "⌈" or text[0] == "(" and text.endswith(")") else f"({text})"
+    return text if re.fullmatch(r"⌈[^⌈⌉]*⌉", text) else f"({text})"
 
 
 def place_of(name: str) -> tuple[int, str]:
