@@ -8,6 +8,7 @@ the two exceptions are those whose sizes are written as numbers, reshapes, and t
 
 from collections.abc import Callable, Mapping
 from fractions import Fraction
+from itertools import combinations
 from typing import Any
 
 import torch
@@ -395,14 +396,10 @@ class Question:
             size = self.sizes[places[0]]
             seen = self._seen(places, size)
             same = [kind for kind, others in classes.items() if self.sizes[others[0]] == size]
-            if seen is None and (seen := self._seen([*places, *(p for k in same for p in classes[k])], size)):
-                # Together it works: those without which it doesn't are one size with it.
-                for kind in list(same):
-                    fewer = self._seen([*places, *(p for k in same if k != kind for p in classes[k])], size)
-                    if fewer is not None:
-                        same.remove(kind)
-                        seen = fewer
-                places += [place for kind in same for place in classes.pop(kind)]
+            # The fewest with which it can change are one size with it.
+            for some in (some for count in range(1, len(same) + 1) for some in combinations(same, count)):
+                if seen is None and (seen := self._seen([*places, *(p for k in some for p in classes[k])], size)):
+                    places += [place for kind in some for place in classes.pop(kind)]
             if seen is None:
                 stuck = True
             else:

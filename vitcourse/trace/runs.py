@@ -371,7 +371,7 @@ class Rehearsals:
                 break
         else:
             self._one_by_one(symbols)
-            if self.stopped and symbols[-1] in self.ways:
+            if self.stopped and self.ways and symbols[-1] in self.ways:
                 self._one_by_one([name for name in symbols if name not in self.ways])
         if self.call.heads and self._try({**self.ways, "h": "twice"}, 0, True):
             self.ways["h"] = "twice"
@@ -382,7 +382,8 @@ class Rehearsals:
         elif not self.ways and follow:
             self._try({}, 0, held, follow=True)
         # More, where numbers are to be found, and for sizes whose parts may be rounded up or down.
-        for turn in range(2, 2 + (bool(self.ways) and not follow) + (even != self.ways)):
+        few = "small" in self.ways.values()
+        for turn in range(2, 2 + (bool(self.ways) and not follow) + (even != self.ways) + 2 * few):
             _ = self._try(self.ways, turn, held) or self._try(even, turn, held)
 
     def _one_by_one(self, symbols: list[str]) -> None:
@@ -394,7 +395,7 @@ class Rehearsals:
                     break
                 # Stopped by the same step again: by a size of its own, whatever this one is.
                 at.append(len(self.last.steps))
-                if at.count(at[-1]) > 1:
+                if self.last.error is not None and at.count(at[-1]) > 1:
                     break
             if name in self.ways:
                 continue

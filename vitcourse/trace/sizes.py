@@ -29,6 +29,16 @@ def chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, held: bo
     "small", small primes; "twice" what it was. With held, sizes that are a product, or one more, of others go on being
     it; else only those of which one factor has no symbol.
     """
+    for shift in range(9):
+        sizes = _chosen(main, ways, turn, shift, held)
+        known = {name: (size,) for name, size in sizes.items() if name in ways or name in FEW}
+        others = [size for name, (size,) in Names(known).sizes.items() if name in ways or name not in main]
+        if len(set(others)) == len(others):
+            break
+    return sizes
+
+
+def _chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, shift: int, held: bool) -> dict[str, int]:
     sizes = dict(main)
     few = [name for name in FEW if name in ways]
     rest = [name for name in ways if name not in FEW]
@@ -37,15 +47,15 @@ def chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, held: bo
     for place, (name, way) in enumerate(ways.items()):
         # The order of the others is another in the second turn, so that the smaller of two isn't always the same one.
         rank = few.index(name) if name in few else rest.index(name) if turn != 1 else len(rest) - rest.index(name)
-        own = [PRIMES[(rank + turn) % 3]] if name in few and rank < 3 else []
+        own = [PRIMES[(rank + turn) % 3]] if name in few and rank < 3 and shift < 3 else []
         unit = 32 if name in ("H", "W") else 8
-        for prime in (*own, *PRIMES[rank + turn :]):
+        for prime in (*own, *PRIMES[rank + turn + shift * (name not in few) :]):
             sizes[name] = {
-                "free": prime if name in FEW else unit * prime + (0, 1, -1, 2)[turn],
+                "free": prime if name in FEW else unit * prime + (0, 1, -1, 2, 3)[turn],
                 "even": unit * prime,
                 "small": PRIMES[(place + turn + shifts[0]) % count] if shifts else PRIMES[place + turn + count],
                 "next": main[name] + 1 + turn,
-                "times": main[name] * (2, 3, 5, 4)[turn],
+                "times": main[name] * (2, 3, 5, 4, 7)[turn],
                 "twice": main[name] * 2,
             }[way]
             if sizes[name] != main[name]:
@@ -57,7 +67,8 @@ def chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, held: bo
         if len(known) == 2 and held and main[whole] == main[factors[0]] * main[factors[1]]:
             sizes[whole] = sizes[factors[0]] * sizes[factors[1]]
         elif len(known) == 1 and main[whole] % main[known[0]] == 0 and whole != "N":
-            sizes[whole] = sizes[known[0]] * (PRIMES[(place + turn) % 3 + 1] * (4 if whole == "D" else 1))
+            free = [prime for prime in PRIMES[1:] if prime not in sizes.values()]
+            sizes[whole] = sizes[known[0]] * free[(turn + place + shift) % 3] * (4 if whole == "D" else 1)
     if held and ways.get("T") in ("free", "small") and main.get("N", 0) + 1 == main["T"]:
         sizes["T"] = sizes["N"] + 1
     return sizes
@@ -81,8 +92,8 @@ class Names:
     def __post_init__(self) -> None:
         self._derive()
         varied = {name: v for name, v in self.sizes.items() if len(set(v)) > 1}
-        self._hidden = {v for name, v in varied.items() if name.startswith("_")}
         self._varied = {name: v for name, v in varied.items() if not name.startswith("_")}
+        self._hidden = {v for name, v in varied.items() if name.startswith("_")} - set(self._varied.values())
 
     def _derive(self) -> None:
         """The course's symbols that the given ones define: N from gh and gw, gh from H and P."""
@@ -94,10 +105,12 @@ class Names:
                     if name in self.sizes or one not in self.sizes or two not in self.sizes:
                         continue
                     pairs = list(zip(self.sizes[one], self.sizes[two], strict=True))
-                    if sign == "/" and any(b == 0 or a % b for a, b in pairs):
+                    rests = sign == "/" and any(a % b for a, b in pairs)
+                    if rests and name not in ("gh", "gw"):
                         continue
+                    # Of an image that its patches don't cover, the rest is left out.
                     self.sizes[name] = tuple(a * b if sign == "·" else a // b for a, b in pairs)
-                    self.meanings[name] = f"{one}{sign}{two}"
+                    self.meanings[name] = f"{one}{'//' if rests else sign}{two}"
                     found = True
             if "T" not in self.sizes and "N" in self.sizes:
                 self.sizes["T"] = tuple(n + 1 for n in self.sizes["N"])
@@ -121,13 +134,13 @@ class Names:
     def _expressions(self, v: Vector) -> Iterator[str]:
         names = self._varied
         yield from (name for name, size in names.items() if size == v)
+        if len(set(v)) < 3:
+            # What two runs agree on may be chance, where there is something to choose.
+            return
         products = sorted(self._products(v, 4, ""), key=lambda p: (len(p[1]) + (p[0] != 1), _all_places(p[1])))
         for number, factors in products:
             if number == 1 or not self.fixed:
                 yield "·".join([str(number)] * (number != 1) + sorted(factors, key=place_of))
-        if len(set(v)) < 3:
-            # With a number to choose, two runs would fit by chance.
-            return
         yield from self._quotients(v)
         yield from self._sums(v)
         yield from self._floors(v)
@@ -170,11 +183,11 @@ class Names:
                     if factors and (number == 1 or not self.fixed):
                         both = sorted([a, "·".join([str(number)] * (number != 1) + sorted(factors, key=place_of))], key=place_of)
                         yield "+".join(both)
-            for b, y in names[i:]:
+            for b, y in names[i:] if len(set(v)) > 3 else ():
                 plus = set(_minus(rest, y))
                 if len(plus) == 1 and (not self.fixed or abs(min(plus)) < 4):
                     yield f"{a}+{b}{min(plus):+d}"
-            for b, y in names:
+            for b, y in names if len(set(v)) > 3 else ():
                 plus = set(_minus(v, _minus(x, y)))
                 if a != b and len(plus) == 1 and (not self.fixed or abs(min(plus)) < 4):
                     yield f"{a}-{b}{min(plus):+d}" if min(plus) else f"{a}-{b}"
