@@ -248,12 +248,17 @@ def _names_of(code: types.CodeType) -> set[str]:
     return set(code.co_names).union(*map(_names_of, inner))
 
 
+class Parted(BaseException):
+    """A run takes other steps than the one that is shown: it ends here."""
+
+
 class Rehearsal(Watch):
     """One run at other sizes; with a follower, each of its steps is looked into."""
 
-    def __init__(self, meta: bool, follower: Follower | None = None) -> None:
+    def __init__(self, meta: bool, main: Steps) -> None:
         super().__init__()
-        self.meta, self.follower = meta, follower
+        self.meta, self.main = meta, main
+        self.follower: Follower | None = None
         self.error: BaseException | None = None
         self.place: Place | None = None
         self.strays: dict[int, tuple[Tensor, Tensor]] = {}
@@ -286,7 +291,9 @@ class Rehearsal(Watch):
 
     def seen(self, name: str, tensors: list[Tensor]) -> None:
         """Keep a step's sizes, and what is known of them."""
-        self.note(name, tensors)
+        place = self.note(name, tensors)
+        if place >= len(self.main) or not _alike(self.steps[place], self.main[place]):
+            raise Parted
         if self.follower is not None:
             self.follower.steps.append([self.follower.axes(tensor) for tensor in tensors])
 
@@ -316,7 +323,7 @@ class Rehearsal(Watch):
                 if opaque:
                     sys.setprofile(self.aside)
                 return function(*args, **kwargs)
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit, Parted) as error:
             self.error = error
             trace = error.__traceback__
             while trace is not None:
@@ -395,7 +402,7 @@ class Rehearsals:
                     break
                 # Stopped by the same step again: by a size of its own, whatever this one is.
                 at.append(len(self.last.steps))
-                if self.last.error is not None and at.count(at[-1]) > 1:
+                if isinstance(self.last.error, Exception) and at.count(at[-1]) > 1:
                     break
             if name in self.ways:
                 continue
@@ -412,7 +419,7 @@ class Rehearsals:
         sizes = chosen(self.call.sizes, {k: w for k, w in ways.items() if k not in self.together}, turn, held)
         for name, other in {**self.together, **(also or {})}.items():
             sizes[name] = sizes[other]
-        self.last = Rehearsal(self.meta)
+        self.last = Rehearsal(self.meta, self.main)
         with torch.random.fork_rng(devices=[]):
             return self._ran(sizes, follow)
 
@@ -431,17 +438,17 @@ class Rehearsals:
             for tensor in tensors_in([*args, *kwargs.values()]):
                 self.last.seen("input", [tensor])
             result = self.last.run(copies.function, args, kwargs, self.opaque)
-        except Exception as error:
+        except (Exception, Parted) as error:
             # What can't be copied, or not be made at these sizes, can't be run at them.
             self.last.error = error
-        same = (self.last.error is not None) == self.failed and self._same(self.last.steps)
+        same = isinstance(self.last.error, Exception) == self.failed and len(self.last.steps) == len(self.main)
+        same = same and not isinstance(self.last.error, Parted)
         if same:
             self._spare = None
             self.turns.append(Turn(sizes, self.last.steps, copies, self.last.follower, result))
         return same
 
-    def _same(self, steps: Steps) -> bool:
-        return len(steps) == len(self.main) and all(
-            mine[0] == other[0] and [len(s) for s in mine[1]] == [len(s) for s in other[1]]
-            for mine, other in zip(steps, self.main, strict=True)
-        )
+
+def _alike(mine: tuple[str, tuple[Sizes, ...]], other: tuple[str, tuple[Sizes, ...]]) -> bool:
+    """Whether two steps are the same, but for their sizes."""
+    return mine[0] == other[0] and [len(shape) for shape in mine[1]] == [len(shape) for shape in other[1]]

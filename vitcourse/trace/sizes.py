@@ -47,9 +47,9 @@ def _chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, shift: 
     for place, (name, way) in enumerate(ways.items()):
         # The order of the others is another in the second turn, so that the smaller of two isn't always the same one.
         rank = few.index(name) if name in few else rest.index(name) if turn != 1 else len(rest) - rest.index(name)
-        own = [PRIMES[(rank + turn) % 3]] if name in few and rank < 3 and shift < 3 else []
+        own = [PRIMES[(rank + turn) % 3]] if name in few and rank < 3 else []
         unit = 32 if name in ("H", "W") else 8
-        for prime in (*own, *PRIMES[rank + turn + shift * (name not in few) :]):
+        for prime in (*own, *PRIMES[rank + turn + (shift if name not in few else shift // 3) :]):
             sizes[name] = {
                 "free": prime if name in FEW else unit * prime + (0, 1, -1, 2, 3)[turn],
                 "even": unit * prime,
@@ -67,8 +67,8 @@ def _chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, shift: 
         if len(known) == 2 and held and main[whole] == main[factors[0]] * main[factors[1]]:
             sizes[whole] = sizes[factors[0]] * sizes[factors[1]]
         elif len(known) == 1 and main[whole] % main[known[0]] == 0 and whole != "N":
-            free = [prime for prime in PRIMES[1:] if prime not in sizes.values()]
-            sizes[whole] = sizes[known[0]] * free[(turn + place + shift) % 3] * (4 if whole == "D" else 1)
+            free = PRIMES[1 + (turn + place * (1 + shift) + shift) % 5]
+            sizes[whole] = sizes[known[0]] * free * (4 if whole == "D" else 1)
     if held and ways.get("T") in ("free", "small") and main.get("N", 0) + 1 == main["T"]:
         sizes["T"] = sizes["N"] + 1
     return sizes
