@@ -149,6 +149,7 @@ class Trace:
     outcome: tuple[Shape, ...] = ()
     runs: int = 1
     findings: tuple[str, ...] = ()
+    weights: tuple[str, ...] = ()
 
     @property
     def error(self) -> BaseException | None:

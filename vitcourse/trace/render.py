@@ -12,7 +12,7 @@ from vitcourse.trace.record import Row, Trace
 WIDTH = 30
 LONGEST = 58
 WIDE = 100
-HEADINGS = {"line": "line", "expression": "expression", "op": "operation", "shape": "shape"}
+HEADINGS = {"line": "line", "expression": "expression", "op": "operation", "shape": "shape", "parameters": "parameters"}
 
 
 def cell(row: Row, column: str) -> str:
@@ -23,6 +23,8 @@ def cell(row: Row, column: str) -> str:
         return row.cell
     if column == "line":
         return str(row.line or "")
+    if column == "parameters":
+        return f"{row.parameters:,}" if row.parameters else ""
     return str(getattr(row, column))
 
 
@@ -89,7 +91,7 @@ def table_of(trace: Trace, columns: tuple[str, ...]) -> Table:
     for column in columns:
         table.add_column(
             HEADINGS[column],
-            justify="right" if column == "line" else "left",
+            justify="right" if column in ("line", "parameters") else "left",
             style="dim" if column in ("line", "op") else None,
             overflow="fold",
         )
@@ -98,11 +100,11 @@ def table_of(trace: Trace, columns: tuple[str, ...]) -> Table:
     return table
 
 
-def print_trace(trace: Trace, console: Console | None = None) -> None:
+def print_trace(trace: Trace, console: Console | None = None, parameters: bool = False) -> None:
     """The trace in the terminal."""
     console = console or Console()
     columns = ("line", "expression", "op", "shape") if console.width >= WIDE else ("line", "expression", "shape")
-    console.print(table_of(trace, columns))
+    console.print(table_of(trace, (*columns, "parameters") if parameters else columns))
     for finding in trace.findings:
         console.print(Text(finding, style="yellow"))
     if trace.failure is not None:
