@@ -55,7 +55,9 @@ def subjects() -> Iterator[Subject]:
     yield Subject("torchvision Swin", lambda: tv.SwinTransformer([4, 4], 24, [2, 2], [2, 4], [3, 3]), image,
                   images(48, 96, (52, 84)))  # fmt: skip
     yield Subject("torchvision ResNet-18", lambda: tv.resnet18(num_classes=11), image, images(64, 96, (75, 50)))
-    yield Subject("torchvision MaxViT", lambda: tv.MaxVit((64, 64), 12, 4, [12, 20], [1, 1], 4, 0.0), image, images(64, 64))
+    yield Subject(
+        "torchvision MaxViT", lambda: tv.MaxVit((64, 64), 12, 4, [12, 20], [1, 1], 4, 0.0), image, images(64, 64)
+    )
     yield Subject("torchvision ConvNeXt", lambda: tv.convnext_tiny(num_classes=11), image, images(64, 96, (96, 70)))
     yield Subject("timm ViT", lambda: timm.models.VisionTransformer((32, 48), 8, 3, 11, embed_dim=60, depth=2, num_heads=5),
                   image, images(32, 48))  # fmt: skip
@@ -71,10 +73,24 @@ def subjects() -> Iterator[Subject]:
     yield Subject("transformers Swin", lambda: tf.SwinModel(tf.SwinConfig(image_size=48, patch_size=4,
                   embed_dim=24, depths=[2, 2], num_heads=[2, 4], window_size=3)), image,
                   images(48, 48))  # fmt: skip
-    yield Subject("transformers BERT", lambda: tf.BertModel(tf.BertConfig(vocab_size=101, hidden_size=60,
-                  num_hidden_layers=2, num_attention_heads=5, intermediate_size=52)), "B T", ((2, 7), (3, 11)), 101)
-    yield Subject("transformers GPT-2", lambda: tf.GPT2Model(tf.GPT2Config(vocab_size=101, n_positions=64,
-                  n_embd=60, n_layer=2, n_head=5)), "B T", ((2, 7), (3, 11)), 101)
+    yield Subject(
+        "transformers BERT",
+        lambda: tf.BertModel(
+            tf.BertConfig(
+                vocab_size=101, hidden_size=60, num_hidden_layers=2, num_attention_heads=5, intermediate_size=52
+            )
+        ),
+        "B T",
+        ((2, 7), (3, 11)),
+        101,
+    )
+    yield Subject(
+        "transformers GPT-2",
+        lambda: tf.GPT2Model(tf.GPT2Config(vocab_size=101, n_positions=64, n_embd=60, n_layer=2, n_head=5)),
+        "B T",
+        ((2, 7), (3, 11)),
+        101,
+    )
 
 
 def value(name: str, sizes: dict[str, int]) -> Any:
@@ -149,7 +165,11 @@ def main() -> None:
               f"{row['contradictions'][:3] or ''}")  # fmt: skip
     share = sum(row["named"] / row["axes"] for row in rows if row["axes"]) / len(rows)
     print(f"{'mean':24} {share:.0%}")
-    result = {"models": rows, "mean_share": round(share, 3), "provenance": provenance("python benchmarks/trace_models.py")}
+    result = {
+        "models": rows,
+        "mean_share": round(share, 3),
+        "provenance": provenance("python benchmarks/trace_models.py"),
+    }
     write_atomically(RESULTS, (json.dumps(result, indent=1, ensure_ascii=False) + "\n").encode())
 
 

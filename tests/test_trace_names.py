@@ -4,7 +4,7 @@ So it is for every exercise, and for programs put together at random that the tr
 """
 
 import random
-from itertools import combinations
+from itertools import chain, combinations
 from math import gcd
 
 import pytest
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vitcourse.codesets import root
 from vitcourse.course import exercises
-from vitcourse.trace import build, recorder, sizes, trace
+from vitcourse.trace import recorder, sizes, trace
 from vitcourse.trace.exercises import examples, trace_exercise
 
 TRACEABLE = [entry.id for entry in exercises() if any(name in examples() for name in entry.names)]
@@ -179,7 +179,10 @@ def test_a_program_at_random_has_the_same_names_at_all_sizes(start):
         steps = made_up(seed)
         expected = run(steps, 2, 3, 5, 7, 11, 13)
         for same in SAME:
-            assert run(steps, *same) == expected, f"seed {seed}, sizes {same}"
+            for (step, got), (_, names) in zip(run(steps, *same), expected, strict=True):
+                for one, other in zip(chain(*got), chain(*names), strict=True):
+                    # A program that looks at its sizes may leave too few runs to be sure; it never gets another name.
+                    assert None in (one, other) or one == other, f"seed {seed}, sizes {same}: {step}"
 
 
 def test_the_programs_use_every_step_and_most_axes_have_names():

@@ -108,7 +108,9 @@ def test_vit_pytorch():
 
 def test_vit_pytorch_where_the_heads_are_not_a_split_of_the_width():
     vit = pytest.importorskip("vit_pytorch", reason="vit-pytorch is not installed: uv sync --group bench")
-    model = build(vit.ViT, image_size=16, patch_size=8, num_classes=11, dim=60, depth=1, heads=5, dim_head=7, mlp_dim=30)
+    model = build(
+        vit.ViT, image_size=16, patch_size=8, num_classes=11, dim=60, depth=1, heads=5, dim_head=7, mlp_dim=30
+    )
     traced = trace(model, torch.rand(2, 3, 16, 16), names={"img": "B C H W"})
     assert traced.error is None
     assert {axis.size for row in traced.steps for s in row.shapes for axis in s if axis.name == "D"} == {60}

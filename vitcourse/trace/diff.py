@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vitcourse.trace.recorder import tensors_in
 from vitcourse.trace.record import Axis, Row, Shape, Trace, shape_words, together
+from vitcourse.trace.recorder import tensors_in
 from vitcourse.trace.render import cell, to_dict
 
 Shapes = tuple[Shape, ...]

@@ -5,7 +5,9 @@ from math import prod
 
 from vitcourse.trace.record import Axis, Shape, shape_words
 
-_ELEMENTWISE = "add sub mul truediv div radd rsub rmul rtruediv where lerp eq ne lt le gt ge iadd isub imul mse_loss l1_loss"
+_ELEMENTWISE = (
+    "add sub mul truediv div radd rsub rmul rtruediv where lerp eq ne lt le gt ge iadd isub imul mse_loss l1_loss"
+)
 Operands = Sequence[tuple[str, Shape]]
 
 

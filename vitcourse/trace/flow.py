@@ -100,7 +100,9 @@ def _nested(rows: list[Row], depth: int, forced: bool) -> list[Box]:
             # A wrapper that only passes on shows what it wraps.
             inside = inside[0].inside
         # What is only arithmetic, a normalisation say, stays closed: its shapes tell nothing of the flow.
-        telling = forced or any(row.depth > rows[start].depth + 1 or row.op[:1].isupper() for row in rows[start + 1 : end])
+        telling = forced or any(
+            row.depth > rows[start].depth + 1 or row.op[:1].isupper() for row in rows[start + 1 : end]
+        )
         boxes.append(Box(rows[start], inside if telling else []))
         start = end
     return boxes
@@ -202,7 +204,11 @@ def _arrows(boxes: list[Box], frame: Box | None, identity: str) -> tuple[int, st
     for number, lane in enumerate(lanes, start=1):
         for source, index in lane:
             box = boxes[index]
-            right, start, end = box.x + box.width, bottom(source) + 4 + 4 * number, box.y + box.height / 2 + 4 * number - 8
+            right, start, end = (
+                box.x + box.width,
+                bottom(source) + 4 + 4 * number,
+                box.y + box.height / 2 + 4 * number - 8,
+            )
             out = right + LANE * number
             drawn.append(
                 f'<path class="arrow past" d="M{box.x + box.width / 2:g},{start:g} H{out - 8:g} Q{out:g},{start:g} '

@@ -104,7 +104,9 @@ def _rows(folds: list[Fold], shape: ShapeOf, depth: int) -> Iterator[Row]:
             inputs=tuple(node.sources),
             span=(node.start, node.end),
             warning=_spread([shape(ref) for ref in node.spread], fold.shapes),
-            parameters=sum(p.numel() for p in node.module.parameters()) * fold.modules if node.module is not None else 0,
+            parameters=sum(p.numel() for p in node.module.parameters()) * fold.modules
+            if node.module is not None
+            else 0,
         )
         yield from _rows(fold.children, shape, depth + 1)
 

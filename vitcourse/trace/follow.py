@@ -26,12 +26,93 @@ Answer = tuple[list[tuple[list[int], int, list[list[Sizes]]]], bool]
 # Functions that look at their operands' sizes before they look at the numbers. Others, a recurrent network's say, read
 # past the end of a tensor that is too short: they are asked on tensors without numbers, which takes longer.
 _CAREFUL = frozenset(
-    "linear matmul mm bmm addmm conv1d conv2d conv3d layer_norm rms_norm batch_norm group_norm softmax log_softmax mean "
-    "sum var std amax amin max min argmax cat stack transpose permute flatten unsqueeze squeeze expand chunk split unbind "
-    "__getitem__ dropout relu gelu silu sigmoid tanh mul add sub div pow sqrt rsqrt exp log erf neg scaled_dot_product_attention "
-    "multi_head_attention_forward __matmul__ max_pool2d avg_pool2d adaptive_avg_pool2d pad einsum roll contiguous "
-    "__add__ __sub__ __mul__ __truediv__ __radd__ __rsub__ __rmul__ __rtruediv__ __pow__ __rpow__ __neg__ clone detach to "
-    "float masked_fill logsumexp cross_entropy mse_loss eq _native_multi_head_attention hardswish relu6".split()
+    [
+        "linear",
+        "matmul",
+        "mm",
+        "bmm",
+        "addmm",
+        "conv1d",
+        "conv2d",
+        "conv3d",
+        "layer_norm",
+        "rms_norm",
+        "batch_norm",
+        "group_norm",
+        "softmax",
+        "log_softmax",
+        "mean",
+        "sum",
+        "var",
+        "std",
+        "amax",
+        "amin",
+        "max",
+        "min",
+        "argmax",
+        "cat",
+        "stack",
+        "transpose",
+        "permute",
+        "flatten",
+        "unsqueeze",
+        "squeeze",
+        "expand",
+        "chunk",
+        "split",
+        "unbind",
+        "__getitem__",
+        "dropout",
+        "relu",
+        "gelu",
+        "silu",
+        "sigmoid",
+        "tanh",
+        "mul",
+        "add",
+        "sub",
+        "div",
+        "pow",
+        "sqrt",
+        "rsqrt",
+        "exp",
+        "log",
+        "erf",
+        "neg",
+        "scaled_dot_product_attention",
+        "multi_head_attention_forward",
+        "__matmul__",
+        "max_pool2d",
+        "avg_pool2d",
+        "adaptive_avg_pool2d",
+        "pad",
+        "einsum",
+        "roll",
+        "contiguous",
+        "__add__",
+        "__sub__",
+        "__mul__",
+        "__truediv__",
+        "__radd__",
+        "__rsub__",
+        "__rmul__",
+        "__rtruediv__",
+        "__pow__",
+        "__rpow__",
+        "__neg__",
+        "clone",
+        "detach",
+        "to",
+        "float",
+        "masked_fill",
+        "logsumexp",
+        "cross_entropy",
+        "mse_loss",
+        "eq",
+        "_native_multi_head_attention",
+        "hardswish",
+        "relu6",
+    ]
 )
 RESHAPES = {"reshape", "view", "unflatten", "view_as", "reshape_as"}
 
@@ -103,10 +184,16 @@ class Atoms:
             while changed:
                 changed = False
                 for whole, left, right in PRODUCTS:
-                    for new, one, two, sign in ((whole, left, right, 1), (left, whole, right, -1), (right, whole, left, -1)):
+                    for new, one, two, sign in (
+                        (whole, left, right, 1),
+                        (left, whole, right, -1),
+                        (right, whole, left, -1),
+                    ):
                         if new in self.given or powers.get(one, 0) < 1 or sign * powers.get(two, 0) < 1:
                             continue
-                        values[new], rest = (values[one] * values[two], 0) if sign > 0 else divmod(values[one], values[two])
+                        values[new], rest = (
+                            (values[one] * values[two], 0) if sign > 0 else divmod(values[one], values[two])
+                        )
                         if rest:
                             continue
                         self.derived.add(new)
@@ -243,7 +330,9 @@ class Follower:
         self._axes[id(tensor)] = (tensor, axes)
         return axes
 
-    def step(self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+    def step(
+        self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
+    ) -> None:
         """Follow one call of a function of torch."""
         results = tensors_in(result)
         operands = list(dict.fromkeys([*tensors_of(args), *tensors_of(kwargs.values())]))

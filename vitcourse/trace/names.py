@@ -148,7 +148,9 @@ def parts(value: Any, path: str, objects: bool = False) -> Iterator[tuple[str, A
 def is_config(value: Any) -> bool:
     """Whether an object is one that keeps hyper-parameters under their words."""
     kept = getattr(value, "__dict__", None)
-    return bool(kept) and not isinstance(value, (nn.Module, Tensor, type)) and not HYPERPARAMETERS.keys().isdisjoint(kept)
+    return (
+        bool(kept) and not isinstance(value, (nn.Module, Tensor, type)) and not HYPERPARAMETERS.keys().isdisjoint(kept)
+    )
 
 
 def changed(value: Any, path: str, new: Mapping[str, Any], copy: Callable[[Any], Any]) -> Any:

@@ -24,11 +24,60 @@ _PAUSES = sys.version_info < (3, 12)
 _SEQUENTIAL = nn.Sequential.forward.__code__
 # Questions about a tensor: they are no steps, and their answers no tensors.
 QUESTIONS = frozenset(
-    "dtype device ndim dim requires_grad is_leaf grad_fn layout is_nested is_sparse is_quantized is_meta is_cuda is_cpu "
-    "is_mps stride is_floating_point is_complex is_contiguous element_size storage_offset data_ptr names register_hook "
-    "_backward_hooks __len__ __bool__ __float__ __int__ item tolist numpy __repr__ __format__ __hash__ output_nr "
-    "_version itemsize nbytes __index__ __contains__ __array__ is_inference get_device is_grad_enabled shape size numel "
-    "nelement _set_grad_enabled set_grad_enabled sym_size".split()
+    [
+        "dtype",
+        "device",
+        "ndim",
+        "dim",
+        "requires_grad",
+        "is_leaf",
+        "grad_fn",
+        "layout",
+        "is_nested",
+        "is_sparse",
+        "is_quantized",
+        "is_meta",
+        "is_cuda",
+        "is_cpu",
+        "is_mps",
+        "stride",
+        "is_floating_point",
+        "is_complex",
+        "is_contiguous",
+        "element_size",
+        "storage_offset",
+        "data_ptr",
+        "names",
+        "register_hook",
+        "_backward_hooks",
+        "__len__",
+        "__bool__",
+        "__float__",
+        "__int__",
+        "item",
+        "tolist",
+        "numpy",
+        "__repr__",
+        "__format__",
+        "__hash__",
+        "output_nr",
+        "_version",
+        "itemsize",
+        "nbytes",
+        "__index__",
+        "__contains__",
+        "__array__",
+        "is_inference",
+        "get_device",
+        "is_grad_enabled",
+        "shape",
+        "size",
+        "numel",
+        "nelement",
+        "_set_grad_enabled",
+        "set_grad_enabled",
+        "sym_size",
+    ]
 )
 Sizes = tuple[int, ...]
 # A tensor by the step that made it and its place among that step's results.
@@ -221,7 +270,10 @@ class Recorder(Watch):
             node.children.append(step)
             entered.append(step)
             self._finish(step, [(serial, i) for i in range(len(self.steps[serial][1]))])
-            step.dtype, step.device = (tensors[0] if tensors else operands[0]).dtype, (tensors[0] if tensors else operands[0]).device
+            step.dtype, step.device = (
+                (tensors[0] if tensors else operands[0]).dtype,
+                (tensors[0] if tensors else operands[0]).device,
+            )
             step.end = serial
             if len(operands) == 2 and len(tensors) == 1 and operands[0].ndim != operands[1].ndim:
                 step.spread = tuple(entry[1] for _, entry in makers if entry is not None)

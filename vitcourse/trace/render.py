@@ -76,7 +76,12 @@ def to_dict(trace: Trace) -> dict[str, Any]:
             "expression": failure.expression,
             "operands": operands,
         }
-    return {"name": trace.name, "rows": [row.to_dict() for row in trace.steps], "error": error, "findings": list(trace.findings)}
+    return {
+        "name": trace.name,
+        "rows": [row.to_dict() for row in trace.steps],
+        "error": error,
+        "findings": list(trace.findings),
+    }
 
 
 def to_json(trace: Trace) -> str:

@@ -10,7 +10,7 @@ import sys
 import types
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field, replace
 from io import StringIO
@@ -122,7 +122,9 @@ class Copies:
             fresh[path].training = module.training
             self.memo[id(module)] = fresh[path]
         for path, parameter in [*old.named_parameters(), *old.named_buffers()]:
-            self.memo[id(parameter)] = other = new.get_parameter(path) if isinstance(parameter, nn.Parameter) else new.get_buffer(path)
+            self.memo[id(parameter)] = other = (
+                new.get_parameter(path) if isinstance(parameter, nn.Parameter) else new.get_buffer(path)
+            )
             other.requires_grad_(parameter.requires_grad)
 
     def _input(self, tensor: Tensor, shape: list[int]) -> Tensor:
@@ -147,7 +149,9 @@ class Copies:
     def _copy(self, value: Any) -> Any:
         if id(value) in self.memo:
             return self.memo[id(value)]
-        if value is None or isinstance(value, (int, float, str, bytes, torch.dtype, torch.device, type, types.ModuleType)):
+        if value is None or isinstance(
+            value, (int, float, str, bytes, torch.dtype, torch.device, type, types.ModuleType)
+        ):
             return value
         if isinstance(value, Tensor):
             new: Any = self._tensor(value)
@@ -343,6 +347,7 @@ class Turn:
     sizes: dict[str, int]
     steps: Steps
     copies: "Copies"
+    turn: int
     follower: Follower | None = None
     result: Any = None
 
@@ -373,25 +378,30 @@ class Rehearsals:
         symbols = [name for name in self.call.sizes if name != "h" or not self.call.heads]
         held = True
         for way, held in (("free", False), ("free", True), ("small", True)):
-            if symbols and self._try(dict.fromkeys(symbols, way), 0, held):
-                self.ways = dict.fromkeys(symbols, way)
-                break
-        else:
+            if symbols and self._try(ways := dict.fromkeys(symbols, way), 0, held):
+                self.ways = ways
+                if self._again(1, held):
+                    break
+        if not self.ways:
             self._one_by_one(symbols)
             if self.stopped and self.ways and symbols[-1] in self.ways:
                 self._one_by_one([name for name in symbols if name not in self.ways])
         if self.call.heads and self._try({**self.ways, "h": "twice"}, 0, True):
             self.ways["h"] = "twice"
-        even = {name: "even" if way == "free" and name not in FEW else way for name, way in self.ways.items()}
-        follow = self.finished or set(self.call.sizes) - set(self.ways)
-        if self.ways and not self._try(self.ways, 1, held, follow=bool(follow)) and not self._try(even, 1, held, follow=bool(follow)):
-            _ = follow and self._try(self.ways, 0, held, follow=True)
-        elif not self.ways and follow:
-            self._try({}, 0, held, follow=True)
         # More, where numbers are to be found, and for sizes whose parts may be rounded up or down.
+        finished = self.finished or set(self.call.sizes) - set(self.ways)
+        rounded = any(way == "free" and name not in FEW for name, way in self.ways.items())
         few = "small" in self.ways.values()
-        for turn in range(2, 2 + (bool(self.ways) and not follow) + (even != self.ways) + 2 * few):
-            _ = self._try(self.ways, turn, held) or self._try(even, turn, held)
+        for turn in range(1, 2 + (bool(self.ways) and not finished) + rounded + 2 * few) if self.ways else ():
+            if turn > 1 or not any(t.turn == 1 for t in self.turns):
+                self._again(turn, held)
+        if finished:
+            _ = self._try(self.ways, 1, held, follow=True) or self._try(self.ways, 0, held, follow=True)
+
+    def _again(self, turn: int, held: bool) -> bool:
+        """Another run, with the symbols that can change; divisible ones, where these sizes don't do."""
+        even = {name: "even" if way == "free" and name not in FEW else way for name, way in self.ways.items()}
+        return self._try(self.ways, turn, held) or (even != self.ways and self._try(even, turn, held))
 
     def _one_by_one(self, symbols: list[str]) -> None:
         for name in symbols:
@@ -421,9 +431,9 @@ class Rehearsals:
             sizes[name] = sizes[other]
         self.last = Rehearsal(self.meta, self.main)
         with torch.random.fork_rng(devices=[]):
-            return self._ran(sizes, follow)
+            return self._ran(sizes, turn, follow)
 
-    def _ran(self, sizes: dict[str, int], follow: bool) -> bool:
+    def _ran(self, sizes: dict[str, int], turn: int, follow: bool) -> bool:
         result = None
         try:
             copies = self._spare
@@ -445,7 +455,7 @@ class Rehearsals:
         same = same and not isinstance(self.last.error, Parted)
         if same:
             self._spare = None
-            self.turns.append(Turn(sizes, self.last.steps, copies, self.last.follower, result))
+            self.turns.append(Turn(sizes, self.last.steps, copies, turn, self.last.follower, result))
         return same
 
 

@@ -101,7 +101,11 @@ class Names:
         while found:
             found = False
             for whole, left, right in PRODUCTS:
-                for name, one, two, sign in ((whole, left, right, "·"), (left, whole, right, "/"), (right, whole, left, "/")):
+                for name, one, two, sign in (
+                    (whole, left, right, "·"),
+                    (left, whole, right, "/"),
+                    (right, whole, left, "/"),
+                ):
                     if name in self.sizes or one not in self.sizes or two not in self.sizes:
                         continue
                     pairs = list(zip(self.sizes[one], self.sizes[two], strict=True))
@@ -171,7 +175,11 @@ class Names:
     def _sums(self, v: Vector) -> Iterator[str]:
         names = list(self._varied.items())
         terms = [(1, name, size) for name, size in names]
-        terms += [(1, "·".join(sorted((a, b), key=place_of)), _times(x, y)) for i, (a, x) in enumerate(names) for b, y in names[i:]]
+        terms += [
+            (1, "·".join(sorted((a, b), key=place_of)), _times(x, y))
+            for i, (a, x) in enumerate(names)
+            for b, y in names[i:]
+        ]
         for _, name, size in terms:
             times, plus = self._line(v, size)
             if times and (times == 1 or len(set(v)) > 3) and (not self.fixed or (times == 1 and abs(plus) < 4)):
@@ -181,7 +189,9 @@ class Names:
             if min(rest) > 0:
                 for number, factors in sorted(self._products(rest, 2, ""), key=lambda p: len(p[1])):
                     if factors and (number == 1 or not self.fixed):
-                        both = sorted([a, "·".join([str(number)] * (number != 1) + sorted(factors, key=place_of))], key=place_of)
+                        both = sorted(
+                            [a, "·".join([str(number)] * (number != 1) + sorted(factors, key=place_of))], key=place_of
+                        )
                         yield "+".join(both)
             for b, y in names[i:] if len(set(v)) > 3 else ():
                 plus = set(_minus(rest, y))
@@ -217,7 +227,9 @@ class Names:
                 fits += [(by, plus) for plus in range(least, most + 1)]
             if len(fits) == 1:
                 by, plus = fits[0]
-                yield f"{name}//{by}" if not plus else f"⌈{name}/{by}⌉" if plus == by - 1 else f"({name}{plus:+d})//{by}"
+                yield (
+                    f"{name}//{by}" if not plus else f"⌈{name}/{by}⌉" if plus == by - 1 else f"({name}{plus:+d})//{by}"
+                )
 
 
 def worth(text: str, sizes: Mapping[str, Any]) -> Any:

@@ -77,14 +77,19 @@ def build(kind: Callable[..., nn.Module], *args: Any, **kwargs: Any) -> nn.Modul
     return built(kind, args, kwargs, {})
 
 
-def built(kind: Callable[..., nn.Module], args: tuple[Any, ...], kwargs: dict[str, Any], symbols: Mapping[str, str]) -> nn.Module:
+def built(
+    kind: Callable[..., nn.Module], args: tuple[Any, ...], kwargs: dict[str, Any], symbols: Mapping[str, str]
+) -> nn.Module:
     """Make a module and remember how; some of its constructor's numbers have symbols that its words don't tell."""
     module: nn.Module = kind(*args, **kwargs)
     signature = signature_of(kind)
     given = arguments_of(kind, args, kwargs)
     if signature is not None:
         # A default is a number with a name, as an argument is.
-        kwargs = {**kwargs, **{n: p.default for n, p in signature.parameters.items() if n not in given and type(p.default) is int}}
+        kwargs = {
+            **kwargs,
+            **{n: p.default for n, p in signature.parameters.items() if n not in given and type(p.default) is int},
+        }
     paths = arguments_of(kind, args, kwargs)
     numbers: dict[str, str] = {}
     values: dict[str, int] = {}
@@ -199,7 +204,9 @@ def _numbers(paths: list[str], values: list[Any], given: Mapping[str, str]) -> I
 
 def _fitting(recipe: Recipe, call: Call) -> Recipe:
     """The recipe, without the numbers whose symbols are other sizes in this call."""
-    numbers = {p: s for p, s in recipe.numbers.items() if call.sizes.setdefault(s, recipe.values[p]) == recipe.values[p]}
+    numbers = {
+        p: s for p, s in recipe.numbers.items() if call.sizes.setdefault(s, recipe.values[p]) == recipe.values[p]
+    }
     return replace(recipe, numbers=numbers)
 
 
@@ -246,7 +253,9 @@ def _follower(call: Call, copies: Copies, inputs: list[Tensor]) -> Follower:
     """What follows the sizes of a finished instance, with the names that the call brings along."""
     follower = Follower(call.sizes)
     for path, tensor in zip(call.tensors, inputs, strict=True):
-        follower.note(tensor, [_poly(follower, word, n) for word, n in zip(call.words[path], tensor.shape, strict=True)])
+        follower.note(
+            tensor, [_poly(follower, word, n) for word, n in zip(call.words[path], tensor.shape, strict=True)]
+        )
     for held, shape in call.held:
         if isinstance(tensor := copies.of(held), Tensor):
             fitting = aligned(shape, tensor.ndim) or ("_",) * tensor.ndim
@@ -417,7 +426,11 @@ class Told:
             if (at := recorder.failed) is not None and at.error is error:
                 failure = self._failure(at)
         outcome = tuple(self._shape_of(tensor) for tensor in tensors_in(result))
-        name = type(function).__name__ if isinstance(function, nn.Module) else getattr(function, "__name__", repr(function))
+        name = (
+            type(function).__name__
+            if isinstance(function, nn.Module)
+            else getattr(function, "__name__", repr(function))
+        )
         if outcome and not recorder.root.children:
             # Nothing of it is written in Python: it is one step.
             rows.append(Row(f"{name}({', '.join(row.expression for row in rows)})", name, outcome))
