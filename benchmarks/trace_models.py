@@ -59,8 +59,8 @@ def subjects() -> Iterator[Subject]:
         "torchvision MaxViT", lambda: tv.MaxVit((64, 64), 12, 4, [12, 20], [1, 1], 4, 0.0), image, images(64, 64)
     )
     yield Subject("torchvision ConvNeXt", lambda: tv.convnext_tiny(num_classes=11), image, images(64, 96, (96, 70)))
-    yield Subject("timm ViT", lambda: timm.models.VisionTransformer((32, 48), 8, 3, 11, embed_dim=60, depth=2, num_heads=5),
-                  image, images(32, 48))  # fmt: skip
+    yield Subject("timm ViT", lambda: timm.models.VisionTransformer((32, 48), 8, 3, 11, embed_dim=60, depth=2,
+                  num_heads=5), image, images(32, 48))  # fmt: skip
     yield Subject("timm Swin", lambda: timm.models.SwinTransformer(56, 4, 3, 11, embed_dim=24, depths=(2, 2),
                   num_heads=(2, 4), window_size=7), image, images(56, 56))  # fmt: skip
     yield Subject("timm MLP-Mixer", lambda: timm.models.MlpMixer(11, 32, patch_size=8, num_blocks=2, embed_dim=60),

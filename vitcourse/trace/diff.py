@@ -66,7 +66,7 @@ class Diff:
 
     @property
     def values(self) -> bool:
-        """Whether the numbers are the reference's too; parameters of other names have other numbers, which say nothing."""
+        """Whether the numbers are the reference's too, as far as parameters of the same names tell."""
         if self.mine.weights != self.reference.weights:
             return True
         pairs = zip(tensors_in(self.mine.result), tensors_in(self.reference.result), strict=False)

@@ -24,7 +24,7 @@ def explained(op: str, operands: Operands, module: str, numbers: Sequence[object
         inner = second[-2] if len(second) > 1 else second[-1]
         if shape[-1].size != inner.size:
             place = "last axis but one" if len(second) > 1 else "last axis"
-            return f"{x}'s last axis is {_size(shape[-1])}, {other}'s {place} is {_size(inner)}: a product needs them equal"
+            return f"{x}'s last axis is {_size(shape[-1])}, {other}'s {place} is {_size(inner)}: they must be equal"
         return _broadcast(x, shape[:-2], other, second[:-2], 2)
     if op.startswith("conv") and len(second) > 2:
         wanted = len(second) - 1
@@ -62,7 +62,7 @@ def _broadcast(x: str, one: Shape, y: str, two: Shape, behind: int) -> str:
         a, b = one[-back], two[-back]
         if a.size != b.size and 1 not in (a.size, b.size):
             first, second = _ordinal(len(one) - back, len(one) + behind), _ordinal(len(two) - back, len(two) + behind)
-            return f"{x}'s {first} axis is {_size(a)}, {y}'s {second} is {_size(b)}: matched from the last axis, they differ"
+            return f"{x}'s {first} axis is {_size(a)}, {y}'s {second} is {_size(b)}, and axes match from the last one"
     return ""
 
 
@@ -87,4 +87,5 @@ def _reshape(x: str, shape: Shape, numbers: Sequence[object]) -> str:
     if not asked or not known or (count % known == 0 if -1 in asked else count == known):
         return ""
     text = ", ".join(map(str, asked))
-    return f"{x} {shape_words(shape)} has {count} numbers, and ({text}) {'needs a multiple of' if -1 in asked else 'has'} {known}"
+    needs = "needs a multiple of" if -1 in asked else "has"
+    return f"{x} {shape_words(shape)} has {count} numbers, and ({text}) {needs} {known}"

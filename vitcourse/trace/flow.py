@@ -215,10 +215,9 @@ def _arrows(boxes: list[Box], frame: Box | None, identity: str) -> tuple[int, st
                 f'{out:g},{start + 8:g} V{end - 8:g} Q{out:g},{end:g} {out - 8:g},{end:g} H{right:g}" {head}/>'
             )
     if frame is not None and boxes:
-        last = boxes[-1]
-        drawn.append(
-            f'<path class="arrow" d="M{last.x + last.width / 2:g},{last.y + last.height:g} V{frame.y + frame.height:g}"/>'
-        )
+        last, end = boxes[-1], frame.y + frame.height
+        begin = f"{last.x + last.width / 2:g},{last.y + last.height:g}"
+        drawn.append(f'<path class="arrow" d="M{begin} V{end - 8:g} H{frame.x + frame.width / 2:g} V{end:g}"/>')
     return len(lanes), "".join(drawn)
 
 

@@ -202,7 +202,7 @@ class Atoms:
                         changed = True
             term = number(times)
             for name, power in powers.items():
-                atom = {((int(name[1:]), 1),): 1} if name[0] == "_" else self.fresh(values[name], name)
+                atom: Poly = {((int(name[1:]), 1),): 1} if name[0] == "_" else self.fresh(values[name], name)
                 for _ in range(abs(power)):
                     term = product(term, atom if power > 0 else inverse(atom))
             total = plus(total, term)
@@ -237,7 +237,7 @@ class Atoms:
     def text(self, poly: Poly) -> str | None:
         """The size in symbols; None for a number, and for what has a part that nobody named."""
         poly = self.resolve(poly)
-        terms = []
+        terms: list[str] = []
         for monomial, times in sorted(poly.items(), key=lambda item: not item[0]):
             if any(atom not in self.names for atom, _ in monomial):
                 return None
@@ -339,9 +339,9 @@ class Follower:
         if name in RESHAPES and operands:
             self.note(results[0], regrouped(self.atoms, self.axes(operands[0]), list(results[0].shape)))
             return
-        if name == "__setitem__" or any(tensor is operand for operand in operands for tensor in results):
-            if name not in ("__setitem__", "copy_") or len(operands) != 2:
-                return
+        in_place = name == "__setitem__" or any(t is operand for operand in operands for t in results)
+        if in_place and (name not in ("__setitem__", "copy_") or len(operands) != 2):
+            return
         found = self._answer(Question(name, func, args, kwargs, operands, results))
         if name in ("conv1d", "conv2d", "conv3d"):
             self._patches(args, kwargs, results[0], found[0])
@@ -397,8 +397,9 @@ class Follower:
         image, weight = (self.axes(tensor) for tensor in list(tensors_of((*args, *kwargs.values())))[:2])
         given = dict(zip(("stride", "padding", "dilation"), args[3:6], strict=False)) | kwargs
         count = result.ndim - 2
+        stride: Any
         for place in range(2, result.ndim):
-            stride, padding, dilation = (
+            stride, padding, dilation = (  # each a number, a word, or one number for each axis
                 v if type(v := given.get(k, d)) is int or type(v) is str else v[place - 2] if len(v) == count else v[0]
                 for k, d in (("stride", 1), ("padding", 0), ("dilation", 1))
             )

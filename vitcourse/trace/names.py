@@ -147,7 +147,7 @@ def parts(value: Any, path: str, objects: bool = False) -> Iterator[tuple[str, A
 
 def is_config(value: Any) -> bool:
     """Whether an object is one that keeps hyper-parameters under their words."""
-    kept = getattr(value, "__dict__", None)
+    kept: dict[str, Any] = getattr(value, "__dict__", {})
     return (
         bool(kept) and not isinstance(value, (nn.Module, Tensor, type)) and not HYPERPARAMETERS.keys().isdisjoint(kept)
     )

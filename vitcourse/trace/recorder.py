@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 from vitcourse.trace.names import parts
 from vitcourse.trace.source import COMPREHENSIONS, Place, place_of, readable
 
-# Before Python 3.12 it costs less to take the hook off while the tracer works than to have it told of each of its calls.
+# Before Python 3.12 it costs less to take the hook off while the tracer works than to have it called for each call.
 _PAUSES = sys.version_info < (3, 12)
 _SEQUENTIAL = nn.Sequential.forward.__code__
 # Questions about a tensor: they are no steps, and their answers no tensors.

@@ -100,7 +100,8 @@ class Copies:
         recipes = [(self.of(module), recipe) for module, recipe in self.call.recipes]
         inputs = dict(zip(self.call.tensors, tensors_in([*args, *kwargs.values()]), strict=True))
         return replace(
-            self.call, function=self.function, args=args, kwargs=kwargs, tensors=inputs, recipes=recipes, heads=self.heads
+            self.call, function=self.function, args=args, kwargs=kwargs, tensors=inputs, recipes=recipes,
+            heads=self.heads,
         )  # fmt: skip
 
     def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -434,9 +435,8 @@ class Rehearsals:
             return self._ran(sizes, turn, follow)
 
     def _ran(self, sizes: dict[str, int], turn: int, follow: bool) -> bool:
-        result = None
+        result, copies = None, self._spare
         try:
-            copies = self._spare
             if copies is None or self.call.recipes:
                 copies = Copies(self.call, sizes, self.meta, self._first)
             copies.sizes, self._spare = sizes, copies
@@ -451,6 +451,8 @@ class Rehearsals:
         except (Exception, Parted) as error:
             # What can't be copied, or not be made at these sizes, can't be run at them.
             self.last.error = error
+        if copies is None:
+            return False
         same = isinstance(self.last.error, Exception) == self.failed and len(self.last.steps) == len(self.main)
         same = same and not isinstance(self.last.error, Parted)
         if same:

@@ -31,8 +31,8 @@ def chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, held: bo
     """
     for shift in range(9):
         sizes = _chosen(main, ways, turn, shift, held)
-        known = {name: (size,) for name, size in sizes.items() if name in ways or name in FEW}
-        others = [size for name, (size,) in Names(known).sizes.items() if name in ways or name not in main]
+        known: dict[str, Vector] = {name: (size,) for name, size in sizes.items() if name in ways or name in FEW}
+        others = [size for name, (size, *_) in Names(known).sizes.items() if name in ways or name not in main]
         if len(set(others)) == len(others):
             break
     return sizes
@@ -168,9 +168,9 @@ class Names:
             by, rest = divmod(size[0], v[0]) if v[0] else (0, 1)
             if not rest and all(b * by == a for a, b in zip(size, v, strict=True)):
                 yield f"{name}/{by}"
-        for by, divisor in self._varied.items():
+        for other, divisor in self._varied.items():
             whole = tuple(a * b for a, b in zip(v, divisor, strict=True))
-            yield from (f"{name}/{by}" for name, size in self._varied.items() if size == whole)
+            yield from (f"{name}/{other}" for name, size in self._varied.items() if size == whole)
 
     def _sums(self, v: Vector) -> Iterator[str]:
         names = list(self._varied.items())
@@ -194,13 +194,13 @@ class Names:
                         )
                         yield "+".join(both)
             for b, y in names[i:] if len(set(v)) > 3 else ():
-                plus = set(_minus(rest, y))
-                if len(plus) == 1 and (not self.fixed or abs(min(plus)) < 4):
-                    yield f"{a}+{b}{min(plus):+d}"
+                more = set(_minus(rest, y))
+                if len(more) == 1 and (not self.fixed or abs(min(more)) < 4):
+                    yield f"{a}+{b}{min(more):+d}"
             for b, y in names if len(set(v)) > 3 else ():
-                plus = set(_minus(v, _minus(x, y)))
-                if a != b and len(plus) == 1 and (not self.fixed or abs(min(plus)) < 4):
-                    yield f"{a}-{b}{min(plus):+d}" if min(plus) else f"{a}-{b}"
+                more = set(_minus(v, _minus(x, y)))
+                if a != b and len(more) == 1 and (not self.fixed or abs(min(more)) < 4):
+                    yield f"{a}-{b}{min(more):+d}" if min(more) else f"{a}-{b}"
 
     @staticmethod
     def _line(v: Vector, size: Vector) -> tuple[int, int]:

@@ -46,7 +46,7 @@ def trace(
 
     The axes of the inputs get their names from `names` (`{"images": "B C H W"}`, or the string alone for the first
     tensor), else from the jaxtyping annotations of the signature; parameters can be named too
-    (`{"projection.weight": "D C P P"}`), numbers (`{"patch_size": "P"}`), and tensors in dicts (`{"batch['x']": "B D"}`).
+    (`{"projection.weight": "D C P P"}`), numbers (`{"patch_size": "P"}`), and dicts (`{"batch['x']": "B D"}`).
 
     Every other name is found by running the same call on copies, at other sizes: an axis is called by the expression of
     the symbols that fits every run, and shows its number where none does. What `build` made is made anew for that; in a
@@ -345,8 +345,8 @@ class Told:
             atoms.names[atom] = word
 
     def _kept(self) -> None:
-        """Name the widths that a finished module keeps under their words, where one of its sizes alone has that number."""
-        assert self.follower is not None and self.copies is not None
+        """Name the widths that a finished module keeps under their words, where one size alone has that number."""
+        assert self.follower is not None
         atoms = self.follower.atoms
         polys = [poly for step in self.follower.steps for axes in step for poly in axes]
         unnamed = {atom for poly in polys if (atom := atoms.unnamed(poly)) is not None}
@@ -435,7 +435,8 @@ class Told:
             # Nothing of it is written in Python: it is one step.
             rows.append(Row(f"{name}({', '.join(row.expression for row in rows)})", name, outcome))
         return Trace(
-            name, rows, result, failure, depth, self.names.meanings, outcome, self.runs, tuple(dict.fromkeys(self.findings))
+            name, rows, result, failure, depth, self.names.meanings, outcome, self.runs,
+            tuple(self.findings),
         )  # fmt: skip
 
     def _failure(self, at: Failed) -> Failure:
@@ -464,7 +465,8 @@ class Told:
                 self.trusted = min(self.trusted, len(rehearsal.steps))
                 if any(f" line {place.line}," in said for said in self.findings):
                     continue
-                said = f"{size} is written as a number in line {place.line}, {place.text}: it works at {symbol}={size} only"
+                line = f"line {place.line}, {place.text}"
+                said = f"{size} is written as a number in {line}: it works at {symbol}={size} only"
                 self.findings.append(said)
 
     def _shape_of(self, tensor: Tensor) -> Shape:
