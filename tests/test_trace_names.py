@@ -277,7 +277,7 @@ def test_a_promise_that_is_half_wrong_names_nothing():
     def embed(images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B T D"]:
         return F.conv2d(images, torch.ones(5, 3, 2, 2), stride=2).mean(3)
 
-    assert names_of(trace(embed, torch.rand(2, 3, 4, 6)))[-1][1] == [["B", None, "H//2"]]
+    assert names_of(trace(embed, torch.rand(2, 3, 4, 6)))[-1][1] == [["B", None, "gh"]]
 
     def turned(x: Float[Tensor, "B N D"]) -> Float[Tensor, "B M K"]:
         return F.linear(x, torch.ones(x.shape[0] + 4, x.shape[-1])).mT

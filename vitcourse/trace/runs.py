@@ -397,7 +397,9 @@ class Rehearsals:
             if turn > 1 or not any(t.turn == 1 for t in self.turns):
                 self._again(turn, held)
         if finished:
-            _ = self._try(self.ways, 1, held, follow=True) or self._try(self.ways, 0, held, follow=True)
+            # At sizes that can be halved, where that matters.
+            first, second = (0, 1) if rounded else (1, 0)
+            _ = self._try(self.ways, first, held, follow=True) or self._try(self.ways, second, held, follow=True)
 
     def _again(self, turn: int, held: bool) -> bool:
         """Another run, with the symbols that can change; divisible ones, where these sizes don't do."""
