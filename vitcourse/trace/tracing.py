@@ -3,6 +3,7 @@
 import inspect
 import re
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -349,7 +350,7 @@ class Told:
         assert self.follower is not None
         atoms = self.follower.atoms
         polys = [poly for step in self.follower.steps for axes in step for poly in axes]
-        unnamed = {atom for poly in polys if (atom := atoms.unnamed(poly)) is not None}
+        unnamed = Counter(atom for poly in polys if (atom := atoms.unnamed(poly)) is not None)
         kept: dict[str, set[int]] = {}
         for _, module in self.call.modules:
             for part in module.modules():
@@ -360,9 +361,12 @@ class Told:
                     if isinstance(word, str) and type(pair) is int:
                         kept.setdefault(word, set()).add(pair)
         for word, values in kept.items():
-            sizes = {atom for atom in unnamed if atoms.values[atom] in values}
-            if len(values) == 1 and len(sizes) == 1 and word in ("D", "M", "K", "C", "P"):
-                self._call({((sizes.pop(), 1),): 1}, word)
+            # The width of a token goes through every block; what happens to be as wide inside one turns up there only.
+            sizes = Counter({atom: n for atom, n in unnamed.items() if atoms.values[atom] in values})
+            most = sizes.most_common(1)
+            alone = len(sizes) == 1 or (word == "D" and bool(most) and 2 * most[0][1] > sizes.total())
+            if len(values) == 1 and most and alone and word in ("D", "M", "K", "C", "P"):
+                self._call({((most[0][0], 1),): 1}, word)
 
     # Axes
 
