@@ -22,7 +22,19 @@ from vitcourse.training.runs import provenance, write_atomically
 RESULTS = Path(__file__).parent / "results" / "kills.json"
 N_KILLS = 20
 OPTIONS = ["digits", "--epochs=250", "--batch-size=16", "--dropout=0.1", "--shift=1", "--ema=0.9", "--optimizer=muon"]
-COMMAND = [sys.executable, "-m", "vitcourse", "train", *OPTIONS, "--threads=1", "--device=cpu", "--resume", "--output"]
+# A short run would have no checkpoint but its first: here they come twice a second.
+OFTEN = "from vitcourse.training import checkpoints as c; c.SECONDS_BETWEEN, c.SHARE = 0.5, 1.0"
+COMMAND = [
+    sys.executable,
+    "-c",
+    f"{OFTEN}; from vitcourse.cli import main; main()",
+    "train",
+    *OPTIONS,
+    "--threads=1",
+    "--device=cpu",
+    "--resume",
+    "--output",
+]
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ import json
 import random
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from contenders import CONTENDERS, FORMULA, SIZES, Size
+from contenders import CONTENDERS, FORMULA, SIZES, Size, data_sheet
 from rich.console import Console
 from rich.table import Table
 
@@ -52,23 +52,41 @@ def main(arguments: list[str] | None = None) -> None:
     device = torch.device(asked.device)
     if asked.threads:
         torch.set_num_threads(asked.threads)
-    sizes = {name: measure(name, asked) for name in asked.size}
-    if device.type != "cuda":
-        sizes.setdefault("c", {"what": NOT_MEASURED})
-    result = {
+    sizes: dict[str, Any] = {} if device.type == "cuda" else {"c": {"what": NOT_MEASURED}}
+    for name in asked.size:
+        for table in measure(name, asked):
+            sizes[name] = table
+            # After each: what ends a benchmark early must not take with it what was measured.
+            write(asked, device, sizes)
+        show(Console(highlight=False), name, sizes[name])
+
+
+def write(asked: argparse.Namespace, device: torch.device, sizes: dict[str, Any]) -> None:
+    """All that was measured so far, into the file."""
+    cuda = device.type == "cuda"
+    turns = "one contender after the other" if cuda else "all contenders in turns, in a new order each round"
+    result: dict[str, Any] = {
         "what": (
-            f"forward and backward passes, dropout 0, {'bf16 autocast' if device.type == 'cuda' else 'float32'}; all "
-            f"contenders in turns, in a new order each round, medians of {asked.rounds} rounds. Others worked on the "
-            "machine at the same time: the rates are lower than on a quiet one; the turns keep the ratios fair, "
-            f"which are medians of the rounds' own, {'by CUDA events' if device.type == 'cuda' else 'in CPU seconds'}"
+            f"forward and backward passes, dropout 0, {'bf16 autocast' if cuda else 'float32'}; {turns}, medians of "
+            f"{asked.rounds} rounds, "
+            + (
+                "by CUDA events"
+                if cuda
+                else "in CPU seconds. Others worked on the machine at the same time: the rates are lower than on a "
+                "quiet one; the turns keep the ratios fair, which are medians of the rounds' own"
+            )
         ),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "device": torch.cuda.get_device_name(device) if cuda else "cpu",
         "threads": torch.get_num_threads(),
         "flops": FORMULA,
-        "model_flops_utilisation": NOT_MEASURED if device.type != "cuda" else "in each row, of the peak of its size",
+        "model_flops_utilisation": "in each row, of the measured peak and of the data sheet's"
+        if cuda
+        else NOT_MEASURED,
         "sizes": sizes,
         "provenance": with_peers(provenance("python benchmarks/throughput.py " + " ".join(asked.typed))),
     }
+    if cuda:
+        result["provenance"]["machine"]["gpu"] = result["device"]
     write_atomically(asked.output, (json.dumps(result, indent=2, ensure_ascii=False) + "\n").encode())
 
 
@@ -113,34 +131,68 @@ def with_peers(origin: dict[str, Any]) -> dict[str, Any]:
     return origin
 
 
-def measure(name: str, asked: argparse.Namespace) -> dict[str, Any]:
-    """All contenders at one size, round after round, in a new order each time."""
+def measure(name: str, asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """All contenders at one size: the table, whenever there is more in it.
+
+    On a CPU they take turns, in a new order each round, since others work there too. On a GPU each is measured alone
+    and then leaves the memory to the next.
+    """
     size, device = SIZES[name], torch.device(asked.device)
-    batch_size = asked.batch or (size.gpu_batch_size if device.type == "cuda" else size.batch_size)
+    cuda = device.type == "cuda"
+    batch_size = asked.batch or (size.gpu_batch_size if cuda else size.batch_size)
     images = torch.randn(batch_size, size.channels, size.image_size, size.image_size, device=device)
     labels = torch.randint(size.n_classes, (batch_size,), device=device)
     console = Console(highlight=False)
     # What was compiled at another size would make the compiler generalise over sizes.
     torch.compiler.reset()
-    entries = []
-    for contender in asked.contenders:
-        for compiled in ways(contender, asked):
-            console.print(f"size {name}: {contender}{', to be compiled' if compiled else ''}")
-            entries.append(prepare(contender, compiled, size, images, labels))
-            console.print(entries[-1].failed, end="")
-    if device.type == "cuda":
+    entries: list[Entry] = []
+    about: dict[str, Any] = {"size": asdict(size), "batch_size": batch_size}
+    if cuda:
         entries.append(Entry("peak", compiled=False, step=peak_step(device)))
+        race(entries, 1, asked.rounds, device)
+    ways_of_all = [(contender, compiled) for contender in asked.contenders for compiled in ways(contender, asked)]
+    if cuda:  # first what takes no minute to compile
+        ways_of_all.sort(key=lambda way: way[1])
+    for contender, compiled in ways_of_all:
+        console.print(f"size {name}: {contender}{', to be compiled' if compiled else ''}")
+        entries.append(prepare(contender, compiled, size, images, labels))
+        console.print(entries[-1].failed, end="")
+        if cuda:
+            race(entries[-1:], asked.steps, asked.rounds, device)
+            entries[-1].step = None
+            torch.compiler.reset()  # what was compiled holds the model
+            torch.cuda.empty_cache()
+            yield {**about, **rows(entries, size, batch_size, device)}
+    if not cuda:
+        running = [entry for entry in entries if entry.step]
+        about["steps_in_a_turn"] = race(running, asked.steps, asked.rounds, device)
+        yield {**about, **rows(entries, size, batch_size, device)}
+
+
+def race(entries: list[Entry], steps: int, rounds: int, device: torch.device) -> int:
+    """Round after round, each entry once, in a new order; how many steps made a turn."""
     running = [entry for entry in entries if entry.step]
-    steps = asked.steps or steps_in(0.3, running[0], device)
+    if not running:
+        return 0
+    steps = steps or steps_in(0.3, running[0], device)
     order = random.Random(0)
-    for _ in range(asked.rounds):
+    for _ in range(rounds):
         for entry in order.sample(running, len(running)):
-            clock, cpu = timed(entry, steps, device)
+            try:
+                clock, cpu = timed(entry, steps, device)
+            except Exception as error:  # memory that was enough before
+                entry.failed, entry.step = one_line(error), None
+                running.remove(entry)
+                continue
             entry.clock.append(clock)
             entry.cpu.append(cpu)
-    table = rows(entries, size, batch_size, steps, device)
-    show(console, name, table)
-    return {"size": asdict(size), "batch_size": batch_size, "steps_in_a_turn": steps, **table}
+    return steps
+
+
+def one_line(error: Exception) -> str:
+    """An error's kind and the first line of what it says."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"
 
 
 def prepare(name: str, compiled: bool, size: Size, images: torch.Tensor, labels: torch.Tensor) -> Entry:
@@ -164,8 +216,7 @@ def prepare(name: str, compiled: bool, size: Size, images: torch.Tensor, labels:
     except ImportError:
         entry.failed = "not installed; type: uv sync --group bench"
     except Exception as error:  # a compiler may fail with anything, and the others still run
-        lines = str(error).strip().splitlines()
-        entry.failed = f"{type(error).__name__}: {lines[0] if lines else ''}"
+        entry.failed = one_line(error)
     else:
         entry.step = step
     return entry
@@ -206,7 +257,7 @@ def timed(entry: Entry, steps: int, device: torch.device) -> tuple[float, float]
     return seconds[0] / steps, seconds[1] / steps
 
 
-def rows(entries: list[Entry], size: Size, batch_size: int, steps: int, device: torch.device) -> dict[str, Any]:
+def rows(entries: list[Entry], size: Size, batch_size: int, device: torch.device) -> dict[str, Any]:
     """One row for each contender, eager and compiled, and on a GPU the peak."""
     cuda = device.type == "cuda"
 
@@ -216,6 +267,7 @@ def rows(entries: list[Entry], size: Size, batch_size: int, steps: int, device: 
 
     found: dict[str, Any] = {"rows": []}
     peak = next((2 * PEAK_SIDE**3 / statistics.median(e.clock) for e in entries if e.name == "peak"), None)
+    promised = data_sheet(torch.cuda.get_device_name(device)) if cuda else None
     if peak:
         found["peak_tflops"] = round(peak / 1e12, 1)
     for entry in entries:
@@ -229,12 +281,14 @@ def rows(entries: list[Entry], size: Size, batch_size: int, steps: int, device: 
             row["images_per_second"] = round(batch_size / statistics.median(entry.clock), 1)
             if not cuda:
                 row["images_per_cpu_second"] = round(batch_size / statistics.median(entry.cpu), 1)
-            if base and base.step:
+            if base and not base.failed:
                 pairs = zip(times(base), times(entry), strict=True)
                 row["speed_beside_ours"] = round(statistics.median(ours / theirs for ours, theirs in pairs), 3)
+            done = size.flops * batch_size / statistics.median(entry.clock)
             if peak:
-                share = size.flops * batch_size / statistics.median(entry.clock) / peak
-                row["model_flops_utilisation"] = round(share, 3)
+                row["model_flops_utilisation"] = round(done / peak, 3)
+            if promised:
+                row["share_of_data_sheet"] = round(done / promised, 3)
         found["rows"].append(row)
     return found
 
@@ -245,7 +299,8 @@ def show(console: Console, name: str, table: dict[str, Any]) -> None:
         "images/s": "images_per_second",
         "images a CPU second": "images_per_cpu_second",
         "speed beside ours": "speed_beside_ours",
-        "share of the peak": "model_flops_utilisation",
+        "share of the measured peak": "model_flops_utilisation",
+        "of the data sheet's": "share_of_data_sheet",
     }
     used = {title: key for title, key in columns.items() if any(key in row for row in table["rows"])}
     shown = Table("contender", "", "parameters", *used, title=f"size {name}")

@@ -21,13 +21,14 @@ from torch import Tensor, nn
 def prepend_cls(tokens: Float[Tensor, "B N D"], cls_token: Float[Tensor, "1 1 D"]) -> Float[Tensor, "B T D"]:
     """Put the CLS token in front of every sequence of the batch.
 
-    All images share the one parameter: it is expanded, not repeated.
+    All images share the one parameter; its gradient is the sum of theirs. Expanding, repeating and broadcasting are
+    equally right.
 
     (B, N, D), (1, 1, D) -> (B, T, D)
 
     Source: Dosovitskiy et al. 2021, equation 1 (x_class).
     """
-    # 1. one CLS for each image:   (1, 1, D) -> (B, 1, D), as a view
+    # 1. one CLS for each image:   (1, 1, D) -> (B, 1, D)
     # 2. in front of the tokens:   (B, 1, D), (B, N, D) -> (B, T, D)
     raise NotImplementedError("exercise 2.1 is yours to write; for a hint: vitcourse hint 2.1")
 
@@ -82,7 +83,7 @@ class PositionalEncoding(nn.Module):
 
     Holds `cls_token`, a parameter (1, 1, D), and `positions` (1, T, D): with "sinusoidal" a buffer, the sinusoidal
     table of T positions in which CLS has row 0; with "learned" a parameter. Both stand in the state dict.
-    Parameters start as normal noise of standard deviation 0.02.
+    Parameters start as normal noise of mean 0 and standard deviation 0.02; `cls_token` may start as zeros as well.
 
     Raises ValueError when positions is another word.
 

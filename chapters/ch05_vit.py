@@ -32,10 +32,12 @@ class VisionTransformer(nn.Module):
     image_size is H = W as one number, or the pair (H, W).
 
     Holds `patch_embedding`, `positional_encoding`, `blocks` (L encoder blocks), `norm` and `head` (an nn.Linear from D
-    to K that reads the CLS token). Dropout also follows the addition of the positions.
+    to K that reads the CLS token). Dropout follows the addition of the positions, and is handed on to every block.
 
     Raises ValueError, when the model is made, for sizes that don't fit: H or W not divisible by patch_size, or d_model
     not by n_heads.
+
+    Not to be called here: nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEncoder.
 
     Source: Dosovitskiy et al. 2021, figure 1, equations 1 to 4, appendix B.1 (dropout).
     """
@@ -78,9 +80,12 @@ def cross_entropy(
     """The mean, over the batch, of -log p(label), where p is the softmax of the logits.
 
     log p comes from log-sum-exp, and so stays finite for logits of ±10,000. Label smoothing ε takes the share ε of the
-    target from the label and spreads it evenly over all K classes, the label among them.
+    target from the label and spreads it evenly over all K classes, the label among them. The loss comes in the logits'
+    dtype or in float32.
 
     (B, K), (B) -> ()
+
+    Not to be called here: nn.CrossEntropyLoss, F.cross_entropy. logsumexp and log_softmax may be.
 
     Source: Szegedy et al. 2016, section 7, for the smoothing.
     """
@@ -98,6 +103,7 @@ def warmup_cosine(step: int, warmup_steps: int, total_steps: int) -> float:
     """The factor on the peak learning rate at a step: a linear rise, then half a cosine down.
 
     0 at step 0, 1 at warmup_steps, 0 at total_steps and after it. With warmup_steps=0 it starts at 1.
+    The factor is a Python float.
 
     Source: Loshchilov & Hutter 2017, equation 5 (the cosine); Goyal et al. 2017, section 2.2 (the warm-up).
     """

@@ -26,6 +26,8 @@ def scaled_dot_product_attention(
 
     (…, Tq, dh), (…, Tk, dh), (…, Tk, dv) -> output (…, Tq, dv), weights (…, Tq, Tk)
 
+    Not to be called here: F.scaled_dot_product_attention, nn.MultiheadAttention.
+
     Source: Vaswani et al. 2017, section 3.2.1, equation 1.
     """
     d_head = q.shape[-1]
@@ -45,6 +47,8 @@ class AttentionHead(nn.Module):
     (B, T, D) -> output (B, T, dh), weights (B, T, T)
 
     Holds `query`, `key` and `value`, each an nn.Linear from D to dh with a bias.
+
+    Not to be called here: nn.MultiheadAttention.
 
     Source: Vaswani et al. 2017, section 3.2.2; Dosovitskiy et al. 2021, appendix A, equations 5 to 7.
     """
@@ -97,7 +101,11 @@ class MultiHeadAttention(nn.Module):
     Holds `qkv`, an nn.Linear from D to 3·D whose output is all queries, then all keys, then all values, the heads one
     after the other within each; and `out`, an nn.Linear from D to D that mixes the heads. Both have biases.
 
+    No Python loop runs over the heads: the number of matrix products and softmaxes doesn't grow with h.
+
     Raises ValueError when D is not divisible by n_heads.
+
+    Not to be called here: nn.MultiheadAttention. F.scaled_dot_product_attention may be, where no weights are asked for.
 
     Source: Vaswani et al. 2017, section 3.2.2; Dosovitskiy et al. 2021, appendix A, equation 8.
     """

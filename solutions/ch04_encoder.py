@@ -27,7 +27,10 @@ class LayerNorm(nn.Module):
 
     (…, D) -> (…, D)
 
-    Holds the parameters `weight` (D), all ones at the start, and `bias` (D), all zeros.
+    Holds the parameters `weight` (D), all ones at the start, and `bias` (D), all zeros. eps is added to the variance,
+    under the root; the one that is passed is used.
+
+    Not to be called here: nn.LayerNorm, F.layer_norm, nor another ready-made norm (batch, group, instance, RMS).
 
     Source: Ba et al. 2016, section 3, equations 3 and 4; eps=1e-6 as in the published ViT.
     """
@@ -54,6 +57,8 @@ def gelu(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """The Gaussian error linear unit, x·Φ(x), in its exact form: Φ(x) = (1 + erf(x / √2)) / 2.
 
     Any shape -> the same shape
+
+    Not to be called here: nn.GELU, F.gelu.
 
     Source: Hendrycks & Gimpel 2016, section 2.
     """
@@ -101,8 +106,10 @@ class EncoderBlock(nn.Module):
 
     (B, T, D) -> (B, T, D)
 
-    Holds `norm1`, `attention`, `norm2` and `mlp`. Dropout also stands at the end of the attention branch, before its
-    residual addition, as in torchvision.
+    Holds `norm1`, `attention`, `norm2` and `mlp`. The norms are yours of 4.1 or nn.LayerNorm, with an eps of 1e-5 or of
+    1e-6. Dropout also stands at the end of the attention branch, before its residual addition, as in torchvision.
+
+    Not to be called here: nn.MultiheadAttention, nn.TransformerEncoderLayer.
 
     Source: Dosovitskiy et al. 2021, equations 2 and 3.
     """

@@ -12,7 +12,10 @@ SMALL = [
     "--learning-rate=0.01", "--dropout=0", "--weight-decay=0", "--beta2=0.999",
 ]  # fmt: skip
 CHECKPOINT = "checkpoint.pt"
-FILES = {"config.json", "curves.png", "metrics.jsonl", "predictions.png", "result.json", "weights.safetensors"}
+FILES = {
+    "config.json", "confusion.csv", "curves.png", "metrics.jsonl", "predictions.png", "result.json",
+    "weights.safetensors",
+}  # fmt: skip
 
 
 @dataclass

@@ -3,7 +3,6 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from solutions.ch01_patches import PatchEmbedding, conv_to_linear, patchify, unpatchify
 from vitcourse.checking.check import Check
@@ -46,6 +45,7 @@ def test_unpatchify(check: Check) -> None:
     check.close(restored, images, "unpatchify should give back exactly the image that was cut")
 
     check.same(unpatchify, check.randn("B N C*P*P"), s.P, (s.gh, s.gw), s.C)
+    check.same(unpatchify, check.randn("B N P*P"), s.P, (s.gh, s.gw), 1)
     check.gradients(unpatchify, patches, s.P, (s.gh, s.gw), s.C)
     check.dtypes(unpatchify, patches, s.P, (s.gh, s.gw), s.C)
 
@@ -58,14 +58,15 @@ def test_patch_embedding(check: Check) -> None:
 
     tokens = embedding(images)
     check.shape(tokens, "B N D", "the embedding of the images")
-
-    conv = embedding.mine.projection
-    check.true(isinstance(conv, nn.Conv2d), "projection should be an nn.Conv2d")
-    check.true(
-        conv.kernel_size == conv.stride == (s.P, s.P), "kernel and stride of projection should both be the patch size"
-    )
+    conv, held = embedding.part("projection"), embedding.values()
+    check.true("Conv2d" in conv.get("torch", ()), "projection should be an nn.Conv2d")
+    for setting in ("kernel_size", "stride"):
+        check.true(
+            conv[setting] == (s.P, s.P),
+            f"the {setting.replace('_', ' ')} of projection should be the patch size {s.P}, and is {conv[setting]}",
+        )
     flat = check.solved("ch01_patches", "patchify")(images, s.P)
-    linear = F.linear(flat, conv.weight.flatten(1), conv.bias)
+    linear = F.linear(flat, held["projection.weight"].flatten(1), held["projection.bias"])
     check.close(tokens, linear, "token n should be the projection of patch n, row by row")
     check.independent(embedding, images)
 
@@ -83,29 +84,47 @@ def test_conv_to_linear(check: Check) -> None:
     s = check.sizes(B=2, C=3, P=5, gh=7, gw=11, D=13)
     images = check.randn("B C H W")
     flat = check.solved("ch01_patches", "patchify")(images, s.P)
-    conv = nn.Conv2d(s.C, s.D, kernel_size=s.P, stride=s.P)
-    before = conv.weight.detach().clone()
+    weight, bias = check.randn("D C P P"), check.randn("D")
+    conv = check.build("convolution", weight=weight, bias=bias)
     convert = check.get("conv_to_linear")
 
-    linear = convert(conv)
-    check.true(isinstance(linear, nn.Linear), "conv_to_linear should return an nn.Linear")
-    check.shape(linear.weight, "D C*P*P", "the weight of the linear layer")
-    check.true(linear.bias is not None, "the linear layer should have the convolution's bias")
-    check.shape(linear.bias, "D", "the bias of the linear layer")
+    seen = convert.observe(conv, keep="linear")
+    layer = seen.structure.get("modules", {}).get("", {})
+    check.true("Linear" in layer.get("torch", ()), "conv_to_linear should return an nn.Linear")
+    linear = check.kept("linear", "the linear layer")
+    held = linear.values()
+    check.true("bias" in held, "the linear layer should have the convolution's bias")
+    check.shape(held["weight"], "D C*P*P", "the weight of the linear layer")
+    check.shape(held["bias"], "D", "the bias of the linear layer")
 
-    expected = conv(images).flatten(2).transpose(1, 2)
+    after = seen.things[conv.name]["values"]
+    for name, value in (("weight", weight), ("bias", bias)):
+        check.close(
+            after[name],
+            value,
+            f"the convolution's own {name} should not change: it was overwritten; the copy runs from it to the layer",
+        )
+    check.close(held["bias"], bias, "the bias should be the convolution's, and is another: it isn't copied")
+    check.close(
+        held["weight"], weight.flatten(1), "row d of the weight should be kernel d, flattened in (C, P, P) order"
+    )
+    expected = F.conv2d(images, weight, bias, stride=s.P).flatten(2).transpose(1, 2)
     check.close(linear(flat), expected, "linear(patchify(x, P)) should equal the patch embedding of x")
-    check.close(conv.weight, before, "the convolution's own weight should not change")
+    parameters = seen.structure["parameters"]
     check.true(
-        linear.weight.requires_grad and linear.bias.requires_grad and linear.weight.is_leaf and linear.bias.is_leaf,
+        all(parameters.get(name, {}).get("trained") for name in ("weight", "bias")),
         "weight and bias of the linear layer should be parameters that can be trained",
     )
-    with torch.no_grad():
-        conv.weight.zero_()
-    check.close(linear.weight, before.flatten(1), "the linear layer should have its own copy of the weights")
+    check.both({"do": "load", "slot": conv.name, "tensors": {"weight": 0 * weight, "bias": 0 * bias}}, "conv")
+    check.close(linear.values()["weight"], weight.flatten(1), "the linear layer should have its own copy of the weight")
+    check.close(linear.values()["bias"], bias, "the linear layer should have its own copy of the bias")
 
-    double = nn.Conv2d(s.C, s.D, kernel_size=s.P, stride=s.P, dtype=torch.float64)
-    check.true(convert(double).weight.dtype == torch.float64, "the linear layer should have the convolution's dtype")
+    double = check.build("convolution", weight=weight.double(), bias=bias.double())
+    seen = convert.observe(double, keep="double")
+    check.true(
+        seen.structure["parameters"]["weight"]["dtype"] == torch.float64,
+        "the linear layer should have the convolution's dtype (float64 here)",
+    )
 
 
 def test_patchify_is_torchs_unfold() -> None:

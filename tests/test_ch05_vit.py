@@ -11,12 +11,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from solutions.ch01_patches import conv_to_linear
 from solutions.ch02_tokens import resize_positions
 from solutions.ch05_vit import VisionTransformer, cross_entropy, evaluate, train_step, warmup_cosine
-from vitcourse.checking.check import Check
+from vitcourse.checking.check import NORMS, Check
+from vitcourse.checking.subjects import Module
+from vitcourse.worker.workshop import Observation
 
 
 @pytest.mark.exercise("5.1")
@@ -31,41 +32,54 @@ def test_vision_transformer(check: Check) -> None:
 
     logits = vit(images)
     check.shape(logits, "B K", "the logits")
+    check.steady(vit, images)
+    blocks = vit.part("blocks")
     check.true(
-        isinstance(vit.mine.blocks, nn.ModuleList | nn.Sequential) and len(vit.mine.blocks) == s.L,
+        {"ModuleList", "Sequential"} & set(blocks.get("torch", ())) and blocks["length"] == s.L,
         f"blocks should be a module list of n_layers={s.L} encoder blocks",
     )
-    check.shape(vit.mine.positional_encoding.positions, "1 T D", "positional_encoding.positions")
+    check.shape(vit.values()["positional_encoding.positions"], "1 T D", "positional_encoding.positions")
     check.independent(vit, images)
     swapped = images.clone()
     swapped[:, :, : s.P], swapped[:, :, s.P : 2 * s.P] = images[:, :, s.P : 2 * s.P], images[:, :, : s.P]
     check.true(
         not torch.allclose(vit(swapped), logits, rtol=1e-3, atol=1e-3),
-        "with positions, the logits should change when patches change places",
+        "the logits should change when patches change places: do positions and blocks reach the head?",
     )
 
-    check.same(vit, images)
+    check.same(vit, images, **NORMS)
     learned = check.module("VisionTransformer", **{**arguments, "positions": "learned"})
-    check.same(learned, images)
+    check.same(learned, images, **NORMS)
     square = check.module("VisionTransformer", **{**arguments, "image_size": 10})
-    check.same(square, images[:, :, :10])
+    check.same(square, images[:, :, :10], **NORMS)
     check.gradients(vit, images)
     check.gradients(learned, images)
-    check.dtypes(vit, images)
+    check.dtypes(vit, images, **NORMS)
 
-    dropping = check.module("VisionTransformer", **arguments, dropout=0.3)
+    wide = {**arguments, "d_model": 3 * 16, "positions": "learned", "dropout": 0.3}
+    # Tokens of ones go through silent blocks, and the head shows what is left of them.
+    plain = zeroed(check.module("VisionTransformer", **wide), *TOKENS, *BRANCHES, "norm.bias", "head.bias")
+    plain.load(norm__weight=torch.ones(48), head__weight=torch.eye(11, 48))
+    plain.load(positional_encoding__cls_token=torch.ones(1, 1, 48))
+    logits = plain(check.inputs.randn((211, *images.shape[1:])))
+    check.dropped(logits < 0, 0.3, "the tokens, after the positions are added,")
+    check.true(not bool((logits == 0).any()), "in training, no further dropout should stand before the head")
+    # Tokens of zeros go into the blocks: what varies comes from dropout in there.
+    silent = zeroed(check.module("VisionTransformer", **wide), *TOKENS)
     check.true(
-        not torch.allclose(dropping(images), dropping(images)), "in training, with dropout, two calls should differ"
+        not torch.allclose(silent(images), silent(images)),
+        "in training with dropout=0.3, dropout should be in every block too: is it handed on to them?",
     )
-    dropping.mine.eval(), dropping.reference.eval()
-    check.same(dropping, images)
+    dropping = check.module("VisionTransformer", **arguments, dropout=0.3).train(False)
+    check.steady(dropping, images, "in evaluation mode")
+    check.same(dropping, images, **NORMS)
 
     kind = check.get("VisionTransformer")
-    check.raises(kind, **{**arguments, "image_size": (s.H, s.W - 1)}, naming=(s.H, s.W - 1, s.P))
-    check.raises(kind, **{**arguments, "image_size": (s.H - 1, s.W)}, naming=(s.H - 1, s.W, s.P))
-    check.raises(kind, **{**arguments, "image_size": 11}, naming=(11, s.P))
-    check.raises(kind, **{**arguments, "n_heads": 4})
-    check.raises(kind, **{**arguments, "positions": "rotary"})
+    for wrong in (
+        {"image_size": (s.H, s.W - 1)}, {"image_size": (s.H - 1, s.W)}, {"image_size": 11},
+        {"n_heads": 4}, {"positions": "rotary"},
+    ):  # fmt: skip
+        check.raises(kind, **{**arguments, **wrong})
 
 
 @pytest.mark.exercise("5.2")
@@ -97,157 +111,220 @@ def test_cross_entropy(check: Check) -> None:
     check.same(loss, logits[:1], labels[:1])
     check.gradients(loss, logits, labels)
     check.gradients(loss, logits, labels, label_smoothing=0.1)
-    check.dtypes(loss, logits, labels)
+    check.dtypes(loss, logits, labels, or_float32=True)
 
 
 @pytest.mark.exercise("5.3")
 def test_warmup_cosine(check: Check) -> None:
     factor = check.get("warmup_cosine")
 
+    for step in (0, 3, 7, 19, 31, 40):
+        value = factor(step, 7, 31)
+        check.true(value is not None, f"warmup_cosine({step}, 7, 31) is None: on that way the return is missing")
+        check.true(type(value) in (float, int), f"the factor should be a Python float, and is {described(value)}")
     check.close(factor(0, 7, 31), 0.0, "step 0 of a warm-up should give 0")
     check.close(factor(7, 7, 31), 1.0, "the end of the warm-up should give 1")
     check.close(factor(19, 7, 31), 0.5, "halfway between warm-up and end the factor should be 0.5")
     check.close(factor(31, 7, 31), 0.0, "the end should give 0")
     check.close(factor(50, 7, 31), 0.0, "after the end the factor should stay 0")
     check.close(factor(0, 0, 31), 1.0, "without a warm-up the factor should start at 1")
-    rising = [float(factor(step, 7, 31)) for step in range(8)]
+    rising = [factor(step, 7, 31) for step in range(8)]
     check.close(rising, [step / 7 for step in range(8)], "the warm-up should be a straight line")
     for warmup_steps in (0, 7):
-        mine = [float(factor(step, warmup_steps, 31)) for step in range(40)]
-        expected = [factor.expected(step, warmup_steps, 31) for step in range(40)]
-        check.close(mine, expected, f"warmup_cosine(step, {warmup_steps}, 31) returns wrong values (index: the step)")
+        for step in range(40):
+            expected, value = factor.expected(step, warmup_steps, 31), factor(step, warmup_steps, 31)
+            check.close(
+                value,
+                expected,
+                f"warmup_cosine(step={step}, warmup_steps={warmup_steps}, total_steps=31) is wrong",
+                diagnosis="after the end" if step > 31 else "warm-up" if step < warmup_steps else "on the way down",
+            )
 
 
 @pytest.mark.exercise("5.4")
 def test_train_step(check: Check) -> None:
     s = check.sizes(B=5, C=3, H=7, W=2, K=11)
-    images, labels = check.randn("B C H W"), check.labels("B", n_classes=11)
+    images, labels = 9 * check.randn("B C H W"), check.labels("B", n_classes=s.K)
+    weight, bias = 0.02 * check.randn("K C*H*W"), check.randn("K")
     step = check.get("train_step")
-    model = Probe(s.C * s.H * s.W, s.K)
-    model.eval()
-    before = copy.deepcopy(model)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    updates: list[int] = []
-    optimizer.register_step_pre_hook(lambda *_: updates.append(1))
 
-    with Synchronisations() as synchronisations:
-        loss = on_the_real(step, model, images, labels, optimizer)
-    check.shape(loss, "", "the loss that train_step returns")
-    check.true(not loss.requires_grad, "the loss should be detached from the graph")
+    def trained(
+        *more: Any, steps: int = 1, momentum: float = 0.0, training: bool = False
+    ) -> tuple[Observation, Observation]:
+        """What is observed of the last of some steps, of the learner's and of the reference's."""
+        model = check.build("probe", weight=weight, bias=bias, training=training)
+        optimizer = check.build("descent", of=model.name, lr=0.1, momentum=momentum)
+        for _ in range(steps):
+            request = step._request((model, images, labels, optimizer, *more), {})
+            right = check.reference.answer(request)
+            seen = check.ask(request)
+            check.fine(step.name, seen)
+        return seen, right
+
+    seen, right = trained()
+    forwards = [event for event in seen.events if event["event"] == "forward"]
+    steps = [event for event in seen.events if event["event"] == "step"]
+    check.shape(seen.result, "", "the loss that train_step returns")
+    check.true(not any(seen.attached), "the loss should be detached from the graph: loss.detach()")
     check.true(
-        not synchronisations.seen,
-        f"train_step should not wait for the GPU, and calls {', '.join(synchronisations.seen)}",
-        "The loss stays a tensor: loss.detach(), not loss.item().",
+        not seen.reads,
+        f"train_step should not wait for the GPU: {' and '.join(seen.reads)} reads a value on the way",
+        "The loss stays a tensor: loss.detach() reads nothing.",
     )
-    check.true(model.modes == [True], "the model should run once, in training mode")
-    check.true(len(updates) == 1, f"the optimizer should take one step, and took {len(updates)}")
-    expected = F.cross_entropy(before(images), labels)
-    check.close(loss, expected, "the loss should be the cross-entropy from before the update")
-
-    twin = copy.deepcopy(before)
-    expected.backward()
-    for (name, old), new in zip(before.named_parameters(), model.parameters(), strict=True):
-        check.close(new, old - 0.1 * old.grad, f"after one step of SGD, {name} should be w - lr·gradient")
-    for _ in range(2):
-        on_the_real(step, twin, images, labels, twin_optimizer(twin))
-    again = copy.deepcopy(before)
-    for _ in range(2):
-        check.solved("ch05_vit", "train_step")(again, images, labels, twin_optimizer(again))
-    for (name, mine), reference in zip(twin.named_parameters(), again.parameters(), strict=True):
-        check.close(mine, reference, f"after two steps {name} is wrong: are old gradients cleared?")
-
-    model.reset()
-    loss = on_the_real(step, model, images, labels, optimizer, torch.bfloat16)
-    check.true(model.dtypes == [torch.bfloat16], "with amp_dtype the forward pass should run under autocast")
-    check.true(loss.dtype == torch.float32, "with amp_dtype the loss should come from float32 logits")
+    check.true(len(forwards) == 1, f"the model should run once, and ran {len(forwards)} times")
     check.true(
-        all(parameter.dtype == torch.float32 for parameter in model.parameters()), "the weights should stay float32"
+        all(forwards[0]["modes"].values()),
+        "the model should run in training mode, with all its modules: model.train()",
     )
-    model.reset()
-    on_the_real(step, model, images, labels, optimizer)
-    check.true(model.dtypes == [torch.float32], "without amp_dtype the forward pass should not run under autocast")
+    check.true(
+        len(steps) == 1,
+        f"the optimizer that was given should take one step, and took {len(steps)}",
+        "optimizer, the argument, is what changes the weights: an optimizer of its own would lose its state."
+        * (not steps),
+    )
+    check.true(
+        forwards[0]["dtype"] == torch.float32,
+        "without amp_dtype the forward pass should not run under autocast: here it is always on",
+    )
+    check.close(
+        seen.result,
+        right.result,
+        "the loss should be the cross-entropy of the batch, its mean over the images, from before the update",
+    )
+    mine, expected = (one.things[model_of(one)]["values"] for one in (seen, right))
+    before = {"linear.weight": weight, "linear.bias": bias}
+    for name, old in before.items():
+        check.close(
+            mine[name],
+            expected[name],
+            f"after one step of SGD, {name} should be w - lr·gradient, and is another",
+            diagnosis=about_step(seen, mine[name] - old, expected[name] - old),
+        )
+    mine, expected = (one.things[model_of(one)]["values"] for one in trained(steps=2))
+    for name in before:
+        check.close(mine[name], expected[name], f"after two steps {name} is wrong: are old gradients cleared?")
+    mine, expected = (one.things[model_of(one)]["values"] for one in trained(steps=3, momentum=0.9))
+    for name in before:
+        check.close(mine[name], expected[name], f"after three steps with momentum {name} is wrong")
+
+    seen, right = trained(torch.bfloat16)
+    forwards = [event for event in seen.events if event["event"] == "forward"]
+    check.true(
+        [event["dtype"] for event in forwards] == [torch.bfloat16],
+        "with amp_dtype the forward pass should run under autocast in that dtype",
+    )
+    check.true(
+        isinstance(seen.result, Tensor) and seen.result.dtype == torch.float32,
+        "with amp_dtype the loss should come from float32 logits",
+    )
+    check.close(seen.result, right.result, "with amp_dtype the loss should be that of the same logits", 0.05, 0.05)
+    held = seen.things[model_of(seen)]["structure"]["parameters"]
+    check.true(
+        all(parameter["dtype"] == torch.float32 for parameter in held.values()), "the weights should stay float32"
+    )
+    for amp_dtype in (torch.float16, None):
+        seen, right = trained(amp_dtype, training=True)
+        mine, expected = ([event["dtype"] for event in one.events if "dtype" in event] for one in (seen, right))
+        check.true(mine == expected, f"with amp_dtype={amp_dtype} the forward pass should run in that dtype, no other")
+    check.true("gradients" not in seen.left, "after train_step, gradients should be enabled as before")
 
 
 @pytest.mark.exercise("5.5")
 def test_evaluate(check: Check) -> None:
-    s = check.sizes(B=13, C=3, H=7, W=2, K=11)
+    check.sizes(B=13, C=3, H=7, W=2, K=11)
     images = check.randn("B C H W")
+    weight, bias = 0.2 * check.randn("K C*H*W"), check.randn("K")
     measure = check.get("evaluate")
-    model = Probe(s.C * s.H * s.W, s.K)
-    model.eval()
-    labels = model(images).argmax(-1)
-    labels[[0, 5, 12]] = (labels[[0, 5, 12]] + 1) % s.K  # three of thirteen are wrong, one of them in the last batch
-    before = copy.deepcopy(model.state_dict())
+    logits = images.flatten(1) @ weight.T + bias
+    labels = logits.argmax(-1)
+    order = logits.argsort(-1, descending=True)
+    # Three of thirteen are wrong, one of them in the last batch: the second best, the third best and the worst.
+    labels[0], labels[5], labels[12] = order[0, 1], order[5, 2], order[12, -1]
 
     for mode in (True, False):
         for batch_size in (5, 13, 1, 100):
-            model.train(mode)
-            model.reset()
-            accuracy = on_the_real(measure, model, images, labels, batch_size)
-            check.true(type(accuracy) is float, f"the accuracy should be a float, and is a {type(accuracy).__name__}")
-            check.close(
-                accuracy, 10 / 13, f"10 of 13 are right, in batches of {batch_size} (the last partial batch counts)"
+            model = check.build("probe", weight=weight, bias=bias, training=mode)
+            check.reference.answer(measure._request((model, images, labels, batch_size), {}))
+            seen = measure.observe(model, images, labels, batch_size)
+            forwards = [event for event in seen.events if event["event"] == "forward"]
+            check.true(
+                not isinstance(seen.result, Tensor) and type(seen.result) is float,
+                f"the accuracy should be a float, and is {described(seen.result)}",
             )
-            check.true(not any(model.modes), "the model should run in evaluation mode")
-            check.true(not any(model.gradients), "the model should run without gradients")
-            check.true(max(model.batches) <= batch_size, f"no batch should be larger than batch_size={batch_size}")
-            check.true(model.training == mode, "the mode in which the model came should be restored")
-    check.true(
-        all(torch.equal(before[name], value) for name, value in model.state_dict().items()),
-        "evaluating should leave the model's weights as they are",
-    )
-    check.true(torch.is_grad_enabled(), "after evaluate, gradients should be enabled again")
+            rest = f"batches of {batch_size}, the last of them with {13 % batch_size or batch_size}"
+            check.true(
+                abs(seen.result - 10 / 13) < 1e-5,
+                f"10 of 13 images are right, an accuracy of {10 / 13:.4f}, in {rest}; yours is {seen.result:.4f}",
+                "The accuracy is a share between 0 and 1, of the number of images."
+                if seen.result > 1
+                else f"The model saw {sum(event['batch'] for event in forwards)} images in {len(forwards)} batches.",
+            )
+            training = sorted({path or "the model itself" for e in forwards for path, on in e["modes"].items() if on})
+            check.true(
+                not training,
+                "the model should run in evaluation mode, with every module inside it: model.eval()",
+                f"still in training mode: {', '.join(training)}",
+            )
+            check.true(not any(event["gradients"] for event in forwards), "the model should run without gradients")
+            check.true(
+                max(event["batch"] for event in forwards) <= batch_size,
+                f"no batch should be larger than batch_size={batch_size}",
+            )
+            state = seen.things[model.name]
+            wrong = [path or "the model" for path, on in state["structure"]["modes"].items() if on != mode]
+            check.true(
+                not wrong,
+                f"the mode in which the model came ({'training' if mode else 'evaluation'}) should be restored",
+                f"in another mode after the call: {', '.join(wrong)}",
+            )
+            check.close(
+                state["values"]["linear.weight"], weight, "evaluating should leave the model's weights as they are"
+            )
+            check.true("gradients" not in seen.left, "after evaluate, gradients should be enabled again")
 
 
-class Probe(nn.Module):
-    """A linear classifier that notes how it was run."""
-
-    def __init__(self, n_pixels: int, n_classes: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(n_pixels, n_classes)
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget the notes."""
-        self.modes: list[bool] = []
-        self.gradients: list[bool] = []
-        self.dtypes: list[torch.dtype] = []
-        self.batches: list[int] = []
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, K)."""
-        logits = self.linear(images.flatten(1))
-        self.modes.append(self.training)
-        self.gradients.append(torch.is_grad_enabled())
-        self.dtypes.append(logits.dtype)
-        self.batches.append(len(images))
-        return logits
+def model_of(seen: Observation) -> str:
+    """The slot of the model in an observation of a training step."""
+    return next(iter(seen.things))
 
 
-class Synchronisations(TorchFunctionMode):
-    """Notes each call that would make the CPU wait for a GPU."""
-
-    waiting = ("item", "tolist", "cpu", "numpy", "__float__", "__int__", "__bool__")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[str] = []
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Pass the call on."""
-        if func.__name__ in self.waiting:
-            self.seen.append(func.__name__)
-        return func(*args, **(kwargs or {}))
+def described(value: Any) -> str:
+    """What a value is that should be a float."""
+    if isinstance(value, Tensor):
+        return f"a tensor (of shape {tuple(value.shape)}): a tensor with one number is still a tensor"
+    return "None: a return is missing" if value is None else f"a {getattr(value, 'kind', type(value).__name__)}"
 
 
-def on_the_real(subject: Any, *args: Any) -> Any:
-    """Call a learner's function on the things themselves: a training step is meant to change its model."""
-    return subject.check.guarded(subject.name, lambda: subject.mine(*args))
+def about_step(seen: Observation, mine: Tensor, expected: Tensor) -> str:
+    """In what a step differs from the right one, and what was seen on the way that explains it."""
+    order = [event["event"] for event in seen.events]
+    ready = any(event["event"] == "step" and event["ready"] for event in seen.events)
+    if float(mine.abs().max()) == 0:
+        if "backward" not in order:
+            return "no gradient reached the model: loss.backward() is missing, or the loss is cut from the graph"
+        if order.index("step") < order.index("backward"):
+            return "optimizer.step() comes before loss.backward(), and so has no gradients to use"
+        if not ready:
+            return "the gradients are cleared after backward, before the optimizer uses them"
+        return "it didn't change at all"
+    factor = float((mine * expected).sum() / (expected * expected).sum())
+    if abs(factor) > 1e-4 and torch.allclose(mine, factor * expected, rtol=1e-3, atol=1e-5):
+        return (
+            f"the step goes the right way, and is {factor:.3g} times as long: "
+            "is the loss or its gradient scaled, or is the gradient clipped?"
+        )
+    return ""
 
 
-def twin_optimizer(model: nn.Module) -> torch.optim.Optimizer:
-    """Plain gradient descent."""
-    return torch.optim.SGD(model.parameters(), lr=0.1)
+# What makes the tokens, and what ends the branches of a block.
+TOKENS = ("patch_embedding", "cls_token", "positions")
+BRANCHES = ("attention.out", "mlp.fc2")
+
+
+def zeroed(model: Module, *words: str) -> Module:
+    """The model with zeros in all parameters whose names hold one of the words."""
+    values = model.values()
+    return model.load(**{name: 0 * value for name, value in values.items() if any(word in name for word in words)})
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])

@@ -6,6 +6,7 @@ between the files. One test sends real SIGKILLs.
 
 import io
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -22,19 +23,41 @@ from small_runs import CHECKPOINT, FILES, SMALL, Ended, read, same
 
 from vitcourse.data import Dataset
 from vitcourse.errors import RequestError
-from vitcourse.training import loop
-from vitcourse.training.checkpoints import checkpoint_file, read_checkpoint
+from vitcourse.training import checkpoints
+from vitcourse.training.checkpoints import Pace, checkpoint_file, read_checkpoint
 from vitcourse.training.loop import Run
 
 pytest_plugins = ["training_fixtures"]
 
-pytestmark = pytest.mark.usefixtures("stripes", "undrawn")
+pytestmark = pytest.mark.usefixtures("stripes", "undrawn", "kept_at_each_epoch")
 
 # Every source of chance and every kind of state takes part.
 RICH = [
     *SMALL, "--epochs=4", "--dropout=0.2", "--shift=1", "--ema=0.9", "--clip=1", "--schedule=cosine",
 ]  # fmt: skip
 STEPS = 4 * 6
+
+
+@pytest.fixture
+def at_each_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint is always due."""
+    monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN", 0.0)
+    monkeypatch.setattr(checkpoints, "SHARE", math.inf)
+
+
+@pytest.fixture
+def kept_at_each_epoch(at_each_chance: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if each epoch took half a minute: a checkpoint is due after it, and not within."""
+    monkeypatch.setattr(Run, "epoch", without_pace(Run.epoch))
+
+
+def without_pace(epoch: Callable[..., bool]) -> Callable[..., bool]:
+    never = Pace(lambda: None)
+    never.next = math.inf
+    return lambda run, number, display, stop, _: epoch(run, number, display, stop, never)
+
+
+UNCHANGED = Run.epoch
 
 
 class Killed(BaseException):
@@ -140,8 +163,8 @@ def test_a_run_killed_during_any_write_ends_as_if_it_never_was(
             continue
         assert resumed.code == 0, resumed.err
         compare(tmp_path / "whole", tmp_path / run)
-    # Configuration; metrics and checkpoint at the start and after each epoch; weights, two pictures, result.
-    assert deaths == 1 + 2 * 3 + 4
+    # Configuration; metrics and checkpoint at the start and after each epoch; weights, two pictures, table, result.
+    assert deaths == 1 + 2 * 3 + 5
 
 
 def test_ctrl_c_loses_not_even_a_step(
@@ -169,6 +192,29 @@ def test_ctrl_c_loses_not_even_a_step(
     compare(tmp_path / "whole", tmp_path / "run")
 
 
+def test_two_ctrl_c_leave_a_run_as_resumable_as_one(
+    vitcourse: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert vitcourse("train", *RICH, "--output", "whole").code == 0
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    original = Run.step
+
+    def step(run: Run, *batch: torch.Tensor) -> torch.Tensor:
+        if run.steps_done == 9:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+        return original(run, *batch)
+
+    monkeypatch.setattr(Run, "step", step)
+    done = vitcourse("train", *RICH, "--output", "run")
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert "to go on, type: vitcourse train --resume --output run" in done.err
+    last = vitcourse("train", "--resume", "--output", "run")
+    signal.signal(signal.SIGINT, before)
+    assert (last.code, "epoch 2, step 11 of 24" in last.out) == (0, True)
+    compare(tmp_path / "whole", tmp_path / "run")
+
+
 def test_sigterm_is_a_wish_to_stop_too(vitcourse: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch) -> None:
     original = Run.step
 
@@ -188,13 +234,35 @@ def test_long_epochs_are_kept_in_between(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert vitcourse("train", *RICH, "--output", "whole").code == 0
-    monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "epoch", UNCHANGED)
         die_at_step(10, patch)
         killed(vitcourse, "train", *RICH, "--output", "run")
     resumed = vitcourse("train", "--resume", "--output", "run")
     assert "epoch 2, step 10 of 24" in resumed.out
     compare(tmp_path / "whole", tmp_path / "run")
+
+
+def test_short_epochs_are_kept_no_more_often_than_each_half_minute(
+    vitcourse: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint at the start, one at the end; and a large one, which took long to write, is still rarer."""
+    monkeypatch.setattr(Run, "epoch", UNCHANGED)
+    monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN", 30.0)
+    monkeypatch.setattr(checkpoints, "SHARE", 0.05)
+    written: list[Pace] = []
+    keep = Pace.keep
+    monkeypatch.setattr(Pace, "keep", lambda pace: (written.append(pace), keep(pace))[1])
+    assert vitcourse("train", *RICH, "--output", "run").code == 0
+    assert len(written) == 2
+    now = [0.0]
+    monkeypatch.setattr(checkpoints.time, "perf_counter", lambda: now[0])
+    for took, until in ((1.0, 31.0), (4.0, 84.0)):
+        now[0] = 0.0
+        pace = Pace(lambda took=took: now.__setitem__(0, took))
+        assert pace.due
+        pace.keep()
+        assert [(now.__setitem__(0, moment), pace.due)[1] for moment in (until - 0.1, until)] == [False, True]
 
 
 def test_both_losses_are_resumed_each_where_it_was(
@@ -240,8 +308,9 @@ def test_resume_without_a_folder_takes_the_latest_unfinished_run(
     with pytest.MonkeyPatch.context() as patch:
         die_at_step(10, patch)
         killed(vitcourse, "train", *RICH, "--output", "runs/digits-mine")
+    (tmp_path / "runs" / "digits-mine").rename(tmp_path / "runs" / "mine")
     assert "of seed in runs/" in vitcourse("train", "seed", "--resume").err
-    assert "resumed from runs/digits-mine" in vitcourse("train", "digits", "--resume").out
+    assert "resumed from runs/mine" in vitcourse("train", "digits", "--resume").out
     assert "no unfinished run" in vitcourse("train", "--resume").err
 
 
@@ -329,6 +398,43 @@ def test_other_settings_than_the_run_has_are_refused(
 def test_what_the_machine_decides_may_change(vitcourse: Callable[..., Ended], stopped: Path) -> None:
     changed = ("--no-fused", "--sync", "--pipeline", "loader", "--learning-rate", "0.01")
     assert vitcourse("train", *changed, "--resume", "--output", "run").code == 0
+
+
+def as_a_gpu_leaves_it(file: Path) -> None:
+    """The generators' states as CUDA has them, 16 bytes each, and the tensors marked as those of a GPU."""
+    state = read_checkpoint(file)
+    state["run"]["batches"]["augmentation"] = torch.zeros(16, dtype=torch.uint8)
+    for chance in state["run"]["chance"]:
+        chance["cuda"] = torch.zeros(16, dtype=torch.uint8)
+    content = checkpoint_file(state)
+    with zipfile.ZipFile(io.BytesIO(content)) as archive, zipfile.ZipFile(file, "w") as marked:
+        for entry in archive.infolist():
+            data = archive.read(entry)
+            if entry.filename.endswith("data.pkl"):
+                data = data.replace(b"X\x03\x00\x00\x00cpu", b"X\x06\x00\x00\x00cuda:0")
+            marked.writestr(entry.filename, data)
+
+
+def test_a_gpus_checkpoint_goes_on_on_the_cpu_and_says_what_is_drawn_anew(
+    vitcourse: Callable[..., Ended], stopped: Path
+) -> None:
+    as_a_gpu_leaves_it(stopped / CHECKPOINT)
+    done = vitcourse("train", "--resume", "--device", "cpu", "--output", "run")
+    assert done.code == 0, done.err
+    assert "epoch 3, step 13 of 24" in done.out
+    assert "another kind of device: augmentations and dropout are drawn anew" in done.out
+
+
+def test_why_a_checkpoint_does_not_fit_is_said(vitcourse: Callable[..., Ended], stopped: Path) -> None:
+    file = stopped / CHECKPOINT
+    state = read_checkpoint(file)
+    del state["run"]["optimizer"]
+    file.write_bytes(checkpoint_file(state))
+    refused = vitcourse("train", "--resume", "--output", "run")
+    assert (refused.code, refused.err.count("\n"), "(it has no optimizer)" in refused.err) == (2, 1, True)
+    state["run"]["model"]["head.weight"] = torch.zeros(3, 5)
+    file.write_bytes(checkpoint_file(state))
+    assert "size mismatch for head.weight" in vitcourse("train", "--resume", "--output", "run").err
 
 
 def test_other_images_are_refused(

@@ -94,6 +94,14 @@ def test_each_exercise_is_whole(exercise: Exercise) -> None:
 
 
 @pytest.mark.parametrize("exercise", exercises(), ids=lambda exercise: exercise.id)
+def test_what_an_exercise_may_not_call_is_said_in_its_stub(exercise: Exercise) -> None:
+    said = "Not to be called here: " in ast.get_source_segment(
+        pristine(exercise.module), defined(pristine(exercise.module), exercise.names[0])
+    )
+    assert said == bool(exercise.builds)
+
+
+@pytest.mark.parametrize("exercise", exercises(), ids=lambda exercise: exercise.id)
 def test_no_stub_leaks_its_solution(exercise: Exercise) -> None:
     for name in exercise.names:
         stub = ast.get_source_segment(pristine(exercise.module), defined(pristine(exercise.module), name))
@@ -102,6 +110,16 @@ def test_no_stub_leaks_its_solution(exercise: Exercise) -> None:
                 assert ast.unparse(statement) not in stub
             if isinstance(statement, ast.Call) and "super()" not in ast.unparse(statement):
                 assert ast.unparse(statement) not in stub
+
+
+@pytest.mark.parametrize("exercise", exercises(), ids=lambda exercise: exercise.id)
+def test_what_is_said_of_a_wrong_answer_is_a_sentence_and_not_the_solution(exercise: Exercise) -> None:
+    said = [wrong.says for wrong in misconceptions() if wrong.exercise == exercise.id]
+    assert all(re.fullmatch(r"\S.{15,280}[.)…]", says) for says in said)
+    for name in exercise.names:
+        for statement in ast.walk(defined(solution(exercise.module), name)):
+            if isinstance(statement, ast.Assign | ast.Return):
+                assert not any(ast.unparse(statement) in says for says in said)
 
 
 def test_the_list_is_in_order_and_complete() -> None:

@@ -646,6 +646,44 @@ def test_clutter_is_ignored_in_silence(folder: Path) -> None:
     assert dataset.classes == ("cat", "dog")
 
 
+@pytest.mark.parametrize("clutter", ["__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_what_archives_and_storage_boxes_leave_behind_is_no_class(folder: Path, split: str, clutter: str) -> None:
+    save(folder / split / clutter / "cat" / "._1.png")
+    save(folder / split / "cat" / clutter / "1.png")
+    dataset = load_dataset(f"folder:{folder}", 4)
+    assert (dataset.classes, dataset.skipped) == (("cat", "dog"), ())
+    assert (len(dataset.train_labels), len(dataset.test_labels)) == (2, 2)
+
+
+def test_folders_within_a_class_are_read(folder: Path) -> None:
+    save(folder / "train" / "cat" / "white" / "old" / "2.png")
+    save(folder / "train" / "cat" / "white" / "3.png")
+    (folder / "train" / "cat" / "white" / "again").symlink_to(folder / "train" / "cat", target_is_directory=True)
+    dataset = load_dataset(f"folder:{folder}", 4)
+    assert dataset.train_labels.sort().values.tolist() == [0, 0, 0, 1]
+
+
+def test_val_is_a_test_set_where_there_is_no_other(folder: Path) -> None:
+    (folder / "test").rename(folder / "val")
+    dataset = load_dataset(f"folder:{folder}", 4)
+    assert len(dataset.test_labels) == 2
+    assert any("has no test/; its val/ takes that place" in note for note in dataset.notes)
+    for number in (1, 2, 3):
+        save(folder / "test" / "dog" / f"{number}.png")
+        save(folder / "test" / "cat" / f"{number}.png")
+    assert len(load_dataset(f"folder:{folder}", 4).test_labels) == 6
+
+
+def test_that_images_are_cut_to_squares_is_said_where_they_are(folder: Path) -> None:
+    (note,) = load_dataset(f"folder:{folder}", 5).notes
+    assert "squares of 5×5 pixels" in note
+    assert "middle" in note
+    for path in folder.glob("*/*/*.png"):
+        save(path, size=(5, 5))
+    assert load_dataset(f"folder:{folder}", 5).notes == ()
+
+
 def test_a_huge_image_is_read_without_a_warning(
     folder: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
 ) -> None:

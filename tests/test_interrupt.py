@@ -26,6 +26,23 @@ def test_the_first_is_noted_and_the_second_interrupts() -> None:
             signal.raise_signal(signal.SIGINT)
 
 
+def press(times: int, done: list[int]) -> None:
+    with StopOnInterrupt() as stop, stop.held():
+        for _ in range(times):
+            signal.raise_signal(signal.SIGINT)
+        done.append(times)
+
+
+def test_while_it_is_held_the_second_waits_and_the_third_interrupts() -> None:
+    done: list[int] = []
+    press(1, done)
+    for times in (2, 3):
+        with pytest.raises(KeyboardInterrupt):
+            press(times, done)
+    assert done == [1, 2]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 @pytest.mark.parametrize("presses", [0, 1])
 def test_afterwards_ctrl_c_is_what_it_was(presses: int) -> None:
     with StopOnInterrupt():

@@ -8,8 +8,15 @@ from torch import nn
 
 from solutions.ch05_vit import VisionTransformer, train_step, warmup_cosine
 from vitcourse.errors import RequestError
+from vitcourse.training import optim
 from vitcourse.training.muon import Muon, orthogonalised
-from vitcourse.training.optim import average_weights, make_optimizer, parameter_groups, set_learning_rate
+from vitcourse.training.optim import (
+    average_weights,
+    load_optimizer,
+    make_optimizer,
+    parameter_groups,
+    set_learning_rate,
+)
 from vitcourse.training.presets import make_config
 
 
@@ -73,14 +80,12 @@ def test_clipping_shortens_the_gradient_before_the_step(
 def test_the_average_follows_the_weights(model: VisionTransformer, batch: tuple[torch.Tensor, torch.Tensor]) -> None:
     optimizer = make_optimizer(model, make_config("digits"))
     averaged = average_weights(model, optimizer, decay=0.75)
-    expected = None
+    expected = model.head.weight.detach().clone()
     for _ in range(3):
         train_step(model, *batch, optimizer)
-        weights = model.head.weight.detach().clone()
-        expected = weights if expected is None else 0.75 * expected + 0.25 * weights
-    assert expected is not None
-    torch.testing.assert_close(averaged.module.head.weight, expected)
-    assert not torch.equal(averaged.module.head.weight, model.head.weight)
+        expected = 0.75 * expected + 0.25 * model.head.weight.detach()
+    torch.testing.assert_close(averaged.head.weight, expected)
+    assert not torch.equal(averaged.head.weight, model.head.weight)
 
 
 def test_a_cosine_rises_falls_and_wastes_no_step(model: VisionTransformer) -> None:
@@ -107,6 +112,28 @@ def test_a_trapezoid_rises_stays_and_falls_in_its_cooldown(model: VisionTransfor
     assert rates[:10] == pytest.approx([0.05 * step for step in range(1, 11)])
     assert set(rates[9:35]) == {0.5}
     assert rates[34:] == pytest.approx([0.5 * left / 16 for left in range(16, 0, -1)])
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_an_optimiser_goes_on_where_one_on_a_gpu_stopped(
+    model: VisionTransformer, batch: tuple[torch.Tensor, torch.Tensor], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rates that are tensors, and what only a GPU can do, stay behind; the way back is the same."""
+    config = make_config("mnist", optimizer=name)
+    for gpu_first in (True, False):
+        monkeypatch.setattr(optim, "_on_gpu", lambda _, on_gpu=gpu_first: on_gpu)
+        there = make_optimizer(model, config)
+        train_step(model, *batch, there)
+        state = copy.deepcopy(there.state_dict())
+        monkeypatch.setattr(optim, "_on_gpu", lambda _, on_gpu=not gpu_first: on_gpu)
+        here = make_optimizer(model, config)
+        load_optimizer(here, state)
+        for group in here.param_groups:
+            assert isinstance(group["lr"], torch.Tensor) == (not gpu_first)
+            assert group.get("capturable", not gpu_first) == (not gpu_first)
+        set_learning_rate(here, config, 3, 50, warmup_cosine)
+        train_step(model, *batch, here)
+        assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
 
 
 def test_a_constant_rate_is_constant_and_asks_no_schedule(model: VisionTransformer) -> None:

@@ -42,6 +42,18 @@ def test_two_runs_differ_by_more_than_colour_and_the_floor_has_its_number() -> N
     assert [text.get_text() for text in losses.get_legend().get_texts()] == list(runs)
 
 
+def test_one_epoch_has_one_tick_a_title_and_the_loss_on_the_test_images() -> None:
+    run = [Epoch(1, 2.0, 0.5, 0.1, 1.0, 100.0, test_loss=1.25)]
+    figure = draw_curves({"cross-entropy": run}, "test images", None, "digits")
+    losses, accuracies = figure.axes
+    assert losses.get_title() == "digits"
+    assert [list(line.get_ydata()) for line in losses.lines] == [[2.0], [1.25]]
+    assert [text.get_text() for text in losses.get_legend().get_texts()] == ["training", "test images"]
+    figure.canvas.draw()
+    low, high = accuracies.get_xlim()
+    assert [tick for tick in accuracies.get_xticks() if low <= tick <= high] == [1]
+
+
 def test_a_run_stopped_in_its_first_epoch_has_a_picture_too() -> None:
     figure = draw_curves({"cross-entropy": []}, "test images")
     assert figure.axes[0].get_title() == "no epoch was finished"

@@ -1,6 +1,7 @@
 """Several processes that train one model: each takes its share, and together they do what one alone does."""
 
 import json
+import math
 import multiprocessing
 import os
 import signal
@@ -9,14 +10,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 from small_runs import SMALL, Ended, read
 
 from vitcourse import cli
+from vitcourse.data import Dataset
+from vitcourse.training import loop, preparation
 from vitcourse.training.batches import Batches
+from vitcourse.training.checkpoints import Pace
+from vitcourse.training.display import PlainDisplay
+from vitcourse.training.interrupt import StopOnInterrupt
+from vitcourse.training.loop import Run
+from vitcourse.training.presets import make_config
 from vitcourse.training.processes import Processes
 
 pytest_plugins = ["training_fixtures"]
@@ -78,14 +88,17 @@ def test_several_processes_do_what_one_does(
 
 @NEEDS_FORK
 @pytest.mark.usefixtures("stripes", "undrawn")
-def test_what_two_began_two_or_one_can_finish(vitcourse: Callable[..., Ended], tmp_path: Path) -> None:
+def test_what_two_began_two_or_one_can_finish(
+    vitcourse: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     words = ["train", *SMALL, "--epochs=3", "--device=cpu", "--output"]
     assert vitcourse(*words, "whole").code == 0
+    monkeypatch.setattr(loop, "STEPS_BETWEEN_QUESTIONS", 2)
     for world in (1, 2):
         run = f"stopped-{world}"
         # A process group stopped by SIGTERM, as a scheduler does it: all of them stop at the same step.
         with pytest.MonkeyPatch.context() as patch:
-            stop_one_at_step(8, patch)
+            stop_one_at_step(7, patch)  # and step 8 is the second of its epoch, after which they ask
             assert run_together(2, *words, run) == [1, 1]
         assert read(tmp_path / run / "result.json")["steps"] == 8
         assert run_together(world, "train", "--resume", "--output", run) == [0] * world
@@ -112,6 +125,21 @@ def test_too_small_a_batch_is_refused_by_all(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     assert run_together(2, "train", *SMALL, "--batch-size=1", "--device=cpu", "--output=run") == [2, 2]
     assert not (tmp_path / "run").exists()
+
+
+def test_several_processes_ask_one_another_rarely(stripes: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exchange in each step would wait for the slowest in each step; alone, a process is asked at every one."""
+    setup = preparation.prepare(make_config("digits", patch_size=2, d_model=12, n_heads=2, batch_size=2, device="cpu"))
+    questions: list[bool] = []
+    monkeypatch.setattr(Processes, "any_of", lambda _, *hold: (questions.append(True), hold)[1])
+    for world, expected in ((1, 44), (2, 2)):
+        questions.clear()
+        run = Run.start(setup)
+        run.setup = replace(setup, processes=Processes(0, world))
+        pace = Pace(lambda: None)
+        pace.next = math.inf
+        assert run.epoch(1, PlainDisplay(Console(quiet=True), 1), StopOnInterrupt(), pace)
+        assert len(questions) == expected
 
 
 @NEEDS_FORK

@@ -29,10 +29,11 @@ from vitcourse.codesets import root
 from vitcourse.data import Dataset
 from vitcourse.errors import RequestError
 from vitcourse.progress import pristine
-from vitcourse.training import preparation
+from vitcourse.training import devices, preparation
 from vitcourse.training.loop import Run
 from vitcourse.training.original import behind_softmax, loss_floor
 from vitcourse.training.presets import MAY_DIFFER, TrainConfig, make_config
+from vitcourse.training.rehearsal import rehearse
 from vitcourse.training.trained import load_trained
 
 pytest_plugins = ["training_fixtures"]
@@ -425,6 +426,107 @@ def test_a_device_that_is_not_there_says_what_to_type(
     assert preparation.choose_device("auto").type == "cpu"
     done = vitcourse("train", "--device", name)
     assert (done.code, done.err) == (2, f"vitcourse: there is no {name.upper()} device here; type --device cpu\n")
+
+
+@pytest.fixture
+def old_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU that torch sees, and for which it has no kernels."""
+    ones = torch.ones
+
+    def without_kernels(*size: Any, **options: Any) -> torch.Tensor:
+        if str(options.get("device", "cpu")).startswith("cuda"):
+            raise RuntimeError("CUDA error: no kernel image is available for execution on the device\nCompile with …")
+        return ones(*size, **options)
+
+    # Not torch.cuda.is_available: where there is no driver, torch's optimisers would fall over it.
+    monkeypatch.setattr(devices, "is_there", lambda name: name != "mps")
+    monkeypatch.setattr(torch, "ones", without_kernels)
+
+
+@pytest.mark.usefixtures("stripes", "undrawn", "old_gpu")
+def test_a_gpu_that_torch_no_longer_serves_is_passed_over_or_refused(vitcourse: Callable[..., Ended]) -> None:
+    said = (
+        "the GPU can't compute with this torch (CUDA error: no kernel image is available for execution on the device)"
+    )
+    passed = vitcourse("train", *SMALL, "--epochs", "1")
+    assert passed.code == 0, passed.err
+    assert f"{said}; the run goes on on the CPU\n" in passed.out
+    assert "device cpu" in passed.out
+    refused = vitcourse("train", *SMALL, "--epochs", "1", "--device", "cuda")
+    assert (refused.code, refused.err) == (2, f"vitcourse: {said}; type --device cpu, or vitcourse doctor\n")
+
+
+@pytest.mark.usefixtures("stripes", "undrawn")
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("CUDA error: device-side assert triggered\nmore"), "--device cpu"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "type --batch-size 8, or a smaller --d-model"),
+        (MemoryError(), "type --batch-size 8"),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:66] DefaultCPUAllocator: not enough memory"), "--batch-size 8"),
+    ],
+)
+@pytest.mark.parametrize("where", ["step", "end_epoch"])
+def test_what_the_machine_cannot_do_is_one_line_also_in_the_middle(
+    vitcourse: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, error: Exception, said: str, where: str
+) -> None:
+    original = getattr(Run, where)
+
+    def failing(run: Run, *arguments: Any) -> Any:
+        if run.steps_done > 4:
+            raise error
+        return original(run, *arguments)
+
+    monkeypatch.setattr(Run, where, failing)
+    done = vitcourse("train", *SMALL, "--epochs", "1")
+    assert (done.code, done.err.count("\n"), said in done.err) == (2, 1, True), done.err
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_the_rehearsal_measures_as_many_images_as_the_run_will(
+    stripes: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup = preparation.prepare(make_config(patch_size=2, batch_size=7))
+    seen: list[int] = []
+    measure = setup.chapter.evaluate
+    monkeypatch.setattr(
+        setup.chapter,
+        "evaluate",
+        lambda model, images, *rest: (seen.append(len(images)), measure(model, images, *rest))[1],
+    )
+    rehearse(setup)
+    assert seen == [50]
+
+
+@pytest.mark.usefixtures("stripes", "undrawn")
+def test_a_run_that_learned_nothing_says_so_and_what_to_try(vitcourse: Callable[..., Ended]) -> None:
+    lost = vitcourse("train", *SMALL, "--epochs", "3", "--learning-rate", "30", "--schedule", "constant")
+    assert lost.code == 0
+    assert "it learned nothing: its loss is" in lost.out
+    assert "type --learning-rate 0.003, or --clip 1" in lost.out
+    idle = vitcourse("train", *SMALL, "--epochs", "1", "--learning-rate", "1e-9")
+    assert "it learned nothing" in idle.out
+    assert "learned nothing" not in vitcourse("train", *SMALL, "--epochs", "8").out
+
+
+@pytest.mark.usefixtures("stripes", "undrawn")
+def test_the_last_lines_say_what_to_type_next_and_what_was_mistaken(
+    vitcourse: Callable[..., Ended], tmp_path: Path
+) -> None:
+    done = vitcourse("train", *SMALL, "--epochs", "1", "--batch-size", "4000", "--output", "my run")
+    assert "all 90 training images are one batch, since --batch-size is 4,000\n" in done.out
+    *_, ask, look, files = done.out.splitlines()
+    assert ask.endswith("vitcourse predict PICTURE --run 'my run'")
+    assert "vitcourse explore 'my run'" in look
+    assert "vitcourse runs" in look
+    assert files.startswith("my run: ")
+    head, *rows = (tmp_path / "my run" / "confusion.csv").read_text(encoding="utf-8").splitlines()
+    assert head.endswith("top,middle,bottom")
+    counts = [[int(number) for number in row.split(",")[1:]] for row in rows]
+    assert sum(map(sum, counts)) == 50
+    accuracy = read(tmp_path / "my run" / "result.json")["accuracy"]
+    assert sum(counts[n][n] for n in range(3)) == round(50 * accuracy)
+    assert read(tmp_path / "my run" / "result.json")["epochs"][0]["test_loss"] > 0
 
 
 @pytest.mark.usefixtures("stripes", "undrawn")

@@ -14,13 +14,15 @@ import pytest
 from rich.console import Console
 
 from vitcourse.checking import record, watch
-from vitcourse.checking.grading import Grading, Verdict, start_anew
+from vitcourse.checking.judge import Judge, Verdict
 from vitcourse.checking.watch import Saves, check_and_show, is_started_or_broken
+from vitcourse.checking.workers import Workers
 from vitcourse.cli import main
 from vitcourse.codesets import CodeSet, root
 from vitcourse.course import exercises, select
 from vitcourse.progress import pristine
 
+JUDGE = Judge(Workers())  # no worker is started where nothing is asked
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can't fork")
 
 
@@ -105,24 +107,24 @@ def test_the_verdicts_end_at_the_first_that_is_not_done_and_are_kept(
     code: CodeSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     verdicts = [Verdict("1.1", "passed", ""), Verdict("1.2", "failed", "wrong"), Verdict("1.3", "passed", "")]
-    monkeypatch.setattr(watch, "grade", lambda *_, **__: Grading(verdicts, ""))
+    monkeypatch.setattr(watch, "grade", lambda *_, **__: verdicts)
     screen = io.StringIO()
-    shown = check_and_show(code, select("1"), True, start_anew, Console(file=screen))
+    shown = check_and_show(code, select("1"), True, JUDGE, Console(file=screen))
     assert [verdict.exercise for verdict in shown] == ["1.1", "1.2"]
     assert "failed       1.2" in screen.getvalue()
     assert "verdict at " in screen.getvalue()
     assert "\x1b" not in screen.getvalue()
     assert set(record.read_state("verdicts.json")) == {"1.1", "1.2", "1.3"}
-    assert len(check_and_show(code, select("1"), False, start_anew, Console(file=screen))) == 3
+    assert len(check_and_show(code, select("1"), False, JUDGE, Console(file=screen))) == 3
 
 
 def test_verdicts_on_what_was_edited_meanwhile_are_not_kept(code: CodeSet, monkeypatch: pytest.MonkeyPatch) -> None:
-    def slow(*_: object, **__: object) -> Grading:
+    def slow(*_: object, **__: object) -> list[Verdict]:
         code.file("ch01_patches").write_text("edited during the check", encoding="utf-8")
-        return Grading([Verdict("1.1", "passed", "")], "")
+        return [Verdict("1.1", "passed", "")]
 
     monkeypatch.setattr(watch, "grade", slow)
-    check_and_show(code, select("1.1"), True, start_anew, Console(file=io.StringIO()))
+    check_and_show(code, select("1.1"), True, JUDGE, Console(file=io.StringIO()))
     assert record.read_state("verdicts.json") == {}
 
 
@@ -130,41 +132,8 @@ def test_a_file_that_is_no_text_ends_nothing(code: CodeSet) -> None:
     code.file("ch01_patches").write_bytes(b"\xff\xfe\x00")
     assert is_started_or_broken(code, select("1.1")[0])
     screen = io.StringIO()
-    assert check_and_show(code, select("1.1"), True, start_anew, Console(file=screen, width=200)) == []
+    assert check_and_show(code, select("1.1"), True, JUDGE, Console(file=screen, width=200)) == []
     assert "could not check:" in screen.getvalue()
-
-
-@forks
-def test_a_fork_gives_the_verdicts_of_a_new_python(tmp_path: Path) -> None:
-    """From a process of its own: this one has computed, and so may not be forked any more."""
-    code = f"""
-import os, shutil, sys
-from vitcourse.checking.grading import grade
-from vitcourse.checking.warm import warm_start
-from vitcourse.codesets import load_code
-from vitcourse.course import select
-start, slower = warm_start()
-assert slower == ""
-loaded = set(sys.modules)
-folder = {str(tmp_path / "learner")!r}
-shutil.copytree({str(root() / "solutions")!r}, folder)
-file = folder + "/ch01_patches.py"
-text = open(file, encoding="utf-8").read()
-for body in ("return images", "os._exit(3)", "os.kill(os.getpid(), 11)", "while True: pass", "return input()"):
-    wrong = "\\n\\nimport os\\n\\n\\ndef patchify(images, patch_size):\\n    " + body + "\\n"
-    open(file, "w", encoding="utf-8").write(text + wrong)
-    (verdict,) = grade(load_code(folder), select("1.1"), timeout=1, start=start).verdicts
-    print(verdict.status, "|", verdict.headline)
-open(file, "w", encoding="utf-8").write(text)
-print(*[v.status for v in grade(load_code(folder), select("1") + select("3"), start=start).verdicts])
-print(sorted(name for name in sys.modules.keys() - loaded if "patches" in name))
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root(), timeout=60)
-    lines = done.stdout.splitlines()
-    assert [line.partition(" | ")[0] for line in lines[:5]] == ["failed", "error", "error", "timeout", "error"], done
-    assert "exit code 3" in lines[1]
-    assert "signal 11" in lines[2]
-    assert lines[5:] == [" ".join(["passed"] * 8), "[]"], done
 
 
 @forks

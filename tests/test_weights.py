@@ -1,99 +1,395 @@
-"""Published weights: the same logits as torchvision's model, and a clear word when something doesn't fit."""
+"""Weights of every family: the same logits as the library's own model, and a clear word when something doesn't fit."""
 
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.models import VisionTransformer as TorchvisionViT
 from torchvision.models import vit_b_16
 
+from solutions.ch02_tokens import resize_positions
 from solutions.ch05_vit import VisionTransformer
-from vitcourse.weights import load_torchvision_weights, our_name
+from vitcourse.weights import load_weights
+
+D, L, H, RATIO, P, C, K = 21, 2, 3, 2, 5, 3, 7
+IMAGES = torch.randn(2, C, 15, 15, generator=torch.Generator().manual_seed(1))
 
 
-def randomise(model: nn.Module) -> None:
-    """No parameter as it was made: torchvision's head, class token and biases start at zero and would hide anything."""
+def ours(image_size: int | tuple[int, int] = 15, n_classes: int = K, **more: object) -> VisionTransformer:
+    more = {"positions": "learned", **more}
+    return VisionTransformer(image_size, P, C, n_classes, D, L, H, mlp_ratio=RATIO, **more).eval()
+
+
+def randomised(model: nn.Module) -> nn.Module:
+    """No parameter as it was made: heads, class tokens and biases often start at zero and would hide anything."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.03 * torch.randn(parameter.shape, generator=generator))
+    return model.eval()
 
 
-@pytest.fixture
-def small() -> tuple[TorchvisionViT, VisionTransformer]:
-    """Torchvision's ViT and ours at the same small sizes, 15 × 15 pixels in patches of 5."""
-    theirs = TorchvisionViT(15, 5, num_layers=2, num_heads=3, hidden_dim=21, mlp_dim=42, num_classes=7)
-    randomise(theirs)
-    return theirs.eval(), VisionTransformer(15, 5, 3, 7, 21, 2, 3, mlp_ratio=2, positions="learned").eval()
+# The libraries' own models
+
+
+def torchvision(n_classes: int = K) -> nn.Module:
+    return randomised(TorchvisionViT(15, P, L, H, D, RATIO * D, num_classes=n_classes))
+
+
+def timm(**more: object) -> nn.Module:
+    models = pytest.importorskip("timm.models", reason="timm is not installed: uv sync --group bench")
+    sizes = {"img_size": 15, "patch_size": P, "embed_dim": D, "depth": L, "num_heads": H, "mlp_ratio": RATIO}
+    return randomised(models.VisionTransformer(**{**sizes, "num_classes": K, **more}))
+
+
+def timm_distilled() -> nn.Module:
+    deit = pytest.importorskip("timm.models.deit", reason="timm is not installed: uv sync --group bench")
+    return randomised(
+        deit.VisionTransformerDistilled(
+            img_size=15, patch_size=P, embed_dim=D, depth=L, num_heads=H, mlp_ratio=RATIO, num_classes=K
+        )
+    )
+
+
+def hugging_face(kind: str = "ViTForImageClassification", **more: object) -> nn.Module:
+    library = pytest.importorskip("transformers", reason="transformers is not installed: uv sync --group bench")
+    sizes = {
+        "image_size": 15, "patch_size": P, "hidden_size": D, "num_hidden_layers": L, "num_attention_heads": H,
+        "num_labels": K,
+    }  # fmt: skip
+    name = next(name for name in ("Dinov2", "DeiT", "Beit", "ViT") if kind.startswith(name))
+    own = {"mlp_ratio": RATIO} if name == "Dinov2" else {"intermediate_size": RATIO * D}
+    return randomised(getattr(library, kind)(getattr(library, f"{name}Config")(**sizes, **own, **more)))
+
+
+def other_hugging_face(name: str, **more: object) -> nn.Module:
+    """A small model of a kind that is no ViT of this course."""
+    library = pytest.importorskip("transformers", reason="transformers is not installed: uv sync --group bench")
+    sizes = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
+    return getattr(library, f"{name}Model")(getattr(library, f"{name}Config")(**(more or sizes)))
+
+
+def old_hugging_face(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The names of its files, which its own models had before version 5."""
+    found = {}
+    for name, tensor in state.items():
+        for new, old in {
+            "vit.layers.": "vit.encoder.layer.", "attention.q_proj": "attention.attention.query",
+            "attention.k_proj": "attention.attention.key", "attention.v_proj": "attention.attention.value",
+            "attention.o_proj": "attention.output.dense", "mlp.fc1": "intermediate.dense", "mlp.fc2": "output.dense",
+        }.items():  # fmt: skip
+            name = name.replace(new, old)
+        found[name] = tensor
+    return found
+
+
+def as_npz(model: VisionTransformer) -> dict[str, np.ndarray]:
+    """A model of this course in the layout of Google's files, as exercise 7.1 describes it."""
+    s, dh = model.state_dict(), D // H
+    out = {
+        "cls": s["positional_encoding.cls_token"],
+        "Transformer/posembed_input/pos_embedding": s["positional_encoding.positions"],
+        "embedding/kernel": s["patch_embedding.projection.weight"].permute(2, 3, 1, 0),
+        "embedding/bias": s["patch_embedding.projection.bias"],
+        "Transformer/encoder_norm/scale": s["norm.weight"],
+        "Transformer/encoder_norm/bias": s["norm.bias"],
+        "head/kernel": s["head.weight"].T,
+        "head/bias": s["head.bias"],
+    }
+    for i in range(L):
+        theirs, mine = f"Transformer/encoderblock_{i}/", f"blocks.{i}."
+        attention = f"{theirs}MultiHeadDotProductAttention_1/"
+        weights, biases = (s[f"{mine}attention.qkv.{p}"].chunk(3) for p in ("weight", "bias"))
+        for word, weight, bias in zip(("query", "key", "value"), weights, biases, strict=True):
+            out[f"{attention}{word}/kernel"] = weight.T.reshape(D, H, dh)
+            out[f"{attention}{word}/bias"] = bias.reshape(H, dh)
+        out[f"{attention}out/kernel"] = s[f"{mine}attention.out.weight"].T.reshape(H, dh, D)
+        out[f"{attention}out/bias"] = s[f"{mine}attention.out.bias"]
+        for k, fc in enumerate(("fc1", "fc2")):
+            out[f"{theirs}MlpBlock_3/Dense_{k}/kernel"] = s[f"{mine}mlp.{fc}.weight"].T
+            out[f"{theirs}MlpBlock_3/Dense_{k}/bias"] = s[f"{mine}mlp.{fc}.bias"]
+        for k, norm in ((0, "norm1"), (2, "norm2")):
+            out[f"{theirs}LayerNorm_{k}/scale"] = s[f"{mine}{norm}.weight"]
+            out[f"{theirs}LayerNorm_{k}/bias"] = s[f"{mine}{norm}.bias"]
+    return {name: tensor.numpy() for name, tensor in out.items()}
+
+
+def logits_of(model: nn.Module, images: Tensor = IMAGES) -> Tensor:
+    with torch.inference_mode():
+        out = model(images)
+    return out if isinstance(out, Tensor) else out.logits
+
+
+# Families that load
+
+
+LOADED: dict[str, Callable[[], nn.Module]] = {
+    "torchvision": torchvision,
+    "timm": timm,
+    "timm, no biases for queries, keys and values": lambda: timm(qkv_bias=False),
+    "Hugging Face": hugging_face,
+    "this course": lambda: randomised(ours()),
+}
+
+
+@pytest.mark.parametrize("family", LOADED)
+def test_a_familys_weights_give_its_logits(family: str) -> None:
+    theirs, model = LOADED[family](), ours()
+    load_weights(model, theirs.state_dict())
+    expected = logits_of(theirs)
+    assert float(expected.std()) > 0.03
+    torch.testing.assert_close(logits_of(model), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", LOADED)
+def test_and_in_float64_to_the_last_digits(family: str) -> None:
+    """So an ε that is another, or biases that are lost, can't hide behind rounding; tokens as small as can be."""
+    theirs, model = LOADED[family]().double(), ours().double()
+    with torch.no_grad():
+        for parameter in theirs.parameters():
+            parameter.mul_(0.1)
+    load_weights(model, theirs.state_dict())
+    torch.testing.assert_close(
+        logits_of(model, IMAGES.double()), logits_of(theirs, IMAGES.double()), rtol=0, atol=1e-10
+    )
+
+
+def test_googles_layout_and_hugging_faces_older_names_give_the_same_logits() -> None:
+    theirs, model = randomised(ours()), ours()
+    load_weights(model, as_npz(theirs))
+    torch.testing.assert_close(logits_of(model), logits_of(theirs), rtol=0, atol=1e-6)
+    nested: dict = {}
+    for name, array in as_npz(theirs).items():
+        *folders, last = name.split("/")
+        place = nested
+        for folder in folders:
+            place = place.setdefault(folder, {})
+        place[last] = array
+    again = ours()
+    load_weights(again, {"params": nested})
+    assert torch.equal(logits_of(again), logits_of(model))
+    named = hugging_face()
+    load_weights(model, old_hugging_face(named.state_dict()))
+    torch.testing.assert_close(logits_of(model), logits_of(named), rtol=0, atol=1e-5)
 
 
 def test_vit_b_16_gives_torchvisions_logits() -> None:
-    theirs = vit_b_16(weights=None).eval()
-    randomise(theirs)
-    ours = VisionTransformer(224, 16, 3, 1000, 768, 12, 12, positions="learned").eval()
+    theirs = randomised(vit_b_16(weights=None))
+    model = VisionTransformer(224, 16, 3, 1000, 768, 12, 12, positions="learned").eval()
+    load_weights(model, theirs)
     images = torch.randn(2, 3, 224, 224)
-    load_torchvision_weights(ours, theirs.state_dict())
-    with torch.inference_mode():
-        expected, logits = theirs(images), ours(images)
-    assert float(expected.std()) > 0.1
-    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(logits_of(model, images), logits_of(theirs, images), rtol=0, atol=1e-5)
 
 
-def test_small_models_agree_in_float64(small: tuple[TorchvisionViT, VisionTransformer]) -> None:
-    theirs, ours = small
-    load_torchvision_weights(ours, theirs.state_dict())
-    images = torch.randn(2, 3, 15, 15, dtype=torch.float64)
-    torch.testing.assert_close(ours.double()(images), theirs.double()(images), rtol=0, atol=1e-10)
-
-
-def test_each_parameter_counts(small: tuple[TorchvisionViT, VisionTransformer]) -> None:
+@pytest.mark.parametrize("family", LOADED)
+def test_each_parameter_counts(family: str) -> None:
     """Move any one parameter and the logits move: no name is mapped to a place where it does nothing."""
-    theirs, ours = small
-    images = torch.randn(2, 3, 15, 15)
-    load_torchvision_weights(ours, theirs.state_dict())
-    before = ours(images)
-    for name, tensor in theirs.state_dict().items():
-        if name.endswith("in_proj_bias"):
-            tensor = tensor.clone()
-            tensor[:21] += 1.0  # the queries' part; a bias of the keys alone cancels in the softmax
-            moved = tensor
-        else:
-            moved = tensor + torch.randn(tensor.shape)
-        load_torchvision_weights(ours, {**theirs.state_dict(), name: moved})
-        assert not torch.allclose(ours(images), before, atol=1e-4), name
+    theirs, model = LOADED[family](), ours()
+    state = theirs.state_dict()
+    load_weights(model, state)
+    before = logits_of(model)
+    for name, tensor in state.items():
+        if name.endswith(("k_proj.bias", "key.bias")):
+            continue  # a bias of the keys cancels in the softmax
+        moved = tensor + torch.randn(tensor.shape, generator=torch.Generator().manual_seed(2))
+        load_weights(model, {**state, name: moved})
+        assert not torch.allclose(logits_of(model), before, atol=1e-4), name
 
 
-def test_positions_of_another_resolution_are_resized(small: tuple[TorchvisionViT, VisionTransformer]) -> None:
-    theirs, _ = small
-    wide = VisionTransformer((20, 35), 5, 3, 7, 21, 2, 3, mlp_ratio=2, positions="learned")
-    with pytest.raises(ValueError, match=r"positional_encoding.positions: .*\(1, 29, 21\).*\(1, 10, 21\)"):
-        load_torchvision_weights(wide, theirs.state_dict())
-    load_torchvision_weights(wide, theirs.state_dict(), grid=(4, 7))
-    positions = wide.positional_encoding.positions
-    assert torch.equal(positions[:, 0], theirs.state_dict()["encoder.pos_embedding"][:, 0])
-    assert wide(torch.randn(2, 3, 20, 35)).shape == (2, 7)
+# Ways in which they come
 
 
-def test_what_does_not_fit_is_named_and_nothing_is_loaded(small: tuple[TorchvisionViT, VisionTransformer]) -> None:
-    theirs, ours = small
-    before = {name: tensor.clone() for name, tensor in ours.state_dict().items()}
-    weights: dict[str, Tensor] = dict(theirs.state_dict())
-    weights["heads.head.weight"] = torch.zeros(5, 21)
-    weights["heads.pre_logits.weight"] = torch.zeros(21, 21)
-    del weights["encoder.ln.bias"]
-    with pytest.raises(ValueError, match="don't fit") as error:
-        load_torchvision_weights(ours, weights)
-    assert "head.weight: the model's shape is (7, 21), that of the weights (5, 21)" in str(error.value)
-    assert "heads.pre_logits.weight: the model has no such part" in str(error.value)
-    assert "norm.bias: missing from the weights" in str(error.value)
-    assert all(torch.equal(before[name], tensor) for name, tensor in ours.state_dict().items())
+def test_files_wrappers_and_prefixes(tmp_path: Path) -> None:
+    theirs = torchvision()
+    state, expected = theirs.state_dict(), logits_of(theirs)
+    compiled = torch.compile(ours(), backend="eager")
+    sources: list[object] = [
+        theirs,
+        {"model": state, "epoch": 3},
+        {
+            "epoch": torch.tensor(3),
+            "state_dict": {f"module._orig_mod.{name}": tensor for name, tensor in state.items()},
+        },
+        {"state_dict": {f"model.{name}": tensor for name, tensor in state.items()}, "optimizer": {"state": {}}},
+        {**{f"module.{name}": tensor for name, tensor in state.items()}, "n_averaged": torch.tensor(7)},
+        {name: tensor.half().float() for name, tensor in state.items()},
+        {name: tensor.numpy() for name, tensor in state.items()},
+    ]
+    save_file(state, tmp_path / "model.safetensors")
+    torch.save({"model": state, "args": argparse.Namespace(epochs=3)}, tmp_path / "theirs.pth")
+    other = randomised(ours())
+    np.savez(tmp_path / "other.npz", **as_npz(other))
+    sources += [tmp_path, str(tmp_path / "model.safetensors"), tmp_path / "theirs.pth"]
+    for source in sources:
+        for model in (ours(), compiled):
+            load_weights(model, source)
+            torch.testing.assert_close(logits_of(model), expected, rtol=0, atol=1e-2 if source is sources[5] else 1e-6)
+    load_weights(compiled, tmp_path / "other.npz")
+    torch.testing.assert_close(logits_of(compiled), logits_of(other), rtol=0, atol=1e-6)
 
 
-def test_sinusoidal_positions_are_refused(small: tuple[TorchvisionViT, VisionTransformer]) -> None:
-    theirs, _ = small
-    with pytest.raises(ValueError, match="learned"):
-        load_torchvision_weights(VisionTransformer(15, 5, 3, 7, 21, 2, 3, mlp_ratio=2), theirs.state_dict())
+def test_a_library_that_saves_and_one_that_loads(tmp_path: Path) -> None:
+    theirs, model = hugging_face(), ours()
+    theirs.save_pretrained(tmp_path)
+    load_weights(model, tmp_path)
+    torch.testing.assert_close(logits_of(model), logits_of(theirs), rtol=0, atol=1e-5)
 
 
-def test_older_names_of_the_mlp_are_known() -> None:
-    assert our_name("encoder.layers.encoder_layer_11.mlp.linear_1.bias") == "blocks.11.mlp.fc1.bias"
-    assert our_name("something.else") == "something.else"
+@pytest.mark.parametrize("make", [torchvision, lambda: hugging_face("ViTModel"), lambda: timm(num_classes=0)])
+def test_the_models_own_head_can_stay(make: Callable[[], nn.Module]) -> None:
+    theirs, model = make(), ours(n_classes=11)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(ValueError, match=r'head="own"'):
+        load_weights(model, theirs.state_dict())
+    load_weights(model, theirs.state_dict(), head="own")
+    changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert changed == set(before) - {"head.weight", "head.bias"}
+
+
+def test_a_layer_in_front_of_the_head_goes_with_the_head() -> None:
+    state = {**torchvision().state_dict(), "heads.pre_logits.weight": torch.zeros(D, D)}
+    with pytest.raises(ValueError, match="pre_logits"):
+        load_weights(ours(), state)
+    load_weights(ours(), state, head="own")
+
+
+# Positions of another grid
+
+
+def test_positions_of_another_resolution_are_resized() -> None:
+    state = torchvision().state_dict()
+    positions = state["encoder.pos_embedding"]
+    larger = ours(25)
+    load_weights(larger, state)
+    assert torch.equal(larger.positional_encoding.positions, resize_positions(positions, (3, 3), (5, 5)))
+    wide = ours((10, 35))
+    with pytest.raises(ValueError, match=r"model\.grid = \(rows, columns\)"):
+        load_weights(wide, state)
+    wide.grid = (2, 7)
+    load_weights(wide, state)
+    assert torch.equal(wide.positional_encoding.positions, resize_positions(positions, (3, 3), (2, 7)))
+
+
+def test_weights_of_a_grid_that_is_no_square_need_it_said() -> None:
+    state, square = randomised(ours((10, 35))).state_dict(), ours(25)
+    with pytest.raises(ValueError, match=r"positions of 14 patches are no square; pass their grid"):
+        load_weights(square, state)
+    with pytest.raises(ValueError, match="a grid of 2×6 has 12 patches"):
+        load_weights(square, state, grid=(2, 6))
+    with pytest.raises(ValueError, match="grid is rows and columns"):
+        load_weights(square, state, grid=14)  # type: ignore[arg-type]
+    load_weights(square, state, grid=[2, 7])  # type: ignore[arg-type]
+    expected = resize_positions(state["positional_encoding.positions"], (2, 7), (5, 5))
+    assert torch.equal(square.positional_encoding.positions, expected)
+    wide = ours((10, 35))
+    load_weights(wide, state)
+    assert torch.equal(wide.positional_encoding.positions, state["positional_encoding.positions"])
+
+
+def test_a_grid_the_wrong_way_round_is_not_taken_for_the_models() -> None:
+    state = torchvision().state_dict()
+    with pytest.raises(ValueError, match="a grid of 7×2 has 14 patches, and the weights positions of 9"):
+        load_weights(ours((10, 35)), state, grid=(7, 2))
+
+
+# What doesn't fit
+
+
+REFUSED: dict[str, tuple[Callable[[], object], list[str]]] = {
+    "DeiT, distilled": (timm_distilled, ["timm", "distillation", "dist_token"]),
+    "DeiT of Hugging Face": (lambda: hugging_face("DeiTModel"), ["Hugging Face", "distillation"]),
+    "DINOv2 in timm": (lambda: timm(init_values=1.0, num_classes=0), ["timm", "LayerScale", "DINOv2"]),
+    "DINOv2 of Hugging Face": (lambda: hugging_face("Dinov2Model"), ["Hugging Face", "DINOv2", "layer_scale1"]),
+    "registers": (lambda: timm(reg_tokens=4), ["timm", "register tokens"]),
+    "a norm before the blocks": (lambda: timm(pre_norm=True), ["timm", "CLIP"]),
+    "the mean of the patches": (lambda: timm(class_token=False, global_pool="avg"), ["timm", "all patches"]),
+    "BEiT of Hugging Face": (lambda: hugging_face("BeitForImageClassification"), ["Hugging Face", "BEiT"]),
+    "DINOv2 with a head": (lambda: hugging_face("Dinov2ForImageClassification"), ["Hugging Face", "DINOv2"]),
+    "Swin of Hugging Face": (lambda: other_hugging_face("Swin", embed_dim=24), ["Swin's"]),
+    "CLIP of Hugging Face": (lambda: other_hugging_face("CLIPVision"), ["CLIP's"]),
+    "a language model": (lambda: other_hugging_face("Bert"), ["a language model's"]),
+    "CLIP": (lambda: {"visual.conv1.weight": torch.zeros(3)}, ["CLIP", "visual.conv1.weight"]),
+    "nobody": (lambda: {"a": torch.zeros(3), "b": torch.zeros(2)}, ["isn't known", "a, b", "torchvision, timm"]),
+    "nothing": (dict, ["no weights in it"]),
+    "another wrapper": (lambda: {"net": {}, "epoch": 3}, ["no weights in it", "net, epoch"]),
+    "a number": (lambda: 7, ["not a int"]),
+    "another size": (
+        lambda: VisionTransformer(12, 3, 1, K, 22, 3, 2, positions="learned"),
+        ["d_model=22, where this one has 21", "with: d_model=22, in_channels=1, patch_size=3, n_layers=3"],
+    ),
+    "other heads": (lambda: as_npz(randomised(ours())) | {
+        f"Transformer/encoderblock_{i}/MultiHeadDotProductAttention_1/{word}/kernel": np.zeros((D, 7, 3), np.float32)
+        for i in range(L) for word in ("query", "key", "value")}, ["7 heads", "n_heads=7"]),
+    "other classes": (lambda: torchvision(1000), ["tell 1000 classes, this model 7", 'head="own"']),
+    "positions that are a table": (lambda: ours((10, 30), positions="sinusoidal"), ["12 patches are no square"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_does_not_fit_is_refused_in_a_few_lines_and_nothing_is_loaded(what: str) -> None:
+    make, said = REFUSED[what]
+    model = ours()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    source = make()
+    for how in ({}, {"grid": (4, 4)}):
+        with pytest.raises(ValueError, match=r"\w") as refused:
+            load_weights(model, source.state_dict() if isinstance(source, nn.Module) else source, **how)
+        message = str(refused.value)
+        assert len(message.splitlines()) <= 6
+        assert len(message) < 500
+        if not how:
+            assert [words for words in said if words not in message] == []
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_the_first_few_parts_are_named() -> None:
+    state = torchvision().state_dict()
+    for name in ("encoder.ln.bias", "conv_proj.bias"):
+        del state[name]
+    state |= {"something.else": torch.zeros(2), "class_token": torch.zeros(1, 2, D)}
+    with pytest.raises(ValueError, match=r"\(torchvision\) don't fit") as refused:
+        load_weights(ours(), state)
+    assert "norm.bias: missing from the weights" in str(refused.value)
+    assert "something.else: the model has no such part" in str(refused.value)
+    assert str(refused.value).endswith("and 1 more")
+
+
+def test_fixed_positions_are_refused_unless_they_are_the_same() -> None:
+    with pytest.raises(ValueError, match='positions="learned"'):
+        load_weights(ours(positions="sinusoidal"), torchvision().state_dict())
+    theirs, model = randomised(ours(positions="sinusoidal")), ours(positions="sinusoidal")
+    load_weights(model, theirs.state_dict())
+    assert torch.equal(logits_of(model), logits_of(theirs))
+    learned = ours()
+    load_weights(learned, theirs.state_dict())
+    assert torch.equal(logits_of(learned), logits_of(theirs))
+
+
+@pytest.mark.parametrize("name", ["no.safetensors", "no.pth", "no.npz", "nowhere"])
+def test_files_that_are_none_are_refused_in_a_line(tmp_path: Path, name: str) -> None:
+    if name != "nowhere":
+        (tmp_path / name).write_bytes(b"PK\x03\x04 no weights")
+    with pytest.raises(ValueError, match=name) as refused:
+        load_weights(ours(), tmp_path / name)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_a_file_cannot_run_code(tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (Path.touch, (tmp_path / "sprung",))
+
+    torch.save({"model": torchvision().state_dict(), "more": Trap()}, tmp_path / "trap.pth")
+    with pytest.raises(ValueError, match="could run code"):
+        load_weights(ours(), tmp_path / "trap.pth")
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_another_word_for_the_head_is_refused() -> None:
+    with pytest.raises(ValueError, match=r'"theirs" or "own", not \'mine\''):
+        load_weights(ours(), torchvision(), head="mine")

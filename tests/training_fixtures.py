@@ -6,6 +6,7 @@ The images are coloured and not square, and the class is the row that is bright.
 
 import sys
 from collections.abc import Callable, Iterator
+from functools import wraps
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,15 @@ from small_runs import Ended, striped
 from vitcourse import cli
 from vitcourse.data import Dataset
 from vitcourse.training import preparation, train
+
+
+@pytest.fixture(autouse=True)
+def no_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--device auto` is the CPU in these tests, and in the processes that they start; those marked gpu want a GPU."""
+    if request.node.get_closest_marker("gpu") is None:
+        for device in (torch.cuda, torch.backends.mps):
+            monkeypatch.setattr(device, "is_available", wraps(device.is_available)(lambda: False))
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
 
 
 @pytest.fixture

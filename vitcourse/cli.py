@@ -3,6 +3,7 @@
 Nothing here imports torch: a command imports what it needs when it runs.
 """
 
+import io
 import json
 import sys
 from dataclasses import replace
@@ -16,7 +17,7 @@ from vitcourse.files import write_file
 from vitcourse.training.options import with_settings
 from vitcourse.training.presets import PRESETS, config_of_run, make_config
 from vitcourse.training.processes import Processes
-from vitcourse.training.runs import CONFIG, choose_folder, find_run
+from vitcourse.training.runs import CONFIG, choose_folder, find_run, find_trained
 
 app = typer.Typer(
     name="vitcourse",
@@ -74,6 +75,51 @@ def train(
 
 
 @app.command()
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="pictures, of any size and colour", metavar="IMAGE...")],
+    run: Annotated[Path | None, typer.Option(help="the run, or its weights; the one trained last if none")] = None,
+    invert: Annotated[
+        str, typer.Option(help="exchange light and dark: auto (where training's are the other way round), yes or no")
+    ] = "auto",
+    picture: Annotated[
+        Path | None, typer.Option(help="draw the pictures as the model sees them, to this PNG file")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print a list of objects, for other programs")] = False,
+) -> None:
+    """Say what pictures show, as a model that you trained takes them."""
+    from vitcourse.training.predict import predict as say
+
+    say(images, find_trained(run), invert, picture, as_json, _console())
+
+
+@app.command()
+def explore(
+    run: Annotated[Path | None, typer.Argument(help="the run, or its weights; the one trained last if none")] = None,
+    output: Annotated[Path | None, typer.Option(help="the page's file; RUN/explore.html if none")] = None,
+    open_it: Annotated[bool, typer.Option("--open", help="open it in the browser")] = False,
+) -> None:
+    """Write a page that looks into a model that you trained: draw, and see patches, attention and logits live.
+
+    It is one file, which works without a network, and the model's own weights are in it. Choose a token, and see where
+    it looks in every head; switch heads off, cover patches, and watch the logits move.
+    """
+    from vitcourse.training.explore import explore as write
+
+    write(find_trained(run), output, open_it, _console())
+
+
+@app.command()
+def runs(
+    folder: Annotated[Path, typer.Argument(help="the folder that the runs are in")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="print a list of objects, for other programs")] = False,
+) -> None:
+    """Show the runs side by side: recipe, accuracy, loss, time, device, and how to go on with unfinished ones."""
+    from vitcourse.training.listing import show_runs
+
+    show_runs(folder, as_json, _console())
+
+
+@app.command()
 def check(
     what: Annotated[
         str | None, typer.Argument(help="a chapter (1) or an exercise (1.3); if none, as far as done")
@@ -84,22 +130,25 @@ def check(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print a list of objects, for other programs")] = False,
     junit: Annotated[Path | None, typer.Option(help="write the verdicts as JUnit XML to this file too")] = None,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="show the checks' own code and traceback too")
-    ] = False,
+    seed: Annotated[int | None, typer.Option(help="the inputs of an earlier check, which said this seed")] = None,
 ) -> None:
     """Check what you wrote: everything up to the first exercise that is not done, or the part that you name."""
     from vitcourse.checking.grading import FAILURES, grade, up_to_first_not_done
+    from vitcourse.checking.judge import Judge
     from vitcourse.checking.record import fingerprints, keep
     from vitcourse.checking.report import print_verdicts
+    from vitcourse.checking.workers import Workers
     from vitcourse.codesets import load_code
     from vitcourse.course import select
 
+    asked = select(what)
     chosen = load_code(code, use_solution or ())
     before = fingerprints(chosen)
-    grading = grade(chosen, select(what))
-    keep(chosen, grading.verdicts, before)
-    verdicts = grading.verdicts if what else up_to_first_not_done(grading.verdicts)
+    with Workers() as workers:
+        verdicts = grade(chosen, asked, Judge(workers, seed=seed))
+    keep(chosen, verdicts, before)
+    if what is None:
+        verdicts = up_to_first_not_done(verdicts)
     if junit is not None:
         from vitcourse.checking.junit import junit as as_junit
 
@@ -107,8 +156,6 @@ def check(
     if as_json:
         print(json.dumps([verdict.as_dict() for verdict in verdicts], indent=1, ensure_ascii=False))
     else:
-        if verbose:
-            print(grading.output)
         print_verdicts(_console(), chosen, verdicts)
     if any(verdict.status in FAILURES for verdict in verdicts):
         raise typer.Exit(1)
@@ -182,7 +229,7 @@ def bench_steps(
 
     config = make_config(preset, **overrides)
     console = _console()
-    record = climb(config, rounds, console)
+    *_, record = climb(config, rounds, console)
     console.print(as_table(record))
     if output is not None:
         write_file(output, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
@@ -314,6 +361,9 @@ def notebook(
 
 def main() -> None:
     """Run the command line: exit code 0, or one line on stderr and 1 (it failed) or 2 (the request was wrong)."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A pipe on Windows may lack a letter: it shows a stand-in, where it would end in a traceback.
+        sys.stdout.reconfigure(errors="replace")
     try:
         code = app(standalone_mode=False)
     except RequestError as error:

@@ -11,7 +11,10 @@ from vitcourse.errors import RequestError
 
 @dataclass(frozen=True)
 class Exercise:
-    """One exercise: what is to be written (names), which exercises it calls (needs), which functions it builds."""
+    """One exercise: what is to be written (names), which exercises it calls (needs), which functions it builds.
+
+    given names what its check hands over that takes time to load: an optimizer.
+    """
 
     id: str
     module: str
@@ -20,6 +23,12 @@ class Exercise:
     needs: tuple[str, ...]
     builds: tuple[str, ...]
     hints: tuple[str, ...]
+    given: tuple[str, ...] = ()
+
+    @property
+    def needs_optimizer(self) -> bool:
+        """Whether its check trains something: torch's first optimizer takes seconds to load."""
+        return "optimizer" in self.given
 
     @property
     def all_needs(self) -> list["Exercise"]:
@@ -110,6 +119,7 @@ def _chapter(entry: dict[str, Any]) -> Chapter:
             needs=tuple(item.get("needs", ())),
             builds=tuple(item.get("builds", ())),
             hints=tuple(item["hints"]),
+            given=tuple(item.get("given", ())),
         )
         for item in entry["exercise"]
     )

@@ -12,7 +12,6 @@ import os
 import shlex
 import socket
 import ssl
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -22,11 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.error import URLError
 
-from vitcourse.errors import RequestError
+from vitcourse.errors import RequestError, why
+from vitcourse.files import printable
 
 if TYPE_CHECKING:
     import numpy as np
-    from PIL import Image
     from torch import Tensor
 
 CHOICES = ("digits", "mnist", "cifar10", "random", "folder:PATH")
@@ -51,6 +50,8 @@ class Dataset:
     test_labels: Tensor = field(repr=False)  # (n')
     classes: tuple[str, ...]  # a label is an index into these names
     skipped: tuple[str, ...] = ()  # one line for each file that could not be read
+    notes: tuple[str, ...] = ()  # what else was done that its owner may want to know
+    resized_from: tuple[int, int] | None = None  # (H, W) of the images before they were resized, where they had one
 
     @property
     def channels(self) -> int:
@@ -118,8 +119,9 @@ def load_dataset(name: str, image_size: int | None = None) -> Dataset:
         return dataset
     return replace(
         dataset,
-        train_images=_resized(dataset.train_images, image_size),
-        test_images=_resized(dataset.test_images, image_size),
+        train_images=resized(dataset.train_images, image_size),
+        test_images=resized(dataset.test_images, image_size),
+        resized_from=dataset.image_size,
     )
 
 
@@ -131,7 +133,7 @@ def _no_such_data(name: str) -> str:
     return f"{message} (did you mean {close[0]}?)" if close else message
 
 
-def _resized(images: Tensor, size: int) -> Tensor:
+def resized(images: Tensor, size: int) -> Tensor:
     """(n, C, H, W) -> (n, C, S, S), smoothed first where it shrinks, so that no detail turns into a false pattern."""
     from torch.nn.functional import interpolate
 
@@ -234,7 +236,12 @@ def data_root() -> Path:
     if chosen:
         return _path(chosen).absolute()
 
-    import platformdirs
+    try:
+        import platformdirs
+    except ImportError as error:
+        raise RequestError(
+            "the folder of the downloads isn't known without the package platformdirs; set VITCOURSE_DATA to a folder"
+        ) from error
 
     return platformdirs.user_cache_path("vitcourse")
 
@@ -282,7 +289,7 @@ def _torchvision_splits(name: str, class_name: str) -> tuple[Any, Any]:
     try:
         from torchvision import datasets
     except Exception as error:  # a torchvision that was made for another torch raises a RuntimeError here
-        raise RequestError(f"torchvision can't be imported ({_reason(error)}); type: vitcourse doctor") from error
+        raise RequestError(f"torchvision can't be imported ({why(error)}); type: vitcourse doctor") from error
     dataset = getattr(datasets, class_name)
     root = data_root()
     try:
@@ -308,7 +315,7 @@ def _not_loaded(name: str, root: Path, error: Exception) -> str:
     """Why a download could not be used, and what to do about it, in one line."""
     download = DOWNLOADS[name]
     state = download.state(root)
-    reason = _reason(error)
+    reason = why(error)
     if _is_about_local_files(error):
         if state == "packed":
             return f"can't unpack {name} in {root} ({reason}); type: {download.to_copy(root)}"
@@ -328,22 +335,11 @@ def _is_about_local_files(error: Exception) -> bool:
     return isinstance(error, OSError) and not isinstance(error, network)
 
 
-def _reason(error: Exception) -> str:
-    """The cause of an error in one line: the system's own words where there are some."""
-    if isinstance(error, URLError):
-        error = error.reason if isinstance(error.reason, Exception) else error
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    lines = str(error).strip().splitlines()
-    # torchvision lists what it tried, and ends with the cause of the last failure.
-    return lines[-1].strip("<>") if lines else type(error).__name__
-
-
 # A folder of the user's own images
 
 
 def _load_folder(name: str, size: int) -> Dataset:
-    """PATH/train/<class>/* and PATH/test/<class>/*, as squares of S pixels.
+    """PATH/train/<class>/* and PATH/test/<class>/* (or val/), as squares of S pixels.
 
     Grey if every image is, else RGB.
 
@@ -354,11 +350,33 @@ def _load_folder(name: str, size: int) -> Dataset:
         raise RequestError("folder: needs a path; type --data folder:PATH, where PATH holds train/ and test/")
     root = _path(where)
     try:
-        classes = _classes(root)
-        splits = [_read_split(root / split, classes, size) for split in ("train", "test")]
+        folders = _split_folders(root)
+        classes = _classes(*folders)
+        splits = [_read_split(folder, classes, size) for folder in folders]
     except OSError as error:
-        raise RequestError(f"can't read {_shown(error.filename or root)}: {_reason(error)}") from error
-    return _folder_dataset(name, classes, *splits)
+        raise RequestError(f"can't read {printable(error.filename or root)}: {why(error)}") from error
+    notes = [f"{printable(root)} has no test/; its {folders[1].name}/ takes that place"] * (folders[1].name != "test")
+    if any(split.cut for split in splits):
+        notes.append(
+            f"images are made squares of {size}×{size} pixels: the short side is resized, and the middle of the long "
+            "one cut out; --image-size sets another size"
+        )
+    return replace(_folder_dataset(name, classes, *splits), notes=tuple(notes))
+
+
+def _split_folders(root: Path) -> tuple[Path, Path]:
+    """The folders of training and test images; those who have no test/ often have a val/."""
+    if not root.is_dir():
+        raise RequestError(
+            f"there is no folder {printable(root)}; --data folder:PATH needs one that holds train/ and test/"
+        )
+    test = root / ("val" if (root / "val").is_dir() and not (root / "test").is_dir() else "test")
+    for folder in (root / "train", test):
+        if not folder.is_dir():
+            raise RequestError(
+                f"{printable(root)} has no folder {folder.name}/; it needs train/<class>/ and test/<class>/"
+            )
+    return root / "train", test
 
 
 def _folder_dataset(name: str, classes: tuple[str, ...], train: _Split, test: _Split) -> Dataset:
@@ -385,32 +403,25 @@ def _folder_dataset(name: str, classes: tuple[str, ...], train: _Split, test: _S
     )
 
 
-def _classes(root: Path) -> tuple[str, ...]:
+def _classes(train: Path, test: Path) -> tuple[str, ...]:
     """The names of the classes, sorted: those of the folders in train/, which test/ must have too."""
-    if not root.is_dir():
-        raise RequestError(
-            f"there is no folder {_shown(root)}; --data folder:PATH needs one that holds train/ and test/"
-        )
-    for split in ("train", "test"):
-        if not (root / split).is_dir():
-            raise RequestError(f"{_shown(root)} has no folder {split}/; it needs train/<class>/ and test/<class>/")
-    train, test = (
-        {entry.name for entry in (root / split).iterdir() if entry.is_dir() and not _is_clutter(entry)}
-        for split in ("train", "test")
+    in_train, in_test = (
+        {entry.name for entry in folder.iterdir() if entry.is_dir() and not _is_clutter(entry)}
+        for folder in (train, test)
     )
-    if not train:
-        raise RequestError(f"{_shown(root / 'train')} has no class folders; put the images into train/<class>/")
-    for has, lacks, names in (("train", "test", train - test), ("test", "train", test - train)):
+    if not in_train:
+        raise RequestError(f"{printable(train)} has no class folders; put the images into train/<class>/")
+    for has, lacks, names in ((train, test, in_train - in_test), (test, train, in_test - in_train)):
         if names:
-            listed = ", ".join(_shown(name) for name in sorted(names))
+            listed = ", ".join(printable(name) for name in sorted(names))
             raise RequestError(
-                f"{_shown(root / lacks)} has no folder for {listed}, as {has}/ has; both need the same classes"
+                f"{printable(lacks)} has no folder for {listed}, as {has.name}/ has; both need the same classes"
             )
-    if len(train) == 1:
+    if len(in_train) == 1:
         raise RequestError(
-            f"{_shown(root / 'train')} has only one class, {_shown(*train)}; there is nothing to tell apart"
+            f"{printable(train)} has only one class, {printable(*in_train)}; there is nothing to tell apart"
         )
-    return tuple(sorted(train))
+    return tuple(sorted(in_train))
 
 
 @dataclass
@@ -420,80 +431,67 @@ class _Split:
     images: list[np.ndarray] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    cut: bool = False  # whether any image had another size or shape
 
 
 def _read_split(folder: Path, classes: tuple[str, ...], size: int) -> _Split:
     split = _Split()
     for label, name in enumerate(classes):
         unread = []
-        for path in sorted((folder / name).iterdir()):
-            if _is_clutter(path):
-                continue
+        for path in _files(folder / name):
             try:
-                split.images.append(_read_image(path, size))
+                image, cut = _read_image(path, size)
             except Exception as error:  # a broken file makes Pillow raise almost anything: SyntaxError, struct.error
-                unread.append(f"{_shown(path)}: {_why_unread(error)}")
+                unread.append(f"{printable(path)}: {why(error)}")
             else:
+                split.images.append(image)
                 split.labels.append(label)
+                split.cut |= cut
         if label not in split.labels:
             example = f" ({unread[0]})" if unread else ""
-            raise RequestError(f"{_shown(folder / name)} holds no image that can be read{example}")
+            raise RequestError(f"{printable(folder / name)} holds no image that can be read{example}")
         split.skipped.extend(unread)
     return split
 
 
-def _read_image(path: Path, size: int) -> np.ndarray:
-    """The image as a square: its short side resized to S pixels, its middle cut out; (1 or 3, S, S), in [0, 1].
+def _files(folder: Path) -> Iterator[Path]:
+    """The files of a class, also those in folders within."""
+    for path in sorted(folder.iterdir()):
+        if _is_clutter(path):
+            continue
+        if not path.is_dir():
+            yield path
+        elif not folder.resolve().is_relative_to(path.resolve()):  # no link to a folder that it is in
+            yield from list(_files(path)) or [path]  # an empty one is named too
 
-    Raises whatever Pillow raises, and ValueError for pixels whose white isn't known.
+
+def _read_image(path: Path, size: int) -> tuple[np.ndarray, bool]:
+    """The image as a square, its short side resized to S pixels, its middle cut out; whether it was another size.
+
+    (1 or 3, S, S), in [0, 1]. Raises whatever Pillow raises, and ValueError for pixels whose white isn't known.
     """
-    import numpy as np
-    from PIL import Image, ImageOps
+    from vitcourse.images import as_pixels, fitted, open_image
 
-    if not path.is_file():  # a pipe would keep us waiting for ever
-        raise ValueError("not a file")
-    # Pillow warns of what is odd in a file and can be read all the same.
-    with warnings.catch_warnings(action="ignore"), Image.open(path) as opened:
-        opened.draft(None, (2 * size, 2 * size))  # of a large photograph, decode no more than is needed
-        upright = ImageOps.exif_transpose(opened)
-        square = ImageOps.fit(_plain(upright), (size, size), Image.Resampling.BILINEAR)
-    pixels = np.asarray(square, dtype=np.float32) / 255  # (S, S) or (S, S, 3)
-    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    image = open_image(path, 2 * size)
+    return as_pixels(fitted(image, (size, size))), image.size != (size, size)
 
 
-def _plain(image: Image.Image) -> Image.Image:
-    """The image as values from 0 to 255: in mode L or F if it is grey, else RGB; on white where it is transparent."""
-    import numpy as np
-    from PIL import Image
-
-    if image.mode.startswith("I"):
-        return Image.fromarray(_eight_bits(np.asarray(image, dtype=np.float32)))
-    if image.mode == "F":
-        raise ValueError("its pixels are fractions of an unknown white; save it with 8 or 16 bits")
-    plain_mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
-    if not image.has_transparency_data:
-        return image.convert(plain_mode)
-    white = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(white, image.convert("RGBA")).convert(plain_mode)
-
-
-def _eight_bits(values: np.ndarray) -> np.ndarray:
-    """16-bit grey values, 0 to 65535, on the scale from 0 to 255, fractions kept."""
-    # Pillow opens some 16-bit files in its 32-bit mode; a file that uses more than 16 of them is another thing.
-    if values.min() < 0 or values.max() > 65535:
-        raise ValueError("its pixels have 32 bits; save it with 8 or 16 bits")
-    return values * (255 / 65535)
-
-
-def _why_unread(error: Exception) -> str:
-    from PIL import UnidentifiedImageError
-
-    return "not an image that Pillow can read" if isinstance(error, UnidentifiedImageError) else _reason(error)
+# What file managers, storage boxes and archives leave behind, beside hidden files.
+_CLUTTER: tuple[str, ...] = (
+    "thumbs.db",
+    "ehthumbs.db",
+    "desktop.ini",
+    "__macosx",
+    "@eadir",
+    "$recycle.bin",
+    "lost+found",
+)
+_CLUTTER += ("system volume information", "#recycle", "__pycache__")
 
 
 def _is_clutter(path: Path) -> bool:
-    """Whether this is a hidden file, or one that a file manager leaves behind."""
-    return path.name.startswith(".") or path.name.lower() in ("thumbs.db", "ehthumbs.db", "desktop.ini")
+    """Whether this is a hidden file or folder, or one that nobody put there."""
+    return path.name.startswith(".") or path.name.lower() in _CLUTTER
 
 
 # Paths
@@ -512,11 +510,6 @@ def _path(text: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError:  # no such user
         return Path(text)
-
-
-def _shown(path: object) -> str:
-    """A path or name as one printable line, whatever the bytes of the name are."""
-    return "".join(character if character.isprintable() else "?" for character in str(path))
 
 
 _LOADERS: dict[str, Callable[[], Dataset]] = {

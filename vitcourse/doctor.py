@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Literal
 
 import vitcourse
 from vitcourse.data import DOWNLOADS, data_root
+from vitcourse.errors import RequestError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -260,7 +261,7 @@ def _data() -> Iterator[Finding]:
     yield _space()
     try:
         root = data_root()
-    except ImportError as error:
+    except RequestError as error:
         yield Finding("Data", "problem", f"the folder of the downloads is unknown: {_one_line(error)}")
         return
     chosen = "set by VITCOURSE_DATA" if os.environ.get("VITCOURSE_DATA") else "VITCOURSE_DATA would change it"
@@ -356,7 +357,7 @@ def _restore(root: Path, folder: str) -> str | None:
 
 
 def _limits() -> Iterator[Finding]:
-    from vitcourse.checking.limits import missing
+    from vitcourse.worker.limits import missing
 
     lacking = missing()
     if lacking:
@@ -364,7 +365,7 @@ def _limits() -> Iterator[Finding]:
             "Course", "note", f"this system can't limit the {' and '.join(lacking)} of a check; its time it can"
         )
     if not hasattr(os, "fork"):
-        yield Finding("Course", "note", "this system can't fork a process: vitcourse watch is some seconds slower")
+        yield Finding("Course", "note", "this system can't fork a process: each check is some seconds slower")
 
 
 def _console() -> Iterator[Finding]:

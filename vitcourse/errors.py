@@ -1,5 +1,7 @@
 """The errors that a user is meant to see: each is one line, without a traceback."""
 
+from urllib.error import URLError
+
 
 class RequestError(Exception):
     """The request itself was wrong. Its message is one line: what is wrong, and what to type instead.
@@ -10,3 +12,16 @@ class RequestError(Exception):
 
 class RunError(Exception):
     """What was asked for rightly and yet failed. Its message is one line; the exit code is 1."""
+
+
+def why(error: Exception) -> str:
+    """The cause of an error in one line: the system's own words where there are some."""
+    if isinstance(error, URLError):
+        error = error.reason if isinstance(error.reason, Exception) else error
+    if type(error).__name__ == "UnidentifiedImageError":
+        return "not an image that Pillow can read"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    lines = str(error).strip().splitlines()
+    # torchvision lists what it tried, and ends with the cause of the last failure.
+    return lines[-1].strip("<>") if lines else type(error).__name__

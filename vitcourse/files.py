@@ -11,3 +11,8 @@ def write_file(path: Path, content: str | bytes) -> None:
         path.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
     except OSError as error:
         raise RequestError(f"can't write {path}: {error.strerror}; name a file in another folder") from error
+
+
+def printable(text: object) -> str:
+    """A path or name as one printable line, whatever the bytes of the name are."""
+    return "".join(character if character.isprintable() else "?" for character in str(text))

@@ -1,53 +1,269 @@
-"""Published weights into a model of this course: torchvision's ViTs, name by name and shape by shape.
+"""Weights from elsewhere into a model of this course, the reference's or a learner's: whoever trained them.
 
-Works on the reference's VisionTransformer and on a learner's, since the names of their parts are the contract's. The
-model must have learned positions, as the published ones have.
+The names of the model's parts are the contract's; families.py knows those of torchvision, timm, Hugging Face and
+Google. The numbers are put into the model's own tensors, all of them or none.
 """
 
+import argparse
 import math
 import re
 from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from vitcourse.codesets import load_code
+from vitcourse.families import CLS, FAMILIES, IDLE, OTHERS, POSITIONS, PRE_LOGITS, STRANGERS, Family
 
-# torchvision's name of a part -> ours. What follows (.weight, .bias) is the same in both.
-_PARTS = (
-    (r"class_token", "positional_encoding.cls_token"),
-    (r"conv_proj\.(weight|bias)", r"patch_embedding.projection.\1"),
-    (r"encoder\.pos_embedding", "positional_encoding.positions"),
-    (r"encoder\.layers\.encoder_layer_(\d+)\.ln_([12])\.(weight|bias)", r"blocks.\1.norm\2.\3"),
-    (r"encoder\.layers\.encoder_layer_(\d+)\.self_attention\.in_proj_(weight|bias)", r"blocks.\1.attention.qkv.\2"),
-    (r"encoder\.layers\.encoder_layer_(\d+)\.self_attention\.out_proj\.(weight|bias)", r"blocks.\1.attention.out.\2"),
-    (r"encoder\.layers\.encoder_layer_(\d+)\.mlp\.(?:0|linear_1)\.(weight|bias)", r"blocks.\1.mlp.fc1.\2"),
-    (r"encoder\.layers\.encoder_layer_(\d+)\.mlp\.(?:3|linear_2)\.(weight|bias)", r"blocks.\1.mlp.fc2.\2"),
-    (r"encoder\.ln\.(weight|bias)", r"norm.\1"),
-    (r"heads\.head\.(weight|bias)", r"head.\1"),
-)
+# Under these names the model's state lies in files that hold more than that.
+_WRAPPERS = ("state_dict", "model", "model_state_dict", "run", "teacher", "module", "params")
+_FILES = ("weights.safetensors", "model.safetensors", "pytorch_model.bin")
+# What a compiler, several processes, or a class around the model put in front of a name.
+_PREFIXES = r"((module|model|net|backbone|vit|deit|beit|dinov2\w*)\.|(opt/target|params)/)+"
+_SHOWN = 3
+
+Grid = tuple[int, int]
 
 
-def load_torchvision_weights(
-    model: nn.Module, state_dict: Mapping[str, Tensor], grid: tuple[int, int] | None = None
+def load_weights(
+    model: nn.Module,
+    source: Mapping[str, Any] | nn.Module | str | Path,
+    *,
+    head: str = "theirs",
+    grid: Grid | None = None,
 ) -> None:
-    """Load the state dict of a torchvision VisionTransformer, such as vit_b_16, into one of this course.
+    """Load weights of any family into a VisionTransformer of this course: the same logits come out.
 
-    Every parameter must be given, and each must fit; otherwise nothing is loaded. With grid, the model's patch grid
-    (gh, gw), positions of another, square grid are resized to it by exercise 2.5: so weights that were trained at one
-    resolution are used at another.
+    source is a state dict, a model that has one, or a file (.safetensors, .npz, or what torch.save wrote, read without
+    running code) or the folder that holds it. With head="own" the model keeps its own head, for other classes than
+    theirs. Positions of another patch grid are resized by exercise 2.5. Grids are taken to be square: of weights that
+    aren't, grid says the grid (gh, gw); a model that isn't says it in an attribute `grid`. The norms get the ε of the
+    weights' family.
 
-    Raises ValueError naming each parameter that is missing, unknown or of another shape.
+    Raises ValueError, in a few lines, when the weights can't be read or don't fit; then nothing is loaded.
 
-    Source of the names: torchvision.models.VisionTransformer; of the resizing: Dosovitskiy et al. 2021, section 3.2.
+    Source of the resizing: Dosovitskiy et al. 2021, section 3.2.
     """
-    given = {our_name(name): tensor for name, tensor in state_dict.items()}
-    expected = model.state_dict()
-    if "positional_encoding.positions" not in dict(model.named_parameters()):
-        raise ValueError('published weights need a model with positions="learned"')
-    if grid is not None:
-        given["positional_encoding.positions"] = _resized(given["positional_encoding.positions"], grid)
+    if head not in ("theirs", "own"):
+        raise ValueError(f'head must be "theirs" or "own", not {head!r}')
+    if grid is not None and not (isinstance(grid, tuple | list) and len(grid) == 2):
+        raise ValueError(f"grid is rows and columns, such as grid=(4, 7), and not {grid!r}")
+    expected = {_bare(name): tensor for name, tensor in model.state_dict().items()}
+    state = {_bare(name): tensor for name, tensor in read_weights(source).items()}
+    family = family_of(state)
+    given = {name: tensor for name, tensor in family.translated(state).items() if not re.fullmatch(IDLE, name)}
+    if head == "own":
+        given = {n: t for n, t in given.items() if not re.fullmatch(rf"head[./].*|heads\..*|{PRE_LOGITS}", n)}
+        given.update({name: tensor for name, tensor in expected.items() if name.startswith("head.")})
+    _without_queries_biases(given, expected)
+    _refuse_strangers(family, given, expected)
+    _refuse_sizes(family, given, expected)
+    _refuse_heads(state, model)
+    _require_learned_positions(family, given, model)
+    if POSITIONS in given and given[POSITIONS].ndim == 3:
+        own = getattr(model, "grid", None) or _square(expected[POSITIONS].shape[1] - 1)
+        given[POSITIONS] = _fitted(
+            given[POSITIONS], expected[POSITIONS].shape[1] - 1, grid and (grid[0], grid[1]), own and (own[0], own[1])
+        )
+    _refuse_faults(family, given, expected)
+    with torch.no_grad():
+        for name, tensor in given.items():
+            expected[name].copy_(tensor)
+    for name, module in model.named_modules():
+        if family.eps and re.fullmatch(r"(blocks\.\d+\.)?norm[12]?", _bare(name)) and hasattr(module, "eps"):
+            module.eps = family.eps
 
+
+def read_weights(source: Mapping[str, Any] | nn.Module | str | Path) -> dict[str, Tensor]:
+    """The tensors of a source by their names. Raises ValueError when there are none."""
+    found: Any = _read_file(Path(source).expanduser()) if isinstance(source, str | Path) else source
+    while True:
+        if isinstance(found, nn.Module):
+            found = found.state_dict()
+        if not isinstance(found, Mapping):
+            raise ValueError(f"weights are a state dict or a file, not a {type(found).__name__}")
+        inner = [found[key] for key in _WRAPPERS if isinstance(found.get(key), Mapping | nn.Module)]
+        if not inner:
+            break
+        found = inner[0]
+    tensors = {str(name): _as_tensor(value) for name, value in _flat(found) if isinstance(value, Tensor | np.ndarray)}
+    if not tensors:
+        keys = ", ".join(str(key) for key in list(found)[:5]) or "nothing"
+        raise ValueError(f"there are no weights in it; it holds {keys}; pass the state dict itself")
+    return tensors
+
+
+def family_of(state: Mapping[str, Tensor]) -> Family:
+    """Whose names these are. Raises ValueError when nobody's are known."""
+    for pattern, whose in OTHERS.items():
+        if any(re.search(pattern, name) for name in state):
+            raise ValueError(f"these names are {whose}: another model than this course's ViT\n  {_listed(list(state))}")
+    for family in FAMILIES:
+        if any(re.match(family.known_by, name) for name in state):
+            return family
+    known = ", ".join(family.name for family in FAMILIES)
+    raise ValueError(f"whose names these are isn't known:\n  {_listed(list(state))}\nknown are those of {known}")
+
+
+def _bare(name: str) -> str:
+    return re.sub(rf"^{_PREFIXES}", "", name.replace("_orig_mod.", ""))
+
+
+def _flat(found: Mapping[str, Any], before: str = "") -> list[tuple[str, Any]]:
+    """Names and values, also of Flax's dicts within dicts."""
+    pairs: list[tuple[str, Any]] = []
+    for name, value in found.items():
+        pairs += _flat(value, f"{before}{name}/") if isinstance(value, Mapping) else [(f"{before}{name}", value)]
+    return pairs
+
+
+def _as_tensor(value: Any) -> Tensor:
+    return value if isinstance(value, Tensor) else torch.from_numpy(np.array(value))
+
+
+def _read_file(path: Path) -> Any:
+    if path.is_dir():
+        path = next((path / name for name in _FILES if (path / name).is_file()), path)
+    if not path.is_file():
+        raise ValueError(f"there are no weights at {path}")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in arrays.files}
+        # Many files of weights hold the options of their training, too.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        raise ValueError(
+            f"{path} is damaged, or holds more than weights, which could run code; if you trust it, pass "
+            "torch.load(…, weights_only=False) in its place"
+        ) from error
+    except Exception as error:  # each library has errors of its own for a file that is damaged
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise ValueError(f"{path} can't be read as weights: {reason}") from error
+
+
+def _without_queries_biases(given: dict[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """A model made without biases for queries, keys and values computes what one with zeros does."""
+    biases = [name for name in expected if name.endswith("attention.qkv.bias")]
+    if not any(name in given or f"{name}#0" in given for name in biases):
+        given.update({name: torch.zeros_like(expected[name]) for name in biases if name[:-4] + "weight" in given})
+
+
+def _refuse_strangers(family: Family, given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    extra = [name for name in given if name not in expected]
+    for pattern, what in STRANGERS.items():
+        names = [name for name in extra if re.search(pattern, name)]
+        if names:
+            raise ValueError(f"these weights ({family.name}) have what this model has not: {what}\n  {_listed(names)}")
+    if any(re.fullmatch(PRE_LOGITS, name) for name in extra):
+        raise ValueError(
+            f"these weights ({family.name}) have a layer in front of their head, pre_logits, which this model has not; "
+            'to leave out both and keep the model\'s own head, pass head="own"'
+        )
+    if CLS not in given and family.name != "this course":
+        raise ValueError(f"these weights ({family.name}) have no CLS token: their head reads all patches")
+
+
+def _refuse_sizes(family: Family, given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    theirs, ours = _sizes(given), _sizes(expected)
+    other = [name for name in ours if name in theirs and theirs[name] != ours[name]]
+    if other:
+        raise ValueError(
+            f"these weights ({family.name}) are of a model of other sizes: "
+            + ", ".join(f"{name}={theirs[name]:g}, where this one has {ours[name]:g}" for name in other)
+            + "\nmake the model with: "
+            + ", ".join(f"{name}={size:g}" for name, size in theirs.items())
+        )
+    classes = [state["head.weight"].shape[0] for state in (given, expected) if "head.weight" in state]
+    if len(classes) == 2 and classes[0] != classes[1]:
+        raise ValueError(
+            f"these weights ({family.name}) tell {classes[0]} classes, this model {classes[1]}: the head doesn't fit\n"
+            'to load all the rest and keep the model\'s own head, pass head="own"'
+        )
+    if "head.weight" not in given and "head.weight" in expected:
+        raise ValueError(
+            f"these weights ({family.name}) have no head\n"
+            'to load all the rest and keep the model\'s own head, pass head="own"'
+        )
+
+
+def _refuse_heads(state: Mapping[str, Tensor], model: nn.Module) -> None:
+    """Google's weights alone show how many heads share the width; the shapes would fit any other number too."""
+    theirs = next((tensor.shape[1] for name, tensor in state.items() if name.endswith("_1/query/kernel")), None)
+    ours = next((m.n_heads for m in model.modules() if isinstance(getattr(m, "n_heads", None), int)), None)
+    if theirs and ours and theirs != ours:
+        raise ValueError(
+            f"these weights are of a model of {theirs} heads, this one has {ours}; make it with n_heads={theirs}"
+        )
+
+
+def _sizes(state: Mapping[str, Tensor]) -> dict[str, float]:
+    """What a model must be made with, as far as its parameters show it."""
+    found: dict[str, float] = {}
+    projection, fc1 = state.get("patch_embedding.projection.weight"), state.get("blocks.0.mlp.fc1.weight")
+    if projection is not None and projection.ndim == 4:
+        found |= {"d_model": projection.shape[0], "in_channels": projection.shape[1], "patch_size": projection.shape[2]}
+    blocks = [int(number[1]) for name in state if (number := re.match(r"blocks\.(\d+)\.", name))]
+    if blocks:
+        found["n_layers"] = 1 + max(blocks)
+    if fc1 is not None:
+        found["mlp_ratio"] = fc1.shape[0] / fc1.shape[1]
+    return found
+
+
+def _require_learned_positions(family: Family, given: Mapping[str, Tensor], model: nn.Module) -> None:
+    """A fixed table of positions may only be loaded where it is the same."""
+    if any(_bare(name) == POSITIONS for name, _ in model.named_parameters()):
+        return
+    own = next((tensor for name, tensor in model.named_buffers() if _bare(name) == POSITIONS), None)
+    theirs = given.get(POSITIONS)
+    if own is not None and theirs is not None and own.shape == theirs.shape and torch.allclose(own, theirs.to(own)):
+        return
+    raise ValueError(
+        f'these weights ({family.name}) have positions of their own; make the model with positions="learned"'
+    )
+
+
+def _fitted(positions: Tensor, n_own: int, grid: Grid | None, own: Grid | None) -> Tensor:
+    """Positions for the model's patch grid: as they are, or resized."""
+    n_given = positions.shape[1] - 1
+    theirs = _square(n_given)
+    if grid is not None and math.prod(grid) == n_given:
+        theirs = grid
+    elif grid is not None and grid != own:
+        raise ValueError(
+            f"a grid of {grid[0]}×{grid[1]} has {math.prod(grid)} patches, and the weights positions of {n_given}; "
+            "grid is that of the weights: rows, columns"
+        )
+    if n_given == n_own and (grid is None or own is None or theirs == own):
+        return positions
+    if theirs is None:
+        raise ValueError(f"positions of {n_given} patches are no square; pass their grid: grid=(rows, columns)")
+    if own is None or math.prod(own) != n_own:
+        raise ValueError(
+            f"positions of {n_given} patches can't be resized to {n_own}, since the model's grid isn't known\n"
+            "say it before: model.grid = (rows, columns)"
+        )
+    exact = positions.to(torch.promote_types(positions.dtype, torch.float32))
+    resized: Tensor = load_code("solutions").module("ch02_tokens").resize_positions(exact, theirs, own)
+    return resized
+
+
+def _square(n: int) -> Grid | None:
+    side = math.isqrt(n)
+    return (side, side) if side * side == n else None
+
+
+def _refuse_faults(family: Family, given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
     faults = [f"{name}: missing from the weights" for name in expected if name not in given]
     faults += [f"{name}: the model has no such part" for name in given if name not in expected]
     faults += [
@@ -56,24 +272,13 @@ def load_torchvision_weights(
         if name in expected and expected[name].shape != tensor.shape
     ]
     if faults:
-        raise ValueError("these weights don't fit the model:\n  " + "\n  ".join(faults))
-    with torch.no_grad():
-        for name, tensor in given.items():
-            expected[name].copy_(tensor)
+        raise ValueError(f"these weights ({family.name}) don't fit the model\n  {_listed(faults, chr(10) + '  ')}")
 
 
-def our_name(name: str) -> str:
-    """The name of torchvision's parameter in this course; a name that isn't torchvision's comes back as it is."""
-    for pattern, ours in _PARTS:
-        if re.fullmatch(pattern, name):
-            return re.sub(pattern, ours, name)
-    return name
+def _listed(words: list[str], between: str = ", ") -> str:
+    more = f"{between}and {len(words) - _SHOWN} more" if len(words) > _SHOWN else ""
+    return between.join(words[:_SHOWN]) + more
 
 
-def _resized(positions: Tensor, grid: tuple[int, int]) -> Tensor:
-    side = math.isqrt(positions.shape[1] - 1)
-    if side * side != positions.shape[1] - 1:
-        raise ValueError(f"the weights' {positions.shape[1] - 1} positions are not those of a square patch grid")
-    resize = load_code("solutions").module("ch02_tokens").resize_positions
-    resized: Tensor = resize(positions, (side, side), grid)
-    return resized
+# Its earlier name.
+load_torchvision_weights = load_weights

@@ -27,10 +27,11 @@ class VisionTransformer(nn.Module):
             EncoderBlock(d_model, n_heads, mlp_ratio=mlp_ratio, dropout=dropout) for _ in range(n_layers)
         )
         self.blocks = nn.Sequential(*blocks)
+        self.first_drop = nn.Dropout(dropout)
         self.norm = LayerNorm(d_model)
         self.head = nn.Linear(d_model, n_classes)
 
     def forward(self, images):
-        tokens = self.blocks(self.positional_encoding(self.patch_embedding(images)))
+        tokens = self.blocks(self.first_drop(self.positional_encoding(self.patch_embedding(images))))
         cls, _ = tokens.tensor_split([1], dim=1)
         return self.head(self.norm(cls.squeeze(1)))

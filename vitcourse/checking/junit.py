@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from vitcourse.checking.grading import FAILURES, Verdict
+from vitcourse.checking.grading import FAILURES
+from vitcourse.checking.judge import Verdict, plain
 
 
 def junit(name: str, verdicts: Sequence[Verdict]) -> str:
@@ -20,14 +21,9 @@ def junit(name: str, verdicts: Sequence[Verdict]) -> str:
         if verdict.status == "passed":
             continue
         kind = {"failed": "failure", "blocked": "skipped", "not-started": "skipped"}.get(verdict.status, "error")
-        outcome = ElementTree.SubElement(case, kind, message=_printable(verdict.headline))
-        outcome.text = _printable(verdict.diagnosis)
+        outcome = ElementTree.SubElement(case, kind, message=plain(verdict.headline))
+        outcome.text = plain(verdict.diagnosis)
     suites = ElementTree.Element("testsuites")
     suites.append(suite)
     ElementTree.indent(suites)
     return ElementTree.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
-
-
-def _printable(text: str) -> str:
-    """Without the characters that XML can't hold, which a learner's message may have."""
-    return "".join(character for character in text if character.isprintable() or character in "\n\t")

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from vitcourse.checking.grading import FAILURES, Verdict, place
+from vitcourse.checking.grading import FAILURES, place
+from vitcourse.checking.judge import Verdict
 from vitcourse.codesets import CodeSet
 from vitcourse.course import Exercise, chapters, exercise
 
@@ -14,6 +15,7 @@ _STYLES = {
     "failed": "bold red",
     "error": "bold red",
     "timeout": "bold red",
+    "missing": "bold red",
     "blocked": "yellow",
     "stale": "yellow",
     "unchecked": "yellow",
@@ -34,6 +36,9 @@ def print_verdicts(console: Console, code: CodeSet, verdicts: Sequence[Verdict])
             _print_indented(console, verdict.headline)
         if verdict.status != "passed":
             where = f"{verdict.file}, line {verdict.line}" if verdict.line else verdict.file
+            if verdict.status in ("failed", "error") and verdict.seed:
+                again = f"vitcourse check {verdict.exercise} --seed {verdict.seed}"
+                _print_indented(console, f"the same inputs again: {again}")
             _print_indented(console, f"{where}\nnext: {_next(verdict)}")
     console.print()
     console.print(_summary(verdicts, code), soft_wrap=True)

@@ -15,9 +15,11 @@ from types import FrameType
 
 from rich.console import Console
 
-from vitcourse.checking.grading import Start, Verdict, grade, up_to_first_not_done
+from vitcourse.checking.grading import grade, up_to_first_not_done
+from vitcourse.checking.judge import Judge, Verdict, load_checks
 from vitcourse.checking.record import fingerprints, keep
 from vitcourse.checking.report import print_verdicts
+from vitcourse.checking.workers import Workers
 from vitcourse.codesets import CodeSet
 from vitcourse.course import Exercise, chapters, exercises
 from vitcourse.errors import RequestError
@@ -33,17 +35,15 @@ def watch(code: CodeSet, asked: Sequence[Exercise] | None, console: Console) -> 
 
     Raises RequestError when the package that watches files is missing.
     """
-    with _ended_by_signals(), contextlib.suppress(KeyboardInterrupt):
+    with _ended_by_signals(), contextlib.suppress(KeyboardInterrupt), Workers() as workers:
         files = Saves(code)  # from here on no save is missed
         console.print("loading torch and the checks …", soft_wrap=True)
-        from vitcourse.checking.warm import warm_start
-
-        start, slower = warm_start()
-        if slower:
-            console.print(slower, soft_wrap=True)
+        workers.begin()
+        load_checks()
+        judge = Judge(workers)
         first = asked or [exercise for exercise in exercises() if is_started_or_broken(code, exercise)]
         if first:
-            check_and_show(code, first, asked is None, start, console)
+            check_and_show(code, first, asked is None, judge, console)
         console.print(f"watching {code.folder.name}/; save a file to check it, Ctrl-C to end", soft_wrap=True)
         for modules in files.each():
             chosen = asked or [e for e in exercises() if e.module in modules and is_started_or_broken(code, e)]
@@ -52,20 +52,20 @@ def watch(code: CodeSet, asked: Sequence[Exercise] | None, console: Console) -> 
             names = ", ".join(code.shown(code.file(module)) for module in modules)
             console.print(f"\n{names} saved", soft_wrap=True)
             if chosen:
-                check_and_show(code, chosen, asked is None, start, console)
+                check_and_show(code, chosen, asked is None, judge, console)
             else:
                 console.print("no exercise is started there yet", soft_wrap=True)
     console.print("\nno longer watching", soft_wrap=True)
 
 
 def check_and_show(
-    code: CodeSet, asked: Sequence[Exercise], only_to_first: bool, start: Start, console: Console
+    code: CodeSet, asked: Sequence[Exercise], only_to_first: bool, judge: Judge, console: Console
 ) -> list[Verdict]:
     """Check, remember, show the verdicts and the time; those after the first that is not done only if wanted."""
     since = time.monotonic()
     try:
         before = fingerprints(code)
-        verdicts = grade(code, asked, start=start).verdicts
+        verdicts = grade(code, asked, judge)
         keep(code, verdicts, before)
     except (RequestError, OSError) as error:  # a file that is no text, or gone just now: the next save will tell
         console.print(f"could not check: {error}", soft_wrap=True)

@@ -58,16 +58,14 @@ def random_affine(
 
     angle, slant = draw(math.radians(rotate)), draw(shear)
     cos, sin, wide, high = angle.cos(), angle.sin(), draw(stretch).exp(), draw(stretch).exp()
-    # Where a pixel of the new image comes from: rotation · slant · stretching. Lengths are in pixels, so that images
-    # that are not square turn without being squeezed.
+    # Where a pixel of the new image comes from: rotation · slant · stretching. grid_sample measures in half sides of
+    # the image: what mixes the axes is rescaled, so that images that are not square turn without being squeezed. All by
+    # numbers of Python's: a tensor made of them here would have to wait for the GPU.
     rows = [
-        torch.stack([wide * cos, high * (cos * slant - sin), draw(shift)], dim=1),
-        torch.stack([wide * sin, high * (sin * slant + cos), draw(shift)], dim=1),
+        torch.stack([wide * cos, high * (cos * slant - sin) * (height / width), draw(shift) * (2 / width)], dim=1),
+        torch.stack([wide * sin * (width / height), high * (sin * slant + cos), draw(shift) * (2 / height)], dim=1),
     ]
     matrix = torch.stack(rows, dim=1)  # (B, 2, 3)
-    # grid_sample measures in half sides of the image.
-    half = torch.tensor([width / 2, height / 2], device=images.device)
-    matrix = torch.cat([matrix[:, :, :2] * half, matrix[:, :, 2:]], dim=2) / half.view(1, 2, 1)
     grid = F.affine_grid(matrix, list(images.shape), align_corners=False)  # (B, H, W, 2)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)  # (B, C, H, W)
 

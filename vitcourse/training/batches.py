@@ -61,16 +61,34 @@ class Batches:
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """What is left of a pass over all images."""
-        self.order_generator.set_state(self.order_state)
-        order = torch.randperm(len(self.images), generator=self.order_generator)
-        for images, labels in self._gathered(torch.split(order, self.batch_size)[self.taken :]):
+        for images, labels in self._gathered(self._left()):
             self.taken += 1
             yield self._shared(images, labels)
+        self._end_pass()
+
+    def indices(self) -> Iterator[Tensor]:
+        """The same as numbers of images, on the device; `made` makes the batch."""
+        for index in self._left():
+            self.taken += 1
+            self.n_local = self.n_global = len(index)
+            yield index
+        self._end_pass()
+
+    def made(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """The batch of these images."""
+        return self._shared(self._changed(self.images[index]), self.labels[index])
+
+    def _left(self) -> Sequence[Tensor]:
+        self.order_generator.set_state(self.order_state)
+        # The whole order at once: a copy in each step would be one more launch.
+        order = torch.randperm(len(self.images), generator=self.order_generator).to(self.images.device)
+        return torch.split(order, self.batch_size)[self.taken :]
+
+    def _end_pass(self) -> None:
         self.taken, self.order_state = 0, self.order_generator.get_state()
 
     def _gathered(self, indices: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        for on_cpu in indices:
-            index = on_cpu.to(self.images.device, non_blocking=True)
+        for index in indices:
             yield self._changed(self.images[index]), self.labels[index]
 
     def _changed(self, images: Tensor) -> Tensor:
@@ -90,10 +108,15 @@ class Batches:
         """Where in the pass it is, and the state of both sources of chance."""
         return {"taken": self.taken, "order": self.order_state, "augmentation": self.generator.get_state()}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where that state was taken."""
+    def load_state_dict(self, state: dict[str, Any]) -> bool:
+        """Go on where that state was taken; False where its augmentations must be drawn anew, on another device."""
         self.taken, self.order_state = state["taken"], state["order"]
-        self.generator.set_state(state["augmentation"])
+        try:
+            self.generator.set_state(state["augmentation"])
+        except RuntimeError:
+            self.generator.manual_seed(self.generator.initial_seed() + 1)  # not those of the first epoch again
+            return False
+        return True
 
 
 class LoadedBatches(Batches):

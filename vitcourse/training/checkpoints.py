@@ -5,7 +5,9 @@ unpickling anything else, so that a file from elsewhere can't run code.
 """
 
 import io
+import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -16,6 +18,30 @@ from vitcourse.errors import RequestError
 
 CHECKPOINT = "checkpoint.pt"
 FORMAT = "vitcourse checkpoint, version 1"
+
+# So much of a run may be lost, and so small a share of its time may go into keeping it.
+SECONDS_BETWEEN = 30.0
+SHARE = 0.05
+
+
+class Pace:
+    """When a checkpoint is due: after half a minute, or later where it is so large that writing it takes long."""
+
+    def __init__(self, write: Callable[[], None]) -> None:
+        self.write = write
+        self.next = 0.0
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time for one."""
+        return time.perf_counter() >= self.next
+
+    def keep(self) -> None:
+        """Write one, whether it is time or not."""
+        started = time.perf_counter()
+        self.write()
+        took = time.perf_counter() - started
+        self.next = started + took + max(SECONDS_BETWEEN, took / SHARE)
 
 
 def checkpoint_file(state: dict[str, Any]) -> bytes:

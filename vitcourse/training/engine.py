@@ -17,6 +17,10 @@ def prepared(model: nn.Module, setup: Setup, batches: Batches) -> nn.Module:
         model = _with_all_gradients(model, setup, batches)
     if setup.config.compile != "off":
         how: dict[str, Any] = {"mode": setup.config.compile}
+        if setup.records:
+            # Graphs of the model alone can't be recorded within the graph of the step.
+            graphless = {"reduce-overhead": "default", "max-autotune": "max-autotune-no-cudagraphs"}
+            how = {"mode": graphless.get(setup.config.compile, setup.config.compile)}
         if setup.device.type == "cpu" and setup.config.compile != "max-autotune":
             # On a CPU the compiler would put fused attention in the place of 3.1, which is slower for a few tokens.
             how = {"options": {"pattern_matcher": False}}

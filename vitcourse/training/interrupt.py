@@ -2,6 +2,8 @@
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -9,10 +11,15 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopOnInterrupt:
-    """Within this context the first Ctrl-C or SIGTERM sets `requested`; a second one does what it usually does."""
+    """Within this context the first Ctrl-C or SIGTERM sets `requested`; a second one does what it usually does.
+
+    While it is held, the second one waits until that is over; the third doesn't.
+    """
 
     def __init__(self) -> None:
         self.requested = False
+        self._holding = False
+        self._waiting: int | None = None
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -30,9 +37,26 @@ class StopOnInterrupt:
     ) -> None:
         self._restore()
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """What is done within is done to its end, unless it is asked for three times."""
+        self._holding = True
+        try:
+            yield
+        finally:
+            self._holding = False
+        if self._waiting is not None:
+            self._restore()
+            signal.raise_signal(self._waiting)
+
     def _request(self, number: int, frame: FrameType | None) -> None:
-        self.requested = True
-        self._restore()
+        if not self.requested:
+            self.requested = True
+        elif self._holding and self._waiting is None:
+            self._waiting = number
+        else:
+            self._restore()
+            signal.raise_signal(number)
 
     def _restore(self) -> None:
         for number, before in self._before.items():

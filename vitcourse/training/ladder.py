@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 
 from vitcourse.errors import RequestError
+from vitcourse.training.graph import WARM_UP
 from vitcourse.training.loop import Run
 from vitcourse.training.preparation import Setup, prepare
 from vitcourse.training.presets import TrainConfig
@@ -27,6 +27,7 @@ GROUND: dict[str, Any] = {
     "kernels": "own",
     "amp": "off",
     "compile": "off",
+    "graph": False,
 }
 # What each rung changes, on top of all those below it, and whether it needs a GPU.
 RUNGS: list[tuple[str, dict[str, Any], bool]] = [
@@ -37,7 +38,8 @@ RUNGS: list[tuple[str, dict[str, Any], bool]] = [
     ("torch's fused kernels", {"kernels": "fused"}, False),
     ("bf16 autocast", {"amp": "bf16"}, False),
     ("torch.compile, in place of those kernels", {"kernels": "own", "compile": "default"}, False),
-    ("CUDA graphs", {"compile": "reduce-overhead"}, True),
+    ("CUDA graphs of the model", {"compile": "reduce-overhead"}, True),
+    ("the whole step as one CUDA graph", {"compile": "default", "graph": True}, True),
 ]
 # A turn is as many steps as fill this time.
 SECONDS_A_TURN = 0.5
@@ -55,13 +57,19 @@ class Rung:
     missing: str | None
 
 
-def climb(config: TrainConfig, rounds: int, console: Console) -> dict[str, Any]:
-    """Measure every rung that this machine has, and tell all as one record. Raises RequestError as training does."""
+def climb(config: TrainConfig, rounds: int, console: Console) -> Iterator[dict[str, Any]]:
+    """Measure every rung that this machine has; after each round, all so far as one record.
+
+    Raises RequestError as training does.
+    """
     setup = prepare(replace(config, **GROUND))
     if len(setup.train_images) < config.batch_size:
         raise RequestError(
             f"--batch-size {config.batch_size} is more than the {len(setup.train_images):,} training images; type less"
         )
+    # Whole batches only: a last, smaller one would be another kind of step.
+    whole = len(setup.train_images) // config.batch_size * config.batch_size
+    setup = replace(setup, train_images=setup.train_images[:whole], train_labels=setup.train_labels[:whole])
     settings, contenders = dict(GROUND), []
     for name, change, needs_gpu in RUNGS:
         settings.update(change)
@@ -72,20 +80,20 @@ def climb(config: TrainConfig, rounds: int, console: Console) -> dict[str, Any]:
         contender.warm_up()
         if contender.missing:
             console.print(f"left out: {contender.missing}")
-    for number in range(rounds):
-        console.print(f"round {number + 1} of {rounds}")
+    for number in range(1, rounds + 1):
+        console.print(f"round {number} of {rounds}")
         for contender in contenders:
             contender.take_turn()
-    return {
-        "what": f"training steps of the preset {config.preset}, each rung on top of those above it, in turns, "
-        f"medians of {rounds}",
-        "preset": config.preset,
-        "device": setup.device_name,
-        "threads": torch.get_num_threads() if setup.device.type == "cpu" else None,
-        "batch_size": config.batch_size,
-        "rungs": [asdict(contender.rung()) for contender in contenders],
-        "provenance": provenance(),
-    }
+        yield {
+            "what": f"training steps of the preset {config.preset}, each rung on top of those above it, in turns, "
+            f"medians of {number}",
+            "preset": config.preset,
+            "device": setup.device_name,
+            "threads": torch.get_num_threads() if setup.device.type == "cpu" else None,
+            "batch_size": config.batch_size,
+            "rungs": [asdict(contender.rung()) for contender in contenders],
+            "provenance": provenance(),
+        }
 
 
 class _Contender:
@@ -102,15 +110,17 @@ class _Contender:
         started = self._now()
         try:
             self.run = Run.start(self.setup)
-            self.batches = _full_batches(self.run)
+            self.losses = self.run.endless()
             self._steps(1)
+            self.first_step = self._now() - started
+            # A recording comes later, and may fail too.
+            self._steps(WARM_UP + 1 if self.setup.device.type == "cuda" else 0)
         except Exception as error:
             # torch.compile needs a C++ compiler or Triton; that a rung is missing must not bring down the ladder.
             if self.setup.config.compile == "off":
                 raise
             self.missing = f"doesn't compile here: {type(error).__name__}"
             return
-        self.first_step = self._now() - started
         self._steps(2)
         started = self._now()
         self._steps(2)
@@ -140,7 +150,7 @@ class _Contender:
 
     def _steps(self, n: int) -> None:
         for _ in range(n):
-            self.run.step(*next(self.batches))
+            next(self.losses)
             # The ladder has no end: the schedule's last rate would be 0.
             self.run.steps_done = 1
 
@@ -150,13 +160,6 @@ class _Contender:
         elif self.setup.device.type == "mps":
             torch.mps.synchronize()
         return time.perf_counter()
-
-
-def _full_batches(run: Run) -> Iterator[tuple[Tensor, Tensor]]:
-    while True:
-        for images, labels in run.batches:
-            if len(images) == run.batches.batch_size:
-                yield images, labels
 
 
 def as_table(record: dict[str, Any]) -> Table:

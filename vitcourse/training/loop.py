@@ -2,29 +2,31 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from vitcourse.errors import RunError
 from vitcourse.training.batches import Batches
+from vitcourse.training.checkpoints import Pace
 from vitcourse.training.display import Display
 from vitcourse.training.engine import prepared
+from vitcourse.training.graph import RecordedStep
 from vitcourse.training.interrupt import StopOnInterrupt
 from vitcourse.training.kernels import use_fused_kernels
-from vitcourse.training.optim import average_weights, make_optimizer, set_learning_rate
+from vitcourse.training.measure import measured_loss, outputs_of
+from vitcourse.training.optim import average_weights, load_optimizer, make_optimizer, set_learning_rate
 from vitcourse.training.original import behind_softmax
 from vitcourse.training.preparation import Setup
 from vitcourse.training.runs import Epoch
 
 AMP_DTYPES = {"off": None, "bf16": torch.bfloat16}
 
-# Within an epoch that takes longer than this, a checkpoint is written as often as this.
-SECONDS_BETWEEN_CHECKPOINTS = 600.0
+# Several processes ask one another so rarely whether to stop: each time they wait for the slowest.
+STEPS_BETWEEN_QUESTIONS = 20
 
 
 @dataclass
@@ -37,9 +39,10 @@ class Run:
     setup: Setup
     model: nn.Module
     trained: nn.Module
-    averaged: AveragedModel | None
+    averaged: nn.Module | None
     optimizer: torch.optim.Optimizer
     batches: Batches
+    recorded: RecordedStep | None = None
     steps_done: int = 0
     loss_sum: Tensor = field(default_factory=lambda: torch.zeros(()))
     seen: int = 0
@@ -60,54 +63,83 @@ class Run:
             # The weights are the same everywhere; what dropout draws is each process's own.
             torch.manual_seed(config.seed + setup.processes.rank)
         loss_sum = torch.zeros((), device=setup.device)
-        return cls(setup, model, trained, averaged, optimizer, batches, loss_sum=loss_sum)
+        run = cls(setup, model, trained, averaged, optimizer, batches, loss_sum=loss_sum)
+        if setup.records:
+            example = torch.empty(min(config.batch_size, len(batches.images)), dtype=torch.long, device=setup.device)
+            run.recorded = RecordedStep(lambda index: run._train(*batches.made(index)), example, [batches.generator])
+        return run
 
     @property
     def kept(self) -> nn.Module:
         """The model that is measured and saved."""
-        return self.averaged.module if self.averaged is not None else self.model
+        return self.averaged if self.averaged is not None else self.model
 
     @property
     def steps(self) -> int:
         """How many steps the whole run has."""
         return len(self.batches) * self.setup.config.epochs
 
+    def losses(self) -> Iterator[Tensor]:
+        """What is left of a pass over the images, a step each; its loss, on the device."""
+        if self.recorded is None:
+            for images, labels in self.batches:
+                yield self.step(images, labels)
+            return
+        for index in self.batches.indices():
+            if len(index) == len(self.recorded.index):
+                self._set_rate()
+                yield self._counted(self.recorded(index))
+            else:
+                yield self.step(*self.batches.made(index))
+
+    def endless(self) -> Iterator[Tensor]:
+        """Pass after pass."""
+        while True:
+            yield from self.losses()
+
     def step(self, images: Tensor, labels: Tensor) -> Tensor:
         """One step of the chapter's train_step at the schedule's learning rate; the loss, on the device."""
-        config, chapter = self.setup.config, self.setup.chapter
-        set_learning_rate(self.optimizer, config, self.steps_done, self.steps, chapter.warmup_cosine)
-        loss: Tensor = chapter.train_step(
-            self.trained, images, labels, self.optimizer, amp_dtype=AMP_DTYPES[config.amp]
-        )
+        self._set_rate()
+        return self._counted(self._train(images, labels))
+
+    def _set_rate(self) -> None:
+        schedule = self.setup.chapter.warmup_cosine
+        set_learning_rate(self.optimizer, self.setup.config, self.steps_done, self.steps, schedule)
+
+    def _train(self, images: Tensor, labels: Tensor) -> Tensor:
+        amp_dtype = AMP_DTYPES[self.setup.config.amp]
+        loss: Tensor = self.setup.chapter.train_step(self.trained, images, labels, self.optimizer, amp_dtype=amp_dtype)
+        return loss
+
+    def _counted(self, loss: Tensor) -> Tensor:
         self.steps_done += 1
-        if config.sync:
+        if self.setup.config.sync:
             loss.item()
         return loss
 
-    def epoch(self, number: int, display: Display, stop: StopOnInterrupt, checkpoint: Callable[[], None]) -> bool:
+    def epoch(self, number: int, display: Display, stop: StopOnInterrupt, pace: Pace) -> bool:
         """One pass over the images, or what is left of it; False when it was asked to stop before the end.
 
         Raises RunError when the loss is no longer a finite number.
         """
         processes = self.setup.processes
-        started = written = time.perf_counter()
+        started = time.perf_counter()
         before = self.seconds
-        for images, labels in self.batches:
-            self.loss_sum += self.step(images, labels).detach() * self.batches.n_local
+        for loss in self.losses():
+            self.loss_sum.add_(loss.detach(), alpha=self.batches.n_local)
             self.seen += self.batches.n_local
-            now = time.perf_counter()
-            self.seconds = before + now - started
+            self.seconds = before + time.perf_counter() - started
             if display.due():
                 speed = self.batches.taken * self.batches.batch_size / self.seconds
                 display.show(number, self.steps_done, _finite(self.loss_sum / self.seen, number), speed)
-            if self.batches.taken == len(self.batches):
+            asked = processes.world == 1 or self.batches.taken % STEPS_BETWEEN_QUESTIONS == 0
+            if self.batches.taken == len(self.batches) or not asked:
                 continue
-            stopping, due = processes.any_of(stop.requested, now - written > SECONDS_BETWEEN_CHECKPOINTS)
+            stopping, due = processes.any_of(stop.requested, pace.due)
             if stopping:
                 return False
             if due:
-                checkpoint()
-                written = now
+                pace.keep()
         return True
 
     def end_epoch(self, number: int) -> Epoch:
@@ -120,11 +152,14 @@ class Run:
         loss = _finite(self.setup.processes.sum(self.loss_sum) / n_images, number)
         # The loss is there when the device has done its last step.
         self.seconds += time.perf_counter() - started
+        with outputs_of(self.kept) as outputs:
+            accuracy = self.setup.accuracy(self.kept, exactly=number == self.setup.config.epochs)
         epoch = Epoch(
             epoch=number,
             loss=loss,
-            accuracy=self.setup.accuracy(self.kept),
-            learning_rate=self.optimizer.param_groups[-1]["lr"],
+            accuracy=accuracy,
+            test_loss=measured_loss(self.setup, outputs, accuracy),
+            learning_rate=float(self.optimizer.param_groups[-1]["lr"]),
             seconds=round(self.seconds, 3),
             images_per_second=round(n_images / self.seconds, 1),
         )
@@ -148,21 +183,24 @@ class Run:
             "chance": processes.gathered(_chance(self.setup.device)),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where that state was taken."""
+    def load_state_dict(self, state: dict[str, Any]) -> list[str]:
+        """Go on where that state was taken; which draws can't be gone on with on this kind of device."""
         self.steps_done = state["steps_done"]
         self.model.load_state_dict(state["model"])
         if self.averaged is not None:
             self.averaged.load_state_dict(state["averaged"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.batches.load_state_dict(state["batches"])
+        load_optimizer(self.optimizer, state["optimizer"])
+        anew = [] if self.batches.load_state_dict(state["batches"]) else ["augmentations"]
         self.seconds = state["seconds"]
         processes = self.setup.processes
         if processes.is_first:
             # One takes all that has been counted; what counts in the end is the sum.
             self.loss_sum, self.seen = state["loss_sum"].to(self.setup.device), state["seen"]
-        if processes.rank < len(state["chance"]):
-            _set_chance(state["chance"][processes.rank], self.setup.device)
+        if processes.rank < len(state["chance"]) and not _set_chance(
+            state["chance"][processes.rank], self.setup.device
+        ):
+            anew.append("dropout")
+        return anew
 
 
 def _chance(device: torch.device) -> dict[str, Tensor]:
@@ -174,13 +212,15 @@ def _chance(device: torch.device) -> dict[str, Tensor]:
     return states
 
 
-def _set_chance(states: dict[str, Tensor], device: torch.device) -> None:
-    torch.set_rng_state(states["cpu"])
-    # A run may go on on another kind of device; it then draws anew.
+def _set_chance(states: dict[str, Tensor], device: torch.device) -> bool:
+    """Take up the states; False when that of this kind of device is missing, which then draws anew."""
+    if "cpu" in states:
+        torch.set_rng_state(states["cpu"])
     if device.type == "cuda" and "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"], device)
     elif device.type == "mps" and "mps" in states:
         torch.mps.set_rng_state(states["mps"])
+    return device.type in states
 
 
 def _finite(loss: Tensor, epoch: int) -> float:

@@ -19,8 +19,9 @@ _STEPS = 5
 class Muon(torch.optim.Optimizer):
     """torch.optim.Muon with all matrices of one shape at once: few large operations in place of many small ones.
 
-    A parameter group may say of its parameters that each is so many "pieces", matrices one above the other: each is
-    made orthogonal alone. The steps are as long as Adam's: 0.2 of the rate, on average over a matrix.
+    A parameter group may say of its parameters that each is so many "pieces", matrices one above the other, all alike
+    or each for itself: each piece is made orthogonal alone. A matrix and one of the transposed shape go together. The
+    steps are as long as Adam's: 0.2 of the rate, on average over a matrix. The rate may be a tensor.
     """
 
     def __init__(self, groups: Sequence[dict[str, Any]], lr: float, momentum: float = 0.95) -> None:
@@ -30,26 +31,40 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """One step for every parameter that has a gradient."""
         for group in self.param_groups:
-            alike: dict[torch.Size, list[nn.Parameter]] = defaultdict(list)
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    alike[parameter.shape].append(parameter)
-            for (height, width), parameters in alike.items():
-                shape = (-1, height // group["pieces"], width)
-                directions = orthogonalised(self._momentum(parameters, group["momentum"]).view(shape))
-                length = 0.2 * max(shape[1:]) ** 0.5
-                for parameter, direction in zip(parameters, directions.view(-1, height, width), strict=True):
-                    parameter.add_(direction, alpha=-group["lr"] * length)
+            pieces = group["pieces"]
+            counts = [pieces] * len(group["params"]) if isinstance(pieces, int) else pieces
+            moved = [(p, n) for p, n in zip(group["params"], counts, strict=True) if p.grad is not None]
+            if not moved:
+                continue
+            ahead = self._momentum([parameter for parameter, _ in moved], group["momentum"])
+            alike: dict[tuple[int, int, bool], list[int]] = defaultdict(list)
+            matrices = [one.reshape(n, one.shape[0] // n, -1) for one, (_, n) in zip(ahead, moved, strict=True)]
+            for place, one in enumerate(matrices):
+                alike[(min(one.shape[1:]), max(one.shape[1:]), one.shape[1] > one.shape[2])].append(place)
+            for shape in dict.fromkeys(key[:2] for key in alike):
+                wide, tall = alike.get((*shape, False), []), alike.get((*shape, True), [])
+                parts = [matrices[place] for place in wide] + [matrices[place].mT for place in tall]
+                directions = orthogonalised(torch.cat(parts)) * (-0.2 * shape[1] ** 0.5 * group["lr"])
+                n_wide = sum(len(matrices[place]) for place in wide)
+                self._add([moved[place][0] for place in wide], directions[:n_wide])
+                self._add([moved[place][0] for place in tall], directions[n_wide:].mT.contiguous())
 
-    def _momentum(self, parameters: list[nn.Parameter], decay: float) -> Tensor:
-        """The gradients' moving averages, renewed, and a look ahead along them (Nesterov). (n, height, width)"""
+    def _momentum(self, parameters: list[nn.Parameter], decay: float) -> list[Tensor]:
+        """The gradients' moving averages, renewed, and a look ahead along them (Nesterov)."""
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         for parameter in parameters:
             if "momentum_buffer" not in self.state[parameter]:
                 self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         averages = [self.state[parameter]["momentum_buffer"] for parameter in parameters]
         torch._foreach_lerp_(averages, gradients, 1 - decay)
-        return torch.stack(gradients).lerp(torch.stack(averages), decay)
+        return list(torch._foreach_lerp(gradients, averages, decay))
+
+    @staticmethod
+    def _add(parameters: list[Tensor], directions: Tensor) -> None:
+        """Add to each parameter its own of the directions, which lie one behind the other. (n, height, width)"""
+        if parameters:
+            parts = torch.split(directions.flatten(0, 1), [len(parameter) for parameter in parameters])
+            torch._foreach_add_(parameters, list(parts))
 
 
 def orthogonalised(matrices: Tensor) -> Tensor:

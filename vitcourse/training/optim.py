@@ -1,14 +1,15 @@
 """The optimiser around a train_step: parameter groups, gradient clipping, and a moving average of the weights.
 
-Clipping and averaging are hooks on the optimiser's step, so that train_step keeps its five arguments.
+Clipping and averaging are hooks on the optimiser's step, so that train_step keeps its five arguments. Nothing of it
+waits for a GPU, and all of it can be recorded as part of a CUDA graph.
 """
 
+import copy
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch import Tensor, nn
 
 from vitcourse.errors import RequestError
 from vitcourse.training.muon import Muon
@@ -37,17 +38,22 @@ class Together(torch.optim.Optimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Put each part into the state that it had. The groups are the parts' own, and stay so."""
         for part, state in zip(self.parts, state_dict["parts"], strict=True):
-            part.load_state_dict(state)
+            load_optimizer(part, state)
         self.param_groups = [group for part in self.parts for group in part.param_groups]
 
 
 def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """The optimiser that the configuration names, clipping included. Each group knows its peak rate as initial_lr."""
+    """The optimiser that the configuration names, clipping included. Each group knows its peak rate as initial_lr.
+
+    On a GPU the rates are tensors: a recorded step reads them where they stand.
+    """
     optimizer = (
         _muon_and_adamw(model, config) if config.optimizer == "muon" else _adam(model.parameters(), model, config)
     )
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
+        if _on_gpu(group["params"]):
+            group["lr"] = torch.tensor(group["lr"], device=group["params"][0].device)
     if config.clip:
         clip_gradients(optimizer, config.clip)
     return optimizer
@@ -55,7 +61,8 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimiz
 
 def _adam(parameters: Iterable[nn.Parameter], model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     kind = OPTIMIZERS.get(config.optimizer, torch.optim.AdamW)
-    wanted = {id(parameter) for parameter in parameters}
+    chosen = list(parameters)
+    wanted = {id(parameter) for parameter in chosen}
     groups = [
         {**group, "params": [p for p in group["params"] if id(p) in wanted]}
         for group in parameter_groups(model, config.weight_decay)
@@ -66,6 +73,7 @@ def _adam(parameters: Iterable[nn.Parameter], model: nn.Module, config: TrainCon
         betas=(config.beta1, config.beta2),
         fused=config.fused,
         foreach=False if not config.fused else None,
+        capturable=_on_gpu(chosen),
     )
     return optimizer
 
@@ -80,12 +88,8 @@ def _muon_and_adamw(model: nn.Module, config: TrainConfig) -> torch.optim.Optimi
     if not matrices:
         raise RequestError("--optimizer muon needs encoder blocks that hold linear layers; type --optimizer adamw")
     # Queries, keys and values are three maps, though one layer makes them.
-    threes = [matrix for name, matrix in matrices.items() if name.endswith(".qkv")]
-    others = [matrix for name, matrix in matrices.items() if not name.endswith(".qkv")]
-    muon = Muon(
-        [{"params": part, "pieces": pieces} for part, pieces in ((threes, 3), (others, 1)) if part],
-        lr=config.muon_learning_rate,
-    )
+    pieces = [3 if name.endswith(".qkv") else 1 for name in matrices]
+    muon = Muon([{"params": list(matrices.values()), "pieces": pieces}], lr=config.muon_learning_rate)
     inside = {id(matrix) for matrix in matrices.values()}
     return Together(muon, _adam([p for p in model.parameters() if id(p) not in inside], model, config))
 
@@ -113,10 +117,17 @@ def clip_gradients(optimizer: torch.optim.Optimizer, longest: float) -> None:
     optimizer.register_step_pre_hook(clip)
 
 
-def average_weights(model: nn.Module, optimizer: torch.optim.Optimizer, decay: float) -> AveragedModel:
-    """An exponential moving average of the model's weights, renewed after each step, in a copy: its `module`."""
-    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
-    optimizer.register_step_post_hook(lambda *_: averaged.update_parameters(model))
+def average_weights(model: nn.Module, optimizer: torch.optim.Optimizer, decay: float) -> nn.Module:
+    """A copy of the model whose weights are a moving average of its own, from the start on, renewed at each step."""
+    averaged = copy.deepcopy(model)
+    averages: list[Tensor] = list(averaged.parameters())
+    weights: list[Tensor] = list(model.parameters())
+
+    @torch.no_grad()
+    def renew(*_: object) -> None:
+        torch._foreach_lerp_(averages, weights, 1 - decay)
+
+    optimizer.register_step_post_hook(renew)
     return averaged
 
 
@@ -133,4 +144,25 @@ def set_learning_rate(
         rise, fall = round(config.warmup * steps), round(config.cooldown * steps)
         factor = min(1.0, (step + 1) / max(rise, 1), (steps - step) / (fall + 1))
     for group in optimizer.param_groups:
-        group["lr"] = factor * group["initial_lr"]
+        rate = factor * group["initial_lr"]
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Put an optimiser into a state that one on another kind of device may have left: the way of computing stays."""
+    if not isinstance(optimizer, Together):
+        ways = [{name: group[name] for name in _WAYS if name in group} for group in optimizer.param_groups]
+        groups = [{**group, **way} for group, way in zip(state["param_groups"], ways, strict=True)]
+        state = {**state, "param_groups": groups}
+    optimizer.load_state_dict(state)
+
+
+# What a parameter group says of how it is computed, in place of what.
+_WAYS = ("lr", "fused", "foreach", "capturable")
+
+
+def _on_gpu(parameters: Iterable[nn.Parameter]) -> bool:
+    return any(parameter.is_cuda for parameter in parameters)

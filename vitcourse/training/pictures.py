@@ -6,7 +6,8 @@ Figures are made one by one, without pyplot, and so need no screen and leave no 
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,12 +18,16 @@ from numpy.typing import NDArray
 from vitcourse.training.original import loss_floor
 from vitcourse.training.runs import Epoch
 
+if TYPE_CHECKING:
+    from vitcourse.training.trained import Prediction
+
 # Colours that stay apart for every kind of colour vision (Okabe and Ito), with a marker of its own for each line.
 STYLES = [
     {"color": "#0072B2", "marker": "o", "linestyle": "-"},
     {"color": "#D55E00", "marker": "s", "linestyle": "--"},
 ]
 WRONG = "#D55E00"
+PATCHES = "#56B4E9"
 
 
 @dataclass(frozen=True)
@@ -39,8 +44,10 @@ class Answer:
         return self.truth == self.answer
 
 
-def draw_curves(runs: Mapping[str, Sequence[Epoch]], measured_on: str, softmax_over: int | None = None) -> Figure:
-    """Loss and accuracy over the epochs, one line per run.
+def draw_curves(
+    runs: Mapping[str, Sequence[Epoch]], measured_on: str, softmax_over: int | None = None, title: str = ""
+) -> Figure:
+    """Loss and accuracy over the epochs, one line per run; the loss on the images to measure on is a thin line.
 
     Where a softmax over so many classes stands in front of the loss, the floor that it sets is drawn too.
     """
@@ -48,21 +55,27 @@ def draw_curves(runs: Mapping[str, Sequence[Epoch]], measured_on: str, softmax_o
     losses, accuracies = figure.subplots(2, 1, sharex=True)
     for style, (name, epochs) in zip(STYLES, runs.items(), strict=False):
         numbers = [epoch.epoch for epoch in epochs]
+        name, of_tests = (name, f"{name}, {measured_on}") if len(runs) > 1 else ("training", measured_on)
         losses.plot(numbers, [epoch.loss for epoch in epochs], label=name, markersize=4, **style)
         accuracies.plot(numbers, [epoch.accuracy for epoch in epochs], label=name, markersize=4, **style)
-    losses.set_ylabel("training loss")
+        tested = [epoch.test_loss for epoch in epochs]
+        if tested and None not in tested:
+            thin = {**style, "linewidth": 1, "alpha": 0.7, "markersize": 4, "markerfacecolor": "white"}
+            losses.plot(numbers, tested, label=of_tests, **thin)
+    losses.set_ylabel("loss")
     accuracies.set_ylabel(f"accuracy, {measured_on}")
     accuracies.set_xlabel("epoch")
     accuracies.yaxis.set_major_formatter(PercentFormatter(1.0))
-    accuracies.xaxis.set_major_locator(MaxNLocator(integer=True))
+    accuracies.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    # Whole epochs, also where there is one: left alone, the axis would go from 0.96 to 1.04.
+    accuracies.set_xlim(0.5, 0.5 + max([len(epochs) for epochs in runs.values()] + [1]))
     if softmax_over is not None:
         _draw_floor(losses, softmax_over)
     for axes in (losses, accuracies):
         axes.grid(alpha=0.3)
-        if len(runs) > 1:
+        if len(axes.get_legend_handles_labels()[0]) > 1:
             axes.legend()
-    if not any(runs.values()):
-        losses.set_title("no epoch was finished")
+    losses.set_title(title if any(runs.values()) else "no epoch was finished")
     return figure
 
 
@@ -107,12 +120,37 @@ def draw_predictions(answers: Sequence[Answer]) -> Figure:
     return figure
 
 
-def _draw_answer(axes: Axes, answer: Answer) -> None:
-    axes.set_axis_on()
+def draw_seen(predictions: Sequence[tuple[str, "Prediction"]], patch_size: int) -> Figure:
+    """Pictures as the model sees them, cut into its patches, and beside each its three best classes as bars."""
+    figure = Figure(figsize=(6, 2.4 * len(predictions)), layout="constrained")
+    rows = figure.subplots(len(predictions), 2, squeeze=False)
+    for (image, bars), (name, prediction) in zip(rows, predictions, strict=True):
+        pixels = prediction.seen.pixels.numpy()
+        _draw_image(image, pixels)
+        _, height, width = pixels.shape
+        image.hlines(np.arange(patch_size, height, patch_size) - 0.5, -0.5, width - 0.5, color=PATCHES, linewidth=1)
+        image.vlines(np.arange(patch_size, width, patch_size) - 0.5, -0.5, height - 0.5, color=PATCHES, linewidth=1)
+        image.set_title(Path(name).name, fontsize=9, parse_math=False)
+        labels, shares = zip(*prediction.best(), strict=True)
+        drawn = bars.barh(range(len(labels)), shares, color=STYLES[0]["color"], tick_label=labels)
+        bars.bar_label(drawn, [f"{share:.1%}" for share in shares], padding=4)
+        bars.set_xlim(0, 1.4)
+        bars.invert_yaxis()
+        bars.xaxis.set_major_formatter(PercentFormatter(1.0))
+        bars.set_xticks([0, 0.5, 1])
+    return figure
+
+
+def _draw_image(axes: Axes, pixels: NDArray[np.float32]) -> None:
+    image = np.moveaxis(pixels, 0, -1)  # (H, W, C)
+    axes.imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=1)
     axes.set_xticks([])
     axes.set_yticks([])
-    image = np.moveaxis(answer.image, 0, -1)  # (H, W, C)
-    axes.imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=1)
+
+
+def _draw_answer(axes: Axes, answer: Answer) -> None:
+    axes.set_axis_on()
+    _draw_image(axes, answer.image)
     if answer.right:
         axes.set_title(f"{answer.answer}  ({answer.confidence:.0%})", fontsize=9)
         return

@@ -2,6 +2,8 @@
 
 import hashlib
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -14,6 +16,7 @@ from vitcourse.data import Dataset, load_dataset
 from vitcourse.errors import RequestError
 from vitcourse.training.augment import augmentations, center_crop
 from vitcourse.training.batches import Batches, LoadedBatches, standardised
+from vitcourse.training.devices import choose_device, passed_over
 from vitcourse.training.learner import load_trainer
 from vitcourse.training.presets import TrainConfig
 from vitcourse.training.processes import Processes
@@ -37,6 +40,7 @@ class Setup:
     test_images: Tensor
     test_labels: Tensor
     processes: Processes
+    notes: tuple[str, ...] = ()  # what its owner may want to know before it starts
 
     @property
     def measured_on(self) -> str:
@@ -50,6 +54,12 @@ class Setup:
         if name == "cuda":
             name = f"cuda ({torch.cuda.get_device_name(self.device)})"
         return f"{self.processes.world} × {name}" if self.processes.world > 1 else name
+
+    @property
+    def records(self) -> bool:
+        """Whether the whole step is recorded: on one GPU, on which the batches are made too."""
+        wanted = self.config.graph and self.config.pipeline == "device"
+        return wanted and self.device.type == "cuda" and self.processes.world == 1
 
     @property
     def data_fingerprint(self) -> str:
@@ -124,14 +134,36 @@ class Setup:
         """Images of the data set as the model reads them: cut, standardised, on the device."""
         return standardised(center_crop(images, self.config.crop).to(self.device), self.mean, self.std)
 
-    def accuracy(self, model: nn.Module) -> float:
-        """The share of the test images that a model gets right; each of several processes measures a part of them."""
+    @property
+    def evaluation_batch(self) -> int:
+        """Images at once where nothing is kept for a backward pass: on a GPU more, since there each start costs."""
+        return max(EVALUATION_BATCH, 4 * self.config.batch_size if self.device.type == "cuda" else 0)
+
+    def accuracy(self, model: nn.Module, exactly: bool = True) -> float:
+        """The share of the test images that a model gets right; each of several processes measures a part of them.
+
+        On a GPU in the precision of the training; exactly, in float32, as whoever uses the model will.
+        """
         n_images = len(self.dataset.test_images)
-        accuracy = float(self.chapter.evaluate(model, self.test_images, self.test_labels, EVALUATION_BATCH))
+        with self._precision(exactly):
+            accuracy = float(self.chapter.evaluate(model, self.test_images, self.test_labels, self.evaluation_batch))
         if self.processes.world == 1:
             return accuracy
         right = torch.tensor(accuracy * len(self.test_images), dtype=torch.float64).round()
         return float(self.processes.sum(right) / n_images)
+
+    @contextmanager
+    def _precision(self, exactly: bool) -> Iterator[None]:
+        if self.device.type != "cuda":
+            yield
+            return
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("highest" if exactly else before)
+        try:
+            with torch.autocast("cuda", torch.bfloat16, enabled=self.config.amp == "bf16" and not exactly):
+                yield
+        finally:
+            torch.set_float32_matmul_precision(before)
 
 
 def _divisors(number: int) -> str:
@@ -144,8 +176,11 @@ def prepare(config: TrainConfig, processes: Processes | None = None) -> Setup:
     code = load_code(config.code)
     chapter = load_trainer(code)
     device = choose_device(config.device, processes)
+    notes = passed_over(device) if config.device == "auto" else ()
     if config.threads:
         torch.set_num_threads(config.threads)
+    # On a GPU, products of float32 on the units for TF32, whose 10 binary digits are enough to train with.
+    torch.set_float32_matmul_precision("high" if device.type == "cuda" else "highest")
     dataset = load_dataset(config.data, config.image_size)
     if config.held_out:
         dataset = dataset.hold_out(config.held_out)
@@ -173,7 +208,15 @@ def prepare(config: TrainConfig, processes: Processes | None = None) -> Setup:
         standardised(test_images, mean, std),
         dataset.test_labels[tested].to(device),
         processes,
+        (*notes, *dataset.notes, *_all_in_one_batch(config, dataset)),
     )
+
+
+def _all_in_one_batch(config: TrainConfig, dataset: Dataset) -> tuple[str, ...]:
+    n_images = len(dataset.train_images)
+    if config.batch_size <= n_images:
+        return ()
+    return (f"all {n_images:,} training images are one batch, since --batch-size is {config.batch_size:,}",)
 
 
 def _require_enough_images(config: TrainConfig, dataset: Dataset, processes: Processes) -> None:
@@ -186,27 +229,3 @@ def _require_enough_images(config: TrainConfig, dataset: Dataset, processes: Pro
         raise RequestError(
             f"{len(dataset.test_images)} images to measure on are too few for {processes.world} processes"
         )
-
-
-def choose_device(name: str, processes: Processes | None = None) -> torch.device:
-    """The device of that name, or for auto the fastest one that is there; each of several processes has its own GPU.
-
-    Raises RequestError when it isn't there.
-    """
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        name = next(device for device, is_there in available.items() if is_there)
-    if not available[name]:
-        raise RequestError(f"there is no {name.upper()} device here; type --device cpu")
-    if processes is None or processes.world == 1:
-        return torch.device(name)
-    if name == "mps":
-        raise RequestError("several processes can't share one MPS device; type --device cpu")
-    if name == "cuda":
-        n_gpus = torch.cuda.device_count()
-        if processes.local_rank >= n_gpus:
-            raise RequestError(f"there are {n_gpus} GPUs here; type --nproc-per-node={n_gpus}, or --device cpu")
-        device = torch.device("cuda", processes.local_rank)
-        torch.cuda.set_device(device)
-        return device
-    return torch.device(name)

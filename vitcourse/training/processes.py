@@ -38,7 +38,7 @@ class Processes:
         return slice(n * self.rank // self.world, n * (self.rank + 1) // self.world)
 
     @contextmanager
-    def joined(self, device_type: str) -> Iterator[None]:
+    def joined(self, device: Any) -> Iterator[None]:
         """Within this context the processes can talk: over NCCL between GPUs, over Gloo between CPUs."""
         if self.world == 1:
             yield
@@ -46,8 +46,10 @@ class Processes:
         import torch.distributed as dist
 
         # What is said on the CPU stays on the CPU: there a word costs no wait for the GPU.
-        backend = "cpu:gloo,cuda:nccl" if device_type == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=PATIENCE)
+        on_gpus = device.type == "cuda"
+        backend = "cpu:gloo,cuda:nccl" if on_gpus else "gloo"
+        # Told its GPU, NCCL connects at once, and no process reserves memory on another's.
+        dist.init_process_group(backend, timeout=PATIENCE, device_id=device if on_gpus else None)
         try:
             yield
         finally:

@@ -1,23 +1,18 @@
-"""One step and one measure before a run, with a model that is thrown away: what can't work ends here, in one line."""
+"""A few steps and a measure before a run, with a model that is thrown away: what can't work ends here, in one line."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from vitcourse.errors import RequestError, RunError
+from vitcourse.training.graph import WARM_UP
 from vitcourse.training.loop import Run
-from vitcourse.training.preparation import EVALUATION_BATCH, Setup
+from vitcourse.training.preparation import Setup
 
 # The stages at which a batch is looked at: the attribute of the model, and the symbols of its output's axes.
 STAGES = {"patches": ("patch_embedding", "B N D"), "tokens": ("positional_encoding", "B T D")}
-
-
-# How torch says so: on a GPU, and on the CPU of Linux and macOS, and of Windows.
-_NO_MEMORY = ("out of memory", "can't allocate", "not enough memory")
 
 
 @dataclass(frozen=True)
@@ -34,18 +29,34 @@ def rehearse(setup: Setup) -> Rehearsal:
     Raises RequestError when the machine's memory is too small, RunError when chapter 5 doesn't return what it should.
     """
     _require_memory(setup)
-    with _memory_errors_in_one_line():
-        run = Run.start(setup)
-        images, labels = next(iter(run.batches))
-        shapes = _shapes(run.kept, images)
-        _require(
-            "5.3", isinstance(setup.chapter.warmup_cosine(1, 1, 2), float | int), "warmup_cosine returns no number"
-        )
-        loss = run.step(images, labels)
+    run = Run.start(setup)
+    images, _ = next(iter(run.batches))
+    shapes = _shapes(run.kept, images)
+    _require("5.3", isinstance(setup.chapter.warmup_cosine(1, 1, 2), float | int), "warmup_cosine returns no number")
+    for loss in run.endless():
         _require("5.4", isinstance(loss, Tensor) and loss.ndim == 0, "train_step returns no tensor without axes")
-        accuracy = setup.chapter.evaluate(run.kept, images, labels, EVALUATION_BATCH)
-        _require("5.5", isinstance(accuracy, float | int | Tensor), "evaluate returns no number")
+        if (run.recorded.calls if run.recorded else run.steps_done) == _n_steps(setup):
+            break
+    short = len(run.batches.images) % setup.config.batch_size
+    if setup.config.compile != "off" and short:
+        # The last batch of a pass is compiled for itself: now, and not within the first epoch.
+        last = run.batches.made(torch.arange(short, device=run.batches.images.device))
+        run.step(*(part.to(setup.device) for part in last))
+    # As many test images at once as there will be: the larger of the two batches decides about the memory.
+    size = setup.evaluation_batch
+    accuracy = setup.chapter.evaluate(run.kept, setup.test_images[:size], setup.test_labels[:size], size)
+    _require("5.5", isinstance(accuracy, float | int | Tensor), "evaluate returns no number")
+    run.recorded = None  # it knows the run, and so would keep its memory
     return Rehearsal(sum(parameter.numel() for parameter in run.kept.parameters()), shapes)
+
+
+def _n_steps(setup: Setup) -> int:
+    """As many as it takes until each further step is like the last."""
+    if setup.records:
+        return WARM_UP + 2  # the recording, and one more
+    if setup.config.compile != "off" and setup.device.type == "cuda":
+        return 3  # CUDA graphs of the model: a step as it is, the recording, the recording started
+    return 1
 
 
 def _require_memory(setup: Setup) -> None:
@@ -105,13 +116,3 @@ def _require(exercise: str, holds: bool, fault: str) -> None:
 def _named(stage: str, symbols: str, tensor: Tensor) -> str:
     sizes = ", ".join(f"{symbol}={size}" for symbol, size in zip(symbols.split(), tensor.shape, strict=False))
     return f"{stage} ({sizes})"
-
-
-@contextmanager
-def _memory_errors_in_one_line() -> Iterator[None]:
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):
-            raise RequestError("this model is too large for the memory here; type smaller sizes") from error
-        raise

@@ -22,11 +22,12 @@ import vitcourse
 from vitcourse.errors import RequestError
 
 CONFIG = "config.json"
+WEIGHTS = "weights.safetensors"
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """One line of metrics.jsonl. The accuracy was measured after the epoch, the loss while it went on."""
+    """One line of metrics.jsonl. Accuracy and test loss were measured after the epoch, the loss while it went on."""
 
     epoch: int
     loss: float
@@ -34,6 +35,7 @@ class Epoch:
     learning_rate: float
     seconds: float
     images_per_second: float
+    test_loss: float | None = None
 
 
 @dataclass(frozen=True)
@@ -160,20 +162,48 @@ def find_run(output: Path | None, preset: str | None, base: Path = Path("runs"))
         if not (output / CONFIG).is_file():
             raise RequestError(f"{output} holds no run to resume; type --output with another folder")
         return RunFolder(output)
-    begun = sorted(base.glob(f"{preset or '*'}-*/{CONFIG}"), key=lambda file: (file.stat().st_mtime, file))
-    unfinished = [file.parent for file in begun if not _is_finished(file.parent)]
+    begun = sorted(base.glob(f"*/{CONFIG}"), key=lambda file: (file.stat().st_mtime, file))
+    unfinished = [
+        file.parent
+        for file in begun
+        if not _is_finished(file.parent) and preset in (None, read_json(file).get("preset"))
+    ]
     if not unfinished:
         what = f"run of {preset}" if preset else "run"
         raise RequestError(f"there is no unfinished {what} in {base}/ to resume; leave --resume out to start one")
     return RunFolder(unfinished[-1])
 
 
+def find_trained(run: Path | None, base: Path = Path("runs")) -> Path:
+    """The run that is meant: a folder, a weights file, or a name in runs/; the one trained last if none is.
+
+    Raises RequestError when there is no such run.
+    """
+    if run is not None:
+        found = next((path for path in (run.expanduser(), base / run) if path.exists()), None)
+        if found is None:
+            raise RequestError(f"there is no run {run}; to see those that are there, type: vitcourse runs")
+        return found
+    # A run of both losses keeps one model in a folder for each.
+    trained = [file for depth in ("*", "*/*") for file in base.glob(f"{depth}/{WEIGHTS}")]
+    if not trained:
+        raise RequestError(f"there is no trained model in {base}/ yet; type: vitcourse train")
+    return max(trained, key=lambda file: (file.stat().st_mtime, file)).parent
+
+
 def _is_finished(run: Path) -> bool:
+    result = read_json(run / "result.json")
+    parts = result.get("runs", {"": result})
+    return all(part.get("finished", False) for part in parts.values())
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """What a run's file holds; nothing where there is none that can be read."""
     try:
-        result = json.loads((run / "result.json").read_text(encoding="utf-8"))
-        return all(part["finished"] for part in result.get("runs", {"": result}).values())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 The model, the step, the schedule and the measure are those of the chapters, the reference's or a learner's.
 """
 
+import math
 import shlex
 import time
 from collections.abc import Iterator
@@ -12,22 +13,24 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from torch import nn
+from torch import Tensor
 
 from vitcourse.errors import RequestError, RunError
-from vitcourse.training.checkpoints import CHECKPOINT, checkpoint_file, read_checkpoint
+from vitcourse.training.checkpoints import CHECKPOINT, Pace, checkpoint_file, read_checkpoint
+from vitcourse.training.devices import machine_errors_in_one_line
 from vitcourse.training.display import make_display
 from vitcourse.training.interrupt import StopOnInterrupt
 from vitcourse.training.learner import faults_in_one_line
 from vitcourse.training.loop import Run
+from vitcourse.training.measure import Answers, answers, as_csv, commonest_mistakes
 from vitcourse.training.original import loss_floor, side_by_side
 from vitcourse.training.pictures import Answer, draw_curves, draw_predictions, png
 from vitcourse.training.preparation import Setup, prepare
-from vitcourse.training.presets import MAY_DIFFER, TrainConfig
+from vitcourse.training.presets import MAY_DIFFER, PRESETS, TrainConfig
 from vitcourse.training.processes import Processes
 from vitcourse.training.rehearsal import Rehearsal, rehearse
-from vitcourse.training.runs import CONFIG, Epoch, Result, RunFolder, provenance
-from vitcourse.training.trained import WEIGHTS, weights_file
+from vitcourse.training.runs import CONFIG, WEIGHTS, Epoch, Result, RunFolder, provenance
+from vitcourse.training.trained import weights_file
 
 N_SHOWN = 16
 
@@ -42,35 +45,45 @@ def train(
     Raises RequestError for what can't be done, and RunError for a run that fails on its way.
     """
     processes = processes or Processes()
-    setup = prepare(config, processes)
-    with _joined(setup), faults_in_one_line(setup.code):
-        setup, rehearsal = _rehearsed(setup, console)
+    with machine_errors_in_one_line(config):
+        setup = prepare(config, processes)
+    with _joined(setup), faults_in_one_line(setup.code), machine_errors_in_one_line(config):
+        if config.compile != "off":
+            console.print("compiling the model, which takes a while the first time")
+        setup, rehearsal = rehearsed(setup, console)
         _announce(setup, rehearsal, console)
         with StopOnInterrupt() as stop:
-            if config.loss != "both":
-                return {config.loss: _train_one(setup, folder, console, stop)}
-            return _train_both(setup, folder, console, stop)
+            try:
+                if config.loss != "both":
+                    return {config.loss: _train_one(setup, folder, console, stop)}
+                return _train_both(setup, folder, console, stop)
+            except KeyboardInterrupt as error:
+                raise RunError(f"stopped at once; {_to_go_on(folder)}") from error
 
 
-def _rehearsed(setup: Setup, console: Console) -> tuple[Setup, Rehearsal]:
-    if setup.config.compile == "off":
-        return setup, rehearse(setup)
-    console.print("compiling the model, which takes a while the first time")
+def rehearsed(setup: Setup, console: Console) -> tuple[Setup, Rehearsal]:
+    """The rehearsal, if need be without the settings that only make it faster and don't work here."""
     try:
         return setup, rehearse(setup)
     except (RequestError, RunError):
         raise
     except Exception as error:
-        # Either the compiler fails, which needs a C++ compiler or Triton, or the model does; then it does without too.
-        uncompiled = replace(setup, config=replace(setup.config, compile="off"))
-        rehearsal = rehearse(uncompiled)
-        console.print(f"torch.compile doesn't work here ({type(error).__name__}); the run goes on without it")
-        return uncompiled, rehearsal
+        changes: dict[str, Any]
+        if setup.records:
+            what, changes = "a CUDA graph of the whole step", {"graph": False}
+        elif setup.config.compile != "off":
+            what, changes = "torch.compile", {"compile": "off"}
+        else:
+            raise
+        # Either this way of computing fails, which may need a C++ compiler or Triton, or the model does, here too.
+        found = rehearsed(replace(setup, config=replace(setup.config, **changes)), console)
+        console.print(f"{what} doesn't work here ({type(error).__name__}); the run goes on without it")
+        return found
 
 
 @contextmanager
 def _joined(setup: Setup) -> Iterator[None]:
-    with setup.processes.joined(setup.device.type):
+    with setup.processes.joined(setup.device):
         try:
             yield
         except RuntimeError as error:
@@ -89,8 +102,8 @@ def _is_about_another_process(error: RuntimeError) -> bool:
 
 def _announce(setup: Setup, rehearsal: Rehearsal, console: Console) -> None:
     data = setup.dataset
-    for line in data.skipped:
-        console.print(f"skipped {line}")
+    for line in (*(f"skipped {line}" for line in data.skipped), *setup.notes):
+        console.print(line)
     console.print(
         f"{data.name}: {len(setup.train_images):,} training images, {len(data.test_images):,} {setup.measured_on}, "
         f"{len(data.classes)} classes"
@@ -113,7 +126,7 @@ def _train_both(setup: Setup, folder: RunFolder, console: Console, stop: StopOnI
     n_classes = len(setup.dataset.classes)
     floor = loss_floor(n_classes)
     curves = {loss: result.epochs for loss, result in results.items()}
-    folder.write("curves.png", png(draw_curves(curves, setup.measured_on, n_classes)))
+    folder.write("curves.png", png(draw_curves(curves, setup.measured_on, n_classes, _title(setup.config))))
     folder.write_json("result.json", {"floor": floor, "runs": {loss: asdict(r) for loss, r in results.items()}})
     console.print(side_by_side(results))
     console.print(f"with the softmax in front the loss can't go below {floor:.4f}")
@@ -138,18 +151,23 @@ def _train_one(setup: Setup, folder: RunFolder, console: Console, stop: StopOnIn
         state = {"config": _what_decides(setup.config), "data": setup.data_fingerprint, "run": run.state_dict()}
         folder.write(CHECKPOINT, checkpoint_file({**state, "progress": progress.state_dict()}))
 
-    checkpoint()
+    pace = Pace(checkpoint)
+    pace.keep()
     with make_display(console, setup.config.epochs, run.steps) as display:
         while len(progress.epochs) < setup.config.epochs:
             number = len(progress.epochs) + 1
-            if not run.epoch(number, display, stop, checkpoint):
-                checkpoint()
-                break
-            progress.epochs.append(run.end_epoch(number))
-            folder.write_epochs(progress.epochs)
-            display.finished(progress.epochs[-1], run.steps_done)
-            checkpoint()
-            if setup.processes.any_of(stop.requested)[0]:
+            # Until the checkpoint is written a second Ctrl-C waits: it would cost the epoch.
+            with stop.held():
+                if not run.epoch(number, display, stop, pace):
+                    pace.keep()
+                    break
+                progress.epochs.append(run.end_epoch(number))
+                folder.write_epochs(progress.epochs)
+                display.finished(progress.epochs[-1], run.steps_done)
+                stopping, due = setup.processes.any_of(stop.requested, pace.due)
+                if stopping or due or number == setup.config.epochs:
+                    pace.keep()
+            if stopping:
                 break
     return _keep(run, progress, folder, console)
 
@@ -191,21 +209,29 @@ def _resume(run: Run, progress: Progress, folder: RunFolder, console: Console) -
         return
     state = read_checkpoint(file)
     elsewhere = f"{file} is a checkpoint of another run"
+    refusal = f"the checkpoint {file} doesn't fit the model of {run.setup.code.name} any more"
     try:
         if state["config"] != _what_decides(run.setup.config):
             raise RequestError(f"{elsewhere}: its settings are others; type --output with another folder")
         if state["data"] != run.setup.data_fingerprint:
             raise RequestError(f"{elsewhere}: the training images are others now; type --output with another folder")
         progress.load_state_dict(state["progress"])
-        run.load_state_dict(state["run"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise RequestError(
-            f"the checkpoint {file} doesn't fit the model of {run.setup.code.name} any more; "
-            "type --output with another folder to start anew"
-        ) from error
+        anew = run.load_state_dict(state["run"])
+    except (KeyError, TypeError, ValueError, RuntimeError, IndexError) as error:
+        raise RequestError(f"{refusal} ({_reason(error)}); type --output with another folder to start anew") from error
     console.print(
         f"resumed from {file}: epoch {len(progress.epochs) + 1}, step {run.steps_done + 1:,} of {run.steps:,}"
     )
+    if anew:
+        console.print(f"it comes from another kind of device: {' and '.join(anew)} are drawn anew from here")
+
+
+def _reason(error: Exception) -> str:
+    """What doesn't fit, in one line; torch begins with a line that says nothing, and goes on with one for each part."""
+    if isinstance(error, KeyError):
+        return f"it has no {error.args[0]}"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[1 if len(lines) > 1 else 0].rstrip(".") if lines else type(error).__name__
 
 
 def _what_decides(config: TrainConfig) -> dict[str, Any]:
@@ -219,7 +245,7 @@ def _keep(run: Run, progress: Progress, folder: RunFolder, console: Console) -> 
     measured = epochs and run.steps_done == len(epochs) * len(run.batches)
     accuracy = epochs[-1].accuracy if measured else setup.accuracy(run.kept)
     # The weights first: whatever happens after this, they are there.
-    about = (setup.model_arguments, config, setup.dataset.classes, setup.mean, setup.std)
+    about = (setup.model_arguments, config, setup.dataset, setup.mean, setup.std)
     folder.write(WEIGHTS, weights_file(run.kept, *about))
     result = Result(
         accuracy=accuracy,
@@ -234,34 +260,37 @@ def _keep(run: Run, progress: Progress, folder: RunFolder, console: Console) -> 
         **seconds,
     )
     softmax_over = len(setup.dataset.classes) if config.loss == "original" else None
-    folder.write("curves.png", png(draw_curves({config.loss: epochs}, setup.measured_on, softmax_over)))
-    folder.write("predictions.png", png(draw_predictions(_answers(setup, run.kept))))
+    folder.write("curves.png", png(draw_curves({config.loss: epochs}, setup.measured_on, softmax_over, _title(config))))
+    given = answers(setup, run.kept)
+    confusion = given.confusion(len(setup.dataset.classes))
+    folder.write("predictions.png", png(draw_predictions(_shown(setup, given))))
+    folder.write("confusion.csv", as_csv(confusion, setup.dataset.classes))
     # Last: a run that has a result has everything.
     folder.write_json("result.json", asdict(result))
     if result.finished:
         folder.remove(CHECKPOINT)
-    _report(result, folder, console)
+    _report(result, run, confusion, folder, console)
     return result
 
 
-@torch.no_grad()
-def _answers(setup: Setup, model: nn.Module) -> list[Answer]:
-    # Always the same images of a data set, so that runs can be compared; drawn, since some sets are sorted by class.
-    n_images = len(setup.dataset.test_images)
-    chosen = torch.randperm(n_images, generator=torch.Generator().manual_seed(0))[:N_SHOWN]
-    probabilities = (
-        model.eval()(setup.as_input(setup.dataset.test_images[chosen])).float().softmax(dim=-1).cpu()
-    )  # (16, K)
-    classes = setup.dataset.classes
+def _title(config: TrainConfig) -> str:
+    return f"{config.preset}, trained on {config.data}"
+
+
+def _shown(setup: Setup, given: Answers) -> list[Answer]:
+    classes, images = setup.dataset.classes, setup.dataset.test_images
     return [
-        Answer(image.numpy(), classes[truth], classes[int(p.argmax())], float(p.max()))
-        for image, truth, p in zip(
-            setup.dataset.test_images[chosen], setup.dataset.test_labels[chosen].tolist(), probabilities, strict=True
+        Answer(
+            images[index].numpy(),
+            classes[given.labels[index]],
+            classes[given.given[index]],
+            float(given.confidence[index]),
         )
+        for index in given.worst_first()[:N_SHOWN].tolist()
     ]
 
 
-def _report(result: Result, folder: RunFolder, console: Console) -> None:
+def _report(result: Result, run: Run, confusion: Tensor, folder: RunFolder, console: Console) -> None:
     if not result.finished:
         console.print(f"stopped after {result.steps:,} steps; what was learned so far is kept")
     right = round(result.accuracy * result.n_measured)
@@ -269,7 +298,42 @@ def _report(result: Result, folder: RunFolder, console: Console) -> None:
         f"accuracy {result.accuracy:.2%}: {right:,} of {result.n_measured:,} {result.measured_on} right; "
         f"{result.cpu_seconds:.1f} CPU seconds, {result.wall_seconds:.1f} on the clock"
     )
-    if folder.writes:
-        console.print(f"{folder.path}: {', '.join(folder.files())}")
+    mistakes = commonest_mistakes(confusion, run.setup.dataset.classes)
+    if mistakes:
+        told = ", ".join(f"{truth} for {said} ({count}×)" for truth, said, count in mistakes)
+        console.print(f"most often taken for another: {told}")
+    if not folder.writes:
+        return
+    files = f"{folder.path}: {', '.join(folder.files())}"
     if not result.finished:
-        console.print(f"to go on, type: vitcourse train --resume --output {shlex.quote(str(folder.path))}")
+        console.print(files)
+        console.print(_to_go_on(folder))
+        return
+    if fault := _learned_nothing(result, run):
+        console.print(fault)
+    named = shlex.quote(str(folder.path))
+    console.print(f"to ask it about a picture of yours: vitcourse predict PICTURE --run {named}")
+    console.print(f"to look inside it: vitcourse explore {named}; all runs side by side: vitcourse runs")
+    console.print(files)
+
+
+def _to_go_on(folder: RunFolder) -> str:
+    return f"to go on, type: vitcourse train --resume --output {shlex.quote(str(folder.path))}"
+
+
+def _learned_nothing(result: Result, run: Run) -> str | None:
+    """A line about a run that ends where guessing would, or None."""
+    setup = run.setup
+    labels = setup.dataset.test_labels
+    guessing = float(labels.bincount().max() / len(labels))  # always the same answer, the best one
+    chance = math.log(len(setup.dataset.classes))
+    loss = result.epochs[-1].loss
+    if setup.config.data == "random" or (loss < 0.98 * chance and result.accuracy > guessing):
+        return None
+    rate, usual = setup.config.learning_rate, PRESETS[setup.config.preset].learning_rate
+    lower = usual if rate > usual else rate / 10
+    return (
+        f"it learned nothing: its loss is {loss:.4g} where guessing has {chance:.4g}, its accuracy "
+        f"{result.accuracy:.2%} where one and the same answer has {guessing:.2%}; type --learning-rate {lower:g}, "
+        "or --clip 1, or more --epochs"
+    )

@@ -1,72 +1,219 @@
-"""A trained model as one file: its weights, and with them all that is needed to build it again and to feed it."""
+"""A trained model as one file, and as one object: it takes images as they come and says what they are.
+
+The file holds the weights, and with them all that is needed to build the model again and to feed it.
+"""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from vitcourse.codesets import load_code
+from vitcourse.data import Dataset, resized
 from vitcourse.errors import RequestError
+from vitcourse.images import Pixels, as_image, as_pixels, fitted, read_pixels
+from vitcourse.ink import Framing, find_ink
+from vitcourse.training.augment import center_crop
+from vitcourse.training.batches import standardised
+from vitcourse.training.learner import faults_in_one_line
 from vitcourse.training.presets import TrainConfig
+from vitcourse.training.runs import WEIGHTS
 
-WEIGHTS = "weights.safetensors"
+BATCH = 500
+INVERT = ("auto", "yes", "no")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A picture as the model sees it, (C, H, W) from 0 to 1, not yet standardised; what was done to it, in words."""
+
+    pixels: Tensor = field(repr=False)
+    done: tuple[str, ...] = ()
+    inverted: bool = False
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a picture is taken for: the class, the probability of every class, and the picture as the model saw it."""
+
+    label: str
+    probabilities: dict[str, float]
+    seen: Seen = field(repr=False)
+
+    def best(self, n: int = 3) -> list[tuple[str, float]]:
+        """The n most probable classes, the surest first."""
+        return sorted(self.probabilities.items(), key=lambda pair: -pair[1])[:n]
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained model in evaluation mode. It takes images less mean, divided by std; its answers index classes."""
+    """A trained model in evaluation mode, with what was done to its training images.
+
+    Those were dataset_size (H, W), of which the middle image_size was read, less mean, divided by std; its
+    answers index classes. framing is what they had in common: a light figure on dark, say, that fills so much of it.
+    resized_from is the size that all of them had before, if they were resized.
+    """
 
     model: nn.Module
     config: TrainConfig
     classes: tuple[str, ...]
     mean: Tensor
     std: Tensor
+    dataset_size: tuple[int, int]
+    image_size: tuple[int, int]
+    patch_size: int
+    framing: Framing
+    resized_from: tuple[int, int] | None
+
+    @property
+    def channels(self) -> int:
+        """C of the images that it reads."""
+        return len(self.mean)
+
+    def see(self, image: Any, invert: str = "auto") -> Seen:
+        """A picture as the model sees it: a path, a Pillow image, an array or a tensor, of any size.
+
+        One that has the training images' size already is taken as they were. Any other is framed as they are: cut to
+        its ink where these are ink on a plain ground, else resized, its middle cut out. It is inverted when its
+        ground is light and theirs is dark, or the other way round; invert decides otherwise.
+        Raises RequestError for what can't be read.
+        """
+        if invert not in INVERT:
+            raise RequestError(f"--invert can't be {invert!r}; type {', '.join(INVERT[:-1])} or {INVERT[-1]}")
+        # Of a photograph, decode what is needed: where ink is to be found, more than will be seen.
+        pixels, done = read_pixels(image, None if self.framing.fill else 2 * max(self.dataset_size)), []
+        if self.channels == 1 and len(pixels) == 3:
+            pixels = as_pixels(as_image(pixels).convert("L"))
+            done.append("made grey")
+        if pixels.shape[1:] == self.resized_from:
+            pixels = resized(torch.from_numpy(pixels)[None], self.dataset_size[0])[0].numpy()
+            done.append("resized to {}×{} pixels, as in training".format(*self.dataset_size))
+        inked = None if pixels.shape[1:] == self.dataset_size else self._inked(pixels, invert)
+        if inked is not None:
+            pixels, inverted = inked
+            share = f"{self.framing.fill:.0%}"
+            done.append(
+                "cut to its ink, which fills {} of {}×{} pixels, as in training".format(share, *self.dataset_size)
+            )
+        else:
+            if pixels.shape[1:] != self.dataset_size:
+                pixels = as_pixels(fitted(as_image(pixels), self.dataset_size))
+                done.append("resized to {}×{} pixels".format(*self.dataset_size))
+            inverted = invert == "yes" or (invert == "auto" and self.framing.is_turned(pixels))
+            pixels = 1 - pixels if inverted else pixels
+        if self.config.crop is not None:
+            done.append("its middle {}×{} pixels taken, as in training".format(*self.image_size))
+        of_all_channels = torch.from_numpy(np.ascontiguousarray(pixels)).expand(self.channels, -1, -1)
+        cropped = center_crop(of_all_channels[None], self.config.crop)[0]
+        return Seen(cropped, tuple(["inverted"] * inverted + done), inverted)
+
+    def _inked(self, pixels: Pixels, invert: str) -> tuple[Pixels, bool] | None:
+        """The picture's ink, framed as the training images were, and whether that inverts it; None without ink."""
+        framing = self.framing
+        if framing.fill is None:
+            return None
+        # Inverted, dark ink is light, which is what training on a dark ground showed.
+        ink = find_ink(pixels[0], None if invert == "auto" else (invert == "yes") == framing.on_dark)
+        if ink is None:
+            return None
+        strength = ink.framed(framing, self.dataset_size)[None]
+        return strength if framing.on_dark else 1 - strength, ink.dark == framing.on_dark
+
+    def as_input(self, *seen: Seen) -> Tensor:
+        """Pictures as a batch (B, C, H, W) that goes into the model: standardised, on its device."""
+        device = next(self.model.parameters()).device
+        images = torch.stack([picture.pixels for picture in seen])
+        return standardised(images, self.mean, self.std).to(device)
+
+    def predict(self, image: Any, invert: str = "auto") -> Any:
+        """What a picture shows, as a Prediction; of a list of pictures, or of a batch (B, C, H, W), a list of them.
+
+        A tensor (1, C, H, W) is one picture.
+        """
+        if isinstance(image, list | tuple) or (getattr(image, "ndim", 0) == 4 and len(image) != 1):
+            return self._predicted([self.see(one, invert) for one in image])
+        return self._predicted([self.see(image, invert)])[0]
+
+    @torch.inference_mode()
+    def _predicted(self, seen: list[Seen]) -> list[Prediction]:
+        predictions = []
+        for start in range(0, len(seen), BATCH):
+            part = seen[start : start + BATCH]
+            probabilities = self.model.eval()(self.as_input(*part)).double().softmax(dim=-1).tolist()  # (B, K)
+            for picture, of_classes in zip(part, probabilities, strict=True):
+                by_name = dict(zip(self.classes, of_classes, strict=True))
+                predictions.append(Prediction(max(by_name, key=by_name.__getitem__), by_name, picture))
+        return predictions
 
 
 def weights_file(
-    model: nn.Module,
-    arguments: dict[str, Any],
-    config: TrainConfig,
-    classes: tuple[str, ...],
-    mean: Tensor,
-    std: Tensor,
+    model: nn.Module, arguments: dict[str, Any], config: TrainConfig, dataset: Dataset, mean: Tensor, std: Tensor
 ) -> bytes:
     """The content of a weights file; arguments are those with which the VisionTransformer was made."""
+    framing = Framing.of(dataset.train_images)
+    if dataset.name.startswith("folder:"):
+        # A folder's images were pictures as they came, resized and cut; so is any other then.
+        framing = replace(framing, fill=None)
     about = {
         "model": arguments,
         "config": asdict(config),
-        "classes": classes,
+        "classes": dataset.classes,
         "mean": mean.tolist(),
         "std": std.tolist(),
+        "dataset_size": dataset.image_size,
+        "framing": asdict(framing),
+        "resized_from": dataset.resized_from,
     }
     tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in model.state_dict().items()}
-    return save(tensors, {key: json.dumps(value) for key, value in about.items()})
+    # One entry: safetensors writes several in a random order, and equal runs should leave equal files.
+    return save(tensors, {"vitcourse": json.dumps(about)})
 
 
-def load_trained(path: Path, code: str | None = None) -> Trained:
-    """Build the model of a run's folder, or of its weights file, on the CPU; with another set of code if one is named.
+def load_trained(path: str | Path, code: str | None = None) -> Trained:
+    """The model of a run's folder, or of its weights file, on the CPU; with another set of code if one is named.
 
     Raises RequestError when there are no such weights, or when they don't fit the code's model.
     """
-    file = path / WEIGHTS if path.is_dir() else path
+    file = Path(path).expanduser()
+    if file.is_dir():
+        file = _weights_in(file)
     if not file.is_file():
         raise RequestError(f"there are no weights at {file}")
     try:
         with safe_open(file, framework="pt") as opened:
-            about = {key: json.loads(value) for key, value in (opened.metadata() or {}).items()}
+            about = json.loads((opened.metadata() or {})["vitcourse"])
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - it is no dict
         config = TrainConfig(**about["config"])
         arguments, classes, mean, std = (about[key] for key in ("model", "classes", "mean", "std"))
+        sizes, framing = (tuple(about["dataset_size"]), tuple(arguments["image_size"])), Framing(**about["framing"])
+        resized_from = tuple(about["resized_from"]) if about.get("resized_from") else None
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise RequestError(f"{file} is not a weights file that vitcourse train wrote") from error
-    model = load_code(code or config.code).module("ch05_vit").VisionTransformer(**arguments)
+        raise RequestError(f"{file} is not a weights file that this version of vitcourse train wrote") from error
+    chapters = load_code(code or config.code)
+    with faults_in_one_line(chapters):
+        model = chapters.module("ch05_vit").VisionTransformer(**arguments)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
-        raise RequestError(f"the weights in {file} don't fit the model: {' '.join(str(error).split())}") from error
-    return Trained(model.eval(), config, tuple(classes), torch.tensor(mean), torch.tensor(std))
+        first, *more = [line.strip().rstrip(".") for line in str(error).splitlines()[1:]]
+        others = f", and {len(more)} more" if more else ""
+        raise RequestError(f"the weights in {file} don't fit the model of {chapters.name}: {first}{others}") from error
+    mean, std = torch.tensor(mean), torch.tensor(std)
+    patch_size = arguments["patch_size"]
+    return Trained(model.eval(), config, tuple(classes), mean, std, *sizes, patch_size, framing, resized_from)
+
+
+def _weights_in(folder: Path) -> Path:
+    """A run's weights. Raises RequestError, with what to type, when it has none, or those of two models."""
+    parts = sorted(file.parent for file in folder.glob(f"*/{WEIGHTS}"))
+    if (folder / WEIGHTS).is_file():
+        return folder / WEIGHTS
+    if parts:
+        raise RequestError(f"{folder} holds {len(parts)} models; name one: {' or '.join(map(str, parts))}")
+    raise RequestError(f"there are no weights at {folder}; a run writes them when it ends, or is stopped by Ctrl-C")

@@ -1,4 +1,4 @@
-"""Chapter 4 in other right ways: torch.var, the normal distribution, torch's own GELU where it isn't built."""
+"""Chapter 4 in other right ways: torch.var, the normal distribution, torch's GELU and norm where neither is built."""
 
 import torch
 from torch import nn
@@ -39,7 +39,7 @@ class EncoderBlock(nn.Module):
         super().__init__()
         self.mlp = MLP(d_model, ratio=mlp_ratio, dropout=dropout)
         self.attention = MultiHeadAttention(d_model, n_heads)
-        self.norm1, self.norm2 = nn.LayerNorm(d_model, eps=1e-6), nn.LayerNorm(d_model, eps=1e-6)
+        self.norm1, self.norm2 = nn.LayerNorm(d_model), nn.LayerNorm(d_model)
         self.p = dropout
 
     def forward(self, x):

@@ -17,21 +17,22 @@ class VisionTransformer(nn.Module):
         size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
         for side in size:
             if side % patch_size:
-                raise ValueError(f"image {size[0]} x {size[1]} and patch {patch_size}")
+                raise ValueError("the patches would not fill the image")
         n_patches = math.prod(side // patch_size for side in size)
         self.patch_embedding = PatchEmbedding(d_model, patch_size, in_channels)
         self.positional_encoding = PositionalEncoding(d_model, n_patches, positions)
+        self.dropout = nn.Dropout(dropout)
         self.blocks = nn.Sequential(*[EncoderBlock(d_model, n_heads, mlp_ratio, dropout) for _ in range(n_layers)])
         self.norm = LayerNorm(d_model)
         self.head = nn.Linear(d_model, n_classes)
 
     def forward(self, images):
-        tokens = self.blocks(self.positional_encoding(self.patch_embedding(images)))
+        tokens = self.blocks(self.dropout(self.positional_encoding(self.patch_embedding(images))))
         return self.head(self.norm(tokens[:, 0]))
 
 
 def cross_entropy(logits, labels, label_smoothing=0.0):
-    log_p = torch.log_softmax(logits, dim=1)
+    log_p = torch.log_softmax(logits, dim=1, dtype=torch.float32)
     target = torch.full_like(log_p, label_smoothing / logits.shape[1])
     target[torch.arange(len(labels)), labels] += 1 - label_smoothing
     return -(target * log_p).sum() / len(labels)

@@ -36,7 +36,7 @@ class PositionalEncoding(nn.Module):
                 self.positions = nn.Parameter(torch.empty(1, n_patches + 1, d_model).normal_(std=0.02))
             case _:
                 raise ValueError(f"{positions=}")
-        self.cls_token = nn.Parameter(torch.empty(1, 1, d_model).normal_(std=0.02))
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, d_model))
 
     def forward(self, tokens):
         return torch.add(self.positions, prepend_cls(tokens, self.cls_token))

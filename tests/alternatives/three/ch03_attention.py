@@ -40,7 +40,7 @@ class MultiHeadAttention(nn.Module):
     def __init__(self, d_model, n_heads):
         super().__init__()
         if d_model % n_heads:
-            raise ValueError(f"{d_model=} is not divisible by {n_heads=}")
+            raise ValueError
         self.split = {"n": 3, "h": n_heads}
         self.qkv, self.out = nn.Linear(d_model, 3 * d_model), nn.Linear(d_model, d_model)
 

@@ -1,16 +1,14 @@
-"""Chapter 2 in a beginner's right ways: token by token, column by column, an index buffer that is not persistent."""
+"""Chapter 2 in a beginner's right ways: a repeated CLS, column by column, an index buffer that is not persistent."""
 
 import torch
 import torch.nn.functional as F
+from einops import repeat
 from torch import nn
 
 
 def prepend_cls(tokens, cls_token):
-    batch_size, n_tokens, d_model = tokens.shape
-    sequence = [cls_token.reshape(d_model).expand(batch_size, d_model)]
-    for n in range(n_tokens):
-        sequence.append(tokens[:, n, :])
-    return torch.stack(sequence, dim=1)
+    copies = repeat(cls_token, "one token d_model -> (copies one) token d_model", copies=tokens.shape[0])
+    return torch.cat([copies, tokens], dim=1)
 
 
 def sinusoidal_positions(n_positions, d_model):
@@ -58,7 +56,7 @@ class PositionalEncoding(nn.Module):
 
     @staticmethod
     def _noise(n_tokens, d_model):
-        return nn.Parameter(torch.normal(mean=0.0, std=0.02, size=(1, n_tokens, d_model)))
+        return nn.Parameter(torch.normal(mean=0.0, std=0.05, size=(1, n_tokens, d_model)))
 
     def forward(self, tokens):
         sequence = prepend_cls(tokens, self.cls_token)

@@ -28,12 +28,10 @@ class VisionTransformer(nn.Module):
         if type(image_size) is int:
             image_size = [image_size, image_size]
         height, width = image_size
-        if height % patch_size != 0:
-            raise ValueError(f"height of {height}x{width} is no multiple of {patch_size}")
-        if width % patch_size != 0:
-            raise ValueError(f"width of {height}x{width} is no multiple of {patch_size}")
+        if height % patch_size != 0 or width % patch_size != 0:
+            raise ValueError("image size is no multiple of patch size")
         if d_model % n_heads != 0:
-            raise ValueError(f"d_model {d_model} is no multiple of n_heads {n_heads}")
+            raise ValueError("d_model is no multiple of n_heads")
         self.head = nn.Linear(d_model, n_classes)
         self.norm = LayerNorm(d_model)
         self.blocks = nn.ModuleList()
@@ -60,6 +58,8 @@ class VisionTransformer(nn.Module):
 
 def cross_entropy(logits, labels, label_smoothing=0.0):
     n_classes = logits.shape[1]
+    if logits.dtype in (torch.bfloat16, torch.float16):
+        logits = logits.float()
     largest = logits.max(dim=1).values
     total = torch.zeros_like(largest)
     for k in range(n_classes):

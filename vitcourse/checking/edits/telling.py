@@ -1,0 +1,220 @@
+"""How edits speak of a reference's expressions: in symbols, public names and the outline's words."""
+
+import ast
+import re
+from functools import cache
+
+from vitcourse.checking.edits.reference import Axes, Function, called, public_names, words
+
+_OPERATORS = {
+    ast.Add: "+",
+    ast.Sub: "-",
+    ast.Mult: "·",
+    ast.Div: "/",
+    ast.FloorDiv: "//",
+    ast.Mod: "%",
+    ast.MatMult: "·",
+    ast.Gt: ">",
+    ast.GtE: ">=",
+    ast.Lt: "<",
+    ast.LtE: "<=",
+    ast.Eq: "==",
+    ast.NotEq: "!=",
+    ast.IsNot: "is not",
+    ast.Is: "is",
+    ast.Or: "or",
+    ast.And: "and",
+}
+_SAID = {
+    "sin": "the sine of {}",
+    "cos": "the cosine of {}",
+    "sqrt": "√({})",
+    "erf": "erf({})",
+    "softmax": "the softmax of {}",
+    "logsumexp": "the log-sum-exp of {}",
+    "mean": "the mean of {}",
+    "sum": "the sum of {}",
+    "len": "the number of {}",
+    "argmax": "the class of the largest of {}",
+}
+
+
+class Teller:
+    """Words for what stands at one statement of a function."""
+
+    def __init__(self, function: Function, line: ast.stmt) -> None:
+        self.function = function
+        self.line = line
+        self.axes = function.axes[id(line)]
+
+    @property
+    def step(self) -> str:
+        """What the statement does."""
+        return self.function.step(self.line)
+
+    def shape(self, node: ast.expr) -> Axes | None:
+        """The axes of an expression, as far as they are known: those of a name, and of what keeps its shape."""
+        if isinstance(node, ast.Name):
+            return self.axes.get(node.id)
+        if isinstance(node, ast.UnaryOp):
+            return self.shape(node.operand)
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
+            return self.shape(node.left)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            if node.func.attr in ("detach", "softmax", "float", "sin", "cos"):
+                return self.shape(node.func.value)
+            if node.func.attr == "transpose" and (axes := self.shape(node.func.value)):
+                places = [ast.literal_eval(place) for place in node.args]
+                moved = list(axes)
+                try:
+                    moved[places[0]], moved[places[1]] = moved[places[1]], moved[places[0]]
+                except IndexError:
+                    return None
+                return tuple(moved)
+        return None
+
+    def along(self, node: ast.expr, place: int) -> str:
+        """What lies along an axis of an expression: "the tokens", or "axis 1" where that is not known."""
+        symbol = self.symbol(node, place)
+        ordinary = {-1: "the last axis", -2: "the last axis but one", 0: "the first axis"}.get(place, f"axis {place}")
+        if symbol == "?" or symbol not in words()["axes"]:
+            axes = self.shape(node)
+            if axes and axes[0] == "…" and place == -len(axes):
+                return "the tokens (the last axis but one)" if len(axes) == 2 else ordinary
+            if axes and axes[0] == "…" and place == 1:
+                return "the tokens (axis 1)"
+            return ordinary
+        return f"{words()['axes'][symbol]} ({ordinary})"
+
+    def symbol(self, node: ast.expr, place: int) -> str:
+        """The symbol of an axis, "?" where it is not known."""
+        axes = self.shape(node)
+        if axes is None or ("…" in axes and place >= 0) or not -len(axes) <= place < len(axes) or axes[place] == "…":
+            return "?"
+        return axes[place]
+
+    def tell(self, node: ast.expr) -> str:
+        """An expression as one says it."""
+        return self._tell(node)[0]
+
+    def _tell(self, node: ast.expr) -> tuple[str, bool]:
+        """Words, and whether they need brackets inside a product."""
+        if isinstance(node, ast.Constant):
+            return "½" if node.value == 0.5 else str(node.value), False
+        if isinstance(node, ast.Name):
+            return self.name(node.id), False
+        if isinstance(node, ast.Attribute):
+            return self._attribute(node), False
+        if isinstance(node, ast.UnaryOp):
+            sign = {ast.USub: "minus ", ast.Not: "not "}.get(type(node.op), "")
+            return sign + self.tell(node.operand), False
+        if isinstance(node, ast.BinOp):
+            return self._product(node)
+        if isinstance(node, ast.Compare):
+            return (
+                f"{self.tell(node.left)} {_OPERATORS.get(type(node.ops[0]), '?')} {self.tell(node.comparators[0])}",
+                True,
+            )
+        if isinstance(node, ast.BoolOp):
+            return f" {_OPERATORS[type(node.op)]} ".join(self.tell(value) for value in node.values), True
+        if isinstance(node, ast.Subscript):
+            return self._subscript(node), False
+        if isinstance(node, ast.Tuple):
+            return f"({', '.join(self.tell(value) for value in node.elts)})", False
+        if isinstance(node, ast.Call):
+            return self._call(node), False
+        return "this", False
+
+    def name(self, name: str) -> str:
+        """A name as one says it."""
+        return str(self.function.names.get(name) or words()["symbols"].get(name) or name)
+
+    def _attribute(self, node: ast.Attribute) -> str:
+        if isinstance(node.value, ast.Name) and node.value.id == "self":
+            return str(words()["symbols"].get(node.attr, node.attr))
+        return (
+            f"{self.tell(node.value)}'s {node.attr}"
+            if not ast.unparse(node).startswith(("torch.", "math."))
+            else node.attr
+        )
+
+    def _product(self, node: ast.BinOp) -> tuple[str, bool]:
+        if isinstance(node.op, ast.Pow):
+            base, _ = self._tell(node.left)
+            if isinstance(node.right, ast.Constant) and node.right.value == 0.5:
+                return f"√{base}", False
+            if isinstance(node.right, ast.Constant) and node.right.value == 2:
+                return f"the square of {base}", False
+            return f"{base}^({self.tell(node.right)})", False
+        sides = []
+        for side in (node.left, node.right):
+            text, loose = self._tell(side)
+            sides.append(f"({text})" if loose and isinstance(node.op, ast.Mult | ast.Div) else text)
+        operator = _OPERATORS[type(node.op)]
+        return f" {operator} ".join(sides), isinstance(node.op, ast.Add | ast.Sub)
+
+    def _subscript(self, node: ast.Subscript) -> str:
+        if isinstance(node.value, ast.Attribute) and node.value.attr == "shape" and isinstance(node.slice, ast.expr):
+            try:
+                place = int(ast.literal_eval(node.slice))
+            except ValueError:
+                return "a size"
+            symbol = self.symbol(node.value.value, place)
+            return f"axis {place} of {self.tell(node.value.value)}" if symbol == "?" else symbol
+        if isinstance(node.value, ast.Name) and node.value.id in ("grid", "new_grid"):
+            return f"{node.value.id}[{ast.unparse(node.slice)}]"
+        return f"a part of {self.tell(node.value)}"
+
+    def _call(self, node: ast.Call) -> str:
+        function = called(node)
+        subject = self.tell(node.func.value) if isinstance(node.func, ast.Attribute) else ""
+        if subject in ("torch", "math", "F", "nn", "self") or not subject:
+            subject = self.tell(node.args[0]) if node.args else "it"
+        if function in ("randn", "rand", "zeros", "ones", "arange"):
+            return {"randn": "the noise", "rand": "the noise", "arange": "the numbers"}.get(function, f"the {function}")
+        if function in _SAID:
+            return _SAID[function].format(subject)
+        if function in self.function.attributes:
+            return f"the result of {function}"
+        if isinstance(node.func, ast.Name):
+            return f"the result of {function}"
+        return subject
+
+
+def sentence(text: str) -> str:
+    """The text with a capital at its start, unless a public name or a symbol stands there."""
+    first = text.split(" ")[0]
+    plain = first.isalpha() and first.islower() and len(first) > 1 and first not in public_names()
+    return text[:1].upper() + text[1:] if plain else text
+
+
+def shortened(says: str) -> str:
+    """A name for what is said: its first clause."""
+    first = re.split(r"[:;,.]( |$)", re.sub(r" \([^()]*\)", "", agreed(says)))[0]
+    return first[:1].lower() + first[1:] if first[:2].istitle() or first[:2] == "A " else first
+
+
+_VERBS = {
+    "is": "are",
+    "stands": "stand",
+    "was": "were",
+    "has": "have",
+    "gets": "get",
+    "comes": "come",
+    "doesn't": "don't",
+}
+
+
+def agreed(text: str) -> str:
+    """The text with its verbs in the plural after what is plural, and nothing said twice in one breath."""
+    text = re.sub(r"([Tt]he (\w+)) \(the \2\)", r"\1", text)
+    return _plural().sub(lambda found: f"{found[1]}{found[2]} {_VERBS[found[3]]}", text)
+
+
+@cache
+def _plural() -> re.Pattern[str]:
+    names = {name for function in words()["function"].values() for name in function.get("names", {}).values()}
+    many = sorted((name for name in names if name.startswith("the ") and name.endswith("s")), key=len, reverse=True)
+    many = [name for name in many if not name.endswith("ss") and not name.startswith(("the number", "the count"))]
+    alternatives = "|".join(re.escape(name[4:]) for name in many)
+    return re.compile(rf"(^|[.:;,] |that )((?:[Tt]he )(?:{alternatives})) ({'|'.join(_VERBS)})\b")

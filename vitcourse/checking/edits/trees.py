@@ -1,0 +1,159 @@
+"""Syntax trees that are changed without being touched: a change makes new nodes on the way up, and shares the rest."""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TypeVar
+
+Tree = TypeVar("Tree", bound=ast.AST)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One edit: by what a node is replaced, what comes before or after a statement, and what a learner is told.
+
+    Nodes are known by their identity. A statement may be replaced by several, or by none. rank is low where the mistake
+    is often made.
+    """
+
+    says: str
+    rank: int = 50
+    replace: dict[int, ast.AST | list[ast.stmt]] = field(default_factory=dict)
+    before: dict[int, list[ast.stmt]] = field(default_factory=dict)
+    after: dict[int, list[ast.stmt]] = field(default_factory=dict)
+
+    @property
+    def touched(self) -> set[int]:
+        """The nodes at which something happens."""
+        return set(self.replace) | set(self.before) | set(self.after)
+
+    def applied(self, tree: Tree, within: set[int] | None = None) -> Tree:
+        """The tree with the change in it; the tree itself where the change lies elsewhere.
+
+        within: the nodes in which something happens, where that is known.
+        """
+        new = self._node(tree, within)
+        assert isinstance(new, ast.AST)
+        return new  # type: ignore[return-value]
+
+    def _node(self, node: ast.AST, within: set[int] | None) -> ast.AST | list[ast.stmt]:
+        if id(node) in self.replace:
+            return self.replace[id(node)]
+        if within is not None and id(node) not in within:
+            return node
+        fields: dict[str, object] = {}
+        for name, value in ast.iter_fields(node):
+            if isinstance(value, ast.AST):
+                new = self._node(value, within)
+                if new is not value:
+                    fields[name] = new
+            elif isinstance(value, list):
+                items = self._list(value, within)
+                if len(items) != len(value) or any(a is not b for a, b in zip(items, value, strict=True)):
+                    fields[name] = items or ([ast.Pass()] if name == "body" else [])
+        if not fields:
+            return node
+        whole = {name: fields.get(name, value) for name, value in ast.iter_fields(node)}
+        return ast.copy_location(type(node)(**whole), node)
+
+    def _list(self, values: list[ast.AST], within: set[int] | None) -> list[ast.AST]:
+        items: list[ast.AST] = []
+        for value in values:
+            if not isinstance(value, ast.AST):
+                items.append(value)
+                continue
+            new = self._node(value, within)
+            items += self.before.get(id(value), [])
+            items += new if isinstance(new, list) else [new]
+            items += self.after.get(id(value), [])
+        return items
+
+
+@cache
+def _parsed(template: str) -> ast.Module:
+    return ast.parse(template)
+
+
+def code(template: str, **parts: ast.expr) -> list[ast.stmt]:
+    """The statements of a template, in which the names of parts stand for trees."""
+    tree = _parsed(template)
+    replace: dict[int, ast.AST | list[ast.stmt]] = {
+        id(node): parts[node.id] for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in parts
+    }
+    return list(Change("", replace=replace).applied(tree).body)
+
+
+def expr(template: str, **parts: ast.expr) -> ast.expr:
+    """The same for an expression."""
+    statement = code(template, **parts)[0]
+    assert isinstance(statement, ast.Expr)
+    return statement.value
+
+
+def same(one: ast.AST, other: ast.AST) -> bool:
+    """Whether two trees say the same."""
+    return ast.dump(one) == ast.dump(other)
+
+
+def statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """All statements in the order in which they stand, those inside others too."""
+    for statement in body:
+        yield statement
+        for name in ("body", "orelse"):
+            yield from statements(getattr(statement, name, []))
+
+
+def own_expressions(statement: ast.stmt) -> Iterator[ast.expr]:
+    """The expressions of a statement, not those of the statements inside it."""
+    waiting: list[ast.AST] = [statement]
+    while waiting:
+        node = waiting.pop(0)
+        if isinstance(node, ast.expr):
+            yield node
+        waiting += [child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.stmt)]
+
+
+class Known:
+    """A tree whose nodes are known: in a change of it only the new ones have to be looked at."""
+
+    def __init__(self, tree: ast.AST) -> None:
+        self.digests: dict[int, int] = {}
+        self.digest(tree, keep=True)
+        self.parents = {id(child): id(node) for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
+
+    def within(self, change: Change) -> set[int]:
+        """The nodes in which a change happens: those at which it does, and all that these stand in."""
+        found: set[int] = set()
+        for node in change.touched:
+            place: int | None = node
+            while place is not None and place not in found:
+                found.add(place)
+                place = self.parents.get(place)
+        return found
+
+    def digest(self, node: object, keep: bool = False) -> int:
+        """A number that two trees share which say the same."""
+        if id(node) in self.digests and not keep:
+            return self.digests[id(node)]
+        if isinstance(node, ast.AST):
+            parts = [value for name, value in ast.iter_fields(node) if name not in ("ctx", "kind", "type_comment")]
+            number = hash((type(node).__name__, *(self.digest(part, keep) for part in parts)))
+            if keep:
+                self.digests[id(node)] = number
+            return number
+        if isinstance(node, list):
+            return hash(tuple(self.digest(part, keep) for part in node))
+        return hash((type(node).__name__, node))
+
+    def settle(self, node: ast.AST) -> None:
+        """Give the new nodes what the compiler wants of them: a line, and whether a name is read or written."""
+        if id(node) in self.digests:
+            return
+        if isinstance(node, ast.expr | ast.stmt | ast.keyword | ast.alias) and not hasattr(node, "lineno"):
+            node.lineno = node.end_lineno = 1
+            node.col_offset = node.end_col_offset = 0
+        if isinstance(node, ast.Tuple | ast.List) and not hasattr(node, "ctx"):
+            node.ctx = ast.Load()
+        for child in ast.iter_child_nodes(node):
+            self.settle(child)

@@ -1,0 +1,82 @@
+"""Evidence: whether two observations of one request are the same."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from vitcourse.checking.subjects import Question
+from vitcourse.checking.values import begun_alike, names, same
+from vitcourse.worker.workshop import Observation
+
+_ABOUT_SIZES = ("RuntimeError", "EinopsError", "ValueError", "IndexError")
+
+
+def alike(one: Observation, other: Observation, question: Question, last: bool = False) -> bool:
+    """Whether nothing that is observed tells the two apart; of random numbers drawn, only whether there were any.
+
+    last is the question at which the check ended: an exception there is the answer, and its words count too.
+    """
+    request = question.request
+    if bool(one.raised) != bool(other.raised) or bool(one.banned) != bool(other.banned):
+        return False
+    if one.raised and not _same_fault(one.raised, other.raised, last and question.expects != "error"):
+        return False
+    if any(names(one.raised["message"], n) != names(other.raised["message"], n) for n in question.naming if one.raised):
+        return False
+    if one.changed != other.changed or one.left != other.left:
+        return False
+    if request["do"] == "call" and (one.draws, one.reads) != (other.draws, other.reads):
+        return False
+    if request.get("count") and (one.products, one.softmaxes) != (other.products, other.softmaxes):
+        return False
+    if question.expects == "start":
+        return _same_starts(one.result, other.result)
+    return (
+        same(one.result, other.result, question.rtol, question.atol)
+        and one.attached == other.attached
+        and _same_gradients(one.gradients, other.gradients)
+        and _same_structure(one.structure, other.structure)
+        and _same_things(one.things, other.things)
+        and one.events == other.events
+    )
+
+
+def _same_starts(one: Any, other: Any) -> bool:
+    if not (isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys()):
+        return False
+    return all(begun_alike(value, other[name]) for name, value in one.items())
+
+
+def _same_fault(one: Mapping[str, Any], other: Mapping[str, Any], words: bool) -> bool:
+    """The same type; and the same words, or for errors about sizes, whose words quote the code, the same numbers."""
+    if one["type"] != other["type"]:
+        return False
+    if not words or one["message"] == other["message"]:
+        return True
+    numbers = [re.findall(r"\d+", re.sub(r"\"[^\"]*\"", "", fault["message"])) for fault in (one, other)]
+    return one["type"] in _ABOUT_SIZES and bool(numbers[0]) and numbers[0] == numbers[1]
+
+
+def _same_gradients(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return one.keys() == other.keys() and all(
+        same(own, other[name], 1e-3, 1e-4 * max(1.0, float(own.abs().max()) if isinstance(own, Tensor) else 1.0))
+        for name, own in one.items()
+    )
+
+
+def _same_structure(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """What a module holds by the contract's names; how it holds the rest is its own affair."""
+    if bool(one) != bool(other):
+        return False
+    keys = ("parameters", "buffers", "shared")
+    return all(one[key] == other[key] for key in keys) if one else True
+
+
+def _same_things(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return one.keys() == other.keys() and all(
+        same(own["values"], other[slot]["values"], 1e-4, 1e-5)
+        and own["structure"]["modes"] == other[slot]["structure"]["modes"]
+        for slot, own in one.items()
+    )

@@ -1,0 +1,292 @@
+"""A check run once more on other inputs: the smallest example that still fails, and when the answer is right."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vitcourse.checking.check import Check, Run, as_call
+from vitcourse.checking.subjects import CheckFailedError, Inputs, Question
+from vitcourse.checking.values import same
+from vitcourse.worker.protocol import Slot
+from vitcourse.worker.workshop import Observation, slots_of, tensors_of
+
+SECONDS = 0.4  # that looking for a smaller example may take
+MOST = 12  # numbers that are shown of one tensor
+SEEN = (2e-3, 2e-4)  # the tolerance beyond which a difference is seen in four digits
+
+
+class Small(Inputs):
+    """Numbers that can be followed by eye, at sizes that are given: 0, 1, 2, … or noise with one decimal."""
+
+    def __init__(self, seed: int, change: Callable[[dict[str, int]], dict[str, int]], plain: bool) -> None:
+        super().__init__(seed)
+        self.change, self.plain, self.given = change, plain, dict[str, int]()
+
+    def sizes(self, given: dict[str, int]) -> dict[str, int]:
+        """The check's symbols, with other sizes."""
+        self.given = self.given or dict(given)
+        return self.change(given)
+
+    def randn(self, shape: tuple[int, ...]) -> Tensor:
+        """Numbers to follow."""
+        if not self.plain:
+            return (super().randn(shape) * 10).round() / 10
+        return torch.arange(1.0, 1 + torch.Size(shape).numel()).reshape(shape)
+
+
+class Onward(Check):
+    """Asks what a check asks to its end, whatever the answers are: evidence beyond the first thing that is wrong."""
+
+    def true(self, *args: Any, **kwargs: Any) -> None:
+        """Passed over."""
+
+    close = shape = fine = agree = dropped = true
+
+    def same(self, *args: Any, **kwargs: Any) -> None:
+        """Asked, and left at that."""
+        with suppress(CheckFailedError):
+            super().same(*args, **kwargs)
+
+    def independent(self, *args: Any, **kwargs: Any) -> None:
+        """Asked, and left at that."""
+        with suppress(CheckFailedError, TypeError):
+            super().independent(*args, **kwargs)
+
+    def gradients(self, *args: Any, **kwargs: Any) -> None:
+        """Asked, and left at that."""
+        with suppress(CheckFailedError):
+            super().gradients(*args, **kwargs)
+
+    def dtypes(self, *args: Any, **kwargs: Any) -> None:
+        """Asked, and left at that."""
+        with suppress(CheckFailedError, ValueError):
+            super().dtypes(*args, **kwargs)
+
+    def raises(self, *args: Any, **kwargs: Any) -> None:
+        """Asked, and left at that."""
+        with suppress(CheckFailedError):
+            super().raises(*args, **kwargs)
+
+    def starts(self, *args: Any, **kwargs: Any) -> None:
+        """Asked, and left at that."""
+        with suppress(CheckFailedError, KeyError):
+            super().starts(*args, **kwargs)
+
+    def steady(self, *args: Any, **kwargs: Any) -> None:
+        """Asked, and left at that."""
+        with suppress(CheckFailedError):
+            super().steady(*args, **kwargs)
+
+    def pair(self, value: Any, what: str) -> tuple[Any, Any]:
+        """The parts of what should be a pair; where it is none, the whole twice."""
+        return super().pair(value, what) if isinstance(value, tuple) and len(value) == 2 else (value, value)
+
+
+class Differs(Exception):
+    """The first call at which the learner's answer is not the reference's."""
+
+    def __init__(self, name: str, request: Mapping[str, Any], mine: Observation, right: Observation) -> None:
+        super().__init__()
+        self.name, self.request, self.mine, self.right = name, request, mine, right
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers one has to look at."""
+        given = tensors_of((self.request["args"], self.request["kwargs"]))
+        return sum(tensor.numel() for tensor in (*given, *tensors_of(self.right.result)))
+
+
+class Comparing(Onward):
+    """Asks what a check asks, and compares each result with the reference's; the check's own words are passed over."""
+
+    pairs: list[tuple[Tensor, Tensor]]
+    stops = True
+
+    def ask(self, request: dict[str, Any], *args: Any, **kwargs: Any) -> Observation:
+        """The observation; Differs when it is not the reference's."""
+        seen = super().ask(request, *args, **kwargs)
+        if request["do"] == "call" and kwargs.get("expects") != "error":
+            right = self.reference.answer(request)
+            if right.raised:
+                raise CheckFailedError("the reference can't do this")
+            if not seen.raised:
+                mine, expected = tensors_of(seen.result), tensors_of(right.result)
+                self.pairs += zip(mine, expected, strict=False)
+                if self.stops and not slots_of(request["args"]) and not same(seen.result, right.result, *SEEN):
+                    raise Differs(self._called(request), request, seen, right)
+        return seen
+
+    def raises(self, *args: Any, **kwargs: Any) -> None:
+        """Passed over."""
+
+    def _called(self, request: Mapping[str, Any]) -> str:
+        """What is called: a function's name, or a module as it was made."""
+        target = request["target"]
+        if not isinstance(target, Slot):
+            return str(target[1])
+        made = (q.request for q in self.questions if q.request["do"] == "make" and q.request["slot"] == target.name)
+        return next((as_call(request["name"], (), request["arguments"]) for request in made), "it")
+
+
+def onward(run: Run, check: Check, seed: int) -> list[Question]:
+    """The questions of a check asked to its end, as far as the answers allow it, on the inputs of that seed."""
+    again = Onward(check.exercise, check.learner, check.reference, Inputs(seed), check.read)
+    with suppress(Exception):
+        run(again)
+    return again.questions
+
+
+def smallest(run: Run, check: Check, seed: int) -> Differs | None:
+    """The call with the fewest numbers, among some small sizes, whose result is not the reference's."""
+    until = time.monotonic() + SECONDS
+    best: Differs | None = None
+    for plain in (True, False):
+        for change in _changes():
+            if time.monotonic() > until:
+                break
+            found = _difference(run, check, Small(seed, change, plain))
+            if found is not None and (best is None or found.numbers < best.numbers):
+                best = found
+        if best is not None:
+            break
+    return best
+
+
+def holds_when(run: Run, check: Check, seed: int) -> str:
+    """At which sizes what failed is right; empty where none of those that are tried help."""
+    for words, symbols in _SPECIAL:
+        inputs = Small(seed, partial(_with, symbols), plain=False)
+        again = Check(check.exercise, check.learner, check.reference, inputs, check.read)
+        with suppress(Exception):
+            run(again)
+        # It gets past the question at which it failed.
+        if len(again.questions) > len(check.questions) and inputs.given != inputs.change(inputs.given):
+            return words
+    return ""
+
+
+def pairs(run: Run, check: Check, seed: int) -> list[tuple[Tensor, Tensor]]:
+    """Results of the learner's and the reference's at several sizes, of the same kind as the first that differ."""
+    found: list[tuple[Tensor, Tensor]] = []
+    for number, factor in enumerate((1, 2)):
+        again = _comparing(check, Small(seed + number, partial(_larger, factor), plain=False))
+        again.stops = False
+        with suppress(Exception):
+            run(again)
+        found += again.pairs
+    return [pair for pair in found if pair[0].is_floating_point() and pair[1].numel() > 1]
+
+
+def shown(found: Differs) -> str:
+    """The example in lines: the call with its numbers, what is expected, and what came."""
+    request, lines = found.request, []
+    tensors = [argument for argument in request["args"] if isinstance(argument, Tensor)]
+    lines.append(f"for example, {as_call(found.name, tuple(request['args']), request['kwargs'])}")
+    for number, tensor in enumerate(tensors, start=1):
+        if tensor.numel() <= MOST:
+            lines.append(f"  {'input' if len(tensors) == 1 else f'input {number}'}  {numbers(tensor)}")
+    mine, right = tensors_of(found.mine.result), tensors_of(found.right.result)
+    if not right:
+        return "\n".join([*lines, f"  expected  {found.right.result}", f"  yours     {found.mine.result}"])
+    for number, expected in enumerate(right):
+        own = mine[number] if number < len(mine) else None
+        if own is None or not same(own, expected, *SEEN):
+            what = "" if len(right) == 1 else f" (result {number + 1})"
+            where, own_part, expected_part = _part(own, expected)
+            lines.append(f"  expected{what}{where}  {numbers(expected_part)}")
+            lines.append(f"  yours{what}{where}     {numbers(own_part) if own_part is not None else 'nothing'}")
+            break
+    return "\n".join(lines)
+
+
+def numbers(tensor: Tensor) -> str:
+    """A tensor's numbers on one line, as short as they can be."""
+
+    def told(value: Any) -> str:
+        if isinstance(value, list):
+            return f"[{', '.join(told(part) for part in value)}]"
+        return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+    return told(tensor.detach().tolist())
+
+
+def _part(own: Tensor | None, expected: Tensor) -> tuple[str, Tensor | None, Tensor]:
+    """The whole, or the row in which the two differ most."""
+    if own is None or own.shape != expected.shape or expected.numel() <= MOST or expected.dim() < 1:
+        return "", own, expected
+    off = (own.double() - expected.double()).abs().nan_to_num(float("inf"))
+    place = int(off.flatten().argmax())
+    index = []
+    for size in reversed(expected.shape):
+        index.append(place % size)
+        place //= size
+    row = tuple(reversed(index))[:-1]
+    first = max(0, index[0] - MOST + 1)
+    where = f" at [{', '.join(map(str, row))}{', ' if row else ''}{first or ''}:]"
+    return where, own[row][first : first + MOST], expected[row][first : first + MOST]
+
+
+def _difference(run: Run, check: Check, inputs: Inputs) -> Differs | None:
+    try:
+        run(_comparing(check, inputs))
+    except Differs as found:
+        return found
+    except Exception:
+        return None  # these sizes don't suit the check
+    return None
+
+
+def _comparing(check: Check, inputs: Inputs) -> Comparing:
+    again = Comparing(check.exercise, check.learner, check.reference, inputs, check.read)
+    again.pairs = []
+    again._slots = check._slots + 1000  # names that nothing has yet
+    check._slots = again._slots
+    return again
+
+
+def _changes() -> Iterator[Callable[[dict[str, int]], dict[str, int]]]:
+    """Ways to make sizes smaller, the smallest first."""
+    yield lambda given: dict.fromkeys(given, 1)
+    yield lambda given: {symbol: 1 if symbol == "B" else 2 for symbol in given}
+    for keep in (2, 3, 4):
+        yield partial(_at_most, keep)
+    yield lambda given: dict(zip(given, itertools.cycle((1, 2, 3, 2)), strict=False))
+    yield lambda given: {symbol: 4 if symbol in ("D", "d_model") else min(size, 2) for symbol, size in given.items()}
+    yield lambda given: {symbol: 1 if symbol == "B" else size for symbol, size in given.items()}
+    yield lambda given: given
+
+
+def _at_most(keep: int, given: dict[str, int]) -> dict[str, int]:
+    return {symbol: 1 if symbol == "B" else min(size, keep) for symbol, size in given.items()}
+
+
+def _larger(by: int, given: dict[str, int]) -> dict[str, int]:
+    return {symbol: size + by for symbol, size in given.items()}
+
+
+def _with(symbols: tuple[tuple[str, str | int], ...], given: dict[str, int]) -> dict[str, int]:
+    known = dict(given)
+    for symbol, other in symbols:
+        if symbol in given:
+            known[symbol] = given.get(other, given[symbol]) if isinstance(other, str) else other
+    return known
+
+
+_SPECIAL: tuple[tuple[str, tuple[tuple[str, str | int], ...]], ...] = (
+    (
+        "what fails here is right where rows and columns are equally many (gh = gw, H = W), a square, and wrong otherwise: "
+        "is something taken from the height that belongs to the width?",
+        (("gw", "gh"), ("new_gw", "new_gh"), ("W", "H")),
+    ),
+    ("what fails here is right for a batch of one image, and wrong for more: the images of a batch are mixed", (("B", 1),)),
+    ("what fails here is right for one head, and wrong for more", (("h", 1),)),
+    ("what fails here is right where there are as many queries as keys (Tq = Tk), and wrong otherwise", (("Tk", "Tq"),)),
+    ("what fails here is right where values are as wide as queries (dv = dh), and wrong otherwise", (("dv", "dh"),)),
+    ("what fails here is right for one channel, and wrong for more", (("C", 1),)),
+)

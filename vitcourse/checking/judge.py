@@ -1,0 +1,252 @@
+"""The judge of one exercise: asks a worker what the check asks, and says what the observations mean.
+
+References, inputs, seeds, comparisons, names and verdicts are here; a learner's code never runs in this process.
+"""
+
+import importlib.util
+import inspect
+import sys
+import zlib
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from secrets import randbelow
+from typing import Any
+
+from vitcourse.checking.workers import Worker, WorkerBroke, WorkerEnded, WorkerLate, Workers, fenced
+from vitcourse.codesets import CodeSet, root
+from vitcourse.course import Exercise, chapters
+
+TIMEOUT = 60.0  # seconds that the code of one exercise may take
+_LINES = 6  # of what it prints that are shown
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check says of one exercise.
+
+    status is passed, failed, error (the code could not be run), timeout, blocked, not-started or missing; headline is
+    one sentence; diagnosis says more, in lines; misconception is the name of the mistake that it is, if one was found,
+    and found where: "list", "pair" or "edit"; file and line tell where the exercise stands in the learner's chapter;
+    use_solution names the chapters that were the references' in this run; seed repeats the check's inputs; stub is the
+    exercise whose stub the code ran into; died tells that the code ended its process.
+    """
+
+    exercise: str
+    status: str
+    headline: str
+    diagnosis: str = ""
+    misconception: str = ""
+    found: str = ""
+    file: str = ""
+    line: int = 0
+    use_solution: tuple[str, ...] = ()
+    seed: int = 0
+    stub: str = ""
+    died: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def new_seed() -> int:
+    """A seed that nobody knows before."""
+    return randbelow(10**6)
+
+
+class Judge:
+    """Judges exercises of sets of chapters with these workers; seed repeats an earlier check, None draws one anew."""
+
+    def __init__(self, workers: Workers, timeout: float = TIMEOUT, seed: int | None = None) -> None:
+        self.workers, self.timeout, self.seed = workers, timeout, seed
+
+    def verdict(self, code: CodeSet, exercise: Exercise) -> Verdict:
+        """The verdict on an exercise that is started."""
+        seed = new_seed() if self.seed is None else self.seed
+        try:
+            worker = self.workers.start(_first(code, exercise), self.timeout, optimizer=exercise.needs_optimizer)
+        except WorkerEnded as error:
+            return Verdict(exercise.id, "error", f"the answer ended Python itself ({error.how})", died=True)
+        except WorkerLate:
+            return Verdict(
+                exercise.id, "timeout", f"the chapter did not load within {self.timeout:g} seconds", died=True
+            )
+        except WorkerBroke as error:
+            return Verdict(exercise.id, "error", f"what came back is no answer: {error}", died=True)
+        try:
+            return _Case(code, exercise, worker, seed, self.timeout).verdict()
+        finally:
+            worker.close()
+
+
+class _Case:
+    """One exercise of one learner, with a worker that has loaded it."""
+
+    def __init__(self, code: CodeSet, exercise: Exercise, worker: Worker, seed: int, timeout: float) -> None:
+        self.code, self.exercise, self.worker, self.seed, self.timeout = code, exercise, worker, seed, timeout
+        file = code.shown(code.file(exercise.module))
+        self.printed = ""
+        self.read = {"file": file, "definitions": worker.loaded["read"], "like": worker.loaded["like"]}
+
+    def verdict(self) -> Verdict:
+        """Run the check, and look into what it found."""
+        import torch
+
+        from vitcourse.checking.check import Check
+        from vitcourse.checking.naming import references
+        from vitcourse.checking.subjects import CheckFailedError, Inputs
+
+        if self.worker.loaded["fault"]:
+            return self._broken(self.worker.loaded["fault"])
+        number = zlib.crc32(f"{self.seed} {self.exercise.id}".encode())
+        torch.set_num_threads(1)  # the tensors of a check are small
+        check = Check(self.exercise, _Learner(self.worker), references(), Inputs(number), self.read)
+        try:
+            check_of(self.exercise)(check)
+        except CheckFailedError as error:
+            return self._failed(check, error, number)
+        except (WorkerEnded, WorkerLate, WorkerBroke) as error:
+            return self._lost(error)
+        except Exception as error:  # what came back has parts, but no sense
+            text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            return self._says("error", "what came back is no answer that the check can read", text)
+        return self._says("passed", "passed")
+
+    def _failed(self, check: Any, error: Any, number: int) -> Verdict:
+        from vitcourse.checking.examples import onward
+        from vitcourse.checking.naming import named
+        from vitcourse.checking.opinion import opinion
+
+        status = "error" if error.raised else "failed"
+        self.printed = self.worker.printed()  # what is asked from here on is not the check's
+        run = check_of(self.exercise)
+        naming = named(self.exercise, check.questions, lambda: onward(run, check, number))
+        if naming is None:
+            headline, lines, misconception, found = error.headline, [error.diagnosis, error.facts], "", ""
+        else:
+            headline, misconception, found = naming.says, naming.name, naming.kind
+            lines = [error.headline if error.raised else "", error.facts]
+        with suppress(WorkerEnded, WorkerLate, WorkerBroke):  # it was seen to fail; this adds nothing
+            lines += opinion(run, check, error, number, naming)
+        return self._says(
+            status, headline, "\n".join(line for line in lines if line), misconception, found, error.raised
+        )
+
+    def _broken(self, fault: Mapping[str, Any]) -> Verdict:
+        from vitcourse.checking.findings import explained
+
+        frame = fault["frames"][-1] if fault["frames"] else {"file": self.read["file"], "line": 0}
+        where = f"{frame['file']}, line {frame['line']}" if frame["line"] else frame["file"]
+        headline = f"{where}: {fault['type']}: {' '.join(fault['message'].split())}"
+        _, diagnosis = explained("the chapter", fault, self.read, self.exercise)
+        return self._says("error", headline, diagnosis)
+
+    def _lost(self, error: Exception) -> Verdict:
+        if isinstance(error, WorkerLate):
+            return self._says("timeout", f"the check did not end within {self.timeout:g} seconds", died=True)
+        if isinstance(error, WorkerEnded):
+            return self._says("error", f"the answer ended Python itself ({error.how})", died=True)
+        return self._says("error", f"what came back is no answer: {error}", died=True)
+
+    def _says(
+        self,
+        status: str,
+        headline: str,
+        diagnosis: str = "",
+        misconception: str = "",
+        found: str = "",
+        raised: Mapping[str, Any] | None = None,
+        died: bool = False,
+    ) -> Verdict:
+        from vitcourse.checking.findings import stub_of
+
+        if status != "passed" and (printed := (self.printed or self.worker.printed()).strip().splitlines()):
+            last = printed[-_LINES:]
+            diagnosis = f"{diagnosis}\nit printed{', at the end' if last != printed else ''}:\n" + "\n".join(last)
+        return Verdict(
+            exercise=self.exercise.id,
+            status=status,
+            headline=plain(headline),
+            diagnosis=plain(diagnosis.strip()),
+            misconception=misconception,
+            found=found,
+            seed=self.seed,
+            stub=stub_of(raised or {}),
+            died=died,
+        )
+
+
+class _Learner:
+    """The learner's side of a check: a worker."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+
+    def answer(self, request: Mapping[str, Any]) -> Any:
+        """What was observed."""
+        return self.worker.ask(request)
+
+
+def check_of(exercise: Exercise) -> Any:
+    """The function that asks the questions of an exercise: the one with its mark in the chapter's tests."""
+    for function in _checks(exercise.module):
+        if exercise.id in [mark.args[0] for mark in function.pytestmark if mark.name == "exercise"]:
+            return function
+    raise LookupError(f"exercise {exercise.id} has no check")
+
+
+def load_checks() -> None:
+    """Import everything that a check needs, so that the first one is as quick as the others."""
+    from vitcourse.checking import naming, opinion  # noqa: F401
+
+    for chapter in chapters():
+        _checks(chapter.module)
+
+
+@cache
+def _checks(module: str) -> list[Any]:
+    """The check functions of a chapter; its tests are loaded without running any."""
+    name = f"vitcourse_checks_{module}"
+    spec = importlib.util.spec_from_file_location(name, root() / "tests" / f"test_{module}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    if str(root()) not in sys.path:
+        sys.path.insert(0, str(root()))
+    loaded = importlib.util.module_from_spec(spec)
+    sys.modules[name] = loaded
+    spec.loader.exec_module(loaded)
+    return [
+        function for _, function in inspect.getmembers(loaded, inspect.isfunction) if hasattr(function, "pytestmark")
+    ]
+
+
+def plain(text: str) -> str:
+    """Without control characters, which a terminal would obey, and halves of characters, which no file can hold."""
+    text = text.encode("utf-8", "replace").decode()
+    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _first(code: CodeSet, exercise: Exercise) -> dict[str, Any]:
+    """What a worker is told first: the texts of the chapters and of what lies beside them, what may not be called."""
+    texts, shown = {}, {}
+    for module in (chapter.module for chapter in chapters()):
+        text = code.source(module)
+        if text is not None:
+            texts[module], shown[module] = text, code.shown(code.file(module))
+    for file in sorted(code.folder.glob("*.py")):
+        if file.stem.isidentifier() and file.stem not in texts and (text := _read(file)) is not None:
+            texts[file.stem], shown[file.stem] = text, code.shown(file)
+    return {
+        **{"texts": texts, "shown": shown, "module": exercise.module, "names": list(exercise.names)},
+        **{"builds": list(exercise.builds), "fenced": fenced()},
+    }
+
+
+def _read(file: Path) -> str | None:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None

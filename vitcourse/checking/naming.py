@@ -1,0 +1,247 @@
+"""Which mistake it is: the hypothesis that can't be told from the learner's answer by anything that was observed.
+
+Known wrong answers come first, then two of them at once, then small edits of the reference. Each is asked all that the
+check asked, in this process: no learner's code runs here.
+"""
+
+import ast
+import io
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from functools import cache
+from itertools import combinations
+from types import CodeType
+from typing import Any
+
+from vitcourse.checking.edits import edits
+from vitcourse.checking.evidence import alike
+from vitcourse.checking.hypotheses import Hypothesis
+from vitcourse.checking.misconceptions import Misconception, misconceptions
+from vitcourse.checking.subjects import Question
+from vitcourse.codesets import load_code
+from vitcourse.course import Exercise
+from vitcourse.worker.workshop import Observation, Workshop, slots_of
+
+SECONDS = {"list": 3.0, "edit": 0.8, "pair": 0.5}  # of the processor, that each part of a search may take
+
+
+@dataclass(frozen=True)
+class Naming:
+    """A name found; what the learner is told; its kind: of the list, a pair or an edit."""
+
+    name: str
+    says: str
+    kind: str
+
+
+def references() -> Workshop:
+    """The references, ready to be asked."""
+    code = load_code("solutions")
+    return Workshop(lambda module, name: getattr(code.module(module), name))
+
+
+def named(
+    exercise: Exercise,
+    questions: Sequence[Question],
+    onward: Callable[[], Sequence[Question]],
+) -> Naming | None:
+    """The mistake that explains all that was observed; None where none does, or several do that say other things.
+
+    onward asks the rest of the check, once there is something to tell apart: a mistake that explains this too is
+    preferred to one that explains only what came until the check failed.
+    """
+    search = _Search(exercise, questions, onward)
+    right = list(_replayed(questions, references()))
+    if all(alike(question.seen, seen, question) for question, seen in zip(questions, right, strict=False)):
+        return None  # nothing observed differs: what failed is something that hypotheses can't show
+    first: Naming | None = None
+    for kind, group in _groups(exercise):
+        with _silence():
+            found, whole = search.among(group, time.process_time() + SECONDS[kind])
+        naming = _naming(kind, whole or found)
+        if whole and naming is not None:
+            return naming
+        first = first or naming
+    return first
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """What a hypothesis prints, or Python has to say of it, is nobody's business."""
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
+
+
+class _Search:
+    """Goes through hypotheses, while there is time."""
+
+    def __init__(
+        self, exercise: Exercise, questions: Sequence[Question], onward: Callable[[], Sequence[Question]]
+    ) -> None:
+        self.exercise, self.questions = exercise, questions
+        self._onward = onward
+        self._rest: Sequence[Question] | None = None
+
+    def among(self, group: Iterable[Hypothesis], until: float) -> tuple[list[Hypothesis], list[Hypothesis]]:
+        """Those that explain what was seen until the check failed; and those of them that explain the rest too."""
+        found: dict[str, Hypothesis] = {}
+        whole: list[Hypothesis] = []
+        for hypothesis in group:
+            if time.process_time() > until:
+                break
+            if hypothesis.says not in found and _explains(self.exercise, hypothesis, self.questions):
+                found[hypothesis.says] = hypothesis
+                if _explains(self.exercise, hypothesis, self.rest):
+                    whole.append(hypothesis)
+                    if len(whole) > 1:
+                        break
+        return list(found.values()), whole
+
+    @property
+    def rest(self) -> Sequence[Question]:
+        """The questions of the whole check; those that were asked, where it can't go on."""
+        if self._rest is None:
+            self._rest = self._onward()
+        return self._rest
+
+
+def _naming(kind: str, found: Sequence[Hypothesis]) -> Naming | None:
+    if not 0 < len(found) < 3:
+        return None
+    says = found[0].says
+    if len(found) == 2:
+        says = f"Either: {found[0].says} Or, which looks the same from outside: {found[1].says}"
+    return Naming(found[0].name, says, kind)
+
+
+def _groups(exercise: Exercise) -> Iterator[tuple[str, Iterator[Hypothesis] | Sequence[Hypothesis]]]:
+    yield "list", _known(exercise)
+    yield "edit", edits_of(exercise)
+    yield "pair", _pairs(exercise)
+
+
+@cache
+def _known(exercise: Exercise) -> tuple[Hypothesis, ...]:
+    own = (m for m in misconceptions() if m.exercise == exercise.id)
+    return tuple(Hypothesis(exercise.id, m.name, m.says, changed(exercise, m.source())) for m in own)
+
+
+@cache
+def edits_of(exercise: Exercise) -> tuple[Hypothesis, ...]:
+    """The edits of the exercise's reference."""
+    return tuple(edits(exercise))
+
+
+@cache
+def _pairs(exercise: Exercise) -> tuple[Hypothesis, ...]:
+    """Two known mistakes at once, wherever both fit into the reference."""
+    own = [m for m in misconceptions() if m.exercise == exercise.id]
+    return tuple(pair for one, other in combinations(own, 2) if (pair := _pair(exercise, one, other)) is not None)
+
+
+def _pair(exercise: Exercise, one: Misconception, other: Misconception) -> Hypothesis | None:
+    text = one.source()
+    for old, new in other.edits:
+        if text.count(old) != 1:
+            return None
+        text = text.replace(old, new)
+    says = f"Two things at once. {one.says} And: {other.says}"
+    try:
+        return Hypothesis(exercise.id, f"{one.name}; {other.name}", says, changed(exercise, text))
+    except SyntaxError:
+        return None
+
+
+def changed(exercise: Exercise, text: str) -> tuple[ast.stmt, ...]:
+    """The definitions of a chapter's text that are others than the reference's, and the exercise's own."""
+    before = {ast.dump(node) for node in ast.parse(load_code("solutions").source(exercise.module) or "").body}
+    return tuple(
+        node
+        for node in ast.parse(text).body
+        if ast.dump(node) not in before or getattr(node, "name", "") in exercise.names
+    )
+
+
+@cache
+def _compiled(hypothesis: Hypothesis) -> CodeType:
+    tree = ast.Module([_Bare().visit(node) for node in hypothesis.definitions], [])
+    return compile(ast.fix_missing_locations(tree), "<hypothesis>", "exec")
+
+
+class _Bare(ast.NodeTransformer):
+    """Takes the annotations away, which take time to evaluate and do nothing."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        """A function without its annotations."""
+        self.generic_visit(node)
+        node.returns = None
+        for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs):
+            argument.annotation = None
+        return node
+
+
+def _explains(exercise: Exercise, hypothesis: Hypothesis, questions: Sequence[Question]) -> bool:
+    """Whether the hypothesis gives the learner's observation at every question."""
+    code = load_code("solutions")
+    space: dict[str, Any] = dict(vars(code.module(exercise.module)))
+    own = {node.name for node in hypothesis.definitions if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    try:
+        exec(_compiled(hypothesis), space)
+    except Exception:
+        return False
+
+    def find(module: str, name: str) -> Any:
+        if module == exercise.module and name in own:
+            return space[name]
+        return getattr(code.module(module), name)
+
+    chain = _chain(questions)
+    return _fits(chain, find, questions[-1]) and (len(chain) == len(questions) or _fits(questions, find, questions[-1]))
+
+
+def _fits(questions: Sequence[Question], find: Callable[[str, str], Any], last: Question) -> bool:
+    count = 0
+    for question, seen in zip(questions, _replayed(questions, Workshop(find, whole=False)), strict=False):
+        if not alike(question.seen, seen, question, last=question is last):
+            return False
+        count += 1
+    return count == len(questions)
+
+
+def _chain(questions: Sequence[Question]) -> Sequence[Question]:
+    """The last question, and all that has to do with what it asks about: most hypotheses are out after these."""
+    slots: set[str] = set()
+    more = set(_slots(questions[-1]))
+    while more - slots:
+        slots |= more
+        more = {slot for question in questions if slots & set(_slots(question)) for slot in _slots(question)}
+    return [
+        question
+        for question in questions
+        if question is questions[-1]
+        or (slots & set(_slots(question)) and (question.request["do"] not in ("call", "values") or _changes(question)))
+    ]
+
+
+def _changes(question: Question) -> bool:
+    """Whether a call can change what is kept: by what it is given, or by what it gives."""
+    request = question.request
+    return request["do"] == "call" and bool(slots_of(request["args"]) or request.get("keep"))
+
+
+def _slots(question: Question) -> list[str]:
+    request = question.request
+    named = [str(request[key]) for key in ("slot", "new", "of", "keep") if request.get(key)]
+    return named + slots_of((request.get("target"), request.get("args", ()), request.get("kwargs", {})))
+
+
+def _replayed(questions: Sequence[Question], side: Workshop) -> Iterator[Observation]:
+    for question in questions:
+        try:
+            yield side.answer(question.request)
+        except Exception:  # a hypothesis that hasn't got what is asked for, a slot that was never made
+            return

@@ -1,0 +1,203 @@
+"""The processes in which learners' code runs: one is kept that has torch loaded, and each exercise gets a fork of it.
+
+Here the wall stands: what a learner's code does to its process reaches the judge as answers over a pipe, limited in
+size and time, or as an end.
+"""
+
+import contextlib
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import IO, Any
+
+from vitcourse import worker
+from vitcourse.codesets import root
+from vitcourse.errors import RunError
+
+_START = 120.0  # seconds in which torch should be loaded
+_PRINTED = 2_000  # characters of what an answer prints that are shown
+
+
+class WorkerEnded(Exception):
+    """The process that ran a learner's code ended by itself; how says how, in words."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__(how)
+        self.how = how
+
+
+class WorkerLate(Exception):
+    """A learner's code took more than its time."""
+
+
+class WorkerBroke(Exception):
+    """What came back is no answer of ours: a learner's code wrote into the pipe, say."""
+
+
+class Workers:
+    """Starts workers. wrapped is a command that the process is started with, such as a box."""
+
+    def __init__(self, wrapped: Sequence[str] = ()) -> None:
+        self.wrapped = wrapped
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._loaded = self._optimizer = False
+
+    def begin(self) -> None:
+        """Start loading torch; this doesn't wait for it."""
+        if self._process is not None and self._process.poll() is not None:
+            self.close()
+        if self._process is None:
+            self._control, theirs = socket.socketpair()
+            program = [sys.executable, "-I", "-S", str(Path(worker.__file__).parent / "__main__.py"), _paths()]
+            with theirs:
+                self._process = subprocess.Popen(
+                    [*self.wrapped, *program],
+                    stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    start_new_session=True,
+                )
+
+    def start(self, first: Mapping[str, Any], seconds: float, optimizer: bool = False) -> "Worker":
+        """A worker on these chapters; seconds is the time that it may take in all."""
+        self._ready()
+        if optimizer and not self._optimizer:
+            self._optimizer = self._say("optimizer") == "loaded"
+        printed = tempfile.TemporaryFile()  # noqa: SIM115  # the worker closes it
+        read, theirs = os.pipe()
+        its_read, write = os.pipe()
+        number = self._say("start", its_read, theirs, printed.fileno())
+        os.close(its_read)
+        os.close(theirs)
+        return Worker(self, int(number), read, write, printed, seconds, first)
+
+    def end(self, number: int) -> str:
+        """End a worker; how it had ended by itself, or "killed"."""
+        return self._say(f"end {number}")
+
+    def close(self) -> None:
+        """End the process that is kept."""
+        if self._process is not None and self._control is not None:
+            self._control.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(0.5)
+            self._process.kill()
+            self._process.wait()
+            if self._process.stderr is not None:
+                self._process.stderr.close()
+            self._process = self._control = None
+            self._loaded = self._optimizer = False
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _ready(self) -> None:
+        """Wait until torch is loaded."""
+        self.begin()
+        if not self._loaded:
+            self._loaded = self._line() == "ready"
+
+    def _say(self, words: str, *files: int) -> str:
+        assert self._control is not None
+        socket.send_fds(self._control, [f"{words}\n".encode()], files)
+        return self._line()
+
+    def _line(self) -> str:
+        assert self._control is not None
+        assert self._process is not None
+        if select.select([self._control], [], [], _START)[0] and (line := self._control.recv(4096)):
+            return line.decode().strip()
+        said = self._process.stderr.read().decode(errors="replace") if self._process.stderr else ""
+        self.close()
+        raise RunError(f"the process for the answers could not be started: {' '.join(said.split()[-30:])}")
+
+
+class Worker:
+    """One exercise's process. All that is asked of it takes from one budget of time."""
+
+    def __init__(
+        self,
+        workers: Workers,
+        number: int,
+        read: int,
+        write: int,
+        printed: IO[bytes],
+        seconds: float,
+        first: Mapping[str, Any],
+    ) -> None:
+        self._workers, self._number, self._read, self._write, self._file = workers, number, read, write, printed
+        self._left = seconds
+        self._open = True
+        try:
+            self.loaded = self._exchange(dict(first))
+        except BaseException:
+            self.close()
+            raise
+
+    def ask(self, request: Mapping[str, Any]) -> Any:
+        """The observation of a request. Raises WorkerEnded, WorkerLate or WorkerBroke."""
+        from vitcourse.worker.workshop import Observation
+
+        answer = self._exchange(dict(request))
+        if not isinstance(answer, dict) or set(answer) != {field.name for field in fields(Observation)}:
+            raise WorkerBroke("an answer without its parts")
+        blank = Observation()
+        for name, value in answer.items():
+            if name != "result" and type(value) is not type(getattr(blank, name)):
+                raise WorkerBroke("an answer with other parts")
+        return Observation(**answer)
+
+    def printed(self) -> str:
+        """The last of what the code printed."""
+        self._file.seek(0, os.SEEK_END)
+        self._file.seek(max(0, self._file.tell() - 4 * _PRINTED))
+        return self._file.read(4 * _PRINTED).decode("utf-8", "replace")[-_PRINTED:]
+
+    def close(self) -> str:
+        """End it, and all that it started; how it had ended, if it had."""
+        if not self._open:
+            return ""
+        self._open = False
+        how = self._workers.end(self._number)
+        os.close(self._read)
+        os.close(self._write)
+        return how
+
+    def _exchange(self, value: dict[str, Any]) -> Any:
+        from vitcourse.worker.protocol import Gone, ProtocolError, TooLate, receive, send
+
+        since = time.monotonic()
+        try:
+            send(self._write, value)
+            return receive(self._read, since + self._left)
+        except TooLate:
+            raise WorkerLate from None
+        except ProtocolError as error:
+            raise WorkerBroke(str(error)) from None
+        except Gone:
+            raise WorkerEnded(self.close()) from None
+        finally:
+            self._left -= time.monotonic() - since
+
+
+def _paths() -> str:
+    """Where the worker finds torch: this Python's paths, without the course's own folder."""
+    own = root().resolve()
+    return json.dumps([path for path in sys.path if path and Path(path).resolve() != own and Path(path).is_dir()])
+
+
+def fenced() -> list[str]:
+    """The folders of the course that no answer may read."""
+    return [str(root() / name) for name in ("solutions", "tests", "vitcourse", "chapters", "book", "benchmarks")]

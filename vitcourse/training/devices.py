@@ -1,0 +1,90 @@
+"""The devices on which a run can compute: which is there, which works, and what is said when one can't go on."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from vitcourse.errors import RequestError
+from vitcourse.training.presets import TrainConfig
+from vitcourse.training.processes import Processes
+
+DEVICES = ("cuda", "mps", "cpu")  # the fastest first
+
+# How torch says that a memory is full: on a GPU, and on the CPU of Linux and macOS, and of Windows.
+_NO_MEMORY = ("out of memory", "can't allocate", "not enough memory")
+_NO_DEVICE = ("CUDA error", "HIP error")
+
+
+def choose_device(name: str, processes: Processes | None = None) -> torch.device:
+    """The device of that name, or for auto the fastest one that works; each of several processes has its own GPU.
+
+    Raises RequestError when it isn't there, or when it can't compute.
+    """
+    if name == "auto":
+        name = next(device for device in DEVICES if is_there(device) and cannot_compute(device) is None)
+    if not is_there(name):
+        raise RequestError(f"there is no {name.upper()} device here; type --device cpu")
+    fault = cannot_compute(name)
+    if fault is not None:
+        raise RequestError(f"{fault}; type --device cpu, or vitcourse doctor")
+    if processes is None or processes.world == 1:
+        return torch.device(name)
+    if name == "mps":
+        raise RequestError("several processes can't share one MPS device; type --device cpu")
+    if name == "cuda":
+        n_gpus = torch.cuda.device_count()
+        if processes.local_rank >= n_gpus:
+            raise RequestError(f"there are {n_gpus} GPUs here; type --nproc-per-node={n_gpus}, or --device cpu")
+        device = torch.device("cuda", processes.local_rank)
+        torch.cuda.set_device(device)
+        return device
+    return torch.device(name)
+
+
+def is_there(name: str) -> bool:
+    """Whether torch sees such a device."""
+    if name == "cuda":
+        return torch.cuda.is_available()
+    return name == "cpu" or torch.backends.mps.is_available()
+
+
+def cannot_compute(name: str) -> str | None:
+    """Why a device that torch sees can't be used: a GPU may be too old for this torch. None when it can."""
+    if name == "cpu":
+        return None
+    try:
+        torch.ones(1, device=name).add(1).item()
+    except Exception as error:  # RuntimeError, or what a part of torch that is missing raises
+        return _too_old(error)
+    return None
+
+
+def passed_over(chosen: torch.device) -> tuple[str, ...]:
+    """A line for each faster device that is there and can't be used."""
+    faster = DEVICES[: DEVICES.index(chosen.type)]
+    faults = [cannot_compute(name) for name in faster if is_there(name)]
+    return tuple(f"{fault}; the run goes on on the {chosen.type.upper()}" for fault in faults if fault is not None)
+
+
+def _too_old(error: Exception) -> str:
+    first = str(error).strip().partition("\n")[0]
+    return f"the GPU can't compute with this torch ({first or type(error).__name__})"
+
+
+@contextmanager
+def machine_errors_in_one_line(config: TrainConfig) -> Iterator[None]:
+    """Turn what torch says of a full memory, or of a device that fails, into a RequestError of one line."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):
+            batch = config.batch_size
+            smaller = f"--batch-size {batch // 2}, or " if batch > 1 else ""
+            raise RequestError(
+                f"this model in batches of {batch:,} is too large for the memory here; type {smaller}a smaller "
+                "--d-model or --n-layers"
+            ) from error
+        if str(error).startswith(_NO_DEVICE):
+            raise RequestError(f"{_too_old(error)}; type --device cpu, or vitcourse doctor") from error
+        raise

@@ -1,0 +1,110 @@
+"""`vitcourse runs`: the runs side by side, read from their files; no torch is needed."""
+
+import json
+import shlex
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from vitcourse.errors import RequestError
+from vitcourse.files import printable
+from vitcourse.training.presets import MAY_DIFFER, PRESETS, option, spoken
+from vitcourse.training.runs import CONFIG, read_json
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One run: its recipe as the preset and what differs from it, and how far it came."""
+
+    run: str
+    preset: str
+    changed: dict[str, Any]
+    epochs: int
+    epochs_done: int
+    accuracy: float | None
+    loss: float | None
+    seconds: float | None
+    device: str | None
+    finished: bool
+    resume: str | None  # what to type to go on
+
+
+def show_runs(base: Path, as_json: bool, console: Console) -> None:
+    """Print a table of the runs, or a list of objects."""
+    listed = list(find_runs(base))
+    if as_json:
+        print(json.dumps([asdict(run) for run in listed], indent=1))
+        return
+    if not listed:
+        raise RequestError(f"there is no run in {base}/ yet; type: vitcourse train")
+    table = Table("run", "recipe", "accuracy", "loss", "seconds", "device", "epochs")
+    for column in ("accuracy", "loss", "seconds", "epochs"):
+        next(one for one in table.columns if one.header == column).justify = "right"
+    for run in listed:
+        changes = [f"{option(name)} {spoken(value)}" for name, value in run.changed.items()]
+        table.add_row(
+            printable(run.run),
+            printable(" ".join([run.preset, *changes])),
+            _number(run.accuracy, ".2%"),
+            _number(run.loss, ".4f" if (run.loss or 0) < 1000 else ".2e"),
+            _number(run.seconds, ".1f"),
+            run.device or "-",
+            f"{run.epochs_done}/{run.epochs}",
+        )
+    console.print(table)
+    for run in listed:
+        if run.resume:
+            console.print(f"{printable(run.run)} isn't finished; to go on, type: {run.resume}", soft_wrap=True)
+
+
+def find_runs(base: Path) -> Iterator[Listed]:
+    """The runs in a folder, the oldest first; of a run of both losses its two parts."""
+    files = [*base.glob(f"*/{CONFIG}"), *base.glob(f"*/*/{CONFIG}")]
+    for file in sorted(files, key=lambda file: (file.stat().st_mtime, file)):
+        config = read_json(file)
+        # The folder that holds two runs says nothing that they don't.
+        if config.get("loss") != "both" and config.get("preset") in PRESETS:
+            yield _listed(file.parent, config, base)
+
+
+def _listed(folder: Path, config: dict[str, Any], base: Path) -> Listed:
+    preset = asdict(PRESETS[config["preset"]])
+    changed = {
+        name: value
+        for name, value in config.items()
+        if name in preset and value != preset[name] and (name not in MAY_DIFFER or name == "kernels")
+    }
+    result = read_json(folder / "result.json")
+    epochs = _epochs(folder)
+    last = epochs[-1] if epochs else {}
+    finished = bool(result.get("finished"))
+    whole = folder if folder.parent == base else folder.parent  # a part is gone on with by the whole
+    return Listed(
+        run=folder.relative_to(base).as_posix(),
+        preset=config["preset"],
+        changed=changed,
+        epochs=config.get("epochs", 0),
+        epochs_done=len(epochs),
+        accuracy=result.get("accuracy", last.get("accuracy")),
+        loss=last.get("loss"),
+        seconds=result.get("wall_seconds") or sum(epoch.get("seconds", 0) for epoch in epochs) or None,
+        device=result.get("device") or config.get("device"),
+        finished=finished,
+        resume=None if finished else f"vitcourse train --resume --output {shlex.quote(str(whole))}",
+    )
+
+
+def _epochs(folder: Path) -> list[dict[str, Any]]:
+    try:
+        lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines]
+    except (OSError, ValueError):
+        return []
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)

@@ -1,0 +1,51 @@
+"""`vitcourse predict`: what pictures show, as a trained run takes them."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from vitcourse.codesets import load_code
+from vitcourse.errors import RequestError
+from vitcourse.files import printable, write_file
+from vitcourse.training.learner import faults_in_one_line
+from vitcourse.training.pictures import draw_seen, png
+from vitcourse.training.trained import Prediction, load_trained
+
+
+def predict(
+    images: Sequence[Path], run: Path, invert: str, picture: Path | None, as_json: bool, console: Console
+) -> None:
+    """Say what each image shows, with the three best probabilities, and what was done to it before it was seen."""
+    for path in images:
+        if path.is_dir():
+            raise RequestError(f"{path} is a folder; name the images in it: {path}/*")
+    trained = load_trained(run)
+    with faults_in_one_line(load_code(trained.config.code)):
+        predictions: list[Prediction] = trained.predict(images, invert)
+    named = list(zip([printable(path) for path in images], predictions, strict=True))
+    if as_json:
+        print(json.dumps([_as_dict(name, prediction) for name, prediction in named], indent=1))
+    else:
+        console.print(f"by {run}, trained on {trained.config.data}", soft_wrap=True)
+        for name, prediction in named:
+            best = ", ".join(f"{label} ({share:.1%})" for label, share in prediction.best())
+            console.print(f"{name}: {best}", soft_wrap=True)
+            for line in prediction.seen.done:
+                console.print(f"  {line}", soft_wrap=True)
+    if picture is not None:
+        write_file(picture, png(draw_seen(named, trained.patch_size)))
+        if not as_json:
+            console.print(f"{picture}: the pictures as the model sees them", soft_wrap=True)
+
+
+def _as_dict(name: str, prediction: Prediction) -> dict[str, object]:
+    seen = prediction.seen
+    return {
+        "file": name,
+        "label": prediction.label,
+        "probabilities": prediction.probabilities,
+        "inverted": seen.inverted,
+        "done": seen.done,
+    }

@@ -1,0 +1,179 @@
+"""A learner's chapters as a package, made from texts: nothing of theirs is read from the disk here.
+
+They are the package `chapters`, whatever their folder is called, so that `from .ch01_patches import …` and
+`from chapters.ch01_patches import …` both mean the learner's own.
+"""
+
+import ast
+import builtins
+import difflib
+import importlib
+import linecache
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from importlib.abc import InspectLoader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+PACKAGE = "chapters"
+REFUSED = ("vitcourse", "solutions", "tests", "conftest")
+
+
+class Refused(ImportError):
+    """An answer asks for something of the course that isn't the learner's own."""
+
+
+class Texts(MetaPathFinder):
+    """Where Python finds the learner's modules, and doesn't find the course's own."""
+
+    def __init__(self, texts: Mapping[str, str], shown: Mapping[str, str]) -> None:
+        self.texts = texts  # by module's name below the package, "" the package itself
+        self.shown = shown  # the file's name as the learner knows it
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """A chapter's, or that of a helper module beside the chapters."""
+        top, _, below = fullname.partition(".")
+        if top == PACKAGE and (below in self.texts or not below):
+            is_package = not below or any(name.startswith(f"{below}.") for name in self.texts)
+            return ModuleSpec(fullname, Source(self, below), origin=self.shown.get(below), is_package=is_package)
+        if top in self.texts:  # `import helpers`, as if the chapters' folder were on the path
+            return ModuleSpec(fullname, Source(self, fullname), origin=self.shown[top])
+        if top in REFUSED:
+            raise Refused(f"{top} can't be imported in an answer", name=top)
+        return None
+
+
+class Source(InspectLoader):
+    """Loads one of the texts; tracebacks and `inspect` see its lines."""
+
+    def __init__(self, texts: Texts, name: str) -> None:
+        self.texts, self.name = texts, name
+
+    def get_source(self, fullname: str) -> str:
+        """The text."""
+        return self.texts.texts.get(self.name, "")
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Run it."""
+        text, file = self.get_source(""), self.texts.shown.get(self.name, PACKAGE)
+        linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+        module.__file__ = file
+        exec(compile(text, file, "exec", dont_inherit=True), module.__dict__)
+
+
+def install(texts: Mapping[str, str], shown: Mapping[str, str]) -> None:
+    """Let the chapters be importable."""
+    sys.meta_path.insert(0, Texts({"": "", **texts}, shown))
+    sys.dont_write_bytecode = True
+
+
+def find(module: str, name: str) -> Any:
+    """The object of that name in a chapter."""
+    return getattr(importlib.import_module(f"{PACKAGE}.{module}"), name)
+
+
+def load(module: str) -> dict[str, Any]:
+    """Import a chapter; what went wrong, if anything, as `fault` has it."""
+    try:
+        importlib.import_module(f"{PACKAGE}.{module}")
+    except BaseException as error:
+        return fault(error)
+    return {}
+
+
+def fault(error: BaseException) -> dict[str, Any]:
+    """An exception as data: its type and those above it, its text, the learner's lines from the outermost on."""
+    frames = [
+        {"file": frame.filename, "line": frame.lineno or 0, "name": frame.name}
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename in _files()
+    ]
+    if isinstance(error, SyntaxError) and error.filename in _files():
+        frames.append({"file": error.filename, "line": error.lineno or 0, "name": ""})
+    try:
+        message = error.msg if isinstance(error, SyntaxError) else str(error)
+    except Exception:
+        message = ""
+    return {
+        "type": type(error).__name__,
+        "kinds": [kind.__name__ for kind in type(error).__mro__],
+        "message": str(message)[:4000],
+        "name": str(getattr(error, "name", "") or ""),
+        "frames": frames[-20:],
+    }
+
+
+def read(text: str, names: Sequence[str]) -> dict[str, Any]:
+    """What can be seen in a chapter's text without running it, of the definitions with these names.
+
+    For each: its lines, the lines on which the stub's NotImplementedError is still raised, its methods, whether a
+    function has a way to its end without a return, and which of its names are bound nowhere.
+    """
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return {}
+    known = _bound(tree) | set(dir(builtins))
+    return {
+        node.name: {
+            "lines": (min([node.lineno, *(word.lineno for word in node.decorator_list)]), node.end_lineno or 0),
+            "raises": [line for line, _ in _stub_raises(node)],
+            "raises_in": [name for _, name in _stub_raises(node)],
+            "methods": [part.name for part in node.body if isinstance(part, ast.FunctionDef)],
+            "returns": isinstance(node, ast.ClassDef) or _returns(node),
+            "forward_returns": all(_returns(p) for p in node.body if getattr(p, "name", "") == "forward"),
+            "unbound": sorted(_used(node) - known - _bound(node)),
+        }
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name in names
+    }
+
+
+def defined_like(text: str, name: str) -> str:
+    """The definition in a chapter's text whose name is nearest to this one, if one is near."""
+    try:
+        own = [node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ""
+    return next(iter(difflib.get_close_matches(name, own, n=1, cutoff=0.75)), "")
+
+
+def _files() -> set[str]:
+    return {file for finder in sys.meta_path if isinstance(finder, Texts) for file in finder.shown.values()}
+
+
+def _stub_raises(node: ast.AST, within: str = "") -> list[tuple[int, str]]:
+    found = []
+    for part in ast.iter_child_nodes(node):
+        name = part.name if isinstance(part, ast.FunctionDef) else within
+        if isinstance(part, ast.Raise) and "NotImplementedError" in ast.dump(part):
+            found.append((part.lineno, name))
+        found += _stub_raises(part, name)
+    return found
+
+
+def _returns(node: ast.AST) -> bool:
+    """Whether a function returns a value anywhere."""
+    return any(isinstance(part, ast.Return) and part.value is not None for part in ast.walk(node))
+
+
+def _bound(tree: ast.AST) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            names.add(node.id)
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.arg):
+            names.add(node.arg)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ExceptHandler) and node.name:
+            names.add(node.name)
+    return names
+
+
+def _used(tree: ast.AST) -> set[str]:
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}

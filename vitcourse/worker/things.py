@@ -1,0 +1,119 @@
+"""Modules as data, and what the worker makes from a description: a convolution, a model to be trained, an optimizer."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_SETTINGS = ("kernel_size", "stride", "padding", "dilation", "groups", "p", "eps", "in_features", "out_features")
+
+
+def structure(module: nn.Module, whole: bool = True) -> dict[str, Any]:
+    """What a module holds: parameters and buffers; and if wanted tensors that are neither, modules, hidden modules."""
+    parameters = dict(module.named_parameters(remove_duplicate=False))
+    first: dict[int, str] = {}
+    saved = module.state_dict() if any(True for _ in module.buffers()) else {}
+    held: dict[str, Any] = {
+        "parameters": {
+            name: {"shape": tuple(value.shape), "dtype": value.dtype, "trained": value.requires_grad}
+            for name, value in parameters.items()
+        },
+        "shared": {
+            name: first[id(value)] for name, value in parameters.items() if first.setdefault(id(value), name) != name
+        },
+        "buffers": {
+            name: {"shape": tuple(value.shape), "dtype": value.dtype, "saved": name in saved}
+            for name, value in module.named_buffers()
+        },
+        "modes": {path: part.training for path, part in module.named_modules()},
+    }
+    if whole:
+        held |= {
+            "plain": {
+                f"{path}.{name}".lstrip("."): tuple(value.shape)
+                for path, part in module.named_modules()
+                for name, value in vars(part).items()
+                if isinstance(value, Tensor)
+            },
+            "lists": [
+                f"{path}.{name}".lstrip(".")
+                for path, part in module.named_modules()
+                for name, value in vars(part).items()
+                if isinstance(value, list | tuple) and any(isinstance(item, nn.Module) for item in value)
+            ],
+            "modules": {path: _described(part) for path, part in module.named_modules(remove_duplicate=False)},
+        }
+    return held
+
+
+def values(module: nn.Module) -> dict[str, Tensor]:
+    """Every parameter and buffer, by name, as it is now."""
+    return {name: value.detach().clone() for name, value in (*module.named_parameters(), *module.named_buffers())}
+
+
+def _described(module: nn.Module) -> dict[str, Any]:
+    kinds = [kind.__name__ for kind in type(module).__mro__ if kind.__module__.startswith("torch.nn")]
+    found = {name: getattr(module, name, None) for name in _SETTINGS}
+    settings = {name: value for name, value in found.items() if isinstance(value, int | float | tuple)}
+    length = len(module) if hasattr(type(module), "__len__") else 0  # type: ignore[arg-type]
+    return {"kind": type(module).__name__, "torch": kinds, "length": length, **settings}
+
+
+class Probe(nn.Module):
+    """A linear classifier with modules in modules, which notes how it is run."""
+
+    def __init__(self, n_pixels: int, n_classes: int, events: list[dict[str, Any]]) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Flatten(), nn.Sequential(nn.Dropout(0.0)))
+        self.linear = nn.Linear(n_pixels, n_classes)
+        self.events = events
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, K)."""
+        modes = {path: part.training for path, part in self.named_modules()}
+        logits: Tensor = self.linear(self.features(images))
+        note = {"event": "forward", "modes": modes, "gradients": torch.is_grad_enabled(), "batch": len(images)}
+        self.events.append({**note, "dtype": logits.dtype})
+        return logits
+
+
+def convolution(description: Mapping[str, Any]) -> nn.Conv2d:
+    """A patch embedding's convolution, with the weights that are given: (D, C, P, P) and (D)."""
+    weight, bias = description["weight"], description["bias"]
+    patch = weight.shape[-1]
+    conv = nn.Conv2d(weight.shape[1], weight.shape[0], patch, stride=patch, dtype=weight.dtype)
+    with torch.no_grad():
+        conv.weight.copy_(weight)
+        conv.bias.copy_(bias)  # type: ignore[union-attr]
+    return conv
+
+
+def probe(description: Mapping[str, Any], events: list[dict[str, Any]]) -> Probe:
+    """A classifier with the weights that are given: (K, C·H·W) and (K)."""
+    weight = description["weight"]
+    model = Probe(weight.shape[1], weight.shape[0], events)
+    with torch.no_grad():
+        model.linear.weight.copy_(weight)
+        model.linear.bias.copy_(description["bias"])
+    for parameter in model.parameters():
+        hook: Any = parameter.register_post_accumulate_grad_hook
+        hook(lambda _: _note_once(events, "backward"))
+    return model.train(description["training"])
+
+
+def descent(model: nn.Module, lr: float, momentum: float, events: list[dict[str, Any]]) -> torch.optim.SGD:
+    """Gradient descent, which notes its steps and whether there were gradients to use."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=momentum)
+
+    def note(*_: Any) -> None:
+        ready = any(parameter.grad is not None for parameter in model.parameters())
+        events.append({"event": "step", "ready": ready})
+
+    optimizer.register_step_pre_hook(note)
+    return optimizer
+
+
+def _note_once(events: list[dict[str, Any]], event: str) -> None:
+    if not events or events[-1]["event"] != event:
+        events.append({"event": event})

@@ -1,0 +1,275 @@
+"""Does what is asked of one set of chapters, and says all that can be observed: the same for a learner's and ours."""
+
+import copy
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .bans import Bans, Named
+from .chapters import fault
+from .protocol import Other, Slot
+from .things import convolution, descent, probe, structure, values
+from .watching import Operations, Reads, seeded
+
+
+@dataclass
+class Observation:
+    """All that was seen of one request.
+
+    result is what came back; attached, for each of its tensors, whether a gradient could flow through it; raised an
+    exception as data; changed the numbers of the tensors in the arguments that are others now; gradients those of the
+    inputs ("input 1") and of the parameters, None where none arrived; structure what a module holds; things the state
+    of what the worker made and the call was given; events what happened to it, in order.
+    """
+
+    result: Any = None
+    attached: list[bool] = field(default_factory=list)
+    raised: dict[str, Any] = field(default_factory=dict)
+    changed: list[int] = field(default_factory=list)
+    banned: str = ""
+    reads: list[str] = field(default_factory=list)
+    draws: bool = False
+    products: int = 0
+    softmaxes: int = 0
+    gradients: dict[str, Tensor | None] = field(default_factory=dict)
+    structure: dict[str, Any] = field(default_factory=dict)
+    things: dict[str, dict[str, Any]] = field(default_factory=dict)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+
+
+class Workshop:
+    """Answers requests; find gives the object of a chapter by the chapter's module and its own name."""
+
+    def __init__(
+        self,
+        find: Callable[[str, str], Any],
+        bans: Bans | None = None,
+        banned: Sequence[str] = (),
+        whole: bool = True,
+    ) -> None:
+        self.find = find
+        self.bans = bans or Bans()
+        self.banned = banned
+        self.whole = whole  # whether all is said of what a module holds, or only what evidence rests on
+        self.catches: tuple[type[BaseException], ...] = (Exception, SystemExit)
+        self.things: dict[str, Any] = {}
+        self.events: list[dict[str, Any]] = []
+
+    def answer(self, request: Mapping[str, Any]) -> Observation:
+        """Do what the request says; what the chapter's code raises is a part of the observation."""
+        known: dict[str, Callable[..., Observation]] = {
+            "look": self.look, "make": self.make, "load": self.load, "call": self.call, "values": self.values,
+            "mode": self.mode, "cast": self.cast, "build": self.build,
+        }  # fmt: skip
+        return known[request["do"]](**{key: value for key, value in request.items() if key != "do"})
+
+    def look(self, module: str, name: str) -> Observation:
+        """What stands under a name: its kind, and where it was defined."""
+        seen = Observation()
+        try:
+            found = self.find(module, name)
+        except AttributeError:
+            seen.result = {"kind": "missing", "torch": False}
+            return seen
+        kind = "class" if isinstance(found, type) else "function" if callable(found) else type(found).__name__
+        if isinstance(found, type) and issubclass(found, nn.Module):
+            kind = "module"
+        torchs = str(getattr(found, "__module__", "") or "").partition(".")[0] == "torch"
+        seen.result = {"kind": kind, "torch": torchs}
+        return seen
+
+    def make(self, slot: str, module: str, name: str, arguments: Mapping[str, Any], seed: int) -> Observation:
+        """Make a module of a chapter's class and keep it in the slot."""
+        seen = Observation()
+        made = self._run(seen, lambda: self.find(module, name)(**arguments), seed)
+        if isinstance(made, nn.Module):
+            self.things[slot] = made
+            seen.structure = structure(made, self.whole)
+        elif not seen.raised:
+            seen.result = Other(type(made).__name__)
+        return seen
+
+    def build(self, slot: str, kind: str, **description: Any) -> Observation:
+        """Make something that is no learner's: a convolution, a probe to be trained, an optimizer."""
+        if kind == "convolution":
+            self.things[slot] = convolution(description)
+        elif kind == "probe":
+            self.things[slot] = probe(description, self.events)
+        else:
+            model = self.things[description["of"]]
+            self.things[slot] = descent(model, description["lr"], description.get("momentum", 0.0), self.events)
+        return Observation()
+
+    def load(self, slot: str, tensors: Mapping[str, Tensor]) -> Observation:
+        """Copy these values into the parameters and buffers of these names."""
+        thing = self.things[slot]
+        own = dict((*thing.named_parameters(), *thing.named_buffers()))
+        with torch.no_grad():
+            for name, value in tensors.items():
+                own[name].copy_(value)
+        return Observation()
+
+    def values(self, slot: str) -> Observation:
+        """Every parameter and buffer of a module."""
+        return Observation(result=values(self.things[slot]))
+
+    def mode(self, slot: str, training: bool) -> Observation:
+        """Put a module into training or evaluation mode."""
+        seen = Observation()
+        self._run(seen, lambda: self.things[slot].train(training), 0)
+        return seen
+
+    def cast(self, slot: str, new: str, dtype: torch.dtype | None) -> Observation:
+        """A copy of a module, in another dtype if one is given."""
+        seen = Observation()
+        made = self._run(seen, lambda: copy.deepcopy(self.things[slot]), 0)
+        self.things[new] = made if dtype is None or seen.raised else made.to(dtype)
+        return seen
+
+    def call(
+        self,
+        target: Any,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        seed: int,
+        along: Sequence[Tensor] | None = None,
+        keep: str = "",
+        count: bool = False,
+    ) -> Observation:
+        """Call a chapter's function ((module, name)) or something that is kept (a Slot).
+
+        along gives a direction for each tensor of floats that comes back: the gradients are those of the sum of the
+        products. A module that comes back is kept in the slot keep. count counts products and softmaxes.
+        """
+        seen = Observation()
+        self.events.clear()
+        own_args, own_kwargs = self._opened(args, along is not None), self._opened(dict(kwargs), along is not None)
+        before = [tensor.detach().clone() for tensor in tensors_of(args)]
+        function = self.things[target.name] if isinstance(target, Slot) else self.find(*target)
+        given_things = slots_of((args, kwargs))
+        result = self._run(seen, lambda: function(*own_args, **own_kwargs), seed, count, bool(given_things))
+        if isinstance(result, nn.Module):
+            self.things[keep] = result
+            seen.structure, seen.result = structure(result, self.whole), Slot(keep)
+        else:
+            seen.result = noted(result)
+            seen.attached = [tensor.requires_grad for tensor in tensors_of(result)]
+        given = tensors_of(own_args)
+        for number, (old, new) in enumerate(zip(before, given, strict=True), start=1):
+            if old.shape != new.shape or not torch.equal(old, new.detach()):
+                seen.changed.append(number)
+        if along is not None and not seen.raised:
+            self._differentiate(seen, result, along, given, function)
+        for slot in given_things:
+            thing = self.things[slot]
+            if isinstance(thing, nn.Module):
+                seen.things[slot] = {"values": values(thing), "structure": structure(thing, self.whole)}
+        seen.events = copy.copy(self.events)
+        return seen
+
+    def _run(
+        self, seen: Observation, call: Callable[[], Any], seed: int, count: bool = False, watched: bool = False
+    ) -> Any:
+        """Call the chapter's code; note what it raises, draws, reads and leaves behind."""
+        enabled, dtype = torch.is_grad_enabled(), torch.get_default_dtype()
+        operations, reads = Operations(), Reads()
+        result = None
+        with ExitStack() as modes:
+            modes.enter_context(seeded(seed))
+            if self.banned:
+                modes.enter_context(Named(self.bans, self.banned))
+            if watched:
+                modes.enter_context(reads)
+            if count:
+                modes.enter_context(operations)
+            start = torch.get_rng_state()
+            try:
+                result = call()
+            except self.catches as error:
+                seen.raised = fault(error)
+            seen.draws = not torch.equal(start, torch.get_rng_state())
+        if torch.is_grad_enabled() != enabled:
+            seen.left.append("gradients")
+            torch.set_grad_enabled(enabled)
+        if torch.get_default_dtype() != dtype:
+            seen.left.append("default dtype")
+            torch.set_default_dtype(dtype)
+        seen.reads, seen.banned = reads.seen, self.bans.called
+        seen.products, seen.softmaxes = operations.products, operations.softmaxes
+        return result
+
+    def _differentiate(
+        self, seen: Observation, result: Any, along: Sequence[Tensor], given: Sequence[Tensor], function: Any
+    ) -> None:
+        parts = [tensor for tensor in tensors_of(result) if tensor.is_floating_point()]
+        parameters = dict(function.named_parameters()) if isinstance(function, nn.Module) else {}
+        for parameter in parameters.values():
+            parameter.grad = None
+        if [part.shape for part in parts] != [way.shape for way in along]:
+            return
+        total = torch.stack([(part * way).sum() for part, way in zip(parts, along, strict=True)]).sum()
+        if total.requires_grad:
+            try:
+                total.backward()  # type: ignore[no-untyped-call]
+            except Exception as error:
+                seen.raised = fault(error)
+                return
+        seen.gradients = {name: _copy(parameter.grad) for name, parameter in parameters.items()}
+        for number, tensor in enumerate(given, start=1):
+            if tensor.is_floating_point():
+                seen.gradients[f"input {number}"] = _copy(tensor.grad)
+
+    def _opened(self, value: Any, leaves: bool) -> Any:
+        """The arguments of a call: copies of the tensors, and what the slots hold."""
+        if isinstance(value, Tensor):
+            return value.detach().clone().requires_grad_(leaves and value.is_floating_point())
+        if isinstance(value, Slot):
+            return self.things[value.name]
+        if isinstance(value, tuple | list):
+            return type(value)(self._opened(part, leaves) for part in value)
+        if isinstance(value, dict):
+            return {key: self._opened(part, leaves) for key, part in value.items()}
+        return value
+
+
+def _copy(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.detach().clone()
+
+
+def noted(value: Any) -> Any:
+    """A result as it can travel: copies of the tensors, containers of them, plain values; else the type's name."""
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, tuple | list):
+        return tuple(noted(part) for part in value) if isinstance(value, tuple) else [noted(part) for part in value]
+    if isinstance(value, dict):
+        return {str(key): noted(part) for key, part in value.items()}
+    if isinstance(value, float):
+        return float(value)
+    if inspect.isgenerator(value):
+        return Other("generator")
+    return value if value is None or type(value) in (bool, int, str, torch.dtype) else Other(type(value).__name__)
+
+
+def tensors_of(value: Any) -> list[Tensor]:
+    """The tensors in a tree of values, in order."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [tensor for part in value for tensor in tensors_of(part)] if isinstance(value, tuple | list) else []
+
+
+def slots_of(value: Any) -> list[str]:
+    """The names of the slots in a tree of values."""
+    if isinstance(value, Slot):
+        return [value.name]
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [name for part in value for name in slots_of(part)] if isinstance(value, tuple | list) else []
