@@ -167,7 +167,7 @@ def holds_when(run: Run, check: Check, seed: int) -> str:
             run(again)
         # It gets past the question at which it failed.
         if len(again.questions) > len(check.questions) and inputs.given != inputs.change(inputs.given):
-            return words
+            return f"what fails here is right {words}, and wrong otherwise"
     return ""
 
 
@@ -280,13 +280,12 @@ def _with(symbols: tuple[tuple[str, str | int], ...], given: dict[str, int]) -> 
 
 _SPECIAL: tuple[tuple[str, tuple[tuple[str, str | int], ...]], ...] = (
     (
-        "what fails here is right where rows and columns are equally many (gh = gw, H = W), a square, and wrong otherwise: "
-        "is something taken from the height that belongs to the width?",
+        "where rows and columns are equally many, a square (gh = gw, H = W)",
         (("gw", "gh"), ("new_gw", "new_gh"), ("W", "H")),
     ),
-    ("what fails here is right for a batch of one image, and wrong for more: the images of a batch are mixed", (("B", 1),)),
-    ("what fails here is right for one head, and wrong for more", (("h", 1),)),
-    ("what fails here is right where there are as many queries as keys (Tq = Tk), and wrong otherwise", (("Tk", "Tq"),)),
-    ("what fails here is right where values are as wide as queries (dv = dh), and wrong otherwise", (("dv", "dh"),)),
-    ("what fails here is right for one channel, and wrong for more", (("C", 1),)),
+    ("for a batch of one image", (("B", 1),)),
+    ("for one head", (("h", 1),)),
+    ("where there are as many queries as keys (Tq = Tk)", (("Tk", "Tq"),)),
+    ("where values are as wide as queries (dv = dh)", (("dv", "dh"),)),
+    ("for one channel", (("C", 1),)),
 )
