@@ -303,7 +303,7 @@ def test_a_length_in_a_pattern_names_its_axis():
     # A number that is written there can be no other: from there on the size is only that number, and the trace says so.
     plain = trace(lambda x: rearrange(x, "a b -> b a", a=3), torch.rand(3, 4), names="B D")
     assert names_of(plain)[-1][1] == [["D", None]]
-    assert "it works at B=3 only" in plain.to_text()
+    assert "it works at B=3 only" in str(plain.findings)
 
 
 @pytest.mark.parametrize("n_classes", [4, 6])

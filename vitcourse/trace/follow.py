@@ -6,7 +6,7 @@ from it, and two axes that can only change together are one size, which is a pro
 the two exceptions are those whose sizes are written as numbers, reshapes, and the kernels that cut patches.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from itertools import combinations
 from typing import Any
@@ -486,15 +486,36 @@ class Question:
             size = self.sizes[places[0]]
             seen = self._seen(places, size)
             same = [kind for kind, others in classes.items() if self.sizes[others[0]] == size]
-            # The fewest with which it can change are one size with it.
-            for some in (some for count in range(1, len(same) + 1) for some in combinations(same, count)):
-                if seen is None and (seen := self._seen([*places, *(p for k in some for p in classes[k])], size)):
-                    places += [place for kind in some for place in classes.pop(kind)]
+            if seen is None:
+                some, seen = self._together(places, size, {kind: classes[kind] for kind in same})
+                places += [place for kind in some for place in classes.pop(kind)]
             if seen is None:
                 stuck = True
             else:
                 told.append((places, size, seen))
         return told, stuck
+
+    def _together(
+        self, places: list[int], size: int, others: dict[int, list[int]]
+    ) -> tuple[list[int], list[list[Sizes]] | None]:
+        """The fewest others with which axes can change, which are one size with them, and the results' shapes then."""
+
+        def seen(some: Sequence[int]) -> list[list[Sizes]] | None:
+            return self._seen([*places, *(place for kind in some for place in others[kind])], size)
+
+        few = len(others) if len(others) < 5 else 1
+        for some in (some for count in range(1, few + 1) for some in combinations(others, count)):
+            if (found := seen(some)) is not None:
+                return list(some), found
+        # Of many, a stack of patches say, all but those that aren't needed: trying all choices would take too long.
+        needed = list(others)
+        if few == len(others) or (found := seen(needed)) is None:
+            return [], None
+        for kind in others:
+            rest = [other for other in needed if other != kind]
+            if (fewer := seen(rest)) is not None:
+                needed, found = rest, fewer
+        return needed, found
 
     def _seen(self, places: list[int], size: int) -> list[list[Sizes]] | None:
         """The results' shapes at twice and three times the size; None where it can't change."""

@@ -346,7 +346,7 @@ class Told:
             atoms.names[atom] = word
 
     def _kept(self) -> None:
-        """Name the widths that a finished module keeps under their words, where one size alone has that number."""
+        """Name the widths that a finished module keeps under their words, where one size alone has that number, or is the one met most: a judgement."""
         assert self.follower is not None
         atoms = self.follower.atoms
         polys = [poly for step in self.follower.steps for axes in step for poly in axes]
