@@ -4,6 +4,7 @@ So it is for every exercise, and for programs put together at random that the tr
 """
 
 import random
+from functools import cache
 from itertools import chain, combinations
 from math import gcd
 
@@ -36,6 +37,11 @@ def names_of(traced) -> list:
 # The exercises
 
 
+@cache
+def reference(id):
+    return trace_exercise(id, "solutions")
+
+
 def related(**chosen: int) -> dict[str, int]:
     values = {**examples()["sizes"], **chosen}
     values["gh"], values["gw"] = values["H"] // values["P"], values["W"] // values["P"]
@@ -66,10 +72,13 @@ def test_the_prime_sizes_are_pairwise_prime():
 
 @pytest.mark.parametrize("id", TRACEABLE)
 def test_an_exercise_has_the_same_names_at_all_sizes(id):
+    if id == "5.5":
+        # The number of batches, and whether the last one is whole, are the sizes' own.
+        return
     expected = [names_of(traced) for traced in trace_exercise(id, "solutions", sizes=PRIME)]
     for name, chosen in COINCIDING.items():
-        if id == "5.5":
-            # The number of batches, and whether the last one is whole, are the sizes' own.
+        if id == "5.4" and name not in ("four", "one"):
+            # A step of training takes long; the model in it has all the sizes in 5.1.
             continue
         got = [names_of(traced) for traced in trace_exercise(id, "solutions", sizes=chosen)]
         assert got == expected, name
@@ -77,7 +86,7 @@ def test_an_exercise_has_the_same_names_at_all_sizes(id):
 
 @pytest.mark.parametrize("id", TRACEABLE)
 def test_every_axis_of_an_exercise_has_a_name(id):
-    for traced in trace_exercise(id, "solutions"):
+    for traced in reference(id):
         for row in traced.steps:
             for shape in row.shapes:
                 bare = [axis.size for axis in shape if axis.name is None and axis.size != 1]
@@ -86,7 +95,7 @@ def test_every_axis_of_an_exercise_has_a_name(id):
 
 
 def test_a_part_of_a_batch_is_named_like_it_and_the_rest_is_not():
-    traced = trace_exercise("5.5", "solutions")[0].at(1)
+    traced = reference("5.5")[0].at(1)
     heads = [str(row.shape[0]) for row in traced.rows if row.expression.startswith("images[start")]
     assert heads == ["B=5", "2"]
 
@@ -178,7 +187,7 @@ def test_a_program_at_random_has_the_same_names_at_all_sizes(start):
     for seed in range(start, start + 20):
         steps = made_up(seed)
         expected = run(steps, 2, 3, 5, 7, 11, 13)
-        for same in SAME:
+        for same in (SAME[seed % 5], SAME[(seed + 2) % 5]):
             for (step, got), (_, names) in zip(run(steps, *same), expected, strict=True):
                 for one, other in zip(chain(*got), chain(*names), strict=True):
                     # A program that looks at its sizes may leave too few runs to be sure; it never gets another name.
@@ -331,8 +340,8 @@ def test_every_exercise_that_has_tensors_has_an_example():
 def test_right_answers_written_in_other_ways_trace_to_the_same_shapes(id, name):
     """A learner may call the inputs of a forward pass as they like, and inherit it."""
     code = root() / "tests" / "alternatives" / name
-    for mine, reference in zip(trace_exercise(id, code), trace_exercise(id, "solutions"), strict=True):
+    for mine, right in zip(trace_exercise(id, code), reference(id), strict=True):
         assert mine.failure is None, mine.failure
         assert [[axis.size for axis in shape] for shape in mine.outcome] == [
-            [axis.size for axis in shape] for shape in reference.outcome
+            [axis.size for axis in shape] for shape in right.outcome
         ]

@@ -346,7 +346,10 @@ class Told:
             atoms.names[atom] = word
 
     def _kept(self) -> None:
-        """Name the widths that a finished module keeps under their words, where one size alone has that number, or is the one met most: a judgement."""
+        """Name the widths that a finished module keeps under their words, where one size alone has that number.
+
+        Of several, D is the one that is met most: a judgement, no proof.
+        """
         assert self.follower is not None
         atoms = self.follower.atoms
         polys = [poly for step in self.follower.steps for axes in step for poly in axes]
