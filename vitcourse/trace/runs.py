@@ -390,7 +390,7 @@ class Rehearsals:
         if self.call.heads and self._try({**self.ways, "h": "twice"}, 0, True):
             self.ways["h"] = "twice"
         # More, where numbers are to be found, and for sizes whose parts may be rounded up or down.
-        finished = self.finished or set(self.call.sizes) - set(self.ways)
+        finished = self.finished or not self.ways or set(self.call.sizes) - set(self.ways)
         rounded = any(way == "free" and name not in FEW for name, way in self.ways.items())
         few = "small" in self.ways.values()
         for turn in range(1, 2 + (bool(self.ways) and not finished) + rounded + 2 * few) if self.ways else ():
