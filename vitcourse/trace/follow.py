@@ -381,8 +381,9 @@ class Follower:
         if any(s[1] < 0 for _, _, s in causes):
             # It doesn't grow evenly: a floor, whose rest these sizes hide.
             return atoms.fresh(size)
-        if all(s[0] == 2 * size and s[1] == 3 * size for _, _, s in causes):
-            result = product(*(poly for poly, _, _ in causes))
+        powers = [{(2 * size, 3 * size): 1, (4 * size, 9 * size): 2}.get((s[0], s[1]), 0) for _, _, s in causes]
+        if all(powers):
+            result = product(*(poly for (poly, _, _), power in zip(causes, powers, strict=True) for _ in range(power)))
             return product(number(Fraction(size) / atoms.value(result)), result)
         if all(s[1] - size == 2 * (s[0] - size) for _, _, s in causes):
             result = number(0)
@@ -538,8 +539,15 @@ class Question:
 
     def _even(self, more: list[Sizes], twice: list[Sizes], size: int) -> list[Sizes]:
         """What the results are at three times the size, if they grow as they do to one more; else no sizes at all."""
+
+        def grown(n: int, m: int, t: int) -> int:
+            if (m - n) * size == t - n:
+                return n + 2 * (t - n)
+            # Two axes of one size, the sides of a patch, in one.
+            return 9 * n if t == 4 * n and m * size**2 == n * (size + 1) ** 2 else -1
+
         return [
-            tuple(n + 2 * (t - n) if (m - n) * size == t - n else -1 for n, m, t in zip(*shapes, strict=True))
+            tuple(grown(n, m, t) for n, m, t in zip(*shapes, strict=True))
             for shapes in zip(self.results, more, twice, strict=True)
         ]
 
