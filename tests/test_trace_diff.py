@@ -1,6 +1,7 @@
 """A learner's trace beside the reference's, and what `vitcourse trace` makes of it."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -35,15 +36,21 @@ def compared(id, folder):
     return diff(mine, reference)
 
 
+def line_of(file, text):
+    """The number of the first line that has this text."""
+    return next(n for n, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1) if text in line)
+
+
+# In braces: the line that has this text.
 MISTAKES = [
     ("1.3", "ch01_patches.py", "x = x.transpose(1, 2) ", "x = x # ",
-     "line 96: yours (B, D, N), expected (B, N, D): the last two axes are swapped"),
+     "line {flatten(2)}: yours (B, D, N), expected (B, N, D): the last two axes are swapped"),
     ("1.3", "ch01_patches.py", "x = x.transpose(1, 2) ", "x = x.transpose(0, 2) ",
-     "line 97: yours (N, D, B), expected (B, N, D): the axes are in another order"),
+     "line {transpose(0, 2)}: yours (N, D, B), expected (B, N, D): the axes are in another order"),
     ("3.4", "ch03_attention.py", "x = self.out(x) ", "x = self.out(x).mean(1) ",
      "yours (B, D), expected (B, T, D): the axis T is missing"),
     ("5.1", "ch05_vit.py", "cls = x[:, 0] ", "cls = x[:, 1:] ",
-     "line 77: yours (B, N, D), expected (B, D): the axis N is too many"),
+     "line {cls = x[:, 1:]}: yours (B, N, D), expected (B, D): the axis N is too many"),
     ("4.3", "ch04_encoder.py", "self.fc2 = nn.Linear(ratio * d_model, d_model)",
      "self.fc2 = nn.Linear(ratio * d_model, 2 * d_model)",
      "yours (B, T, 2·D), expected (B, T, D): the last axis is 2·D, not D"),
@@ -54,9 +61,10 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("id", "chapter", "old", "new", "verdict"), MISTAKES)
 def test_the_first_row_where_the_shapes_part_is_named(learner, id, chapter, old, new, verdict):
-    difference = compared(id, learner(chapter, old, new))
+    folder = learner(chapter, old, new)
+    difference = compared(id, folder)
     assert not difference.same
-    assert verdict in difference.verdict
+    assert re.sub(r"\{(.*?)\}", lambda line: str(line_of(folder / chapter, line[1])), verdict) in difference.verdict
     assert sum(line.startswith("▶") for line in difference.to_text().splitlines()) <= 1
 
 
@@ -78,7 +86,8 @@ def test_an_error_comes_with_where_the_shapes_had_parted_before(learner):
     folder = learner("ch03_attention.py", '"B T (h dh) -> B h T dh"', '"B T (h dh) -> B T h dh"')
     difference = compared("3.4", folder)
     assert not difference.same
-    assert "your code raised, line 123: self.out(x)" in difference.verdict
+    line = line_of(folder / "ch03_attention.py", "self.out(x)")
+    assert f"your code raised, line {line}: self.out(x)" in difference.verdict
     assert "x (B=5, h=2, T·dh=200)" in difference.verdict
     assert "yours (B, T, h, dh), expected (B, h, T, dh): the axes T and h are swapped" in difference.verdict
 

@@ -362,11 +362,15 @@ def trace(
     as_json: Annotated[bool, typer.Option("--json", help="every row, as JSON")] = False,
     html: Annotated[Path | None, typer.Option(help="write the trace as a page to this file")] = None,
     svg: Annotated[Path | None, typer.Option(help="write the flow of the tensors as a picture to this file")] = None,
+    give_up: Annotated[
+        bool, typer.Option("--give-up", help="show the reference's lines although yours don't pass")
+    ] = False,
+    parameters: Annotated[bool, typer.Option("--parameters", help="how many parameters each row's module has")] = False,
 ) -> None:
     """Show the shapes of an exercise's tensors, step by step: yours beside what is expected."""
     from vitcourse.trace.command import show_exercise
 
-    if not show_exercise(exercise, code, depth, as_json, html, svg):
+    if not show_exercise(exercise, code, depth, as_json, html, svg, reveal=give_up, parameters=parameters):
         raise typer.Exit(1)
 
 

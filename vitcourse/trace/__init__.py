@@ -3,20 +3,19 @@
     from vitcourse.trace import trace
     trace(PatchEmbedding(9, 16), images)
 
-One idea a file: `symbols` sizes that know their names · `rules` how axes move through torch's functions · `patterns`
-through einops · `contracts` names from signatures · `source` the expression as written · `recorder` watching a call ·
-`folding` steps into rows · `record` what a trace is · `render`, `html`, `flow` showing it · `diff` comparing two.
+One idea a file: `tracing` from a call to named rows · `runs` the same call at other sizes · `sizes` names from sizes ·
+`follow` what a finished instance leaves unknown · `names` what a call brings along · `errors` which axes disagree ·
+`source` the expression as written · `recorder` watching a call · `folding` steps into rows · `record` what a trace is ·
+`render`, `html`, `flow` showing it · `diff` comparing two · `exercises`, `command` the course's own examples.
 """
 
 from vitcourse.trace.diff import Diff, diff
 from vitcourse.trace.flow import flow_svg
 from vitcourse.trace.record import Axis, Failure, Row, Trace
-from vitcourse.trace.recorder import CompiledCodeError
 from vitcourse.trace.tracing import build, trace
 
 __all__ = [
     "Axis",
-    "CompiledCodeError",
     "Diff",
     "Failure",
     "Row",

@@ -21,9 +21,12 @@ def show_exercise(
     html: Path | None = None,
     svg: Path | None = None,
     console: Console | None = None,
+    reveal: bool = False,
+    parameters: bool = False,
 ) -> bool:
     """Show an exercise's traces; whether the code ran, and ended in the shapes that the reference has.
 
+    The reference's own lines are shown to whom they give nothing away: once the exercise has passed, or with reveal.
     With html or svg they are written to a file instead, as a page or as a picture of the flow.
     Raises RequestError for what can't be traced, and for a file that can't be written.
     """
@@ -33,31 +36,40 @@ def show_exercise(
     if code != "solutions":
         references = trace_exercise(id, "solutions", depth=depth)
         differences = [diff(mine, reference) for mine, reference in zip(traces, references, strict=True)]
+        reveal = reveal or has_passed(id, code)
     if html is not None:
         write_file(html, page(traces))
     if svg is not None:
-        write_file(svg, flow_svg(traces[0]))
+        write_file(svg, flow_svg(traces[0], depth))
     if as_json:
-        values = [difference.to_dict(difference.same) for difference in differences] or [to_dict(t) for t in traces]
+        values = [difference.to_dict(reveal) for difference in differences] or [to_dict(t) for t in traces]
         print(json.dumps(values, ensure_ascii=False, indent=2))
     elif html is not None or svg is not None:
         written = " and ".join(str(path) for path in (html, svg) if path is not None)
         console.print(f"wrote {written}", markup=False, highlight=False, soft_wrap=True)
     else:
-        _print(traces, differences, depth, console)
+        _print(traces, differences, depth, console, reveal, parameters)
     return all(trace.failure is None for trace in traces) and all(difference.same for difference in differences)
 
 
-def _print(traces: list[Trace], differences: list[Diff], depth: int | None, console: Console) -> None:
+def has_passed(id: str, code: str) -> bool:
+    """Whether the learner's exercise has passed, as the last check left it."""
+    from vitcourse.checking.record import standing
+    from vitcourse.codesets import load_code
+
+    return code == "chapters" and any(asked.id == id and word == "passed" for asked, word in standing(load_code(code)))
+
+
+def _print(
+    traces: list[Trace], differences: list[Diff], depth: int | None, console: Console, reveal: bool, parameters: bool
+) -> None:
     for number, trace in enumerate(traces):
         if not differences:
-            print_trace(trace, console)
+            print_trace(trace, console, parameters)
             continue
-        difference = differences[number]
-        # The reference's lines are the solution: they are shown to whom they give nothing away.
-        difference.print(console, reference_code=difference.same)
+        differences[number].print(console, reference_code=reveal)
         if depth is not None and trace.steps:
-            print_trace(trace, console)
+            print_trace(trace, console, parameters)
 
 
 def page(traces: list[Trace]) -> str:

@@ -4,11 +4,13 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from vitcourse.trace.record import Axis, Row, Shape, Trace, shape_words, together
+from vitcourse.trace.recorder import tensors_in
 from vitcourse.trace.render import cell, to_dict
 
 Shapes = tuple[Shape, ...]
@@ -52,7 +54,23 @@ class Diff:
             return f"your code raised, {self.mine.failure}{before}"
         if self.parting is not None:
             return str(self.parting)
-        return f"the same shapes: {together(self.mine.outcome, shape_words) or 'no tensor'}"
+        shapes = f"the same shapes: {together(self.mine.outcome, shape_words) or 'no tensor'}"
+        return shapes if self.values else f"{shapes}; but other numbers: {self.apart}"
+
+    @property
+    def apart(self) -> str:
+        """How far the numbers of the results are from the reference's."""
+        pairs = list(zip(tensors_in(self.mine.result), tensors_in(self.reference.result), strict=False))
+        worst = max((float((a - b.to(a.dtype)).abs().max()) for a, b in pairs if a.numel()), default=0.0)
+        return f"up to {worst:.2g} apart"
+
+    @property
+    def values(self) -> bool:
+        """Whether the numbers are the reference's too, as far as parameters of the same names tell."""
+        if self.mine.weights != self.reference.weights:
+            return True
+        pairs = zip(tensors_in(self.mine.result), tensors_in(self.reference.result), strict=False)
+        return all(a.shape != b.shape or torch.allclose(a.double(), b.double(), rtol=1e-3, atol=1e-4) for a, b in pairs)
 
     def to_text(self, reference_code: bool = True) -> str:
         """The two traces side by side, as plain text."""
@@ -95,7 +113,7 @@ class Diff:
             style = "bold red" if self._mark(mine, reference) else None
             table.add_row(*(Text(text) for text in row), style=style)
         console.print(table)
-        console.print(Text(self.verdict, style="green" if self.same else "bold red"))
+        console.print(Text(self.verdict, style="green" if self.same and self.values else "bold red"))
 
     def _mark(self, mine: Row | None, reference: Row | None) -> str:
         parting = self.parting

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from vitcourse.codesets import CodeSet, load_code
 from vitcourse.course import Exercise, exercise, exercises
 from vitcourse.errors import RequestError
 from vitcourse.trace.record import Trace
-from vitcourse.trace.tracing import build, failed, name_module, trace
+from vitcourse.trace.tracing import build, built, failed, trace
 
 
 @cache
@@ -57,9 +58,19 @@ def _trace(codes: CodeSet, found: Exercise, name: str, sizes: Mapping[str, int],
                 function = build(function, **_values(codes, example["make"], sizes))
         except Exception as error:
             return failed(name, error)
+        modules = [m for m in (function, *values.values()) if isinstance(m, nn.Module)]
+        weights = tuple(sorted(path for module in modules for path in _settled(module)))
         traced = trace(function, *values.values(), names=names, depth=depth)
-    traced.name = name
+    traced.name, traced.weights = name, weights
     return traced
+
+
+def _settled(module: nn.Module) -> list[str]:
+    """Give every parameter numbers that its name decides, so that two modules of the same names can be compared."""
+    for path, parameter in module.named_parameters():
+        with torch.no_grad():
+            parameter.uniform_(-0.3, 0.3, generator=torch.Generator().manual_seed(crc32(path.encode())))
+    return [path for path, _ in module.named_parameters()]
 
 
 def _table(value: Any) -> Mapping[str, Any]:
@@ -69,6 +80,7 @@ def _table(value: Any) -> Mapping[str, Any]:
 def _values(codes: CodeSet, entries: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, entry in entries.items():
+        torch.manual_seed(len(values))
         values[name] = _value(codes, entry, sizes, values)
     return values
 
@@ -83,10 +95,9 @@ def _value(codes: CodeSet, entry: Any, sizes: Mapping[str, int], others: Mapping
             return torch.rand([_number(word, sizes) for word in shape.split()])
         case {"labels": str() as shape, "below": str() as limit}:
             return torch.randint(_number(limit, sizes), [_number(word, sizes) for word in shape.split()])
-        case {"make": str() as path, "with": dict() as arguments, "names": dict() as names}:
+        case {"make": str() as path, "with": dict() as arguments}:
             home, _, kind = path.rpartition(".")
-            module = getattr(importlib.import_module(home), kind)(**_values(codes, arguments, sizes))
-            return name_module(module, names)
+            return built(getattr(importlib.import_module(home), kind), (), _values(codes, arguments, sizes), arguments)
         case {"exercise": str() as name}:
             found = next(other for other in exercises() if name in other.names)
             kind = getattr(codes.module(found.module), name)

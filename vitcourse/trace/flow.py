@@ -1,7 +1,8 @@
-"""The flow of an image through a model as a picture: boxes with shapes, drawn from a trace.
+"""The flow of tensors through a model as a picture: boxes with shapes, drawn from a trace.
 
 A box is a step; a frame is a call that is shown with the steps inside it, a loop once with its number of turns. Arrows
-are what the trace saw: which step's tensor another step used. A residual connection shows as an arc past its branch.
+are what the trace saw: which step's tensor another step used. What goes past a step, a residual connection, is an arc
+in a lane of its own. The stripe of a box says of which kind it is, and so does the name of its operation.
 """
 
 import hashlib
@@ -11,21 +12,30 @@ from html import escape
 
 from vitcourse.trace.record import Row, Trace, together
 
-BOX, INSET, LEFT, TOP = 400, 16, 24, 20
-HEIGHT, GAP, HEAD = 46, 26, 30
-CHARACTERS = 48
-
-# Inside a page the picture takes the page's text colour; alone, the reader's light or dark.
+LEFT, TOP, INSET, HEIGHT, GAP, HEAD, LANE, CHARACTER = 24, 20, 18, 46, 26, 30, 16, 7.85
+NARROWEST, WIDEST = 260, 560
+KINDS = {
+    "weights": "Linear Conv1d Conv2d Conv3d Embedding linear conv2d embedding NonDynamicallyQuantizableLinear",
+    "mixing": "MultiheadAttention MultiHeadAttention scaled_dot_product_attention matmul einsum softmax bmm attention",
+    "norm": "LayerNorm BatchNorm2d BatchNorm1d GroupNorm RMSNorm layer_norm batch_norm LayerNorm2d",
+    "sum": "add sub mul div cat stack iadd",
+}
+# Inside a page the picture takes the page's text colour; alone, the reader's light or dark. The stripes hold in both.
 STYLE = """
 svg:root { color: #1f2328; background: #ffffff; }
 @media (prefers-color-scheme: dark) { svg:root { color: #e6edf3; background: #0d1117; } }
 .box { fill: currentColor; fill-opacity: 0.06; stroke: currentColor; stroke-opacity: 0.55; }
 .frame { fill: none; stroke: currentColor; stroke-opacity: 0.55; stroke-dasharray: 5 4; }
 .arrow { fill: none; stroke: currentColor; stroke-width: 1.3; }
+.past { stroke-width: 1.8; stroke: #b4610a; }
 .head { fill: currentColor; }
+.stripe { fill: #8b949e; } .weights { fill: #2f74d0; } .mixing { fill: #8a52c8; } .norm { fill: #1a8f84; }
+.sum { fill: #b4610a; }
 text { fill: currentColor; font: 13px ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; }
-.shape { font-size: 12px; opacity: 0.8; }
+.shape { font-size: 12px; opacity: 0.85; }
 .title { font-weight: bold; }
+.op { font-size: 11px; opacity: 0.75; text-anchor: end; }
+@media print { svg:root { color: #000000; background: none; } }
 """
 
 
@@ -37,145 +47,178 @@ class Box:
     inside: list["Box"] = field(default_factory=list)
     x: float = 0
     y: float = 0
-    width: float = BOX
+    width: float = 0
     height: float = HEIGHT
+    lanes: int = 0
 
     def holds(self, step: int) -> bool:
         """Whether a step of the trace happened in here."""
         return self.row.span[0] <= step <= self.row.span[1]
 
+    @property
+    def title(self) -> str:
+        """The expression, and how often it is repeated."""
+        row = self.row
+        return f"{row.label}  × {row.repeat} {row.unit}".rstrip() if row.repeat > 1 else row.label
 
-def flow_svg(trace: Trace) -> str:
-    """The trace as an SVG picture, to be put into a page or a file of its own."""
-    boxes = _boxes(trace.steps)
-    _fit(boxes)
-    bottom = _place(boxes, LEFT, TOP)
-    drawn = [*_drawn(boxes)]
-    identity = hashlib.sha256("".join(drawn).encode()).hexdigest()[:8]
-    width, height = LEFT + BOX + 2 * INSET + 90, bottom + TOP - GAP
-    title = f"The flow of tensors through {trace.name}"
-    words = "; ".join(_words(boxes))
-    arrows = "".join(_arrows(boxes, identity))
+
+def flow_svg(trace: Trace, depth: int | None = None) -> str:
+    """The trace as an SVG picture, to be put into a page or a file of its own.
+
+    `depth` is how many levels of calls are opened; without it two, and only calls that call something themselves.
+    """
+    boxes = _nested(trace.steps, depth or 2, forced=depth is not None)
+    texts = [text for box in _all(boxes) for text in (f"{box.title}   {box.row.op}", together(box.row.shapes))]
+    inner = min(max([NARROWEST, *(len(text) * CHARACTER + 36 for text in texts)]), WIDEST)
+    width = _measure(boxes, inner)
+    bottom = _place(boxes, LEFT, TOP, width)
+    drawn = "".join(_drawn(boxes))
+    identity = hashlib.sha256(drawn.encode()).hexdigest()[:8]
+    lanes, arrows = _arrows(boxes, None, identity)
+    size = f"{LEFT + width + LANE * (lanes + 1) + LEFT:g}", f"{bottom + TOP - GAP:g}"
+    words = escape("; ".join(_words(boxes)))
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" width="{width:g}" '
-        f'height="{height:g}" role="img" aria-labelledby="title-{identity} words-{identity}">'
-        f'<title id="title-{identity}">{escape(title)}</title><desc id="words-{identity}">{escape(words)}</desc>'
-        f"<style>{STYLE}</style>"
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size[0]} {size[1]}" width="{size[0]}" '
+        f'height="{size[1]}" role="img" aria-labelledby="title-{identity} words-{identity}">'
+        f'<title id="title-{identity}">The flow of tensors through {escape(trace.name)}</title>'
+        f'<desc id="words-{identity}">{words}</desc><style>{STYLE}</style>'
         f'<defs><marker id="head-{identity}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
-        f'orient="auto"><path class="head" d="M0,0 L8,4 L0,8 z"/></marker></defs>'
-        f"{''.join(drawn)}{arrows}</svg>"
+        f'orient="auto"><path class="head" d="M0,0 L8,4 L0,8 z"/></marker></defs>{drawn}{arrows}</svg>'
     )
 
 
-def _boxes(rows: list[Row]) -> list[Box]:
-    """The first level of a trace, with the calls opened that call something themselves."""
+def _nested(rows: list[Row], depth: int, forced: bool) -> list[Box]:
+    """The rows of one level as boxes, with those of the levels below inside them."""
     boxes: list[Box] = []
-    for row in rows:
-        if row.depth == 0:
-            boxes.append(Box(row))
-        elif row.depth == 1:
-            boxes[-1].inside.append(Box(row))
-    for box in boxes:
+    start = 0
+    while start < len(rows):
+        end = start + 1
+        while end < len(rows) and rows[end].depth > rows[start].depth:
+            end += 1
+        inside = _nested(rows[start + 1 : end], depth - 1, forced) if depth > 1 else []
+        if len(inside) == 1 and inside[0].inside:
+            # A wrapper that only passes on shows what it wraps.
+            inside = inside[0].inside
         # What is only arithmetic, a normalisation say, stays closed: its shapes tell nothing of the flow.
-        if not any(_calls(inner.row, rows) for inner in box.inside):
-            box.inside.clear()
+        telling = forced or any(
+            row.depth > rows[start].depth + 1 or row.op[:1].isupper() for row in rows[start + 1 : end]
+        )
+        boxes.append(Box(rows[start], inside if telling else []))
+        start = end
     return boxes
 
 
-def _calls(row: Row, rows: list[Row]) -> bool:
-    place = next(k for k, other in enumerate(rows) if other is row)
-    deeper = place + 1 < len(rows) and rows[place + 1].depth > row.depth
-    return deeper or row.op[:1].isupper()
+def _all(boxes: list[Box]) -> Iterator[Box]:
+    for box in boxes:
+        yield box
+        yield from _all(box.inside)
 
 
-def _fit(boxes: list[Box]) -> None:
+def _measure(boxes: list[Box], inner: float) -> float:
+    """The width of a column: that of its widest frame, with room for the lanes of the arcs in it."""
+    width = inner
     for box in boxes:
         if box.inside:
-            box.width = BOX + 2 * INSET
-            box.height = HEAD + GAP + len(box.inside) * (HEIGHT + GAP) + 4
+            box.lanes = len(_lanes(_arcs(box.inside, box)))
+            width = max(width, _measure(box.inside, inner) + 2 * INSET + LANE * box.lanes)
+    return width
 
 
-def _place(boxes: list[Box], x: float, y: float) -> float:
+def _place(boxes: list[Box], x: float, y: float, width: float) -> float:
     for box in boxes:
-        box.x, box.y = (x, y) if box.inside else (x + INSET, y)
-        _place(box.inside, x, y + HEAD + GAP)
+        box.x, box.y, box.width = x, y, width
+        if box.inside:
+            bottom = _place(box.inside, x + INSET, y + HEAD + GAP, width - 2 * INSET - LANE * box.lanes)
+            box.height = bottom - y + 4
         y += box.height + GAP
     return y
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= CHARACTERS else f"{text[: CHARACTERS - 1]}…"
+def _fitting(text: str, width: float) -> str:
+    room = int((width - 20) / CHARACTER)
+    return text if len(text) <= room else f"{text[: room - 1]}…"
 
 
 def _drawn(boxes: list[Box]) -> Iterator[str]:
     for box in boxes:
-        row = box.row
-        rectangle = f'x="{box.x:g}" y="{box.y:g}" width="{box.width:g}" height="{box.height:g}" rx="6"'
-        times = f"× {row.repeat} {row.unit}".rstrip() if row.repeat > 1 else ""
-        if box.inside:
-            yield f'<rect class="frame" {rectangle}/>'
-            yield _text(box.x + 12, box.y + 20, _short(f"{row.label}  {times}".rstrip()), "title")
-            yield from _drawn(box.inside)
-        else:
-            yield f'<rect class="box" {rectangle}/>'
-            yield _text(box.x + 12, box.y + 19, _short(f"{row.label}  {times}".rstrip()), "")
-            yield _text(box.x + 12, box.y + 37, _short(together(row.shapes)), "shape")
+        place = f'x="{box.x:g}" y="{box.y:g}" width="{box.width:g}" height="{box.height:g}" rx="6"'
+        op = box.row.op if box.row.op != "input" and box.row.op not in box.title else ""
+        title = _fitting(box.title, box.width - len(op) * 7)
+        yield f"<g><title>{escape(f'{box.row.expression}: {box.row.cell}')}</title>"
+        yield f'<rect class="{"frame" if box.inside else "box"}" {place}/>'
+        yield _text(box.x + 14, box.y + 19, title, "title" if box.inside else "")
+        yield _text(box.x + box.width - 8, box.y + 19, op, "op")
+        if not box.inside:
+            kind = next((kind for kind, ops in KINDS.items() if box.row.op in ops.split()), "")
+            yield f'<path class="stripe {kind}" d="M{box.x:g},{box.y + 4:g} h5 v{HEIGHT - 8} h-5 z"/>'
+            yield _text(box.x + 14, box.y + 37, _fitting(together(box.row.shapes), box.width), "shape")
+        yield "</g>"
+        yield from _drawn(box.inside)
 
 
 def _text(x: float, y: float, text: str, kind: str) -> str:
     return f'<text x="{x:g}" y="{y:g}"{f" class={chr(34)}{kind}{chr(34)}" if kind else ""}>{escape(text)}</text>'
 
 
-def _arrows(boxes: list[Box], identity: str) -> Iterator[str]:
-    yield from _level(boxes, None, identity)
+def _sources(boxes: list[Box], index: int, frame: Box | None) -> set[int]:
+    """Which boxes of a column another one uses; -1 is what comes from outside of its frame."""
+    found = set()
+    for step in boxes[index].row.inputs:
+        inside = [place for place, box in enumerate(boxes[:index]) if box.holds(step)]
+        if inside or (frame is not None and step < frame.row.span[0]):
+            found.add(inside[0] if inside else -1)
+    return found
 
 
-def _level(boxes: list[Box], frame: Box | None, identity: str) -> Iterator[str]:
-    """The arrows between boxes of one column; what comes from outside a frame comes through its top."""
+def _arcs(boxes: list[Box], frame: Box | None) -> list[tuple[int, int]]:
+    return [(s, i) for i in range(len(boxes)) for s in sorted(_sources(boxes, i, frame)) if s != i - 1]
+
+
+def _lanes(arcs: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:
+    """The arcs in as few lanes as keep those apart that pass one another, the shortest inside."""
+    lanes: list[list[tuple[int, int]]] = []
+    for arc in sorted(arcs, key=lambda pair: pair[1] - pair[0]):
+        free = next((lane for lane in lanes if all(arc[1] <= s or e <= arc[0] for s, e in lane)), None)
+        if free is None:
+            lanes.append([arc])
+        else:
+            free.append(arc)
+    return lanes
+
+
+def _arrows(boxes: list[Box], frame: Box | None, identity: str) -> tuple[int, str]:
+    """The arrows between the boxes of one column, and in how many lanes the arcs among them run."""
+    drawn = []
+
+    def bottom(source: int) -> float:
+        return boxes[source].y + boxes[source].height if source >= 0 else frame.y + HEAD if frame is not None else 0
+
+    head = f'marker-end="url(#head-{identity})"'
     for index, box in enumerate(boxes):
-        sources = {_source(boxes[:index], step, frame) for step in box.row.inputs}
-        for source in sorted((s for s in sources if s is not None), reverse=True):
-            if source == index - 1:
-                yield _straight(_bottom(boxes, source, frame), box.y, identity)
-            else:
-                yield _arc(_bottom(boxes, source, frame), box, identity)
+        if index - 1 in _sources(boxes, index, frame):
+            middle = box.x + box.width / 2
+            drawn.append(f'<path class="arrow" d="M{middle:g},{bottom(index - 1):g} V{box.y:g}" {head}/>')
         if box.inside:
-            yield from _level(box.inside, box, identity)
+            drawn.append(_arrows(box.inside, box, identity)[1])
+    lanes = _lanes(_arcs(boxes, frame))
+    for number, lane in enumerate(lanes, start=1):
+        for source, index in lane:
+            box = boxes[index]
+            right, start, end = (
+                box.x + box.width,
+                bottom(source) + 4 + 4 * number,
+                box.y + box.height / 2 + 4 * number - 8,
+            )
+            out = right + LANE * number
+            drawn.append(
+                f'<path class="arrow past" d="M{box.x + box.width / 2:g},{start:g} H{out - 8:g} Q{out:g},{start:g} '
+                f'{out:g},{start + 8:g} V{end - 8:g} Q{out:g},{end:g} {out - 8:g},{end:g} H{right:g}" {head}/>'
+            )
     if frame is not None and boxes:
-        last = boxes[-1].y + boxes[-1].height
-        yield f'<path class="arrow" d="M{_middle():g},{last:g} V{frame.y + frame.height:g}"/>'
-
-
-def _source(before: list[Box], step: int, frame: Box | None) -> int | None:
-    for index, box in enumerate(before):
-        if box.holds(step):
-            return index
-    return -1 if frame is not None and step < frame.row.span[0] else None
-
-
-def _bottom(boxes: list[Box], source: int, frame: Box | None) -> float:
-    if source < 0 and frame is not None:
-        return frame.y + HEAD
-    return boxes[source].y + boxes[source].height
-
-
-def _middle() -> float:
-    return LEFT + INSET + BOX / 2
-
-
-def _straight(start: float, end: float, identity: str) -> str:
-    x = _middle()
-    return f'<path class="arrow" d="M{x:g},{start:g} V{end:g}" marker-end="url(#head-{identity})"/>'
-
-
-def _arc(start: float, box: Box, identity: str) -> str:
-    x, right = _middle(), LEFT + INSET + BOX
-    end = box.y + box.height / 2
-    out = right + 34
-    return (
-        f'<path class="arrow" d="M{x:g},{start + 6:g} H{out - 10:g} Q{out:g},{start + 6:g} {out:g},{start + 16:g} '
-        f'V{end - 10:g} Q{out:g},{end:g} {out - 10:g},{end:g} H{right:g}" marker-end="url(#head-{identity})"/>'
-    )
+        last, end = boxes[-1], frame.y + frame.height
+        begin = f"{last.x + last.width / 2:g},{last.y + last.height:g}"
+        drawn.append(f'<path class="arrow" d="M{begin} V{end - 8:g} H{frame.x + frame.width / 2:g} V{end:g}"/>')
+    return len(lanes), "".join(drawn)
 
 
 def _words(boxes: list[Box]) -> Iterator[str]:

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import prod
 
-from vitcourse.trace.record import Row, Shape
-from vitcourse.trace.recorder import Node
-from vitcourse.trace.rules import Axes
+from vitcourse.trace.record import Row, Shape, shape_words
+from vitcourse.trace.recorder import Node, Ref
 
-ShapeOf = Callable[[Axes], Shape]
+ShapeOf = Callable[[Ref], Shape]
 # A turn of a loop that has more steps of its own than this is not looked for.
 LONGEST_TURN = 64
 
@@ -26,16 +26,16 @@ class Fold:
 
 def folded(nodes: list[Node], shape: ShapeOf) -> Iterator[Row]:
     """The rows of a trace."""
-    yield from _rows(_folds(nodes, shape, {}), 0)
+    yield from _rows(_folds(nodes, shape, {}), shape, 0)
 
 
 def _folds(nodes: list[Node], shape: ShapeOf, kinds: dict[object, int]) -> list[Fold]:
     result = []
     for node in nodes:
         children = _folds(node.children, shape, kinds)
-        if not node.tensors and not children:
+        if not node.shown and not children:
             continue
-        shapes = tuple(shape(axes) for axes in node.axes)
+        shapes = tuple(shape(ref) for ref in node.results)
         # An element of a Sequential has no line of its own; the same class in it again is its loop.
         text = node.place.text if node.place.line else node.place.callee
         inner = tuple((child.kind, child.repeat) for child in children)
@@ -65,7 +65,7 @@ def _loops(folds: list[Fold]) -> list[Fold]:
                 turns = [folds[start + offset + k * width] for k in range(times)]
                 fold = turns[0]
                 fold.repeat *= times
-                fold.modules = len({turn.node.module for turn in turns if turn.node.module is not None})
+                fold.modules = len({id(turn.node.module) for turn in turns if turn.node.module is not None})
                 fold.node.end = max(turn.node.end for turn in turns)
                 result.append(fold)
             start += times * width
@@ -74,7 +74,7 @@ def _loops(folds: list[Fold]) -> list[Fold]:
     return folds
 
 
-def _rows(folds: list[Fold], depth: int) -> Iterator[Row]:
+def _rows(folds: list[Fold], shape: ShapeOf, depth: int) -> Iterator[Row]:
     texts: list[str] = []
     for fold in folds:
         node = fold.node
@@ -103,8 +103,23 @@ def _rows(folds: list[Fold], depth: int) -> Iterator[Row]:
             link=link,
             inputs=tuple(node.sources),
             span=(node.start, node.end),
+            warning=_spread([shape(ref) for ref in node.spread], fold.shapes),
+            parameters=sum(p.numel() for p in node.module.parameters()) * fold.modules
+            if node.module is not None
+            else 0,
         )
-        yield from _rows(fold.children, depth + 1)
+        yield from _rows(fold.children, shape, depth + 1)
+
+
+def _spread(operands: list[Shape], results: tuple[Shape, ...]) -> str:
+    """What to say of two shapes that broadcast to one that nobody meant: (B, 1) and (B) to (B, B)."""
+    if len(operands) != 2 or len(results) != 1:
+        return ""
+    sizes = [prod(axis.size for axis in shape) for shape in (*operands, results[0])]
+    words = [axis.word for axis in results[0] if axis.size != 1]
+    if sizes[2] <= max(sizes[:2]) or len(set(words)) == len(words):
+        return ""
+    return f"! {shape_words(operands[0])} and {shape_words(operands[1])} were spread over one another"
 
 
 def _usual(node: Node) -> bool:

@@ -39,6 +39,7 @@ def to_html(trace: Trace) -> str:
     parts = [f"<style>{STYLE}</style>", body]
     if legend:
         parts.append(f"<p>{escape(', '.join(legend))}</p>")
+    parts += [f"<p>{escape(finding)}</p>" for finding in trace.findings]
     if trace.failure is not None:
         parts.append(f'<div class="shape-trace-error" role="note"><p>{_lines(str(trace.failure))}</p></div>')
     return f'<div class="shape-trace">{"".join(parts)}</div>'

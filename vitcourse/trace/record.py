@@ -17,12 +17,15 @@ class Axis:
     name: str | None = None
 
     def __str__(self) -> str:
-        return str(self.size) if self.name is None else f"{self.name}={self.size}"
+        return self.word if self.name is None else f"{self.name}={self.size}"
 
     @property
     def word(self) -> str:
         """The symbol, or the bare number."""
-        return str(self.size) if self.name is None else self.name
+        if self.name is not None:
+            return self.name
+        # An axis of a nested tensor whose parts differ has no size.
+        return str(self.size) if self.size >= 0 else "?"
 
 
 Shape = tuple[Axis, ...]
@@ -63,6 +66,8 @@ class Row:
     inputs: tuple[int, ...] = ()
     span: tuple[int, int] = (0, 0)
     error: str | None = None
+    warning: str = ""
+    parameters: int = 0
 
     @property
     def shape(self) -> Shape:
@@ -80,6 +85,8 @@ class Row:
         notes = [word for word in (self.dtype, self.device and f"on {self.device}") if word]
         if self.repeat > 1:
             notes.append(f"× {self.repeat} {self.unit}".rstrip())
+        if self.warning:
+            notes.append(self.warning)
         return "  ".join(notes)
 
     @property
@@ -102,6 +109,8 @@ class Row:
             "device": self.device,
             "repeat": self.repeat,
             "error": self.error,
+            "warning": self.warning or None,
+            "parameters": self.parameters,
         }
 
 
@@ -115,12 +124,14 @@ class Failure:
     expression: str = ""
     op: str = ""
     operands: tuple[tuple[str, Shape], ...] = ()
+    explanation: str = ""
 
     def __str__(self) -> str:
         where = f"line {self.line}: " if self.line else ""
         text = f"{where}{self.expression}" if self.expression else where.rstrip(": ")
         message = " ".join(str(self.exception).split())
-        lines = [f"{text}", f"  {type(self.exception).__name__}: {message}"]
+        lines = [text, *([f"  {self.explanation}"] if self.explanation else [])]
+        lines += [f"  {type(self.exception).__name__}: {message}"]
         lines += [f"  {name} {shape_text(shape)}" for name, shape in self.operands]
         return "\n".join(lines)
 
@@ -136,6 +147,9 @@ class Trace:
     depth: int | None = None
     meanings: dict[str, str] = field(default_factory=dict)
     outcome: tuple[Shape, ...] = ()
+    runs: int = 1
+    findings: tuple[str, ...] = ()
+    weights: tuple[str, ...] = ()
 
     @property
     def error(self) -> BaseException | None:

@@ -12,7 +12,7 @@ from vitcourse.trace.record import Row, Trace
 WIDTH = 30
 LONGEST = 58
 WIDE = 100
-HEADINGS = {"line": "line", "expression": "expression", "op": "operation", "shape": "shape"}
+HEADINGS = {"line": "line", "expression": "expression", "op": "operation", "shape": "shape", "parameters": "parameters"}
 
 
 def cell(row: Row, column: str) -> str:
@@ -23,6 +23,8 @@ def cell(row: Row, column: str) -> str:
         return row.cell
     if column == "line":
         return str(row.line or "")
+    if column == "parameters":
+        return f"{row.parameters:,}" if row.parameters else ""
     return str(getattr(row, column))
 
 
@@ -32,6 +34,8 @@ def to_text(trace: Trace, columns: tuple[str, ...], legend: bool) -> str:
     lines = _wrapped(table, columns.index("expression") if "expression" in columns else None)
     if legend and trace.definitions():
         lines += ["", ",  ".join(trace.definitions())]
+    if legend and trace.findings:
+        lines += ["", *trace.findings]
     if trace.failure is not None:
         lines += ["", str(trace.failure)] if lines else [str(trace.failure)]
     return "\n".join(lines)
@@ -72,7 +76,12 @@ def to_dict(trace: Trace) -> dict[str, Any]:
             "expression": failure.expression,
             "operands": operands,
         }
-    return {"name": trace.name, "rows": [row.to_dict() for row in trace.steps], "error": error}
+    return {
+        "name": trace.name,
+        "rows": [row.to_dict() for row in trace.steps],
+        "error": error,
+        "findings": list(trace.findings),
+    }
 
 
 def to_json(trace: Trace) -> str:
@@ -87,7 +96,7 @@ def table_of(trace: Trace, columns: tuple[str, ...]) -> Table:
     for column in columns:
         table.add_column(
             HEADINGS[column],
-            justify="right" if column == "line" else "left",
+            justify="right" if column in ("line", "parameters") else "left",
             style="dim" if column in ("line", "op") else None,
             overflow="fold",
         )
@@ -96,10 +105,12 @@ def table_of(trace: Trace, columns: tuple[str, ...]) -> Table:
     return table
 
 
-def print_trace(trace: Trace, console: Console | None = None) -> None:
+def print_trace(trace: Trace, console: Console | None = None, parameters: bool = False) -> None:
     """The trace in the terminal."""
     console = console or Console()
     columns = ("line", "expression", "op", "shape") if console.width >= WIDE else ("line", "expression", "shape")
-    console.print(table_of(trace, columns))
+    console.print(table_of(trace, (*columns, "parameters") if parameters else columns))
+    for finding in trace.findings:
+        console.print(Text(finding, style="yellow"))
     if trace.failure is not None:
         console.print(Text(str(trace.failure), style="bold red"))

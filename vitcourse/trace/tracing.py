@@ -3,108 +3,103 @@
 import inspect
 import re
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vitcourse.trace.constructors import read
-from vitcourse.trace.contracts import HYPERPARAMETERS, Naming, contract_of, symbol, words
+from vitcourse.trace.errors import explained
 from vitcourse.trace.folding import folded
-from vitcourse.trace.record import Axis, Failure, Row, Shape, Trace
-from vitcourse.trace.recorder import (
-    CompiledCodeError,
-    Node,
-    Recorder,
-    name_numbers,
-    named_attributes,
-    refuse_compiled,
+from vitcourse.trace.follow import Follower, Poly, number, plus, product
+from vitcourse.trace.names import (
+    HYPERPARAMETERS,
+    aligned,
+    arguments_of,
+    contract_of,
+    hyperparameter,
+    is_config,
+    is_symbol,
+    parts,
     signature_of,
-    tensors_in,
+    words,
 )
-from vitcourse.trace.rules import Axes
+from vitcourse.trace.record import Axis, Failure, Row, Shape, Trace
+from vitcourse.trace.recorder import Failed, Node, Recorder, Ref, Sizes, quietly, sizes_of, tensors_in
+from vitcourse.trace.runs import LARGE, Call, Copies, Recipe, Rehearsals
+from vitcourse.trace.sizes import Names, Vector, worth
 from vitcourse.trace.source import Place, place_of, readable
-from vitcourse.trace.symbols import ONE, NamedInt, Scope
 
-Names = Mapping[str, str] | Sequence[str] | str | None
+NamesGiven = Mapping[str, str] | Sequence[str] | str | None
+# Numbers that are no sizes, or that change which steps there are.
+_NO_SIZES = {"dim", "axis", "dim0", "dim1", "start_dim", "end_dim", "seed", "groups", "index", "layer", "head", "step"}
 
-# For modules that `build` made: the symbols of their parameters' axes, and of the numbers that they keep.
-_BUILT: "weakref.WeakKeyDictionary[nn.Module, dict[str, str]]" = weakref.WeakKeyDictionary()
+# How modules that `build` made were made, and the parts of such modules.
+_RECIPES: "weakref.WeakKeyDictionary[nn.Module, Recipe]" = weakref.WeakKeyDictionary()
 
 
 def trace(
-    function: Callable[..., Any], *args: Any, names: Names = None, depth: int | None = None, **kwargs: Any
+    function: Callable[..., Any], *args: Any, names: NamesGiven = None, depth: int | None = None, **kwargs: Any
 ) -> Trace:
     """Call a function or module and return the trace of its steps: every tensor's shape, by name.
 
     The axes of the inputs get their names from `names` (`{"images": "B C H W"}`, or the string alone for the first
     tensor), else from the jaxtyping annotations of the signature; parameters can be named too
-    (`{"projection.weight": "D C P P"}`), and numbers (`{"patch_size": "P"}`). Every other name follows from these,
-    and an axis whose name isn't certain shows its number.
+    (`{"projection.weight": "D C P P"}`), numbers (`{"patch_size": "P"}`), and dicts (`{"batch['x']": "B D"}`).
+
+    Every other name is found by running the same call on copies, at other sizes: an axis is called by the expression of
+    the symbols that fits every run, and shows its number where none does. What `build` made is made anew for that; in a
+    finished module, whose own sizes stay, each step is asked alone.
 
     `depth` is how many levels of calls the rows go down to; without it, as deep as fits on a screen. When the traced
-    code raises, the trace ends there and its `error` says why. Compiled code raises CompiledCodeError.
+    code raises, the trace ends there and its `error` says why. What can't be looked into, compiled code say, is a row.
     """
-    refuse_compiled(function)
-    modules = [value for value in (function, *args, *kwargs.values()) if isinstance(value, nn.Module)]
-    for module in modules[1:] if isinstance(function, nn.Module) else modules:
-        refuse_compiled(module)
+    call = described(function, args, kwargs, names)
     recorder = Recorder(_own_files(function))
-    values = _arguments(function, args, kwargs)
-    _name_inputs(recorder, function, values, names)
-    args, kwargs = _renamed(function, args, kwargs, values)
-    inputs = list(_input_rows(recorder, values, modules))
+    rehearsals = quietly(Rehearsals, call, _is_large(call), lambda *made: _follower(call, *made))
+    inputs = list(_input_rows(recorder, call))
     result, failure = None, None
-    contract = contract_of(function.forward if isinstance(function, nn.Module) else function)
-    with named_attributes(recorder.scope, modules):
-        try:
-            result = recorder.run(function, args, kwargs)
-        except CompiledCodeError:
-            raise
-        except Exception as error:
-            failure = error
-    if failure is None:
-        naming = Naming(recorder.scope, contract, given=True)
-        naming.arguments(values, recorder.axes)
-        recorder.ruled(lambda: naming.results(result, recorder.axes))
-    return _trace_of(recorder, function, inputs, result, failure, depth)
+    try:
+        result = recorder.run(function, args, kwargs)
+    except Exception as error:
+        failure = error
+    if rehearsals is not None:
+        quietly(rehearsals.run, recorder.steps, failure is not None, recorder.opaque)
+    return Told(call, recorder, rehearsals, function).trace(inputs, result, failure, depth)
 
 
 def build(kind: Callable[..., nn.Module], *args: Any, **kwargs: Any) -> nn.Module:
-    """Make a module, so that traces of it know the symbols of all its parameters.
+    """Make a module, so that traces of it can make it anew at other sizes: then they know every axis.
 
-    The module is what `kind(*args, **kwargs)` makes, nothing else. A module made without this has its symbols read in
-    the source of its constructors, which says less when a constructor is written in an unusual way.
+    The module is what `kind(*args, **kwargs)` makes, nothing else.
     """
-    recorder = Recorder()
+    return built(kind, args, kwargs, {})
+
+
+def built(
+    kind: Callable[..., nn.Module], args: tuple[Any, ...], kwargs: dict[str, Any], symbols: Mapping[str, str]
+) -> nn.Module:
+    """Make a module and remember how; some of its constructor's numbers have symbols that its words don't tell."""
+    module: nn.Module = kind(*args, **kwargs)
     signature = signature_of(kind)
-    values = _arguments(kind, args, kwargs)
+    given = arguments_of(kind, args, kwargs)
     if signature is not None:
         # A default is a number with a name, as an argument is.
-        for name, parameter in signature.parameters.items():
-            if name not in values and type(parameter.default) is int:
-                kwargs[name] = values[name] = parameter.default
-    _name_inputs(recorder, kind, values, None)
-    args, kwargs = _renamed(kind, args, kwargs, values)
-    module: nn.Module = recorder.run(kind, args, kwargs)
-    symbols: dict[str, str] = {}
-    for path, tensor in [*module.named_parameters(), *module.named_buffers()]:
-        axes = recorder.axes(tensor)
-        symbols[path] = " ".join(recorder.scope.text(size) or "_" for size in axes)
-    for path, child in module.named_modules():
-        for name, value in list(vars(child).items()):
-            plain, text = _plain(recorder.scope, value)
-            if plain is not value:
-                vars(child)[name] = plain
-                symbols[f"{path}.{name}".lstrip(".")] = text
-    _BUILT[module] = symbols
-    return module
-
-
-def name_module(module: nn.Module, names: Mapping[str, str]) -> nn.Module:
-    """Remember the symbols of a finished module's parameters: {"weight": "D C P P"}."""
-    _BUILT[module] = {path: text.replace("*", "·") for path, text in names.items()}
+        kwargs = {
+            **kwargs,
+            **{n: p.default for n, p in signature.parameters.items() if n not in given and type(p.default) is int},
+        }
+    paths = arguments_of(kind, args, kwargs)
+    numbers: dict[str, str] = {}
+    values: dict[str, int] = {}
+    known: dict[str, int] = {}
+    for path, symbol, value in _numbers(paths, [*args, *kwargs.values()], {"dim": "D", **symbols}):
+        if symbol != "L" and known.setdefault(symbol, value) == value:
+            numbers[path], values[path] = symbol, value
+    for path, part in module.named_modules():
+        _RECIPES[part] = Recipe(kind, args, kwargs, paths, numbers, values, path)
     return module
 
 
@@ -120,16 +115,118 @@ def failed(name: str, error: Exception) -> Trace:
     return Trace(name, [], failure=Failure(error, *where))
 
 
-def _plain(scope: Scope, value: Any) -> tuple[Any, str]:
-    if isinstance(value, NamedInt):
-        return int(value), scope.text(value.size) or "_"
-    if isinstance(value, (tuple, list)) and any(isinstance(item, NamedInt) for item in value):
-        parts = [_plain(scope, item) for item in value]
-        return type(value)(part[0] for part in parts), " ".join(part[1] for part in parts)
-    return value, "_"
-
-
 # Before the call
+
+
+def described(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], names: NamesGiven) -> Call:
+    """The call, with the symbols of its sizes. Raises ValueError for names that don't fit."""
+    paths = arguments_of(function, args, kwargs)
+    values = [*args, *kwargs.values()]
+    call = Call(function, args, kwargs, paths)
+    leaves = [leaf for path, value in zip(paths, values, strict=True) for leaf in parts(value, path)]
+    call.tensors = {path: value for path, value in leaves if isinstance(value, Tensor)}
+    given = _given(names, call)
+    modules = [("", function), *zip(paths, values, strict=True)]
+    modules = [(path, module) for path, module in modules if isinstance(module, nn.Module)]
+    call.modules = modules
+    held = {f"{p}.{n}".lstrip("."): t for p, m in modules for n, t in (*m.named_parameters(), *m.named_buffers())}
+    for path in given:
+        if path not in call.tensors and path not in held and path not in paths and path not in dict(leaves):
+            known = ", ".join(dict.fromkeys([*paths, *call.tensors, *list(held)[:3]])) or "none"
+            raise ValueError(f"names has {path!r}, which is no input here; the inputs are {known}")
+    for path, symbol, value in _numbers(paths, values, {p: w for p, w in given.items() if p not in call.tensors}):
+        if call.sizes.setdefault(symbol, value) == value and path.split("[")[0] not in _NO_SIZES:
+            call.numbers[path] = symbol
+    for _, module in modules:
+        if (recipe := _RECIPES.get(module)) is not None:
+            call.recipes.append((module, _fitting(recipe, call)))
+        else:
+            _heads(module, call)
+    contract = contract_of(function)
+    told = {path: (words(given[path]), True) for path in call.tensors if path in given}
+    told |= {p: (contract.arguments[p], False) for p in call.tensors if p in contract.arguments and p not in told}
+    for path, tensor in call.tensors.items():
+        call.words[path] = _axis_words(call, path, sizes_of(tensor), *told.get(path, (("...",), False)))
+    for path, tensor in call.tensors.items():
+        call.words[path] = _settled(call, call.words[path], sizes_of(tensor))
+    call.held = [(held[path], words(given[path])) for path in given if path in held]
+    return call
+
+
+def _given(names: NamesGiven, call: Call) -> dict[str, str]:
+    if isinstance(names, Mapping):
+        return dict(names)
+    return dict(zip(call.tensors, [names] if isinstance(names, str) else names or (), strict=False))
+
+
+def _axis_words(call: Call, path: str, sizes: Sizes, shape: tuple[str, ...], certain: bool) -> list[str]:
+    """A word for each axis of an input; a shape that doesn't fit is the caller's mistake, or else is not believed."""
+    fitting = aligned(shape, len(sizes))
+    if fitting is None:
+        if certain:
+            raise ValueError(f"{path} has {len(sizes)} axes {sizes}, and names calls {len(shape)}: {' '.join(shape)}")
+        return ["_"] * len(sizes)
+    result = list(fitting)
+    for place, (word, size) in enumerate(zip(fitting, sizes, strict=True)):
+        if is_symbol(word) and call.sizes.setdefault(word, size) != size:
+            if certain:
+                raise ValueError(f"{word} is {call.sizes[word]} elsewhere, and {size} in {path} {sizes}")
+            result[place] = "_"
+    return result
+
+
+def _settled(call: Call, shape: list[str], sizes: Sizes) -> list[str]:
+    """Expressions of sizes that nothing has alone, C·P·P of patches that came as such, are names as well."""
+    result = []
+    for word, size in zip(shape, sizes, strict=True):
+        try:
+            fits = word != "_" and worth(word, call.sizes) == size
+        except KeyError:
+            fits = call.sizes.setdefault(word, size) == size
+        if not fits:
+            word = str(size) if size <= 1 else f"_{len(call.sizes)}"
+            if size > 1:
+                call.sizes[word] = size
+        result.append(word)
+    return result
+
+
+def _numbers(paths: list[str], values: list[Any], given: Mapping[str, str]) -> Iterator[tuple[str, str, int]]:
+    """The numbers among arguments that are sizes: where they are, their symbols, and what they are."""
+    for path, value in zip(paths, values, strict=True):
+        leaves = [(p, v) for p, v in parts(value, path, objects=True) if type(v) is int]
+        said = words(given[path]) if path in given else ()
+        for place, (leaf, size) in enumerate(leaves):
+            siblings = sum(other.rpartition("[")[0] == leaf.rpartition("[")[0] for other, _ in leaves)
+            symbol = said[place % len(said)] if said else hyperparameter(leaf, siblings)
+            if symbol is not None and size > 0 and path not in _NO_SIZES - set(given):
+                yield leaf, symbol, size
+
+
+def _fitting(recipe: Recipe, call: Call) -> Recipe:
+    """The recipe, without the numbers whose symbols are other sizes in this call."""
+    numbers = {
+        p: s for p, s in recipe.numbers.items() if call.sizes.setdefault(s, recipe.values[p]) == recipe.values[p]
+    }
+    return replace(recipe, numbers=numbers)
+
+
+def _heads(module: nn.Module, call: Call) -> None:
+    """Where a finished module keeps how many heads it has: it can have others without other parameters."""
+    found = [
+        (part, name, HYPERPARAMETERS[name] == "dh", value)
+        for part in module.modules()
+        for name, value in vars(part).items()
+        if HYPERPARAMETERS.get(name) in ("h", "dh") and type(value) is int
+    ]
+    numbers = {value for _, _, width, value in found if not width}
+    if len(numbers) == 1 and "h" not in call.sizes:
+        call.sizes["h"] = numbers.pop()
+        call.heads = [(part, name, width) for part, name, width, _ in found]
+
+
+def _is_large(call: Call) -> bool:
+    return sum(p.numel() for _, module in call.modules for p in module.parameters()) > LARGE
 
 
 def _own_files(function: Callable[..., Any]) -> set[str]:
@@ -139,190 +236,246 @@ def _own_files(function: Callable[..., Any]) -> set[str]:
     return {code.co_filename} if code is not None else set()
 
 
-def _arguments(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    signature = signature_of(function)
-    if signature is not None:
-        try:
-            bound = signature.bind(*args, **kwargs)
-        except TypeError:
-            signature = None
-        else:
-            values: dict[str, Any] = {}
-            for name, value in bound.arguments.items():
-                kind = signature.parameters[name].kind
-                if kind is kind.VAR_POSITIONAL:
-                    values.update({f"{name}[{i}]": item for i, item in enumerate(value)})
-                elif kind is kind.VAR_KEYWORD:
-                    values.update(value)
-                else:
-                    values[name] = value
-            return values
-    return {**{f"argument {i}": value for i, value in enumerate(args, start=1)}, **kwargs}
-
-
-def _renamed(
-    function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], values: Mapping[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments again, with the numbers that now know their symbols in place of the plain ones."""
-    each = list(values.values())
-    return tuple(each[: len(args)]), {name: values.get(name, value) for name, value in kwargs.items()}
-
-
-def _name_inputs(recorder: Recorder, function: Callable[..., Any], values: dict[str, Any], names: Names) -> None:
-    contract = contract_of(function.forward if isinstance(function, nn.Module) else function)
-    tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
-    if isinstance(names, str):
-        names = [names]
-    given = dict(names) if isinstance(names, Mapping) else dict(zip(tensors, names or (), strict=False))
-    modules = {name: value for name, value in values.items() if isinstance(value, nn.Module)}
-    held = _held(function, modules)
-    for name, text in given.items():
-        if name not in values and name not in held:
-            known = ", ".join([*values, *list(held)[:3]]) or "none"
-            raise ValueError(f"names has {name!r}, which is no input here; the inputs are {known}")
-        if name in values and name not in tensors:
-            shape = words(text)
-            values[name] = name_numbers(recorder.scope, shape if len(shape) > 1 else shape[0], values[name])
-    for name, value in values.items():
-        if name not in given:
-            values[name] = _hyperparameter(recorder.scope, name, value)
-    for name, text in given.items():
-        value = values.get(name, held.get(name))
-        if isinstance(value, Tensor):
-            _name_tensor(recorder, name, value, words(text), certain=True)
-    for name, tensor in tensors.items():
-        if name not in given and name in contract.arguments:
-            _name_tensor(recorder, name, tensor, contract.arguments[name], certain=False)
-    for name, module in {"": function, **modules}.items():
-        if isinstance(module, nn.Module):
-            own = {path.removeprefix(f"{name}.") for path in given}
-            if module in _BUILT:
-                _name_built(recorder, module, _BUILT[module], own)
-            else:
-                _name_read(recorder, module, own)
-
-
-def _hyperparameter(scope: Scope, name: str, value: Any) -> Any:
-    # An image size that is one number gets no symbol: whether it stands for H or W where it is used, nobody knows.
-    symbols = HYPERPARAMETERS.get(name, symbol(name))
-    return name_numbers(scope, symbols, value) if type(value) in (int, tuple) else value
-
-
-def _held(function: Callable[..., Any], modules: Mapping[str, nn.Module]) -> dict[str, Any]:
-    held: dict[str, Any] = {}
-    for prefix, module in (("", function), *((f"{name}.", module) for name, module in modules.items())):
-        if isinstance(module, nn.Module):
-            held |= {f"{prefix}{path}": p for path, p in (*module.named_parameters(), *module.named_buffers())}
-    return held
-
-
-def _name_built(recorder: Recorder, module: nn.Module, symbols: Mapping[str, str], given: set[str]) -> None:
-    for path, tensor in [*module.named_parameters(), *module.named_buffers()]:
-        if path in symbols and path not in given:
-            _name_tensor(recorder, path, tensor, tuple(symbols[path].replace("·", "*").split()), False, given=False)
-
-
-def _name_read(recorder: Recorder, module: nn.Module, given: set[str]) -> None:
-    readings = read(module)
-    for word, value in readings.values.items():
-        recorder.scope.named(word, value, given=False)
-    named = {id(tensor) for path, tensor in _held(module, {}).items() if path in given}
-    for tensor, shape in readings.tensors.values():
-        if id(tensor) not in named:
-            known = tuple(word if word and _settled(word, readings.values) else "_" for word in shape)
-            _name_tensor(recorder, "", tensor, known, certain=False, given=False)
-
-
-def _settled(word: str, values: Mapping[str, int]) -> bool:
-    return all(name in values for name in re.findall(r"[A-Za-z_]\w*", word))
-
-
-def _name_tensor(
-    recorder: Recorder, name: str, tensor: Tensor, shape: tuple[str, ...], certain: bool, given: bool = True
-) -> None:
-    """Give a tensor's axes their names; a shape that doesn't fit is the caller's mistake, or else is not believed."""
-    scope = recorder.scope
-    sizes = list(tensor.shape)
-    dots = [i for i, word in enumerate(shape) if word.startswith("...") or (word.startswith("*") and len(word) > 1)]
-    if dots:
-        missing = len(sizes) - len(shape) + 1
-        shape = (*shape[: dots[0]], *["_"] * missing, *shape[dots[0] + 1 :])
-    if len(shape) != len(sizes):
-        if certain:
-            raise ValueError(
-                f"{name} has {len(sizes)} axes {tuple(sizes)}, and names calls {len(shape)}: {' '.join(shape)}"
-            )
-        return
-    axes = []
-    for word, size in zip(shape, sizes, strict=True):
-        found = None
-        if (word.isidentifier() and word != "_") or word.endswith("'"):
-            found = scope.named(word, size, given)
-            if found is None and certain:
-                raise ValueError(f"{word} is {scope.atoms[word].value} elsewhere, and {size} in {name} {tuple(sizes)}")
-        elif word == "1":
-            found = ONE
-        elif word != "_":
-            # An expression of sizes that nothing has alone, C·P·P of patches that came as such, is a name as well.
-            found = scope.parse(word, given) or scope.named(word.replace("*", "·"), size, given)
-        axes.append(found if found is not None and found.value == size else scope.fresh(size))
-    recorder.note(tensor, tuple(axes))
-
-
-def _input_rows(recorder: Recorder, values: Mapping[str, Any], modules: list[nn.Module]) -> Iterator[Node]:
-    for module in modules:
-        prefix = next((f"{name}." for name, value in values.items() if value is module), "self.")
-        for path, parameter in (*module.named_parameters(), *module.named_buffers()):
-            recorder.module_names[id(parameter)] = f"{prefix}{path}"
+def _input_rows(recorder: Recorder, call: Call) -> Iterator[Node]:
+    for prefix, module in call.modules:
+        for path, tensor in (*module.named_parameters(), *module.named_buffers()):
+            recorder.module_names[id(tensor)] = f"{prefix or 'self'}.{path}"
         for path, child in module.named_modules():
-            recorder.module_names[id(child)] = f"{prefix}{path}".rstrip(".")
-    for name, value in values.items():
-        tensors = [(name, value)] if isinstance(value, Tensor) else []
-        if isinstance(value, (tuple, list)):
-            tensors = [(f"{name}[{i}]", item) for i, item in enumerate(value) if isinstance(item, Tensor)]
-        for word, tensor in tensors:
-            serial = recorder.next_serial()
-            node = Node(Place("", 0, word), "input", serial, tensors=True, end=serial)
-            node.axes = (recorder.note(tensor, recorder.axes(tensor), serial),)
-            node.dtype, node.device = tensor.dtype, tensor.device
-            default = torch.get_default_dtype()
-            node.dtype_before = default
-            node.device_before = torch.device("cpu")
-            yield node
+            recorder.module_names[id(child)] = f"{prefix or 'self'}.{path}".rstrip(".")
+    for word, tensor in call.tensors.items():
+        serial = recorder.note("input", [tensor])
+        yield Node(
+            Place("", 0, word), "input", serial, ((serial, 0),), tensor.dtype, tensor.device,
+            torch.get_default_dtype(), torch.device("cpu"), end=serial, shown=True,
+        )  # fmt: skip
+
+
+def _follower(call: Call, copies: Copies, inputs: list[Tensor]) -> Follower:
+    """What follows the sizes of a finished instance, with the names that the call brings along."""
+    follower = Follower(call.sizes)
+    for path, tensor in zip(call.tensors, inputs, strict=True):
+        follower.note(
+            tensor, [_poly(follower, word, n) for word, n in zip(call.words[path], tensor.shape, strict=True)]
+        )
+    for held, shape in call.held:
+        if isinstance(tensor := copies.of(held), Tensor):
+            fitting = aligned(shape, tensor.ndim) or ("_",) * tensor.ndim
+            follower.note(tensor, [_poly(follower, word, n) for word, n in zip(fitting, tensor.shape, strict=True)])
+    return follower
+
+
+def _poly(follower: Follower, word: str, size: int) -> Poly:
+    if word.isdigit():
+        return number(int(word))
+    if word.startswith("_"):
+        return follower.atoms.fresh(size)
+    if is_symbol(word) or word in follower.atoms.given:
+        return follower.atoms.fresh(size, word)
+    sizes = {name: follower.atoms.fresh(n, name) for name, n in follower.atoms.given.items()}
+    total = number(0)
+    for term in word.split("+"):
+        total = plus(total, product(*(number(int(w)) if w.isdigit() else sizes.get(w, {}) for w in term.split("·"))))
+    return total
 
 
 # After the call
 
 
-def _trace_of(
-    recorder: Recorder,
-    function: Callable[..., Any],
-    inputs: list[Node],
-    result: Any,
-    error: BaseException | None,
-    depth: int | None,
-) -> Trace:
-    scope = recorder.scope
+class Told:
+    """What the runs tell of the sizes of one call."""
 
-    shapes: dict[int, Shape] = {}
+    def __init__(self, call: Call, recorder: Recorder, rehearsals: Rehearsals | None, function: Any) -> None:
+        self.call, self.recorder, self.function = call, recorder, function
+        self.turns = rehearsals.turns if rehearsals is not None else []
+        self.runs = 1 + (rehearsals.count if rehearsals is not None else 0)
+        self.stopped = rehearsals.stopped if rehearsals is not None else {}
+        self.varied = rehearsals.ways if rehearsals is not None else {}
+        followed = next((turn for turn in self.turns if turn.follower is not None), None)
+        self.follower = followed.follower if followed is not None else None
+        self.copies = followed.copies if followed is not None else None
+        sizes: dict[str, Vector] = {n: (v, *(turn.sizes[n] for turn in self.turns)) for n, v in call.sizes.items()}
+        if self.follower is not None and followed is not None:
+            tensors = tensors_in(followed.result)
+            quietly(self._promised, function, [self.follower.axes(tensor) for tensor in tensors])
+            quietly(self._modules, recorder.root)
+            quietly(self._kept)
+            atoms = self.follower.atoms
+            for atom, name in atoms.names.items():
+                if name not in sizes and name not in atoms.derived:
+                    sizes[name] = (atoms.values[atom],) * (1 + len(self.turns))
+        self.names = Names(sizes, fixed=self.follower is not None)
+        self.findings: list[str] = []
+        self.trusted = len(recorder.steps)
+        quietly(self._find)
+        self._found: dict[Any, Axis] = {}
 
-    def shape(axes: Axes) -> Shape:
-        if id(axes) not in shapes:
-            shapes[id(axes)] = tuple(Axis(int(size.value), scope.text(size)) for size in axes)
-        return shapes[id(axes)]
+    def _promised(self, function: Any, results: list[list[Poly]]) -> None:
+        """Name the axes of results as a signature does, if it is right in everything that is known of them."""
+        assert self.follower is not None
+        for promise in contract_of(function).results:
+            shapes = [aligned(s, len(r)) for s, r in zip(promise, results, strict=False) if s is not None]
+            if len(promise) != len(results) or None in shapes or len(shapes) != len(promise):
+                continue
+            polys = [self.follower.atoms.resolve(poly) for axes in results for poly in axes]
+            pairs = list(zip([word for shape in shapes for word in shape or ()], polys, strict=True))
+            if all(self._agrees(word, poly) for word, poly in pairs):
+                for word, poly in pairs:
+                    self._call(poly, word)
+            return
 
-    rows = list(folded([*inputs, *recorder.root.children], shape))
-    failure = None
-    if error is not None:
-        failure = Failure(error)
-        if recorder.failed is not None and recorder.failed[3] is error:
-            place, op, operands, _ = recorder.failed
-            failure = Failure(
-                error, place.file, place.line, place.text, op, tuple((name, shape(axes)) for name, axes in operands)
-            )
-    outcome = tuple(shape(recorder.axes(tensor)) for tensor in tensors_in(result))
-    name = type(function).__name__ if isinstance(function, nn.Module) else getattr(function, "__name__", repr(function))
-    if outcome and not recorder.root.children:
-        # Nothing of it is written in Python: it is one step.
-        rows.append(Row(f"{name}({', '.join(row.expression for row in rows)})", name, outcome))
-    return Trace(name, rows, result, failure, depth, dict(scope.definitions), outcome)
+    def _modules(self, node: Node) -> None:
+        """The same for the modules inside."""
+        assert self.follower is not None
+        for child in node.children:
+            if child.module is not None and child.results and child.results[-1][0] < len(self.follower.steps):
+                self._promised(child.module, [self.follower.steps[s][i] for s, i in child.results])
+            self._modules(child)
+
+    def _agrees(self, word: str, poly: Poly) -> bool:
+        assert self.follower is not None
+        known = self.follower.atoms.text(poly)
+        if not any(poly):
+            return word in ("_", str(self.follower.atoms.value(poly)))
+        return known is None or word in ("_", known)
+
+    def _call(self, poly: Poly, word: str) -> None:
+        assert self.follower is not None
+        atoms = self.follower.atoms
+        atom = atoms.unnamed(poly)
+        if atom is not None and is_symbol(word) and word not in self.call.sizes and word not in atoms.names.values():
+            atoms.names[atom] = word
+
+    def _kept(self) -> None:
+        """Name the widths that a finished module keeps under their words, where one size alone has that number.
+
+        Of several, D is the one that is met most: a judgement, no proof.
+        """
+        assert self.follower is not None
+        atoms = self.follower.atoms
+        polys = [poly for step in self.follower.steps for axes in step for poly in axes]
+        unnamed = Counter(atom for poly in polys if (atom := atoms.unnamed(poly)) is not None)
+        kept: dict[str, set[int]] = {}
+        for _, module in self.call.modules:
+            for part in module.modules():
+                owners = [vars(part), *(vars(value) for value in vars(part).values() if is_config(value))]
+                for name, value in (item for owner in owners for item in owner.items()):
+                    word = HYPERPARAMETERS.get(name)
+                    pair = value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value
+                    if isinstance(word, str) and type(pair) is int:
+                        kept.setdefault(word, set()).add(pair)
+        for word, values in kept.items():
+            # The width of a token goes through every block; what happens to be as wide inside one turns up there only.
+            sizes = Counter({atom: n for atom, n in unnamed.items() if atoms.values[atom] in values})
+            most = sizes.most_common(1)
+            alone = len(sizes) == 1 or (word == "D" and bool(most) and 2 * most[0][1] > sizes.total())
+            if len(values) == 1 and most and alone and word in ("D", "M", "K", "C", "P"):
+                self._call({((most[0][0], 1),): 1}, word)
+
+    # Axes
+
+    def shape(self, ref: Ref) -> Shape:
+        """The axes of what a step made."""
+        serial, place = ref
+        sizes = self.recorder.steps[serial][1][place]
+        others = [turn.steps[serial][1][place] for turn in self.turns if len(turn.steps) > serial]
+        known = self.follower.steps if self.follower is not None and serial < self.trusted else []
+        polys = known[serial][place] if len(known) > serial else None
+        said = list(self.call.words.values())[serial] if serial < len(self.call.words) else None
+        axes = []
+        for axis, size in enumerate(sizes):
+            if said is not None and not said[axis].startswith("_") and not said[axis].isdigit():
+                axes.append(Axis(size, self.names.alias(said[axis])))
+            else:
+                axes.append(self._axis((size, *(other[axis] for other in others)), polys[axis] if polys else None))
+        return tuple(axes)
+
+    def held(self, tensor: Tensor) -> Shape:
+        """The axes of a tensor that the call found ready: a parameter, say."""
+        found = [turn.copies.of(tensor) for turn in self.turns]
+        sizes = sizes_of(tensor)
+        others = [sizes_of(other) for other in found if isinstance(other, Tensor) and other.ndim == len(sizes)]
+        copy = self.copies.of(tensor) if self.copies is not None else None
+        polys = self.follower.axes(copy) if self.follower is not None and isinstance(copy, Tensor) else None
+        if len(others) < len(self.turns):
+            others = [sizes] * len(self.turns)
+        return tuple(
+            self._axis((size, *(other[axis] for other in others)), polys[axis] if polys else None)
+            for axis, size in enumerate(sizes)
+        )
+
+    def _axis(self, size: Vector, poly: Poly | None) -> Axis:
+        atoms = self.follower.atoms if self.follower is not None else None
+        resolved = atoms.resolve(poly) if poly and atoms is not None else {}
+        key = (size, frozenset(resolved.items()))
+        if key not in self._found:
+            text = atoms.text(atoms.called(resolved)) if resolved and atoms is not None else None
+            if text is not None:
+                try:
+                    known = [{n: v[k] for n, v in self.names.sizes.items()} for k in range(len(size))]
+                    fits = [worth(text, at) == number for at, number in zip(known, size, strict=True)]
+                except (KeyError, ZeroDivisionError):
+                    fits = [False]
+                text = text if all(fits) else None
+            if text is None and len(size) == 1 + len(self.turns) and min(size) >= 0:
+                text = self.names.text(size)
+            self._found[key] = Axis(size[0], text)
+        return self._found[key]
+
+    # Rows
+
+    def trace(self, inputs: list[Node], result: Any, error: BaseException | None, depth: int | None) -> Trace:
+        """The trace of the call."""
+        recorder, function = self.recorder, self.function
+        rows = list(folded([*inputs, *recorder.root.children], self.shape))
+        failure = None
+        if error is not None:
+            failure = Failure(error)
+            if (at := recorder.failed) is not None and at.error is error:
+                failure = self._failure(at)
+        outcome = tuple(self._shape_of(tensor) for tensor in tensors_in(result))
+        name = (
+            type(function).__name__
+            if isinstance(function, nn.Module)
+            else getattr(function, "__name__", repr(function))
+        )
+        if outcome and not recorder.root.children:
+            # Nothing of it is written in Python: it is one step.
+            rows.append(Row(f"{name}({', '.join(row.expression for row in rows)})", name, outcome))
+        return Trace(
+            name, rows, result, failure, depth, self.names.meanings, outcome, self.runs,
+            tuple(self.findings),
+        )  # fmt: skip
+
+    def _failure(self, at: Failed) -> Failure:
+        operands = tuple((word, self._shape_of(tensor)) for word, tensor in at.operands)
+        text, module = at.place.text, ""
+        if at.module is not None:
+            module = self.recorder.module_names.get(id(at.module), type(at.module).__name__)
+        if not readable(at.place.file) or not text:
+            # Raised inside the module of torch that was called, in a line that is not the reader's.
+            shown = type(self.function).__name__
+            if isinstance(self.function, nn.Module):
+                shown += f"({self.function.extra_repr().partition('=')[0].rpartition(',')[0]})"
+            text = f"{shown}({', '.join(self.call.tensors)})"
+            operands = operands or tuple((word, self._shape_of(tensor)) for word, tensor in self.call.tensors.items())
+        numbers = [part for value in at.args for path, part in parts(value, "") if type(part) is int]
+        said = quietly(explained, at.op, operands, module, numbers) or ""
+        return Failure(at.error, at.place.file, at.place.line, text, at.op, operands, said)
+
+    def _find(self) -> None:
+        """Where the code works at the given size only: from there on, no size is known to be another."""
+        for symbol, rehearsal in self.stopped.items():
+            size, place = self.call.sizes[symbol], rehearsal.place
+            if place is None or size < 2 or symbol.startswith("_") or symbol in self.varied:
+                continue
+            if re.search(rf"(?<![\w.]){size}(?![\w.])", place.text):
+                self.trusted = min(self.trusted, len(rehearsal.steps))
+                if any(f" line {place.line}," in said for said in self.findings):
+                    continue
+                line = f"line {place.line}, {place.text}"
+                said = f"{size} is written as a number in {line}: it works at {symbol}={size} only"
+                self.findings.append(said)
+
+    def _shape_of(self, tensor: Tensor) -> Shape:
+        ref = self.recorder.known(tensor)
+        return self.held(tensor) if ref is None else self.shape(ref)

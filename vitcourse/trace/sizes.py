@@ -1,0 +1,272 @@
+"""Names of sizes, from sizes: the smallest expression of the symbols that comes to the right number in every run.
+
+A size is known by what it was in each run of the same call, a vector of numbers. The symbols are known in the same
+way. An expression is a name only when it fits every run, and is spelt by these runs alone: the sizes that the caller
+chose don't decide it, so that no coincidence among them can.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Vector = tuple[int, ...]
+
+# What the course's symbols mean, where nobody says otherwise: the first is the product of the other two.
+PRODUCTS = (("D", "h", "dh"), ("M", "ratio", "D"), ("H", "gh", "P"), ("W", "gw", "P"), ("N", "gh", "gw"))
+# The order in which a product names its factors.
+ORDER = ("ratio", "B", "n", "h", "gh", "gw", "N", "T", "Tq", "Tk", "C", "H", "W", "P", "D", "dh", "dv", "M", "K")
+PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103)
+# Sizes of which no half is ever taken, those first that multiply others.
+FEW = ("ratio", "P", "h", "gh", "gw", "B", "C", "K", "dh", "gh'", "gw'")
+
+
+def chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, held: bool) -> dict[str, int]:
+    """Other sizes for the symbols that have a way to change; pairwise unlike, but for what symbols mean.
+
+    The ways: "free", primes, and where halves may be rounded one below, at and above multiples of a power of two, which
+    tells `//` from `⌈⌉`; "even", such multiples; "times", multiples of what it was; "next", a little more than it was;
+    "small", small primes; "twice" what it was. With held, sizes that are a product, or one more, of others go on being
+    it; else only those of which one factor has no symbol.
+    """
+    for shift in range(9):
+        sizes = _chosen(main, ways, turn, shift, held)
+        known: dict[str, Vector] = {name: (size,) for name, size in sizes.items() if name in ways or name in FEW}
+        others = [size for name, (size, *_) in Names(known).sizes.items() if name in ways or name not in main]
+        if len(set(others)) == len(others):
+            break
+    return sizes
+
+
+def _chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, shift: int, held: bool) -> dict[str, int]:
+    sizes = dict(main)
+    few = [name for name in FEW if name in ways]
+    rest = [name for name in ways if name not in FEW]
+    count = max(len(ways), 3)
+    shifts = [k for k in range(count) if all(PRIMES[(i + turn + k) % count] != main[n] for i, n in enumerate(ways))]
+    for place, (name, way) in enumerate(ways.items()):
+        # The order of the others is another in the second turn, so that the smaller of two isn't always the same one.
+        rank = few.index(name) if name in few else rest.index(name) if turn != 1 else len(rest) - rest.index(name)
+        own = [PRIMES[(rank + turn) % 3]] if name in few and rank < 3 else []
+        unit = 32 if name in ("H", "W") else 8
+        for prime in (*own, *PRIMES[rank + turn + (shift if name not in few else shift // 3) :]):
+            sizes[name] = {
+                "free": prime if name in FEW else unit * prime + (0, 1, -1, 2, 3)[turn],
+                "even": unit * prime,
+                "small": PRIMES[(place + turn + shifts[0]) % count] if shifts else PRIMES[place + turn + count],
+                "next": main[name] + 1 + turn,
+                "times": main[name] * (2, 3, 5, 4, 7)[turn],
+                "twice": main[name] * 2,
+            }[way]
+            if sizes[name] != main[name]:
+                break
+    for place, (whole, *factors) in enumerate(PRODUCTS):
+        if ways.get(whole) not in ("free", "small"):
+            continue
+        known = [name for name in factors if name in main]
+        if len(known) == 2 and held and main[whole] == main[factors[0]] * main[factors[1]]:
+            sizes[whole] = sizes[factors[0]] * sizes[factors[1]]
+        elif len(known) == 1 and main[whole] % main[known[0]] == 0 and whole != "N":
+            free = PRIMES[1 + (turn + place * (1 + shift) + shift) % 5]
+            sizes[whole] = sizes[known[0]] * free * (4 if whole == "D" else 1)
+    if held and ways.get("T") in ("free", "small") and main.get("N", 0) + 1 == main["T"]:
+        sizes["T"] = sizes["N"] + 1
+    return sizes
+
+
+@dataclass
+class Names:
+    """The names of one trace: what each symbol was in each run, and the expressions found so far.
+
+    The first run is the one that is shown; the others decide. Symbols whose name begins with "_" are axes that nobody
+    named. Where some sizes could not be changed (`fixed`), a number in an expression may be one of them: then only
+    small numbers are believed.
+    """
+
+    sizes: dict[str, Vector]
+    fixed: bool = False
+    meanings: dict[str, str] = field(default_factory=dict)
+    _found: dict[Vector, str | None] = field(default_factory=dict)
+    _composed: dict[str, Vector] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._derive()
+        varied = {name: v for name, v in self.sizes.items() if len(set(v)) > 1}
+        self._varied = {name: v for name, v in varied.items() if not name.startswith("_")}
+        self._hidden = {v for name, v in varied.items() if name.startswith("_")} - set(self._varied.values())
+
+    def _derive(self) -> None:
+        """The course's symbols that the given ones define: N from gh and gw, gh from H and P."""
+        found = True
+        while found:
+            found = False
+            for whole, left, right in PRODUCTS:
+                for name, one, two, sign in (
+                    (whole, left, right, "·"),
+                    (left, whole, right, "/"),
+                    (right, whole, left, "/"),
+                ):
+                    if name in self.sizes or one not in self.sizes or two not in self.sizes:
+                        continue
+                    pairs = list(zip(self.sizes[one], self.sizes[two], strict=True))
+                    rests = sign == "/" and any(a % b for a, b in pairs)
+                    if rests and name not in ("gh", "gw"):
+                        continue
+                    # Of an image that its patches don't cover, the rest is left out.
+                    self.sizes[name] = tuple(a * b if sign == "·" else a // b for a, b in pairs)
+                    self.meanings[name] = f"{one}{'//' if rests else sign}{two}"
+                    found = True
+            if "T" not in self.sizes and "N" in self.sizes:
+                self.sizes["T"] = tuple(n + 1 for n in self.sizes["N"])
+                self.meanings["T"] = "N+1"
+
+    def text(self, size: Vector) -> str | None:
+        """The name of a size; None for one that nothing fits, or that is the same number in all runs."""
+        if size not in self._found:
+            text = None
+            if len(set(size)) > 1 and size not in self._hidden:
+                text = next(self._expressions(size), None)
+            self._found[size] = text
+            if text is not None and text not in self.sizes and ("//" in text or "⌈" in text):
+                self._composed[_closed(text)] = size
+        return self._found[size]
+
+    def alias(self, word: str) -> str:
+        """An expression that the caller gave a size, or the symbol that the runs show to be the same."""
+        return (self.text(worth_all(word, self.sizes)) or word) if word not in self.sizes else word
+
+    def _expressions(self, v: Vector) -> Iterator[str]:
+        names = self._varied
+        yield from (name for name, size in names.items() if size == v)
+        if len(set(v)) < 3:
+            # What two runs agree on may be chance, where there is something to choose.
+            return
+        products = sorted(self._products(v, 4, ""), key=lambda p: (len(p[1]) + (p[0] != 1), _all_places(p[1])))
+        for number, factors in products:
+            if number == 1 or not self.fixed:
+                yield "·".join([str(number)] * (number != 1) + sorted(factors, key=place_of))
+        yield from self._quotients(v)
+        yield from self._sums(v)
+        yield from self._floors(v)
+        for number in sorted(n for n in range(2, 65) if all(x % n == 0 for x in v)):
+            yield from (f"{number}·{_closed(text)}" for text in self._floors(tuple(x // number for x in v)))
+
+    def _products(self, v: Vector, depth: int, after: str) -> Iterator[tuple[int, tuple[str, ...]]]:
+        """Ways to write a size as a number times symbols."""
+        if len(set(v)) == 1:
+            yield v[0], ()
+            return
+        names = {**self._varied, **self._composed}
+        for name, size in names.items() if depth else ():
+            if name >= after and all(b and a % b == 0 for a, b in zip(v, size, strict=True)):
+                rest = tuple(a // b for a, b in zip(v, size, strict=True))
+                for number, factors in self._products(rest, depth - 1, name):
+                    yield number, (name, *factors)
+
+    def _quotients(self, v: Vector) -> Iterator[str]:
+        for name, size in self._varied.items():
+            by, rest = divmod(size[0], v[0]) if v[0] else (0, 1)
+            if not rest and all(b * by == a for a, b in zip(size, v, strict=True)):
+                yield f"{name}/{by}"
+        for other, divisor in self._varied.items():
+            whole = tuple(a * b for a, b in zip(v, divisor, strict=True))
+            yield from (f"{name}/{other}" for name, size in self._varied.items() if size == whole)
+
+    def _sums(self, v: Vector) -> Iterator[str]:
+        names = list(self._varied.items())
+        terms = [(1, name, size) for name, size in names]
+        terms += [
+            (1, "·".join(sorted((a, b), key=place_of)), _times(x, y))
+            for i, (a, x) in enumerate(names)
+            for b, y in names[i:]
+        ]
+        for _, name, size in terms:
+            times, plus = self._line(v, size)
+            if times and (times == 1 or len(set(v)) > 3) and (not self.fixed or (times == 1 and abs(plus) < 4)):
+                yield f"{times}·{name}{plus:+d}" if times > 1 else f"{name}{plus:+d}"
+        for i, (a, x) in enumerate(names):
+            rest = _minus(v, x)
+            if min(rest) > 0:
+                for number, factors in sorted(self._products(rest, 2, ""), key=lambda p: len(p[1])):
+                    if factors and (number == 1 or not self.fixed):
+                        both = sorted(
+                            [a, "·".join([str(number)] * (number != 1) + sorted(factors, key=place_of))], key=place_of
+                        )
+                        yield "+".join(both)
+            for b, y in names[i:] if len(set(v)) > 3 else ():
+                more = set(_minus(rest, y))
+                if len(more) == 1 and (not self.fixed or abs(min(more)) < 4):
+                    yield f"{a}+{b}{min(more):+d}"
+            for b, y in names if len(set(v)) > 3 else ():
+                more = set(_minus(v, _minus(x, y)))
+                if a != b and len(more) == 1 and (not self.fixed or abs(min(more)) < 4):
+                    yield f"{a}-{b}{min(more):+d}" if min(more) else f"{a}-{b}"
+
+    @staticmethod
+    def _line(v: Vector, size: Vector) -> tuple[int, int]:
+        """The whole numbers with v = times·size + plus in every run; (0, 0) when there are none."""
+        i = next((k for k in range(1, len(v)) if size[k] != size[0]), None)
+        if i is None:
+            return 0, 0
+        times, rest = divmod(v[i] - v[0], size[i] - size[0])
+        plus = v[0] - times * size[0]
+        fits = not rest and 0 < times < 65 and all(a == times * b + plus for a, b in zip(v, size, strict=True))
+        return (times, plus) if fits else (0, 0)
+
+    def _floors(self, v: Vector) -> Iterator[str]:
+        """(size + plus) // by, where the runs leave one choice of both."""
+        for name, size in [*self._varied.items(), *self._composed.items()]:
+            low, high = min(zip(size, v, strict=True)), max(zip(size, v, strict=True))
+            if high[1] <= low[1]:
+                continue
+            guess = (high[0] - low[0]) // (high[1] - low[1])
+            fits = []
+            for by in range(max(2, guess - 1), guess + 3):
+                least = max(b * by - a for a, b in zip(size, v, strict=True))
+                most = min(b * by - a for a, b in zip(size, v, strict=True)) + by - 1
+                fits += [(by, plus) for plus in range(least, most + 1)]
+            if len(fits) == 1:
+                by, plus = fits[0]
+                yield (
+                    f"{name}//{by}" if not plus else f"⌈{name}/{by}⌉" if plus == by - 1 else f"({name}{plus:+d})//{by}"
+                )
+
+
+def worth(text: str, sizes: Mapping[str, Any]) -> Any:
+    """What an expression of symbols, `1+gh·gw`, comes to; KeyError for a symbol without a size."""
+    if text in sizes:
+        return sizes[text]
+    total = 0
+    for sign, term in re.findall(r"([+-]?)([^+-]+)", text):
+        result: Any = 1
+        for by, word in re.findall(r"([·/]?)([^·/]+)", term):
+            size = int(word) if word.isdigit() else sizes[word]
+            result = result // size if by == "/" else result * size
+        total += -result if sign == "-" else result
+    return total
+
+
+def worth_all(text: str, sizes: Mapping[str, Vector]) -> Vector:
+    """What an expression comes to in each run."""
+    return tuple(worth(text, {name: v[k] for name, v in sizes.items()}) for k in range(len(next(iter(sizes.values())))))
+
+
+def _times(one: Vector, two: Vector) -> Vector:
+    return tuple(a * b for a, b in zip(one, two, strict=True))
+
+
+def _minus(one: Vector, two: Vector) -> Vector:
+    return tuple(a - b for a, b in zip(one, two, strict=True))
+
+
+def _closed(text: str) -> str:
+    return text if re.fullmatch(r"⌈[^⌈⌉]*⌉", text) else f"({text})"
+
+
+def place_of(name: str) -> tuple[int, str]:
+    """Where a factor stands in a product."""
+    return (ORDER.index(name) if name in ORDER else len(ORDER)), name
+
+
+def _all_places(names: tuple[str, ...]) -> list[tuple[int, str]]:
+    return sorted(map(place_of, names))
