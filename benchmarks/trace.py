@@ -29,13 +29,14 @@ def main() -> None:
     )  # fmt: skip
     images = torch.rand(config.batch_size, 1, config.crop, config.crop)
     # The first trace of a process reads the sources; it is not what repeats.
-    trace(model, images)
+    runs = trace(model, images).runs
     rounds = [(seconds(lambda: model(images)), seconds(lambda: trace(model, images))) for _ in range(ROUNDS)]
     plain, traced = (statistics.median(times) for times in zip(*rounds, strict=True))
     result = {
         "what": f"one forward pass of the mnist preset's model, batch of {config.batch_size}, medians of {ROUNDS}",
         "plain_milliseconds": round(1000 * plain, 1),
         "traced_milliseconds": round(1000 * traced, 1),
+        "runs": runs,
         "ratio": round(statistics.median(b / a for a, b in rounds), 2),
         "provenance": provenance("python benchmarks/trace.py"),
     }

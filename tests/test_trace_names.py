@@ -298,6 +298,15 @@ def test_a_promise_that_is_half_wrong_names_nothing():
     assert names_of(trace(unnamed, torch.rand(2, 3, 4), torch.rand(5, 4)))[-1][1] == [["B", None, "N"]]
 
 
+def test_a_named_parameter_alone_names_what_is_made_of_it():
+    def flat(conv):
+        return conv.weight.flatten(1)
+
+    for side in (3, 5):
+        traced = trace(flat, torch.nn.Conv2d(2, 7, side), names={"conv.weight": "D C P P"})
+        assert names_of(traced)[-1][1] == [["D", "C·P·P"]]
+
+
 def test_what_is_left_beside_a_plain_number_is_a_part():
     for width in (12, 16):
         traced = trace(lambda x: x.view(x.shape[0], 4, -1), torch.rand(2, width), names="B D")
