@@ -25,7 +25,7 @@ from vitcourse.training.runs import provenance, write_atomically
 from vitcourse.worker.workshop import Workshop
 
 RESULTS = Path(__file__).parent / "results" / "right_answers.json"
-N_SEEDS = 100
+N_SEEDS = 200
 
 
 def main() -> None:
