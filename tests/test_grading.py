@@ -156,7 +156,6 @@ def test_a_wrong_request_is_one_line_and_exit_code_2(
         ["check", "--code", "nowhere"],
         ["check", "--code", str(tmp_path)],
         ["check", "--no-such-option"],
-        ["hint"],
         ["hint", "9.9"],
         ["no-such-command"],
     ):
@@ -200,9 +199,34 @@ def test_hints_come_one_by_one_and_stay_at_the_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(record, "_folder", lambda: tmp_path / "state")
-    for shown in (1, 2, 3, 3):
+    for shown, last, more in ((1, 0, 0), (2, 0, 0), (2, 1, 0), (2, 1, 1)):
         assert run(monkeypatch, "hint", "1.3") == 0
-        assert capsys.readouterr().out.count(" of 3: ") == shown
+        said = capsys.readouterr().out
+        counted = (said.count(" of 3: "), said.count("1.3, the last hint: "), said.count("no more"))
+        assert counted == (shown, last, more)
+
+
+def test_without_a_number_the_exercise_that_one_is_at_is_meant(
+    learner: Callable[..., CodeSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record, "_folder", lambda: tmp_path / "state")
+    path = learner(patchify="return images", unpatchify="return patches", prepend_cls="return tokens").folder
+    code = CodeSet("chapters", path, "unused")
+
+    def at() -> str:
+        here = record.at(code)
+        return here.id if here else ""
+
+    assert at() == "1.1"
+    record.keep(code, [Verdict("1.1", "passed", ""), Verdict("1.2", "failed", ""), Verdict("2.1", "failed", "")])
+    assert at() == "1.2"
+    record.keep(code, [Verdict("1.2", "passed", "")])
+    assert at() == "2.1"
+    chapter_1 = path / "ch01_patches.py"
+    chapter_1.write_text(chapter_1.read_text(encoding="utf-8") + "\n# changed\n", encoding="utf-8")
+    assert at() == "2.1", "what had passed is not what one is at"
+    record.keep(code, [Verdict("2.1", "passed", "")])
+    assert at() == "1.3"
 
 
 def test_a_chapter_may_be_the_solutions_and_every_result_says_so(

@@ -131,22 +131,58 @@ def test_what_is_pristine_stays_untouched(desk: Desk) -> None:
     assert desk.file.stat().st_mtime_ns == before
 
 
-def test_undo_of_undo_and_an_edit_in_between(desk: Desk) -> None:
+def test_undo_goes_back_step_by_step_and_redo_forward(desk: Desk) -> None:
+    states = [desk.read()]
+    for what in ("1.1", "1.3", "1"):
+        desk.type("reset", what)
+        states.append(desk.read())
+    assert len(set(states)) == 4
+    for what, expected in zip(("1", "1.3", "1.1"), states[2::-1], strict=True):
+        code, out, _ = desk.type("undo")
+        assert (code, desk.read()) == (0, expected)
+        assert f"before the reset {what} of" in out
+    assert desk.type("undo")[0] == 2
+    for expected in states[1:]:
+        assert desk.type("redo")[0] == 0
+        assert desk.read() == expected
+    assert desk.type("redo")[0] == 2
+    desk.type("undo")
+    desk.type("undo")
+    desk.type("redo")
+    assert desk.read() == states[2]
+
+
+def test_what_was_written_after_an_undo_is_kept_by_the_next(desk: Desk) -> None:
     desk.type("reset", "1.1")
     stubbed = desk.read()
-    code, out, _ = desk.type("undo")
-    assert (code, desk.read()) == (0, MINE)
-    assert "reset 1.1" in out
     desk.type("undo")
+    desk.type("redo")
     assert desk.read() == stubbed
     desk.write(stubbed + "\nEDITED = 1\n")
     desk.type("undo")
     assert desk.read() == MINE
-    desk.type("undo")
+    desk.type("redo")
     assert desk.read() == stubbed + "\nEDITED = 1\n"
-    assert desk.kept() == [MINE, stubbed, MINE, stubbed + "\nEDITED = 1\n", MINE]
-    reasons = [version.reason for version in keeping.versions(desk.state / "kept")]
-    assert reasons == ["reset 1.1", "undo", "undo", "undo", "undo"]
+    assert set(desk.kept()) == {MINE, stubbed, stubbed + "\nEDITED = 1\n"}
+
+
+def test_a_reset_ends_what_can_be_redone(desk: Desk) -> None:
+    desk.type("reset", "1.1")
+    desk.type("undo")
+    desk.type("reset", "1.3")
+    assert desk.type("redo")[0] == 2
+    desk.type("undo")
+    assert desk.read() == MINE
+
+
+def test_odd_files_among_the_kept_ones_are_passed_over(desk: Desk) -> None:
+    desk.type("reset", "1.1")
+    kept = desk.state / "kept"
+    for name in ("x.py", "0009--yesterday--ch01_patches--undo.py", "0009--20260101T000000.0--ch99_no--undo.py"):
+        (kept / name).write_text("x = 1\n")
+    (kept / "0009--20260101T000000.0--ch01_patches--undo.py").mkdir()
+    assert desk.type("undo")[0] == 0
+    assert desk.read() == MINE
 
 
 def test_undo_also_brings_back_what_was_deleted(desk: Desk) -> None:
@@ -221,7 +257,7 @@ def test_the_version_is_kept_before_the_file_is_replaced(desk: Desk) -> None:
 
 
 def test_wrong_words_are_one_line(desk: Desk) -> None:
-    for words in (["reset"], ["reset", "9"], ["reset", "1.9"], ["undo", "1"], ["solution"], ["solution", "7.7"]):
+    for words in (["reset", "9"], ["reset", "1.9"], ["undo", "1"], ["redo", "1"], ["solution", "7.9"]):
         code, out, err = desk.type(*words)
         assert (code, out, len(err.splitlines())) == (2, "", 1), words
 
@@ -264,7 +300,7 @@ def test_the_solution_is_shown_once_passed_or_given_up(desk: Desk) -> None:
     desk.write(MINE + "# changed since\n")
     code, _, err = desk.type("solution", "1.1")
     assert code == 1
-    assert "stale" in err
+    assert "changed since the last check" in err
 
 
 def test_colours_on_a_terminal_change_no_letter() -> None:

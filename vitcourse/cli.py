@@ -8,25 +8,30 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from vitcourse.errors import RequestError, RunError
 from vitcourse.files import write_file
+from vitcourse.terminal import end_unread, take_over_output
 from vitcourse.training.options import with_settings
 from vitcourse.training.presets import PRESETS, config_of_run, make_config
 from vitcourse.training.processes import Processes
 from vitcourse.training.runs import CONFIG, choose_folder, find_run, find_trained
 
+if TYPE_CHECKING:
+    from vitcourse.course import Exercise
+
 app = typer.Typer(
     name="vitcourse",
     help="Learn the Vision Transformer by writing one.",
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
+
+AtExercise = Annotated[str | None, typer.Argument(help="an exercise, such as 1.3; the one you are at if none")]
 
 # What typer raises for a line that it can't read: a class of its own or of click, as its version has it.
 UsageError: type[Any] = typer.BadParameter.__bases__[0]
@@ -36,7 +41,12 @@ UsageError: type[Any] = typer.BadParameter.__bases__[0]
 def _root(context: typer.Context) -> None:
     """Learn the Vision Transformer by writing one."""
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+        from vitcourse.checking.record import at, standing
+        from vitcourse.checking.report import print_where
+        from vitcourse.codesets import load_code
+
+        code = load_code("chapters")
+        print_where(_console(), code, standing(code), at(code))
 
 
 @app.command()
@@ -135,8 +145,8 @@ def check(
     """Check what you wrote: everything up to the first exercise that is not done, or the part that you name."""
     from vitcourse.checking.grading import FAILURES, grade, up_to_first_not_done
     from vitcourse.checking.judge import Judge
-    from vitcourse.checking.record import fingerprints, keep
-    from vitcourse.checking.report import print_verdicts
+    from vitcourse.checking.record import at, fingerprints, keep
+    from vitcourse.checking.report import print_next, print_verdicts
     from vitcourse.checking.workers import Workers
     from vitcourse.codesets import load_code
     from vitcourse.course import select
@@ -149,6 +159,7 @@ def check(
     keep(chosen, verdicts, before)
     if what is None:
         verdicts = up_to_first_not_done(verdicts)
+    passed = all(verdict.status == "passed" for verdict in verdicts)
     if junit is not None:
         from vitcourse.checking.junit import junit as as_junit
 
@@ -157,6 +168,8 @@ def check(
         print(json.dumps([verdict.as_dict() for verdict in verdicts], indent=1, ensure_ascii=False))
     else:
         print_verdicts(_console(), chosen, verdicts)
+        if passed and chosen.is_own:
+            print_next(_console(), chosen, at(chosen))
     if any(verdict.status in FAILURES for verdict in verdicts):
         raise typer.Exit(1)
 
@@ -180,7 +193,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="print a list of objects, for other programs")] = False,
 ) -> None:
     """Show how far you are: every exercise, as the last check left it."""
-    from vitcourse.checking.record import standing
+    from vitcourse.checking.record import at, standing
     from vitcourse.checking.report import print_standing
     from vitcourse.codesets import load_code
 
@@ -189,24 +202,17 @@ def status(
     if as_json:
         print(json.dumps([{"exercise": asked.id, "status": word} for asked, word in exercises], indent=1))
     else:
-        print_standing(_console(), code, exercises)
+        print_standing(_console(), code, exercises, at(code))
 
 
 @app.command()
 def hint(
-    exercise: Annotated[str, typer.Argument(help="an exercise, such as 1.3")],
+    exercise: AtExercise = None,
 ) -> None:
     """Show the next of an exercise's three hints: a nudge, the way, nearly the line."""
-    from vitcourse.checking.record import read_state, write_state
-    from vitcourse.course import exercise as find
+    from vitcourse.checking.report import print_hints
 
-    asked = find(exercise)
-    shown = read_state("hints.json")
-    so_far = shown.get(asked.id, 0)
-    number = min(so_far + 1 if isinstance(so_far, int) else 1, len(asked.hints))
-    write_state("hints.json", {**shown, asked.id: number})
-    for index, text in enumerate(asked.hints[:number], start=1):
-        _console().print(f"{asked.id}, hint {index} of {len(asked.hints)}: {text}")
+    print_hints(_console(), _asked(exercise))
 
 
 @app.command()
@@ -270,9 +276,9 @@ def bench_steps(
     from vitcourse.training.pictures import draw_ladder, png
 
     config = make_config(preset, **overrides)
-    console = _console()
-    *_, record = climb(config, rounds, console)
-    console.print(as_table(record))
+    screen = _console()
+    *_, record = climb(config, rounds, screen)
+    screen.print(as_table(record))
     if output is not None:
         write_file(output, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
         write_file(output.with_suffix(".png"), png(draw_ladder(record)))
@@ -298,22 +304,21 @@ def dev_check() -> None:
 
 @app.command()
 def solution(
-    exercise: Annotated[str, typer.Argument(help="an exercise, such as 1.3")],
+    exercise: AtExercise = None,
     give_up: Annotated[bool, typer.Option("--give-up", help="show it although yours doesn't pass yet")] = False,
 ) -> None:
     """Show the reference's answer to an exercise, once yours has passed."""
     from vitcourse.checking.record import standing
-    from vitcourse.checking.report import print_code
+    from vitcourse.checking.report import print_code, said
     from vitcourse.codesets import load_code
-    from vitcourse.course import exercise as find
     from vitcourse.definitions import definition
 
-    asked = find(exercise)
+    asked = _asked(exercise)
     if not give_up:
         status = next(status for other, status in standing(load_code("chapters")) if other == asked)
         if status != "passed":
             raise RunError(
-                f"{asked.id} has not passed ({status.replace('-', ' ')}); type vitcourse check {asked.id}, "
+                f"{asked.id} has not passed ({said(status)}); type vitcourse check {asked.id}, "
                 f"or, to see the answer all the same, vitcourse solution {asked.id} --give-up"
             )
     text = load_code("solutions").source(asked.module) or ""
@@ -322,7 +327,9 @@ def solution(
 
 @app.command()
 def reset(
-    what: Annotated[str, typer.Argument(help="an exercise (1.3) or a chapter (1)")],
+    what: Annotated[
+        str | None, typer.Argument(help="an exercise (1.3) or a chapter (1); the exercise you are at if none")
+    ] = None,
 ) -> None:
     """Put the stub of an exercise, or all of a chapter, back; your version is kept, and undo brings it back."""
     from vitcourse.checking.keeping import reset as put_back
@@ -330,17 +337,28 @@ def reset(
     from vitcourse.codesets import load_code
     from vitcourse.course import select
 
-    typer.echo(put_back(load_code("chapters"), what, select(what), kept_folder()))
+    named = what or _asked(None).id
+    typer.echo(put_back(load_code("chapters"), named, select(named), kept_folder()))
 
 
 @app.command()
 def undo() -> None:
-    """Bring back the file that the last reset, or undo, replaced."""
+    """Bring back what the last reset replaced; again, and it brings back what the one before replaced."""
     from vitcourse.checking.keeping import undo as bring_back
     from vitcourse.checking.record import kept_folder
     from vitcourse.codesets import load_code
 
     typer.echo(bring_back(load_code("chapters"), kept_folder()))
+
+
+@app.command()
+def redo() -> None:
+    """Take the last undo back."""
+    from vitcourse.checking.keeping import redo as go_forward
+    from vitcourse.checking.record import kept_folder
+    from vitcourse.codesets import load_code
+
+    typer.echo(go_forward(load_code("chapters"), kept_folder()))
 
 
 @app.command()
@@ -356,7 +374,7 @@ def doctor() -> None:
 
 @app.command()
 def trace(
-    exercise: Annotated[str, typer.Argument(help="an exercise, such as 1.3")],
+    exercise: AtExercise = None,
     code: Annotated[str, typer.Option(help="chapters, solutions or the path of a folder")] = "chapters",
     depth: Annotated[int | None, typer.Option(min=1, help="levels of calls; without it, what fits on a screen")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="every row, as JSON")] = False,
@@ -370,7 +388,7 @@ def trace(
     """Show the shapes of an exercise's tensors, step by step: yours beside what is expected."""
     from vitcourse.trace.command import show_exercise
 
-    if not show_exercise(exercise, code, depth, as_json, html, svg, reveal=give_up, parameters=parameters):
+    if not show_exercise(_asked(exercise).id, code, depth, as_json, html, svg, reveal=give_up, parameters=parameters):
         raise typer.Exit(1)
 
 
@@ -406,8 +424,12 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A pipe on Windows may lack a letter: it shows a stand-in, where it would end in a traceback.
         sys.stdout.reconfigure(errors="replace")
+    groups = [group.name for group in app.registered_groups]
+    commands = [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
+    take_over_output([*commands, *map(str, groups)])
     try:
         code = app(standalone_mode=False)
+        sys.stdout.flush()
     except RequestError as error:
         _end(str(error), 2)
     except RunError as error:
@@ -417,7 +439,23 @@ def main() -> None:
         _end(f"{' '.join(error.format_message().split()).rstrip('.')}; for help, type: {command} --help", 2)
     except typer.Abort:
         _end("stopped", 1)
+    except OSError as error:
+        end_unread(error)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _asked(word: str | None) -> "Exercise":
+    """The exercise of that id; without one, the one that the learner is at."""
+    from vitcourse.checking.record import at
+    from vitcourse.codesets import load_code
+    from vitcourse.course import exercise
+
+    if word is not None:
+        return exercise(word)
+    here = at(load_code("chapters"))
+    if here is None:
+        raise RequestError("you have done them all; to name an exercise, type its number, such as 1.3")
+    return here
 
 
 def _console() -> Any:

@@ -22,6 +22,7 @@ import vitcourse
 from vitcourse.course import chapter as chapter_of
 from vitcourse.course import chapters
 from vitcourse.errors import RequestError
+from vitcourse.worker.chapters import CONFLICT, conflict_in
 
 OWN_SETS = ("solutions", "chapters")
 
@@ -47,6 +48,11 @@ class CodeSet:
         return (root() / "solutions" if module in self.use_solution else self.folder) / f"{module}.py"
 
     @property
+    def is_own(self) -> bool:
+        """Whether these are a learner's chapters in the course's own folder, and nothing else."""
+        return self.name == "chapters" and not self.use_solution
+
+    @property
     def label(self) -> str:
         """What must be said of every result that rests on a reference's chapter; empty when none does."""
         numbers = [str(chapter.number) for chapter in chapters() if chapter.module in self.use_solution]
@@ -65,7 +71,7 @@ class CodeSet:
     def source(self, module: str) -> str | None:
         """The chapter's text, or None when there is no such file."""
         try:
-            return self.file(module).read_text(encoding="utf-8")
+            return self.file(module).read_text(encoding="utf-8-sig")
         except FileNotFoundError:
             return None
         except UnicodeDecodeError as error:
@@ -114,7 +120,9 @@ class CodeSet:
         if not self.file(module).exists():
             return f"{self.shown(self.file(module))} is missing"
         if isinstance(error, SyntaxError) and error.filename:
-            return f"{self.shown(error.filename)}, line {error.lineno}: {type(error).__name__}: {error.msg}"
+            conflict = conflict_in(self.source(module) or "") if Path(error.filename) == self.file(module) else 0
+            line, message = (conflict, CONFLICT) if conflict else (error.lineno, error.msg)
+            return f"{self.shown(error.filename)}, line {line}: {type(error).__name__}: {message}"
         where = self.line_of(error) or self.shown(self.file(module))
         return f"{where}: {type(error).__name__}: {' '.join(str(error).split())}"
 

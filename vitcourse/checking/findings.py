@@ -95,7 +95,7 @@ def _meanings(name: str, raised: Mapping[str, Any], read: Mapping[str, Any], exe
         yield "It calls itself without an end."
     elif kind == "SystemExit":
         yield "exit() or sys.exit() ends the whole program; an answer only returns."
-    elif kind == "EOFError":
+    elif kind in ("EOFError", "BdbQuit"):
         yield "input() or breakpoint() waits for a keyboard that isn't there: take it out."
     elif kind in ("Refused",):
         yield "An answer uses torch, einops and the learner's own earlier chapters."

@@ -55,29 +55,53 @@ def reset(code: CodeSet, what: str, asked: Sequence[Exercise], kept: Path) -> st
 
 
 def undo(code: CodeSet, kept: Path) -> str:
-    """Bring back the file that the last reset, or undo, replaced; what was done, in a few lines.
+    """Bring back the file that the last reset replaced, or, once that was undone, the one before; what was done.
 
-    The present file is kept too, so that the next undo undoes this one.
+    What stood there is kept too, and redo brings it back.
     Raises RequestError when there is nothing to undo, and RunError when the disk doesn't allow it.
     """
-    past = versions(kept)
-    if not past:
-        raise RequestError("there is nothing to undo: nothing was reset so far (vitcourse reset 1.3 would)")
-    last = past[-1]
-    file = code.file(last.module)
-    shown = code.shown(file)
-    before = _content(file)
-    after = _content(last.path)
-    if after is None or before == after:
-        raise RequestError(
-            f"there is nothing to undo: {shown} is as it was before the last {last.reason}; "
-            f"older versions are in {_near(kept)}"
-        )
-    version = _replace(file, before, after, last.module, "undo", kept)
-    done = f"{shown} is again as it was before the {last.reason} of {last.time}"
-    if version is None:
-        return done
-    return f"{done}\nwhat it replaced is kept as {_near(version.path)}\nto go back to that: vitcourse undo"
+    undoable, redoable = _steps(kept)
+    what = "nothing more to undo: all is" if redoable else "nothing to undo: nothing was reset so far, all is"
+    return _back(code, kept, undoable, "undo", f"there is {what} as you wrote it")
+
+
+def redo(code: CodeSet, kept: Path) -> str:
+    """Take the last undo back; what was done. Raises as undo does."""
+    return _back(code, kept, _steps(kept)[1], "redo", "there is nothing to redo: nothing was undone")
+
+
+def _back(code: CodeSet, kept: Path, steps: list["Version"], reason: str, nothing: str) -> str:
+    for step in reversed(steps):
+        file = code.file(step.module)
+        before, after = _content(file), _content(step.path)
+        if after is None or before == after:
+            continue  # as it was already
+        version = _replace(file, before, after, step.module, f"{reason} {step.number}", kept)
+        what = f"{step.reason} of {step.time}" if reason == "undo" else "undo"
+        done = f"{code.shown(file)} is again as it was before the {what}"
+        if version is None:
+            return done
+        other = "redo" if reason == "undo" else "undo"
+        return f"{done}\nwhat stood there is kept as {_near(version.path)}\nto get that back: vitcourse {other}"
+    raise RequestError(f"{nothing}; every version that was ever replaced is in {_near(kept)}")
+
+
+def _steps(kept: Path) -> tuple[list["Version"], list["Version"]]:
+    """What undo can bring back, and what redo can, the next one last: the history, played once more."""
+    undoable: list[Version] = []
+    redoable: list[Version] = []
+    for version in versions(kept):
+        word, _, number = version.reason.partition(" ")
+        if word not in ("undo", "redo"):
+            undoable, redoable = [*undoable, version], []
+            continue
+        source, target = (undoable, redoable) if word == "undo" else (redoable, undoable)
+        while source and number.isdecimal() and source[-1].number > int(number):
+            source.pop()  # skipped, since the file was like it already
+        if source:
+            source.pop()
+        target.append(version)
+    return undoable, redoable
 
 
 def versions(kept: Path) -> list[Version]:
@@ -85,9 +109,12 @@ def versions(kept: Path) -> list[Version]:
     found = []
     for path in kept.glob("*.py") if kept.is_dir() else ():
         number, *words = path.stem.split(_BETWEEN)
-        if number.isdecimal() and len(words) == 3:
-            time = datetime.strptime(words[0], _TIME)
-            found.append(Version(int(number), f"{time:%Y-%m-%d %H:%M:%S}", words[1], words[2].replace("-", " "), path))
+        with contextlib.suppress(ValueError):  # a file of somebody else's
+            start, module, reason = words
+            time = datetime.strptime(start, _TIME)
+            if not path.is_file() or module not in [chapter.module for chapter in chapters()]:
+                continue
+            found.append(Version(int(number), f"{time:%Y-%m-%d %H:%M:%S}", module, reason.replace("-", " "), path))
     return sorted(found, key=lambda version: (version.number, version.path.name))
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from vitcourse.checking.judge import Verdict
 from vitcourse.codesets import CodeSet, load_code, root
 from vitcourse.course import Exercise, chapters, exercises
+from vitcourse.files import parse_json
 from vitcourse.progress import is_started
 
 
@@ -25,7 +26,7 @@ def keep(code: CodeSet, verdicts: Sequence[Verdict], before: dict[str, str] | No
 
     before holds the fingerprints from before the check: when something was saved since, the verdicts are of no use.
     """
-    if code.name != "chapters" or code.use_solution:
+    if not code.is_own:
         return
     known = _load()
     current = fingerprints(code)
@@ -53,6 +54,21 @@ def standing(code: CodeSet) -> list[tuple[Exercise, str]]:
             status = kept["status"]
         result.append((exercise, status))
     return result
+
+
+def at(code: CodeSet) -> Exercise | None:
+    """The exercise that a learner is at: the first begun that hasn't passed yet, else the first not begun.
+
+    One that had passed before something else in its chapter changed isn't it. None when all is done.
+    """
+    known = _load()
+    now = standing(code)
+    open_ones = [
+        asked
+        for asked, status in now
+        if status not in ("passed", "not-started") and not (status == "stale" and known[asked.id]["status"] == "passed")
+    ]
+    return next(iter([*open_ones, *(asked for asked, status in now if status == "not-started")]), None)
 
 
 def fingerprints(code: CodeSet) -> dict[str, str]:
@@ -83,7 +99,7 @@ def fingerprint(code: CodeSet, module: str) -> str:
 def read_state(name: str) -> dict[str, Any]:
     """A file of the course's own notes on a learner; empty when there is none, or none that can be read."""
     try:
-        state = json.loads((_folder() / name).read_text(encoding="utf-8"))
+        state = parse_json((_folder() / name).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return state if isinstance(state, dict) else {}

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from vitcourse.checking.grading import FAILURES, place
 from vitcourse.checking.judge import Verdict
+from vitcourse.checking.record import read_state, write_state
 from vitcourse.codesets import CodeSet
 from vitcourse.course import Exercise, chapters, exercise
 
@@ -45,7 +46,50 @@ def print_verdicts(console: Console, code: CodeSet, verdicts: Sequence[Verdict])
     console.print(_summary(verdicts, code), soft_wrap=True)
 
 
-def print_standing(console: Console, code: CodeSet, standing: Sequence[tuple[Exercise, str]]) -> None:
+def print_next(console: Console, code: CodeSet, here: Exercise | None) -> None:
+    """Where to go on."""
+    if here is None:
+        console.print("every exercise has passed; to train what you wrote: vitcourse train --code chapters")
+        return
+    file, line = place(code, here)
+    console.print(f"next: {here.id} {here.title}, in {file}, line {line}", soft_wrap=True)
+
+
+def print_where(
+    console: Console, code: CodeSet, standing: Sequence[tuple[Exercise, str]], here: Exercise | None
+) -> None:
+    """What stands on the first screen: how far one is, where one is, what to type."""
+    done = sum(status == "passed" for _, status in standing)
+    console.print(f"{done} of {len(standing)} exercises passed", soft_wrap=True)
+    print_next(console, code, here)
+    if here is not None:
+        for what, typed in (
+            ("check it at every save", "vitcourse watch"),
+            ("check it once", f"vitcourse check {here.id}"),
+            ("a hint", f"vitcourse hint {here.id}"),
+        ):
+            console.print(f"  {what:<22}  {typed}", soft_wrap=True)
+    console.print(f"  {'every command':<22}  vitcourse --help", soft_wrap=True)
+
+
+def print_hints(console: Console, asked: Exercise) -> None:
+    """One hint more than last time, and that it was the last one when it was."""
+    shown = read_state("hints.json")
+    so_far = shown.get(asked.id, 0)
+    so_far = so_far if isinstance(so_far, int) else 0
+    count = len(asked.hints)
+    number = min(so_far + 1, count)
+    write_state("hints.json", {**shown, asked.id: number})
+    for index, text in enumerate(asked.hints[:number], start=1):
+        which = f"hint {index} of {count}" if index < count else "the last hint"
+        console.print(f"{asked.id}, {which}: {text}")
+    if so_far >= count:
+        console.print(f"there are no more; for the answer, type: vitcourse solution {asked.id} --give-up")
+
+
+def print_standing(
+    console: Console, code: CodeSet, standing: Sequence[tuple[Exercise, str]], here: Exercise | None
+) -> None:
     """The whole course, chapter by chapter, and how far one is."""
     for chapter in chapters():
         own = [(asked, status) for asked, status in standing if asked.module == chapter.module]
@@ -58,12 +102,9 @@ def print_standing(console: Console, code: CodeSet, standing: Sequence[tuple[Exe
     done = sum(status == "passed" for _, status in standing)
     cells = round(30 * done / len(standing))
     console.print(f"\n[{'#' * cells}{'-' * (30 - cells)}] {done} of {len(standing)} passed", soft_wrap=True)
-    left = next((asked for asked, status in standing if status != "passed"), None)
     if any(status in ("stale", "unchecked") for _, status in standing):
-        console.print("stale or unchecked: changed since the last check; type: vitcourse check", soft_wrap=True)
-    if left is not None:
-        file, line = place(code, left)
-        console.print(f"next: {left.id} {left.title}, in {file}, line {line}", soft_wrap=True)
+        console.print("what changed since the last check is checked by: vitcourse check", soft_wrap=True)
+    print_next(console, code, here)
 
 
 def _next(verdict: Verdict) -> str:
@@ -85,8 +126,13 @@ def print_code(console: Console, text: str) -> None:
         print(text, file=console.file)
 
 
+def said(status: str) -> str:
+    """A status in plain words."""
+    return "changed since the last check" if status == "stale" else status.replace("-", " ")
+
+
 def _print_line(console: Console, status: str, asked: Exercise, label: str = "") -> None:
-    word = status.replace("-", " ")
+    word = "changed" if status == "stale" else said(status)
     title = f"{asked.title} ({label})" if label else asked.title
     line = Text.assemble((f"{word:<{_WIDTH}}", _STYLES.get(status, "")), f"  {asked.id}  {title}")
     console.print(line, soft_wrap=True)

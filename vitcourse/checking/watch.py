@@ -5,8 +5,12 @@ for a moment. So an event only says "look now"; what counts is whether a chapter
 look. And a look is taken every second in any case.
 """
 
+import _thread
 import contextlib
 import signal
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -17,13 +21,17 @@ from rich.console import Console
 
 from vitcourse.checking.grading import grade, up_to_first_not_done
 from vitcourse.checking.judge import Judge, Verdict, load_checks
-from vitcourse.checking.record import fingerprints, keep
-from vitcourse.checking.report import print_verdicts
+from vitcourse.checking.keys import pressed
+from vitcourse.checking.record import at, fingerprints, keep, standing
+from vitcourse.checking.report import print_hints, print_next, print_verdicts
 from vitcourse.checking.workers import Workers
 from vitcourse.codesets import CodeSet
-from vitcourse.course import Exercise, chapters, exercises
+from vitcourse.course import Exercise, chapters, exercise, exercises
 from vitcourse.errors import RequestError
 from vitcourse.progress import is_started
+from vitcourse.worker.started import definitions
+
+KEYS = "keys: h hint, t trace, n next, q quit"
 
 _STEP = 20  # milliseconds without a change that end a burst of saves
 _POLL = 100  # milliseconds between two looks where events have to be replaced by polling
@@ -40,28 +48,110 @@ def watch(code: CodeSet, asked: Sequence[Exercise] | None, console: Console) -> 
         console.print("loading torch and the checks …", soft_wrap=True)
         workers.begin()
         load_checks()
-        judge = Judge(workers)
-        first = asked or [exercise for exercise in exercises() if is_started_or_broken(code, exercise)]
-        if first:
-            check_and_show(code, first, asked is None, judge, console)
-        console.print(f"watching {code.folder.name}/; save a file to check it, Ctrl-C to end", soft_wrap=True)
-        for modules in files.each():
-            chosen = asked or [e for e in exercises() if e.module in modules and is_started_or_broken(code, e)]
-            if console.is_terminal and not console.is_dumb_terminal:
-                console.clear()
-            names = ", ".join(code.shown(code.file(module)) for module in modules)
-            console.print(f"\n{names} saved", soft_wrap=True)
-            if chosen:
-                check_and_show(code, chosen, asked is None, judge, console)
-            else:
-                console.print("no exercise is started there yet", soft_wrap=True)
+        desk = Desk(code, asked, Judge(workers), console)
+        with pressed(desk.key) as has_keys:
+            desk.begin()
+            keys = f"; {KEYS}" if has_keys else ""
+            console.print(f"watching {code.folder.name}/; save a file to check it, Ctrl-C to end{keys}", soft_wrap=True)
+            for modules in files.each():
+                desk.saved(modules)
     console.print("\nno longer watching", soft_wrap=True)
 
 
+class Desk:
+    """What one works at while watching: what is checked, where one is, what the keys do."""
+
+    def __init__(self, code: CodeSet, asked: Sequence[Exercise] | None, judge: Judge, console: Console) -> None:
+        self.code, self.asked, self.judge, self.console = code, asked, judge, console
+        self.here: Exercise | None = None
+        self._bodies = self._read()
+        self._busy = threading.Lock()  # a key waits for the verdict, a save for the key
+
+    def begin(self) -> None:
+        """The first verdicts, on all that is begun."""
+        first = self.asked or [exercise for exercise in exercises() if is_started_or_broken(self.code, exercise)]
+        with self._busy:
+            if first:
+                self._check(first, ())
+            else:
+                self.here = at(self.code)
+                print_next(self.console, self.code, self.here)
+
+    def saved(self, modules: Sequence[str]) -> None:
+        """The verdicts on what was saved: first on what was edited in it."""
+        with self._busy:
+            before, self._bodies = self._bodies, self._read()
+            edited = [e for e in exercises() if self._bodies.get(e.id) != before.get(e.id)]
+            chosen = self.asked or [
+                e for e in exercises() if e.module in modules and is_started_or_broken(self.code, e)
+            ]
+            if self.console.is_terminal and not self.console.is_dumb_terminal:
+                self.console.clear()
+            names = ", ".join(self.code.shown(self.code.file(module)) for module in modules)
+            self.console.print(f"\n{names} saved", soft_wrap=True)
+            if chosen:
+                self._check(chosen, edited)
+            else:
+                self.console.print("no exercise is started there yet", soft_wrap=True)
+
+    def key(self, key: str) -> None:
+        """Do what a key stands for."""
+        if key == "q":
+            _thread.interrupt_main()
+            return
+        with self._busy:
+            if self.here is None or key not in "htn":
+                self.console.print(KEYS, soft_wrap=True)
+            elif key == "h":
+                print_hints(self.console, self.here)
+            elif key == "t":
+                subprocess.run([sys.executable, "-m", "vitcourse", "trace", self.here.id])
+            else:
+                self._go_on(after=self.here)
+
+    def _check(self, chosen: Sequence[Exercise], edited: Sequence[Exercise]) -> None:
+        verdicts = check_and_show(self.code, chosen, self.asked is None, self.judge, self.console, edited)
+        failed = next((verdict for verdict in verdicts if verdict.status != "passed"), None)
+        if failed is not None:
+            self.here = exercise(failed.exercise)
+        elif verdicts:
+            self._go_on()
+
+    def _go_on(self, after: Exercise | None = None) -> None:
+        """Where to go when all is passed, or, without that, when one wants to go on."""
+        if after is None:
+            self.here = at(self.code)
+        else:
+            open_ones = [asked for asked, status in standing(self.code) if status != "passed"]
+            order = exercises()
+            later = [asked for asked in open_ones if order.index(asked) > order.index(after)]
+            self.here = next(iter(later or open_ones), None)
+        print_next(self.console, self.code, self.here)
+        if self.asked is not None and self.here is not None:
+            self.asked = [self.here]
+
+    def _read(self) -> dict[str, str]:
+        """By exercise, what its definitions say; nothing of a file that can't be read."""
+        found = {}
+        for asked in exercises():
+            with contextlib.suppress(RequestError, OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+                own = definitions(self.code.source(asked.module) or "")
+                found[asked.id] = "\n".join(own.get(name, "") for name in asked.names)
+        return found
+
+
 def check_and_show(
-    code: CodeSet, asked: Sequence[Exercise], only_to_first: bool, judge: Judge, console: Console
+    code: CodeSet,
+    asked: Sequence[Exercise],
+    only_to_first: bool,
+    judge: Judge,
+    console: Console,
+    first: Sequence[Exercise] = (),
 ) -> list[Verdict]:
-    """Check, remember, show the verdicts and the time; those after the first that is not done only if wanted."""
+    """Check, remember, show the verdicts and the time; those after the first that is not done only if wanted.
+
+    The verdicts on `first`, which were just edited, come before the others, of which then only what is wrong is shown.
+    """
     since = time.monotonic()
     try:
         before = fingerprints(code)
@@ -70,7 +160,11 @@ def check_and_show(
     except (RequestError, OSError) as error:  # a file that is no text, or gone just now: the next save will tell
         console.print(f"could not check: {error}", soft_wrap=True)
         return []
-    shown = up_to_first_not_done(verdicts) if only_to_first else verdicts
+    edited = [verdict for verdict in verdicts if verdict.exercise in {asked.id for asked in first}]
+    others = [verdict for verdict in verdicts if verdict not in edited]
+    shown = up_to_first_not_done(others) if only_to_first else others
+    if edited:
+        shown = edited + [verdict for verdict in shown if verdict.status != "passed"]
     print_verdicts(console, code, shown)
     took = time.monotonic() - since
     console.print(f"verdict at {datetime.now():%H:%M:%S}, after {took:.1f} s", soft_wrap=True)

@@ -32,6 +32,7 @@ from vitcourse.classroom.layouts import Submission
 from vitcourse.classroom.rows import Row, row, without_verdicts
 from vitcourse.codesets import root
 from vitcourse.course import Exercise, exercise, exercises
+from vitcourse.files import parse_json
 from vitcourse.progress import pristine
 
 
@@ -181,7 +182,7 @@ def kept_rows() -> Path:
 
 def _kept(key: str) -> Row | None:
     try:
-        known = json.loads((kept_rows() / f"{key}.json").read_text(encoding="utf-8"))
+        known = parse_json((kept_rows() / f"{key}.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return known if isinstance(known, dict) and "verdicts" in known else None

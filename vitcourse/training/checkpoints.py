@@ -56,7 +56,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
     Raises RequestError for a file that is cut off, damaged, or of another origin.
     """
-    refusal = f"{path} is not a whole checkpoint of vitcourse train; delete it, or type --output with another folder"
+    refusal = f"{path} is not a whole checkpoint of a run; delete it, or type --output with another folder"
     try:
         # torch doesn't look at the checksums that it wrote.
         with zipfile.ZipFile(path) as archive:

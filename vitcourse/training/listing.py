@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vitcourse.errors import RequestError
-from vitcourse.files import printable
+from vitcourse.files import parse_json, printable
 from vitcourse.training.presets import MAY_DIFFER, PRESETS, option, spoken
 from vitcourse.training.runs import CONFIG, read_json
 
@@ -101,7 +101,7 @@ def _listed(folder: Path, config: dict[str, Any], base: Path) -> Listed:
 def _epochs(folder: Path) -> list[dict[str, Any]]:
     try:
         lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines]
+        return [parse_json(line) for line in lines]
     except (OSError, ValueError):
         return []
 

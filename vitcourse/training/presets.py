@@ -4,7 +4,6 @@ Each hyper-parameter stands here once: its name, its type, its line of help, the
 line makes an option of every one.
 """
 
-import json
 import math
 import operator
 from collections.abc import Iterable
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vitcourse.errors import RequestError
+from vitcourse.files import parse_json
 
 _BOUNDS = {
     "least": (operator.ge, "at least"),
@@ -340,9 +340,9 @@ def config_of_run(file: Path, preset: str | None = None, **overrides: Any) -> Tr
     Raises RequestError when the file is damaged, or when a preset or a setting is asked for that the run doesn't have.
     """
     try:
-        config = TrainConfig(**json.loads(file.read_text(encoding="utf-8")))
+        config = TrainConfig(**parse_json(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise RequestError(f"{file} is not what vitcourse train wrote; type --output with another folder") from error
+        raise RequestError(f"{file} is not what training wrote; type --output with another folder") from error
     if preset not in (None, config.preset):
         raise RequestError(
             f"{file.parent} is a run of {config.preset}, not of {preset}; type --output with another folder"

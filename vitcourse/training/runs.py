@@ -20,6 +20,7 @@ from typing import Any
 
 import vitcourse
 from vitcourse.errors import RequestError
+from vitcourse.files import parse_json
 
 CONFIG = "config.json"
 WEIGHTS = "weights.safetensors"
@@ -57,7 +58,7 @@ class Result:
     @classmethod
     def from_json(cls, text: str) -> "Result":
         """What was written as result.json. Raises ValueError, KeyError or TypeError for anything else."""
-        values = json.loads(text)
+        values = parse_json(text)
         return cls(**{**values, "epochs": [Epoch(**epoch) for epoch in values["epochs"]]})
 
 
@@ -200,7 +201,7 @@ def _is_finished(run: Path) -> bool:
 def read_json(file: Path) -> dict[str, Any]:
     """What a run's file holds; nothing where there is none that can be read."""
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = parse_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from vitcourse.codesets import load_code
 from vitcourse.data import Dataset, resized
 from vitcourse.errors import RequestError
+from vitcourse.files import parse_json
 from vitcourse.images import Pixels, as_image, as_pixels, fitted, read_pixels
 from vitcourse.ink import Framing, find_ink
 from vitcourse.training.augment import center_crop
@@ -187,14 +188,14 @@ def load_trained(path: str | Path, code: str | None = None) -> Trained:
         raise RequestError(f"there are no weights at {file}")
     try:
         with safe_open(file, framework="pt") as opened:
-            about = json.loads((opened.metadata() or {})["vitcourse"])
+            about = parse_json((opened.metadata() or {})["vitcourse"])
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - it is no dict
         config = TrainConfig(**about["config"])
         arguments, classes, mean, std = (about[key] for key in ("model", "classes", "mean", "std"))
         sizes, framing = (tuple(about["dataset_size"]), tuple(arguments["image_size"])), Framing(**about["framing"])
         resized_from = tuple(about["resized_from"]) if about.get("resized_from") else None
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise RequestError(f"{file} is not a weights file that this version of vitcourse train wrote") from error
+        raise RequestError(f"{file} is not a weights file that this version of the course wrote") from error
     chapters = load_code(code or config.code)
     with faults_in_one_line(chapters):
         model = chapters.module("ch05_vit").VisionTransformer(**arguments)

@@ -82,6 +82,16 @@ def load(module: str) -> dict[str, Any]:
     return {}
 
 
+CONFLICT = "a merge conflict is left there (<<<<<<<); keep one of its two sides, and delete the other and the marks"
+
+
+def conflict_in(text: str) -> int:
+    """The first line of a merge conflict that nobody has decided; 0 where there is none."""
+    lines = text.splitlines()
+    starts = [number for number, line in enumerate(lines, start=1) if line.startswith("<<<<<<< ")]
+    return starts[0] if starts and any(line.startswith(">>>>>>> ") for line in lines[starts[0] :]) else 0
+
+
 def fault(error: BaseException) -> dict[str, Any]:
     """An exception as data: its type and those above it, its text, the learner's lines from the outermost on."""
     frames = [
@@ -89,10 +99,12 @@ def fault(error: BaseException) -> dict[str, Any]:
         for frame in traceback.extract_tb(error.__traceback__)
         if frame.filename in _files()
     ]
+    conflict = 0
     if isinstance(error, SyntaxError) and error.filename in _files():
-        frames.append({"file": error.filename, "line": error.lineno or 0, "name": ""})
+        conflict = conflict_in("".join(linecache.getlines(error.filename)))
+        frames.append({"file": error.filename, "line": conflict or error.lineno or 0, "name": ""})
     try:
-        message = error.msg if isinstance(error, SyntaxError) else str(error)
+        message = CONFLICT if conflict else error.msg if isinstance(error, SyntaxError) else str(error)
     except Exception:
         message = ""
     return {
