@@ -13,6 +13,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 __version__ = "0.1.0"
 
 
+def load_ipython_extension(shell: Any) -> None:
+    """Let a notebook check, trace and train: what `%load_ext vitcourse` calls."""
+    from vitcourse.jupyter.magics import register
+
+    register(shell)
+
+
 def __getattr__(name: str) -> Any:
     """Public names that need torch are imported when they are asked for."""
     if name == "load_trained":

@@ -388,7 +388,9 @@ def trace(
     """Show the shapes of an exercise's tensors, step by step: yours beside what is expected."""
     from vitcourse.trace.command import show_exercise
 
-    if not show_exercise(_asked(exercise).id, code, depth, as_json, html, svg, reveal=give_up, parameters=parameters):
+    if not show_exercise(
+        _asked(exercise).id, code, depth, as_json, html, svg, _console(), reveal=give_up, parameters=parameters
+    ):
         raise typer.Exit(1)
 
 
@@ -461,7 +463,8 @@ def _asked(word: str | None) -> "Exercise":
 def _console() -> Any:
     from rich.console import Console
 
-    return Console(highlight=False, markup=False)
+    # In a notebook too what is printed is text.
+    return Console(highlight=False, markup=False, force_jupyter=False)
 
 
 def _end(message: str, code: int) -> NoReturn:

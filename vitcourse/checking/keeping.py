@@ -54,6 +54,14 @@ def reset(code: CodeSet, what: str, asked: Sequence[Exercise], kept: Path) -> st
     )
 
 
+def put(code: CodeSet, module: str, text: str, reason: str, kept: Path) -> None:
+    """Let a chapter's file be this text; what it was is kept, for undo to bring back. Raises RunError as reset does."""
+    file = code.file(module)
+    before, after = _content(file), text.encode("utf-8")
+    if before != after:
+        _replace(file, before, after, module, reason, kept)
+
+
 def undo(code: CodeSet, kept: Path) -> str:
     """Bring back the file that the last reset replaced, or, once that was undone, the one before; what was done.
 

@@ -1,0 +1,192 @@
+"""What the magics do: write an answer, check it, show verdict and trace; and the command's own words, in a cell."""
+
+import contextlib
+import importlib
+import io
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
+from html import escape
+from typing import Any
+
+from vitcourse.codesets import CodeSet, load_code
+from vitcourse.course import Exercise, chapters, exercise
+from vitcourse.errors import RequestError, RunError
+from vitcourse.jupyter.cells import Cell, read_cell, with_cell
+
+COMMANDS = (
+    "check", "doctor", "explore", "hint", "predict", "redo", "reset", "runs", "solution", "status", "trace", "undo",
+)  # fmt: skip
+_TYPED = re.compile(rf"(?:uv run |python -m )?vitcourse (?=(?:{'|'.join((*COMMANDS, 'train'))})\b)")
+
+
+def register(shell: Any) -> None:
+    """Give the magics to a notebook's shell."""
+
+    def answer(line: str, cell: str) -> None:
+        _said(write_exercise, shell, line, cell)
+
+    def run(line: str) -> None:
+        _said(train, shlex.split(line))
+
+    shell.register_magic_function(answer, "cell", "exercise")
+    shell.register_magic_function(run, "line", "train")
+    for name in COMMANDS:
+        shell.register_magic_function(partial(_said, command, name), "line", name)
+    shell.register_magic_function(partial(_said, trace), "line", "trace")  # in the place of the command's
+
+
+def write_exercise(shell: Any, line: str, text: str) -> None:
+    """`%%exercise 1.3`: put the cell's answer into chapters/, check it, show what came out, and take it into use here.
+
+    A cell that still holds the stub changes nothing. What the answer replaces is kept, and `%undo` brings it back.
+    """
+    from vitcourse.checking.keeping import put
+    from vitcourse.checking.record import kept_folder
+    from vitcourse.progress import pristine
+    from vitcourse.worker.started import started
+
+    asked = exercise(line.strip())
+    code = load_code("chapters")
+    cell = read_cell(text, asked.names)
+    if not started(text, pristine(asked.module), [name for name in asked.names if name in cell.names]):
+        print(f"{asked.id} is still the stub: write your answer into this cell, and run it; a hint: %hint {asked.id}")
+    else:
+        source = code.source(asked.module)
+        if source is None:
+            file = code.shown(code.file(asked.module))
+            raise RequestError(f"{file} is missing; to have its stubs again, type: vitcourse reset {asked.id[0]}")
+        put(code, asked.module, with_cell(source, cell, asked.names), f"exercise {asked.id}", kept_folder())
+        _show_verdict(code, asked)
+    take_into_use(shell, code, asked.module, cell)
+
+
+def take_into_use(shell: Any, code: CodeSet, module: str, cell: Cell) -> None:
+    """The chapter's names in the notebook, as the file has them now, and then what else the cell does."""
+    importlib.invalidate_caches()
+    order = [chapter.module for chapter in chapters()]
+    for later in order[order.index(module) :]:  # they hold the old ones
+        sys.modules.pop(f"chapters.{later}", None)
+    chapter = code.module(module)
+    shell.user_ns.update({name: getattr(chapter, name) for name in cell.names})
+    if cell.rest.strip():
+        shell.run_cell(cell.rest)
+
+
+@cache
+def _judge() -> Any:
+    """One judge for the notebook's life: its workers are warm."""
+    from vitcourse.checking.judge import Judge
+    from vitcourse.checking.workers import Workers
+
+    return Judge(Workers())
+
+
+def _show_verdict(code: CodeSet, asked: Exercise) -> None:
+    from vitcourse.checking.grading import grade
+    from vitcourse.checking.record import at, fingerprints, keep
+    from vitcourse.jupyter.page import Shown, verdict_page
+
+    before = fingerprints(code)
+    verdict = grade(code, [asked], _judge())[0]
+    keep(code, [verdict], before)
+    traces: list[Any] = []
+    if verdict.status in ("passed", "failed", "error"):
+        from vitcourse.trace.exercises import trace_exercise
+
+        with contextlib.suppress(RequestError):  # it has no tensors
+            traces = trace_exercise(asked.id, code.folder)
+    _display(Shown(*verdict_page(code, asked, verdict, traces, at(code))))
+
+
+def trace(line: str) -> None:
+    """`%trace 1.3`: the shapes of your code, as a table to open; and how they compare with what is expected."""
+    from vitcourse.checking.record import at
+    from vitcourse.jupyter.page import Shown
+    from vitcourse.trace.exercises import trace_exercise
+
+    words, here = shlex.split(line), at(load_code("chapters"))
+    if here is not None and (not words or words[0].startswith("-")):
+        words = [here.id, *words]
+    compared = _printed("trace", words)
+    if len(words) > 1:
+        print(compared, end="")
+        return
+    shapes = "".join(traced.to_html() for traced in trace_exercise(words[0], load_code("chapters").folder))
+    verdict = re.sub(r"\x1b\[[0-9;]*m", "", "".join(compared.rstrip().splitlines()[-1:]))
+    _display(Shown(f"{shapes}<p>{escape(verdict)}</p>", compared))
+
+
+def command(name: str, line: str) -> None:
+    """A word of the command line, in this process; commands that it names are named as they are typed here."""
+    print(_printed(name, shlex.split(line)), end="")
+
+
+def _printed(name: str, words: Sequence[str]) -> str:
+    from vitcourse.cli import UsageError, app
+
+    screen = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(screen):
+            app([name, *words], standalone_mode=False)
+    except UsageError as error:
+        raise RequestError(" ".join(error.format_message().split())) from error
+    return as_typed_here(screen.getvalue())
+
+
+def as_typed_here(text: str) -> str:
+    """The command's words as magics."""
+    return _TYPED.sub("%", text)
+
+
+def train(words: list[str]) -> None:
+    """`%train`: a run in a process of its own, its words and its curve in this cell; the stop button ends it tidily."""
+    from vitcourse.jupyter.page import Curve
+
+    program = [sys.executable, "-u", "-m", "vitcourse", "train", *words]
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
+    with subprocess.Popen(program, stdout=-1, stderr=-2, text=True, encoding="utf-8", env=environment) as run:
+        curve = Curve()
+        for line in _lines(run):
+            print(as_typed_here(line), end="")
+            curve.read(line)
+    if run.returncode:
+        raise RunError("the run did not succeed; its last line says why")
+
+
+def _lines(run: "subprocess.Popen[str]") -> Iterator[str]:
+    """What a run prints. An interrupt is for the run, which keeps what it learned; a second one ends the cell."""
+    assert run.stdout is not None
+    stopped = False
+    while True:
+        try:
+            line = run.stdout.readline()
+        except KeyboardInterrupt:
+            if stopped:
+                run.kill()
+                raise
+            stopped = True
+            run.send_signal(signal.SIGINT)
+            continue
+        if not line:
+            return
+        yield line
+
+
+def _said(do: Callable[..., None], *words: Any) -> None:
+    """What is wrong with a request is one line in the cell, without a traceback."""
+    try:
+        do(*words)
+    except (RequestError, RunError) as error:
+        print(as_typed_here(str(error)), file=sys.stderr)
+
+
+def _display(value: Any) -> None:
+    from IPython.display import display
+
+    display(value)  # type: ignore[no-untyped-call]
