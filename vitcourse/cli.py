@@ -412,13 +412,14 @@ def book(
 
 @app.command()
 def notebook(
-    chapter: Annotated[str, typer.Argument(help="a chapter of the book: 0, 1, …")],
+    chapter: Annotated[str, typer.Argument(help="a chapter of the book (0, 1, …), or all: the whole course in one")],
+    solved: Annotated[bool, typer.Option("--solved", help="with all: the answers, to run top to bottom")] = False,
     output: Annotated[Path | None, typer.Option(help="the file; notebooks/ and the chapter's name if none")] = None,
 ) -> None:
     """Write a chapter of the book as a Jupyter notebook that runs on what you wrote."""
     from vitcourse.book.notebook import write_notebook
 
-    typer.echo(write_notebook(chapter, output))
+    typer.echo(write_notebook(chapter, output, solved))
 
 
 def main() -> None:

@@ -184,11 +184,11 @@ def _exercise(block: Directive, book: Book) -> str:
     parts = [
         f"### Exercise {asked.id}: {asked.title}",
         all_plain(block.body, book),
-        f"Write {names} in `chapters/{asked.module}.py`, where its stub stands. In a terminal, in the course's folder, "
-        f"check it:\n\n```sh\nuv run vitcourse check {asked.id}\n```",
+        f"Write {names} in the next cell, and run it: it puts your answer into `chapters/{asked.module}.py`, checks "
+        f"it, and shows what came out. In a terminal the check is:\n\n```sh\nuv run vitcourse check {asked.id}\n```",
     ]
     parts += [folded(f"Hint {n} of {len(asked.hints)}", _escaped(hint)) for n, hint in enumerate(asked.hints, 1)]
-    shown = f"One right answer of many:\n\n```sh\nuv run vitcourse solution {asked.id}\n```"
+    shown = f"One right answer of many:\n\n```\n%solution {asked.id}\n```"
     return "\n\n".join(part for part in [*parts, folded("I have tried", shown)] if part)
 
 

@@ -12,14 +12,21 @@ from vitcourse.book import markdown
 from vitcourse.errors import RequestError
 
 _OPENING = """\
-*Chapter {number} of the course as a notebook. It runs on what you write in `chapters/`, and sees your edits at once. \
-Where something is not written yet, its cell ends in `NotImplementedError`: write it, check it, run the cell again.*\
+*Chapter {number} of the course as a notebook. It runs on what you write, in its cells or in `chapters/`, and sees \
+your edits at once. Where something is not written yet, a cell ends in `NotImplementedError`: write it, run it, go on.*\
 """
-_RELOAD = "%load_ext autoreload\n%autoreload 2"
+_RELOAD = """\
+import importlib.util
+
+if importlib.util.find_spec("vitcourse") is None:  # on Colab
+    %pip install --quiet vitcourse
+%load_ext vitcourse
+%load_ext autoreload
+%autoreload 2"""
 
 
-def write_notebook(word: str, output: Path | None = None) -> str:
-    """Write the chapter's notebook, and tell where. What the learner edited is never overwritten.
+def write_notebook(word: str, output: Path | None = None, solved: bool = False) -> str:
+    """Write the chapter's notebook, or that of all chapters, and tell where. What was edited is never overwritten.
 
     Raises RequestError when there is no such chapter, when the file has edits, or when it can't be written.
     """
@@ -27,11 +34,14 @@ def write_notebook(word: str, output: Path | None = None) -> str:
 
     if find_spec("jupytext") is None:
         raise RequestError("jupytext, which reads the chapters, is not installed; type: uv sync")
-    page = find_page(root() / "book", word)
-    file = output or Path("notebooks") / f"{page.stem}.ipynb"
+    if solved and word != "all":
+        raise RequestError("only the whole course comes solved; type: vitcourse notebook all --solved")
+    page = None if word == "all" else find_page(root() / "book", word)
+    name = page.stem if page else "solved" if solved else "all"
+    file = output or Path("notebooks") / f"{name}.ipynb"
     if file.is_dir():
-        file = file / f"{page.stem}.ipynb"
-    made = make_notebook(page)
+        file = file / f"{name}.ipynb"
+    made = make_notebook(page) if page else make_whole(solved)
     if file.exists():
         stands = _read(file)
         if stands is not None and _hash(stands["cells"]) == _hash(made["cells"]):
@@ -82,12 +92,26 @@ def make_notebook(page: Path) -> dict[str, Any]:
             cells.append(_code_cell(for_the_learner(cell.source), cell.metadata.get("tags", ())))
         else:
             cells += _text_cells(cell.source, book)
+    return _notebook(cells, page.stem[:2])
+
+
+def make_whole(solved: bool) -> dict[str, Any]:
+    """The notebook of all chapters and a trained model: to be written, or solved."""
+    from vitcourse.jupyter.whole import whole_course
+
+    cells = [
+        _code_cell(source, ()) if kind == "code" else _markdown_cell(source) for kind, source in whole_course(solved)
+    ]
+    return _notebook(cells, "solved" if solved else "all")
+
+
+def _notebook(cells: list[dict[str, Any]], name: str) -> dict[str, Any]:
     for number, cell in enumerate(cells):
-        cell["id"] = f"{page.stem[:2]}-{number:03d}"
+        cell["id"] = f"{name}-{number:03d}"
     metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
-        "vitcourse": {"chapter": int(page.stem[:2]), "hash": _hash(cells)},
+        "vitcourse": {"chapter": name, "hash": _hash(cells)},
     }
     return {"nbformat": 4, "nbformat_minor": 5, "metadata": metadata, "cells": cells}
 
@@ -104,15 +128,27 @@ def _text_cells(source: str, book: markdown.Book) -> list[dict[str, Any]]:
     together: list[str] = []
     for block in markdown.blocks(source):
         text = markdown.plain(block, book)
-        if "{glue" not in text:
+        asks = isinstance(block, markdown.Directive) and block.name == "exercise"
+        if "{glue" not in text and not asks:
             together += [text] if text else []
             continue
         if together:
             cells.append(_markdown_cell("\n\n".join(together)))
         together = []
+        if isinstance(block, markdown.Directive) and asks:
+            cells += [_markdown_cell(text), _code_cell(_to_write(block.argument), ())]
+            continue
         quoted = text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
         cells.append(_code_cell(f'say("""{quoted}""")', ("hide-input",)))
     return cells + ([_markdown_cell("\n\n".join(together))] if together else [])
+
+
+def _to_write(id: str) -> str:
+    from vitcourse.codesets import load_code
+    from vitcourse.course import exercise
+    from vitcourse.jupyter.whole import answer_cell
+
+    return answer_cell(exercise(id), load_code("chapters"))
 
 
 def _markdown_cell(source: str) -> dict[str, Any]:

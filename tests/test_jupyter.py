@@ -1,0 +1,196 @@
+"""The course in a notebook: a cell's answer becomes the chapter's, is checked and shown; the whole one runs through."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vitcourse.codesets import load_code, root
+from vitcourse.definitions import definition
+from vitcourse.errors import RequestError
+from vitcourse.jupyter.cells import read_cell, with_cell
+from vitcourse.jupyter.page import Curve
+from vitcourse.jupyter.whole import whole_course
+from vitcourse.progress import pristine
+
+CHAPTER = '''\
+import torch
+from torch import nn
+
+LIMIT = 3
+
+
+def given(x):
+    return x
+
+
+def first(x):
+    raise NotImplementedError
+
+
+def second(x):
+    """Unlike first."""
+    return first(x)  # mine
+'''
+
+
+def put(cell: str, *names: str) -> dict[str, Any]:
+    """The names of the chapter after the cell was put into it."""
+    after = with_cell(CHAPTER, read_cell(cell, names), names)
+    assert "return first(x)  # mine" in after
+    found: dict[str, Any] = {"text": after}
+    exec(after, found)
+    return found
+
+
+def test_an_answer_takes_the_place_of_the_stub_and_of_nothing_else() -> None:
+    found = put("def first(x):\n    return x + 2", "first")
+    assert found["second"](5) == 7
+    assert found["text"].count("def first") == 1
+    assert found["text"].startswith("import torch\nfrom torch import nn\n\nLIMIT = 3\n")
+
+
+def test_what_an_answer_needs_comes_with_it_once() -> None:
+    cell = (
+        "import math\nimport torch\nfrom torch import nn, Tensor\nLIMIT = 11\nSTEP: int = 2\n\n"
+        "def helper(x):\n    return x * STEP\n\n"
+        "@torch.no_grad()\ndef first(x):\n    return math.floor(helper(x)) + LIMIT"
+    )
+    found = put(cell, "first")
+    assert found["second"](2.5) == 16
+    again = with_cell(found["text"], read_cell(cell, ["first"]), ["first"])
+    assert again == found["text"]
+
+
+def test_what_is_no_part_of_an_answer_is_left_to_the_notebook() -> None:
+    cell = read_cell('"""a thought"""\ndef first(x):\n    return x\n\nprint(first(3))\nfirst(4)', ["first"])
+    assert cell.rest == "print(first(3))\nfirst(4)"
+    assert "print" not in with_cell(CHAPTER, cell, ["first"])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("def frist(x): return x", "defines no first"),
+        ("", "defines no first"),
+        ("x = 1\ndef first(:", "line 3 of the cell: SyntaxError"),
+    ],
+)
+def test_a_cell_without_an_answer_is_one_line(text: str, said: str) -> None:
+    with pytest.raises(RequestError, match=said):
+        read_cell(text, ["first"])
+
+
+def test_a_chapter_that_cannot_be_read_is_left_alone() -> None:
+    with pytest.raises(RequestError, match="can't be changed"):
+        with_cell("def first(:\n", read_cell("def first(x): return x", ["first"]), ["first"])
+
+
+def test_every_solution_can_be_written_by_cells() -> None:
+    solutions = load_code("solutions")
+    cells = [
+        source for kind, source in whole_course(solved=False) if kind == "code" and source.startswith("%%exercise")
+    ]
+    for module in ("ch01_patches", "ch03_attention"):
+        text = pristine(module)
+        solution = solutions.source(module) or ""
+        own = [cell.split()[1] for cell in cells]
+        for asked in (e for c in _chapters() for e in c.exercises if c.module == module):
+            assert asked.id in own
+            answer = "\n\n".join(definition(solution, name) for name in asked.names)
+            text = with_cell(text, read_cell(answer, asked.names), asked.names)
+        assert text == solution or _code(text) == _code(solution)
+
+
+def _chapters() -> Any:
+    from vitcourse.course import chapters
+
+    return chapters()
+
+
+def _code(text: str) -> str:
+    import ast
+
+    return ast.dump(ast.parse(text))
+
+
+def test_the_solved_notebook_needs_nothing_of_the_course() -> None:
+    code = "\n".join(source for kind, source in whole_course(solved=True) if kind == "code")
+    assert not re.search(r"\bvitcourse\b(?! hint)|\bchapters\b|from \.|solutions", code)
+
+
+def test_the_curve_reads_what_a_run_prints(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+    monkeypatch.setattr(Curve, "_draw", lambda self, total: drawn.append(total))
+    curve = Curve()
+    curve.read("device cpu (threads: 1)\n")
+    curve.read("epoch  7/20  loss 0.6932  accuracy 90.00%  1,197 images/s  1.2 s\n")
+    assert curve.epochs == [(7, 0.6932, 90.0)]
+    assert drawn == [20]
+
+
+@pytest.fixture
+def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A learner's folder with the stubs."""
+    (tmp_path / "chapters").mkdir()
+    for chapter in _chapters():
+        (tmp_path / "chapters" / f"{chapter.module}.py").write_text(pristine(chapter.module), encoding="utf-8")
+    return tmp_path
+
+
+def run_cells(folder: Path, *sources: str) -> list[str]:
+    """Run the cells in the folder; what each shows, as text."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}}).execute()
+    return [
+        "".join(out.get("text", "") or out.get("data", {}).get("text/plain", "") for out in cell.outputs)
+        for cell in notebook.cells
+    ]
+
+
+@pytest.mark.book
+def test_a_course_is_done_in_a_notebook(course: Path) -> None:
+    solution = (root() / "solutions" / "ch01_patches.py").read_text(encoding="utf-8")
+    right = definition(solution, "patchify")
+    stub = definition(pristine("ch01_patches"), "patchify")
+    wrong = right.replace("(C P1 P2)", "(P1 P2 C)")
+    shown = run_cells(
+        course,
+        "%load_ext vitcourse",
+        f"%%exercise 1.1\n{stub}",
+        f"%%exercise 1.1\n{wrong}",
+        "%hint",
+        f"%%exercise 1.1\n{right}\n\nimport torch\nprint(tuple(patchify(torch.zeros(2, 3, 4, 6), 2).shape))",
+        "%%exercise 1.2\nx = 1",
+        "%undo",
+        "%check 1.1",
+        "%solution 1.3",
+        "%trace 1.1",
+    )
+    assert "still the stub" in shown[1]
+    assert "failed  1.1" in shown[2]
+    assert "(P, P, C)" in shown[2]
+    assert "hint 1 of 3" in shown[3]
+    assert "passed  1.1" in shown[4]
+    assert "next: 1.2" in shown[4]
+    assert "(2, 6, 12)" in shown[4]
+    assert "defines no unpatchify" in shown[5]
+    assert "%redo" in shown[6]
+    assert "failed" in shown[7]
+    assert "1.3 has not passed" in shown[8]
+    assert "the same shapes" in shown[9]
+    assert definition((course / "chapters" / "ch01_patches.py").read_text(encoding="utf-8"), "patchify") == wrong
+
+
+@pytest.mark.book
+def test_the_solved_notebook_runs_from_top_to_bottom(tmp_path: Path) -> None:
+    sources = [source for kind, source in whole_course(solved=True) if kind == "code"]
+    said = run_cells(tmp_path, *sources)
+    accuracies = re.findall(r"accuracy ([\d.]+)%", "".join(said))
+    assert float(accuracies[-1]) > 95
+    assert not list(tmp_path.iterdir())
