@@ -22,9 +22,9 @@ import yaml
 from vitcourse.book import fingerprint, markdown, quiz, serve, site
 from vitcourse.book.command import show_book
 from vitcourse.book.notebook import chapter_pages, find_page, make_notebook, write_notebook
-from vitcourse.codesets import root
 from vitcourse.course import chapters, exercises
 from vitcourse.errors import RequestError, RunError
+from vitcourse.places import root
 
 BOOK = root() / "book"
 PAGES = sorted(BOOK.rglob("*.md"))

@@ -287,7 +287,7 @@ def dev_check() -> None:
     """Check the course itself: stubs, solutions, hints, checks, wrong answers and other right ones."""
     import subprocess
 
-    from vitcourse.codesets import root
+    from vitcourse.places import root
 
     tests = [str(root() / "tests" / name) for name in ("test_course.py", "test_checks.py")]
     failed = subprocess.run([sys.executable, "-m", "pytest", "--quiet", *tests], cwd=root()).returncode

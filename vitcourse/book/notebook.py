@@ -23,7 +23,7 @@ def write_notebook(word: str, output: Path | None = None) -> str:
 
     Raises RequestError when there is no such chapter, when the file has edits, or when it can't be written.
     """
-    from vitcourse.codesets import root
+    from vitcourse.places import root
 
     if find_spec("jupytext") is None:
         raise RequestError("jupytext, which reads the chapters, is not installed; type: uv sync")

@@ -55,7 +55,7 @@ class Site:
 
 def find() -> Site:
     """The book of this checkout. Raises RequestError when a part of it, or Jupyter Book, is missing."""
-    from vitcourse.codesets import root
+    from vitcourse.places import root
 
     site = Site(root())
     for name in ("_config.yml", "_toc.yml", "book"):

@@ -16,7 +16,8 @@ from vitcourse.codesets import CodeSet
 from vitcourse.course import Chapter, Exercise, chapters
 from vitcourse.definitions import NotReplaceableError, with_definitions
 from vitcourse.errors import RequestError, RunError
-from vitcourse.progress import pristine
+from vitcourse.places import CHAPTERS, holds_chapters
+from vitcourse.stubs import pristine
 
 
 @dataclass(frozen=True)
@@ -184,8 +185,8 @@ def _disk_errors_in_one_line(path: Path) -> Iterator[None]:
 
 
 def _near(path: Path) -> str:
-    """A path as seen from the course's folder, in which .vitcourse and chapters lie."""
+    """A path as seen from the folder in which .vitcourse and chapters lie."""
     for parent in path.parents:
-        if (parent / "pyproject.toml").is_file():
+        if holds_chapters(parent / CHAPTERS):
             return path.relative_to(parent).as_posix()
     return str(path)

@@ -15,8 +15,9 @@ from platform import python_version
 from typing import Any
 
 from vitcourse.checking.judge import Verdict
-from vitcourse.codesets import CodeSet, load_code, root
+from vitcourse.codesets import CodeSet, load_code
 from vitcourse.course import Exercise, chapters, exercises
+from vitcourse.places import root, workplace
 from vitcourse.progress import is_started
 
 
@@ -104,7 +105,7 @@ def kept_folder() -> Path:
 
 
 def _folder() -> Path:
-    return root() / ".vitcourse"
+    return workplace() / ".vitcourse"
 
 
 def _load() -> dict[str, Any]:
