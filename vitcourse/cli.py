@@ -40,6 +40,29 @@ def _root(context: typer.Context) -> None:
 
 
 @app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="the folder to make")],
+) -> None:
+    """Make a folder with the stubs, ready to work in."""
+    from vitcourse.starting import init as make
+
+    typer.echo(make(folder))
+
+
+@app.command()
+def update() -> None:
+    """Bring the stubs of this version of the course into your chapters/, and keep what you wrote."""
+    from vitcourse.checking.record import kept_folder
+    from vitcourse.checking.updating import update as bring
+    from vitcourse.codesets import load_code
+
+    said, whole = bring(load_code("chapters"), kept_folder())
+    typer.echo(said)
+    if not whole:
+        raise typer.Exit(1)
+
+
+@app.command()
 @with_settings
 def train(
     preset: Annotated[
@@ -280,6 +303,19 @@ def bench_steps(
 
 dev = typer.Typer(help="For those who change the course.")
 app.add_typer(dev, name="dev")
+
+
+@dev.command("stubs")
+def dev_stubs(
+    check: Annotated[bool, typer.Option("--check", help="write nothing; say which aren't as they would be")] = False,
+) -> None:
+    """Make the stubs in chapters/ from solutions/ and outlines.toml; chapters with answers in them are left alone."""
+    from vitcourse.stubs import refresh
+
+    others = refresh(check)
+    print("\n".join(others) if others else "the stubs in chapters/ are as they are made")
+    if check and others:
+        raise typer.Exit(1)
 
 
 @dev.command("check")

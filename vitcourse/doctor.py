@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import vitcourse
+from vitcourse import places
 from vitcourse.data import DOWNLOADS, data_root
 from vitcourse.errors import RequestError
 
@@ -145,10 +146,10 @@ def _torchvision() -> Iterator[Finding]:
         yield Finding("Packages", "problem", what, _reinstall_torch())
 
 
-def _required_by(distribution: str) -> dict[str, str]:
+def _required_by(distribution: str, extra: str = "") -> dict[str, str]:
     """The packages that an installed one needs here, and their versions: {"torch": "<2.16,>=2.11"}.
 
-    Raises PackageNotFoundError if it is not installed.
+    With an extra, those that it adds. Raises PackageNotFoundError if it is not installed.
     """
     requirements = importlib.metadata.requires(distribution) or []
     try:
@@ -158,7 +159,11 @@ def _required_by(distribution: str) -> dict[str, str]:
         return {match[1]: match[2].strip() for match in matches if match}
     parsed = map(Requirement, requirements)
     # A marker asks about this machine, or for an extra that nobody asked for here.
-    return {one.name: str(one.specifier) for one in parsed if one.marker is None or one.marker.evaluate({"extra": ""})}
+    return {
+        one.name: str(one.specifier)
+        for one in parsed
+        if (not extra if one.marker is None else one.marker.evaluate({"extra": extra}))
+    }
 
 
 def _fits(version: str, needed: str) -> bool:
@@ -181,6 +186,15 @@ def _install(*what: str) -> str:
     installer = "python -m pip install" if importlib.util.find_spec("pip") else "uv pip install"
     # Double quotes do in every shell; a shell reads "<" and ">" outside of them as a redirection.
     return " ".join([installer, *(one if one.startswith("-") else f'"{one}"' for one in what)])
+
+
+def to_install(extra: str) -> str:
+    """What to type for the packages of one of the course's extras."""
+    from vitcourse.places import is_installed
+
+    if not is_installed():
+        return "uv sync"
+    return _install(*(f"{name}{needed}" for name, needed in _required_by("vitcourse", extra).items()))
 
 
 def _reinstall_torch() -> str:
@@ -315,6 +329,9 @@ def _root() -> Path:
 
 def _course() -> Iterator[Finding]:
     root = _root()
+    if places.is_installed():
+        yield from _folder()
+        return
     missing = [name for name in ("chapters", "solutions", "tests") if not (root / name).is_dir()]
     for name in missing:
         yield Finding("Course", "problem", f"the folder {name}/ is missing in {root}", _restore(root, name))
@@ -322,6 +339,15 @@ def _course() -> Iterator[Finding]:
         yield Finding("Course", "ok", f"chapters/, solutions/ and tests/ are in {root}")
     if "chapters" not in missing:
         yield from _chapters(root)
+
+
+def _folder() -> Iterator[Finding]:
+    """What an installed course has to say: its own files are in the package; a learner's are in a folder."""
+    yield Finding("Course", "ok", f"vitcourse {vitcourse.__version__}, its files in {places.root()}")
+    try:
+        yield from _chapters(places.workplace())
+    except RequestError:
+        yield Finding("Course", "note", "the current folder holds no chapters", "vitcourse init my-vit")
 
 
 def _chapters(root: Path) -> Iterator[Finding]:

@@ -20,15 +20,15 @@ def package() -> Path:
 
 def root() -> Path:
     """The folder in which solutions/, tests/, book/ and benchmarks/results/ are. Raises RequestError without one."""
-    for folder in (package() / "_course", package().parent):
-        if (folder / "solutions").is_dir():
-            return folder
+    folder = package() / "_course" if is_installed() else package().parent
+    if (folder / "solutions").is_dir():
+        return folder
     raise RequestError("the course's own files are missing; in a clone, type: uv sync; else install vitcourse again")
 
 
 def is_installed() -> bool:
     """Whether this is an installed package, and no clone."""
-    return root().parent == package()
+    return (package() / "_course").is_dir()
 
 
 def workplace() -> Path:

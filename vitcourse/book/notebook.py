@@ -4,7 +4,6 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ _OPENING = """\
 *Chapter {number} of the course as a notebook. It runs on what you write in `chapters/`, and sees your edits at once. \
 Where something is not written yet, its cell ends in `NotImplementedError`: write it, check it, run the cell again.*\
 """
-_RELOAD = "%load_ext autoreload\n%autoreload 2"
+_RELOAD = "%load_ext autoreload\n%autoreload 2\nimport vitcourse  # finds your chapters/ from any folder below"
 
 
 def write_notebook(word: str, output: Path | None = None) -> str:
@@ -25,8 +24,6 @@ def write_notebook(word: str, output: Path | None = None) -> str:
     """
     from vitcourse.places import root
 
-    if find_spec("jupytext") is None:
-        raise RequestError("jupytext, which reads the chapters, is not installed; type: uv sync")
     page = find_page(root() / "book", word)
     file = output or Path("notebooks") / f"{page.stem}.ipynb"
     if file.is_dir():
@@ -49,7 +46,13 @@ def write_notebook(word: str, output: Path | None = None) -> str:
         beside.replace(file)
     except OSError as error:
         raise RequestError(f"can't write {file}: {error.strerror}; name a file in another folder") from error
-    return f"{file}\nopen it with: uv run --with jupyterlab jupyter lab {file}"
+    return f"{file}\nopen it with: {_opened(file)}"
+
+
+def _opened(file: Path) -> str:
+    from vitcourse.places import is_installed
+
+    return f"jupyter lab {file}" if is_installed() else f"uv run --with jupyterlab jupyter lab {file}"
 
 
 def chapter_pages(folder: Path) -> list[Path]:

@@ -42,16 +42,16 @@ def reset(code: CodeSet, what: str, asked: Sequence[Exercise], kept: Path) -> st
     whole = len(asked) == len(chapter.exercises)
     file = code.file(chapter.module)
     shown = code.shown(file)
-    before = _content(file)
+    before = content(file)
     after, scope = _with_stubs(before, chapter, asked, whole, shown)
     if after == before:
         return f"{shown}: {scope} as it was given already; nothing was changed"
-    version = _replace(file, before, after, chapter.module, f"reset {what}", kept)
+    version = replace(file, before, after, chapter.module, f"reset {what}", kept)
     if version is None:
         return f"{shown} was missing; its stubs are there again"
     return (
         f"{shown}: {scope} as it was given\n"
-        f"your version of the file is kept as {_near(version.path)}\nto get it back: vitcourse undo"
+        f"your version of the file is kept as {near(version.path)}\nto get it back: vitcourse undo"
     )
 
 
@@ -67,18 +67,18 @@ def undo(code: CodeSet, kept: Path) -> str:
     last = past[-1]
     file = code.file(last.module)
     shown = code.shown(file)
-    before = _content(file)
-    after = _content(last.path)
+    before = content(file)
+    after = content(last.path)
     if after is None or before == after:
         raise RequestError(
             f"there is nothing to undo: {shown} is as it was before the last {last.reason}; "
-            f"older versions are in {_near(kept)}"
+            f"older versions are in {near(kept)}"
         )
-    version = _replace(file, before, after, last.module, "undo", kept)
+    version = replace(file, before, after, last.module, "undo", kept)
     done = f"{shown} is again as it was before the {last.reason} of {last.time}"
     if version is None:
         return done
-    return f"{done}\nwhat it replaced is kept as {_near(version.path)}\nto go back to that: vitcourse undo"
+    return f"{done}\nwhat it replaced is kept as {near(version.path)}\nto go back to that: vitcourse undo"
 
 
 def versions(kept: Path) -> list[Version]:
@@ -117,7 +117,7 @@ def _with_stubs(
         ) from error
 
 
-def _replace(file: Path, before: bytes | None, after: bytes, module: str, reason: str, kept: Path) -> Version | None:
+def replace(file: Path, before: bytes | None, after: bytes, module: str, reason: str, kept: Path) -> Version | None:
     """Keep what stands there, then put the new content in its place; if either fails, all is as before."""
     with _disk_errors_in_one_line(kept):
         version = None if before is None else _keep(before, module, reason, kept)
@@ -165,7 +165,8 @@ def _write_synced(path: Path, content: bytes) -> None:
             os.close(folder)
 
 
-def _content(file: Path) -> bytes | None:
+def content(file: Path) -> bytes | None:
+    """What a file holds; None where there is none."""
     with _disk_errors_in_one_line(file):
         try:
             return file.read_bytes()
@@ -179,12 +180,12 @@ def _disk_errors_in_one_line(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise RunError(
-            f"nothing was changed: {error.strerror or error} at {_near(path)}; make room or give the rights, "
+            f"nothing was changed: {error.strerror or error} at {near(path)}; make room or give the rights, "
             "then type the same again"
         ) from error
 
 
-def _near(path: Path) -> str:
+def near(path: Path) -> str:
     """A path as seen from the folder in which .vitcourse and chapters lie."""
     for parent in path.parents:
         if holds_chapters(parent / CHAPTERS):

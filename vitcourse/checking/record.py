@@ -17,8 +17,10 @@ from typing import Any
 from vitcourse.checking.judge import Verdict
 from vitcourse.codesets import CodeSet, load_code
 from vitcourse.course import Exercise, chapters, exercises
+from vitcourse.given import given, note
 from vitcourse.places import root, workplace
 from vitcourse.progress import is_started
+from vitcourse.stubs import pristine
 
 
 def keep(code: CodeSet, verdicts: Sequence[Verdict], before: dict[str, str] | None = None) -> None:
@@ -35,6 +37,9 @@ def keep(code: CodeSet, verdicts: Sequence[Verdict], before: dict[str, str] | No
     for verdict, exercise in ((v, e) for v in verdicts for e in exercises() if e.id == v.exercise):
         known[exercise.id] = {"status": verdict.status, "fingerprint": current[exercise.module]}
     write_state("verdicts.json", known)
+    if not given():  # in a clone: what a later `update` compares with
+        with contextlib.suppress(OSError):
+            note({chapter.module: pristine(chapter.module) for chapter in chapters()}, workplace())
 
 
 def standing(code: CodeSet) -> list[tuple[Exercise, str]]:
