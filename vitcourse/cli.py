@@ -3,7 +3,6 @@
 Nothing here imports torch: a command imports what it needs when it runs.
 """
 
-import io
 import json
 import sys
 from dataclasses import replace
@@ -14,6 +13,7 @@ import typer
 
 from vitcourse.errors import RequestError, RunError
 from vitcourse.files import write_file
+from vitcourse.speech import print_json, speak_plainly
 from vitcourse.training.options import with_settings
 from vitcourse.training.presets import PRESETS, config_of_run, make_config
 from vitcourse.training.processes import Processes
@@ -36,7 +36,7 @@ UsageError: type[Any] = typer.BadParameter.__bases__[0]
 def _root(context: typer.Context) -> None:
     """Learn the Vision Transformer by writing one."""
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+        print(context.get_help())
 
 
 @app.command()
@@ -46,7 +46,7 @@ def init(
     """Make a folder with the stubs, ready to work in."""
     from vitcourse.starting import init as make
 
-    typer.echo(make(folder))
+    print(make(folder))
 
 
 @app.command()
@@ -57,7 +57,7 @@ def update() -> None:
     from vitcourse.codesets import load_code
 
     said, whole = bring(load_code("chapters"), kept_folder())
-    typer.echo(said)
+    print(said)
     if not whole:
         raise typer.Exit(1)
 
@@ -177,7 +177,7 @@ def check(
 
         write_file(junit, as_junit(code, verdicts))
     if as_json:
-        print(json.dumps([verdict.as_dict() for verdict in verdicts], indent=1, ensure_ascii=False))
+        print_json([verdict.as_dict() for verdict in verdicts])
     else:
         print_verdicts(_console(), chosen, verdicts)
     if any(verdict.status in FAILURES for verdict in verdicts):
@@ -210,7 +210,7 @@ def status(
     code = load_code("chapters")
     exercises = standing(code)
     if as_json:
-        print(json.dumps([{"exercise": asked.id, "status": word} for asked, word in exercises], indent=1))
+        print_json([{"exercise": asked.id, "status": word} for asked, word in exercises])
     else:
         print_standing(_console(), code, exercises)
 
@@ -255,7 +255,7 @@ def grade(
     if make is not None:
         from vitcourse.classroom.autograder import make_autograder
 
-        typer.echo(make_autograder(make, what))
+        print(make_autograder(make, what))
         return
     if not submissions:
         raise RequestError("nothing to grade is named; type: vitcourse grade FOLDER")
@@ -271,7 +271,7 @@ def submit(
     from vitcourse.classroom.submit import pack
     from vitcourse.codesets import load_code
 
-    typer.echo(pack(load_code("chapters"), output))
+    print(pack(load_code("chapters"), output))
 
 
 bench = typer.Typer(help="Measure this machine.")
@@ -366,7 +366,7 @@ def reset(
     from vitcourse.codesets import load_code
     from vitcourse.course import select
 
-    typer.echo(put_back(load_code("chapters"), what, select(what), kept_folder()))
+    print(put_back(load_code("chapters"), what, select(what), kept_folder()))
 
 
 @app.command()
@@ -376,7 +376,7 @@ def undo() -> None:
     from vitcourse.checking.record import kept_folder
     from vitcourse.codesets import load_code
 
-    typer.echo(bring_back(load_code("chapters"), kept_folder()))
+    print(bring_back(load_code("chapters"), kept_folder()))
 
 
 @app.command()
@@ -428,20 +428,18 @@ def book(
 
 @app.command()
 def notebook(
-    chapter: Annotated[str, typer.Argument(help="a chapter of the book: 0, 1, …")],
+    chapter: Annotated[str, typer.Argument(help="a chapter of the book: 0, 1 and so on")],
     output: Annotated[Path | None, typer.Option(help="the file; notebooks/ and the chapter's name if none")] = None,
 ) -> None:
     """Write a chapter of the book as a Jupyter notebook that runs on what you wrote."""
     from vitcourse.book.notebook import write_notebook
 
-    typer.echo(write_notebook(chapter, output))
+    print(write_notebook(chapter, output))
 
 
 def main() -> None:
     """Run the command line: exit code 0, or one line on stderr and 1 (it failed) or 2 (the request was wrong)."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # A pipe on Windows may lack a letter: it shows a stand-in, where it would end in a traceback.
-        sys.stdout.reconfigure(errors="replace")
+    speak_plainly()
     try:
         code = app(standalone_mode=False)
     except RequestError as error:

@@ -65,7 +65,6 @@ def render(findings: Sequence[Finding], console: Console | None = None) -> None:
     from rich.text import Text
 
     console = console or Console()
-    encoding = console.encoding
     # A terminal gets lines of its width, a pipe whole lines. A command is one line everywhere, to be copied as one.
     width = max(20, console.width - len(_INDENT)) if console.is_terminal else sys.maxsize
 
@@ -75,22 +74,15 @@ def render(findings: Sequence[Finding], console: Console | None = None) -> None:
     for area, group in groupby(findings, key=lambda finding: finding.area):
         show(area)
         for finding in group:
-            lines = textwrap.wrap(
-                _encodable(finding.what, encoding), width, break_long_words=False, break_on_hyphens=False
-            )
+            lines = textwrap.wrap(finding.what, width, break_long_words=False, break_on_hyphens=False)
             show("  ", (f"{finding.status:<7}", _COLOURS[finding.status]), "  ", f"\n{_INDENT}".join(lines))
             if finding.to_type:
-                show(_INDENT, "type: ", _encodable(finding.to_type, encoding))
+                show(_INDENT, "type: ", finding.to_type)
     show(_summary(findings))
 
 
 _COLOURS: dict[Status, str] = {"ok": "green", "note": "yellow", "problem": "red"}
 _INDENT = " " * len("  problem  ")
-
-
-def _encodable(text: str, encoding: str) -> str:
-    """The text with question marks for what a console of this encoding can't show, so that printing it can't fail."""
-    return text.encode(encoding, errors="replace").decode(encoding)
 
 
 def _summary(findings: Sequence[Finding]) -> str:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from vitcourse.errors import RequestError
 from vitcourse.files import printable
+from vitcourse.speech import print_json
 from vitcourse.training.presets import MAY_DIFFER, PRESETS, option, spoken
 from vitcourse.training.runs import CONFIG, read_json
 
@@ -37,7 +38,7 @@ def show_runs(base: Path, as_json: bool, console: Console) -> None:
     """Print a table of the runs, or a list of objects."""
     listed = list(find_runs(base))
     if as_json:
-        print(json.dumps([asdict(run) for run in listed], indent=1))
+        print_json([asdict(run) for run in listed])
         return
     if not listed:
         raise RequestError(f"there is no run in {base}/ yet; type: vitcourse train")
