@@ -19,8 +19,9 @@ from vitcourse.checking.grading import grade
 from vitcourse.checking.judge import Judge, load_checks
 from vitcourse.checking.misconceptions import misconceptions
 from vitcourse.checking.workers import Workers
-from vitcourse.codesets import load_code, root
+from vitcourse.codesets import load_code
 from vitcourse.course import Exercise, exercises
+from vitcourse.places import root
 from vitcourse.training.runs import provenance, write_atomically
 
 RESULTS = Path(__file__).parent / "results" / "checks.json"

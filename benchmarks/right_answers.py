@@ -19,8 +19,9 @@ from vitcourse.checking.check import Check
 from vitcourse.checking.judge import check_of
 from vitcourse.checking.naming import references
 from vitcourse.checking.subjects import CheckFailedError, Inputs
-from vitcourse.codesets import load_code, root
+from vitcourse.codesets import load_code
 from vitcourse.course import Exercise, exercise, exercises
+from vitcourse.places import root
 from vitcourse.training.runs import provenance, write_atomically
 from vitcourse.worker.workshop import Workshop
 

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from vitcourse.book import on_gpu
-from vitcourse.codesets import root
+from vitcourse.places import root
 from vitcourse.training import ladder
 
 FOLDER = root() / "benchmarks"

@@ -22,9 +22,9 @@ import yaml
 from vitcourse.book import fingerprint, markdown, quiz, serve, site
 from vitcourse.book.command import show_book
 from vitcourse.book.notebook import chapter_pages, find_page, make_notebook, write_notebook
-from vitcourse.codesets import root
 from vitcourse.course import chapters, exercises
 from vitcourse.errors import RequestError, RunError
+from vitcourse.places import root
 
 BOOK = root() / "book"
 PAGES = sorted(BOOK.rglob("*.md"))
@@ -471,7 +471,7 @@ def test_a_files_name_without_pdf_is_refused(tmp_path: Path) -> None:
     ended = vitcourse("book", "book.pdf", cwd=tmp_path)
     assert (ended.returncode, ended.stderr) == (
         2,
-        "vitcourse: book.pdf would be a PDF's name; type: vitcourse book --pdf book.pdf\n",
+        "vitcourse: book.pdf would be a PDF's name; type: python -m vitcourse book --pdf book.pdf\n",
     )
 
 
@@ -481,7 +481,7 @@ def test_a_part_of_the_book_that_is_missing_is_one_line(
 ) -> None:
     for name in {"_config.yml", "_toc.yml", "book"} - {missing}:
         (tmp_path / name).touch()
-    monkeypatch.setattr("vitcourse.codesets.root", lambda: tmp_path)
+    monkeypatch.setattr("vitcourse.places.root", lambda: tmp_path)
     with pytest.raises(RequestError, match=re.escape(f"the book's {missing} is not in")):
         site.find()
 

@@ -18,9 +18,9 @@ import pytest
 from vitcourse.book import fingerprint, serve
 from vitcourse.book.browser import launch
 from vitcourse.book.site import Site
-from vitcourse.codesets import root
 from vitcourse.course import chapters, exercises
 from vitcourse.errors import RunError
+from vitcourse.places import root
 
 pytestmark = pytest.mark.book
 

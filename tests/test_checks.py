@@ -18,9 +18,10 @@ from vitcourse.checking.misconceptions import Misconception, misconceptions
 from vitcourse.checking.naming import named, references
 from vitcourse.checking.subjects import CheckFailedError, Inputs
 from vitcourse.checking.workers import Workers
-from vitcourse.codesets import load_code, root
+from vitcourse.codesets import load_code
 from vitcourse.course import Chapter, Exercise, chapters, exercise, exercises
-from vitcourse.progress import pristine
+from vitcourse.places import root
+from vitcourse.stubs import pristine
 from vitcourse.worker.workshop import Workshop
 
 Verdicts = dict[tuple[str, str], Verdict]

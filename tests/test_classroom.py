@@ -25,9 +25,10 @@ from vitcourse.classroom.grading import Order, grade, rows
 from vitcourse.classroom.layouts import Submission, submissions
 from vitcourse.classroom.rows import Row, as_csv
 from vitcourse.cli import main
-from vitcourse.codesets import root
 from vitcourse.course import exercise, exercises
 from vitcourse.errors import RequestError
+from vitcourse.places import root
+from vitcourse.stubs import pristine
 
 RIGHT = "return 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))"
 WRONG = "return 0 * x"
@@ -213,9 +214,9 @@ def test_what_reaches_around_is_a_column_with_its_line() -> None:
 def class_of_three(tmp_path: Path) -> Path:
     """One who is right, one who has written nothing, one whose archive is broken."""
     folder = tmp_path / "class"
-    for name, source in (("ada", "solutions"), ("ben", "vitcourse/pristine")):
+    solution = (root() / "solutions" / "ch01_patches.py").read_text(encoding="utf-8")
+    for name, text in (("ada", solution), ("ben", pristine("ch01_patches"))):
         (folder / name / "chapters").mkdir(parents=True)
-        text = (root() / source / "ch01_patches.py").read_text(encoding="utf-8")
         (folder / name / "chapters" / "ch01_patches.py").write_text(text, encoding="utf-8")
     (folder / "=cmd.zip").write_bytes(b"no archive")
     return folder

@@ -6,14 +6,17 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from vitcourse.checking.misconceptions import misconceptions
-from vitcourse.codesets import load_code, root
-from vitcourse.course import Exercise, chapters, exercises, select
+from vitcourse.codesets import load_code
+from vitcourse.course import Chapter, Exercise, chapters, exercises, select
 from vitcourse.errors import RequestError
-from vitcourse.progress import missing_exercises, pristine
+from vitcourse.places import root
+from vitcourse.progress import is_started, missing_exercises
+from vitcourse.stubs import outlines, pristine, write_stubs
 
 MODULES = [chapter.module for chapter in chapters()]
 DEFINITIONS = (ast.FunctionDef, ast.ClassDef)
@@ -157,8 +160,9 @@ def test_every_tensor_step_of_a_solution_tells_its_shape(module: str) -> None:
                     assert re.search(r"# +\(.*\)", lines[statement.end_lineno - 1]), lines[statement.end_lineno - 1]
 
 
-def test_stubs_are_not_started_and_solutions_are() -> None:
-    assert missing_exercises(load_code(root() / "vitcourse" / "pristine")) == list(exercises())
+def test_stubs_are_not_started_and_solutions_are(tmp_path: Path) -> None:
+    write_stubs(tmp_path)
+    assert missing_exercises(load_code(tmp_path)) == list(exercises())
     assert missing_exercises(load_code("solutions")) == []
 
 
@@ -210,3 +214,42 @@ def test_what_needs_no_torch_does_not_import_it(words: list[str]) -> None:
         "print(sorted({'torch', 'torchvision', 'sklearn', 'matplotlib', 'numpy'} & sys.modules.keys()))"
     )
     assert python(code) == "[]"
+
+
+# Stubs are made from the solutions
+
+
+@pytest.mark.parametrize("chapter", chapters(), ids=lambda chapter: chapter.module)
+def test_the_stubs_that_are_checked_in_are_those_that_are_made(chapter: Chapter) -> None:
+    code = load_code(root() / "chapters")
+    if not any(is_started(code, exercise) for exercise in chapter.exercises):
+        assert code.source(chapter.module) == pristine(chapter.module)
+    # An outline for something that no exercise asks for would never be read.
+    defined_there = names_in(solution(chapter.module))
+    assert outlines()[chapter.module].keys() <= defined_there
+
+
+OLD = pristine("ch04_encoder")
+SAYS = "exercise {0} is yours to write; for a hint: vitcourse hint {0}"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "exercise", "begun"),
+    [
+        # an older course's stub: another text, another number, other parts
+        (SAYS.format("4.2"), SAYS.format("4.7"), "4.2", False),
+        ('def gelu(x: Float[Tensor, "..."])', "def gelu(x, approximate=False)", "4.2", False),
+        ("# self.weight, self.bias\n", "# the weights\n", "4.1", False),
+        ("class MLP(nn.Module):", "class MLP(nn.Sequential):", "4.3", False),
+        # touched, whatever it raises
+        (SAYS.format("4.2"), "4.2 is yours to write", "4.2", True),
+        ('raise NotImplementedError("exercise 4.2', 'y = x\n    raise NotImplementedError("exercise 4.2', "4.2", True),
+        ("        super().__init__()\n        # self.weight, self.bias\n", "", "4.1", True),
+        ("def gelu(", "def gelo(", "4.2", True),
+    ],
+)  # fmt: skip
+def test_an_older_courses_stub_is_not_started(old: str, new: str, exercise: str, begun: bool, tmp_path: Path) -> None:
+    assert old in OLD
+    (tmp_path / "ch04_encoder.py").write_text(OLD.replace(old, new), encoding="utf-8")
+    (asked,) = select(exercise)
+    assert is_started(load_code(tmp_path), asked) is begun

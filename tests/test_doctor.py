@@ -19,6 +19,7 @@ import vitcourse
 from vitcourse import doctor
 from vitcourse.data import DOWNLOADS
 from vitcourse.doctor import Finding, examine, has_problem, render
+from vitcourse.speech import PLAINLY
 
 
 def find(text: str, findings: list[Finding] | None = None) -> Finding:
@@ -80,7 +81,7 @@ def put(root: Path, files: tuple[str, ...]) -> None:
 
 
 def printed(findings: list[Finding], width: int = 80, encoding: str = "utf-8", terminal: bool = False) -> str:
-    file = io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline="")
+    file = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors=PLAINLY, newline="")
     render(findings, Console(file=file, width=width, force_terminal=terminal))
     file.flush()
     return file.buffer.getvalue().decode(encoding)

@@ -17,9 +17,11 @@ from vitcourse.checking.judge import Judge, Verdict
 from vitcourse.checking.report import print_verdicts
 from vitcourse.checking.workers import Workers
 from vitcourse.cli import main
-from vitcourse.codesets import CodeSet, load_code, root
+from vitcourse.codesets import CodeSet, load_code
 from vitcourse.course import exercises, select
 from vitcourse.errors import RequestError
+from vitcourse.places import root
+from vitcourse.stubs import write_stubs
 
 STUB = 'raise NotImplementedError("exercise {id} is yours to write; for a hint: vitcourse hint {id}")'
 
@@ -30,7 +32,7 @@ def learner(tmp_path: Path) -> Callable[..., CodeSet]:
 
     def make(**bodies: str) -> CodeSet:
         folder = tmp_path / "learner"
-        shutil.copytree(root() / "vitcourse" / "pristine", folder, ignore=shutil.ignore_patterns("__pycache__"))
+        write_stubs(folder)
         for name, body in bodies.items():
             for file in folder.glob("ch*.py"):
                 text = file.read_text(encoding="utf-8")

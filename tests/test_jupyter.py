@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from vitcourse.codesets import load_code, root
+from vitcourse.codesets import load_code
 from vitcourse.definitions import definition
 from vitcourse.errors import RequestError
 from vitcourse.jupyter.cells import read_cell, with_cell
 from vitcourse.jupyter.page import Curve
 from vitcourse.jupyter.whole import whole_course
-from vitcourse.progress import pristine
+from vitcourse.places import root
+from vitcourse.stubs import pristine
 
 CHAPTER = '''\
 import torch

@@ -3,7 +3,6 @@
 import errno
 import io
 import re
-import shutil
 import sys
 from pathlib import Path
 
@@ -15,9 +14,11 @@ from vitcourse.checking import keeping, record
 from vitcourse.checking.grading import Verdict
 from vitcourse.checking.report import print_code
 from vitcourse.cli import main
-from vitcourse.codesets import CodeSet, root
+from vitcourse.codesets import CodeSet
 from vitcourse.definitions import definition, with_definitions
-from vitcourse.progress import is_started, pristine
+from vitcourse.places import root
+from vitcourse.progress import is_started
+from vitcourse.stubs import pristine, write_stubs
 from vitcourse.worker.started import definitions
 
 STUB = pristine("ch01_patches")
@@ -88,11 +89,8 @@ class Desk:
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Desk:
-    shutil.copytree(root() / "vitcourse" / "pristine", tmp_path / "chapters", ignore=shutil.ignore_patterns("__*"))
-    shutil.copytree(root() / "solutions", tmp_path / "solutions", ignore=shutil.ignore_patterns("__*"))
-    for module in (codesets, record):
-        monkeypatch.setattr(module, "root", lambda: tmp_path)
-    shutil.copytree(root() / "tests", tmp_path / "tests", ignore=shutil.ignore_patterns("__*", "alternatives"))
+    write_stubs(tmp_path / "chapters")
+    monkeypatch.chdir(tmp_path)
     desk = Desk(tmp_path, monkeypatch, capsys)
     desk.write(MINE)
     return desk

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from vitcourse.classroom.layouts import Submission, submissions
-from vitcourse.codesets import root
 from vitcourse.course import chapters
+from vitcourse.places import root
 
 MODULES = [chapter.module for chapter in chapters()]
 TEXTS = {module: (root() / "solutions" / f"{module}.py").read_text(encoding="utf-8") for module in MODULES}
@@ -69,7 +69,7 @@ def test_layouts_of_one_submission(tmp_path: Path) -> None:
     fill(tmp_path / "a" / "chapters")
     fill(tmp_path / "b" / "course-main" / "work")
     clone = tmp_path / "c"
-    for room in ("chapters", "solutions", "vitcourse/pristine"):
+    for room in ("chapters", "solutions", "tests/alternatives"):
         fill(clone / room)
     (clone / "solutions" / "ch01_patches.py").write_text("wrong = 1\n", encoding="utf-8")
     for module in MODULES:

@@ -15,10 +15,10 @@ from small_runs import SMALL, Ended
 from torch import Tensor
 
 from vitcourse import load_trained
-from vitcourse.codesets import root
 from vitcourse.data import Dataset, load_dataset
 from vitcourse.errors import RequestError
 from vitcourse.ink import Framing, find_ink
+from vitcourse.places import root
 from vitcourse.training import preparation
 from vitcourse.training.presets import make_config
 from vitcourse.training.runs import RunFolder

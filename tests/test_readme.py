@@ -3,8 +3,8 @@
 import importlib.util
 import re
 
-from vitcourse.codesets import root
 from vitcourse.course import chapters
+from vitcourse.places import root
 from vitcourse.training.presets import PRESETS, option, settings
 
 README = (root() / "README.md").read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vitcourse.codesets import root
+from vitcourse.places import root
 from vitcourse.terminal import Screen, command
 
 

@@ -9,8 +9,8 @@ import torch
 from typer.testing import CliRunner
 
 from vitcourse.cli import app
-from vitcourse.codesets import root
 from vitcourse.errors import RequestError
+from vitcourse.places import root
 from vitcourse.trace import diff, trace
 from vitcourse.trace.exercises import trace_exercise
 

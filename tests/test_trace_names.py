@@ -15,8 +15,8 @@ from einops import rearrange, reduce, repeat
 from jaxtyping import Float
 from torch import Tensor
 
-from vitcourse.codesets import root
 from vitcourse.course import exercises
+from vitcourse.places import root
 from vitcourse.trace import recorder, sizes, trace
 from vitcourse.trace.exercises import examples, trace_exercise
 

@@ -25,10 +25,10 @@ from small_runs import CHECKPOINT, FILES, SMALL, Ended, read, same
 from torch import nn
 
 from solutions.ch05_vit import cross_entropy
-from vitcourse.codesets import root
 from vitcourse.data import Dataset
 from vitcourse.errors import RequestError
-from vitcourse.progress import pristine
+from vitcourse.places import root
+from vitcourse.stubs import pristine, write_stubs
 from vitcourse.training import devices, preparation
 from vitcourse.training.loop import Run
 from vitcourse.training.original import behind_softmax, loss_floor
@@ -338,7 +338,8 @@ def test_what_training_does_not_need_may_be_missing(vitcourse: Callable[..., End
 def test_unfinished_chapters_say_what_is_missing_and_what_to_type(
     vitcourse: Callable[..., Ended], tmp_path: Path
 ) -> None:
-    done = vitcourse("train", "--code", str(root() / "vitcourse" / "pristine"))
+    write_stubs(tmp_path / "stubs")
+    done = vitcourse("train", "--code", str(tmp_path / "stubs"))
     assert done.code == 2
     assert done.err.count("\n") == 1
     for words in ("training needs exercise 1.3", "vitcourse check 1.1", "vitcourse hint 1.1"):

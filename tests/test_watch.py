@@ -18,9 +18,10 @@ from vitcourse.checking.judge import Judge, Verdict
 from vitcourse.checking.watch import Saves, check_and_show, is_started_or_broken
 from vitcourse.checking.workers import Workers
 from vitcourse.cli import main
-from vitcourse.codesets import CodeSet, root
+from vitcourse.codesets import CodeSet
 from vitcourse.course import exercises, select
-from vitcourse.progress import pristine
+from vitcourse.places import root
+from vitcourse.stubs import pristine
 
 JUDGE = Judge(Workers())  # no worker is started where nothing is asked
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can't fork")

@@ -9,8 +9,9 @@ import pytest
 
 from vitcourse.checking.judge import Judge, Verdict
 from vitcourse.checking.workers import Workers
-from vitcourse.codesets import load_code, root
+from vitcourse.codesets import load_code
 from vitcourse.course import exercise
+from vitcourse.places import root
 from vitcourse.worker.protocol import Other, ProtocolError, Slot, pack, unpack
 
 RIGHT = "return 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))"

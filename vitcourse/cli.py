@@ -3,7 +3,6 @@
 Nothing here imports torch: a command imports what it needs when it runs.
 """
 
-import io
 import json
 import sys
 from dataclasses import replace
@@ -14,6 +13,7 @@ import typer
 
 from vitcourse.errors import RequestError, RunError
 from vitcourse.files import write_file
+from vitcourse.speech import print_json, speak_plainly
 from vitcourse.terminal import end_unread, take_over_output
 from vitcourse.training.options import with_settings
 from vitcourse.training.presets import PRESETS, config_of_run, make_config
@@ -47,6 +47,29 @@ def _root(context: typer.Context) -> None:
 
         code = load_code("chapters")
         print_where(_console(), code, standing(code), at(code))
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="the folder to make")],
+) -> None:
+    """Make a folder with the stubs, ready to work in."""
+    from vitcourse.starting import init as make
+
+    print(make(folder))
+
+
+@app.command()
+def update() -> None:
+    """Bring the stubs of this version of the course into your chapters/, and keep what you wrote."""
+    from vitcourse.checking.record import kept_folder
+    from vitcourse.checking.updating import update as bring
+    from vitcourse.codesets import load_code
+
+    said, whole = bring(load_code("chapters"), kept_folder())
+    print(said)
+    if not whole:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -165,7 +188,7 @@ def check(
 
         write_file(junit, as_junit(code, verdicts))
     if as_json:
-        print(json.dumps([verdict.as_dict() for verdict in verdicts], indent=1, ensure_ascii=False))
+        print_json([verdict.as_dict() for verdict in verdicts])
     else:
         print_verdicts(_console(), chosen, verdicts)
         if passed and chosen.is_own:
@@ -200,7 +223,7 @@ def status(
     code = load_code("chapters")
     exercises = standing(code)
     if as_json:
-        print(json.dumps([{"exercise": asked.id, "status": word} for asked, word in exercises], indent=1))
+        print_json([{"exercise": asked.id, "status": word} for asked, word in exercises])
     else:
         print_standing(_console(), code, exercises, at(code))
 
@@ -238,7 +261,7 @@ def grade(
     if make is not None:
         from vitcourse.classroom.autograder import make_autograder
 
-        typer.echo(make_autograder(make, what))
+        print(make_autograder(make, what))
         return
     if not submissions:
         raise RequestError("nothing to grade is named; type: vitcourse grade FOLDER")
@@ -254,7 +277,7 @@ def submit(
     from vitcourse.classroom.submit import pack
     from vitcourse.codesets import load_code
 
-    typer.echo(pack(load_code("chapters"), output))
+    print(pack(load_code("chapters"), output))
 
 
 bench = typer.Typer(help="Measure this machine.")
@@ -288,12 +311,25 @@ dev = typer.Typer(help="For those who change the course.")
 app.add_typer(dev, name="dev")
 
 
+@dev.command("stubs")
+def dev_stubs(
+    check: Annotated[bool, typer.Option("--check", help="write nothing; say which aren't as they would be")] = False,
+) -> None:
+    """Make the stubs in chapters/ from solutions/ and outlines.toml; chapters with answers in them are left alone."""
+    from vitcourse.stubs import refresh
+
+    others = refresh(check)
+    print("\n".join(others) if others else "the stubs in chapters/ are as they are made")
+    if check and others:
+        raise typer.Exit(1)
+
+
 @dev.command("check")
 def dev_check() -> None:
     """Check the course itself: stubs, solutions, hints, checks, wrong answers and other right ones."""
     import subprocess
 
-    from vitcourse.codesets import root
+    from vitcourse.places import root
 
     tests = [str(root() / "tests" / name) for name in ("test_course.py", "test_checks.py")]
     failed = subprocess.run([sys.executable, "-m", "pytest", "--quiet", *tests], cwd=root()).returncode
@@ -338,7 +374,7 @@ def reset(
     from vitcourse.course import select
 
     named = what or _asked(None).id
-    typer.echo(put_back(load_code("chapters"), named, select(named), kept_folder()))
+    print(put_back(load_code("chapters"), named, select(named), kept_folder()))
 
 
 @app.command()
@@ -348,7 +384,7 @@ def undo() -> None:
     from vitcourse.checking.record import kept_folder
     from vitcourse.codesets import load_code
 
-    typer.echo(bring_back(load_code("chapters"), kept_folder()))
+    print(bring_back(load_code("chapters"), kept_folder()))
 
 
 @app.command()
@@ -358,7 +394,7 @@ def redo() -> None:
     from vitcourse.checking.record import kept_folder
     from vitcourse.codesets import load_code
 
-    typer.echo(go_forward(load_code("chapters"), kept_folder()))
+    print(go_forward(load_code("chapters"), kept_folder()))
 
 
 @app.command()
@@ -412,21 +448,19 @@ def book(
 
 @app.command()
 def notebook(
-    chapter: Annotated[str, typer.Argument(help="a chapter of the book (0, 1, …), or all: the whole course in one")],
+    chapter: Annotated[str, typer.Argument(help="a chapter of the book (0, 1 and so on), or all: the whole course")],
     solved: Annotated[bool, typer.Option("--solved", help="with all: the answers, to run top to bottom")] = False,
     output: Annotated[Path | None, typer.Option(help="the file; notebooks/ and the chapter's name if none")] = None,
 ) -> None:
     """Write a chapter of the book as a Jupyter notebook that runs on what you wrote."""
     from vitcourse.book.notebook import write_notebook
 
-    typer.echo(write_notebook(chapter, output, solved))
+    print(write_notebook(chapter, output, solved))
 
 
 def main() -> None:
     """Run the command line: exit code 0, or one line on stderr and 1 (it failed) or 2 (the request was wrong)."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # A pipe on Windows may lack a letter: it shows a stand-in, where it would end in a traceback.
-        sys.stdout.reconfigure(errors="replace")
+    speak_plainly()
     groups = [group.name for group in app.registered_groups]
     commands = [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
     take_over_output([*commands, *map(str, groups)])

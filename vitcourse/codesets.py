@@ -18,10 +18,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
-import vitcourse
 from vitcourse.course import chapter as chapter_of
 from vitcourse.course import chapters
 from vitcourse.errors import RequestError
+from vitcourse.places import holds_chapters, root, workplace
 from vitcourse.worker.chapters import CONFLICT, conflict_in
 
 OWN_SETS = ("solutions", "chapters")
@@ -127,17 +127,6 @@ class CodeSet:
         return f"{where}: {type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def root() -> Path:
-    """The folder of the course: the checkout in which chapters/, solutions/ and tests/ lie beside this package.
-
-    Raises RequestError when the package was installed away from them.
-    """
-    folder = Path(vitcourse.__file__).resolve().parent.parent
-    if not (folder / "solutions").is_dir():
-        raise RequestError("the course's folders are not beside the package; in the course's folder, type: uv sync")
-    return folder
-
-
 def load_code(name: str | Path, use_solution: Sequence[str] = ()) -> CodeSet:
     """The set of chapters called "solutions" or "chapters", or the one in the folder of that path.
 
@@ -150,16 +139,18 @@ def load_code(name: str | Path, use_solution: Sequence[str] = ()) -> CodeSet:
     if replaced and str(name) == "solutions":
         raise RequestError("solutions are the solutions already; type --use-solution with chapters or a folder's path")
     if str(name) in OWN_SETS:
-        folder, package = root() / str(name), str(name)
+        folder, package = (root() if str(name) == "solutions" else workplace()) / str(name), str(name)
     else:
         folder, package = Path(name).expanduser().resolve(), f"vitcourse_code_{next(_count)}"
     if replaced:
         package = f"vitcourse_code_{next(_count)}"
     if not folder.is_dir():
         raise RequestError(f"there is no set of chapters {str(name)!r}; type solutions, chapters or a folder's path")
-    if not any((folder / f"{chapter.module}.py").is_file() for chapter in chapters()):
+    if not holds_chapters(folder):
         raise RequestError(f"the folder {name} holds no chapter; it should hold {chapters()[0].module}.py and so on")
-    if package not in sys.modules:
+    if list(getattr(sys.modules.get(package), "__path__", ())) != [str(folder)]:
+        for loaded in [name for name in sys.modules if name.partition(".")[0] == package]:
+            del sys.modules[loaded]  # those of another folder of this name
         module = ModuleType(package, f"The chapters in {folder}.")
         module.__path__ = [str(folder)]
         sys.modules[package] = module

@@ -20,6 +20,11 @@ def definition(source: str, name: str) -> str:
     raise KeyError(name)
 
 
+def definitions(source: str) -> dict[str, tuple[int, int]]:
+    """The lines of each top-level definition, counted from 0; the last of a name counts. Raises SyntaxError."""
+    return {node.name: _lines(node) for node in ast.parse(source).body if isinstance(node, _DEFINITIONS)}
+
+
 def with_definitions(source: str, stub: str, names: Sequence[str]) -> str:
     """The source in which each of the names is defined as in the stub, once, and all the rest is as it was.
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import vitcourse
+from vitcourse import places
 from vitcourse.data import DOWNLOADS, data_root
 from vitcourse.errors import RequestError
 
@@ -64,7 +65,6 @@ def render(findings: Sequence[Finding], console: Console | None = None) -> None:
     from rich.text import Text
 
     console = console or Console()
-    encoding = console.encoding
     # A terminal gets lines of its width, a pipe whole lines. A command is one line everywhere, to be copied as one.
     width = max(20, console.width - len(_INDENT)) if console.is_terminal else sys.maxsize
 
@@ -74,22 +74,15 @@ def render(findings: Sequence[Finding], console: Console | None = None) -> None:
     for area, group in groupby(findings, key=lambda finding: finding.area):
         show(area)
         for finding in group:
-            lines = textwrap.wrap(
-                _encodable(finding.what, encoding), width, break_long_words=False, break_on_hyphens=False
-            )
+            lines = textwrap.wrap(finding.what, width, break_long_words=False, break_on_hyphens=False)
             show("  ", (f"{finding.status:<7}", _COLOURS[finding.status]), "  ", f"\n{_INDENT}".join(lines))
             if finding.to_type:
-                show(_INDENT, "type: ", _encodable(finding.to_type, encoding))
+                show(_INDENT, "type: ", finding.to_type)
     show(_summary(findings))
 
 
 _COLOURS: dict[Status, str] = {"ok": "green", "note": "yellow", "problem": "red"}
 _INDENT = " " * len("  problem  ")
-
-
-def _encodable(text: str, encoding: str) -> str:
-    """The text with question marks for what a console of this encoding can't show, so that printing it can't fail."""
-    return text.encode(encoding, errors="replace").decode(encoding)
 
 
 def _summary(findings: Sequence[Finding]) -> str:
@@ -145,10 +138,10 @@ def _torchvision() -> Iterator[Finding]:
         yield Finding("Packages", "problem", what, _reinstall_torch())
 
 
-def _required_by(distribution: str) -> dict[str, str]:
+def _required_by(distribution: str, extra: str = "") -> dict[str, str]:
     """The packages that an installed one needs here, and their versions: {"torch": "<2.16,>=2.11"}.
 
-    Raises PackageNotFoundError if it is not installed.
+    With an extra, those that it adds. Raises PackageNotFoundError if it is not installed.
     """
     requirements = importlib.metadata.requires(distribution) or []
     try:
@@ -158,7 +151,11 @@ def _required_by(distribution: str) -> dict[str, str]:
         return {match[1]: match[2].strip() for match in matches if match}
     parsed = map(Requirement, requirements)
     # A marker asks about this machine, or for an extra that nobody asked for here.
-    return {one.name: str(one.specifier) for one in parsed if one.marker is None or one.marker.evaluate({"extra": ""})}
+    return {
+        one.name: str(one.specifier)
+        for one in parsed
+        if (not extra if one.marker is None else one.marker.evaluate({"extra": extra}))
+    }
 
 
 def _fits(version: str, needed: str) -> bool:
@@ -181,6 +178,15 @@ def _install(*what: str) -> str:
     installer = "python -m pip install" if importlib.util.find_spec("pip") else "uv pip install"
     # Double quotes do in every shell; a shell reads "<" and ">" outside of them as a redirection.
     return " ".join([installer, *(one if one.startswith("-") else f'"{one}"' for one in what)])
+
+
+def to_install(extra: str) -> str:
+    """What to type for the packages of one of the course's extras."""
+    from vitcourse.places import is_installed
+
+    if not is_installed():
+        return "uv sync"
+    return _install(*(f"{name}{needed}" for name, needed in _required_by("vitcourse", extra).items()))
 
 
 def _reinstall_torch() -> str:
@@ -315,6 +321,9 @@ def _root() -> Path:
 
 def _course() -> Iterator[Finding]:
     root = _root()
+    if places.is_installed():
+        yield from _folder()
+        return
     missing = [name for name in ("chapters", "solutions", "tests") if not (root / name).is_dir()]
     for name in missing:
         yield Finding("Course", "problem", f"the folder {name}/ is missing in {root}", _restore(root, name))
@@ -322,6 +331,15 @@ def _course() -> Iterator[Finding]:
         yield Finding("Course", "ok", f"chapters/, solutions/ and tests/ are in {root}")
     if "chapters" not in missing:
         yield from _chapters(root)
+
+
+def _folder() -> Iterator[Finding]:
+    """What an installed course has to say: its own files are in the package; a learner's are in a folder."""
+    yield Finding("Course", "ok", f"vitcourse {vitcourse.__version__}, its files in {places.root()}")
+    try:
+        yield from _chapters(places.workplace())
+    except RequestError:
+        yield Finding("Course", "note", "the current folder holds no chapters", "vitcourse init my-vit")
 
 
 def _chapters(root: Path) -> Iterator[Finding]:

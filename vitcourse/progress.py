@@ -1,10 +1,9 @@
-"""What a learner has started: chapters compared with the pristine stubs, as syntax trees and without running them."""
-
-from functools import cache
-from importlib import resources
+"""What a learner has started: chapters compared with the stubs, as syntax trees and without running them."""
 
 from vitcourse.codesets import CodeSet
 from vitcourse.course import Exercise, exercises
+from vitcourse.given import given
+from vitcourse.stubs import pristine
 from vitcourse.worker.started import started
 
 
@@ -15,7 +14,7 @@ def is_started(code: CodeSet, exercise: Exercise) -> bool:
     A chapter whose file is missing is not started.
     """
     source = code.source(exercise.module)
-    return source is not None and started(source, pristine(exercise.module), exercise.names)
+    return source is not None and started(source, stubs(code, exercise.module), exercise.names)
 
 
 def missing_exercises(code: CodeSet) -> list[Exercise]:
@@ -23,7 +22,7 @@ def missing_exercises(code: CodeSet) -> list[Exercise]:
     return [exercise for exercise in exercises() if not is_started(code, exercise)]
 
 
-@cache
-def pristine(module: str) -> str:
-    """The text of a chapter's stub, as the course ships it."""
-    return resources.files("vitcourse.pristine").joinpath(f"{module}.py").read_text(encoding="utf-8")
+def stubs(code: object, module: str) -> list[str]:
+    """What nobody has written in a chapter: its stub, and the one of an older course that the learner was given."""
+    older = given().get(module) if isinstance(code, CodeSet) and code.name == "chapters" else None
+    return [pristine(module), older] if older else [pristine(module)]

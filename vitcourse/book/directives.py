@@ -210,15 +210,15 @@ class Quiz(_Directive):
 def stub(asked: Exercise) -> list[str]:
     """The exercise's definitions as the course ships them."""
     from vitcourse.definitions import definition
-    from vitcourse.progress import pristine
+    from vitcourse.stubs import pristine
 
     return [definition(pristine(asked.module), name) for name in asked.names]
 
 
 def solution(asked: Exercise) -> list[str]:
     """The reference's definitions."""
-    from vitcourse.codesets import root
     from vitcourse.definitions import definition
+    from vitcourse.places import root
 
     text = (root() / "solutions" / f"{asked.module}.py").read_text(encoding="utf-8")
     return [definition(text, name) for name in asked.names]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
@@ -22,14 +23,14 @@ RECORD = "built.json"
 
 def code(root: Path) -> str:
     """All that a cell can read: the package, the solutions, the results, and torch's release."""
-    package = [path for path in _files(root / "vitcourse", ("*.py", "*.toml")) if not _is_machinery(path)]
+    package = [path for path in _files(_package(root), ("*.py", "*.toml")) if not _is_machinery(path)]
     rest = [*_files(root / "solutions", ("*.py",)), *_files(root / "benchmarks" / "results", ("*.json",))]
     return _hash(root, [*package, *rest], _versions(("matplotlib", "torch")))
 
 
 def machinery(root: Path) -> str:
     """All that turns a source into a page."""
-    files = [path for path in _files(root / "vitcourse" / "book", ("*.py",)) if _is_machinery(path)]
+    files = [path for path in _files(_package(root) / "book", ("*.py",)) if _is_machinery(path)]
     return _hash(root, files, _versions(PACKAGES))
 
 
@@ -60,6 +61,11 @@ def is_current(root: Path, output: Path) -> bool:
     return (output / "book" / "index.html").is_file() and record == {"everything": everything(root), "warnings": 0}
 
 
+def _package(root: Path) -> Path:
+    # An installed course has its files in the package, a clone beside it.
+    return root / "vitcourse" if (root / "vitcourse").is_dir() else root.parent
+
+
 def _is_machinery(path: Path) -> bool:
     return path.parent.name == "book" and path.name in MACHINERY
 
@@ -82,7 +88,7 @@ def _hash(root: Path, files: Iterable[Path], more: Iterable[str]) -> str:
     digest = hashlib.sha256()
     for path in files:
         if path.is_file():
-            digest.update(f"{path.relative_to(root).as_posix()}\0".encode())
+            digest.update(f"{Path(os.path.relpath(path, root)).as_posix()}\0".encode())
             digest.update(hashlib.sha256(path.read_bytes()).digest())
     for word in more:
         digest.update(f"\0{word}".encode())

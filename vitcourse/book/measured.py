@@ -9,7 +9,7 @@ from vitcourse.errors import RequestError
 
 def folder() -> Path:
     """Where the results files are."""
-    from vitcourse.codesets import root
+    from vitcourse.places import root
 
     return root() / "benchmarks" / "results"
 

@@ -4,7 +4,6 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +29,8 @@ def write_notebook(word: str, output: Path | None = None, solved: bool = False) 
 
     Raises RequestError when there is no such chapter, when the file has edits, or when it can't be written.
     """
-    from vitcourse.codesets import root
+    from vitcourse.places import root
 
-    if find_spec("jupytext") is None:
-        raise RequestError("jupytext, which reads the chapters, is not installed; type: uv sync")
     if solved and word != "all":
         raise RequestError("only the whole course comes solved; type: vitcourse notebook all --solved")
     page = None if word == "all" else find_page(root() / "book", word)
@@ -59,7 +56,13 @@ def write_notebook(word: str, output: Path | None = None, solved: bool = False) 
         beside.replace(file)
     except OSError as error:
         raise RequestError(f"can't write {file}: {error.strerror}; name a file in another folder") from error
-    return f"{file}\nopen it with: uv run --with jupyterlab jupyter lab {file}"
+    return f"{file}\nopen it with: {_opened(file)}"
+
+
+def _opened(file: Path) -> str:
+    from vitcourse.places import is_installed
+
+    return f"jupyter lab {file}" if is_installed() else f"uv run --with jupyterlab jupyter lab {file}"
 
 
 def chapter_pages(folder: Path) -> list[Path]:

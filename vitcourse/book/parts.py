@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from vitcourse.codesets import root
+from vitcourse.places import root
 
 IMPORT = re.compile(r'^import \{[^}]*\} from "\./(\w+)\.js";\n', re.MULTILINE)
 EXPORT = re.compile(r"^export (?=const |class |function|async )", re.MULTILINE)

@@ -41,11 +41,12 @@ class Site:
     """The book's folders."""
 
     root: Path
+    work: Path | None = None  # where it is built, if not beside its sources
 
     @property
     def build(self) -> Path:
         """Where everything made from the sources stands."""
-        return self.root / "_build"
+        return (self.work or self.root) / "_build"
 
     @property
     def output(self) -> Path:
@@ -54,15 +55,16 @@ class Site:
 
 
 def find() -> Site:
-    """The book of this checkout. Raises RequestError when a part of it, or Jupyter Book, is missing."""
-    from vitcourse.codesets import root
+    """The book of this course. Raises RequestError when a part of it, or Jupyter Book, is missing."""
+    from vitcourse.doctor import to_install
+    from vitcourse.places import is_installed, root, workplace
 
-    site = Site(root())
+    site = Site(root(), workplace() if is_installed() else None)
     for name in ("_config.yml", "_toc.yml", "book"):
         if not (site.root / name).exists():
             raise RequestError(f"the book's {name} is not in {site.root}; type: git checkout -- {name}")
     if find_spec("jupyter_book") is None:
-        raise RequestError("Jupyter Book is not installed; type: uv sync")
+        raise RequestError(f"Jupyter Book is not installed; type: {to_install('book')}")
     return site
 
 
@@ -74,6 +76,8 @@ def build(site: Site, tell: Tell) -> bool:
     if fingerprint.is_current(site.root, site.output):
         return False
     command = [sys.executable, "-c", JUPYTER_BOOK, "build", str(site.root), "-W", "--keep-going"]
+    if site.work is not None:
+        command += ["--path-output", str(site.work)]
     if fingerprint.read_record(site.output).get("warnings") != 0:
         command.append("--all")
     lines = list(_run(command, site, tell))
@@ -87,9 +91,11 @@ def _run(command: list[str], site: Site, tell: Tell) -> Iterable[str]:
     """The lines that the command writes, and at last its exit code."""
     # Jupyter and its debugger say things of no use to a reader of this output.
     quiet = {"PYDEVD_DISABLE_FILE_VALIDATION": "1", "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
+    # The pages' cells import solutions, which an installed course has in a folder of its own.
+    quiet["PYTHONPATH"] = os.pathsep.join([str(site.root), *filter(None, [os.environ.get("PYTHONPATH")])])
     with subprocess.Popen(
         command,
-        cwd=site.root,
+        cwd=site.work or site.root,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -15,9 +15,9 @@ from secrets import randbelow
 from typing import Any, Protocol
 
 from vitcourse.checking.workers import Worker, WorkerBroke, WorkerEnded, WorkerLate, Workers, fenced
-from vitcourse.codesets import root
 from vitcourse.course import Exercise, chapters
-from vitcourse.progress import pristine
+from vitcourse.places import root
+from vitcourse.progress import stubs
 
 TIMEOUT = 60.0  # seconds that the code of one exercise may take
 _LINES = 6  # of what it prints that are shown
@@ -256,6 +256,6 @@ def _first(code: Answers, exercise: Exercise) -> dict[str, Any]:
     texts, shown = code.texts()
     return {
         **{"texts": texts, "shown": shown, "module": exercise.module, "names": list(exercise.names)},
-        **{"builds": list(exercise.builds), "fenced": fenced(), "stub": pristine(exercise.module)},
+        **{"builds": list(exercise.builds), "fenced": fenced(), "stubs": stubs(code, exercise.module)},
         "chapters": [chapter.module for chapter in chapters()],
     }

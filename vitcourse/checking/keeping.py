@@ -16,7 +16,8 @@ from vitcourse.codesets import CodeSet
 from vitcourse.course import Chapter, Exercise, chapters
 from vitcourse.definitions import NotReplaceableError, with_definitions
 from vitcourse.errors import RequestError, RunError
-from vitcourse.progress import pristine
+from vitcourse.places import CHAPTERS, holds_chapters
+from vitcourse.stubs import pristine
 
 
 @dataclass(frozen=True)
@@ -41,25 +42,25 @@ def reset(code: CodeSet, what: str, asked: Sequence[Exercise], kept: Path) -> st
     whole = len(asked) == len(chapter.exercises)
     file = code.file(chapter.module)
     shown = code.shown(file)
-    before = _content(file)
+    before = content(file)
     after, scope = _with_stubs(before, chapter, asked, whole, shown)
     if after == before:
         return f"{shown}: {scope} as it was given already; nothing was changed"
-    version = _replace(file, before, after, chapter.module, f"reset {what}", kept)
+    version = replace(file, before, after, chapter.module, f"reset {what}", kept)
     if version is None:
         return f"{shown} was missing; its stubs are there again"
     return (
         f"{shown}: {scope} as it was given\n"
-        f"your version of the file is kept as {_near(version.path)}\nto get it back: vitcourse undo"
+        f"your version of the file is kept as {near(version.path)}\nto get it back: vitcourse undo"
     )
 
 
 def put(code: CodeSet, module: str, text: str, reason: str, kept: Path) -> None:
     """Let a chapter's file be this text; what it was is kept, for undo to bring back. Raises RunError as reset does."""
     file = code.file(module)
-    before, after = _content(file), text.encode("utf-8")
+    before, after = content(file), text.encode("utf-8")
     if before != after:
-        _replace(file, before, after, module, reason, kept)
+        replace(file, before, after, module, reason, kept)
 
 
 def undo(code: CodeSet, kept: Path) -> str:
@@ -81,17 +82,17 @@ def redo(code: CodeSet, kept: Path) -> str:
 def _back(code: CodeSet, kept: Path, steps: list["Version"], reason: str, nothing: str) -> str:
     for step in reversed(steps):
         file = code.file(step.module)
-        before, after = _content(file), _content(step.path)
+        before, after = content(file), content(step.path)
         if after is None or before == after:
             continue  # as it was already
-        version = _replace(file, before, after, step.module, f"{reason} {step.number}", kept)
+        version = replace(file, before, after, step.module, f"{reason} {step.number}", kept)
         what = f"{step.reason} of {step.time}" if reason == "undo" else "undo"
         done = f"{code.shown(file)} is again as it was before the {what}"
         if version is None:
             return done
         other = "redo" if reason == "undo" else "undo"
-        return f"{done}\nwhat stood there is kept as {_near(version.path)}\nto get that back: vitcourse {other}"
-    raise RequestError(f"{nothing}; every version that was ever replaced is in {_near(kept)}")
+        return f"{done}\nwhat stood there is kept as {near(version.path)}\nto get that back: vitcourse {other}"
+    raise RequestError(f"{nothing}; every version that was ever replaced is in {near(kept)}")
 
 
 def _steps(kept: Path) -> tuple[list["Version"], list["Version"]]:
@@ -151,7 +152,7 @@ def _with_stubs(
         ) from error
 
 
-def _replace(file: Path, before: bytes | None, after: bytes, module: str, reason: str, kept: Path) -> Version | None:
+def replace(file: Path, before: bytes | None, after: bytes, module: str, reason: str, kept: Path) -> Version | None:
     """Keep what stands there, then put the new content in its place; if either fails, all is as before."""
     with _disk_errors_in_one_line(kept):
         version = None if before is None else _keep(before, module, reason, kept)
@@ -199,7 +200,8 @@ def _write_synced(path: Path, content: bytes) -> None:
             os.close(folder)
 
 
-def _content(file: Path) -> bytes | None:
+def content(file: Path) -> bytes | None:
+    """What a file holds; None where there is none."""
     with _disk_errors_in_one_line(file):
         try:
             return file.read_bytes()
@@ -213,14 +215,14 @@ def _disk_errors_in_one_line(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise RunError(
-            f"nothing was changed: {error.strerror or error} at {_near(path)}; make room or give the rights, "
+            f"nothing was changed: {error.strerror or error} at {near(path)}; make room or give the rights, "
             "then type the same again"
         ) from error
 
 
-def _near(path: Path) -> str:
-    """A path as seen from the course's folder, in which .vitcourse and chapters lie."""
+def near(path: Path) -> str:
+    """A path as seen from the folder in which .vitcourse and chapters lie."""
     for parent in path.parents:
-        if (parent / "pyproject.toml").is_file():
+        if holds_chapters(parent / CHAPTERS):
             return path.relative_to(parent).as_posix()
     return str(path)

@@ -15,10 +15,13 @@ from platform import python_version
 from typing import Any
 
 from vitcourse.checking.judge import Verdict
-from vitcourse.codesets import CodeSet, load_code, root
+from vitcourse.codesets import CodeSet, load_code
 from vitcourse.course import Exercise, chapters, exercises
 from vitcourse.files import parse_json
+from vitcourse.given import given, note
+from vitcourse.places import root, workplace
 from vitcourse.progress import is_started
+from vitcourse.stubs import pristine
 
 
 def keep(code: CodeSet, verdicts: Sequence[Verdict], before: dict[str, str] | None = None) -> None:
@@ -35,6 +38,9 @@ def keep(code: CodeSet, verdicts: Sequence[Verdict], before: dict[str, str] | No
     for verdict, exercise in ((v, e) for v in verdicts for e in exercises() if e.id == v.exercise):
         known[exercise.id] = {"status": verdict.status, "fingerprint": current[exercise.module]}
     write_state("verdicts.json", known)
+    if not given():  # in a clone: what a later `update` compares with
+        with contextlib.suppress(OSError):
+            note({chapter.module: pristine(chapter.module) for chapter in chapters()}, workplace())
 
 
 def standing(code: CodeSet) -> list[tuple[Exercise, str]]:
@@ -120,7 +126,7 @@ def kept_folder() -> Path:
 
 
 def _folder() -> Path:
-    return root() / ".vitcourse"
+    return workplace() / ".vitcourse"
 
 
 def _load() -> dict[str, Any]:

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from vitcourse import worker
-from vitcourse.codesets import root
 from vitcourse.errors import RunError
+from vitcourse.places import root
 from vitcourse.worker.__main__ import process_space
 
 _START = 120.0  # seconds in which torch should be loaded

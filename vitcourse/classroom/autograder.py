@@ -4,9 +4,9 @@ import subprocess
 import zipfile
 from pathlib import Path
 
-from vitcourse.codesets import root
 from vitcourse.course import select
 from vitcourse.errors import RequestError
+from vitcourse.places import root
 
 _PARTS = ("vitcourse", "solutions", "chapters", "tests", "pyproject.toml", "README.md", "LICENSE")
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import vitcourse
 from vitcourse.checking.workers import Workers, paths
-from vitcourse.codesets import root
 from vitcourse.errors import RequestError
+from vitcourse.places import root
 from vitcourse.worker import limits
 
 WRITTEN = 128 * 2**20  # bytes in /tmp

@@ -30,10 +30,10 @@ from vitcourse.checking.workers import Workers
 from vitcourse.classroom.box import boxed
 from vitcourse.classroom.layouts import Submission
 from vitcourse.classroom.rows import Row, row, without_verdicts
-from vitcourse.codesets import root
 from vitcourse.course import Exercise, exercise, exercises
 from vitcourse.files import parse_json
-from vitcourse.progress import pristine
+from vitcourse.places import root
+from vitcourse.stubs import pristine
 
 
 @dataclass(frozen=True)

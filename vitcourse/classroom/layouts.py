@@ -11,14 +11,14 @@ from sys import stdlib_module_names
 from vitcourse.classroom.decoding import decoded
 from vitcourse.classroom.reading import ARCHIVES, OTHER_ARCHIVES, Entry, UnreadableError, entries, without_suffix
 from vitcourse.course import Chapter, chapters
-from vitcourse.progress import pristine
+from vitcourse.stubs import pristine
 
 # Modules that are the course's, Python's or torch's: a file of that name is nobody's helper.
 _TAKEN = {"vitcourse", "solutions", "tests", "conftest", "chapters", "sitecustomize", "usercustomize"}
 _TAKEN |= {"torch", "torchvision", "numpy", "einops", "jaxtyping", "safetensors", "worker", *stdlib_module_names}
 _MOST_TEXT = 8 * 2**20  # bytes of all texts of one submission
 _ANY_ARCHIVE = (*ARCHIVES, *OTHER_ARCHIVES)
-_ASIDE = ("solutions", "pristine", "tests", "test", "old", "backup", "alternatives", "independent")
+_ASIDE = ("solutions", "tests", "test", "old", "backup", "alternatives", "independent")
 _PREFIXES = (  # what Canvas and Moodle put before a file's name, or make a folder's name of
     re.compile(r"^(?P<student>[^_]+)_(?:LATE_)?(?P<number>\d+_\d+)_(?P<file>.+)$", re.IGNORECASE),
     re.compile(r"^(?P<student>.+?)_(?P<number>\d+)_assignsubmission_(?:file|onlinetext)_?(?P<file>.*)$"),

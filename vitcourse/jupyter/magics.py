@@ -12,12 +12,14 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from vitcourse.codesets import CodeSet, load_code
 from vitcourse.course import Exercise, chapters, exercise
 from vitcourse.errors import RequestError, RunError
 from vitcourse.jupyter.cells import Cell, read_cell, with_cell
+from vitcourse.starting import init
 
 COMMANDS = (
     "check", "doctor", "explore", "hint", "predict", "redo", "reset", "runs", "solution", "status", "trace", "undo",
@@ -26,7 +28,8 @@ _TYPED = re.compile(rf"(?:uv run |python -m )?vitcourse (?=(?:{'|'.join((*COMMAN
 
 
 def register(shell: Any) -> None:
-    """Give the magics to a notebook's shell."""
+    """Give the magics to a notebook's shell; where there are no chapters yet, make a folder with the stubs."""
+    _said(_have_chapters)
 
     def answer(line: str, cell: str) -> None:
         _said(write_exercise, shell, line, cell)
@@ -41,6 +44,14 @@ def register(shell: Any) -> None:
     shell.register_magic_function(partial(_said, trace), "line", "trace")  # in the place of the command's
 
 
+def _have_chapters() -> None:
+    try:
+        load_code("chapters")
+    except RequestError:
+        print(as_typed_here(init(Path("my-vit")).partition("\n")[0]))
+        os.chdir("my-vit")
+
+
 def write_exercise(shell: Any, line: str, text: str) -> None:
     """`%%exercise 1.3`: put the cell's answer into chapters/, check it, show what came out, and take it into use here.
 
@@ -48,13 +59,13 @@ def write_exercise(shell: Any, line: str, text: str) -> None:
     """
     from vitcourse.checking.keeping import put
     from vitcourse.checking.record import kept_folder
-    from vitcourse.progress import pristine
+    from vitcourse.stubs import pristine
     from vitcourse.worker.started import started
 
     asked = exercise(line.strip())
     code = load_code("chapters")
     cell = read_cell(text, asked.names)
-    if not started(text, pristine(asked.module), [name for name in asked.names if name in cell.names]):
+    if not started(text, [pristine(asked.module)], [name for name in asked.names if name in cell.names]):
         print(f"{asked.id} is still the stub: write your answer into this cell, and run it; a hint: %hint {asked.id}")
     else:
         source = code.source(asked.module)
@@ -75,7 +86,8 @@ def take_into_use(shell: Any, code: CodeSet, module: str, cell: Cell) -> None:
     chapter = code.module(module)
     shell.user_ns.update({name: getattr(chapter, name) for name in cell.names})
     if cell.rest.strip():
-        shell.run_cell(cell.rest)
+        own = [line for line in cell.imports if not line.startswith("from .")]
+        shell.run_cell("\n".join([*own, cell.rest]))
 
 
 @cache

@@ -7,7 +7,7 @@ from typing import Any
 from vitcourse.codesets import CodeSet, load_code
 from vitcourse.course import Chapter, chapters
 from vitcourse.definitions import definition
-from vitcourse.progress import pristine
+from vitcourse.stubs import pristine
 
 _LAST = 5  # the chapter that ends with a model to train
 _TITLE = "# Build a Vision Transformer, from pixels to a trained model\n\n"

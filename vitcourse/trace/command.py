@@ -1,11 +1,11 @@
 """What `vitcourse trace` shows: an exercise's trace, the learner's beside the reference's."""
 
-import json
 from pathlib import Path
 
 from rich.console import Console
 
 from vitcourse.files import write_file
+from vitcourse.speech import print_json
 from vitcourse.trace.diff import Diff, diff
 from vitcourse.trace.exercises import trace_exercise
 from vitcourse.trace.flow import flow_svg
@@ -43,7 +43,7 @@ def show_exercise(
         write_file(svg, flow_svg(traces[0], depth))
     if as_json:
         values = [difference.to_dict(reveal) for difference in differences] or [to_dict(t) for t in traces]
-        print(json.dumps(values, ensure_ascii=False, indent=2))
+        print_json(values)
     elif html is not None or svg is not None:
         written = " and ".join(str(path) for path in (html, svg) if path is not None)
         console.print(f"wrote {written}", markup=False, highlight=False, soft_wrap=True)

@@ -16,10 +16,11 @@ from rich.console import Console
 from torch import Tensor
 
 from vitcourse.book import parts
-from vitcourse.codesets import load_code, root
+from vitcourse.codesets import load_code
 from vitcourse.data import Dataset, load_dataset
 from vitcourse.errors import RequestError
 from vitcourse.files import write_file
+from vitcourse.places import root
 from vitcourse.training.augment import center_crop
 from vitcourse.training.batches import standardised
 from vitcourse.training.learner import faults_in_one_line

@@ -1,6 +1,5 @@
 """`vitcourse runs`: the runs side by side, read from their files; no torch is needed."""
 
-import json
 import shlex
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -12,6 +11,7 @@ from rich.table import Table
 
 from vitcourse.errors import RequestError
 from vitcourse.files import parse_json, printable
+from vitcourse.speech import print_json
 from vitcourse.training.presets import MAY_DIFFER, PRESETS, option, spoken
 from vitcourse.training.runs import CONFIG, read_json
 
@@ -37,7 +37,7 @@ def show_runs(base: Path, as_json: bool, console: Console) -> None:
     """Print a table of the runs, or a list of objects."""
     listed = list(find_runs(base))
     if as_json:
-        print(json.dumps([asdict(run) for run in listed], indent=1))
+        print_json([asdict(run) for run in listed])
         return
     if not listed:
         raise RequestError(f"there is no run in {base}/ yet; type: vitcourse train")

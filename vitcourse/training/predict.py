@@ -1,6 +1,5 @@
 """`vitcourse predict`: what pictures show, as a trained run takes them."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from rich.console import Console
 from vitcourse.codesets import load_code
 from vitcourse.errors import RequestError
 from vitcourse.files import printable, write_file
+from vitcourse.speech import print_json
 from vitcourse.training.learner import faults_in_one_line
 from vitcourse.training.pictures import draw_seen, png
 from vitcourse.training.trained import Prediction, load_trained
@@ -26,7 +26,7 @@ def predict(
         predictions: list[Prediction] = trained.predict(images, invert)
     named = list(zip([printable(path) for path in images], predictions, strict=True))
     if as_json:
-        print(json.dumps([_as_dict(name, prediction) for name, prediction in named], indent=1))
+        print_json([_as_dict(name, prediction) for name, prediction in named])
     else:
         console.print(f"by {run}, trained on {trained.config.data}", soft_wrap=True)
         for name, prediction in named:

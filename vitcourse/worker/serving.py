@@ -63,7 +63,7 @@ def looked_at(first: dict[str, Any]) -> dict[str, Any]:
     """What the texts show without being run: whether the exercise is begun, and what of it there is to say."""
     text, names = first["texts"].get(first["module"], ""), first["names"]
     return {
-        "started": started(text, first["stub"], names),
+        "started": started(text, first["stubs"], names),
         "read": chapters.read(text, names),
         "like": {name: chapters.defined_like(text, name) for name in names},
         "around": integrity.around(first["texts"], first["shown"], first["module"], first["chapters"]),

@@ -1,0 +1,201 @@
+"""`vitcourse update`: a newer course's stubs come into the learner's chapters, and what was written stays.
+
+Three texts decide: the stub that the folder was given, the learner's file, and the stub as it is now. A definition is
+one unit: untouched, it is replaced; written, it stays to the letter, and what has changed of what it asks is said. The
+lines between definitions are merged one by one; where both sides changed the same ones, the learner's stay.
+"""
+
+import ast
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from pathlib import Path
+
+import vitcourse
+from vitcourse.checking.keeping import content, near, replace
+from vitcourse.codesets import CodeSet
+from vitcourse.course import Chapter, Exercise, chapters
+from vitcourse.definitions import definitions
+from vitcourse.given import given, note
+from vitcourse.places import workplace
+from vitcourse.stubs import pristine
+from vitcourse.worker.started import started
+
+
+@dataclass
+class Merged:
+    """A chapter's new text, and a line for each thing to say of it; left tells that nothing could be done."""
+
+    text: str
+    said: list[str] = field(default_factory=list)
+    left: bool = False
+
+
+def update(code: CodeSet, kept: Path) -> tuple[str, bool]:
+    """Bring every chapter up to date; what was done, in lines, and whether all could be.
+
+    Each file that is replaced goes into the folder `kept` first, so that undo brings it back.
+    """
+    before, now = given(), {chapter.module: pristine(chapter.module) for chapter in chapters()}
+    lines: list[str] = []
+    noted, replaced = dict(now), False
+    for chapter in chapters():
+        module, file = chapter.module, code.file(chapter.module)
+        mine = content(file)
+        merged = merge(chapter, mine, before.get(module), now[module])
+        if merged.left:
+            noted[module] = before.get(module, "")  # what it is merged with the next time
+        elif merged.text.encode() != mine:
+            replaced |= replace(file, mine, merged.text.encode(), module, "update", kept) is not None
+        if merged.said:
+            lines += [f"{code.shown(file)}:", *(f"  {line}" for line in merged.said)]
+    note({module: text for module, text in noted.items() if text}, workplace())
+    whole = noted == now
+    if not lines:
+        return f"nothing to do: the stubs are those of vitcourse {vitcourse.__version__} already", whole
+    if replaced:
+        lines += [f"your files as they were are in {near(kept)}; vitcourse undo brings them back, one at a time"]
+    return "\n".join([f"the stubs of vitcourse {vitcourse.__version__}:", *lines]), whole
+
+
+def merge(chapter: Chapter, content: bytes | None, base: str | None, new: str) -> Merged:
+    """The learner's file of a chapter with the new stubs. base is the stub that it was made from, where it's known."""
+    if content is None:
+        return Merged(new, ["its stubs are there again" if base else "this chapter is new"])
+    try:
+        text = content.decode("utf-8")
+        mark, mine = text[: text.startswith("\ufeff")], text.removeprefix("\ufeff")
+        ending = "\r\n" if "\r\n" in mine else "\n"
+        mine = mine.replace("\r\n", "\n")
+        if new in (mine, base):
+            return Merged(text)
+        merged = _Chapter(chapter, base or new, mine, new, known=base is not None).merged()
+        ast.parse(merged.text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        where = f"line {error.lineno}: {error.msg}" if isinstance(error, SyntaxError) else f"not Python: {error}"
+        return Merged("", [f"left as it is ({where}); mend that, then type vitcourse update again"], left=True)
+    return Merged(mark + merged.text.replace("\n", ending), merged.said)
+
+
+class _Text:
+    """A chapter's text in parts: its definitions by name, and the lines around them, with a mark for each."""
+
+    def __init__(self, text: str) -> None:
+        self.frame = text.split("\n")
+        self.units: dict[str, str] = {}
+        for name, (start, end) in sorted(definitions(text).items(), key=lambda item: item[1], reverse=True):
+            self.units[name] = "\n".join(self.frame[start:end])
+            self.frame[start:end] = [_mark(name)]
+
+
+class _Chapter:
+    """One chapter's three texts; known tells whether the first is what the learner was given."""
+
+    def __init__(self, chapter: Chapter, base: str, mine: str, new: str, known: bool) -> None:
+        self.chapter, self.known = chapter, known
+        self.base, self.mine, self.new = _Text(base), _Text(mine), _Text(new)
+        self.exercise_of = {name: exercise for exercise in chapter.exercises for name in exercise.names}
+        self.begun = {one.id for one in chapter.exercises if started(mine, [new, base], one.names)}
+
+    def merged(self) -> Merged:
+        """The new text."""
+        frame, skipped = merged_lines(self.base.frame, self.mine.frame, self.new.frame)
+        units = {name: unit for name in self._names() if (unit := self._chosen(name)) is not None}
+        said = [line for exercise in self.chapter.exercises for line in self._on_exercise(exercise, units)]
+        said += [line for name in self._names() if (line := self._on_other(name, units))]
+        said += [f"your lines stay where the course has this now: {line}" for line in skipped]
+        frame += [line for name in units if _mark(name) not in frame for line in ("", "", _mark(name))]
+        marks: dict[str, str | None] = {_mark(name): units.get(name) for name in self._names()}
+        text = "\n".join(own for part in frame if (own := marks.get(part, part)) is not None)
+        return Merged(f"{text.rstrip()}\n", said or ["the lines around the exercises are new"])
+
+    def _names(self) -> list[str]:
+        return list(dict.fromkeys([*self.mine.units, *self.new.units, *self.base.units]))
+
+    def _chosen(self, name: str) -> str | None:
+        """What a name stands for from now on."""
+        base, mine, new = (text.units.get(name) for text in (self.base, self.mine, self.new))
+        if mine is None:
+            return new if base is None else None  # it is new; or the learner took it out
+        if new is None:
+            return None if mine == base else mine
+        if name in self.exercise_of:
+            return mine if self.exercise_of[name].id in self.begun else new
+        return new if mine == base else mine
+
+    def _on_exercise(self, exercise: Exercise, units: dict[str, str]) -> Iterator[str]:
+        if exercise.id not in self.begun:
+            if any(self.mine.units.get(name) != units.get(name) for name in exercise.names):
+                yield f"{exercise.id} has a new stub"
+            return
+        old = self.base if self.known else self.mine
+        changes = [line for name in exercise.names for line in _changes(name, old.units, self.new.units)]
+        if changes:
+            yield f"{exercise.id} stays as you wrote it, and what it asks has changed:"
+            yield from (f"  {line}" for line in changes)
+
+    def _on_other(self, name: str, units: dict[str, str]) -> str:
+        base, mine, new = (text.units.get(name) for text in (self.base, self.mine, self.new))
+        if name in self.exercise_of or base == new:
+            return ""
+        if new is None:
+            return f"{name} is no longer part of the course{'; yours stays' if name in units else ''}"
+        return f"{name} stays as you changed it; the course's has changed too" if mine not in (base, new) else ""
+
+
+def merged_lines(base: Sequence[str], mine: Sequence[str], new: Sequence[str]) -> tuple[list[str], list[str]]:
+    """My lines with what has changed from base to new, and the new lines that found no place among mine."""
+    at = {
+        block.a + number: block.b + number
+        for block in SequenceMatcher(None, base, mine, autojunk=False).get_matching_blocks()
+        for number in range(block.size)
+    }
+    lines, skipped = list(mine), []
+    for tag, start, end, first, last in reversed(SequenceMatcher(None, base, new, autojunk=False).get_opcodes()):
+        if tag == "equal":
+            continue
+        place = _place(at, start, end)
+        if place is None:
+            skipped += [line for line in new[first:last] if line.strip() and line not in mine and line[0] != _SIGN]
+        else:
+            lines[slice(*place)] = new[first:last]
+    return lines, skipped
+
+
+def _place(at: dict[int, int], start: int, end: int) -> tuple[int, int] | None:
+    """Where the lines of base from start to end stand among mine, if they do as they were."""
+    if start == end:
+        if start == 0 or start - 1 in at:
+            return (at[start - 1] + 1,) * 2 if start else (0, 0)
+        return (at[start],) * 2 if start in at else None
+    mine = [at.get(number, -1) for number in range(start, end)]
+    return (mine[0], mine[-1] + 1) if mine == list(range(mine[0], mine[0] + len(mine))) and mine[0] >= 0 else None
+
+
+def _changes(name: str, old: dict[str, str], new: dict[str, str]) -> Iterator[str]:
+    """What has changed of what a definition asks: signatures, and the text."""
+    before, after = (_asked(units[name]) if name in units else {} for units in (old, new))
+    for part in after.keys() | before.keys():
+        (was, told), (now, tells) = before.get(part, ("", "")), after.get(part, ("", ""))
+        if was != now:
+            yield f"{now or f'{part} is gone'}{f' (it was {was})' if was and now else ''}"
+        if told != tells:
+            added = [line.strip() for line in tells.splitlines() if line.strip() and line not in told.splitlines()]
+            yield f"{part} now says: {' '.join(added)}" if added else f"{part} says less than it did"
+
+
+def _asked(text: str) -> dict[str, tuple[str, str]]:
+    """By part, its signature and its docstring."""
+    found = {}
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            arguments = node.args if isinstance(node, ast.FunctionDef) else ast.Tuple(node.bases, ast.Load())
+            found[node.name] = (f"{node.name}({ast.unparse(arguments).strip('(,)')})", ast.get_docstring(node) or "")
+    return found
+
+
+_SIGN = "\0"
+
+
+def _mark(name: str) -> str:
+    return f"{_SIGN}{name}"

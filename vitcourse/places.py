@@ -1,0 +1,55 @@
+"""Where things are: the course's own files, and the folder in which somebody works on it.
+
+The course's files (solutions, checks, the book's sources, results) lie beside this package in a clone, and in its
+folder `_course` where it was installed. What a learner writes (chapters/, runs/, .vitcourse/) lies in the clone too, or
+in a folder that `vitcourse init` made.
+"""
+
+from pathlib import Path
+
+import vitcourse
+from vitcourse.errors import RequestError
+
+CHAPTERS = "chapters"
+
+
+def package() -> Path:
+    """The folder of this package."""
+    return Path(vitcourse.__file__).resolve().parent
+
+
+def root() -> Path:
+    """The folder in which solutions/, tests/, book/ and benchmarks/results/ are. Raises RequestError without one."""
+    folder = package() / "_course" if is_installed() else package().parent
+    if (folder / "solutions").is_dir():
+        return folder
+    raise RequestError("the course's own files are missing; in a clone, type: uv sync; else install vitcourse again")
+
+
+def is_installed() -> bool:
+    """Whether this is an installed package, and no clone."""
+    return (package() / "_course").is_dir()
+
+
+def workplace() -> Path:
+    """The folder in which the learner's chapters/ is: the current one, one above it, or else the clone.
+
+    Raises RequestError, and says how to make one, when there is none.
+    """
+    try:
+        here = Path.cwd()
+    except OSError:  # it was deleted meanwhile
+        here = None
+    for folder in (here, *here.parents) if here else ():
+        if folder != root() and holds_chapters(folder / CHAPTERS):
+            return folder
+    if not is_installed():
+        return root()
+    raise RequestError("there is no folder chapters/ of yours here; type: vitcourse init my-vit; then: cd my-vit")
+
+
+def holds_chapters(folder: Path) -> bool:
+    """Whether any of the course's chapters is in this folder."""
+    from vitcourse.course import chapters
+
+    return any((folder / f"{chapter.module}.py").is_file() for chapter in chapters())

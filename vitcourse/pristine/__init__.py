@@ -1,1 +1,0 @@
-"""The stubs as they were, to tell what a learner has started and to bring a stub back."""

@@ -1,0 +1,93 @@
+"""The stubs, made from the solutions: each body gives way to its outline and to the line that raises.
+
+There is one source for what a stub, its pristine text and its solution share: the solution. `outlines.toml` adds the
+steps that a learner is told.
+"""
+
+import ast
+import tomllib
+from collections.abc import Iterable, Iterator
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+from vitcourse.course import Exercise, chapter, chapters
+from vitcourse.places import CHAPTERS, root
+
+_PACKAGE = (
+    '"""Your code: the exercises of the course, one module per chapter. Each stub tells what is to be written."""\n'
+)
+
+
+@cache
+def pristine(module: str) -> str:
+    """The text of a chapter's stub, as the course gives it."""
+    solution = (root() / "solutions" / f"{module}.py").read_text(encoding="utf-8")
+    return made_from(solution, chapter(module).exercises, outlines().get(module, {}))
+
+
+def write_stubs(folder: Path, modules: Iterable[str] | None = None) -> None:
+    """Put the stubs of these chapters, or of all, into a folder, which is made where it isn't there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "__init__.py").exists():
+        (folder / "__init__.py").write_text(_PACKAGE, encoding="utf-8", newline="\n")
+    for module in (entry.module for entry in chapters()) if modules is None else modules:
+        (folder / f"{module}.py").write_text(pristine(module), encoding="utf-8", newline="\n")
+
+
+def refresh(check: bool) -> list[str]:
+    """Put the stubs into the clone's chapters/, unless check; a line for each file that isn't, or wasn't, as made."""
+    from vitcourse.codesets import load_code
+    from vitcourse.progress import is_started
+
+    code, said = load_code(root() / CHAPTERS), []
+    for entry in chapters():
+        if code.source(entry.module) == pristine(entry.module):
+            continue
+        answered = any(is_started(code, exercise) for exercise in entry.exercises)
+        said.append(f"{code.shown_as(entry.module)} {'holds answers' if answered else 'differs' if check else 'made'}")
+        if not check and not answered:
+            write_stubs(code.folder, [entry.module])
+    return said
+
+
+@cache
+def outlines() -> dict[str, dict[str, str]]:
+    """By chapter and by function's name, the steps that its stub tells."""
+    text = resources.files("vitcourse").joinpath("outlines.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
+def made_from(solution: str, exercises: tuple[Exercise, ...], outline: dict[str, str]) -> str:
+    """The solution's text without the answers."""
+    lines, tree = solution.splitlines(), ast.parse(solution)
+    bodies = [body for exercise in exercises for body in _bodies(tree, exercise, outline)]
+    for start, end, stub in sorted(bodies, reverse=True):
+        lines[start:end] = stub
+    return "\n".join(lines) + "\n"
+
+
+def _bodies(tree: ast.Module, exercise: Exercise, outline: dict[str, str]) -> Iterator[tuple[int, int, list[str]]]:
+    """The lines that answer an exercise, counted from 0, and what stands there in the stub."""
+    for name, function in _functions(tree, exercise.names):
+        kept = int(ast.get_docstring(function) is not None)
+        kept += _begins_its_parent(function.body[kept])
+        own, last = function.body[kept], function.body[-1]
+        start = function.body[kept - 1].end_lineno if kept else own.lineno - 1
+        indent = " " * own.col_offset
+        steps = [f"{indent}# {step}".rstrip() for step in outline.get(name, "").splitlines()]
+        raised = f"exercise {exercise.id} is yours to write; for a hint: vitcourse hint {exercise.id}"
+        yield start or 0, last.end_lineno or 0, [*steps, f'{indent}raise NotImplementedError("{raised}")']
+
+
+def _functions(tree: ast.Module, names: tuple[str, ...]) -> Iterator[tuple[str, ast.FunctionDef]]:
+    """The functions and methods of these definitions, with their names: "gelu", "MLP.forward"."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and node.name in names:
+            yield node.name, node
+        elif isinstance(node, ast.ClassDef) and node.name in names:
+            yield from ((f"{node.name}.{part.name}", part) for part in node.body if isinstance(part, ast.FunctionDef))
+
+
+def _begins_its_parent(statement: ast.stmt) -> bool:
+    return ast.unparse(statement) == "super().__init__()"
