@@ -73,7 +73,7 @@ def _same_structure(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     if bool(one) != bool(other):
         return False
     keys = ("parameters", "buffers", "shared")
-    return all(one[key] == other[key] for key in keys) if one else True
+    return not one or (all(one[key] == other[key] for key in keys) and _agree(one["modes"], other["modes"]))
 
 
 def _same_things(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
