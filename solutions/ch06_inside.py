@@ -64,7 +64,7 @@ def attention_distance(
     """
     gh, gw = grid
     places = torch.cartesian_prod(torch.arange(gh), torch.arange(gw))               # (N, 2), row and column
-    centres = patch_size * places.to(weights)                       # (N, 2), pixels
+    centres = patch_size * (places.to(weights) + 0.5)               # (N, 2), pixels
     offsets = centres.unsqueeze(1) - centres.unsqueeze(0)           # (N, N, 2)
     distances = offsets.square().sum(dim=-1).sqrt()                 # (N, N), pixels
     weights = weights[..., 1:, 1:]                                  # (L, B, h, N, N)

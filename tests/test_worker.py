@@ -4,8 +4,11 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
+import torch
+from torch import Tensor, nn
 
 from vitcourse.checking.judge import Judge, Verdict
 from vitcourse.checking.workers import Workers
@@ -13,6 +16,7 @@ from vitcourse.codesets import load_code
 from vitcourse.course import exercise
 from vitcourse.places import root
 from vitcourse.worker.protocol import Other, ProtocolError, Slot, pack, unpack
+from vitcourse.worker.workshop import Workshop
 
 RIGHT = "return 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))"
 HEADER = "import math\n\nimport torch\n\n\n"
@@ -192,3 +196,31 @@ def test_nothing_stays_when_the_workers_end(tmp_path: Path) -> None:
         Judge(started).verdict(load_code("solutions"), exercise("1.1"))
         number = started._process.pid  # type: ignore[union-attr]
     assert not Path(f"/proc/{number}").exists()
+
+
+def test_what_a_call_does_to_a_model_that_it_was_given_is_seen() -> None:
+    def hang(model: nn.Module) -> None:
+        model.linear.register_forward_hook(lambda *_: None)
+
+    def put(model: nn.Module) -> None:
+        model.linear.forward = model.linear.forward  # type: ignore[method-assign]
+
+    def run(model: nn.Module, images: Tensor) -> Tensor:
+        with torch.no_grad():
+            model.eval()(images)
+        return cast(Tensor, model.train()(images))
+
+    functions = {"hang": hang, "put": put, "run": run}
+    workshop = Workshop(lambda module, name: functions[name])
+    weight, bias, images = torch.randn(3, 10), torch.randn(3), torch.randn(2, 1, 2, 5)
+    workshop.build("model", "probe", weight=weight, bias=bias, training=False)
+    assert workshop.call(("", "hang"), (Slot("model"),), {}, 0).left == ["hooks"]
+    assert workshop.call(("", "put"), (Slot("model"),), {}, 0).left == ["hooks"]
+    workshop.watch("model")
+    workshop.freeze("model", ["linear.bias"])
+    seen = workshop.call(("", "run"), (Slot("model"), images), {}, 0)
+    assert seen.left == []
+    ways = [(event["training"], event["gradients"]) for event in seen.events if event["event"] == "run"]
+    assert ways == [(False, False), (True, False), (True, True)]  # what has no parameters records nothing
+    parameters = seen.things["model"]["structure"]["parameters"]
+    assert {name: held["trained"] for name, held in parameters.items()} == {"linear.weight": True, "linear.bias": False}

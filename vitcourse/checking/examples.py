@@ -118,12 +118,19 @@ class Comparing(Onward):
             if not seen.raised:
                 mine, expected = tensors_of(seen.result), tensors_of(right.result)
                 self.pairs += zip(mine, expected, strict=False)
-                if self.stops and not slots_of(request["args"]) and not same(seen.result, right.result, *SEEN):
+                if self.stops and self._stands_alone(request) and not same(seen.result, right.result, *SEEN):
                     raise Differs(self._called(request), request, seen, right)
         return seen
 
     def raises(self, *args: Any, **kwargs: Any) -> None:
         """Passed over."""
+
+    def _stands_alone(self, request: Mapping[str, Any]) -> bool:
+        """Whether a call can be shown with its numbers: not where a whole model of an earlier chapter is part of it."""
+        made = [q.request["module"] for q in self.questions if q.request["do"] == "make"]
+        if isinstance(request["target"], Slot) and any(module != self.exercise.module for module in made):
+            return False
+        return not slots_of(request["args"])
 
     def _called(self, request: Mapping[str, Any]) -> str:
         """What is called: a function's name, or a module as it was made."""

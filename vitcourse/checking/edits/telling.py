@@ -132,6 +132,9 @@ class Teller:
     def _attribute(self, node: ast.Attribute) -> str:
         if isinstance(node.value, ast.Name) and node.value.id == "self":
             return str(words()["symbols"].get(node.attr, node.attr))
+        if node.attr == "T":
+            text, loose = self._tell(node.value)
+            return f"({text})ᵀ" if loose else f"{text} transposed"
         return (
             f"{self.tell(node.value)}'s {node.attr}"
             if not ast.unparse(node).startswith(("torch.", "math."))
