@@ -31,6 +31,8 @@ def alike(one: Observation, other: Observation, question: Question, last: bool =
         return False
     if question.expects == "no reads" and one.reads != other.reads:
         return False
+    if question.expects == "own memory" and one.shared != other.shared:
+        return False
     if request.get("count") and (one.products, one.softmaxes) != (other.products, other.softmaxes):
         return False
     if question.expects == "start":

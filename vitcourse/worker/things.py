@@ -1,7 +1,8 @@
 """Modules as data, and what the worker makes from a description: a convolution, a model to be trained, an optimizer."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -60,20 +61,59 @@ def _described(module: nn.Module) -> dict[str, Any]:
     return {"kind": type(module).__name__, "torch": kinds, "length": length, **settings}
 
 
+class Kept:
+    """Something of a forward pass that lives as long as its graph needs it."""
+
+    def __init__(self, number: int, tensor: Tensor | None = None) -> None:
+        self.number, self.tensor = number, tensor
+
+
+class Graphs:
+    """Of which forward passes there is still something: tensors saved for a backward pass, or nodes of the graph."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.saved: WeakSet[Kept] = WeakSet()
+        self.nodes: WeakSet[Kept] = WeakSet()
+
+    def alive(self) -> dict[str, int]:
+        """How many passes still hold tensors, and how many of their graphs are still there, if only as nodes."""
+        return {"saved": len({k.number for k in self.saved}), "graphs": len({k.number for k in self.nodes})}
+
+    def follow(self, forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """Run a forward pass, and know later whether it is still kept."""
+        self.number += 1
+        number = self.number
+
+        def save(tensor: Tensor) -> Kept:
+            kept = Kept(number, tensor)
+            self.saved.add(kept)
+            return kept
+
+        with torch.autograd.graph.saved_tensors_hooks(save, lambda kept: kept.tensor):
+            result = forward(x)
+        if result.requires_grad:
+            node = Kept(number)
+            self.nodes.add(node)
+            result.register_hook(lambda _, node=node: None)  # type: ignore[no-untyped-call]
+        return result
+
+
 class Probe(nn.Module):
-    """A linear classifier with modules in modules, which notes how it is run."""
+    """A linear classifier with modules in modules, which notes how it is run, and what of earlier runs is kept."""
 
     def __init__(self, n_pixels: int, n_classes: int, events: list[dict[str, Any]]) -> None:
         super().__init__()
         self.features = nn.Sequential(nn.Flatten(), nn.Sequential(nn.Dropout(0.0)))
         self.linear = nn.Linear(n_pixels, n_classes)
-        self.events = events
+        self.events, self.graphs = events, Graphs()
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, K)."""
         modes = {path: part.training for path, part in self.named_modules()}
-        logits: Tensor = self.linear(self.features(images))
         note = {"event": "forward", "modes": modes, "gradients": torch.is_grad_enabled(), "batch": len(images)}
+        note |= self.graphs.alive()
+        logits = self.graphs.follow(self.linear, self.features(images))
         self.events.append({**note, "dtype": logits.dtype})
         return logits
 
@@ -92,7 +132,7 @@ def convolution(description: Mapping[str, Any]) -> nn.Conv2d:
 def probe(description: Mapping[str, Any], events: list[dict[str, Any]]) -> Probe:
     """A classifier with the weights that are given: (K, C·H·W) and (K)."""
     weight = description["weight"]
-    model = Probe(weight.shape[1], weight.shape[0], events)
+    model = Probe(weight.shape[1], weight.shape[0], events).to(weight.dtype)
     with torch.no_grad():
         model.linear.weight.copy_(weight)
         model.linear.bias.copy_(description["bias"])
