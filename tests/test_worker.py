@@ -4,6 +4,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
@@ -242,3 +243,31 @@ def test_what_is_kept_of_earlier_forward_passes_is_seen(retain: bool, keep: bool
         loss.backward(retain_graph=retain)
         total = total + (loss if keep else loss.detach())
     assert [(event["saved"], event["graphs"]) for event in events] == alive
+
+
+def test_what_a_call_does_to_a_model_that_it_was_given_is_seen() -> None:
+    def hang(model: nn.Module) -> None:
+        model.linear.register_forward_hook(lambda *_: None)
+
+    def put(model: nn.Module) -> None:
+        model.linear.forward = model.linear.forward  # type: ignore[method-assign]
+
+    def run(model: nn.Module, images: Tensor) -> Tensor:
+        with torch.no_grad():
+            model.eval()(images)
+        return cast(Tensor, model.train()(images))
+
+    functions = {"hang": hang, "put": put, "run": run}
+    workshop = Workshop(lambda module, name: functions[name])
+    weight, bias, images = torch.randn(3, 10), torch.randn(3), torch.randn(2, 1, 2, 5)
+    workshop.build("model", "probe", weight=weight, bias=bias, training=False)
+    assert workshop.call(("", "hang"), (Slot("model"),), {}, 0).left == ["hooks"]
+    assert workshop.call(("", "put"), (Slot("model"),), {}, 0).left == ["hooks"]
+    workshop.watch("model")
+    workshop.freeze("model", ["linear.bias"])
+    seen = workshop.call(("", "run"), (Slot("model"), images), {}, 0)
+    assert seen.left == []
+    ways = [(event["training"], event["gradients"]) for event in seen.events if event["event"] == "run"]
+    assert ways == [(False, False), (True, False), (True, True)]  # what has no parameters records nothing
+    parameters = seen.things["model"]["structure"]["parameters"]
+    assert {name: held["trained"] for name, held in parameters.items()} == {"linear.weight": True, "linear.bias": False}

@@ -22,7 +22,7 @@ from vitcourse.checking.likeness import likeness
 from vitcourse.checking.sizes import Sizes
 from vitcourse.checking.subjects import ATOL, RTOL, CheckFailedError, Inputs, Module, Question, Side, Subject
 from vitcourse.checking.values import flows, names, same
-from vitcourse.course import Exercise
+from vitcourse.course import Exercise, exercises
 from vitcourse.worker.protocol import Other, Slot
 from vitcourse.worker.workshop import Observation, tensors_of
 
@@ -65,13 +65,16 @@ class Check:
     # subjects
 
     def get(self, name: str) -> Subject:
-        """The function or the class of that name."""
+        """The function or the class of that name, in the chapter that writes it."""
         __tracebackhide__ = True
-        found = self.ask({"do": "look", "module": self.exercise.module, "name": name}).result
+        module = self._home(name)
+        seen = self.ask({"do": "look", "module": module, "name": name})
+        self.fine(f"importing {name}", seen)
+        found = seen.result
         kind = found["kind"]
         if kind == "missing":
             near = self.read.get("like", {}).get(name, "")
-            file = self.read.get("file", self.exercise.module)
+            file = self.read.get("file", module) if module == self.exercise.module else f"{module}.py"
             raise CheckFailedError(
                 f"{name} is missing from {file}", f"There is {near}: is the name misspelt?" if near else ""
             )
@@ -79,7 +82,7 @@ class Check:
             raise CheckFailedError(f"{name} is no function or class but {_article(kind)}")
         if found["torch"]:
             raise CheckFailedError(f"{name} is torch's own under another name: this exercise builds it; you called it")
-        return Subject(self, name, (self.exercise.module, name))
+        return Subject(self, name, (module, name))
 
     def module(self, name: str, **arguments: Any) -> Module:
         """The module of that class, made with these arguments, holding a randomised reference's parameters."""
@@ -102,7 +105,7 @@ class Check:
         self.get(name)
         slot = self.new_slot()
         request = {
-            **{"do": "make", "slot": slot.name, "module": self.exercise.module, "name": name},
+            **{"do": "make", "slot": slot.name, "module": self._home(name), "name": name},
             **{"arguments": arguments, "seed": self.inputs.worker_seed()},
         }
         self.reference.answer(request)
@@ -340,6 +343,10 @@ class Check:
         """A name that nothing in the worker has yet."""
         self._slots += 1
         return Slot(f"{self._slots}")
+
+    def _home(self, name: str) -> str:
+        """The chapter in which that name is written: the exercise's own, or an earlier one that it works on."""
+        return next((entry.module for entry in exercises() if name in entry.names), self.exercise.module)
 
     def _not_banned(self, name: str, seen: Observation) -> None:
         __tracebackhide__ = True

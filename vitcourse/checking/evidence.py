@@ -79,8 +79,15 @@ def _same_structure(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _same_things(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """What became of what was given: its values, modes, what is trained. A model may have inner parts of its own."""
     return one.keys() == other.keys() and all(
-        same(own["values"], other[slot]["values"], 1e-4, 1e-5)
-        and own["structure"]["modes"] == other[slot]["structure"]["modes"]
+        _agree(own["values"], other[slot]["values"])
+        and _agree(own["structure"]["modes"], other[slot]["structure"]["modes"])
+        and _agree(own["structure"]["parameters"], other[slot]["structure"]["parameters"])
         for slot, own in one.items()
     )
+
+
+def _agree(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """The same under each name that both have."""
+    return all(same(value, other[name], 1e-4, 1e-5) for name, value in one.items() if name in other)

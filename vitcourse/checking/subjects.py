@@ -153,6 +153,16 @@ class Subject:
         self.check.both({"do": "mode", "slot": self.target.name, "training": training}, self.name)
         return self
 
+    def watch(self) -> Self:
+        """Note from here on how the modules of both run; "run" events tell it."""
+        self.check.both({"do": "watch", "slot": self.target.name}, self.name)
+        return self
+
+    def freeze(self, *names: str) -> Self:
+        """Let these parameters of both take no gradients."""
+        self.check.both({"do": "freeze", "slot": self.target.name, "names": list(names)}, self.name)
+        return self
+
     def load(self, **values: Tensor) -> Self:
         """Give both modules these values, by names in which __ may stand for a dot."""
         tensors = {name.replace("__", "."): value for name, value in values.items()}

@@ -53,6 +53,29 @@ def values(module: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in (*module.named_parameters(), *module.named_buffers())}
 
 
+def hooks(thing: Any) -> int:
+    """How many hooks hang on a model's modules, and on torch's own list for all modules; forwards put in place too."""
+    if not isinstance(thing, nn.Module):
+        return 0
+    kept = [vars(nn.modules.module), *(vars(part) for part in thing.modules())]
+    lists = [value for space in kept for name, value in space.items() if name.endswith("_hooks")]
+    return sum(len(held) for held in lists if isinstance(held, dict)) + sum("forward" in space for space in kept)
+
+
+def watched(model: nn.Module, events: list[dict[str, Any]]) -> None:
+    """Have each module of a model note how it runs: each way in which any of them runs is one event."""
+
+    def note(part: nn.Module, _: Any, result: Any) -> None:
+        parts = result if isinstance(result, tuple | list) else (result,)
+        recorded = any(isinstance(tensor, Tensor) and tensor.requires_grad for tensor in parts)
+        event = {"event": "run", "training": part.training, "gradients": recorded}
+        if event not in events:
+            events.append(event)
+
+    for part in model.modules():
+        part.register_forward_hook(note)
+
+
 def _described(module: nn.Module) -> dict[str, Any]:
     kinds = [kind.__name__ for kind in type(module).__mro__ if kind.__module__.startswith("torch.nn")]
     found = {name: getattr(module, name, None) for name in _SETTINGS}

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from .bans import Bans, Named
 from .chapters import fault
 from .protocol import Other, Part, Slot
-from .things import convolution, descent, probe, structure, values
+from .things import convolution, descent, hooks, probe, structure, values, watched
 from .watching import Operations, Reads, seeded
 
 
@@ -67,7 +67,7 @@ class Workshop:
         """Do what the request says; what the chapter's code raises is a part of the observation."""
         known: dict[str, Callable[..., Observation]] = {
             "look": self.look, "make": self.make, "load": self.load, "call": self.call, "values": self.values,
-            "mode": self.mode, "cast": self.cast, "build": self.build,
+            "mode": self.mode, "cast": self.cast, "build": self.build, "watch": self.watch, "freeze": self.freeze,
         }  # fmt: skip
         return known[request["do"]](**{key: value for key, value in request.items() if key != "do"})
 
@@ -78,6 +78,9 @@ class Workshop:
             found = self.find(module, name)
         except AttributeError:
             seen.result = {"kind": "missing", "torch": False}
+            return seen
+        except self.catches as error:  # an earlier chapter that can't be imported
+            seen.raised = fault(error)
             return seen
         kind = "class" if isinstance(found, type) else "function" if callable(found) else type(found).__name__
         if isinstance(found, type) and issubclass(found, nn.Module):
@@ -134,6 +137,18 @@ class Workshop:
         self.things[new] = made if dtype is None or seen.raised else made.to(dtype)
         return seen
 
+    def watch(self, slot: str) -> Observation:
+        """Note from here on how the modules of this model run: in which mode, and whether gradients are recorded."""
+        watched(self.things[slot], self.events)
+        return Observation()
+
+    def freeze(self, slot: str, names: Sequence[str]) -> Observation:
+        """Let these parameters take no gradients."""
+        own = dict(self.things[slot].named_parameters())
+        for name in names:
+            own[name].requires_grad_(False)
+        return Observation()
+
     def call(
         self,
         target: Any,
@@ -158,6 +173,7 @@ class Workshop:
         given, before, held = tensors_of(own_args), [t.detach().clone() for t in tensors_of(args)], layout(own_args)
         function = self.things[target.name] if isinstance(target, Slot) else self.find(*target)
         given_things = slots_of((args, kwargs))
+        hung = [hooks(self.things[slot]) for slot in given_things]
         result = self._run(seen, lambda: function(*own_args, **own_kwargs), seed, count, bool(given_things))
         if isinstance(result, nn.Module):
             self.things[keep] = result
@@ -176,6 +192,8 @@ class Workshop:
         for slot in given_things:
             thing = self.things[slot]
             if isinstance(thing, nn.Module):
+                if hooks(thing) > hung[given_things.index(slot)]:
+                    seen.left.append("hooks")
                 seen.things[slot] = {"values": values(thing), "structure": structure(thing, self.whole)}
         seen.events = copy.copy(self.events)
         return seen
