@@ -218,7 +218,7 @@ def test_what_a_result_has_in_common_with_what_was_given_is_seen() -> None:
     workshop.build("model", "probe", weight=torch.randn(3, 10), bias=torch.randn(3), training=False)
     state = {"a": torch.randn(2, 5)}
     seen = workshop.call(("", "take"), (state, Slot("model")), {}, 0, leaves=True)
-    assert seen.shared == ["view", "part.0", "cut"]
+    assert seen.shared == ["cut", "part.0", "view"]
     assert seen.result["part"] == [Part("model", "linear.bias")]
     assert seen.attached == [True] * 4
     assert seen.changed == []
@@ -229,9 +229,9 @@ def test_what_a_result_has_in_common_with_what_was_given_is_seen() -> None:
 @pytest.mark.parametrize(
     ("retain", "keep", "alive"),
     [
-        (False, False, [(0, 0), (0, 1), (0, 1)]),
-        (True, False, [(0, 0), (1, 1), (1, 1)]),
-        (False, True, [(0, 0), (0, 1), (0, 2)]),
+        (False, False, [(0, 0), (0, 0), (0, 0)]),
+        (True, False, [(0, 0), (1, 0), (1, 0)]),
+        (False, True, [(0, 0), (0, 0), (0, 1)]),
     ],
 )
 def test_what_is_kept_of_earlier_forward_passes_is_seen(retain: bool, keep: bool, alive: list[tuple[int, int]]) -> None:

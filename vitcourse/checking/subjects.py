@@ -51,7 +51,8 @@ class Question:
 
     expects is what the check waits for where it isn't a result: "error" for a call that should be refused with a
     message that holds the numbers naming, "start" for first values, "no reads" where no value of a tensor may be read,
-    "own memory" where what comes back may have none in common with what was given.
+    "own memory" where what comes back may have none in common with what was given, "groups" where parameters come back
+    in groups whose number and order are free.
     """
 
     request: dict[str, Any]

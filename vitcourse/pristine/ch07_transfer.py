@@ -26,10 +26,10 @@ from .ch05_vit import cross_entropy
 def from_jax(checkpoint: dict[str, Tensor], n_layers: int) -> dict[str, Tensor]:
     """A checkpoint of the original ViT, as a state dict of your VisionTransformer.
 
-    Its names: `cls`, `embedding`, `Transformer/posembed_input/pos_embedding`, `Transformer/encoder_norm`, `head`; and of
-    block i, below `Transformer/encoderblock_{i}`: `LayerNorm_0` and `LayerNorm_2`, `MlpBlock_3/Dense_0` and `Dense_1`,
-    `MultiHeadDotProductAttention_1/query`, `key`, `value` and `out`. Each layer ends in `/kernel` and `/bias`, each norm
-    in `/scale` and `/bias`. Other keys are ignored.
+    Its names: `cls`, `embedding`, `Transformer/posembed_input/pos_embedding`, `Transformer/encoder_norm`, `head`; and
+    of block i, below `Transformer/encoderblock_{i}`: `LayerNorm_0` and `LayerNorm_2`, `MlpBlock_3/Dense_0` and
+    `Dense_1`, `MultiHeadDotProductAttention_1/query`, `key`, `value` and `out`. Each layer ends in `/kernel` and
+    `/bias`, each norm in `/scale` and `/bias`. Other keys are ignored.
 
     Flax keeps a dense kernel as (in, out), where nn.Linear keeps (out, in); a convolution's kernel as (P, P, C, D);
     query, key and value apart, as (D, h, dh) with biases (h, dh); out as (h, dh, D) with a bias (D).

@@ -100,8 +100,9 @@ class Graphs:
         self.nodes: WeakSet[Kept] = WeakSet()
 
     def alive(self) -> dict[str, int]:
-        """How many passes still hold tensors, and how many of their graphs are still there, if only as nodes."""
-        return {"saved": len({k.number for k in self.saved}), "graphs": len({k.number for k in self.nodes})}
+        """How many passes still hold tensors, and of how many before the last one nodes are still there."""
+        saved, nodes = ({kept.number for kept in group} for group in (self.saved, self.nodes))
+        return {"saved": len(saved), "graphs": len(nodes - {self.number})}
 
     def follow(self, forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """Run a forward pass, and know later whether it is still kept."""
@@ -153,13 +154,14 @@ def convolution(description: Mapping[str, Any]) -> nn.Conv2d:
 
 
 def probe(description: Mapping[str, Any], events: list[dict[str, Any]]) -> Probe:
-    """A classifier with the weights that are given: (K, C·H·W) and (K)."""
+    """A classifier with the weights that are given: (K, C·H·W) and (K); stale gives it gradients of earlier."""
     weight = description["weight"]
     model = Probe(weight.shape[1], weight.shape[0], events).to(weight.dtype)
     with torch.no_grad():
         model.linear.weight.copy_(weight)
         model.linear.bias.copy_(description["bias"])
     for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter) if description.get("stale") else None
         hook: Any = parameter.register_post_accumulate_grad_hook
         hook(lambda _: _note_once(events, "backward"))
     return model.train(description["training"])

@@ -323,7 +323,7 @@ def shared(result: Any, given: Sequence[Any]) -> list[str]:
         return {path: tensor.untyped_storage().data_ptr() for path, tensor in found}
 
     known = set(memory(given).values()) - {0}
-    return [path for path, address in memory(result).items() if address in known]
+    return sorted(path for path, address in memory(result).items() if address in known)
 
 
 def layout(value: Any) -> Any:
