@@ -34,7 +34,23 @@ from vitcourse.trace.source import Place, place_of, readable
 
 NamesGiven = Mapping[str, str] | Sequence[str] | str | None
 # Numbers that are no sizes, or that change which steps there are.
-_NO_SIZES = {"dim", "axis", "dim0", "dim1", "start_dim", "end_dim", "seed", "groups", "index", "layer", "head", "step"}
+_NO_SIZES = {
+    *(
+        "dim",
+        "axis",
+        "dim0",
+        "dim1",
+        "start_dim",
+        "end_dim",
+        "seed",
+        "groups",
+        "index",
+        "layer",
+        "head",
+        "step",
+        "n_layers",
+    ),
+}
 
 # How modules that `build` made were made, and the parts of such modules.
 _RECIPES: "weakref.WeakKeyDictionary[nn.Module, Recipe]" = weakref.WeakKeyDictionary()
