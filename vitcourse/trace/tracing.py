@@ -27,7 +27,7 @@ from vitcourse.trace.names import (
     words,
 )
 from vitcourse.trace.record import Axis, Failure, Row, Shape, Trace
-from vitcourse.trace.recorder import Failed, Node, Recorder, Ref, Sizes, quietly, sizes_of, tensors_in
+from vitcourse.trace.recorder import Failed, Node, Recorder, Ref, Sizes, named_results, quietly, sizes_of, tensors_in
 from vitcourse.trace.runs import LARGE, Call, Copies, Recipe, Rehearsals
 from vitcourse.trace.sizes import Names, Vector, worth
 from vitcourse.trace.source import Place, place_of, readable
@@ -448,7 +448,7 @@ class Told:
             failure = Failure(error)
             if (at := recorder.failed) is not None and at.error is error:
                 failure = self._failure(at)
-        outcome = tuple(self._shape_of(tensor) for tensor in tensors_in(result))
+        outcome = tuple(self._shape_of(tensor) for tensor in named_results(result))
         name = (
             type(function).__name__
             if isinstance(function, nn.Module)
