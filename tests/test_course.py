@@ -166,7 +166,7 @@ def test_words_of_the_command_line_select_exercises() -> None:
     assert [exercise.id for exercise in select("3")] == ["3.1", "3.2", "3.3", "3.4"]
     assert select("ch03") == select("ch03_attention") == select("3")
     assert select(None) == list(exercises())
-    for word in ("6", "1.9", "", "patchify"):
+    for word in ("9", "1.9", "", "patchify"):
         with pytest.raises(RequestError, match="type a chapter"):
             select(word)
 

@@ -23,7 +23,7 @@ from vitcourse.checking.sizes import Sizes
 from vitcourse.checking.subjects import ATOL, RTOL, CheckFailedError, Inputs, Module, Question, Side, Subject
 from vitcourse.checking.values import flows, names, same
 from vitcourse.course import Exercise, exercises
-from vitcourse.worker.protocol import Other, Slot
+from vitcourse.worker.protocol import Other, Part, Slot
 from vitcourse.worker.workshop import Observation, tensors_of
 
 BFLOAT16 = (0.1, 0.1)
@@ -453,6 +453,8 @@ def described(value: Any) -> str:
         return f"one tensor of shape {tuple(value.shape)}"
     if isinstance(value, Other):
         return _article(value.kind)
+    if isinstance(value, Part):
+        return f"the parameter {value.name} itself"
     return "None" if value is None else _article(type(value).__name__)
 
 

@@ -38,12 +38,14 @@ def alike(one: Observation, other: Observation, question: Question, last: bool =
         return False
     if question.expects == "start":
         return _same_starts(one.result, other.result)
-    mine, others = one.result, other.result
+    mine, others, attached = one.result, other.result, one.attached == other.attached
     if question.expects == "groups":
         mine, others = by_parameter(mine), by_parameter(others)
+    if question.expects in ("groups", "own memory"):  # their order is free
+        attached = sorted(one.attached) == sorted(other.attached)
     return (
         same(mine, others, question.rtol, question.atol)
-        and one.attached == other.attached
+        and attached
         and _same_gradients(one.gradients, other.gradients)
         and _same_structure(one.structure, other.structure)
         and _same_things(one.things, other.things)

@@ -104,8 +104,13 @@ class Graphs:
         saved, nodes = ({kept.number for kept in group} for group in (self.saved, self.nodes))
         return {"saved": len(saved), "graphs": len(nodes - {self.number})}
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Graphs":
+        return Graphs()
+
     def follow(self, forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        """Run a forward pass, and know later whether it is still kept."""
+        """Run a forward pass, and know later whether it is still kept. Transforms of torch.func keep no such graph."""
+        if torch._C._are_functorch_transforms_active():
+            return forward(x)
         self.number += 1
         number = self.number
 
