@@ -26,8 +26,13 @@ from .ch05_vit import cross_entropy
 def from_jax(checkpoint: dict[str, Tensor], n_layers: int) -> dict[str, Tensor]:
     """A checkpoint of the original ViT, as a state dict of your VisionTransformer.
 
+    Its names: `cls`, `embedding`, `Transformer/posembed_input/pos_embedding`, `Transformer/encoder_norm`, `head`; and
+    of block i, below `Transformer/encoderblock_{i}`: `LayerNorm_0` and `LayerNorm_2`, `MlpBlock_3/Dense_0` and
+    `Dense_1`, `MultiHeadDotProductAttention_1/query`, `key`, `value` and `out`. Each layer ends in `/kernel` and
+    `/bias`, each norm in `/scale` and `/bias`. Other keys are ignored.
+
     Flax keeps a dense kernel as (in, out), where nn.Linear keeps (out, in); a convolution's kernel as (P, P, C, D);
-    query, key and value apart, as (D, h, dh); out as (h, dh, D). Other keys of the checkpoint are ignored.
+    query, key and value apart, as (D, h, dh) with biases (h, dh); out as (h, dh, D) with a bias (D).
 
     Source: google-research/vision_transformer, vit_jax/models_vit.py; Dosovitskiy et al. 2021, appendix A.
     """
@@ -45,13 +50,14 @@ def adapt_state_dict(
 ) -> dict[str, Tensor]:
     """A state dict for images of another size and for other classes: what fine-tuning starts from.
 
-    Positions are resized from grid to new_grid. The head starts again, all zeros, so that the first loss is ln K. Every
-    other tensor is an equal copy: detached, and without a share in the old memory.
+    Positions are resized from grid to new_grid. The head starts again, all zeros, so that the first loss is ln K: also
+    where the number of classes stays. Every other tensor is an equal copy. All are detached and share no memory with
+    the old ones, which stay as they are.
 
     Source: Dosovitskiy et al. 2021, section 3.2.
     """
     # 1. a copy of every tensor
-    # 2. positions on the new grid, where it differs
+    # 2. positions on the new grid
     # 3. a head of zeros for the new classes
     raise NotImplementedError("exercise 7.2 is yours to write; for a hint: vitcourse hint 7.2")
 
@@ -68,7 +74,8 @@ def param_groups(
     first, and L + 1 for the patch embedding, CLS and the positions. Weight decay is 0 for every tensor of one axis (all
     biases, all norms), for `cls_token` and for `positions`.
 
-    Each parameter stands in exactly one group. A group is {"params": [...], "lr": ..., "weight_decay": ...}.
+    Each parameter stands in exactly one group, a frozen one too. A group is {"params": [...], "lr": ...,
+    "weight_decay": ...}; how many there are, and in which order, is free.
 
     Source: Clark et al. 2020 and Bao et al. 2022 (layer-wise learning rate decay); timm for what isn't decayed.
     """

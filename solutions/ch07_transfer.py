@@ -26,8 +26,13 @@ from .ch05_vit import cross_entropy
 def from_jax(checkpoint: dict[str, Tensor], n_layers: int) -> dict[str, Tensor]:
     """A checkpoint of the original ViT, as a state dict of your VisionTransformer.
 
+    Its names: `cls`, `embedding`, `Transformer/posembed_input/pos_embedding`, `Transformer/encoder_norm`, `head`; and
+    of block i, below `Transformer/encoderblock_{i}`: `LayerNorm_0` and `LayerNorm_2`, `MlpBlock_3/Dense_0` and
+    `Dense_1`, `MultiHeadDotProductAttention_1/query`, `key`, `value` and `out`. Each layer ends in `/kernel` and
+    `/bias`, each norm in `/scale` and `/bias`. Other keys are ignored.
+
     Flax keeps a dense kernel as (in, out), where nn.Linear keeps (out, in); a convolution's kernel as (P, P, C, D);
-    query, key and value apart, as (D, h, dh); out as (h, dh, D). Other keys of the checkpoint are ignored.
+    query, key and value apart, as (D, h, dh) with biases (h, dh); out as (h, dh, D) with a bias (D).
 
     Source: google-research/vision_transformer, vit_jax/models_vit.py; Dosovitskiy et al. 2021, appendix A.
     """
@@ -71,19 +76,20 @@ def adapt_state_dict(
 ) -> dict[str, Tensor]:
     """A state dict for images of another size and for other classes: what fine-tuning starts from.
 
-    Positions are resized from grid to new_grid. The head starts again, all zeros, so that the first loss is ln K. Every
-    other tensor is an equal copy: detached, and without a share in the old memory.
+    Positions are resized from grid to new_grid. The head starts again, all zeros, so that the first loss is ln K: also
+    where the number of classes stays. Every other tensor is an equal copy. All are detached and share no memory with
+    the old ones, which stay as they are.
 
     Source: Dosovitskiy et al. 2021, section 3.2.
     """
-    state = {name: tensor.detach().clone() for name, tensor in state.items()}
-    if new_grid != grid:
-        positions = state["positional_encoding.positions"]          # (1, 1 + gh·gw, D)
-        state["positional_encoding.positions"] = resize_positions(positions, grid, new_grid)
-    d_model = state["head.weight"].shape[1]
-    state["head.weight"] = state["head.weight"].new_zeros(n_classes, d_model)       # (K, D)
-    state["head.bias"] = state["head.bias"].new_zeros(n_classes)    # (K)
-    return state
+    adapted = {name: tensor.detach().clone() for name, tensor in state.items()}
+    positions = adapted["positional_encoding.positions"]            # (1, 1 + gh·gw, D)
+    positions = resize_positions(positions, grid, new_grid)         # (1, 1 + gh'·gw', D)
+    adapted["positional_encoding.positions"] = positions
+    head = adapted["head.weight"]                                   # (old K, D)
+    adapted["head.weight"] = head.new_zeros(n_classes, head.shape[1])               # (K, D)
+    adapted["head.bias"] = head.new_zeros(n_classes)                # (K)
+    return adapted
 
 
 # Exercise 7.3
@@ -98,7 +104,8 @@ def param_groups(
     first, and L + 1 for the patch embedding, CLS and the positions. Weight decay is 0 for every tensor of one axis (all
     biases, all norms), for `cls_token` and for `positions`.
 
-    Each parameter stands in exactly one group. A group is {"params": [...], "lr": ..., "weight_decay": ...}.
+    Each parameter stands in exactly one group, a frozen one too. A group is {"params": [...], "lr": ...,
+    "weight_decay": ...}; how many there are, and in which order, is free.
 
     Source: Clark et al. 2020 and Bao et al. 2022 (layer-wise learning rate decay); timm for what isn't decayed.
     """
@@ -113,12 +120,13 @@ def param_groups(
         else:
             depth = n_layers + 1
         decays = parameter.ndim > 1 and part != "positional_encoding"
-        group = groups.setdefault((depth, decays), {
-            "params": [],
-            "lr": lr * layer_decay**depth,
-            "weight_decay": weight_decay if decays else 0.0,
-        })
-        group["params"].append(parameter)
+        if (depth, decays) not in groups:
+            groups[depth, decays] = {
+                "params": [],
+                "lr": lr * layer_decay**depth,
+                "weight_decay": weight_decay if decays else 0.0,
+            }
+        groups[depth, decays]["params"].append(parameter)
     return list(groups.values())
 
 

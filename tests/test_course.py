@@ -98,9 +98,8 @@ def test_each_exercise_is_whole(exercise: Exercise) -> None:
 
 @pytest.mark.parametrize("exercise", exercises(), ids=lambda exercise: exercise.id)
 def test_what_an_exercise_may_not_call_is_said_in_its_stub(exercise: Exercise) -> None:
-    said = "Not to be called here: " in ast.get_source_segment(
-        pristine(exercise.module), defined(pristine(exercise.module), exercise.names[0])
-    )
+    text = pristine(exercise.module)
+    said = any("Not to be called here: " in ast.get_source_segment(text, defined(text, n)) for n in exercise.names)
     assert said == bool(exercise.builds)
 
 
@@ -171,7 +170,7 @@ def test_words_of_the_command_line_select_exercises() -> None:
     assert [exercise.id for exercise in select("3")] == ["3.1", "3.2", "3.3", "3.4"]
     assert select("ch03") == select("ch03_attention") == select("3")
     assert select(None) == list(exercises())
-    for word in ("6", "1.9", "", "patchify"):
+    for word in ("9", "1.9", "", "patchify"):
         with pytest.raises(RequestError, match="type a chapter"):
             select(word)
 

@@ -15,7 +15,8 @@ from vitcourse.checking.workers import Workers
 from vitcourse.codesets import load_code
 from vitcourse.course import exercise
 from vitcourse.places import root
-from vitcourse.worker.protocol import Other, ProtocolError, Slot, pack, unpack
+from vitcourse.worker.protocol import Other, Part, ProtocolError, Slot, pack, unpack
+from vitcourse.worker.things import Probe
 from vitcourse.worker.workshop import Workshop
 
 RIGHT = "return 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))"
@@ -174,7 +175,7 @@ def test_what_travels_is_data_alone() -> None:
     class Mine:
         pass
 
-    value = {"a": [1, 2.5, None, ("x", True)], "b": Slot("1"), "c": Mine(), "d": float("inf")}
+    value = {"a": [1, 2.5, None, ("x", True)], "b": (Slot("1"), Part("1", "bias")), "c": Mine(), "d": float("inf")}
     packed = pack(value)
     header = int.from_bytes(packed[:8], "big")
     back = unpack(packed[16 : 16 + header], packed[16 + header :])
@@ -196,6 +197,53 @@ def test_nothing_stays_when_the_workers_end(tmp_path: Path) -> None:
         Judge(started).verdict(load_code("solutions"), exercise("1.1"))
         number = started._process.pid  # type: ignore[union-attr]
     assert not Path(f"/proc/{number}").exists()
+
+
+def test_what_a_result_has_in_common_with_what_was_given_is_seen() -> None:
+    def take(state: dict[str, Tensor], model: nn.Module) -> dict[str, object]:
+        return {
+            "view": state["a"].T,
+            "own": state["a"].clone(),
+            "part": [model.linear.bias],
+            "cut": model.linear.weight[0],
+        }
+
+    def spoil(state: dict[str, Tensor]) -> None:
+        state["b"] = state.pop("a")
+
+    def overwrite(state: dict[str, Tensor]) -> None:
+        state["a"].data.zero_()
+
+    functions = {"take": take, "spoil": spoil, "overwrite": overwrite}
+    workshop = Workshop(lambda module, name: functions[name])
+    workshop.build("model", "probe", weight=torch.randn(3, 10), bias=torch.randn(3), training=False)
+    state = {"a": torch.randn(2, 5)}
+    seen = workshop.call(("", "take"), (state, Slot("model")), {}, 0, leaves=True)
+    assert seen.shared == ["cut", "part.0", "view"]
+    assert seen.result["part"] == [Part("model", "linear.bias")]
+    assert seen.attached == [True] * 4
+    assert seen.changed == []
+    assert workshop.call(("", "spoil"), (state,), {}, 0).changed == [0]
+    assert workshop.call(("", "overwrite"), (state,), {}, 0, leaves=True).changed == [1]
+
+
+@pytest.mark.parametrize(
+    ("retain", "keep", "alive"),
+    [
+        (False, False, [(0, 0), (0, 0), (0, 0)]),
+        (True, False, [(0, 0), (1, 0), (1, 0)]),
+        (False, True, [(0, 0), (0, 0), (0, 1)]),
+    ],
+)
+def test_what_is_kept_of_earlier_forward_passes_is_seen(retain: bool, keep: bool, alive: list[tuple[int, int]]) -> None:
+    events: list[dict[str, object]] = []
+    model = Probe(10, 3, events)
+    total = torch.zeros(())
+    for _ in range(3):
+        loss = model(torch.randn(2, 1, 2, 5)).mean()
+        loss.backward(retain_graph=retain)
+        total = total + (loss if keep else loss.detach())
+    assert [(event["saved"], event["graphs"]) for event in events] == alive
 
 
 def test_what_a_call_does_to_a_model_that_it_was_given_is_seen() -> None:

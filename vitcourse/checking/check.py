@@ -9,7 +9,7 @@ the requests and what was observed of the learner's are kept as the evidence of 
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from vitcourse.checking.sizes import Sizes
 from vitcourse.checking.subjects import ATOL, RTOL, CheckFailedError, Inputs, Module, Question, Side, Subject
 from vitcourse.checking.values import flows, names, same
 from vitcourse.course import Exercise, exercises
-from vitcourse.worker.protocol import Other, Slot
+from vitcourse.worker.protocol import Other, Part, Slot
 from vitcourse.worker.workshop import Observation, tensors_of
 
 BFLOAT16 = (0.1, 0.1)
@@ -147,7 +147,7 @@ class Check:
         """The value is a pair, such as output and weights."""
         __tracebackhide__ = True
         if not isinstance(value, tuple | list) or len(value) != 2:
-            raise CheckFailedError(f"expected a pair, {what}, and got {_kind(value)}")
+            raise CheckFailedError(f"expected a pair, {what}, and got {described(value)}")
         return value[0], value[1]
 
     def true(self, condition: bool, otherwise: str, diagnosis: str = "") -> None:
@@ -175,7 +175,7 @@ class Check:
         __tracebackhide__ = True
         expected = subject.expected(*args, **kwargs)
         mine = subject.observe(*args, rtol=rtol, atol=atol, **kwargs).result
-        self._same_kind(subject.name, mine, expected)
+        self._samedescribed(subject.name, mine, expected)
         self.close(mine, expected, f"{subject.name} returns wrong values", rtol, atol)
         again = subject.observe(*args, rtol=rtol, atol=atol, **kwargs).result
         self.close(again, mine, f"{subject.name} returns something else at a second call with the same input")
@@ -192,17 +192,22 @@ class Check:
                 f"{subject.name} gives another result for an image when other images are in the batch",
             )
 
-    def gradients(self, subject: Subject, *args: Any, near: float = 1e-4, **kwargs: Any) -> None:
-        """The gradients of every parameter and of every input are the reference's, within a share of the largest."""
+    def gradients(
+        self, subject: Subject, *args: Any, near: float = 1e-4, of: Sequence[str] = (), **kwargs: Any
+    ) -> None:
+        """The gradients of every parameter and of every input are the reference's, within a share of the largest.
+
+        of names those that are asked for, where that isn't all of them.
+        """
         __tracebackhide__ = True
         mine, expected = subject.gradients(*args, **kwargs)
-        self._same_kind(subject.name, mine.result, expected.result)
+        self._samedescribed(subject.name, mine.result, expected.result)
         if not any(mine.attached):
             raise CheckFailedError(
                 f"no gradient comes through {subject.name}", "Is something detached, or under torch.no_grad()?"
             )
         for name, reference in expected.gradients.items():
-            if reference is None:
+            if reference is None or (of and name not in of):
                 continue
             own = mine.gradients.get(name)
             if own is None:
@@ -368,15 +373,15 @@ class Check:
         assert isinstance(thing, nn.Module)
         return thing
 
-    def _same_kind(self, name: str, mine: Any, expected: Any) -> None:
+    def _samedescribed(self, name: str, mine: Any, expected: Any) -> None:
         __tracebackhide__ = True
         if isinstance(expected, tuple):
             self.true(
                 isinstance(mine, tuple | list) and len(mine) == len(expected),
-                f"{name} should return {len(expected)} things, and returned {_kind(mine)}",
+                f"{name} should return {len(expected)} things, and returned {described(mine)}",
             )
             for own, part in zip(mine, expected, strict=True):
-                self._same_kind(name, own, part)
+                self._samedescribed(name, own, part)
         elif isinstance(expected, Tensor):
             if not isinstance(mine, Tensor):
                 raise CheckFailedError(_no_tensor(f"what {name} returns", mine))
@@ -413,7 +418,7 @@ def _as_tensor(value: Any, what: str) -> Tensor:
     if not all(type(number) in (bool, int, float) for number in numbers):
         wrong = next(number for number in numbers if type(number) not in (bool, int, float))
         missing = ": is a return missing on one of the ways?" if wrong is None else ""
-        raise CheckFailedError(what, f"yours is {_kind(wrong)}{missing}")
+        raise CheckFailedError(what, f"yours is {described(wrong)}{missing}")
     return torch.as_tensor(value)
 
 
@@ -437,16 +442,19 @@ def _difference(mine: Tensor, expected: Tensor) -> str:
 def _no_tensor(what: str, value: Any) -> str:
     if value is None:
         return f"{what} is None: a return is missing"
-    return f"{what} is no tensor but {_kind(value)}"
+    return f"{what} is no tensor but {described(value)}"
 
 
-def _kind(value: Any) -> str:
+def described(value: Any) -> str:
+    """What a value is, in words: "a list of 3"."""
     if isinstance(value, tuple | list):
         return f"a {type(value).__name__} of {len(value)}"
     if isinstance(value, Tensor):
         return f"one tensor of shape {tuple(value.shape)}"
     if isinstance(value, Other):
         return _article(value.kind)
+    if isinstance(value, Part):
+        return f"the parameter {value.name} itself"
     return "None" if value is None else _article(type(value).__name__)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from vitcourse.checking.subjects import Question
 from vitcourse.checking.values import begun_alike, names, same
+from vitcourse.worker.protocol import Part
 from vitcourse.worker.workshop import Observation
 
 _ABOUT_SIZES = ("RuntimeError", "EinopsError", "ValueError", "IndexError")
@@ -31,18 +32,38 @@ def alike(one: Observation, other: Observation, question: Question, last: bool =
         return False
     if question.expects == "no reads" and one.reads != other.reads:
         return False
+    if question.expects == "own memory" and one.shared != other.shared:
+        return False
     if request.get("count") and (one.products, one.softmaxes) != (other.products, other.softmaxes):
         return False
     if question.expects == "start":
         return _same_starts(one.result, other.result)
+    mine, others, attached = one.result, other.result, one.attached == other.attached
+    if question.expects == "groups":
+        mine, others = by_parameter(mine), by_parameter(others)
+    if question.expects in ("groups", "own memory"):  # their order is free
+        attached = sorted(one.attached) == sorted(other.attached)
     return (
-        same(one.result, other.result, question.rtol, question.atol)
-        and one.attached == other.attached
+        same(mine, others, question.rtol, question.atol)
+        and attached
         and _same_gradients(one.gradients, other.gradients)
         and _same_structure(one.structure, other.structure)
         and _same_things(one.things, other.things)
         and one.events == other.events
     )
+
+
+def by_parameter(groups: Any) -> Any:
+    """Groups of parameters, by the parameter: lr and weight decay, once for each time it stands in one."""
+    whole = isinstance(groups, list) and all(isinstance(group, dict) for group in groups)
+    if not whole or not all(isinstance(group.get("params"), list) for group in groups):
+        return groups
+    found: dict[str, list[Any]] = {}
+    for group in groups:
+        for part in group["params"]:
+            known = {key: float(group[key]) for key in ("lr", "weight_decay") if type(group.get(key)) in (int, float)}
+            found.setdefault(part.name if isinstance(part, Part) else f"a {type(part).__name__}", []).append(known)
+    return found
 
 
 def _same_starts(one: Any, other: Any) -> bool:

@@ -50,7 +50,9 @@ class Question:
     """One request, what was observed of the learner's answer, and how exactly numbers are compared.
 
     expects is what the check waits for where it isn't a result: "error" for a call that should be refused with a
-    message that holds the numbers naming, "start" for first values, "no reads" where no value of a tensor may be read.
+    message that holds the numbers naming, "start" for first values, "no reads" where no value of a tensor may be read,
+    "own memory" where what comes back may have none in common with what was given, "groups" where parameters come back
+    in groups whose number and order are free.
     """
 
     request: dict[str, Any]
@@ -100,20 +102,25 @@ class Subject:
         *args: Any,
         count: bool = False,
         keep: str = "",
+        leaves: bool = False,
+        expects: str = "",
         rtol: float = RTOL,
         atol: float = ATOL,
         **kwargs: Any,
     ) -> Observation:
         """All that is seen of the learner's answer to a call that should succeed and leave its input alone.
 
-        count counts products and softmaxes; keep keeps a module that comes back under this name.
+        count counts products and softmaxes; keep keeps a module that comes back under this name; leaves gives tensors
+        that ask for gradients; expects is the question's.
         """
         __tracebackhide__ = True
-        seen = self.check.ask(self._request(args, kwargs, count=count, keep=keep), rtol=rtol, atol=atol)
+        request = self._request(args, kwargs, count=count, keep=keep, leaves=leaves)
+        seen = self.check.ask(request, rtol=rtol, atol=atol, expects=expects)
         self.check.fine(self.name, seen, args)
         if seen.changed:
+            what = f"tensor {seen.changed[0]} is" if seen.changed[0] else "what a dict or a list holds is"
             raise CheckFailedError(
-                f"{self.name} changed its input: tensor {seen.changed[0]} is not the same after the call",
+                f"{self.name} changed its input: {what} not the same after the call",
                 "Operations that end in an underscore, += and assignments to x[...] work in place.",
             )
         return seen

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vitcourse.trace.record import Axis, Row, Shape, Trace, shape_words, together
-from vitcourse.trace.recorder import tensors_in
+from vitcourse.trace.recorder import named_results
 from vitcourse.trace.render import cell, to_dict
 
 Shapes = tuple[Shape, ...]
@@ -60,7 +60,7 @@ class Diff:
     @property
     def apart(self) -> str:
         """How far the numbers of the results are from the reference's."""
-        pairs = list(zip(tensors_in(self.mine.result), tensors_in(self.reference.result), strict=False))
+        pairs = list(zip(named_results(self.mine.result), named_results(self.reference.result), strict=False))
         worst = max((float((a - b.to(a.dtype)).abs().max()) for a, b in pairs if a.numel()), default=0.0)
         return f"up to {worst:.2g} apart"
 
@@ -69,7 +69,7 @@ class Diff:
         """Whether the numbers are the reference's too, as far as parameters of the same names tell."""
         if self.mine.weights != self.reference.weights:
             return True
-        pairs = zip(tensors_in(self.mine.result), tensors_in(self.reference.result), strict=False)
+        pairs = zip(named_results(self.mine.result), named_results(self.reference.result), strict=False)
         return all(a.shape != b.shape or torch.allclose(a.double(), b.double(), rtol=1e-3, atol=1e-4) for a, b in pairs)
 
     def to_text(self, reference_code: bool = True) -> str:

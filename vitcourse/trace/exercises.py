@@ -51,9 +51,8 @@ def _trace(codes: CodeSet, found: Exercise, name: str, sizes: Mapping[str, int],
         try:
             values = _values(codes, example["call"], sizes)
             # By position: a learner's forward may call its input as it likes.
-            tensors = [key for key, value in values.items() if isinstance(value, Tensor)]
-            entries = [_table(example["call"][key]) for key in tensors]
-            names = [entry.get("tensor") or entry["labels"] for entry in entries]
+            tensors = [key for key, value in values.items() if isinstance(value, Tensor | dict)]
+            names = [shape for key in tensors for shape in _shapes(example["call"][key])]
             if "make" in example:
                 function = build(function, **_values(codes, example["make"], sizes))
         except Exception as error:
@@ -73,8 +72,10 @@ def _settled(module: nn.Module) -> list[str]:
     return [path for path, _ in module.named_parameters()]
 
 
-def _table(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
+def _shapes(entry: Mapping[str, Any]) -> list[str]:
+    """The shapes of an argument's tensors."""
+    kinds = [entry[kind] for kind in ("tensor", "tensors", "labels", "order") if kind in entry]
+    return [shape for kind in kinds for shape in (kind.values() if isinstance(kind, dict) else [kind])]
 
 
 def _values(codes: CodeSet, entries: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Any]:
@@ -93,6 +94,14 @@ def _value(codes: CodeSet, entry: Any, sizes: Mapping[str, int], others: Mapping
             return tuple(_number(word, sizes) for word in entry)
         case {"tensor": str() as shape}:
             return torch.rand([_number(word, sizes) for word in shape.split()])
+        case float():
+            return entry
+        case {"tensors": dict() as shapes}:
+            return {
+                name: torch.rand([_number(word, sizes) for word in shape.split()]) for name, shape in shapes.items()
+            }
+        case {"order": str() as size}:
+            return torch.randperm(_number(size, sizes))
         case {"labels": str() as shape, "below": str() as limit}:
             return torch.randint(_number(limit, sizes), [_number(word, sizes) for word in shape.split()])
         case {"make": str() as path, "with": dict() as arguments}:

@@ -505,6 +505,11 @@ def tensors_in(value: Any) -> list[Tensor]:
     return [part for _, part in parts(value, "") if isinstance(part, Tensor)]
 
 
+def named_results(value: Any) -> list[Tensor]:
+    """The tensors of what a call returned; those of a dict by their names, since its order says nothing."""
+    return tensors_in(dict(sorted(value.items())) if isinstance(value, dict) else value)
+
+
 def tensors_of(values: Any) -> Iterator[Tensor]:
     """The tensors among a function's arguments."""
     for value in values:

@@ -27,14 +27,30 @@ from vitcourse.trace.names import (
     words,
 )
 from vitcourse.trace.record import Axis, Failure, Row, Shape, Trace
-from vitcourse.trace.recorder import Failed, Node, Recorder, Ref, Sizes, quietly, sizes_of, tensors_in
+from vitcourse.trace.recorder import Failed, Node, Recorder, Ref, Sizes, named_results, quietly, sizes_of, tensors_in
 from vitcourse.trace.runs import LARGE, Call, Copies, Recipe, Rehearsals
 from vitcourse.trace.sizes import Names, Vector, worth
 from vitcourse.trace.source import Place, place_of, readable
 
 NamesGiven = Mapping[str, str] | Sequence[str] | str | None
 # Numbers that are no sizes, or that change which steps there are.
-_NO_SIZES = {"dim", "axis", "dim0", "dim1", "start_dim", "end_dim", "seed", "groups", "index", "layer", "head", "step"}
+_NO_SIZES = {
+    *(
+        "dim",
+        "axis",
+        "dim0",
+        "dim1",
+        "start_dim",
+        "end_dim",
+        "seed",
+        "groups",
+        "index",
+        "layer",
+        "head",
+        "step",
+        "n_layers",
+    ),
+}
 
 # How modules that `build` made were made, and the parts of such modules.
 _RECIPES: "weakref.WeakKeyDictionary[nn.Module, Recipe]" = weakref.WeakKeyDictionary()
@@ -432,7 +448,7 @@ class Told:
             failure = Failure(error)
             if (at := recorder.failed) is not None and at.error is error:
                 failure = self._failure(at)
-        outcome = tuple(self._shape_of(tensor) for tensor in tensors_in(result))
+        outcome = tuple(self._shape_of(tensor) for tensor in named_results(result))
         name = (
             type(function).__name__
             if isinstance(function, nn.Module)

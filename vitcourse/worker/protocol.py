@@ -1,7 +1,8 @@
 """What goes over the pipe between judge and worker: a header of JSON, then the tensors as safetensors.
 
 Nothing that arrives is unpickled or evaluated. A value is None, a bool, a number, a text, a tensor, a dtype, a name of
-something in the worker (Slot), or a list, a tuple or a dict of these; anything else travels as Other, its type's name.
+something in the worker (Slot, Part), or a list, a tuple or a dict of these; anything else travels as Other, its type's
+name.
 """
 
 import dataclasses
@@ -47,6 +48,14 @@ class TooLate(Exception):
 class Slot:
     """Something that stays in the worker, by its name there: a module, a model to be trained, an optimizer."""
 
+    name: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A parameter or a buffer of something that stays in the worker: that very object, and not its numbers."""
+
+    slot: str
     name: str
 
 
@@ -131,6 +140,8 @@ def _encode(value: Any, tensors: dict[str, Tensor], depth: int) -> Any:
         return {"dtype": str(value).removeprefix("torch.")}
     if isinstance(value, Slot):
         return {"slot": value.name}
+    if isinstance(value, Part):
+        return {"part": [value.slot, value.name]}
     if isinstance(value, Other):
         return {"other": value.kind}
     if isinstance(value, Tensor):
@@ -169,6 +180,7 @@ _DECODERS: dict[str, Callable[[Any, dict[str, Tensor]], Any]] = {
     "float": lambda content, _: float(str(content)),
     "dtype": lambda content, _: {str(dtype).removeprefix("torch."): dtype for dtype in _DTYPES}[content],
     "slot": lambda content, _: Slot(str(content)),
+    "part": lambda content, _: Part(str(content[0]), str(content[1])),
     "other": lambda content, _: Other(str(content)),
     "tensor": lambda content, tensors: tensors[content],
     "tuple": lambda content, tensors: tuple(_decode(item, tensors) for item in content),

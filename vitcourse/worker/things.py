@@ -1,7 +1,8 @@
 """Modules as data, and what the worker makes from a description: a convolution, a model to be trained, an optimizer."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -83,20 +84,65 @@ def _described(module: nn.Module) -> dict[str, Any]:
     return {"kind": type(module).__name__, "torch": kinds, "length": length, **settings}
 
 
+class Kept:
+    """Something of a forward pass that lives as long as its graph needs it."""
+
+    def __init__(self, number: int, tensor: Tensor | None = None) -> None:
+        self.number, self.tensor = number, tensor
+
+
+class Graphs:
+    """Of which forward passes there is still something: tensors saved for a backward pass, or nodes of the graph."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.saved: WeakSet[Kept] = WeakSet()
+        self.nodes: WeakSet[Kept] = WeakSet()
+
+    def alive(self) -> dict[str, int]:
+        """How many passes still hold tensors, and of how many before the last one nodes are still there."""
+        saved, nodes = ({kept.number for kept in group} for group in (self.saved, self.nodes))
+        return {"saved": len(saved), "graphs": len(nodes - {self.number})}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Graphs":
+        return Graphs()
+
+    def follow(self, forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """Run a forward pass, and know later whether it is still kept. Transforms of torch.func keep no such graph."""
+        if torch._C._are_functorch_transforms_active():
+            return forward(x)
+        self.number += 1
+        number = self.number
+
+        def save(tensor: Tensor) -> Kept:
+            kept = Kept(number, tensor)
+            self.saved.add(kept)
+            return kept
+
+        with torch.autograd.graph.saved_tensors_hooks(save, lambda kept: kept.tensor):
+            result = forward(x)
+        if result.requires_grad:
+            node = Kept(number)
+            self.nodes.add(node)
+            result.register_hook(lambda _, node=node: None)  # type: ignore[no-untyped-call]
+        return result
+
+
 class Probe(nn.Module):
-    """A linear classifier with modules in modules, which notes how it is run."""
+    """A linear classifier with modules in modules, which notes how it is run, and what of earlier runs is kept."""
 
     def __init__(self, n_pixels: int, n_classes: int, events: list[dict[str, Any]]) -> None:
         super().__init__()
         self.features = nn.Sequential(nn.Flatten(), nn.Sequential(nn.Dropout(0.0)))
         self.linear = nn.Linear(n_pixels, n_classes)
-        self.events = events
+        self.events, self.graphs = events, Graphs()
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, K)."""
         modes = {path: part.training for path, part in self.named_modules()}
-        logits: Tensor = self.linear(self.features(images))
         note = {"event": "forward", "modes": modes, "gradients": torch.is_grad_enabled(), "batch": len(images)}
+        note |= self.graphs.alive()
+        logits = self.graphs.follow(self.linear, self.features(images))
         self.events.append({**note, "dtype": logits.dtype})
         return logits
 
@@ -113,13 +159,14 @@ def convolution(description: Mapping[str, Any]) -> nn.Conv2d:
 
 
 def probe(description: Mapping[str, Any], events: list[dict[str, Any]]) -> Probe:
-    """A classifier with the weights that are given: (K, C·H·W) and (K)."""
+    """A classifier with the weights that are given: (K, C·H·W) and (K); stale gives it gradients of earlier."""
     weight = description["weight"]
-    model = Probe(weight.shape[1], weight.shape[0], events)
+    model = Probe(weight.shape[1], weight.shape[0], events).to(weight.dtype)
     with torch.no_grad():
         model.linear.weight.copy_(weight)
         model.linear.bias.copy_(description["bias"])
     for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter) if description.get("stale") else None
         hook: Any = parameter.register_post_accumulate_grad_hook
         hook(lambda _: _note_once(events, "backward"))
     return model.train(description["training"])

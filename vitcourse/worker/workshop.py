@@ -2,7 +2,7 @@
 
 import copy
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .bans import Bans, Named
 from .chapters import fault
-from .protocol import Other, Slot
+from .protocol import Other, Part, Slot
 from .things import convolution, descent, hooks, probe, structure, values, watched
 from .watching import Operations, Reads, seeded
 
@@ -22,15 +22,17 @@ class Observation:
     """All that was seen of one request.
 
     result is what came back; attached, for each of its tensors, whether a gradient could flow through it; raised an
-    exception as data; changed the numbers of the tensors in the arguments that are others now; gradients those of the
-    inputs ("input 1") and of the parameters, None where none arrived; structure what a module holds; things the state
-    of what the worker made and the call was given; events what happened to it, in order.
+    exception as data; changed the numbers of the tensors in the arguments that are others now, 0 for a list or dict
+    that is; shared the names of what came back in memory that was given; gradients those of the inputs ("input 1") and
+    of the parameters, None where none arrived; structure what a module holds; things the state of what the worker made
+    and the call was given; events what happened to it, in order.
     """
 
     result: Any = None
     attached: list[bool] = field(default_factory=list)
     raised: dict[str, Any] = field(default_factory=dict)
     changed: list[int] = field(default_factory=list)
+    shared: list[str] = field(default_factory=list)
     banned: str = ""
     reads: list[str] = field(default_factory=list)
     draws: bool = False
@@ -156,16 +158,19 @@ class Workshop:
         along: Sequence[Tensor] | None = None,
         keep: str = "",
         count: bool = False,
+        leaves: bool = False,
     ) -> Observation:
         """Call a chapter's function ((module, name)) or something that is kept (a Slot).
 
         along gives a direction for each tensor of floats that comes back: the gradients are those of the sum of the
-        products. A module that comes back is kept in the slot keep. count counts products and softmaxes.
+        products. A module that comes back is kept in the slot keep. count counts products and softmaxes. With leaves
+        the tensors of floats are given as leaves that ask for gradients, as parameters are.
         """
         seen = Observation()
         self.events.clear()
-        own_args, own_kwargs = self._opened(args, along is not None), self._opened(dict(kwargs), along is not None)
-        before = [tensor.detach().clone() for tensor in tensors_of(args)]
+        leaves = leaves or along is not None
+        own_args, own_kwargs = self._opened(args, leaves), self._opened(dict(kwargs), leaves)
+        given, before, held = tensors_of(own_args), [t.detach().clone() for t in tensors_of(args)], layout(own_args)
         function = self.things[target.name] if isinstance(target, Slot) else self.find(*target)
         given_things = slots_of((args, kwargs))
         hung = [hooks(self.things[slot]) for slot in given_things]
@@ -174,12 +179,14 @@ class Workshop:
             self.things[keep] = result
             seen.structure, seen.result = structure(result, self.whole), Slot(keep)
         else:
-            seen.result = noted(result)
+            seen.result = noted(result, self._parts(given_things))
             seen.attached = [tensor.requires_grad for tensor in tensors_of(result)]
-        given = tensors_of(own_args)
+        seen.shared = shared(result, [given, *(self.things[slot] for slot in given_things)])
         for number, (old, new) in enumerate(zip(before, given, strict=True), start=1):
             if old.shape != new.shape or not torch.equal(old, new.detach()):
                 seen.changed.append(number)
+        if layout(own_args) != held:
+            seen.changed.append(0)
         if along is not None and not seen.raised:
             self._differentiate(seen, result, along, given, function)
         for slot in given_things:
@@ -243,6 +250,11 @@ class Workshop:
             if tensor.is_floating_point():
                 seen.gradients[f"input {number}"] = _copy(tensor.grad)
 
+    def _parts(self, slots: Sequence[str]) -> dict[int, Part]:
+        """Parameters and buffers of what is kept, by their identity."""
+        modules = [(slot, self.things[slot]) for slot in slots if isinstance(self.things[slot], nn.Module)]
+        return {id(tensor): Part(slot, name) for slot, module in modules for name, tensor in named_tensors(module)}
+
     def _opened(self, value: Any, leaves: bool) -> Any:
         """The arguments of a call: copies of the tensors, and what the slots hold."""
         if isinstance(value, Tensor):
@@ -260,14 +272,20 @@ def _copy(tensor: Tensor | None) -> Tensor | None:
     return None if tensor is None else tensor.detach().clone()
 
 
-def noted(value: Any) -> Any:
-    """A result as it can travel: copies of the tensors, containers of them, plain values; else the type's name."""
+def noted(value: Any, parts: Mapping[int, Part] | None = None) -> Any:
+    """A result as it can travel: copies of the tensors, containers of them, plain values; else the type's name.
+
+    A tensor that is itself a part of something that the call was given travels as that part.
+    """
+    if parts and id(value) in parts:
+        return parts[id(value)]
     if isinstance(value, Tensor):
         return value.detach().clone()
     if isinstance(value, tuple | list):
-        return tuple(noted(part) for part in value) if isinstance(value, tuple) else [noted(part) for part in value]
+        copies = [noted(part, parts) for part in value]
+        return tuple(copies) if isinstance(value, tuple) else copies
     if isinstance(value, dict):
-        return {str(key): noted(part) for key, part in value.items()}
+        return {str(key): noted(part, parts) for key, part in value.items()}
     if isinstance(value, float):
         return float(value)
     if inspect.isgenerator(value):
@@ -282,6 +300,37 @@ def tensors_of(value: Any) -> list[Tensor]:
     if isinstance(value, dict):
         value = list(value.values())
     return [tensor for part in value for tensor in tensors_of(part)] if isinstance(value, tuple | list) else []
+
+
+def named_tensors(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
+    """The tensors in a tree of values and modules, each with its path, such as 0.weight."""
+    if isinstance(value, Tensor):
+        yield path, value
+    elif isinstance(value, nn.Module):
+        yield from (
+            (f"{path}.{name}".lstrip("."), t) for name, t in (*value.named_parameters(), *value.named_buffers())
+        )
+    elif isinstance(value, dict | tuple | list):
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from named_tensors(part, f"{path}.{key}".lstrip("."))
+
+
+def shared(result: Any, given: Sequence[Any]) -> list[str]:
+    """The paths of the tensors in a result that lie in memory of what was given."""
+
+    def memory(value: Any) -> dict[str, int]:
+        found = [(path, tensor) for path, tensor in named_tensors(value) if tensor.layout == torch.strided]
+        return {path: tensor.untyped_storage().data_ptr() for path, tensor in found}
+
+    known = set(memory(given).values()) - {0}
+    return sorted(path for path, address in memory(result).items() if address in known)
+
+
+def layout(value: Any) -> Any:
+    """Which objects stand where in a tree of containers: another one after a call tells that one was changed."""
+    if isinstance(value, dict):
+        return {key: layout(part) for key, part in value.items()}
+    return [layout(part) for part in value] if isinstance(value, tuple | list) else id(value)
 
 
 def slots_of(value: Any) -> list[str]:

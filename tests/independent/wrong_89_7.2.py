@@ -1,0 +1,7 @@
+# clone without detach.
+def adapt_state_dict(state, grid, new_grid, n_classes):
+    new = {k: v.clone() for k, v in state.items()}
+    new["positional_encoding.positions"] = resize_positions(new["positional_encoding.positions"], grid, new_grid)
+    new["head.weight"] = new["head.weight"].new_zeros(n_classes, new["head.weight"].shape[1])
+    new["head.bias"] = new["head.bias"].new_zeros(n_classes)
+    return new

@@ -1,0 +1,10 @@
+# CLS and positions decay: they have three axes.
+def param_groups(model, lr, weight_decay, layer_decay=1.0):
+    L, groups = len(model.blocks), []
+    for n, p in model.named_parameters():
+        if n.startswith("blocks."):
+            k = L - int(n.split(".")[1])
+        else:
+            k = 0 if n.startswith(("head", "norm")) else L + 1
+        groups.append({"params": [p], "lr": lr * layer_decay**k, "weight_decay": weight_decay if p.ndim > 1 else 0.0})
+    return groups
