@@ -160,7 +160,7 @@ def test_occlusion_map(check: Check) -> None:
 
 @pytest.mark.exercise("6.5")
 def test_ablate_head(check: Check) -> None:
-    s = check.sizes(B=2, C=3, P=5, gh=3, gw=2, h=3, dh=7, L=3, K=11)
+    s = check.sizes(B=2, C=3, P=5, gh=3, gw=2, h=5, dh=7, L=3, K=11)
     images = check.randn("B C H W")
     ablate = check.get("ablate_head")
     vit = own_model(check, dropout=0.3).train(False)
