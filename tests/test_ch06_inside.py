@@ -160,24 +160,24 @@ def test_occlusion_map(check: Check) -> None:
 
 @pytest.mark.exercise("6.5")
 def test_ablate_head(check: Check) -> None:
-    s = check.sizes(B=2, C=3, P=5, gh=3, gw=2, h=3, dh=7, L=3, K=11)
+    s = check.sizes(B=2, C=3, P=5, gh=3, gw=2, h=5, dh=7, L=3, K=11)
     images = check.randn("B C H W")
     ablate = check.get("ablate_head")
     vit = own_model(check, dropout=0.3).train(False)
     before = vit(images)
 
     copies = {}
-    for layer, head in ((0, 1), (1, 0), (1, 1), (1, 2), (s.L - 1, 0)):
-        copies[layer, head] = copied(check, ablate, vit, layer, head, training=False)
-    check.close(vit(images), before, "the model itself should give the logits that it gave before")
-    for (layer, head), copy in copies.items():
-        what = f"the logits of the copy without head {head} of layer {layer}"
-        logits = copy(images)
+    for layer, head in ((1, 2), (0, 1), (1, 0), (s.L - 1, 0)):
+        copy = copies[layer, head] = copied(check, ablate, vit, layer, head, training=False)
+        what, logits = f"the logits of the copy without head {head} of layer {layer}", copy(images)
         check.shape(logits, "B K", what)
         check.true(not torch.allclose(logits, before, rtol=1e-3, atol=1e-3), f"{what} are those of the whole model")
-        check.close(logits, copy.expected(images), f"{what} are wrong: that head, whole, and no other is to be silent",
-                    **NORMS)  # fmt: skip
-    seen = copies[1, 0].observe(images)
+        silent = f"{what} are wrong: that head, whole, and no other is to be silent"
+        check.close(logits, copy.expected(images), silent, **NORMS)
+    check.close(vit(images), before, "the model itself should give the logits that it gave before")
+    first = copies[1, 2]
+    check.same(first, images, **NORMS)
+    seen = first.observe(images)
     check.true(all(seen.attached), "the copy should be trainable as the model was: no gradient comes through it")
 
     frozen = own_model(check, dropout=0.3).freeze(*FROZEN)
@@ -189,10 +189,10 @@ def test_ablate_head(check: Check) -> None:
     logits = copied(check, ablate, double, 1, 2, training=False)(images.double())
     check.true(logits.dtype == torch.float64, "the copy should keep the model's dtype (float64 here)")
 
-    logits = copies[1, 2](images)
+    logits = first(images)
     vit.load(**{name: 0.5 * value for name, value in vit.values().items() if name in vit.structure["parameters"]})
     check.close(
-        copies[1, 2](images),
+        first(images),
         logits,
         "the copy should share no memory with the model: when the model's weights change, its logits change too",
     )

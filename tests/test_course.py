@@ -144,7 +144,7 @@ def test_teaching_code_imports_only_what_the_course_allows(module: str) -> None:
                 assert node.module in earlier
             elif isinstance(node, ast.Import | ast.ImportFrom):
                 names = [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
-                assert {name.partition(".")[0] for name in names} <= {"torch", "einops", "jaxtyping", "math"}
+                assert {name.partition(".")[0] for name in names} <= {"torch", "einops", "jaxtyping", "math", "copy"}
 
 
 @pytest.mark.parametrize("module", MODULES)
