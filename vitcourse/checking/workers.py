@@ -16,15 +16,19 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from vitcourse import worker
 from vitcourse.errors import RunError
 from vitcourse.places import root
 from vitcourse.worker.__main__ import process_space
 
-_START = 120.0  # seconds in which torch should be loaded
-_ANSWER = 20.0  # seconds in which a fork should be made or ended
+if TYPE_CHECKING:
+    from vitcourse.worker.protocol import File
+
+START = 120.0  # seconds in which torch should be loaded
+ANSWER = 20.0  # seconds in which a fork should be made or ended
+FORKS = hasattr(os, "fork")
 _PRINTED = 2_000  # characters of what an answer prints that are shown
 
 
@@ -46,6 +50,14 @@ class WorkerBroke(Exception):
 
 class Workers:
     """Starts workers. wrapped is a command that the process is started with, such as a box."""
+
+    def __new__(cls, wrapped: Sequence[str] = ()) -> "Workers":
+        """The ones of this system."""
+        if FORKS:
+            return super().__new__(cls)
+        from vitcourse.checking.spawned import Spawned
+
+        return super().__new__(Spawned)
 
     def __init__(self, wrapped: Sequence[str] = ()) -> None:
         self.wrapped = tuple(wrapped)
@@ -126,7 +138,7 @@ class Workers:
         """Wait until torch is loaded."""
         self.begin()
         if not self._loaded:
-            if self._line(_START) == "ready":
+            if self._line(START) == "ready":
                 self._loaded = True
                 return
             assert self._process is not None
@@ -141,7 +153,7 @@ class Workers:
         if self._control is not None:
             with contextlib.suppress(OSError):
                 socket.send_fds(self._control, [f"{words}\n".encode()], files)
-            if line := self._line(_ANSWER):
+            if line := self._line(ANSWER):
                 return line
             self.close()
         raise WorkerEnded("and all beside it")
@@ -162,8 +174,8 @@ class Worker:
         self,
         workers: Workers,
         number: int,
-        read: int,
-        write: int,
+        read: "File",
+        write: "File",
         printed: IO[bytes],
         seconds: float,
         first: Mapping[str, Any],
@@ -210,8 +222,8 @@ class Worker:
             return ""
         self._open = False
         how = self._workers.end(self._number, grace)
-        os.close(self._read)
-        os.close(self._write)
+        for file in {self._read, self._write}:
+            file.close() if isinstance(file, socket.socket) else os.close(file)
         return how
 
     def _exchange(self, value: dict[str, Any] | None) -> Any:

@@ -2,13 +2,14 @@
 
 import subprocess
 import zipfile
+from importlib.metadata import files, requires
 from pathlib import Path
 
 from vitcourse.course import select
 from vitcourse.errors import RequestError
-from vitcourse.places import root
+from vitcourse.places import is_installed, package, root
 
-_PARTS = ("vitcourse", "solutions", "chapters", "tests", "pyproject.toml", "README.md", "LICENSE")
+_PARTS = ("vitcourse", "solutions", "chapters", "tests", "pyproject.toml", "hatch_build.py", "README.md", "LICENSE")
 
 # Run once, when Gradescope builds the image.
 SETUP = """\
@@ -18,8 +19,16 @@ apt-get update -qq
 apt-get install -qq -y bubblewrap python3-pip curl
 python3 -m pip install --quiet --break-system-packages uv || python3 -m pip install --quiet uv
 cd /autograder/source/course
-uv sync --no-dev --no-default-groups --compile-bytecode
+{install}
 """
+
+_OF_A_CLONE = "uv sync --no-dev --no-default-groups --compile-bytecode"
+_OF_A_WHEEL = """\
+uv venv
+uv pip install --compile-bytecode --requirements requirements.txt
+cp -r site/. .venv/lib/python3*/site-packages/
+printf '#!/bin/sh\\nexec "%s" -m vitcourse "$@"\\n' "$PWD/.venv/bin/python" > .venv/bin/vitcourse
+chmod +x .venv/bin/vitcourse"""
 
 # Run for each submission. Where Gradescope's container lets no box be made, the row says so.
 RUN = """\
@@ -42,15 +51,26 @@ def make_autograder(output: Path, what: str | None) -> str:
     try:
         with zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED) as archive:
             run = RUN.format(what=f"--what {what} " if what else "")
-            for name, text in (("setup.sh", SETUP), ("run_autograder", run)):
+            setup = SETUP.format(install=_OF_A_WHEEL if is_installed() else _OF_A_CLONE)
+            for name, text in (("setup.sh", setup), ("run_autograder", run)):
                 info = zipfile.ZipInfo(name)
                 info.external_attr = 0o755 << 16
                 archive.writestr(info, text)
-            for file in _files():
-                archive.write(root() / file, f"course/{file}")
+            if is_installed():
+                needed = (line for line in requires("vitcourse") or () if "extra ==" not in line)
+                archive.writestr("course/requirements.txt", "\n".join(needed) + "\n")
+            for file in _installed() if is_installed() else _files():
+                base, below = (package().parent, "course/site") if is_installed() else (root(), "course")
+                archive.write(base / file, f"{below}/{file}")
     except OSError as error:
         raise RequestError(f"can't write {output}: {error.strerror}; name another file") from error
     return f"{output}: choose it as the autograder of a programming assignment in Gradescope"
+
+
+def _installed() -> list[str]:
+    """The files of the installed course, and what its installer noted of it."""
+    known = [file.as_posix() for file in files("vitcourse") or () if file.suffix != ".pyc" and ".." not in file.parts]
+    return [name for name in known if (package().parent / name).is_file()]
 
 
 def _files() -> list[str]:

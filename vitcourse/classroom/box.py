@@ -49,6 +49,7 @@ def _arguments() -> list[str]:
     words = ["--unshare-all", "--die-with-parent", "--clearenv", "--hostname", "box", "--chdir", "/"]
     for name in ("PATH=/usr/bin", "HOME=/tmp", "LANG=C.UTF-8", "OMP_NUM_THREADS=1"):
         words += ["--setenv", *name.split("=")]
+    words += ["--size", str(WRITTEN), "--tmpfs", "/tmp"]  # before what is bound: a Python may be in there
     seen: list[Path] = []
     for name in (*_SYSTEM, sys.base_prefix, str(Path(os.path.realpath(sys.executable)).parent.parent), *paths()):
         place = Path(name)
@@ -63,7 +64,7 @@ def _arguments() -> list[str]:
             words += ["--tmpfs", str(folder)]
     words += ["--ro-bind", str(own / "worker"), str(own / "worker")]
     words += ["--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev", "--size", str(2**20), "--tmpfs", "/dev/shm"]
-    return [*words, "--size", str(WRITTEN), "--tmpfs", "/tmp", "--remount-ro", "/"]
+    return [*words, "--remount-ro", "/"]
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import ast
 import linecache
+import os
 import re
 import sysconfig
 from dataclasses import dataclass
@@ -16,9 +17,12 @@ from executing import Source
 COMPREHENSIONS = {"<listcomp>", "<genexpr>", "<dictcomp>", "<setcomp>"}
 _SITE = tuple({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
 _STANDARD = sysconfig.get_path("stdlib")
-_TORCH = str(Path(torch.__file__).parent) + "/"
-_LIBRARIES = (_TORCH, str(Path(einops.__file__).parent) + "/", str(Path(__file__).parent) + "/")
-_WRAPPERS = ("/jaxtyping/", "/beartype/", "/typeguard/", "/numpy/", "/executing/", "/_pytest/", "/pluggy/")
+_TORCH, *_OTHERS = (f"{Path(file).parent}{os.sep}" for file in (torch.__file__, einops.__file__, __file__))
+_LIBRARIES = (_TORCH, *_OTHERS)
+_WRAPPERS = tuple(
+    f"{os.sep}{name}{os.sep}"
+    for name in ("jaxtyping", "beartype", "typeguard", "numpy", "executing", "_pytest", "pluggy")
+)
 
 
 def readable(filename: str) -> bool:

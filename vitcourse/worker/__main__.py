@@ -1,5 +1,6 @@
-"""Started by the judge as a process of its own: python -I -S __main__.py PATHS SPACE. PATHS are Python's, as JSON;
-SPACE names the judge's process namespace.
+"""Started by the judge as a process of its own: python -I -S __main__.py PATHS SPACE [PORT PRINTED].
+
+PATHS are Python's, as JSON; SPACE names the judge's process namespace.
 
 Standard input is a socket. Over it the judge asks, line by line:
 
@@ -9,7 +10,7 @@ Standard input is a socket. Over it the judge asks, line by line:
     optimizer          load what the first optimizer of torch would load
 
 This process never computes with tensors: torch's threads, had they started, would be missing in a fork. Where a system
-can't fork, the process itself serves, once.
+can't fork, the judge listens on PORT, and the process itself serves, once: it prints to the file PRINTED.
 """
 
 import contextlib
@@ -42,11 +43,17 @@ def main() -> None:
     serving: Any = sys.modules["worker.serving"]
     gc.collect()
     gc.freeze()  # so that the forks share this memory
-    control = socket.socket(fileno=os.dup(0))
-    control.sendall(b"ready\n")
+    spawned = sys.argv[3:]
+    if spawned:
+        word = sys.stdin.readline().strip()
+        control = socket.create_connection(("127.0.0.1", int(spawned[0])))
+        control.sendall(f"ready {word}\n".encode())
+    else:
+        control = socket.socket(fileno=os.dup(0))
+        control.sendall(b"ready\n")
     living: set[int] = set()
     while True:
-        words, files, _, _ = socket.recv_fds(control, 4096, 3)
+        words, files, _, _ = (control.recv(4096), [], 0, 0) if spawned else socket.recv_fds(control, 4096, 3)
         if not words:
             for child in living:  # the judge was ended: nothing stays
                 end(child)
@@ -59,7 +66,10 @@ def main() -> None:
             number, grace = rest.split()
             living.discard(int(number))
             answer = end(int(number), float(grace))
-        elif (child := os.fork() if hasattr(os, "fork") else 0) == 0:
+        elif spawned:
+            control.sendall(b"here\n")
+            serving.be_worker(control, control, os.open(spawned[1], os.O_WRONLY | os.O_APPEND))
+        elif (child := os.fork()) == 0:
             control.close()
             serving.be_worker(*files)
         else:

@@ -27,14 +27,14 @@ _PROCESS = re.compile(r"/proc/(\d+)(/|$)")
 
 def fence(folders: Sequence[str]) -> None:
     """From here on, nothing in these folders can be opened or listed, and no program be started, in this process."""
-    closed = tuple(os.path.realpath(folder) + os.sep for folder in folders)
-    realpath, fsdecode, getpid = os.path.realpath, os.fsdecode, os.getpid
+    realpath, fsdecode, getpid, normcase, sep = os.path.realpath, os.fsdecode, os.getpid, os.path.normcase, os.sep
+    closed = tuple(normcase(realpath(folder)) + sep for folder in folders)
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
         if event in _READS and args and isinstance(args[0], str | bytes):
             path = realpath(fsdecode(args[0]))
             process = _PROCESS.match(path)
-            if (path + "/").startswith(closed) or (process and int(process[1]) != getpid()):
+            if (normcase(path) + sep).startswith(closed) or (process and int(process[1]) != getpid()):
                 raise PermissionError(f"an answer can't read {path}")
         elif event in _PROGRAMS:
             raise PermissionError("an answer can't start programs")

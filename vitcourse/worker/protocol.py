@@ -10,6 +10,7 @@ import json
 import math
 import os
 import select
+import socket
 import struct
 import time
 from collections.abc import Callable
@@ -25,6 +26,7 @@ LARGEST_HEADER = 16 * 2**20  # bytes of what it says of the tensors, and of all 
 DEEPEST = 12  # levels of lists in lists
 MOST = 20_000  # parts of one value
 LONGEST = 20_000  # characters of one text
+File = int | socket.socket  # a pipe's end; where a system can't hand pipes on, a socket
 _SIZES = struct.Struct(">QQ")
 _DTYPES = (
     *(torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.bool),
@@ -85,7 +87,7 @@ def unpack(header: bytes, body: bytes) -> Any:
         raise ProtocolError(f"no message: {type(error).__name__}") from None
 
 
-def send(file: int, value: Any, deadline: float | None = None) -> None:
+def send(file: File, value: Any, deadline: float | None = None) -> None:
     """Write a message, until the deadline if there is one: the file must not block then.
 
     Raises Gone when nobody reads it any more, TooLate when nobody has read it in time.
@@ -95,12 +97,12 @@ def send(file: int, value: Any, deadline: float | None = None) -> None:
         while view:
             if deadline is not None and not select.select([], [file], [], max(0.0, deadline - time.monotonic()))[1]:
                 raise TooLate
-            view = view[os.write(file, view) :]
+            view = view[file.send(view) if isinstance(file, socket.socket) else os.write(file, view) :]
     except OSError as error:
         raise Gone from error
 
 
-def receive(file: int, deadline: float | None = None) -> Any:
+def receive(file: File, deadline: float | None = None) -> Any:
     """Read a message, until the deadline (of time.monotonic) if there is one.
 
     Raises Gone at its end, TooLate after the deadline, ProtocolError for what is no message.
@@ -112,7 +114,7 @@ def receive(file: int, deadline: float | None = None) -> Any:
     return unpack(header, _read(file, body_size, deadline))
 
 
-def _read(file: int, size: int, deadline: float | None) -> bytes:
+def _read(file: File, size: int, deadline: float | None) -> bytes:
     parts = bytearray()
     while len(parts) < size:
         if deadline is not None:
@@ -120,7 +122,8 @@ def _read(file: int, size: int, deadline: float | None) -> bytes:
             if left <= 0 or not select.select([file], [], [], left)[0]:
                 raise TooLate
         try:
-            part = os.read(file, min(size - len(parts), 2**20))
+            most = min(size - len(parts), 2**20)
+            part = file.recv(most) if isinstance(file, socket.socket) else os.read(file, most)
         except OSError as error:
             raise Gone from error
         if not part:

@@ -10,17 +10,18 @@ from . import chapters, integrity
 from .bans import Bans
 from .fence import fence
 from .limits import limit
-from .protocol import Gone, receive, send
+from .protocol import File, Gone, receive, send
 from .started import started
 from .workshop import Workshop
 
 
-def be_worker(requests: int, answers: int, printed: int) -> None:
+def be_worker(requests: File, answers: File, printed: int) -> None:
     """Serve on these files, to the end of the process: this never returns."""
     try:
-        os.setsid()  # what it starts ends with it; Ctrl-C is for the judge
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_DFL)
+        if hasattr(os, "setsid"):  # what it starts ends with it; Ctrl-C is for the judge
+            os.setsid()
+        for name in {"SIGINT", "SIGTERM", "SIGHUP"} & set(dir(signal)):
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)
         os.dup2(printed, 1)
@@ -37,7 +38,7 @@ def be_worker(requests: int, answers: int, printed: int) -> None:
         os._exit(0)
 
 
-def serve(requests: int, answers: int) -> None:
+def serve(requests: File, answers: File) -> None:
     """Answer until nobody asks any more. The first request holds the chapters, the limits and the bans."""
     first = receive(requests)
     limit(first["boxed"])
