@@ -175,7 +175,7 @@ class Check:
         __tracebackhide__ = True
         expected = subject.expected(*args, **kwargs)
         mine = subject.observe(*args, rtol=rtol, atol=atol, **kwargs).result
-        self._samedescribed(subject.name, mine, expected)
+        self._same_kind(subject.name, mine, expected)
         self.close(mine, expected, f"{subject.name} returns wrong values", rtol, atol)
         again = subject.observe(*args, rtol=rtol, atol=atol, **kwargs).result
         self.close(again, mine, f"{subject.name} returns something else at a second call with the same input")
@@ -201,7 +201,7 @@ class Check:
         """
         __tracebackhide__ = True
         mine, expected = subject.gradients(*args, **kwargs)
-        self._samedescribed(subject.name, mine.result, expected.result)
+        self._same_kind(subject.name, mine.result, expected.result)
         if not any(mine.attached):
             raise CheckFailedError(
                 f"no gradient comes through {subject.name}", "Is something detached, or under torch.no_grad()?"
@@ -373,7 +373,7 @@ class Check:
         assert isinstance(thing, nn.Module)
         return thing
 
-    def _samedescribed(self, name: str, mine: Any, expected: Any) -> None:
+    def _same_kind(self, name: str, mine: Any, expected: Any) -> None:
         __tracebackhide__ = True
         if isinstance(expected, tuple):
             self.true(
@@ -381,7 +381,7 @@ class Check:
                 f"{name} should return {len(expected)} things, and returned {described(mine)}",
             )
             for own, part in zip(mine, expected, strict=True):
-                self._samedescribed(name, own, part)
+                self._same_kind(name, own, part)
         elif isinstance(expected, Tensor):
             if not isinstance(mine, Tensor):
                 raise CheckFailedError(_no_tensor(f"what {name} returns", mine))
