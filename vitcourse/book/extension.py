@@ -12,6 +12,7 @@ from sphinx.errors import ExtensionError
 from vitcourse.book import fingerprint
 from vitcourse.book.directives import setup_directives
 from vitcourse.book.execution import run_ahead
+from vitcourse.book.living import setup_living
 
 MATHJAX = "tex-svg.js"
 
@@ -19,6 +20,7 @@ MATHJAX = "tex-svg.js"
 def setup(app: Sphinx) -> dict[str, Any]:
     """What Sphinx calls."""
     setup_directives(app)
+    setup_living(app)
     # Pages are made anew when what makes them has changed.
     app.add_config_value("vitcourse_machinery", "", "env", [str])
     app.connect("config-inited", _follow_the_code)
