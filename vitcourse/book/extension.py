@@ -10,6 +10,7 @@ from sphinx.config import Config
 from sphinx.errors import ExtensionError
 
 from vitcourse.book import fingerprint
+from vitcourse.book.architecture import setup_architecture
 from vitcourse.book.directives import setup_directives
 from vitcourse.book.execution import run_ahead
 from vitcourse.book.living import setup_living
@@ -21,6 +22,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """What Sphinx calls."""
     setup_directives(app)
     setup_living(app)
+    setup_architecture(app)
     # Pages are made anew when what makes them has changed.
     app.add_config_value("vitcourse_machinery", "", "env", [str])
     app.connect("config-inited", _follow_the_code)
