@@ -192,7 +192,7 @@ def _numbers(part: Part, lit: set[str], address: Address, only: set[str] | None)
         kind = "number lit" if part.key in lit and (only is None or asked.id in only) else "number"
         text = f'<rect class="target" x="{middle - 13}" y="{y - 14}" width="26" height="20"/>' + _text(middle, y, asked.id, kind)
         target, name = address(asked.id), escape(f"Exercise {asked.id}: {asked.title}")
-        drawn.append(f'<a href="{escape(target)}" aria-label="{name}"><title>{name}</title>{text}</a>' if target else text)
+        drawn.append(f'<a href="{escape(target)}" data-of="{part.key}" aria-label="{name}"><title>{name}</title>{text}</a>' if target else text)
     return "".join(drawn)
 
 

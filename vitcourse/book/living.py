@@ -13,6 +13,7 @@ from sphinx.util.docutils import SphinxDirective
 from sphinx.writers.html import HTMLTranslator
 
 from vitcourse.book import parts, stills
+from vitcourse.book.architecture import addresses
 from vitcourse.book.living_model import LivingModel
 
 FILES = ("living-model.js", "living.js")
@@ -45,7 +46,7 @@ def visit(translator: HTMLTranslator, node: nodes.Element) -> None:
     told = translator.builder.app.vitcourse_living.told()
     translator.body.append(
         f'<div class="vit in-book living {kind}" data-living="{kind}">\n'
-        f'<figure class="still">{stills.KINDS[kind](told)}</figure>\n'
+        f'<figure class="still">{stills.KINDS[kind](told, addresses(translator))}</figure>\n'
     )
     if node.children:
         translator.body.append('<div class="living-caption told">')
