@@ -151,8 +151,9 @@ export function makeRiver(root, told, model) {
     const source = state.flow.rows[0];
     const order = [...source.keys()].filter((t) => t !== state.token).sort((a, b) => source[b] - source[a]);
     const [first, second] = order.map((t) => tokenName(model, t));
-    const who = state.token ? tokenName(model, state.token) : "CLS, off which the answer is read,";
-    const text = `Besides its own, ${who} collects most from ${first}, then from ${second.replace("the patch in ", "")}.`;
+    const who = state.token ? tokenName(model, state.token) : "CLS, from which the answer is read,";
+    const next = second.replace("the patch in ", "");
+    const text = `Besides what it keeps, ${who} collects most from ${first}; next comes ${next}.`;
     say(told2, state.blank ? "Draw something: with the mouse, a finger, or the arrow keys and the space bar." : text);
     speak(state.blank ? "" : `${answerInWords(names, state.result.logits)} ${text}`);
   }

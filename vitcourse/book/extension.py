@@ -13,6 +13,7 @@ from vitcourse.book import fingerprint
 from vitcourse.book.architecture import setup_architecture
 from vitcourse.book.directives import setup_directives
 from vitcourse.book.execution import run_ahead
+from vitcourse.book.figures import setup_figures
 from vitcourse.book.living import setup_living
 
 MATHJAX = "tex-svg.js"
@@ -21,6 +22,7 @@ MATHJAX = "tex-svg.js"
 def setup(app: Sphinx) -> dict[str, Any]:
     """What Sphinx calls."""
     setup_directives(app)
+    setup_figures(app)
     setup_living(app)
     setup_architecture(app)
     # Pages are made anew when what makes them has changed.

@@ -42,9 +42,15 @@ def use() -> None:
         {
             "figure.figsize": (WIDTH, 3.4),
             "figure.constrained_layout.use": True,
-            "figure.facecolor": "white",
-            "font.size": 11,
-            "axes.titlesize": 11,
+            # No plate: the page's own paper, light or dark. Text stays text, in the page's letters.
+            "figure.facecolor": "none",
+            "axes.facecolor": "none",
+            "svg.fonttype": "none",
+            "font.size": 9.5,
+            "axes.titlesize": 9.5,
+            "axes.linewidth": 0.7,
+            "xtick.major.width": 0.7,
+            "ytick.major.width": 0.7,
             "axes.prop_cycle": cycler(color=COLOURS),
             "axes.spines.top": False,
             "axes.spines.right": False,
@@ -53,7 +59,7 @@ def use() -> None:
             "image.interpolation": "nearest",
             "lines.linewidth": 2,
             "legend.frameon": False,
-            "savefig.facecolor": "white",
+            "savefig.facecolor": "none",
             # The same picture is the same file at every build.
             "svg.hashsalt": "vitcourse",
         }
