@@ -103,6 +103,45 @@ def patch_lines(axes: Axes, height: int, width: int, patch_size: int, **options:
         axes.plot([column - 0.5, column - 0.5], [-0.5, height - 0.5], clip_on=False, **options)
 
 
+def name_lines(axes: Axes) -> None:
+    """Write each line's label at its right end, in its colour, in place of a legend; none upon another.
+
+    Call it when all is drawn and the limits are set.
+    """
+    import numpy as np
+
+    axes.get_xlim(), axes.get_ylim()  # which sets them, where nobody has yet
+    ends = []
+    for line in axes.get_lines():
+        x, y = (np.asarray(values, float) for values in line.get_data())
+        known = np.isfinite(x) & np.isfinite(y)
+        if str(line.get_label()).startswith("_") or not known.any():
+            continue
+        at = axes.transAxes.inverted().transform(axes.transData.transform((x[known][-1], y[known][-1])))
+        ends.append((float(np.clip(at[1], 0, 1)), float(min(at[0], 1)), line))
+    apart = 1.3 * _letters() / (axes.get_window_extent().height * 72 / axes.figure.dpi)
+    below = -1.0
+    for y, x, line in sorted(ends, key=lambda end: end[0]):
+        below = max(y, below + apart)
+        axes.annotate(
+            str(line.get_label()),
+            (x, below),
+            xycoords="axes fraction",
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            color=line.get_color(),
+            annotation_clip=False,
+        )
+
+
+def _letters() -> float:
+    """The size of letters, in points."""
+    import matplotlib as mpl
+
+    return float(mpl.rcParams["font.size"])
+
+
 def _as_svg() -> None:
     """Let Jupyter show figures as SVG, where this is Jupyter."""
     try:
