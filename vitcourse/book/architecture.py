@@ -10,9 +10,11 @@ from html import escape
 
 from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.domains.std import StandardDomain
 from sphinx.util.docutils import SphinxDirective
 from sphinx.writers.html import HTMLTranslator
 
+from vitcourse.book import living_model
 from vitcourse.course import Exercise, exercises
 
 HEIGHT = 336
@@ -29,7 +31,9 @@ class Part:
     box: tuple[float, float, float, float]
     label: str
     names: tuple[str, ...]
-    ids_at: tuple[float, float] | None = None  # the middle of the exercises' numbers; the right end of the label if none
+    ids_at: tuple[float, float] | None = (
+        None  # the middle of the exercises' numbers; the right end of the label if none
+    )
     shape: str = ""
     kind: str = ""
 
@@ -70,7 +74,7 @@ def _tokens() -> str:
     for position, x in enumerate(TOKENS):
         kind = "token cls" if position == 0 else "token"
         made.append(f'<rect class="{kind}" x="{x - 20}" y="158" width="40" height="24" rx="6"/>')
-        made.append(_text(x, 174, "CLS" if position == 0 else f"{position}", "small strong" if position == 0 else "small"))
+        made.append(_text(x, 174, f"{position}", "small") if position else _text(x, 174, "CLS", "small strong"))
         made.append(_arrow((x, 157), (x, 143)))
         if position:
             made += [_arrow((x, 216), (x, 206)), _arrow((x, 262), (x, 243))]
@@ -125,7 +129,7 @@ HEADS = Panel(
     + _arrow((86, 133), (86, 119)) + _arrow((86, 91), (86, 83)) + _arrow((86, 55), (86, 40))
     + _text(80, 160, "softmax(q·kᵀ / √dh)·v", "small strong") + _text(60, 196, "(B, h, T, dh)", "small")
     + _text(86, 334, "(B, T, D)", "small") + _text(86, 34, "(B, T, D)", "small"),
-    '<rect class="frame" x="20" y="146" width="144" height="74" rx="7"/><rect class="frame" x="14" y="140" width="144" height="74" rx="7"/>',
+    "".join(f'<rect class="frame" x="{x}" y="{x + 126}" width="144" height="74" rx="7"/>' for x in (20, 14)),
 )  # fmt: skip
 PANELS = (MODEL, BLOCK, HEADS)
 PARTS = {part.key: part for panel in PANELS for part in panel.parts}
@@ -190,9 +194,13 @@ def _numbers(part: Part, lit: set[str], address: Address, only: set[str] | None)
     for place, asked in enumerate(made):
         middle = x + step * (place - (len(made) - 1) / 2)
         kind = "number lit" if part.key in lit and (only is None or asked.id in only) else "number"
-        text = f'<rect class="target" x="{middle - 13}" y="{y - 14}" width="26" height="20"/>' + _text(middle, y, asked.id, kind)
+        text = f'<rect class="target" x="{middle - 13}" y="{y - 14}" width="26" height="20"/>'
+        text += _text(middle, y, asked.id, kind)
         target, name = address(asked.id), escape(f"Exercise {asked.id}: {asked.title}")
-        drawn.append(f'<a href="{escape(target)}" data-of="{part.key}" aria-label="{name}"><title>{name}</title>{text}</a>' if target else text)
+        if target:
+            link = f'<a href="{escape(target)}" data-of="{part.key}" aria-label="{name}"><title>{name}</title>'
+            text = f"{link}{text}</a>"
+        drawn.append(text)
     return "".join(drawn)
 
 
@@ -207,11 +215,15 @@ def _image(seven: Pixels) -> str:
             continue
         n = 2 * (row // 4) + column // 4
         ink = f'class="ink" fill-opacity="{value:.2f}"'
-        made.append(f'<rect {ink} x="{side * column:.2f}" y="{264 + side * row:.2f}" width="{side:.2f}" height="{side:.2f}"/>')
+        made.append(_square(ink, side * column, 264 + side * row, side))
         x, y = TOKENS[n + 1] - 22 + tile * (column % 4), 263 + tile * (row % 4)
-        made.append(f'<rect {ink} x="{x:g}" y="{y:g}" width="{tile:g}" height="{tile:g}"/>')
+        made.append(_square(ink, x, y, tile))
     made.append('<path class="cut" d="M31,264 v62 M0,295 h62"/>')
     return "".join(made)
+
+
+def _square(kind: str, x: float, y: float, side: float) -> str:
+    return f'<rect {kind} x="{x:g}" y="{y:g}" width="{side:g}" height="{side:g}"/>'
 
 
 class architecture(nodes.General, nodes.Element):
@@ -236,7 +248,7 @@ class Architecture(SphinxDirective):
 
 def visit(translator: HTMLTranslator, node: nodes.Element) -> None:
     """Draw it."""
-    told = translator.builder.app.vitcourse_living.told()
+    told = living_model.of(translator.builder.app).told()
     only = set(node["only"]) if node["only"] else None
     drawing = draw(told["page"]["seven"], set(node["lit"]), addresses(translator), only)
     label = "The Vision Transformer and its parts, each with the exercises that make it"
@@ -246,13 +258,15 @@ def visit(translator: HTMLTranslator, node: nodes.Element) -> None:
 def addresses(translator: HTMLTranslator) -> Address:
     """Where each exercise stands, seen from the page that is written."""
     builder = translator.builder
-    labels = builder.env.get_domain("std").labels  # type: ignore[attr-defined]
+    domain = builder.env.get_domain("std")
+    assert isinstance(domain, StandardDomain)
+    labels = domain.labels
 
     def address(name: str) -> str:
         page, place, _ = labels.get(f"exercise-{name}", ("", "", ""))
         if not page:
             return ""
-        here = builder.current_docname  # type: ignore[attr-defined]
+        here = builder.current_docname
         return f"{'' if page == here else builder.get_relative_uri(here, page)}#{place}"
 
     return address

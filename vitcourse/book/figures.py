@@ -1,7 +1,7 @@
 """Figures as a part of their page: in its letters, on its paper, in the light and in the dark.
 
-What a cell draws is an SVG file, which an <img> would show as it is. Here it becomes an <svg> of the page; black becomes
-the page's own ink, and the course's colours those of book.css, which are lighter in the dark.
+What a cell draws is an SVG file, which an <img> would show as it is. Here it becomes an <svg> of the page. Black
+becomes the page's own ink, and the colours of the course those of living.css, which are lighter in the dark.
 """
 
 import re
@@ -14,7 +14,14 @@ from sphinx.writers.html import HTMLTranslator
 from sphinx.writers.html5 import HTML5Translator
 
 # Of style.py, which a page's cells import and this module therefore may not change.
-NAMES = {"#0072b2": "blue", "#d55e00": "vermilion", "#009e73": "green", "#e69f00": "orange", "#cc79a7": "purple", "#56b4e9": "sky"}  # fmt: skip
+NAMES = {
+    "#0072b2": "blue",
+    "#d55e00": "vermilion",
+    "#009e73": "green",
+    "#e69f00": "orange",
+    "#cc79a7": "purple",
+    "#56b4e9": "sky",
+}
 DRAWN_BY_CELLS = "jupyter_execute"
 
 _ROOT = re.compile(r"<svg\b[^>]*>")

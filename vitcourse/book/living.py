@@ -12,9 +12,8 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from sphinx.writers.html import HTMLTranslator
 
-from vitcourse.book import parts, stills
+from vitcourse.book import living_model, parts, stills
 from vitcourse.book.architecture import addresses
-from vitcourse.book.living_model import LivingModel
 
 FILES = ("living-model.js", "living.js")
 STYLES = ("explore.css", "living.css")
@@ -43,7 +42,7 @@ class Living(SphinxDirective):
 def visit(translator: HTMLTranslator, node: nodes.Element) -> None:
     """The picture; the caption follows."""
     kind = node["kind"]
-    told = translator.builder.app.vitcourse_living.told()
+    told = living_model.of(translator.builder.app).told()
     translator.body.append(
         f'<div class="vit in-book living {kind}" data-living="{kind}">\n'
         f'<figure class="still">{stills.KINDS[kind](told, addresses(translator))}</figure>\n'
@@ -71,7 +70,7 @@ def _begin(app: Sphinx) -> None:
         return
     folder = Path(app.config["nb_execution_cache_path"] or app.outdir)
     folder.mkdir(parents=True, exist_ok=True)
-    app.vitcourse_living = LivingModel(folder / "living.json")  # type: ignore[attr-defined]
+    living_model.begin(app, folder / "living.json")
     app.add_css_file("living.css")
 
 
@@ -86,7 +85,7 @@ def _write(app: Sphinx, error: Exception | None) -> None:
     if error is not None or app.builder.name != "html":
         return
     static = Path(app.outdir) / "_static"
-    told = app.vitcourse_living.told()["page"]  # type: ignore[attr-defined]
+    told = living_model.of(app).told()["page"]
     # A function's own scope: what the parts declare stays theirs.
     script = f"{parts.script('living')}\nlive(window.vitcourse);"
     _write_text(static / "living-model.js", f"window.vitcourse = {parts.as_script(told)};\n")

@@ -39,6 +39,17 @@ class LivingModel:
         return self._told
 
 
+def begin(app: Any, file: Path) -> None:
+    """Begin to make it for a build."""
+    app.vitcourse_living = LivingModel(file)
+
+
+def of(app: Any) -> LivingModel:
+    """That of a build."""
+    made: LivingModel = app.vitcourse_living
+    return made
+
+
 def make() -> dict[str, Any]:
     """Train, and tell: `page` is what the pages' scripts read, `seen` what the static pictures draw."""
     from rich.console import Console
@@ -104,6 +115,7 @@ def _seen(trained: Any) -> dict[str, Any]:
 def _likenesses() -> dict[str, list[float]]:
     """Of one place of a grid of 7 × 7: how its position agrees with all others, the cosine, for two tables."""
     import torch.nn.functional as F
+
     from solutions.ch02_tokens import sinusoidal_positions, sinusoidal_positions_2d
 
     tables = {"1-d": sinusoidal_positions(49, 64), "2-d": sinusoidal_positions_2d((7, 7), 64)}

@@ -12,7 +12,9 @@ SIDE, PATCH = 8, 2  # of the seven
 def river(told: Told, address: Address) -> str:
     """The seven, its patches, how attention mixes them layer by layer, and the answer."""
     weights = told["seen"]["weights"]  # (L, h, T, T)
-    mixed = [[[sum(head[t][s] for head in layer) / len(layer) for s in range(17)] for t in range(17)] for layer in weights]
+    mixed = [
+        [[sum(head[t][s] for head in layer) / len(layer) for s in range(17)] for t in range(17)] for layer in weights
+    ]
     reach = [[0.0] * 17 for _ in range(len(mixed))] + [[1.0] + [0.0] * 16]
     for layer in reversed(range(len(mixed))):
         for t, share in enumerate(reach[layer + 1]):
@@ -33,13 +35,13 @@ def river(told: Told, address: Address) -> str:
                 strong = min(1.0, 1.6 * flow**0.6)
                 if strong > 0.06:
                     y0, y1, half = pitch * (s + 0.5), pitch * (t + 0.5), (x0 + x1) / 2
-                    made.append(f'<path d="M{x0},{y0} C{half},{y0} {half},{y1} {x1},{y1}" class="look" '
-                                f'opacity="{strong:.2f}" stroke-width="{0.8 + 11 * flow:.2f}"/>')  # fmt: skip
+                    path = f"M{x0},{y0} C{half},{y0} {half},{y1} {x1},{y1}"
+                    made.append(_line(path, "look", strong, 0.8 + 11 * flow))
     for name, share in zip(told["page"]["classes"], told["seen"]["shares"], strict=True):
         k, y0 = int(name), pitch / 2
         y1 = 374 * (k + 0.5) / 10
-        made.append(f'<path d="M{xs[-1]},{y0} C{xs[-1] + 40},{y0} {xs[-1] + 40},{y1} {xs[-1] + 80},{y1}" class="clsline" '
-                    f'opacity="{0.2 + 0.8 * share:.2f}" stroke-width="{0.8 + 5 * share:.2f}"/>')  # fmt: skip
+        path = f"M{xs[-1]},{y0} C{xs[-1] + 40},{y0} {xs[-1] + 40},{y1} {xs[-1] + 80},{y1}"
+        made.append(_line(path, "clsline", 0.2 + 0.8 * share, 0.8 + 5 * share))
         made.append(_text(xs[-1] + 90, y1 + 5, name, "best" if share > 0.5 else ""))
         made.append(_text(xs[-1] + 116, y1 + 5, f"{100 * share:.0f}%", "small"))
     words = "A handwritten seven in sixteen patches; lines from patch to patch through three layers; the answer 7."
@@ -62,7 +64,9 @@ def patches(told: Told, address: Address) -> str:
         made.append(
             f'<svg x="{x}" y="{y}" width="21" height="21" viewBox="{view}"><use href="#still-photograph"/></svg>'
         )
-    return _svg(720, 312, "A photograph cut into 14 by 14 patches, and the patches in a row, line after line.", "".join(made))
+    return _svg(
+        720, 312, "A photograph cut into 14 by 14 patches, and the patches in a row, line after line.", "".join(made)
+    )
 
 
 def positions(told: Told, address: Address) -> str:
@@ -135,7 +139,12 @@ def _tile(seven: list[float], n: int, x: float, y: float, width: float) -> str:
 
 
 def _square(x: float, y: float, side: float, kind: str, opacity: float = 1) -> str:
-    return f'<rect x="{x:.2f}" y="{y:.2f}" width="{side:.2f}" height="{side:.2f}" class="{kind}" fill-opacity="{opacity:.2f}"/>'
+    at = f'x="{x:.2f}" y="{y:.2f}" width="{side:.2f}" height="{side:.2f}"'
+    return f'<rect {at} class="{kind}" fill-opacity="{opacity:.2f}"/>'
+
+
+def _line(path: str, kind: str, opacity: float, width: float) -> str:
+    return f'<path d="{path}" class="{kind}" opacity="{opacity:.2f}" stroke-width="{width:.2f}"/>'
 
 
 def _text(x: float, y: float, text: str, kind: str = "", anchor: str = "middle") -> str:

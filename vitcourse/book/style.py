@@ -113,19 +113,18 @@ def name_lines(axes: Axes) -> None:
     axes.get_xlim(), axes.get_ylim()  # which sets them, where nobody has yet
     ends = []
     for line in axes.get_lines():
-        x, y = (np.asarray(values, float) for values in line.get_data())
-        known = np.isfinite(x) & np.isfinite(y)
-        if str(line.get_label()).startswith("_") or not known.any():
-            continue
-        at = axes.transAxes.inverted().transform(axes.transData.transform((x[known][-1], y[known][-1])))
-        ends.append((float(np.clip(at[1], 0, 1)), float(min(at[0], 1)), line))
+        points = np.asarray(line.get_xydata(), float)
+        points = points[np.isfinite(points).all(axis=1)]
+        if len(points) and not str(line.get_label()).startswith("_"):
+            x, y = axes.transAxes.inverted().transform(axes.transData.transform(points[-1]))
+            ends.append((min(max(float(y), 0), 1), min(float(x), 1), line))
     apart = 1.3 * _letters() / (axes.get_window_extent().height * 72 / axes.figure.dpi)
     below = -1.0
-    for y, x, line in sorted(ends, key=lambda end: end[0]):
-        below = max(y, below + apart)
+    for height, right, line in sorted(ends, key=lambda end: end[0]):
+        below = max(height, below + apart)
         axes.annotate(
             str(line.get_label()),
-            (x, below),
+            (right, below),
             xycoords="axes fraction",
             xytext=(6, 0),
             textcoords="offset points",
