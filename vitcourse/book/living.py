@@ -3,7 +3,6 @@
 The picture is what one sees on paper, without scripts, and until the script has come.
 """
 
-import shutil
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,10 +12,10 @@ from sphinx.util.docutils import SphinxDirective
 from sphinx.writers.html import HTMLTranslator
 
 from vitcourse.book import living_model, parts, stills
-from vitcourse.book.architecture import addresses
+from vitcourse.book.architecture import Address, addresses
 
 FILES = ("living-model.js", "living.js")
-STYLES = ("explore.css", "living.css")
+STYLE = "living.css"
 
 
 class living(nodes.General, nodes.Element):
@@ -41,14 +40,16 @@ class Living(SphinxDirective):
 
 def visit(translator: HTMLTranslator, node: nodes.Element) -> None:
     """The picture; the caption follows."""
-    kind = node["kind"]
     told = living_model.of(translator.builder.app).told()
-    translator.body.append(
-        f'<div class="vit in-book living {kind}" data-living="{kind}">\n'
-        f'<figure class="still">{stills.KINDS[kind](told, addresses(translator))}</figure>\n'
-    )
+    translator.body.append(opened(node["kind"], told, addresses(translator)))
     if node.children:
         translator.body.append('<div class="living-caption told">')
+
+
+def opened(kind: str, told: dict[str, Any], address: Address) -> str:
+    """The place of an explorable, as far as its picture."""
+    picture = stills.KINDS[kind](told, address)
+    return f'<div class="vit in-book living {kind}" data-living="{kind}">\n<figure class="still">{picture}</figure>\n'
 
 
 def depart(translator: HTMLTranslator, node: nodes.Element) -> None:
@@ -71,7 +72,7 @@ def _begin(app: Sphinx) -> None:
     folder = Path(app.config["nb_execution_cache_path"] or app.outdir)
     folder.mkdir(parents=True, exist_ok=True)
     living_model.begin(app, folder / "living.json")
-    app.add_css_file("living.css")
+    app.add_css_file(STYLE)
 
 
 def _load(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
@@ -82,19 +83,18 @@ def _load(app: Sphinx, page: str, template: str, context: dict[str, Any], doctre
 
 
 def _write(app: Sphinx, error: Exception | None) -> None:
-    if error is not None or app.builder.name != "html":
-        return
-    static = Path(app.outdir) / "_static"
-    told = living_model.of(app).told()["page"]
-    # A function's own scope: what the parts declare stays theirs.
-    script = f"{parts.script('living')}\nlive(window.vitcourse);"
-    _write_text(static / "living-model.js", f"window.vitcourse = {parts.as_script(told)};\n")
-    _write_text(static / "living.js", f'(() => {{\n"use strict";\n{script}\n}})();\n')
-    with (static / "living.css").open("wb") as file:
-        for name in STYLES:
-            with (parts.folder() / name).open("rb") as part:
-                shutil.copyfileobj(part, file)
+    if error is None and app.builder.name == "html":
+        static = Path(app.outdir) / "_static"
+        for name, text in files(living_model.of(app).told()).items():
+            (static / name).write_text(text, encoding="utf-8")
 
 
-def _write_text(file: Path, text: str) -> None:
-    file.write_text(text, encoding="utf-8")
+def files(told: dict[str, Any]) -> dict[str, str]:
+    """What the pages load: the model, the parts, how they look. Scripts, since from a file nothing can be fetched."""
+    model, script = FILES
+    return {
+        model: f"window.vitcourse = {parts.as_script(told['page'])};\n",
+        # In a scope of its own: what the parts declare stays theirs.
+        script: f'(() => {{\n"use strict";\n{parts.script("living")}\nlive(window.vitcourse);\n}})();\n',
+        STYLE: "\n".join((parts.folder() / name).read_text(encoding="utf-8") for name in ("explore.css", STYLE)),
+    }

@@ -54,7 +54,6 @@ def make() -> dict[str, Any]:
     """Train, and tell: `page` is what the pages' scripts read, `seen` what the static pictures draw."""
     from rich.console import Console
 
-    from vitcourse.training import explore
     from vitcourse.training.presets import make_config
     from vitcourse.training.runs import RunFolder
     from vitcourse.training.train import train
@@ -63,6 +62,13 @@ def make() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         train(make_config("digits", **SETTINGS), RunFolder(Path(folder) / "run"), Console(quiet=True))
         trained = load_trained(Path(folder) / "run")
+        return tell(trained)
+
+
+def tell(trained: Any) -> dict[str, Any]:
+    """A trained model, and with it the images that every page knows."""
+    from vitcourse.training import explore
+
     return {
         "page": {**explore.spec(trained, None), "seven": _seven(), "photograph": photograph(), "credit": CREDIT},
         "seen": _seen(trained),
