@@ -123,8 +123,7 @@ def near(ours: Any, expected: Tensor, tolerance: float = 1e-4) -> None:
 # Every kind
 
 
-@pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["wide", "narrow"])
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(("theme", "viewport"), [("light", NARROW), ("dark", WIDE)], ids=["light", "dark"])
 def test_every_explorable_is_for_everybody_and_asks_nobody(
     open_page: Callable[..., Any], theme: str, viewport: dict[str, int]
 ) -> None:

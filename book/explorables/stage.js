@@ -4,7 +4,7 @@ import { colours, element } from "./paint.js";
 
 const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-/** The images that every page knows: `{ seven, photograph, credit }` and the model, as living_model.py tells them. */
+/** The seven of all chapters, (C, H, W), from what living_model.py told. */
 export const running = (told) => Float32Array.from(told.seven);
 
 /** Follow the page from light to dark and from wide to narrow: `act(palette)` draws again. */

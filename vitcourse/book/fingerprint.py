@@ -11,8 +11,18 @@ from typing import Any
 MACHINERY = frozenset(
     f"{name}.py"
     for name in (
-        *("architecture", "browser", "command", "directives", "execution", "extension", "figures", "fingerprint"),
-        *("glued", "living", "living_model", "markdown", "notebook", "pdf", "quiz", "serve", "site", "stills"),
+        *(
+            "architecture",
+            "browser",
+            "card",
+            "command",
+            "directives",
+            "execution",
+            "extension",
+            "figures",
+            "fingerprint",
+        ),
+        *("glued", "heads", "living", "living_model", "markdown", "notebook", "pdf", "quiz", "serve", "site", "stills"),
     )
 )
 # The packages whose release changes the pages.

@@ -71,8 +71,9 @@ def _begin(app: Sphinx) -> None:
         return
     folder = Path(app.config["nb_execution_cache_path"] or app.outdir)
     folder.mkdir(parents=True, exist_ok=True)
-    living_model.begin(app, folder / "living.json")
+    living_model.begin(app, folder)
     app.add_css_file(STYLE)
+    app.add_js_file("progress.js")
 
 
 def _load(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:

@@ -4,6 +4,7 @@ python -m vitcourse.book.living_model FILE
 """
 
 import base64
+import hashlib
 import io
 import json
 import subprocess
@@ -12,10 +13,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from vitcourse.book import card
+
 # A grid of 4 × 4 patches is enough to look around in; learned positions are there to be looked at.
 SETTINGS: dict[str, Any] = {"patch_size": 2, "positions": "learned", "epochs": 15, "device": "cpu"}
 PHOTOGRAPH, SIDE, QUALITY = "china.jpg", 224, 72  # the size of the paper's images; JPEG, about 20 kB
-CREDIT = "Photograph: danielbuechele, CC BY 2.0, from scikit-learn"
 
 
 class LivingModel:
@@ -38,10 +40,15 @@ class LivingModel:
             self._told = json.loads(self.file.read_text(encoding="utf-8"))
         return self._told
 
+    def card(self) -> bytes:
+        """The picture that stands beside a link to the book."""
+        return base64.b64decode(self.told()["card"])
 
-def begin(app: Any, file: Path) -> None:
-    """Begin to make it for a build."""
-    app.vitcourse_living = LivingModel(file)
+
+def begin(app: Any, folder: Path) -> None:
+    """Begin to make it for a build, unless the folder, which is that of the cells' outputs, has it already."""
+    makers = b"".join(Path(module).read_bytes() for module in (__file__, card.__file__))
+    app.vitcourse_living = LivingModel(folder / f"living-{hashlib.sha256(makers).hexdigest()[:12]}.json")
 
 
 def of(app: Any) -> LivingModel:
@@ -69,9 +76,11 @@ def tell(trained: Any) -> dict[str, Any]:
     """A trained model, and with it the images that every page knows."""
     from vitcourse.training import explore
 
+    seven, seen = _seven(), _seen(trained)
     return {
-        "page": {**explore.spec(trained, None), "seven": _seven(), "photograph": photograph(), "credit": CREDIT},
-        "seen": _seen(trained),
+        "page": {**explore.spec(trained, None), "seven": seven, "photograph": photograph()},
+        "seen": seen,
+        "card": base64.b64encode(card.draw(seven, seen["weights"], seen["shares"])).decode("ascii"),
     }
 
 
