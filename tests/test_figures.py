@@ -31,10 +31,11 @@ def drawn() -> str:
 
 
 def test_a_figure_takes_the_pages_ink_and_its_letters(drawn: str) -> None:
-    assert "#000000" in drawn
+    assert style.INK in drawn
+    assert figures.INK == style.INK
     made = figures.of_the_page(drawn, 'a "line"', "f1")
     assert made.startswith('<svg class="figure f-f1" role="img" aria-label="a &quot;line&quot;"')
-    assert "#000000" not in made
+    assert style.INK not in made
     assert "currentColor" in made
     assert "var(--figure-blue, #0072b2)" in made
     assert "<text" in made, "text stays text"

@@ -13,7 +13,9 @@ from sphinx.application import Sphinx
 from sphinx.writers.html import HTMLTranslator
 from sphinx.writers.html5 import HTML5Translator
 
-# Of style.py, which a page's cells import and this module therefore may not change.
+INK = (
+    "#222832"  # of letters and axes, as style.py draws them; black letters stay black, on the plate that they stand on
+)
 NAMES = {
     "#0072b2": "blue",
     "#d55e00": "vermilion",
@@ -57,7 +59,7 @@ def of_the_page(text: str, alt: str, name: str) -> str:
     used = {match[2] for match in _POINTS.finditer(body)}
     body = _ID.sub(lambda match: f' id="{name}-{match[1]}"' if match[1] in used else "", body)
     body = _POINTS.sub(lambda match: f"{match[1]}{name}-{match[2]}", body)
-    body = body.replace("#000000", "currentColor")
+    body = body.replace(INK, "currentColor").replace("#000000", "currentColor")
     for colour, word in NAMES.items():
         body = re.sub(colour, f"var(--figure-{word}, {colour})", body, flags=re.IGNORECASE)
     size = f'viewBox="{view[1]}" style="--width: {view[1].split()[2]}"' if view else ""

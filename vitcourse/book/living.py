@@ -74,6 +74,7 @@ def _begin(app: Sphinx) -> None:
     living_model.begin(app, folder)
     app.add_css_file(STYLE)
     app.add_js_file("progress.js")
+    app.add_js_file("traces.js")
 
 
 def _load(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:

@@ -25,6 +25,9 @@ BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK = COLOURS = (
 )
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
+# The letters and axes of a figure: on a page they take the page's own ink. What is drawn black stays black on a plate.
+INK = "#222832"
+
 SEQUENTIAL = "cividis"  # values that are never negative
 DIVERGING = "PuOr"  # signed values, with zero in the middle: give it vmin = -vmax
 GREY = "gray"  # images
@@ -48,6 +51,7 @@ def use() -> None:
             "svg.fonttype": "none",
             "font.size": 9.5,
             "axes.titlesize": 9.5,
+            **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
             "axes.linewidth": 0.7,
             "xtick.major.width": 0.7,
             "ytick.major.width": 0.7,
