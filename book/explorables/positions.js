@@ -202,7 +202,7 @@ export function makePositions(root, told, model) {
         context.beginPath();
         context.arc(x, y, r, 0, 2 * Math.PI);
         context.stroke();
-        const column = 2 * (line * pairs + Math.round((i * (pairs / rows)) / (CLOCKS * (rows === 1 ? 2 : 0.5))));
+        const column = 2 * (line * pairs + Math.round((i * pairs) / CLOCKS));
         for (const [p, colour] of [[pointed, palette.look], [chosen, palette.cls]]) { // prettier-ignore
           if (p === null) continue;
           const [sine, cosine] = [table[p * D + column], table[p * D + column + 1]];

@@ -13,9 +13,8 @@ from sphinx.application import Sphinx
 from sphinx.writers.html import HTMLTranslator
 from sphinx.writers.html5 import HTML5Translator
 
-INK = (
-    "#222832"  # of letters and axes, as style.py draws them; black letters stay black, on the plate that they stand on
-)
+# Letters and axes, as style.py draws them. Letters that are black stay black, on the plate that they stand on.
+INK = "#222832"
 NAMES = {
     "#0072b2": "blue",
     "#d55e00": "vermilion",
