@@ -11,7 +11,7 @@ import pytest
 mpl.use("agg")
 from matplotlib import pyplot as plt
 
-from vitcourse.book import figures, style
+from vitcourse.book import figures, pdf, style
 
 
 @pytest.fixture
@@ -89,3 +89,18 @@ def test_no_page_has_a_legend_where_names_would_do() -> None:
     book = Path(style.__file__).parents[2] / "book"
     for page in book.glob("*.md"):
         assert not re.search(r"\.legend\(\)", page.read_text(encoding="utf-8")), page.name
+
+
+def test_in_the_pdf_a_drawing_keeps_its_places_and_links_find_theirs() -> None:
+    from bs4 import BeautifulSoup
+
+    text = (
+        '<div id="top"><svg><clipPath id="a"/><g clip-path="url(#a)"><use href="#a"/></g>'
+        '<a href="two.html#there">x</a><a href="#top">y</a></svg></div>'
+    )
+    part = BeautifulSoup(text, "html.parser")
+    pdf._rebase(part, "one.html", ["one.html", "two.html"])
+    assert part.find(id="a") is not None
+    assert part.find("use")["href"] == "#a"
+    assert [link["href"] for link in part.find_all("a")] == ["#two--there", "#one--top"]
+    assert part.find(id="one--top") is not None

@@ -72,5 +72,5 @@ def _is_in_a_box(node: nodes.Node) -> bool:
 
 
 def _write_card(app: Sphinx, error: Exception | None) -> None:
-    if error is None and app.builder.name == "html":
+    if error is None and app.builder.name == "html" and living_model.of(app).is_wanted():
         (Path(app.outdir) / "_static" / CARD).write_bytes(living_model.of(app).card())

@@ -33,6 +33,8 @@ class Living(SphinxDirective):
         kind = self.arguments[0].strip()
         if kind not in stills.KINDS:
             raise self.error(f"there is no explorable {kind}; there are {', '.join(stills.KINDS)}")
+        if self.env.app.builder.name == "html":
+            living_model.of(self.env.app).begin()
         node = living(kind=kind)
         self.state.nested_parse(self.content, self.content_offset, node)
         return [node]
@@ -71,7 +73,7 @@ def _begin(app: Sphinx) -> None:
         return
     folder = Path(app.config["nb_execution_cache_path"] or app.outdir)
     folder.mkdir(parents=True, exist_ok=True)
-    living_model.begin(app, folder)
+    living_model.place(app, folder)
     app.add_css_file(STYLE)
     app.add_js_file("progress.js")
     app.add_js_file("traces.js")
@@ -85,7 +87,7 @@ def _load(app: Sphinx, page: str, template: str, context: dict[str, Any], doctre
 
 
 def _write(app: Sphinx, error: Exception | None) -> None:
-    if error is None and app.builder.name == "html":
+    if error is None and app.builder.name == "html" and living_model.of(app).is_wanted():
         static = Path(app.outdir) / "_static"
         for name, text in files(living_model.of(app).told()).items():
             (static / name).write_text(text, encoding="utf-8")

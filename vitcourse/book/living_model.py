@@ -25,18 +25,27 @@ class LivingModel:
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        command = [sys.executable, "-m", "vitcourse.book.living_model", str(file)]
-        self._process = None if file.is_file() else subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        self._process: subprocess.Popen[str] | None = None
         self._told: dict[str, Any] | None = None
+
+    def begin(self) -> None:
+        """Begin to make it, unless it is there: called when a page is found that shows it."""
+        if self._process is None and not self.file.is_file():
+            command = [sys.executable, "-m", "vitcourse.book.living_model", str(self.file)]
+            self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+    def is_wanted(self) -> bool:
+        """Whether some page shows it, as far as is known."""
+        return self._process is not None or self.file.is_file()
 
     def told(self) -> dict[str, Any]:
         """What the file tells, as soon as it is there. Raises RuntimeError when it can't be made."""
-        if self._process is not None:
-            _, said = self._process.communicate()
-            if self._process.returncode:
-                raise RuntimeError(f"the pages' model can't be trained: {said.strip().splitlines()[-1:]}")
-            self._process = None
+        self.begin()
         if self._told is None:
+            if self._process is not None:
+                _, said = self._process.communicate()
+                if self._process.returncode:
+                    raise RuntimeError(f"the pages' model can't be trained: {said.strip().splitlines()[-1:]}")
             self._told = json.loads(self.file.read_text(encoding="utf-8"))
         return self._told
 
@@ -45,8 +54,8 @@ class LivingModel:
         return base64.b64decode(self.told()["card"])
 
 
-def begin(app: Any, folder: Path) -> None:
-    """Begin to make it for a build, unless the folder, which is that of the cells' outputs, has it already."""
+def place(app: Any, folder: Path) -> None:
+    """Say where a build keeps it: in the folder of the cells' outputs."""
     makers = b"".join(Path(module).read_bytes() for module in (__file__, card.__file__))
     app.vitcourse_living = LivingModel(folder / f"living-{hashlib.sha256(makers).hexdigest()[:12]}.json")
 
