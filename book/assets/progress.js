@@ -47,7 +47,10 @@
     if (sections.length === 0) return;
     const ends = sections.map((section) => section.lastElementChild);
     const watcher = new IntersectionObserver((entries) => {
-      const seen = Math.max(0, ...entries.filter((entry) => entry.isIntersecting).map((entry) => ends.indexOf(entry.target) + 1));
+      const seen = Math.max(
+        0,
+        ...entries.filter((entry) => entry.isIntersecting).map((entry) => ends.indexOf(entry.target) + 1),
+      );
       const read = kept();
       const share = seen / ends.length;
       if (share <= (read[chapter] ?? 0)) return;
@@ -63,6 +66,7 @@
       const read = kept();
       delete read[chapter];
       keep(read);
+      watcher.disconnect(); // the end is still on the screen
       show();
     });
     sections.at(-1).after(again);

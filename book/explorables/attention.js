@@ -18,14 +18,26 @@ export function makeAttention(root, told, model) {
   const clear = element("button", { type: "button", text: "Clear" });
   const another = element("button", { type: "button", text: "Write another" });
   const verdict = element("p", { class: "told" });
-  const hand = element("div", { class: "hand" }, element("p", { class: "step", text: "Draw a digit" }), padPlace, element("p", { class: "tools" }, clear, another), verdict);
+  const hand = element(
+    "div",
+    { class: "hand" },
+    element("p", { class: "step", text: "Draw a digit" }),
+    padPlace,
+    element("p", { class: "tools" }, clear, another),
+    verdict,
+  );
   const places = element("div", {});
   const told2 = element("p", { class: "told" });
   const heads = [];
   const rows = Array.from({ length: L }, (_, l) => {
     const buttons = Array.from({ length: h }, (_, head) => makeHead(l, head));
     heads.push(...buttons);
-    return element("div", { class: "attention-layer" }, element("p", { class: "step", text: `layer ${l + 1}` }), element("div", { class: "heads" }, ...buttons.map((one) => one.element)));
+    return element(
+      "div",
+      { class: "attention-layer" },
+      element("p", { class: "step", text: `layer ${l + 1}` }),
+      element("div", { class: "heads" }, ...buttons.map((one) => one.element)),
+    );
   });
   const grid = element("div", { class: "attention-heads" }, ...rows);
   grid.style.setProperty("--heads", h);
@@ -40,7 +52,12 @@ export function makeAttention(root, told, model) {
   function makeHead(layer, head) {
     const canvas = element("canvas", { "aria-hidden": "true" });
     const cls = element("span", { class: "at-cls", text: "CLS" });
-    const button = element("button", { type: "button", class: "head", "aria-pressed": "false", "aria-label": `Layer ${layer + 1}, head ${head + 1}` }, element("span", { class: "name" }, element("span", { text: `${head + 1}` }), cls), canvas);
+    const button = element(
+      "button",
+      { type: "button", class: "head", "aria-pressed": "false", "aria-label": `Layer ${layer + 1}, head ${head + 1}` },
+      element("span", { class: "name" }, element("span", { text: `${head + 1}` }), cls),
+      canvas,
+    );
     for (const name of ["click", "pointerenter", "focus"])
       button.addEventListener(name, () => {
         state.head = [layer, head];

@@ -7,7 +7,13 @@ import { makePositions } from "./positions.js";
 import { makeRiver } from "./river.js";
 import { makeModel } from "./vit.js";
 
-const EXPLORABLES = { attention: makeAttention, model: makeMap, patches: makePatches, positions: makePositions, river: makeRiver };
+const EXPLORABLES = {
+  attention: makeAttention,
+  model: makeMap,
+  patches: makePatches,
+  positions: makePositions,
+  river: makeRiver,
+};
 
 /** All of them, from what living_model.py told. Where a script fails, the static picture stays. */
 export function live(told) {

@@ -19,7 +19,12 @@ export function tensorsOf(model, result, key, l) {
   const one = (name, shape, values, columns) => ({ name, shape, planes: [values], columns });
   const layer = result.layers[l];
   const { norm1, norm2 } = model.blocks[l];
-  const each = (name, shape, part, columns) => ({ name, shape, planes: layer.heads.map((head) => head[part]), columns });
+  const each = (name, shape, part, columns) => ({
+    name,
+    shape,
+    planes: layer.heads.map((head) => head[part]),
+    columns,
+  });
   const merged = () => {
     const values = new Float32Array(T * D);
     layer.heads.forEach(({ output }, i) => {
@@ -53,10 +58,15 @@ export function makeMap(root, told, model) {
   const result = forward(model, running(told));
   const state = { key: "encoder", layer: 0, result };
   let palette;
-  const layers = makeChoice("block", Object.fromEntries(result.layers.map((_, l) => [l, `block ${l + 1}`])), "0", (l) => {
-    state.layer = Number(l);
-    show();
-  });
+  const layers = makeChoice(
+    "block",
+    Object.fromEntries(result.layers.map((_, l) => [l, `block ${l + 1}`])),
+    "0",
+    (l) => {
+      state.layer = Number(l);
+      show();
+    },
+  );
   const choices = makeChoice("part of the model", NAMES, state.key, (key) => choose(key));
   const title = element("p", { class: "map-title" });
   const tensors = element("div", { class: "tensors" });
@@ -94,24 +104,50 @@ export function makeMap(root, told, model) {
     }[key];
     say(pointed, said ?? "Point at a number to read it.");
     const exercises = [...drawing.querySelectorAll(`a[data-of="${key}"]`)];
-    links.replaceChildren("Made by ", ...exercises.flatMap((link, i) => [i ? " and " : "", asLink(link)]), exercises.length ? "." : "the paper.");
-    speak(`${NAMES[key]}: ${made.map(({ name, shape }) => `${name} ${shape} = ${sizesOf(shape)}`).join("; ")}. ${said ?? ""}`);
+    links.replaceChildren(
+      "Made by ",
+      ...exercises.flatMap((link, i) => [i ? " and " : "", asLink(link)]),
+      exercises.length ? "." : "the paper.",
+    );
+    speak(
+      `${NAMES[key]}: ${made.map(({ name, shape }) => `${name} ${shape} = ${sizesOf(shape)}`).join("; ")}. ${said ?? ""}`,
+    );
   }
 
-  const asLink = (link) => element("a", { href: link.getAttribute("href"), text: link.getAttribute("aria-label").replace("Exercise", "exercise") });
+  const asLink = (link) =>
+    element("a", {
+      href: link.getAttribute("href"),
+      text: link.getAttribute("aria-label").replace("Exercise", "exercise"),
+    });
 
   /** (T, D) in numbers. */
   const sizesOf = (shape) => {
     const { P, C, K } = model;
-    const sizes = { ...model, N: model.T - 1, M: result.layers[0].hidden.length / model.T, "C·P·P": C * P * P, K, 1: 1 };
-    return `(${shape.slice(1, -1).split(", ").map((symbol) => sizes[symbol]).join(", ")})`;
+    const sizes = {
+      ...model,
+      N: model.T - 1,
+      M: result.layers[0].hidden.length / model.T,
+      "C·P·P": C * P * P,
+      K,
+      1: 1,
+    };
+    return `(${shape
+      .slice(1, -1)
+      .split(", ")
+      .map((symbol) => sizes[symbol])
+      .join(", ")})`;
   };
 
   function drawTensor({ name, shape, planes, columns }) {
     const most = Math.max(...planes.flatMap((plane) => [...plane]).map(Math.abs), 1e-6);
     const rows = planes[0].length / columns;
     const canvases = planes.map((plane, i) => {
-      const canvas = element("canvas", { width: columns, height: rows, role: "img", "aria-label": `${name} ${shape}${planes.length > 1 ? `, head ${i + 1}` : ""}` });
+      const canvas = element("canvas", {
+        width: columns,
+        height: rows,
+        role: "img",
+        "aria-label": `${name} ${shape}${planes.length > 1 ? `, head ${i + 1}` : ""}`,
+      });
       const context = canvas.getContext("2d");
       plane.forEach((value, j) => {
         context.fillStyle = rgba(value < 0 ? palette.cls : palette.look, (Math.abs(value) / most) ** 0.7);
@@ -121,15 +157,34 @@ export function makeMap(root, told, model) {
       canvas.addEventListener("pointermove", (event) => {
         const box = canvas.getBoundingClientRect();
         const [x, y] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
-        const [column, row] = [Math.min(columns - 1, Math.floor(x * columns)), Math.min(rows - 1, Math.floor(y * rows))];
-        const who = rows === model.T ? `${tokenName(model, row)}, ` : rows === model.T - 1 ? `${tokenName(model, row + 1)}, ` : "";
+        const [column, row] = [
+          Math.min(columns - 1, Math.floor(x * columns)),
+          Math.min(rows - 1, Math.floor(y * rows)),
+        ];
+        const who =
+          rows === model.T
+            ? `${tokenName(model, row)}, `
+            : rows === model.T - 1
+              ? `${tokenName(model, row + 1)}, `
+              : "";
         say(pointed, `${who}number ${column}: ${plane[row * columns + column].toFixed(2).replace("-", "−")}`);
       });
       return canvas;
     });
     const box = element("div", { class: "planes" }, ...canvases);
     box.style.setProperty("--planes", planes.length);
-    const made = element("figure", { class: columns * planes.length < 40 ? "tensor narrow" : "tensor" }, box, element("figcaption", {}, element("span", { text: name }), " ", element("code", { text: `${shape} = ${sizesOf(shape)}` })));
+    const made = element(
+      "figure",
+      { class: columns * planes.length < 40 ? "tensor narrow" : "tensor" },
+      box,
+      element(
+        "figcaption",
+        {},
+        element("span", { text: name }),
+        " ",
+        element("code", { text: `${shape} = ${sizesOf(shape)}` }),
+      ),
+    );
     return made;
   }
 

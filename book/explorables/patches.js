@@ -22,7 +22,7 @@ export const tokensOf = (picture, reshaped) => (reshaped ? picture.values : patc
 export function runsOf({ C, H, W, P }, n) {
   const runs = [];
   const end = (n + 1) * C * P * P;
-  for (let i = n * C * P * P; i < end; ) {
+  for (let i = n * C * P * P; i < end;) {
     const [channel, row, from] = [Math.floor(i / (H * W)), Math.floor((i % (H * W)) / W), i % W];
     const to = Math.min(W, from + end - i);
     runs.push([channel, row, from, to]);
@@ -44,7 +44,10 @@ function makePictures(told, model) {
       const context = canvas.getContext("2d");
       context.drawImage(image, 0, 0);
       const { data } = context.getImageData(0, 0, W, H);
-      const values = Float32Array.from({ length: 3 * H * W }, (_, i) => data[4 * (i % (H * W)) + Math.floor(i / (H * W))] / 255);
+      const values = Float32Array.from(
+        { length: 3 * H * W },
+        (_, i) => data[4 * (i % (H * W)) + Math.floor(i / (H * W))] / 255,
+      );
       done({ C: 3, H, W, values, sizes: divisors(H, 4), P: 16 });
     };
     image.src = told.photograph;
@@ -84,7 +87,13 @@ export function makePatches(root, told, model) {
   const canvas = element("canvas", { "aria-hidden": "true" });
   const stage = element(
     "div",
-    { class: "patches-stage", role: "slider", tabindex: "0", "aria-label": "The token that is looked at", "aria-valuemin": "0" },
+    {
+      class: "patches-stage",
+      role: "slider",
+      tabindex: "0",
+      "aria-label": "The token that is looked at",
+      "aria-valuemin": "0",
+    },
     canvas,
   );
   const large = element("canvas", { class: "large-patch", "aria-hidden": "true" });
@@ -146,7 +155,9 @@ export function makePatches(root, told, model) {
     state.chosen = Math.min(Math.max(n, 0), N - 1);
     const [row, column] = [Math.floor(state.chosen / gw), state.chosen % gw];
     const values = state.tokens.subarray(state.chosen * length, (state.chosen + 1) * length);
-    const what = state.reshaped ? `token ${state.chosen}: ${whereFrom()}` : `patch ${state.chosen}: row ${row}, column ${column} of the grid`;
+    const what = state.reshaped
+      ? `token ${state.chosen}: ${whereFrom()}`
+      : `patch ${state.chosen}: row ${row}, column ${column} of the grid`;
     say(title, what);
     const some = [...values.subarray(0, 12)].map((value) => value.toFixed(2)).join("  ");
     say(numbers, `${length} number${length > 1 ? "s" : ""}: ${some}${length > 12 ? "  …" : ""}`);
@@ -178,7 +189,13 @@ export function makePatches(root, told, model) {
         const picture = drawKernel(kernel, P);
         const bar = element("span", { class: products[k] < 0 ? "product less" : "product" });
         bar.style.setProperty("--share", Math.abs(products[k]) / most);
-        return element("li", {}, picture, bar, element("span", { class: "value", text: products[k].toFixed(2).replace("-", "−") }));
+        return element(
+          "li",
+          {},
+          picture,
+          bar,
+          element("span", { class: "value", text: products[k].toFixed(2).replace("-", "−") }),
+        );
       }),
     );
     const which = own
@@ -211,7 +228,15 @@ export function makePatches(root, told, model) {
     while (!fits(columns)) columns++;
     const pitch = Math.min(wide / columns, high, 64);
     columns = Math.max(columns, Math.min(N, Math.floor(wide / pitch)));
-    return { side, left, top, pitch, columns, height: isWide ? side : top + high, tile: pitch * (pitch > 12 ? 0.86 : 0.9) };
+    return {
+      side,
+      left,
+      top,
+      pitch,
+      columns,
+      height: isWide ? side : top + high,
+      tile: pitch * (pitch > 12 ? 0.86 : 0.9),
+    };
   }
 
   function placesOf(at, n) {
@@ -219,7 +244,12 @@ export function makePatches(root, told, model) {
     const { gw } = counted();
     const scale = at.side / picture.W;
     const P = picture.P * scale;
-    const to = [at.left + (n % at.columns) * at.pitch, at.top + Math.floor(n / at.columns) * at.pitch, at.tile, at.tile];
+    const to = [
+      at.left + (n % at.columns) * at.pitch,
+      at.top + Math.floor(n / at.columns) * at.pitch,
+      at.tile,
+      at.tile,
+    ];
     if (!reshaped) return { from: [(n % gw) * P, Math.floor(n / gw) * P, P, P], to };
     const runs = runsOf(picture, n);
     const [first, last] = [runs[0], runs.at(-1)];
@@ -255,7 +285,14 @@ export function makePatches(root, told, model) {
       const box = from.map((value, i) => value + (to[i] - value) * share);
       context.fillStyle = rgba(palette.ink, 0.06);
       context.fillRect(...box);
-      context.drawImage(state.tiles, (n % gw) * picture.P, Math.floor(n / gw) * picture.P, picture.P, picture.P, ...box);
+      context.drawImage(
+        state.tiles,
+        (n % gw) * picture.P,
+        Math.floor(n / gw) * picture.P,
+        picture.P,
+        picture.P,
+        ...box,
+      );
     }
     mark(context, at, placesOf(at, chosen), scale);
     drawLarge();
@@ -287,7 +324,11 @@ export function makePatches(root, told, model) {
     if (length > SHOWN || C > 1 || P < 2) return;
     const cell = side / P;
     const paper = getComputedStyle(document.body).backgroundColor;
-    Object.assign(context, { font: `${Math.min(13, cell * 0.36)}px system-ui`, textAlign: "center", textBaseline: "middle" });
+    Object.assign(context, {
+      font: `${Math.min(13, cell * 0.36)}px system-ui`,
+      textAlign: "center",
+      textBaseline: "middle",
+    });
     const values = state.tokens.subarray(state.chosen * length, (state.chosen + 1) * length);
     values.forEach((value, i) => {
       context.fillStyle = value > 0.5 ? paper : rgba(palette.ink, 1);

@@ -7,7 +7,8 @@ const CLOCKS = 8;
 const TABLES = { none: "None", "1-d": "1-d", "2-d": "2-d", learned: "Learned" };
 const TABLES_IN_WORDS = {
   none: "Without positions every place is the same: the tokens are a set.",
-  "1-d": "One number counts along the rows. The places to the left and right are near; the one below is a whole row away. Make the grid wider, and it moves further off.",
+  "1-d":
+    "One number counts along the rows. The places to the left and right are near; the one below is a whole row away. Make the grid wider, and it moves further off.",
   "2-d": "Half of the vector tells the row, half the column: what is near is alike in every direction.",
   learned:
     "What the model on the first page has learned for its grid of 4 by 4, resized to yours as in exercise 2.5. It only had to tell places apart, so neighbours need not be alike.",
@@ -56,7 +57,8 @@ export function resized(table, D, [gh, gw], [newH, newW]) {
     across.forEach((columns, x) => {
       for (const [row, high] of rows)
         for (const [column, wide] of columns)
-          for (let d = 0; d < D; d++) result[(y * newW + x) * D + d] += high * wide * table[(row * gw + column) * D + d];
+          for (let d = 0; d < D; d++)
+            result[(y * newW + x) * D + d] += high * wide * table[(row * gw + column) * D + d];
     }),
   );
   return result;
@@ -100,7 +102,13 @@ export function makePositions(root, told, model) {
   const canvas = element("canvas", { "aria-hidden": "true" });
   const stage = element(
     "div",
-    { class: "grid-stage", role: "slider", tabindex: "0", "aria-label": "The place that is chosen", "aria-valuemin": "0" },
+    {
+      class: "grid-stage",
+      role: "slider",
+      tabindex: "0",
+      "aria-label": "The place that is chosen",
+      "aria-valuemin": "0",
+    },
     canvas,
   );
   const scale = element("p", { class: "grid-scale told", "aria-hidden": "true" });
@@ -132,7 +140,11 @@ export function makePositions(root, told, model) {
     const order = [...row.keys()].filter((q) => q !== chosen).sort((a, b) => row[b] - row[a]);
     const what = `${place(chosen)}. Most like it: ${place(order[0])}, ${row[order[0]].toFixed(2)}`;
     set(stage, "aria-valuetext", state.kind === "none" ? place(chosen) : what);
-    speak(state.kind === "none" ? TABLES_IN_WORDS.none : `${what}; least: ${place(order.at(-1))}, ${row[order.at(-1)].toFixed(2)}`);
+    speak(
+      state.kind === "none"
+        ? TABLES_IN_WORDS.none
+        : `${what}; least: ${place(order.at(-1))}, ${row[order.at(-1)].toFixed(2)}`,
+    );
     tell();
     draw();
     stage.style.setProperty("--ratio", `${gw} / ${state.gh}`);
@@ -166,7 +178,12 @@ export function makePositions(root, told, model) {
     });
     outline(context, chosen, cell, palette.cls);
     if (pointed !== null && pointed !== chosen) outline(context, pointed, cell, palette.ink);
-    say(scale, state.kind === "none" ? "all dot products are 0" : `${least.toFixed(2).replace("-", "−")} to 1.00, each vector scaled to length 1`);
+    say(
+      scale,
+      state.kind === "none"
+        ? "all dot products are 0"
+        : `${least.toFixed(2).replace("-", "−")} to 1.00, each vector scaled to length 1`,
+    );
     canvas.style.width = `${width}px`;
     state.cell = cell;
     drawClocks();
@@ -183,7 +200,12 @@ export function makePositions(root, told, model) {
     const { kind, table, chosen, pointed } = state;
     const rows = { "1-d": 1, "2-d": 2 }[kind] ?? 0;
     clocks.hidden = rows === 0;
-    say(clocksTold, rows ? "Each pair of sine and cosine is the hand of a clock, fast ones to the left. Blue: the chosen place. Orange: the one pointed at." : "");
+    say(
+      clocksTold,
+      rows
+        ? "Each pair of sine and cosine is the hand of a clock, fast ones to the left. Blue: the chosen place. Orange: the one pointed at."
+        : "",
+    );
     if (!rows) return;
     const width = clocks.clientWidth;
     const pitch = Math.min(width / CLOCKS, 44);
@@ -203,7 +225,11 @@ export function makePositions(root, told, model) {
         context.arc(x, y, r, 0, 2 * Math.PI);
         context.stroke();
         const column = 2 * (line * pairs + Math.round((i * pairs) / CLOCKS));
-        for (const [p, colour] of [[pointed, palette.look], [chosen, palette.cls]]) { // prettier-ignore
+        for (const [p, colour] of [
+          [pointed, palette.look],
+          [chosen, palette.cls],
+        ]) {
+          // prettier-ignore
           if (p === null) continue;
           const [sine, cosine] = [table[p * D + column], table[p * D + column + 1]];
           Object.assign(context, { strokeStyle: rgba(colour, 1), lineWidth: 2, lineCap: "round" });
@@ -238,7 +264,14 @@ export function makePositions(root, told, model) {
   stage.addEventListener("keydown", (event) => {
     const { gw, gh } = state;
     const [row, column] = [Math.floor(state.chosen / gw), state.chosen % gw];
-    const moves = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0], Home: [0, -gw], End: [0, gw] };
+    const moves = {
+      ArrowRight: [0, 1],
+      ArrowLeft: [0, -1],
+      ArrowDown: [1, 0],
+      ArrowUp: [-1, 0],
+      Home: [0, -gw],
+      End: [0, gw],
+    };
     const move = moves[event.key];
     if (!move) return;
     event.preventDefault();

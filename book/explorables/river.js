@@ -252,7 +252,8 @@ export function makeRiver(root, told, model) {
       const appears = l ? revealed(l - 1) : 1;
       for (let t = 0; t < T && appears >= 0.98; t++) {
         const share = flow.rows[l][t];
-        context.fillStyle = t === token ? rgba(palette.cls, 1) : rgba(palette.ink, 0.28 + 0.72 * Math.min(1, 3 * share));
+        context.fillStyle =
+          t === token ? rgba(palette.cls, 1) : rgba(palette.ink, 0.28 + 0.72 * Math.min(1, 3 * share));
         context.beginPath();
         context.arc(at.x(l), at.y(t), t === token && l === L ? 5 : 1.7 + 4 * Math.sqrt(share), 0, 2 * Math.PI);
         context.fill();
