@@ -32,6 +32,8 @@ SEQUENTIAL = "cividis"  # values that are never negative
 DIVERGING = "PuOr"  # signed values, with zero in the middle: give it vmin = -vmax
 GREY = "gray"  # images
 
+NEAR = 0.85  # a line that ends further right than this share of the axes has its name at their edge
+
 # A page of 375 px leaves a picture about 345: wider figures than this would have letters too small to read there.
 WIDTH = 5.6
 
@@ -121,7 +123,7 @@ def name_lines(axes: Axes) -> None:
         points = points[np.isfinite(points).all(axis=1)]
         if len(points) and not str(line.get_label()).startswith("_"):
             x, y = axes.transAxes.inverted().transform(axes.transData.transform(points[-1]))
-            ends.append((min(max(float(y), 0), 1), min(float(x), 1), line))
+            ends.append((min(max(float(y), 0), 1), 1.0 if x > NEAR else float(x), line))
     apart = 1.3 * _letters() / (axes.get_window_extent().height * 72 / axes.figure.dpi)
     below = -1.0
     for height, right, line in sorted(ends, key=lambda end: end[0]):
