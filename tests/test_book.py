@@ -300,6 +300,8 @@ def test_the_directives_make_their_parts(tmp_path: Path) -> None:
         ),
         ("```{quiz}\n- question: x\n```", "quiz: question 1 needs"),
         ("```{exercise}\n```", "1 argument(s) required"),
+        ("```{living} wheel\n```", "there is no explorable wheel"),
+        ("```{architecture} 9.9\n```", "9.9 is no exercise, no chapter and no part"),
     ],
 )
 def test_a_directive_that_is_not_whole_is_a_warning_with_its_line(tmp_path: Path, text: str, said: str) -> None:

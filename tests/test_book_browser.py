@@ -305,7 +305,7 @@ def test_a_fault_in_the_article_would_be_found(page: Any, output: Path) -> None:
 
 def test_no_vendored_copy_is_in_the_repository() -> None:
     ours = {path.name for path in (root() / "book" / "assets").iterdir()}
-    assert ours == {"book.css", "book.js", "icon.svg"}
+    assert ours == {"book.css", "book.js", "icon.svg", "progress.js", "traces.js"}
     assert all(path.stat().st_size < 20_000 for path in (root() / "book" / "assets").iterdir())
 
 
@@ -342,3 +342,54 @@ def test_the_pdf_has_bookmarks_and_formulas(tmp_path: Path, browser: Any, output
     for asked in exercises():
         assert f"Exercise {asked.id}" in text
     assert json.dumps(bookmarks).count("Solutions to chapter") == len(chapters())
+
+
+# What lives on the pages, and how they look; the explorables themselves are tested in test_living.py.
+
+
+def test_the_page_that_opens_the_book_answers_what_is_drawn(page: Any, base: str) -> None:
+    page.goto(f"{base}book/index.html")
+    pad = page.locator(".river .pad")
+    for digit in "306":  # as its hand writes them; it was trained on other hands
+        pad.press(digit)
+        page.locator(".river-answer .best .river-name", has_text=digit).wait_for(timeout=15_000)
+    assert outside(page, base) == []
+    assert page.complaints == []
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_figures_are_in_the_pages_own_ink_and_say_what_they_show(page: Any, output: Path, name: str) -> None:
+    page.goto((output / name).as_uri())
+    page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    figures = page.locator("article svg.figure")
+    for figure in figures.all():
+        assert len((figure.get_attribute("aria-label") or "").split()) >= 5
+        ink = figure.evaluate("figure => getComputedStyle(figure).color")
+        assert int(re.findall(r"\d+", ink)[0]) > 127
+    assert page.locator("article .cell_output img[src$='.svg']").count() == 0
+
+
+def test_a_chapter_that_was_read_has_a_mark_and_can_lose_it(page: Any, http: str) -> None:
+    page.goto(http + CHAPTERS[1])
+    link = page.locator(".bd-sidebar-primary nav a.reference.current")
+    page.locator(".read-again").scroll_into_view_if_needed()
+    mark = link.locator(".read-mark")
+    mark.wait_for()
+    assert mark.get_attribute("aria-label") == "read"
+    page.goto(f"{http}book/index.html")
+    assert page.locator(f"article table a[href$='{CHAPTERS[1].rpartition('/')[2]}'] .read-mark").count() == 1
+    page.goto(http + CHAPTERS[1])
+    page.locator(".read-again").click()
+    assert not mark.is_visible()
+
+
+def test_a_page_says_what_it_is_to_who_links_to_it(output: Path) -> None:
+    from PIL import Image
+
+    for name in PAGES:
+        text = (output / name).read_text(encoding="utf-8")
+        for what in ('name="description"', 'property="og:title"', 'property="og:description"', 'property="og:image"'):
+            (found,) = re.findall(f'<meta {what} content="([^"]+)"', text)
+            assert len(found) > 4, (name, what)
+        assert (output / name).parent.joinpath(found).resolve() == output / "_static" / "card.png"
+    assert Image.open(output / "_static" / "card.png").size == (1200, 630)

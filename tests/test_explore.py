@@ -17,42 +17,20 @@ from PIL import Image, ImageDraw, ImageOps
 from playwright.sync_api import expect
 from small_runs import SMALL, Ended
 from torch import Tensor
+from untrained import make_trained
 
-from solutions.ch05_vit import VisionTransformer
 from vitcourse.book import parts
 from vitcourse.book.browser import launch
 from vitcourse.data import Dataset, load_dataset, resized
 from vitcourse.errors import RequestError, RunError
-from vitcourse.ink import Framing
 from vitcourse.training import explore
 from vitcourse.training.augment import center_crop
-from vitcourse.training.presets import make_config
 from vitcourse.training.trained import Trained
 
 pytest_plugins = ["training_fixtures"]
 
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 375, "height": 700}
 MARKUP = "</script><b>seven"
-
-
-def make_trained(dataset: Dataset, config: dict[str, Any], eps: float = 1e-6) -> Trained:
-    """A model whose every weight counts: none is 0 or 1, as many are before training."""
-    chosen = make_config("digits", **config)
-    size = (chosen.crop, chosen.crop) if chosen.crop else dataset.image_size
-    torch.manual_seed(3)
-    depth_and_width = (chosen.d_model, chosen.n_layers, chosen.n_heads, chosen.mlp_ratio)
-    model = VisionTransformer(size, chosen.patch_size, dataset.channels, len(dataset.classes), *depth_and_width)
-    for name, parameter in model.named_parameters():
-        noise = torch.randn_like(parameter)
-        parameter.data = 1 + 0.3 * noise if "norm" in name and name.endswith("weight") else 0.3 * noise
-    for module in model.modules():
-        if hasattr(module, "eps"):
-            module.eps = eps
-    framing = Framing.of(dataset.train_images)
-    mean, std = dataset.mean, dataset.std
-    return Trained(
-        model.eval(), chosen, dataset.classes, mean, std, dataset.image_size, size, chosen.patch_size, framing, None
-    )
 
 
 @pytest.fixture(scope="module")

@@ -105,7 +105,7 @@ export class Pad {
 
   /** Begin a stroke; on a picture, begin anew. */
   begin(point) {
-    clearInterval(this.writing);
+    this.finish();
     if (this.picture) this.strokes = [];
     this.picture = null;
     this.strokes.push([point]);
@@ -145,6 +145,7 @@ export class Pad {
     if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
       this.strokes = strokes;
       this.changed();
+      this.finish();
       return;
     }
     const points = strokes.flatMap((stroke, s) => stroke.map((point) => [s, point]));
@@ -152,8 +153,16 @@ export class Pad {
       const [s, point] = points.shift();
       (this.strokes[s] ??= []).push(point);
       this.changed();
-      if (points.length === 0) clearInterval(this.writing);
+      if (points.length === 0) this.finish();
     }, 24);
+  }
+
+  /** The last point is written. `written` is done once, if somebody waits for it. */
+  finish() {
+    clearInterval(this.writing);
+    const { written } = this;
+    this.written = null;
+    written?.();
   }
 
   draw() {

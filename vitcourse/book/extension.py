@@ -10,8 +10,12 @@ from sphinx.config import Config
 from sphinx.errors import ExtensionError
 
 from vitcourse.book import fingerprint
+from vitcourse.book.architecture import setup_architecture
 from vitcourse.book.directives import setup_directives
 from vitcourse.book.execution import run_ahead
+from vitcourse.book.figures import setup_figures
+from vitcourse.book.heads import setup_heads
+from vitcourse.book.living import setup_living
 
 MATHJAX = "tex-svg.js"
 
@@ -19,6 +23,10 @@ MATHJAX = "tex-svg.js"
 def setup(app: Sphinx) -> dict[str, Any]:
     """What Sphinx calls."""
     setup_directives(app)
+    setup_figures(app)
+    setup_living(app)
+    setup_heads(app)
+    setup_architecture(app)
     # Pages are made anew when what makes them has changed.
     app.add_config_value("vitcourse_machinery", "", "env", [str])
     app.connect("config-inited", _follow_the_code)

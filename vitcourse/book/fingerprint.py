@@ -12,8 +12,18 @@ from typing import Any
 MACHINERY = frozenset(
     f"{name}.py"
     for name in (
-        *("browser", "command", "directives", "execution", "extension", "fingerprint", "glued"),
-        *("markdown", "notebook", "pdf", "quiz", "serve", "site"),
+        *(
+            "architecture",
+            "browser",
+            "card",
+            "command",
+            "directives",
+            "execution",
+            "extension",
+            "figures",
+            "fingerprint",
+        ),
+        *("glued", "heads", "living", "living_model", "markdown", "notebook", "pdf", "quiz", "serve", "site", "stills"),
     )
 )
 # The packages whose release changes the pages.

@@ -270,6 +270,7 @@ _DIRECTIVES: dict[str, Callable[[Directive, Book], str]] = {
     **dict.fromkeys(("code", "code-block", "sourcecode"), _code),
     **dict.fromkeys(("margin", "sidebar", "epigraph", "table", "container", "div"), _content),
     **dict.fromkeys(("solution", "bibliography", "contents", "tableofcontents", "index", "toctree"), _nothing),
+    **dict.fromkeys(("living", "architecture"), _nothing),  # a notebook has no scripts of the book's
     **dict.fromkeys(("glue", "glue:any", "glue:figure", "glue:text", "glue:md"), _glue),
 }
 

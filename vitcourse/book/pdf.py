@@ -113,12 +113,13 @@ def _place(page: str, fragment: str) -> str:
 def _rebase(part: Any, page: str, pages: list[str]) -> None:
     """Let what a page refers to be found from the one page, and its own places under their new names."""
     if pages:
-        for element in part.select("[id]"):
+        # A drawing's places are its own already, and more refers to them than an address.
+        for element in part.select("[id]:not(svg [id])"):
             element["id"] = _place(page, element["id"])
         for element in part.select("[for], [aria-labelledby], [aria-describedby], input[name]"):
             for key in {"for", "aria-labelledby", "aria-describedby", "name"} & set(element.attrs):
                 element[key] = _place(page, element[key])
-    for element in part.select("[href], [src]"):
+    for element in part.select("[href]:not(use, image), [src]"):
         for key in {"href", "src"} & set(element.attrs):
             address = element[key]
             if address.startswith(("http:", "https:", "mailto:", "data:")):

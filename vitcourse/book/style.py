@@ -25,9 +25,14 @@ BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK = COLOURS = (
 )
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
+# The letters and axes of a figure: on a page they take the page's own ink. What is drawn black stays black on a plate.
+INK = "#222832"
+
 SEQUENTIAL = "cividis"  # values that are never negative
 DIVERGING = "PuOr"  # signed values, with zero in the middle: give it vmin = -vmax
 GREY = "gray"  # images
+
+NEAR = 0.85  # a line that ends further right than this share of the axes has its name at their edge
 
 # A page of 375 px leaves a picture about 345: wider figures than this would have letters too small to read there.
 WIDTH = 5.6
@@ -42,9 +47,16 @@ def use() -> None:
         {
             "figure.figsize": (WIDTH, 3.4),
             "figure.constrained_layout.use": True,
-            "figure.facecolor": "white",
-            "font.size": 11,
-            "axes.titlesize": 11,
+            # No plate: the page's own paper, light or dark. Text stays text, in the page's letters.
+            "figure.facecolor": "none",
+            "axes.facecolor": "none",
+            "svg.fonttype": "none",
+            "font.size": 9.5,
+            "axes.titlesize": 9.5,
+            **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
+            "axes.linewidth": 0.7,
+            "xtick.major.width": 0.7,
+            "ytick.major.width": 0.7,
             "axes.prop_cycle": cycler(color=COLOURS),
             "axes.spines.top": False,
             "axes.spines.right": False,
@@ -53,7 +65,7 @@ def use() -> None:
             "image.interpolation": "nearest",
             "lines.linewidth": 2,
             "legend.frameon": False,
-            "savefig.facecolor": "white",
+            "savefig.facecolor": "none",
             # The same picture is the same file at every build.
             "svg.hashsalt": "vitcourse",
         }
@@ -95,6 +107,44 @@ def patch_lines(axes: Axes, height: int, width: int, patch_size: int, **options:
         axes.plot([-0.5, width - 0.5], [row - 0.5, row - 0.5], clip_on=False, **options)
     for column in range(0, width + 1, patch_size):
         axes.plot([column - 0.5, column - 0.5], [-0.5, height - 0.5], clip_on=False, **options)
+
+
+def name_lines(axes: Axes) -> None:
+    """Write each line's label at its right end, in its colour, in place of a legend; none upon another.
+
+    Call it when all is drawn and the limits are set.
+    """
+    import numpy as np
+
+    axes.get_xlim(), axes.get_ylim()  # which sets them, where nobody has yet
+    ends = []
+    for line in axes.get_lines():
+        points = np.asarray(line.get_xydata(), float)
+        points = points[np.isfinite(points).all(axis=1)]
+        if len(points) and not str(line.get_label()).startswith("_"):
+            x, y = axes.transAxes.inverted().transform(axes.transData.transform(points[-1]))
+            ends.append((min(max(float(y), 0), 1), 1.0 if x > NEAR else float(x), line))
+    apart = 1.3 * _letters() / (axes.get_window_extent().height * 72 / axes.figure.dpi)
+    below = -1.0
+    for height, right, line in sorted(ends, key=lambda end: end[0]):
+        below = max(height, below + apart)
+        axes.annotate(
+            str(line.get_label()),
+            (right, below),
+            xycoords="axes fraction",
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            color=line.get_color(),
+            annotation_clip=False,
+        )
+
+
+def _letters() -> float:
+    """The size of letters, in points."""
+    import matplotlib as mpl
+
+    return float(mpl.rcParams["font.size"])
 
 
 def _as_svg() -> None:

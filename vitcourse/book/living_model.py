@@ -1,0 +1,156 @@
+"""The model that lives in the book's pages: trained from the digits while the book is built, and told as one file.
+
+python -m vitcourse.book.living_model FILE
+"""
+
+import base64
+import hashlib
+import io
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from vitcourse.book import card
+
+# A grid of 4 × 4 patches is enough to look around in; learned positions are there to be looked at.
+SETTINGS: dict[str, Any] = {"patch_size": 2, "positions": "learned", "epochs": 15, "device": "cpu"}
+PHOTOGRAPH, SIDE, QUALITY = "china.jpg", 224, 72  # the size of the paper's images; JPEG, about 20 kB
+
+
+class LivingModel:
+    """The file, made once by a process of its own, which runs while the pages are read."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._process: subprocess.Popen[str] | None = None
+        self._told: dict[str, Any] | None = None
+
+    def begin(self) -> None:
+        """Begin to make it, unless it is there: called when a page is found that shows it."""
+        if self._process is None and not self.file.is_file():
+            command = [sys.executable, "-m", "vitcourse.book.living_model", str(self.file)]
+            self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+    def is_wanted(self) -> bool:
+        """Whether some page shows it, as far as is known."""
+        return self._process is not None or self.file.is_file()
+
+    def told(self) -> dict[str, Any]:
+        """What the file tells, as soon as it is there. Raises RuntimeError when it can't be made."""
+        self.begin()
+        if self._told is None:
+            if self._process is not None:
+                _, said = self._process.communicate()
+                if self._process.returncode:
+                    raise RuntimeError(f"the pages' model can't be trained: {said.strip().splitlines()[-1:]}")
+            self._told = json.loads(self.file.read_text(encoding="utf-8"))
+        return self._told
+
+    def card(self) -> bytes:
+        """The picture that stands beside a link to the book."""
+        return base64.b64decode(self.told()["card"])
+
+
+def place(app: Any, folder: Path) -> None:
+    """Say where a build keeps it: in the folder of the cells' outputs."""
+    makers = b"".join(Path(module).read_bytes() for module in (__file__, card.__file__))
+    app.vitcourse_living = LivingModel(folder / f"living-{hashlib.sha256(makers).hexdigest()[:12]}.json")
+
+
+def of(app: Any) -> LivingModel:
+    """That of a build."""
+    made: LivingModel = app.vitcourse_living
+    return made
+
+
+def make() -> dict[str, Any]:
+    """Train, and tell: `page` is what the pages' scripts read, `seen` what the static pictures draw."""
+    from rich.console import Console
+
+    from vitcourse.training.presets import make_config
+    from vitcourse.training.runs import RunFolder
+    from vitcourse.training.train import train
+    from vitcourse.training.trained import load_trained
+
+    with tempfile.TemporaryDirectory() as folder:
+        train(make_config("digits", **SETTINGS), RunFolder(Path(folder) / "run"), Console(quiet=True))
+        trained = load_trained(Path(folder) / "run")
+        return tell(trained)
+
+
+def tell(trained: Any) -> dict[str, Any]:
+    """A trained model, and with it the images that every page knows."""
+    from vitcourse.training import explore
+
+    seven, seen = _seven(), _seen(trained)
+    return {
+        "page": {**explore.spec(trained, None), "seven": seven, "photograph": photograph()},
+        "seen": seen,
+        "card": base64.b64encode(card.draw(seven, seen["weights"], seen["shares"])).decode("ascii"),
+    }
+
+
+def photograph() -> str:
+    """A photograph, its middle square, as a data: address."""
+    import numpy as np
+    from PIL import Image
+    from sklearn.datasets import load_sample_image
+
+    picture = Image.fromarray(np.asarray(load_sample_image(PHOTOGRAPH)))
+    left, side = (picture.width - picture.height) // 2, picture.height
+    square = picture.crop((left, 0, left + side, side)).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    square.save(file, "JPEG", quality=QUALITY, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
+
+
+def _seven() -> list[float]:
+    from vitcourse.book.example import seven
+
+    return [float(value) for value in seven().flatten()]
+
+
+def _seen(trained: Any) -> dict[str, Any]:
+    """What the model computes on the way from the seven to its answer."""
+    import torch
+
+    from vitcourse.book.example import seven
+    from vitcourse.training.batches import standardised
+
+    model = trained.model
+    with torch.no_grad():
+        x = model.positional_encoding(model.patch_embedding(standardised(seven(), trained.mean, trained.std)))
+        weights = []
+        for block in model.blocks:
+            weights.append(block.attention(block.norm1(x), return_weights=True)[1][0])
+            x = block(x)
+        logits = model.head(model.norm(x[:, 0]))[0]
+    return {
+        "weights": [[[[round(w, 4) for w in row] for row in head] for head in layer.tolist()] for layer in weights],
+        "logits": logits.tolist(),
+        "shares": logits.softmax(0).tolist(),
+        "positions": _likenesses(),
+    }
+
+
+def _likenesses() -> dict[str, list[float]]:
+    """Of one place of a grid of 7 × 7: how its position agrees with all others, the cosine, for two tables."""
+    import torch.nn.functional as F
+
+    from solutions.ch02_tokens import sinusoidal_positions, sinusoidal_positions_2d
+
+    tables = {"1-d": sinusoidal_positions(49, 64), "2-d": sinusoidal_positions_2d((7, 7), 64)}
+    return {
+        name: [round(value, 3) for value in F.cosine_similarity(table[16:17], table).tolist()]
+        for name, table in tables.items()
+    }
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1])
+    half = target.with_suffix(".part")
+    half.write_text(json.dumps(make()), encoding="utf-8")
+    half.replace(target)

@@ -1,0 +1,155 @@
+"""The static pictures of the explorables, as SVG: what the model computes on the running image, drawn by hand."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from vitcourse.book.architecture import Address, draw
+
+Told = dict[str, Any]
+SIDE, PATCH = 8, 2  # of the seven
+
+
+def river(told: Told, address: Address) -> str:
+    """The seven, its patches, how attention mixes them layer by layer, and the answer."""
+    weights = told["seen"]["weights"]  # (L, h, T, T)
+    mixed = [
+        [[sum(head[t][s] for head in layer) / len(layer) for s in range(17)] for t in range(17)] for layer in weights
+    ]
+    reach = [[0.0] * 17 for _ in range(len(mixed))] + [[1.0] + [0.0] * 16]
+    for layer in reversed(range(len(mixed))):
+        for t, share in enumerate(reach[layer + 1]):
+            reach[layer][t] += 0.5 * share
+            for s in range(17):
+                reach[layer][s] += 0.5 * share * mixed[layer][t][s]
+    made = [_image(told["page"]["seven"], 0, 100, 180, gap=0.14)]
+    xs, pitch = [300 + 100 * n for n in range(len(mixed) + 1)], 22
+    for t in range(17):
+        y = pitch * (t + 0.5)
+        made.append(_tile(told["page"]["seven"], t - 1, 236, y - 9, 18) if t else _text(232, y + 4, "CLS", "cls"))
+        made.append(f'<path d="M262,{y} H{xs[-1]}" class="faint"/>')
+    for layer, rows in enumerate(mixed):
+        x0, x1 = xs[layer], xs[layer + 1]
+        for t, row in enumerate(rows):
+            for s, weight in enumerate(row):
+                flow = weight * reach[layer + 1][t]
+                strong = min(1.0, 1.6 * flow**0.6)
+                if strong > 0.06:
+                    y0, y1, half = pitch * (s + 0.5), pitch * (t + 0.5), (x0 + x1) / 2
+                    path = f"M{x0},{y0} C{half},{y0} {half},{y1} {x1},{y1}"
+                    made.append(_line(path, "look", strong, 0.8 + 11 * flow))
+    for name, share in zip(told["page"]["classes"], told["seen"]["shares"], strict=True):
+        k, y0 = int(name), pitch / 2
+        y1 = 374 * (k + 0.5) / 10
+        path = f"M{xs[-1]},{y0} C{xs[-1] + 40},{y0} {xs[-1] + 40},{y1} {xs[-1] + 80},{y1}"
+        made.append(_line(path, "clsline", 0.2 + 0.8 * share, 0.8 + 5 * share))
+        made.append(_text(xs[-1] + 90, y1 + 5, name, "best" if share > 0.5 else ""))
+        made.append(_text(xs[-1] + 116, y1 + 5, f"{100 * share:.0f}%", "small"))
+    words = "A handwritten seven in sixteen patches; lines from patch to patch through three layers; the answer 7."
+    return _svg(760, 376, words, "".join(made))
+
+
+def patches(told: Told, address: Address) -> str:
+    """The photograph, cut into 14 × 14 patches, and the sequence of them."""
+    side, cell = 300, 300 / 14
+    lines = "".join(f"M{n * cell:.2f},0 v{side} M0,{n * cell:.2f} h{side} " for n in range(1, 14))
+    made = [
+        f'<defs><image id="still-photograph" href="{told["page"]["photograph"]}" width="224" height="224"/></defs>',
+        f'<svg width="{side}" height="{side}" viewBox="0 0 224 224"><use href="#still-photograph"/></svg>',
+        f'<path d="{lines}" class="paper"/>',
+    ]
+    pitch = 24
+    for n in range(196):
+        x, y = 336 + pitch * (n % 16), pitch * (n // 16)
+        view = f"{16 * (n % 14)} {16 * (n // 14)} 16 16"
+        made.append(
+            f'<svg x="{x}" y="{y}" width="21" height="21" viewBox="{view}"><use href="#still-photograph"/></svg>'
+        )
+    return _svg(
+        720, 312, "A photograph cut into 14 by 14 patches, and the patches in a row, line after line.", "".join(made)
+    )
+
+
+def positions(told: Told, address: Address) -> str:
+    """How one place of a grid agrees with all others, in one dimension and in two."""
+    made = []
+    for place, (name, values) in enumerate(told["seen"]["positions"].items()):
+        x, least = 240 * place, min(values)
+        made.append(_text(x, 12, f"{name} positions", "strong", "start"))
+        for n, value in enumerate(values):
+            at = f'x="{x + 28 * (n % 7)}" y="{24 + 28 * (n // 7)}" width="26" height="26"'
+            made.append(f'<rect {at} class="glow" fill-opacity="{((value - least) / (1 - least)) ** 1.3:.2f}"/>')
+        made.append(f'<rect x="{x + 57}" y="{24 + 57}" width="24" height="24" class="chosen"/>')
+    words = "Two grids of 7 by 7: how alike one place's position is to all others, for 1-d and for 2-d positions."
+    return _svg(720, 224, words, "".join(made))
+
+
+def attention(told: Told, address: Address) -> str:
+    """Where CLS looks in every head."""
+    made = []
+    for layer, heads in enumerate(told["seen"]["weights"]):
+        made.append(_text(0, 108 * layer + 50, f"layer {layer + 1}", "strong", "start"))
+        for head, rows in enumerate(heads):
+            x, y = 80 + 112 * head, 108 * layer
+            for n, share in enumerate(rows[0][1:]):
+                at = f'x="{x + 24 * (n % 4)}" y="{y + 24 * (n // 4)}" width="23.5" height="23.5"'
+                made.append(f'<rect {at} class="glow" fill-opacity="{share**0.425:.2f}"/>')
+            made.append(f'<g opacity="0.42">{_image(told["page"]["seven"], x, y, 96)}</g>')
+    return _svg(720, 316, "The seven, three layers of four heads: where CLS looks in each.", "".join(made))
+
+
+def model(told: Told, address: Address) -> str:
+    """The architecture."""
+    return draw(told["page"]["seven"], set(), address)
+
+
+KINDS: dict[str, Callable[[Told, Address], str]] = {
+    made.__name__: made for made in (river, patches, positions, attention, model)
+}
+
+
+def _pixels(seven: list[float]) -> Iterator[tuple[int, int, float]]:
+    return ((*divmod(i, SIDE), value) for i, value in enumerate(seven) if value)
+
+
+def _image(seven: list[float], x: float, y: float, width: float, gap: float = 0) -> str:
+    """The seven with gaps between its patches, in patches."""
+    cells = SIDE // PATCH
+    patch = width / (cells + gap * (cells - 1))
+    made = []
+    if gap:
+        places = [(column, row) for row in range(cells) for column in range(cells)]
+        at = patch * (1 + gap)
+        made += [_square(x + at * column, y + at * row, patch, "plate") for column, row in places]
+    for row, column, value in _pixels(seven):
+        left = x + patch * (1 + gap) * (column // PATCH) + patch / PATCH * (column % PATCH)
+        top = y + patch * (1 + gap) * (row // PATCH) + patch / PATCH * (row % PATCH)
+        made.append(_square(left, top, patch / PATCH, "ink", value))
+    return "".join(made)
+
+
+def _tile(seven: list[float], n: int, x: float, y: float, width: float) -> str:
+    """One of the seven's patches."""
+    top, left = (PATCH * place for place in divmod(n, SIDE // PATCH))
+    made = [_square(x, y, width, "plate")]
+    for row, column, value in _pixels(seven):
+        if top <= row < top + PATCH and left <= column < left + PATCH:
+            step = width / PATCH
+            made.append(_square(x + step * (column - left), y + step * (row - top), step, "ink", value))
+    return "".join(made)
+
+
+def _square(x: float, y: float, side: float, kind: str, opacity: float = 1) -> str:
+    at = f'x="{x:.2f}" y="{y:.2f}" width="{side:.2f}" height="{side:.2f}"'
+    return f'<rect {at} class="{kind}" fill-opacity="{opacity:.2f}"/>'
+
+
+def _line(path: str, kind: str, opacity: float, width: float) -> str:
+    return f'<path d="{path}" class="{kind}" opacity="{opacity:.2f}" stroke-width="{width:.2f}"/>'
+
+
+def _text(x: float, y: float, text: str, kind: str = "", anchor: str = "middle") -> str:
+    return f'<text x="{x}" y="{y}" class="{kind}" text-anchor="{anchor}">{text}</text>'
+
+
+def _svg(width: int, height: int, words: str, body: str) -> str:
+    return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{words}">{body}</svg>'
