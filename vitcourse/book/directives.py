@@ -192,7 +192,7 @@ class Quiz(_Directive):
         legend = element("legend", *self.inline(question.text), line=True)
         choices = element("div", class_="quiz-answers")
         reasons = element("ul", class_="quiz-reasons")
-        for number, answer in enumerate(question.answers, start=1):
+        for number, answer in enumerate(question.shuffled, start=1):
             word = "Right" if answer.right else "Not right"
             button = element("input", type="radio", name=name, value=str(number), class_="quiz-button")
             text = element("span", *self.inline(answer.text), line=True)

@@ -2,16 +2,19 @@
 
 import shutil
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
+from sphinx.domains.math import MathDomain
 from sphinx.errors import ExtensionError
 
 from vitcourse.book import fingerprint
 from vitcourse.book.directives import setup_directives
 from vitcourse.book.execution import run_ahead
+from vitcourse.book.markdown import chapter_number
 
 MATHJAX = "tex-svg.js"
 
@@ -26,6 +29,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("builder-inited", _begin)
     if "myst_nb" in app.extensions:
         app.connect("env-before-read-docs", run_ahead)
+    app.connect("doctree-read", _number_equations_by_chapter)
     app.connect("build-finished", _finish)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -60,6 +64,19 @@ def _copy_mathjax(app: Sphinx) -> None:
     folder = Path(app.outdir) / "_static" / "mathjax"
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(found[0], folder / MATHJAX)
+
+
+def _number_equations_by_chapter(app: Sphinx, doctree: nodes.document) -> None:
+    """Equation 2 of chapter 3 is (3.2): a number that can't be taken for one of a paper's."""
+    chapter = chapter_number(PurePosixPath(app.env.docname).name)
+    if not chapter:
+        return
+    domain = app.env.get_domain("math")
+    assert isinstance(domain, MathDomain)
+    for node in doctree.findall(nodes.math_block):
+        if node.get("number"):
+            node["number"] = f"{chapter}.{node['number']}"
+            domain.equations[node["label"]] = app.env.docname, node["number"]
 
 
 def _begin(app: Sphinx) -> None:
