@@ -232,7 +232,10 @@ def test_a_cell_that_begins_with_imports_is_folded(page: Path) -> None:
             assert {"hide-input", "remove-input", "remove-cell"} & set(cell.metadata.get("tags", ())), cell.source
 
 
-FOREIGN = re.compile(r"\b(?:shall|optimizers?|normalization|behind (?:the|each|every) (?:block|norm|branch|head|GELU)s?)\b|\bWho \w+s\b(?![^.]*\?)")
+FOREIGN = re.compile(
+    r"\b(?:shall|optimizers?|normalization)\b|\bbehind (?:the|each|every) (?:block|norm|branch|head|GELU)s?\b"
+    r"|\bWho \w+s\b(?![^.]*\?)"
+)
 
 
 @per_page

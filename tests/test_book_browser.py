@@ -176,7 +176,8 @@ CONTRAST = """(element) => {
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
   let ground = element;
-  while (/rgba\\(.*, 0\\)|transparent/.test(getComputedStyle(ground).backgroundColor)) { ground = ground.parentElement; }
+  const clear = (place) => /rgba\\(.*, 0\\)|transparent/.test(getComputedStyle(place).backgroundColor);
+  while (clear(ground)) { ground = ground.parentElement; }
   const [a, b] = [light(getComputedStyle(element).color), light(getComputedStyle(ground).backgroundColor)];
   return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
 }"""
@@ -300,6 +301,18 @@ def test_hints_and_outputs_unfold_by_keyboard(page: Any, output: Path, name: str
     page.locator(".card.exercise summary").first.focus()
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.matches('.card.exercise :is(summary, a)')"), "the next in the card"
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if "/0" in name])
+def test_a_chapter_can_be_had_as_a_notebook(page: Any, base: str, output: Path, name: str) -> None:
+    import nbformat
+
+    page.goto(base + name)
+    link = page.get_by_role("link", name="Download as a notebook")
+    target = unquote(urlsplit(urljoin(base + name, link.get_attribute("href"))).path)
+    file = output / "notebooks" / Path(target).name
+    nbformat.validate(nbformat.read(file, as_version=4))
+    assert page.get_by_role("link", name="Open in Colab").count() == 0, "the repository has no address yet"
 
 
 def test_the_search_finds_positional(page: Any, base: str) -> None:
