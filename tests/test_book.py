@@ -200,6 +200,7 @@ def test_a_chapters_minutes_come_from_the_list_and_are_honest(page: Path) -> Non
     shown = [cell.source for cell in code_cells(text_of(page)) if not hidden & set(cell.metadata.get("tags", ()))]
     words, lines = len(prose(text_of(page)).split()), sum(len(re.findall(r"\S.*", source)) for source in shown)
     tasks = sum(int(asked.id.split(".")[0]) == int(page.stem[:2]) for asked in exercises())
+    tasks += page.stem == "00_start"  # the set-up, and the first exercise
     assert minutes(page.stem) == pytest.approx(words / 200 + lines / 10 + 15 * tasks, abs=15)
 
 
@@ -330,7 +331,7 @@ def test_a_quiz_that_is_not_whole_says_so_in_one_line(body: str, said: str) -> N
 # Directives, in Sphinx
 
 
-def sphinx_page(folder: Path, text: str, name: str = "index") -> tuple[str, str]:
+def sphinx_page(folder: Path, text: str, name: str = "index", **settings: str) -> tuple[str, str]:
     """A page of that text and name as HTML, and Sphinx's warnings."""
     from sphinx.application import Sphinx
     from sphinx.util.docutils import docutils_namespace
@@ -338,7 +339,7 @@ def sphinx_page(folder: Path, text: str, name: str = "index") -> tuple[str, str]
     (folder / f"{name}.md").write_text(f"# Title\n\n{text}\n", encoding="utf-8")
     extensions = ["myst_parser", "vitcourse.book.extension"]
     config = {"extensions": extensions, "myst_enable_extensions": ["colon_fence", "dollarmath"], "smartquotes": False}
-    config["root_doc"] = name
+    config |= {"root_doc": name, **settings}
     warnings = io.StringIO()
     with docutils_namespace():
         places = (folder, None, folder / "_build" / "html", folder / "_build" / "doctrees")
@@ -376,10 +377,26 @@ def test_an_equations_number_names_its_chapter_and_is_the_notebooks(tmp_path: Pa
     assert not warnings
     assert '<span class="eqno">(3.1)' in page
     assert re.search(r"See <a [^>]*>.*\(3\.1\)", page)
+    assert 'href="notebooks/03_three.ipynb"' in page
+    assert "Colab" not in page
     (tmp_path / "03_three.md").write_text(label, encoding="utf-8")
     (tmp_path / "04_four.md").write_text(label.replace("eq-one", "eq-two"), encoding="utf-8")
     book = markdown.read_book(tmp_path)
     assert markdown.inline("{eq}`eq-one` and {eq}`eq-two`", book) == "(3.1) and (4.1)"
+
+
+def test_with_a_repository_chapters_lead_to_colab(tmp_path: Path) -> None:
+    page, warnings = sphinx_page(tmp_path, "Text.", name="03_three", vitcourse_repository="someone/vit")
+    assert not warnings
+    assert 'href="https://colab.research.google.com/github/someone/vit/blob/gh-pages/notebooks/03_three.ipynb"' in page
+
+
+def test_a_table_escapes_its_text_and_leads_where_a_link_says() -> None:
+    from vitcourse.book.tables import Link, table
+
+    shown = table([{"a": "x < y", "b": Link("1 & 2", "p.html?q=1&r=2")}])._repr_html_()
+    assert "x &lt; y" in shown
+    assert '<a href="p.html?q=1&amp;r=2">1 &amp; 2</a>' in shown
 
 
 @pytest.mark.parametrize(
