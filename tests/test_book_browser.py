@@ -326,6 +326,23 @@ def test_the_search_finds_positional(page: Any, base: str) -> None:
     assert outside(page, base) == []
 
 
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        ("layer normalisation", "04_encoder.html#layer-normalisation"),
+        ("label smoothing", "05_vit.html#label-smoothing"),
+        ("many heads", "03_attention.html#many-heads"),
+        ("residual stream", "glossary.html"),
+    ],
+)
+def test_the_search_finds_the_section_of_that_name_first(page: Any, base: str, words: str, place: str) -> None:
+    page.goto(f"{base}search.html?q={words.replace(' ', '+')}")
+    first = page.locator("#search-results li a").first
+    first.wait_for(timeout=15_000)
+    page.wait_for_load_state("networkidle")
+    assert place in first.get_attribute("href")
+
+
 def test_the_search_starts_from_the_keyboard(page: Any, base: str) -> None:
     open_page(page, base + CHAPTERS[1])
     page.keyboard.press("Control+k")

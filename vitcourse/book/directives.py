@@ -117,7 +117,7 @@ class ExerciseCard(_Directive):
         name = f"exercise-{asked.id}"
         title = element("p", class_="card-title", id=f"{name}-title", line=True)
         title += [nodes.strong("", f"Exercise {asked.id}"), nodes.Text(f" {asked.title}")]
-        card = element("div", title, class_="card exercise full-width", role="group", aria_labelledby=f"{name}-title")
+        card = element("div", title, class_="card exercise wide full-width", role="group", aria_labelledby=f"{name}-title")
         card["classes"] = []
         self.place(card, name, f"Exercise {asked.id}")
         card += self.body()
@@ -144,7 +144,7 @@ class SolutionCard(_Directive):
         name = f"solution-{asked.id}"
         title = element("p", class_="card-title", id=f"{name}-title", line=True)
         title += [nodes.strong("", f"Solution {asked.id}"), nodes.Text(f" {asked.title}")]
-        card = element("div", title, class_="card solution full-width", role="group", aria_labelledby=f"{name}-title")
+        card = element("div", title, class_="card solution wide", role="group", aria_labelledby=f"{name}-title")
         self.place(card, name, f"Solution {asked.id}")
         card += code_block("\n\n\n".join(solution(asked)))
         card += self.body()
