@@ -386,8 +386,14 @@ def test_an_equations_number_names_its_chapter_and_is_the_notebooks(tmp_path: Pa
 
 
 def test_with_a_repository_chapters_lead_to_colab(tmp_path: Path) -> None:
-    page, warnings = sphinx_page(tmp_path, "Text.", name="03_three", vitcourse_repository="someone/vit")
-    assert not warnings
+    import nbformat
+
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "03_three.md").write_text("# Three\n", encoding="utf-8")
+    page, _ = sphinx_page(tmp_path, "Text.", name="03_three", vitcourse_repository="someone/vit")
+    made = nbformat.read(tmp_path / "_build" / "html" / "notebooks" / "03_three.ipynb", as_version=4)
+    nbformat.validate(made)
+    assert "git clone --depth 1 https://github.com/someone/vit" in made.cells[0].source
     assert 'href="https://colab.research.google.com/github/someone/vit/blob/gh-pages/notebooks/03_three.ipynb"' in page
 
 

@@ -117,7 +117,9 @@ class ExerciseCard(_Directive):
         name = f"exercise-{asked.id}"
         title = element("p", class_="card-title", id=f"{name}-title", line=True)
         title += [nodes.strong("", f"Exercise {asked.id}"), nodes.Text(f" {asked.title}")]
-        card = element("div", title, class_="card exercise wide full-width", role="group", aria_labelledby=f"{name}-title")
+        card = element(
+            "div", title, class_="card exercise wide full-width", role="group", aria_labelledby=f"{name}-title"
+        )
         card["classes"] = []
         self.place(card, name, f"Exercise {asked.id}")
         card += self.body()

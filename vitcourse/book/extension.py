@@ -101,6 +101,21 @@ def _offer_notebook(app: Sphinx, doctree: nodes.document) -> None:
     title.parent.insert(title.parent.index(title) + 1, line)
 
 
+def _first_cell(repository: str) -> dict[str, Any]:
+    """What fetches the course where there is none, as in Colab."""
+    lines = (
+        "# Not in the course's folder? Then fetch it.",
+        "import pathlib",
+        "",
+        'if not pathlib.Path("../chapters").is_dir() and not pathlib.Path("chapters").is_dir():',
+        f"    !git clone --depth 1 https://github.com/{repository} course",
+        "    !pip install --quiet -e course",
+        "    %cd course",
+    )
+    cell = {"cell_type": "code", "id": "fetch", "source": "\n".join(lines)}
+    return {**cell, "metadata": {}, "outputs": [], "execution_count": None}
+
+
 def _write_notebooks(app: Sphinx) -> None:
     """The chapters as notebooks, beside the pages."""
     from vitcourse.book.notebook import chapter_pages, make_notebook
@@ -108,7 +123,11 @@ def _write_notebooks(app: Sphinx) -> None:
     folder = Path(app.outdir) / NOTEBOOKS
     folder.mkdir(exist_ok=True)
     for page in chapter_pages(Path(app.srcdir) / "book"):
-        text = json.dumps(make_notebook(page), indent=1, ensure_ascii=False)
+        notebook = make_notebook(page)
+        repository = app.config.vitcourse_repository
+        if repository:
+            notebook["cells"].insert(0, _first_cell(repository))
+        text = json.dumps(notebook, indent=1, ensure_ascii=False)
         (folder / f"{page.stem}.ipynb").write_text(f"{text}\n", encoding="utf-8")
 
 
