@@ -22,7 +22,7 @@ import yaml
 from vitcourse.book import fingerprint, markdown, quiz, serve, site
 from vitcourse.book.command import show_book
 from vitcourse.book.notebook import chapter_pages, find_page, make_notebook, write_notebook
-from vitcourse.course import chapters, exercises
+from vitcourse.course import chapters, exercises, minutes
 from vitcourse.errors import RequestError, RunError
 from vitcourse.places import root
 
@@ -80,16 +80,19 @@ def test_the_contents_list_every_page_once() -> None:
 
 
 def test_there_is_a_page_for_the_start_and_for_each_chapter() -> None:
-    assert [page.stem for page in CHAPTERS] == ["00_start", *(c.module.removeprefix("ch") for c in chapters())]
+    wanted = {"00_start", *(chapter.module.removeprefix("ch") for chapter in chapters())}
+    assert wanted <= {page.stem for page in CHAPTERS}
 
 
 @pytest.mark.parametrize("name", ["exercise", "solution"])
 def test_each_exercise_stands_once_in_its_chapter_in_the_order_of_the_course(name: str) -> None:
-    for chapter, page in zip(chapters(), CHAPTERS[1:], strict=True):
-        page = page if name == "exercise" else BOOK / "solutions" / f"{chapter.words[1]}.md"
-        assert [block.argument for block in directives(text_of(page), name)] == [own.id for own in chapter.exercises]
-    pages = [page for page in PAGES if page not in CHAPTERS and page.parent.name != "solutions"]
-    assert not any(directives(text_of(page), name) for page in [CHAPTERS[0], *pages])
+    own_pages = {}
+    for chapter in chapters():
+        own = BOOK / f"{chapter.module.removeprefix('ch')}.md"
+        page = own if name == "exercise" else BOOK / "solutions" / f"{chapter.words[1]}.md"
+        own_pages[page] = [asked.id for asked in chapter.exercises]
+    for page in PAGES:
+        assert [block.argument for block in directives(text_of(page), name)] == own_pages.get(page, []), page
 
 
 @per_chapter
@@ -190,9 +193,70 @@ def test_a_typed_figure_is_found() -> None:
 
 
 @per_chapter
-def test_the_minutes_that_a_chapter_names_are_those_of_the_list(page: Path) -> None:
-    minutes = {str(chapter.minutes) for chapter in chapters()} | {"15"}
-    assert set(re.findall(r"\b(\d+) minutes", prose(text_of(page)))) <= minutes
+def test_a_chapters_minutes_come_from_the_list_and_are_honest(page: Path) -> None:
+    assert re.search(r"\{glue:text\}`minutes`\s+minutes", text_of(page))
+    assert not re.findall(r"\b\d+ minutes", prose(text_of(page)))
+    hidden = {"hide-input", "remove-input", "remove-cell"}
+    shown = [cell.source for cell in code_cells(text_of(page)) if not hidden & set(cell.metadata.get("tags", ()))]
+    words, lines = len(prose(text_of(page)).split()), sum(len(re.findall(r"\S.*", source)) for source in shown)
+    tasks = sum(int(asked.id.split(".")[0]) == int(page.stem[:2]) for asked in exercises())
+    tasks += page.stem == "00_start"  # the set-up, and the first exercise
+    assert minutes(page.stem) == pytest.approx(words / 200 + lines / 10 + 15 * tasks, abs=15)
+
+
+SHARED = ["Questions", "In short", "What goes wrong in practice", "Further reading"]
+
+
+@per_chapter
+def test_chapters_end_alike(page: Path) -> None:
+    titles = re.findall(r"^## (.+)$", text_of(page), re.MULTILINE)
+    assert [title for title in titles if title in SHARED] == SHARED
+    assert "When you have finished this" in text_of(page)
+
+
+@per_page
+def test_no_cell_is_wider_than_a_narrow_page_shows(page: Path) -> None:
+    gone = {"remove-input", "remove-cell"}
+    for cell in code_cells(text_of(page)):
+        if not gone & set(cell.metadata.get("tags", ())):
+            assert [line for line in cell.source.splitlines() if len(line) > 76] == []
+    fenced = [block for block in blocks(text_of(page)) if isinstance(block, str) and block.lstrip().startswith("```")]
+    assert [line for block in fenced for line in block.splitlines() if len(line) > 80] == []
+
+
+@per_chapter
+def test_a_cell_that_begins_with_imports_is_folded(page: Path) -> None:
+    if page.stem == "00_start":
+        return  # it teaches what they are
+    for cell in code_cells(text_of(page)):
+        if len(re.findall(r"^(?:import|from) ", cell.source, re.MULTILINE)) > 3:
+            assert {"hide-input", "remove-input", "remove-cell"} & set(cell.metadata.get("tags", ())), cell.source
+
+
+FOREIGN = re.compile(
+    r"\b(?:shall|optimizers?|normalization)\b|\bbehind (?:the|each|every) (?:block|norm|branch|head|GELU)s?\b"
+    r"|\bWho \w+s\b(?![^.]*\?)"
+)
+
+
+@per_page
+def test_the_prose_is_plain_british_english(page: Path) -> None:
+    assert [match[0] for match in FOREIGN.finditer(prose(text_of(page)))] == []
+
+
+def test_the_counts_of_public_code_name_checks_that_there_are() -> None:
+    import tomllib
+
+    file = root() / "vitcourse" / "checking" / "misconceptions.toml"
+    known = {(entry["exercise"], entry["name"]) for entry in tomllib.loads(text_of(file))["wrong"]}
+    found = json.loads(text_of(root() / "benchmarks" / "results" / "public_code.json"))
+    ids = {asked.id for asked in exercises()}
+    for part in found["parts"]:
+        assert part["wrong"] <= part["of"]
+        assert sum(kind["count"] for kind in part["kinds"]) >= part["wrong"]
+        for kind in part["kinds"]:
+            assert kind["exercise"] in ids
+            assert {(kind["exercise"], name) for name in kind["caught_as"]} <= known
 
 
 @per_page
@@ -227,6 +291,21 @@ def test_a_quiz_is_read() -> None:
     assert question.answers[1].text == "4"
 
 
+def test_answers_stand_in_an_order_of_their_own_the_same_at_every_build() -> None:
+    places: dict[int, int] = {}
+    for page in CHAPTERS:
+        questions = [question for block in directives(text_of(page), "quiz") for question in quiz.parse(block.body)]
+        own = [[answer.right for answer in question.shuffled].index(True) for question in questions]
+        assert len(set(own)) > 1, f"{page.stem}: the right answer is always in place {own[0] + 1}"
+        for question in questions:
+            assert sorted(question.shuffled, key=str) == sorted(question.answers, key=str)
+            assert question.shuffled == quiz.Question(question.text, question.answers[::-1]).shuffled
+        for place in own:
+            places[place] = places.get(place, 0) + 1
+    several = sum(places.values())
+    assert all(places[place] > several / 6 for place in range(3)), places
+
+
 @pytest.mark.parametrize(
     ("body", "said"),
     [
@@ -252,20 +331,21 @@ def test_a_quiz_that_is_not_whole_says_so_in_one_line(body: str, said: str) -> N
 # Directives, in Sphinx
 
 
-def sphinx_page(folder: Path, text: str) -> tuple[str, str]:
-    """A page of that text as HTML, and Sphinx's warnings."""
+def sphinx_page(folder: Path, text: str, name: str = "index", **settings: str) -> tuple[str, str]:
+    """A page of that text and name as HTML, and Sphinx's warnings."""
     from sphinx.application import Sphinx
     from sphinx.util.docutils import docutils_namespace
 
-    (folder / "index.md").write_text(f"# Title\n\n{text}\n", encoding="utf-8")
+    (folder / f"{name}.md").write_text(f"# Title\n\n{text}\n", encoding="utf-8")
     extensions = ["myst_parser", "vitcourse.book.extension"]
     config = {"extensions": extensions, "myst_enable_extensions": ["colon_fence", "dollarmath"], "smartquotes": False}
+    config |= {"root_doc": name, **settings}
     warnings = io.StringIO()
     with docutils_namespace():
         places = (folder, None, folder / "_build" / "html", folder / "_build" / "doctrees")
         app = Sphinx(*places, "html", confoverrides=config, status=None, warning=warnings, freshenv=True)
         app.build()
-    return (folder / "_build" / "html" / "index.html").read_text(encoding="utf-8"), warnings.getvalue()
+    return (folder / "_build" / "html" / f"{name}.html").read_text(encoding="utf-8"), warnings.getvalue()
 
 
 def test_the_directives_make_their_parts(tmp_path: Path) -> None:
@@ -287,6 +367,42 @@ def test_the_directives_make_their_parts(tmp_path: Path) -> None:
     assert "<em>shape</em>" in page
     assert "raise" in page.partition('id="solution-1.1"')[0]
     assert "rearrange" in page.partition('id="solution-1.1"')[2]
+
+
+def test_an_equations_number_names_its_chapter_and_is_the_notebooks(tmp_path: Path) -> None:
+    folder = tmp_path / "03_three"
+    folder.mkdir()
+    label = "```{math}\n:label: eq-one\nx\n```\n\n"
+    page, warnings = sphinx_page(folder, f"{label}See {{eq}}`eq-one`.", name="03_three")
+    assert not warnings
+    assert '<span class="eqno">(3.1)' in page
+    assert re.search(r"See <a [^>]*>.*\(3\.1\)", page)
+    assert 'href="notebooks/03_three.ipynb"' in page
+    assert "Colab" not in page
+    (tmp_path / "03_three.md").write_text(label, encoding="utf-8")
+    (tmp_path / "04_four.md").write_text(label.replace("eq-one", "eq-two"), encoding="utf-8")
+    book = markdown.read_book(tmp_path)
+    assert markdown.inline("{eq}`eq-one` and {eq}`eq-two`", book) == "(3.1) and (4.1)"
+
+
+def test_with_a_repository_chapters_lead_to_colab(tmp_path: Path) -> None:
+    import nbformat
+
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "03_three.md").write_text("# Three\n", encoding="utf-8")
+    page, _ = sphinx_page(tmp_path, "Text.", name="03_three", vitcourse_repository="someone/vit")
+    made = nbformat.read(tmp_path / "_build" / "html" / "notebooks" / "03_three.ipynb", as_version=4)
+    nbformat.validate(made)
+    assert "git clone --depth 1 https://github.com/someone/vit" in made.cells[0].source
+    assert 'href="https://colab.research.google.com/github/someone/vit/blob/gh-pages/notebooks/03_three.ipynb"' in page
+
+
+def test_a_table_escapes_its_text_and_leads_where_a_link_says() -> None:
+    from vitcourse.book.tables import Link, table
+
+    shown = table([{"a": "x < y", "b": Link("1 & 2", "p.html?q=1&r=2")}])._repr_html_()
+    assert "x &lt; y" in shown
+    assert '<a href="p.html?q=1&amp;r=2">1 &amp; 2</a>' in shown
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.book
 
 SITE = Site(root())
 PAGES = sorted(page.relative_to(root()).with_suffix(".html").as_posix() for page in (root() / "book").rglob("*.md"))
-CHAPTERS = [page for page in PAGES if re.match(r"book/0[1-9]_", page)]
+CHAPTERS = [f"book/{chapter.module.removeprefix('ch')}.html" for chapter in chapters()]
 EVERY = [*PAGES, "search.html", "genindex.html"]
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 375, "height": 700}
 
@@ -145,6 +145,58 @@ def test_a_narrow_page_scrolls_down_and_never_sideways(browser: Any, http: str, 
     context.close()
 
 
+@pytest.mark.parametrize("width", [1280, 1600])
+@pytest.mark.parametrize("name", EVERY)
+def test_no_line_of_code_is_cut_on_a_wide_page(browser: Any, output: Path, name: str, width: int) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.goto((output / name).as_uri())
+    page.evaluate("document.querySelectorAll('article details').forEach((details) => { details.open = true; })")
+    cut = page.evaluate("""() => [...document.querySelectorAll("article pre")]
+        .filter((block) => block.scrollWidth > block.clientWidth + 1)
+        .map((block) => [block.scrollWidth - block.clientWidth, block.textContent.slice(0, 120)])""")
+    page.close()
+    assert cut == []
+
+
+def test_on_a_narrow_page_code_that_scrolls_says_so_at_its_edge(browser: Any, output: Path) -> None:
+    page = browser.new_page(viewport=NARROW)
+    page.goto((output / CHAPTERS[2]).as_uri())
+    block = page.locator(".card.exercise pre").first
+    assert block.evaluate("block => block.scrollWidth > block.clientWidth")
+    shades = "block => getComputedStyle(block).backgroundAttachment"
+    assert {"local", "scroll"} <= set(re.split(r"[\s,]+", block.evaluate(shades)))
+    page.close()
+
+
+CONTRAST = """(element) => {
+  const parts = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const light = (colour) => {
+    const [r, g, b] = parts(colour).slice(0, 3).map((value) => value / 255)
+      .map((value) => (value <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  let ground = element;
+  const clear = (place) => /rgba\\(.*, 0\\)|transparent/.test(getComputedStyle(place).backgroundColor);
+  while (clear(ground)) { ground = ground.parentElement; }
+  const [a, b] = [light(getComputedStyle(element).color), light(getComputedStyle(ground).backgroundColor)];
+  return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_an_answer_can_be_read_under_the_mouse(browser: Any, output: Path, scheme: str) -> None:
+    context = browser.new_context(viewport=WIDE, color_scheme=scheme)
+    page = context.new_page()
+    open_page(page, (output / CHAPTERS[0]).as_uri())
+    for answer in page.locator(".quiz-answer").all()[:4]:
+        answer.hover()
+        assert answer.evaluate("element => element.matches(':hover')")
+        assert answer.locator("span").first.evaluate(CONTRAST) >= 4.5
+        answer.click()
+        assert answer.locator("span").first.evaluate(CONTRAST) >= 4.5
+    context.close()
+
+
 def links(page: Any) -> tuple[set[str], set[str]]:
     """The addresses that a page links to, and the places in it that can be linked to."""
     hrefs = page.evaluate("() => [...document.querySelectorAll('a[href]')].map((link) => link.getAttribute('href'))")
@@ -251,6 +303,18 @@ def test_hints_and_outputs_unfold_by_keyboard(page: Any, output: Path, name: str
     assert page.evaluate("document.activeElement.matches('.card.exercise :is(summary, a)')"), "the next in the card"
 
 
+@pytest.mark.parametrize("name", [name for name in PAGES if "/0" in name])
+def test_a_chapter_can_be_had_as_a_notebook(page: Any, base: str, output: Path, name: str) -> None:
+    import nbformat
+
+    page.goto(base + name)
+    link = page.get_by_role("link", name="Download as a notebook")
+    target = unquote(urlsplit(urljoin(base + name, link.get_attribute("href"))).path)
+    file = output / "notebooks" / Path(target).name
+    nbformat.validate(nbformat.read(file, as_version=4))
+    assert page.get_by_role("link", name="Open in Colab").count() == 0, "the repository has no address yet"
+
+
 def test_the_search_finds_positional(page: Any, base: str) -> None:
     page.goto(f"{base}search.html?q=positional")
     found = page.locator("#search-results a[href*='02_tokens']").first
@@ -260,6 +324,23 @@ def test_the_search_finds_positional(page: Any, base: str) -> None:
     assert "02_tokens.html" in page.url
     assert page.complaints == []
     assert outside(page, base) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        ("layer normalisation", "04_encoder.html#layer-normalisation"),
+        ("label smoothing", "05_vit.html#label-smoothing"),
+        ("many heads", "03_attention.html#many-heads"),
+        ("residual stream", "glossary.html"),
+    ],
+)
+def test_the_search_finds_the_section_of_that_name_first(page: Any, base: str, words: str, place: str) -> None:
+    page.goto(f"{base}search.html?q={words.replace(' ', '+')}")
+    first = page.locator("#search-results li a").first
+    first.wait_for(timeout=15_000)
+    page.wait_for_load_state("networkidle")
+    assert place in first.get_attribute("href")
 
 
 def test_the_search_starts_from_the_keyboard(page: Any, base: str) -> None:

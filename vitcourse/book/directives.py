@@ -117,7 +117,9 @@ class ExerciseCard(_Directive):
         name = f"exercise-{asked.id}"
         title = element("p", class_="card-title", id=f"{name}-title", line=True)
         title += [nodes.strong("", f"Exercise {asked.id}"), nodes.Text(f" {asked.title}")]
-        card = element("div", title, class_="card exercise", role="group", aria_labelledby=f"{name}-title")
+        card = element(
+            "div", title, class_="card exercise wide full-width", role="group", aria_labelledby=f"{name}-title"
+        )
         card["classes"] = []
         self.place(card, name, f"Exercise {asked.id}")
         card += self.body()
@@ -144,7 +146,7 @@ class SolutionCard(_Directive):
         name = f"solution-{asked.id}"
         title = element("p", class_="card-title", id=f"{name}-title", line=True)
         title += [nodes.strong("", f"Solution {asked.id}"), nodes.Text(f" {asked.title}")]
-        card = element("div", title, class_="card solution", role="group", aria_labelledby=f"{name}-title")
+        card = element("div", title, class_="card solution wide", role="group", aria_labelledby=f"{name}-title")
         self.place(card, name, f"Solution {asked.id}")
         card += code_block("\n\n\n".join(solution(asked)))
         card += self.body()
@@ -192,7 +194,7 @@ class Quiz(_Directive):
         legend = element("legend", *self.inline(question.text), line=True)
         choices = element("div", class_="quiz-answers")
         reasons = element("ul", class_="quiz-reasons")
-        for number, answer in enumerate(question.answers, start=1):
+        for number, answer in enumerate(question.shuffled, start=1):
             word = "Right" if answer.right else "Not right"
             button = element("input", type="radio", name=name, value=str(number), class_="quiz-button")
             text = element("span", *self.inline(answer.text), line=True)

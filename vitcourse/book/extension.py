@@ -1,12 +1,15 @@
 """The Sphinx extension of the book, whoever calls Sphinx: `vitcourse book` or `jupyter-book build .`."""
 
+import json
 import shutil
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
+from sphinx.domains.math import MathDomain
 from sphinx.errors import ExtensionError
 
 from vitcourse.book import fingerprint
@@ -16,8 +19,11 @@ from vitcourse.book.execution import run_ahead
 from vitcourse.book.figures import setup_figures
 from vitcourse.book.heads import setup_heads
 from vitcourse.book.living import setup_living
+from vitcourse.book.markdown import chapter_number
 
 MATHJAX = "tex-svg.js"
+NOTEBOOKS = "notebooks"
+COLAB = "https://colab.research.google.com/github/{repository}/blob/gh-pages/notebooks/{page}.ipynb"
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -34,6 +40,10 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("builder-inited", _begin)
     if "myst_nb" in app.extensions:
         app.connect("env-before-read-docs", run_ahead)
+    # OWNER/NAME on GitHub. With it, chapters link to Colab, which opens what is published on the branch gh-pages.
+    app.add_config_value("vitcourse_repository", "", "env", [str])
+    app.connect("doctree-read", _number_equations_by_chapter)
+    app.connect("doctree-read", _offer_notebook)
     app.connect("build-finished", _finish)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -70,6 +80,65 @@ def _copy_mathjax(app: Sphinx) -> None:
     shutil.copyfile(found[0], folder / MATHJAX)
 
 
+def _number_equations_by_chapter(app: Sphinx, doctree: nodes.document) -> None:
+    """Equation 2 of chapter 3 is (3.2): a number that can't be taken for one of a paper's."""
+    chapter = chapter_number(PurePosixPath(app.env.docname).name)
+    if not chapter:
+        return
+    domain = app.env.get_domain("math")
+    assert isinstance(domain, MathDomain)
+    for node in doctree.findall(nodes.math_block):
+        if node.get("number"):
+            node["number"] = f"{chapter}.{node['number']}"
+            domain.equations[node["label"]] = app.env.docname, node["number"]
+
+
+def _offer_notebook(app: Sphinx, doctree: nodes.document) -> None:
+    """Under a chapter's title: its notebook, and where it can be opened."""
+    page = PurePosixPath(app.env.docname)
+    title = next(doctree.findall(nodes.title), None)
+    if not chapter_number(page.name) or title is None or app.builder.name != "html":
+        return
+    up = "../" * (len(page.parts) - 1)
+    ways = [("Download as a notebook", f"{up}{NOTEBOOKS}/{page.name}.ipynb")]
+    if app.config.vitcourse_repository:
+        ways.append(("Open in Colab", COLAB.format(repository=app.config.vitcourse_repository, page=page.name)))
+    line = nodes.paragraph(classes=["page-ways"])
+    for text, address in ways:
+        line += nodes.reference("", text, refuri=address, internal=False)
+    title.parent.insert(title.parent.index(title) + 1, line)
+
+
+def _first_cell(repository: str) -> dict[str, Any]:
+    """What fetches the course where there is none, as in Colab."""
+    lines = (
+        "# Not in the course's folder? Then fetch it.",
+        "import pathlib",
+        "",
+        'if not pathlib.Path("../chapters").is_dir() and not pathlib.Path("chapters").is_dir():',
+        f"    !git clone --depth 1 https://github.com/{repository} course",
+        "    !pip install --quiet -e course",
+        "    %cd course",
+    )
+    cell = {"cell_type": "code", "id": "fetch", "source": "\n".join(lines)}
+    return {**cell, "metadata": {}, "outputs": [], "execution_count": None}
+
+
+def _write_notebooks(app: Sphinx) -> None:
+    """The chapters as notebooks, beside the pages."""
+    from vitcourse.book.notebook import chapter_pages, make_notebook
+
+    folder = Path(app.outdir) / NOTEBOOKS
+    folder.mkdir(exist_ok=True)
+    for page in chapter_pages(Path(app.srcdir) / "book"):
+        notebook = make_notebook(page)
+        repository = app.config.vitcourse_repository
+        if repository:
+            notebook["cells"].insert(0, _first_cell(repository))
+        text = json.dumps(notebook, indent=1, ensure_ascii=False)
+        (folder / f"{page.stem}.ipynb").write_text(f"{text}\n", encoding="utf-8")
+
+
 def _begin(app: Sphinx) -> None:
     if app.builder.name != "html":
         return
@@ -81,6 +150,7 @@ def _begin(app: Sphinx) -> None:
 
 def _finish(app: Sphinx, error: Exception | None) -> None:
     if error is None and app.builder.name == "html":
+        _write_notebooks(app)
         fingerprint.write_record(
             Path(app.outdir),
             app.vitcourse_built_from,  # type: ignore[attr-defined]

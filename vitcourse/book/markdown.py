@@ -33,7 +33,11 @@ class Book:
 
     titles: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)  # key: authors, year, address
-    equations: dict[str, int] = field(default_factory=dict)
+    equations: dict[str, str] = field(default_factory=dict)
+
+    def equation(self, label: str) -> str:
+        """The equation's number; one that no page has is counted as it is met."""
+        return self.equations.setdefault(label, str(len(self.equations) + 1))
 
 
 _FENCE = re.compile(r"^(?P<indent> {0,3})(?P<fence>`{3,}|:{3,}|~{3,})(?P<rest>.*)$")
@@ -46,6 +50,7 @@ _INLINE = re.compile(
 )
 _TITLED = re.compile(r"^(?P<text>.*?)\s*<(?P<target>[^<>]+)>$", re.DOTALL)
 _LABEL = re.compile(r"^\(([\w.:-]+)\)=\s*$")
+_EQUATION = re.compile(r"^:label: (\S+)$", re.MULTILINE)
 
 
 def blocks(text: str) -> Iterator[str | Directive]:
@@ -154,7 +159,7 @@ def _role(role: str, content: str, whole: str, book: Book) -> str:
         words = text.replace("%s", "").replace("{number}", "").replace("{name}", "").strip()
         return words or book.titles.get(target) or book.titles.get(name) or target
     if role == "eq":
-        return f"({book.equations.setdefault(content, len(book.equations) + 1)})"
+        return f"({book.equation(content)})"
     if role.startswith("cite"):
         return _cited(role, content, book)
     if role in ("code", "samp", "kbd", "file", "command", "program", "guilabel", "download") or role.startswith("py:"):
@@ -205,11 +210,11 @@ def _predict(block: Directive, book: Book) -> str:
 def _quiz(block: Directive, book: Book) -> str:
     parts = []
     for question in quiz.parse(block.body):
-        choices = "\n".join(f"- {inline(answer.text, book)}" for answer in question.answers)
+        choices = "\n".join(f"- {inline(answer.text, book)}" for answer in question.shuffled)
         reasons = "\n".join(
             f"- **{'Right' if answer.right else 'Not right'}:** {inline(answer.text, book)}{answer.end} "
             f"{inline(answer.why, book)}"
-            for answer in question.answers
+            for answer in question.shuffled
         )
         parts.append(f"**{inline(question.text, book)}**\n\n{choices}\n\n{folded('Every answer explained', reasons)}")
     return "\n\n".join(parts)
@@ -217,7 +222,7 @@ def _quiz(block: Directive, book: Book) -> str:
 
 def _math(block: Directive, book: Book) -> str:
     label = block.options.get("label")
-    tag = f" \\tag{{{book.equations.setdefault(label, len(book.equations) + 1)}}}" if label else ""
+    tag = f" \\tag{{{book.equation(label)}}}" if label else ""
     text = "\n".join(part for part in (block.argument, block.body) if part)
     # As Sphinx does it for equations of several lines.
     body = f"\\begin{{split}}\n{text}\n\\end{{split}}" if r"\\" in text and r"\begin" not in text else text
@@ -278,16 +283,28 @@ _DIRECTIVES: dict[str, Callable[[Directive, Book], str]] = {
 def read_book(folder: Path) -> Book:
     """What the references in the book's pages mean."""
     titles = {}
+    equations: dict[str, str] = {}
     for page in sorted(folder.rglob("*.md")):
         waiting = [page.stem]
-        for line in page.read_text(encoding="utf-8").splitlines():
+        text = page.read_text(encoding="utf-8")
+        chapter = chapter_number(page.name)
+        if chapter:
+            labels = _EQUATION.findall(text)
+            equations |= {label: f"{chapter}.{place}" for place, label in enumerate(labels, start=1)}
+        for line in text.splitlines():
             label = _LABEL.match(line)
             if label:
                 waiting.append(label[1])
             elif line.startswith("#"):
                 titles.update(dict.fromkeys(waiting, line.lstrip("#").strip()))
                 waiting = []
-    return Book(titles, _sources(folder / "references.bib"))
+    return Book(titles, _sources(folder / "references.bib"), equations)
+
+
+def chapter_number(page: str) -> str:
+    """The number of the chapter whose page has this name: 3 for 03_attention. Empty for other pages."""
+    found = re.match(r"(\d\d)_", page)
+    return str(int(found[1])) if found else ""
 
 
 def _sources(file: Path) -> dict[str, tuple[str, str, str]]:

@@ -1,5 +1,6 @@
 """Quizzes as data: the body of a `quiz` directive, read and looked over."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,18 @@ class Question:
 
     text: str
     answers: tuple[Answer, ...]
+
+    @property
+    def shuffled(self) -> tuple[Answer, ...]:
+        """The answers as they are shown: in an order that only their words decide, the same at every build.
+
+        Whoever writes a question tends to write the right answer first, and readers notice.
+        """
+
+        def chance(answer: Answer) -> bytes:
+            return hashlib.sha256(f"{self.text}\n{answer.text}".encode()).digest()
+
+        return tuple(sorted(self.answers, key=chance))
 
 
 def parse(body: str) -> tuple[Question, ...]:

@@ -11,6 +11,18 @@ _NUMBER = re.compile(r"[-−+]?[\d,]*\.?\d+%?")
 SHORT = 16  # characters that stand on one line
 
 
+class Link(str):
+    """The text of a cell that leads to an address."""
+
+    address: str
+
+    def __new__(cls, text: str, address: str) -> "Link":
+        """The text, which knows its address."""
+        made = super().__new__(cls, text)
+        made.address = address
+        return made
+
+
 @dataclass(frozen=True)
 class Table:
     """Rows of text under the names of their columns. A notebook shows it as a table that scrolls where it is wide."""
@@ -47,10 +59,17 @@ def _side(numbers: bool) -> str:
 def _cell(text: str, numbers: bool) -> str:
     # A name or a date is not broken at its hyphens.
     whole = "" if len(text) > SHORT else "; white-space: nowrap"
-    return f'<td style="text-align: {_side(numbers)}{whole}">{escape(text)}</td>'
+    shown = escape(text)
+    if isinstance(text, Link):
+        shown = f'<a href="{escape(text.address, quote=True)}">{shown}</a>'
+    return f'<td style="text-align: {_side(numbers)}{whole}">{shown}</td>'
 
 
 def table(rows: Sequence[Mapping[str, object]], label: str = "") -> Table:
     """A table of rows that all have the same columns; label says what it shows to who can't see it."""
     columns = tuple(rows[0]) if rows else ()
-    return Table(columns, tuple(tuple(str(row[column]) for column in columns) for row in rows), label)
+
+    def text(value: object) -> str:
+        return value if isinstance(value, Link) else str(value)
+
+    return Table(columns, tuple(tuple(text(row[column]) for column in columns) for row in rows), label)

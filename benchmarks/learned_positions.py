@@ -1,0 +1,84 @@
+"""Whether learned positions of neighbouring patches come out alike, on the digits; into results/learned_positions.json.
+
+The preset `digits` with patches of 2 by 2 pixels and learned positions, several seeds. For each pair of places: the
+cosine of their two positions, and how the brightness of the two patches goes together over the training images.
+
+In the course's folder, type: python benchmarks/learned_positions.py
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from einops import reduce
+from torch import Tensor
+
+from vitcourse.training.loop import Run
+from vitcourse.training.preparation import prepare
+from vitcourse.training.presets import make_config
+from vitcourse.training.runs import provenance, write_atomically
+
+RESULTS = Path(__file__).parent / "results" / "learned_positions.json"
+SEEDS = range(5)
+GRID, PATCH = 4, 2
+
+
+def main() -> None:
+    """Train, compare the positions, write."""
+    runs = [learned(seed) for seed in SEEDS]
+    record = {
+        "what": "cosines of learned positions by the patches' distance on the grid, digits, patches of 2 by 2 pixels",
+        "grid": GRID,
+        "distance": "steps along rows and columns, added up",
+        "runs": runs,
+        "mean_cosine": mean_by_distance(torch.tensor([run["cosines"] for run in runs]).mean(0)),
+        "brightness_together": mean_by_distance(brightness_together()),
+        "provenance": provenance("python benchmarks/learned_positions.py"),
+    }
+    write_atomically(RESULTS, (json.dumps(record, indent=1) + "\n").encode())
+    print({key: record[key] for key in ("mean_cosine", "brightness_together")})
+    print([run["correlation_with_brightness"] for run in runs], [run["accuracy"] for run in runs])
+
+
+def learned(seed: int) -> dict[str, Any]:
+    """One run: the cosines of its positions, (N, N)."""
+    setup = prepare(make_config("digits", patch_size=PATCH, positions="learned", seed=seed, threads=1, device="cpu"))
+    run = Run.start(setup)
+    for _ in range(setup.config.epochs):
+        for images, labels in run.batches:
+            run.step(images, labels)
+    model = run.kept.eval()
+    positions = F.normalize(model.positional_encoding.positions[0, 1:].detach(), dim=-1)
+    cosines = positions @ positions.T
+    pair = torch.triu_indices(GRID**2, GRID**2, 1)
+    both = torch.stack([cosines[pair[0], pair[1]], brightness_together()[pair[0], pair[1]]])
+    return {
+        "seed": seed,
+        "accuracy": round(float(setup.accuracy(model)), 4),
+        "cosines": [[round(float(value), 3) for value in row] for row in cosines],
+        "by_distance": mean_by_distance(cosines),
+        "correlation_with_brightness": round(float(torch.corrcoef(both)[0, 1]), 3),
+    }
+
+
+def brightness_together() -> Tensor:
+    """The correlation of two patches' mean brightness over the training images, for all pairs of places, (N, N)."""
+    from vitcourse.data import load_dataset
+
+    images = load_dataset("digits").train_images
+    means = reduce(images, "n 1 (gh P1) (gw P2) -> (gh gw) n", "mean", P1=PATCH, P2=PATCH)
+    return torch.corrcoef(means)
+
+
+def mean_by_distance(table: Tensor) -> dict[str, float]:
+    """The mean of a table's entries over all pairs of places of each distance."""
+    place = torch.arange(GRID**2)
+    place = torch.stack([place // GRID, place % GRID], 1)
+    steps = (place[:, None] - place[None]).abs().sum(-1)
+    return {str(n): round(float(table[steps == n].mean()), 3) for n in range(1, int(steps.max()) + 1)}
+
+
+if __name__ == "__main__":
+    main()
