@@ -62,16 +62,26 @@ class Chapter:
 
 
 @cache
+def _data() -> dict[str, Any]:
+    return tomllib.loads(resources.files("vitcourse").joinpath("course.toml").read_text(encoding="utf-8"))
+
+
+@cache
 def chapters() -> tuple[Chapter, ...]:
     """All chapters, in order."""
-    data = tomllib.loads(resources.files("vitcourse").joinpath("course.toml").read_text(encoding="utf-8"))
-    return tuple(_chapter(entry) for entry in data["chapter"])
+    return tuple(_chapter(entry) for entry in _data()["chapter"])
 
 
 @cache
 def exercises() -> tuple[Exercise, ...]:
     """All exercises, in order."""
     return tuple(entry for chapter in chapters() for entry in chapter.exercises)
+
+
+def minutes(name: str) -> int:
+    """How long a page takes: "03_attention", "00_start"; "first_check" is the way to the first green check."""
+    known: dict[str, int] = _data()["minutes"] | {entry.module.removeprefix("ch"): entry.minutes for entry in chapters()}
+    return known[name]
 
 
 def exercise(id: str) -> Exercise:
