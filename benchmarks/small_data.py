@@ -41,19 +41,13 @@ def cnn() -> nn.Module:
     )  # fmt: skip
 
 
-def a_vit(patch_size: int) -> nn.Module:
+def a_vit() -> nn.Module:
     """The sizes of the preset digits."""
-    model: nn.Module = vit.VisionTransformer(
-        8, patch_size, 1, 10, d_model=64, n_layers=3, n_heads=4, mlp_ratio=2, dropout=0.1
-    )
+    model: nn.Module = vit.VisionTransformer(8, 4, 1, 10, d_model=64, n_layers=3, n_heads=4, mlp_ratio=2, dropout=0.1)
     return model
 
 
-MODELS: dict[str, Callable[[], nn.Module]] = {
-    "CNN": cnn,
-    "ViT, P = 4": lambda: a_vit(4),
-    "ViT, P = 2": lambda: a_vit(2),
-}
+MODELS: dict[str, Callable[[], nn.Module]] = {"CNN": cnn, "ViT": a_vit}
 
 
 def main() -> None:
