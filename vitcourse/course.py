@@ -80,7 +80,9 @@ def exercises() -> tuple[Exercise, ...]:
 
 def minutes(name: str) -> int:
     """How long a page takes: "03_attention", "00_start"; "first_check" is the way to the first green check."""
-    known: dict[str, int] = _data()["minutes"] | {entry.module.removeprefix("ch"): entry.minutes for entry in chapters()}
+    known: dict[str, int] = _data()["minutes"] | {
+        entry.module.removeprefix("ch"): entry.minutes for entry in chapters()
+    }
     return known[name]
 
 
