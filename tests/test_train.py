@@ -161,6 +161,7 @@ def test_other_ways_of_training_learn_too(vitcourse: Callable[..., Ended], tmp_p
 
 
 CHANGES = {
+    "mixup": 0.5, "layer_decay": 0.5,
     "standardise": False, "shift": 2, "positions": "learned", "dropout": 0.2, "loss": "original", "optimizer": "adam",
     "learning_rate": 0.02, "beta1": 0.8, "beta2": 0.9, "weight_decay": 0.5, "schedule": "constant", "warmup": 0.4,
     "clip": 0.01, "batch_size": 15, "epochs": 3, "ema": 0.9, "amp": "bf16", "seed": 1, "held_out": 7, "patch_size": 1,
@@ -190,7 +191,17 @@ def test_every_setting_makes_a_difference() -> None:
     trapezoid = {"schedule": "trapezoid"}
     assert not same(plain, weights(**trapezoid))
     assert not same(weights(**trapezoid), weights(**trapezoid, cooldown=0.8))
-    elsewhere = {"muon_learning_rate", "cooldown", "preset", "data", "image_size", "code", *MAY_DIFFER}
+    elsewhere = {
+        "init",
+        "micro_batch",
+        "muon_learning_rate",
+        "cooldown",
+        "preset",
+        "data",
+        "image_size",
+        "code",
+        *MAY_DIFFER,
+    }
     assert set(CHANGES) | elsewhere == {field.name for field in fields(TrainConfig)}
 
 

@@ -21,7 +21,7 @@ from vitcourse.families import CLS, FAMILIES, IDLE, OTHERS, POSITIONS, PRE_LOGIT
 
 # Under these names the model's state lies in files that hold more than that.
 _WRAPPERS = ("state_dict", "model", "model_state_dict", "run", "teacher", "module", "params")
-_FILES = ("weights.safetensors", "model.safetensors", "pytorch_model.bin")
+FILES = ("weights.safetensors", "model.safetensors", "pytorch_model.bin")
 # What a compiler, several processes, or a class around the model put in front of a name.
 _PREFIXES = r"((module|model|net|backbone|vit|deit|beit|dinov2\w*)\.|(opt/target|params)/)+"
 _SHOWN = 3
@@ -78,6 +78,21 @@ def load_weights(
             module.eps = family.eps
 
 
+def sizes_of(source: Mapping[str, Any] | nn.Module | str | Path) -> dict[str, float]:
+    """What a model must be made with to take these weights, as far as they show it, and n_patches of their grid.
+
+    Raises ValueError when they can't be read, or whose they are isn't known.
+    """
+    state = {_bare(name): tensor for name, tensor in read_weights(source).items()}
+    given = family_of(state).translated(state)
+    found = _sizes(given)
+    if POSITIONS in given:
+        found["n_patches"] = given[POSITIONS].shape[-2] - 1
+    if (heads := _heads_shown(state)) is not None:
+        found["n_heads"] = heads
+    return found
+
+
 def read_weights(source: Mapping[str, Any] | nn.Module | str | Path) -> dict[str, Tensor]:
     """The tensors of a source by their names. Raises ValueError when there are none."""
     found: Any = _read_file(Path(source).expanduser()) if isinstance(source, str | Path) else source
@@ -127,7 +142,7 @@ def _as_tensor(value: Any) -> Tensor:
 
 def _read_file(path: Path) -> Any:
     if path.is_dir():
-        path = next((path / name for name in _FILES if (path / name).is_file()), path)
+        path = next((path / name for name in FILES if (path / name).is_file()), path)
     if not path.is_file():
         raise ValueError(f"there are no weights at {path}")
     try:
@@ -198,12 +213,16 @@ def _refuse_sizes(family: Family, given: Mapping[str, Tensor], expected: Mapping
 
 def _refuse_heads(state: Mapping[str, Tensor], model: nn.Module) -> None:
     """Google's weights alone show how many heads share the width; the shapes would fit any other number too."""
-    theirs = next((tensor.shape[1] for name, tensor in state.items() if name.endswith("_1/query/kernel")), None)
+    theirs = _heads_shown(state)
     ours = next((m.n_heads for m in model.modules() if isinstance(getattr(m, "n_heads", None), int)), None)
     if theirs and ours and theirs != ours:
         raise ValueError(
             f"these weights are of a model of {theirs} heads, this one has {ours}; make it with n_heads={theirs}"
         )
+
+
+def _heads_shown(state: Mapping[str, Tensor]) -> int | None:
+    return next((tensor.shape[1] for name, tensor in state.items() if name.endswith("_1/query/kernel")), None)
 
 
 def _sizes(state: Mapping[str, Tensor]) -> dict[str, float]:

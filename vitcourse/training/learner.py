@@ -5,11 +5,13 @@ from contextlib import contextmanager
 from types import ModuleType
 
 from vitcourse.codesets import CodeSet
-from vitcourse.course import Exercise, exercises
+from vitcourse.course import Exercise, exercise, exercises
 from vitcourse.errors import RequestError, RunError
 from vitcourse.progress import missing_exercises
+from vitcourse.training.presets import TrainConfig, option
 
 TRAINER = "ch05_vit"
+TRANSFER = "ch07_transfer"
 
 
 def load_trainer(code: CodeSet) -> ModuleType:
@@ -17,32 +19,46 @@ def load_trainer(code: CodeSet) -> ModuleType:
 
     Raises RequestError when an exercise without which there is no training is not started, or isn't there.
     """
-    _require_written(code)
-    chapter = code.module(TRAINER)
-    for exercise in exercises():
-        for name in exercise.names:
-            if exercise.module == TRAINER and not hasattr(chapter, name):
-                file = code.shown(code.file(TRAINER))
-                raise RequestError(f"{file} has no {name}; to see what is asked for, type vitcourse hint {exercise.id}")
+    last = [exercise for exercise in exercises() if exercise.module == TRAINER]
+    return _loaded(code, TRAINER, last, "training")
+
+
+def load_transfer(code: CodeSet, config: TrainConfig) -> ModuleType | None:
+    """Chapter 7, where the configuration asks for something of it. Raises RequestError as load_trainer does."""
+    asked = [
+        (option(name), exercise(which))
+        for name, which in (("init", "7.2"), ("layer_decay", "7.3"), ("mixup", "7.4"), ("micro_batch", "7.5"))
+        if getattr(config, name) != getattr(TrainConfig, name)
+    ]
+    for typed, needed in asked:
+        _loaded(code, TRANSFER, [needed], typed)
+    return code.module(TRANSFER) if asked else None
+
+
+def _loaded(code: CodeSet, module: str, asked: list[Exercise], what: str) -> ModuleType:
+    _require_written(code, asked, what)
+    chapter = code.module(module)
+    for needed in asked:
+        for name in needed.names:
+            if not hasattr(chapter, name):
+                file = code.shown(code.file(module))
+                raise RequestError(f"{file} has no {name}; to see what is asked for, type vitcourse hint {needed.id}")
     return chapter
 
 
-def _require_written(code: CodeSet) -> None:
+def _require_written(code: CodeSet, asked: list[Exercise], what: str) -> None:
     missing = missing_exercises(code)
-    needed = [exercise for exercise in missing if exercise in _needed_to_train()]
+    all_asked = asked + [needed for exercise in asked for needed in exercise.all_needs]
+    needed = [exercise for exercise in missing if exercise in all_asked]
     if not needed:
         return
     more = f" and {len(needed) - 1} more" if len(needed) > 1 else ""
-    first = missing[0]
+    # The first of all that is missing, where it is on the way.
+    first = missing[0] if missing[0].module <= needed[0].module else needed[0]
     raise RequestError(
-        f"training needs exercise {needed[0].id} ({needed[0].title}){more}, not written yet; "
+        f"{what} needs exercise {needed[0].id} ({needed[0].title}){more}, not written yet; "
         f"go on with {first.id}: type vitcourse check {first.id}, or vitcourse hint {first.id}"
     )
-
-
-def _needed_to_train() -> list[Exercise]:
-    last = [exercise for exercise in exercises() if exercise.module == TRAINER]
-    return last + [needed for exercise in last for needed in exercise.all_needs]
 
 
 @contextmanager

@@ -22,8 +22,7 @@ from vitcourse.training.optim import average_weights, load_optimizer, make_optim
 from vitcourse.training.original import behind_softmax
 from vitcourse.training.preparation import Setup
 from vitcourse.training.runs import Epoch
-
-AMP_DTYPES = {"off": None, "bf16": torch.bfloat16}
+from vitcourse.training.steps import Step, step_of
 
 # Several processes ask one another so rarely whether to stop: each time they wait for the slowest.
 STEPS_BETWEEN_QUESTIONS = 20
@@ -42,6 +41,7 @@ class Run:
     averaged: nn.Module | None
     optimizer: torch.optim.Optimizer
     batches: Batches
+    take_step: Step
     recorded: RecordedStep | None = None
     steps_done: int = 0
     loss_sum: Tensor = field(default_factory=lambda: torch.zeros(()))
@@ -55,7 +55,7 @@ class Run:
         model = setup.make_model()
         if config.kernels == "fused":
             use_fused_kernels(model)
-        optimizer = make_optimizer(model, config)
+        optimizer = make_optimizer(model, config, setup.transfer)
         averaged = average_weights(model, optimizer, config.ema) if config.ema else None
         batches = setup.batches()
         trained = prepared(behind_softmax(model) if config.loss == "original" else model, setup, batches)
@@ -63,7 +63,8 @@ class Run:
             # The weights are the same everywhere; what dropout draws is each process's own.
             torch.manual_seed(config.seed + setup.processes.rank)
         loss_sum = torch.zeros((), device=setup.device)
-        run = cls(setup, model, trained, averaged, optimizer, batches, loss_sum=loss_sum)
+        take_step = step_of(config, setup.chapter, setup.transfer, len(setup.dataset.classes))
+        run = cls(setup, model, trained, averaged, optimizer, batches, take_step, loss_sum=loss_sum)
         if setup.records:
             example = torch.empty(min(config.batch_size, len(batches.images)), dtype=torch.long, device=setup.device)
             run.recorded = RecordedStep(lambda index: run._train(*batches.made(index)), example, [batches.generator])
@@ -98,7 +99,7 @@ class Run:
             yield from self.losses()
 
     def step(self, images: Tensor, labels: Tensor) -> Tensor:
-        """One step of the chapter's train_step at the schedule's learning rate; the loss, on the device."""
+        """One step at the schedule's learning rate; the loss, on the device."""
         self._set_rate()
         return self._counted(self._train(images, labels))
 
@@ -107,9 +108,7 @@ class Run:
         set_learning_rate(self.optimizer, self.setup.config, self.steps_done, self.steps, schedule)
 
     def _train(self, images: Tensor, labels: Tensor) -> Tensor:
-        amp_dtype = AMP_DTYPES[self.setup.config.amp]
-        loss: Tensor = self.setup.chapter.train_step(self.trained, images, labels, self.optimizer, amp_dtype=amp_dtype)
-        return loss
+        return self.take_step(self.trained, images, labels, self.optimizer)
 
     def _counted(self, loss: Tensor) -> Tensor:
         self.steps_done += 1

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vitcourse.errors import RequestError
+from vitcourse.errors import RequestError, RunError
 from vitcourse.training.muon import Muon
 from vitcourse.training.presets import TrainConfig
 
@@ -42,14 +42,19 @@ class Together(torch.optim.Optimizer):
         self.param_groups = [group for part in self.parts for group in part.param_groups]
 
 
-def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+def make_optimizer(model: nn.Module, config: TrainConfig, transfer: Any = None) -> torch.optim.Optimizer:
     """The optimiser that the configuration names, clipping included. Each group knows its peak rate as initial_lr.
+
+    Where the rate falls layer by layer, transfer, a chapter 7, makes the groups.
 
     On a GPU the rates are tensors: a recorded step reads them where they stand.
     """
-    optimizer = (
-        _muon_and_adamw(model, config) if config.optimizer == "muon" else _adam(model.parameters(), model, config)
-    )
+    if config.optimizer == "muon":
+        optimizer: torch.optim.Optimizer = _muon_and_adamw(model, config)
+    elif config.layer_decay != 1:
+        optimizer = _adam_of(groups_by_layer(model, config, transfer), config)
+    else:
+        optimizer = _adam(model.parameters(), model, config)
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
         if _on_gpu(group["params"]):
@@ -60,20 +65,23 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimiz
 
 
 def _adam(parameters: Iterable[nn.Parameter], model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    kind = OPTIMIZERS.get(config.optimizer, torch.optim.AdamW)
-    chosen = list(parameters)
-    wanted = {id(parameter) for parameter in chosen}
+    wanted = {id(parameter) for parameter in parameters}
     groups = [
         {**group, "params": [p for p in group["params"] if id(p) in wanted]}
         for group in parameter_groups(model, config.weight_decay)
     ]
+    return _adam_of(groups, config)
+
+
+def _adam_of(groups: list[dict[str, Any]], config: TrainConfig) -> torch.optim.Optimizer:
+    kind = OPTIMIZERS.get(config.optimizer, torch.optim.AdamW)
     optimizer: torch.optim.Optimizer = kind(
         groups,
         lr=config.learning_rate,
         betas=(config.beta1, config.beta2),
         fused=config.fused,
         foreach=False if not config.fused else None,
-        capturable=_on_gpu(chosen),
+        capturable=_on_gpu(parameter for group in groups for parameter in group["params"]),
     )
     return optimizer
 
@@ -105,6 +113,21 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
         {"params": [p for p in model.parameters() if id(p) in decaying], "weight_decay": weight_decay},
         {"params": [p for p in model.parameters() if id(p) not in decaying], "weight_decay": 0.0},
     ]
+
+
+def groups_by_layer(model: nn.Module, config: TrainConfig, transfer: Any) -> list[dict[str, Any]]:
+    """The groups of 7.3, that with the largest rate last. Raises RunError when these can't be an optimiser's."""
+    found = transfer.param_groups(model, config.learning_rate, config.weight_decay, config.layer_decay)
+    try:
+        groups = sorted(({**group, "params": list(group["params"])} for group in found), key=lambda group: group["lr"])
+        given = [id(parameter) for group in groups for parameter in group["params"]]
+    except (TypeError, KeyError, ValueError) as error:
+        raise RunError(
+            f"param_groups returns no groups ({type(error).__name__}: {error}); type vitcourse check 7.3"
+        ) from error
+    if sorted(given) != sorted(id(parameter) for parameter in model.parameters()):
+        raise RunError("param_groups doesn't return each parameter once; to find out why, type vitcourse check 7.3")
+    return groups
 
 
 def clip_gradients(optimizer: torch.optim.Optimizer, longest: float) -> None:

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from vitcourse.codesets import CodeSet, load_code
 from vitcourse.data import Dataset, load_dataset
-from vitcourse.errors import RequestError
+from vitcourse.errors import RequestError, RunError
 from vitcourse.training.augment import augmentations, center_crop
 from vitcourse.training.batches import Batches, LoadedBatches, standardised
 from vitcourse.training.devices import choose_device, passed_over
-from vitcourse.training.learner import load_trainer
+from vitcourse.training.learner import faults_in_one_line, load_trainer, load_transfer
+from vitcourse.training.origin import Origin, read_origin
 from vitcourse.training.presets import TrainConfig
 from vitcourse.training.processes import Processes
 
@@ -41,6 +42,8 @@ class Setup:
     test_labels: Tensor
     processes: Processes
     notes: tuple[str, ...] = ()  # what its owner may want to know before it starts
+    transfer: ModuleType | None = None  # chapter 7, where the run asks for it
+    origin: Origin | None = None  # the weights that it starts from, if not from chance
 
     @property
     def measured_on(self) -> str:
@@ -59,6 +62,8 @@ class Setup:
     def records(self) -> bool:
         """Whether the whole step is recorded: on one GPU, on which the batches are made too."""
         wanted = self.config.graph and self.config.pipeline == "device"
+        # A share drawn for each batch can't be recorded, and parts of a batch are for what is too large, not for speed.
+        wanted = wanted and not self.config.mixup and not self.config.micro_batch
         return wanted and self.device.type == "cuda" and self.processes.world == 1
 
     @property
@@ -99,11 +104,32 @@ class Setup:
             model: nn.Module = self.chapter.VisionTransformer(**self.model_arguments)
         except ValueError as error:
             raise RequestError(" ".join(str(error).split())) from error
+        if self.origin is not None:
+            self._start_from(self.origin, model)
         return model.to(self.device)
+
+    def _start_from(self, origin: Origin, model: nn.Module) -> None:
+        (height, width), patch_size = self.image_size, self.config.patch_size
+        assert self.transfer is not None
+        state = self.transfer.adapt_state_dict(
+            dict(origin.state), origin.grid, (height // patch_size, width // patch_size), len(self.dataset.classes)
+        )
+        try:
+            model.load_state_dict(state)
+        except (RuntimeError, TypeError, AttributeError) as error:
+            raise RunError(
+                f"what adapt_state_dict returns doesn't fit the model: {reason(error)}; to find out why, type "
+                "vitcourse check 7.2"
+            ) from error
 
     def _require_sizes_that_fit(self) -> None:
         (height, width), config = self.image_size, self.config
         side = math.gcd(height, width)
+        if side % config.patch_size and config.init:
+            raise RequestError(
+                f"images of {height}×{width} pixels can't be cut into the {config.patch_size}×{config.patch_size} "
+                f"patches of the weights in {config.init}; type --image-size with a multiple of {config.patch_size}"
+            )
         if side % config.patch_size:
             raise RequestError(
                 f"images of {height}×{width} pixels can't be cut into patches of {config.patch_size}×"
@@ -170,11 +196,22 @@ def _divisors(number: int) -> str:
     return ", ".join(str(divisor) for divisor in range(1, number + 1) if number % divisor == 0)
 
 
-def prepare(config: TrainConfig, processes: Processes | None = None) -> Setup:
-    """Load code and data, and choose the device. Raises RequestError for what isn't there."""
+def reason(error: Exception) -> str:
+    """What doesn't fit, in one line; torch begins with a line that says nothing, and goes on with one for each part."""
+    if isinstance(error, KeyError):
+        return f"it has no {error.args[0]}"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[1 if len(lines) > 1 else 0].rstrip(".") if lines else type(error).__name__
+
+
+def prepare(config: TrainConfig, processes: Processes | None = None, *, resumed: bool = False) -> Setup:
+    """Load code and data, and choose the device. Raises RequestError for what isn't there.
+
+    A run that is resumed has its weights from its checkpoint, and none are read that it started from.
+    """
     processes = processes or Processes()
     code = load_code(config.code)
-    chapter = load_trainer(code)
+    chapter, transfer = load_trainer(code), load_transfer(code, config)
     device = choose_device(config.device, processes)
     notes = passed_over(device) if config.device == "auto" else ()
     if config.threads:
@@ -193,6 +230,10 @@ def prepare(config: TrainConfig, processes: Processes | None = None) -> Setup:
         mean = torch.zeros(dataset.channels, device=device)
         std = torch.ones(dataset.channels, device=device)
     _require_enough_images(config, dataset, processes)
+    origin = None
+    if config.init is not None and not resumed:
+        with faults_in_one_line(code):
+            origin = read_origin(config, chapter, dataset)
     tested = processes.share(len(dataset.test_images))
     test_images = center_crop(dataset.test_images[tested], config.crop).to(device)
     return Setup(
@@ -208,7 +249,18 @@ def prepare(config: TrainConfig, processes: Processes | None = None) -> Setup:
         standardised(test_images, mean, std),
         dataset.test_labels[tested].to(device),
         processes,
-        (*notes, *dataset.notes, *_all_in_one_batch(config, dataset)),
+        (*notes, *dataset.notes, *_all_in_one_batch(config, dataset), *_starts_from(config, origin)),
+        transfer,
+        origin,
+    )
+
+
+def _starts_from(config: TrainConfig, origin: Origin | None) -> tuple[str, ...]:
+    if origin is None:
+        return ()
+    return (
+        f"starts from {config.init}: patches of {config.patch_size}×{config.patch_size}, d_model {config.d_model}, "
+        f"{config.n_layers} layers, {config.n_heads} heads; the head starts at 0",
     )
 
 
@@ -224,6 +276,10 @@ def _require_enough_images(config: TrainConfig, dataset: Dataset, processes: Pro
         raise RequestError(
             f"a batch of {config.batch_size} images is too small for {processes.world} processes; "
             f"type --batch-size {processes.world} or more"
+        )
+    if config.micro_batch and processes.world > 1:
+        raise RequestError(
+            f"--micro-batch is for one process, and there are {processes.world}, which share each batch; leave it out"
         )
     if len(dataset.test_images) < processes.world:
         raise RequestError(

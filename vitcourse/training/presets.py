@@ -47,6 +47,12 @@ class TrainConfig:
         "stretch or shrink each training image at random, each axis by up to this share", 0.0, least=0, most=1
     )
     shear: float = _setting("slant each training image at random, by up to this share", 0.0, least=0, most=1)
+    mixup: float = _setting(
+        "mix each training image with another, in shares drawn from Beta(α, α): this is α; 0 is off",
+        0.0,
+        least=0,
+        most=1,
+    )
 
     patch_size: int = _setting("pixels along a patch, P", least=1)
     d_model: int = _setting("width of a token, D", least=1)
@@ -55,6 +61,11 @@ class TrainConfig:
     mlp_ratio: int = _setting("width of the MLP's hidden layer, in units of D", least=1)
     positions: str = _setting("positional encoding", "sinusoidal", choices=("sinusoidal", "learned"))
     dropout: float = _setting("share of the activations dropped while training", 0.0, least=0, below=1)
+    init: str | None = _setting(
+        "start from trained weights: a run, or a file of any family (torchvision, timm, Hugging Face, Google); the "
+        "model's sizes are then theirs, its head starts at 0",
+        None,
+    )
 
     loss: str = _setting(
         "original has the original project's bug, a softmax in front of the loss; both trains with and without it",
@@ -72,6 +83,12 @@ class TrainConfig:
     weight_decay: float = _setting(
         "decay of the weights of linear layers and convolutions, but for those that Muon trains", 0.0, least=0
     )
+    layer_decay: float = _setting(
+        "factor on the learning rate for each layer down from the head, for adam and adamw; 1 is off",
+        1.0,
+        above=0,
+        most=1,
+    )
     schedule: str = _setting("course of the learning rate", choices=("constant", "cosine", "trapezoid"))
     warmup: float = _setting(
         "share of the steps in which a cosine or a trapezoid rises to its peak", 0.0, least=0, below=1
@@ -79,6 +96,9 @@ class TrainConfig:
     cooldown: float = _setting("share of the steps in which a trapezoid falls to 0, in a line", 0.35, least=0, most=1)
     clip: float = _setting("longest gradient, all parameters together; 0 is off", 0.0, least=0)
     batch_size: int = _setting("images in a step, B", least=1)
+    micro_batch: int = _setting(
+        "images at once in a step, whose gradients add up to the batch's, where memory is short; 0 is off", 0, least=0
+    )
     epochs: int = _setting("how often each training image is seen", least=1)
     ema: float = _setting(
         "decay of a moving average of the weights, measured and kept in their place; 0 is off", 0.0, least=0, below=1
@@ -330,8 +350,13 @@ def make_config(preset: str = "digits", **overrides: Any) -> TrainConfig:
     for name in overrides:
         if name not in names:
             raise RequestError(f"there is no setting {name!r}; {_suggestion(name, names)}")
-    config = replace(PRESETS[preset], **{name: value for name, value in overrides.items() if value is not None})
-    return _checked(config)
+    typed = {name: value for name, value in overrides.items() if value is not None}
+    config = _checked(replace(PRESETS[preset], **typed))
+    if config.init is not None:
+        from vitcourse.training.origin import with_sizes_of_weights  # with it comes torch
+
+        config = with_sizes_of_weights(config, typed)
+    return config
 
 
 def config_of_run(file: Path, preset: str | None = None, **overrides: Any) -> TrainConfig:
@@ -360,6 +385,13 @@ def config_of_run(file: Path, preset: str | None = None, **overrides: Any) -> Tr
 def _checked(config: TrainConfig) -> TrainConfig:
     for setting in settings():
         _check(setting, getattr(config, setting.name))
+    if config.layer_decay != 1 and config.optimizer == "muon":
+        raise RequestError("--layer-decay is for adam and adamw, and the optimiser is muon; type --optimizer adamw too")
+    if config.mixup and config.micro_batch:
+        raise RequestError(
+            "--mixup and --micro-batch don't go together: 7.5 takes labels, and mixed images have shares of two; "
+            "leave one out"
+        )
     return config
 
 

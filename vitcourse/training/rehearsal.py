@@ -10,6 +10,9 @@ from vitcourse.errors import RequestError, RunError
 from vitcourse.training.graph import WARM_UP
 from vitcourse.training.loop import Run
 from vitcourse.training.preparation import Setup
+from vitcourse.training.steps import exercise_of_step
+
+STEPS = {"5.4": "train_step", "7.4": "soft_cross_entropy", "7.5": "accumulated_step"}
 
 # The stages at which a batch is looked at: the attribute of the model, and the symbols of its output's axes.
 STAGES = {"patches": ("patch_embedding", "B N D"), "tokens": ("positional_encoding", "B T D")}
@@ -30,11 +33,12 @@ def rehearse(setup: Setup) -> Rehearsal:
     """
     _require_memory(setup)
     run = Run.start(setup)
+    step = exercise_of_step(setup.config)
     images, _ = next(iter(run.batches))
     shapes = _shapes(run.kept, images)
     _require("5.3", isinstance(setup.chapter.warmup_cosine(1, 1, 2), float | int), "warmup_cosine returns no number")
     for loss in run.endless():
-        _require("5.4", isinstance(loss, Tensor) and loss.ndim == 0, "train_step returns no tensor without axes")
+        _require(step, isinstance(loss, Tensor) and loss.ndim == 0, f"{STEPS[step]} returns no tensor without axes")
         if (run.recorded.calls if run.recorded else run.steps_done) == _n_steps(setup):
             break
     short = len(run.batches.images) % setup.config.batch_size
@@ -68,14 +72,15 @@ def _require_memory(setup: Setup) -> None:
     if setup.device.type != "cpu":
         return
     config, (height, width) = setup.config, setup.image_size
-    batch = min(config.batch_size, len(setup.train_images)) / setup.processes.world
+    at_once = config.micro_batch or config.batch_size
+    batch = min(at_once, config.batch_size, len(setup.train_images)) / setup.processes.world
     n_tokens = height * width // config.patch_size**2 + 1
     a_layer = batch * n_tokens * (2 * config.d_model * (18 + 4 * config.mlp_ratio) + 10 * config.n_heads * n_tokens)
     needed, there = config.n_layers * a_layer, _memory()
     if there is not None and needed > there:
         raise RequestError(
             f"a step of {batch:,.0f} images needs about {needed / 2**30:,.0f} GiB, and there are {there / 2**30:,.0f}; "
-            "type a smaller --batch-size"
+            f"type a smaller {'--micro-batch' if config.micro_batch else '--batch-size'}"
         )
 
 

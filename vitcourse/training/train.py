@@ -25,7 +25,7 @@ from vitcourse.training.loop import Run
 from vitcourse.training.measure import Answers, answers, as_csv, commonest_mistakes
 from vitcourse.training.original import loss_floor, side_by_side
 from vitcourse.training.pictures import Answer, draw_curves, draw_predictions, png
-from vitcourse.training.preparation import Setup, prepare
+from vitcourse.training.preparation import Setup, prepare, reason
 from vitcourse.training.presets import MAY_DIFFER, PRESETS, TrainConfig
 from vitcourse.training.processes import Processes
 from vitcourse.training.rehearsal import Rehearsal, rehearse
@@ -46,7 +46,7 @@ def train(
     """
     processes = processes or Processes()
     with machine_errors_in_one_line(config):
-        setup = prepare(config, processes)
+        setup = prepare(config, processes, resumed=_goes_on(config, folder))
     with _joined(setup), faults_in_one_line(setup.code), machine_errors_in_one_line(config):
         if config.compile != "off":
             console.print("compiling the model, which takes a while the first time")
@@ -79,6 +79,11 @@ def rehearsed(setup: Setup, console: Console) -> tuple[Setup, Rehearsal]:
         found = rehearsed(replace(setup, config=replace(setup.config, **changes)), console)
         console.print(f"{what} doesn't work here ({type(error).__name__}); the run goes on without it")
         return found
+
+
+def _goes_on(config: TrainConfig, folder: RunFolder) -> bool:
+    """Whether all that the run needs is in its checkpoint; of two runs the second may still have to start."""
+    return config.loss != "both" and (folder.path / CHECKPOINT).exists()
 
 
 @contextmanager
@@ -218,20 +223,12 @@ def _resume(run: Run, progress: Progress, folder: RunFolder, console: Console) -
         progress.load_state_dict(state["progress"])
         anew = run.load_state_dict(state["run"])
     except (KeyError, TypeError, ValueError, RuntimeError, IndexError) as error:
-        raise RequestError(f"{refusal} ({_reason(error)}); type --output with another folder to start anew") from error
+        raise RequestError(f"{refusal} ({reason(error)}); type --output with another folder to start anew") from error
     console.print(
         f"resumed from {file}: epoch {len(progress.epochs) + 1}, step {run.steps_done + 1:,} of {run.steps:,}"
     )
     if anew:
         console.print(f"it comes from another kind of device: {' and '.join(anew)} are drawn anew from here")
-
-
-def _reason(error: Exception) -> str:
-    """What doesn't fit, in one line; torch begins with a line that says nothing, and goes on with one for each part."""
-    if isinstance(error, KeyError):
-        return f"it has no {error.args[0]}"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[1 if len(lines) > 1 else 0].rstrip(".") if lines else type(error).__name__
 
 
 def _what_decides(config: TrainConfig) -> dict[str, Any]:

@@ -183,7 +183,7 @@ def load_trained(path: str | Path, code: str | None = None) -> Trained:
     """
     file = Path(path).expanduser()
     if file.is_dir():
-        file = _weights_in(file)
+        file = weights_in(file)
     if not file.is_file():
         raise RequestError(f"there are no weights at {file}")
     try:
@@ -210,7 +210,17 @@ def load_trained(path: str | Path, code: str | None = None) -> Trained:
     return Trained(model.eval(), config, tuple(classes), mean, std, *sizes, patch_size, framing, resized_from)
 
 
-def _weights_in(folder: Path) -> Path:
+def made_with(file: Path) -> dict[str, Any] | None:
+    """The arguments with which the model of a run's weights file was made; None for a file of another kind."""
+    try:
+        with safe_open(file, framework="pt") as opened:
+            arguments: dict[str, Any] = json.loads((opened.metadata() or {})["vitcourse"])["model"]
+            return arguments
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def weights_in(folder: Path) -> Path:
     """A run's weights. Raises RequestError, with what to type, when it has none, or those of two models."""
     parts = sorted(file.parent for file in folder.glob(f"*/{WEIGHTS}"))
     if (folder / WEIGHTS).is_file():

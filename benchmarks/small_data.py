@@ -1,0 +1,115 @@
+"""Few images, a ViT and a small convolutional network; into results/small_data.json.
+
+Same images, same number of steps, same optimiser and schedule; of two learning rates each has the one that was better
+on training images which nobody learned from. About as many parameters each.
+
+In the course's folder, type: python benchmarks/small_data.py
+"""
+
+import json
+import os
+import statistics
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from vitcourse.codesets import load_code
+from vitcourse.data import load_dataset
+from vitcourse.training.batches import standardised
+from vitcourse.training.runs import provenance, write_atomically
+
+RESULTS = Path(__file__).parent / "results" / "small_data.json"
+SIZES = (100, 300, 1000)
+SEEDS = (0, 1, 2)
+TUNING_SEED = 100
+RATES = (1e-3, 3e-3)
+STEPS, BATCH = 300, 50
+
+vit = load_code("solutions").module("ch05_vit")
+
+
+def cnn() -> nn.Module:
+    """Three convolutions of 3 by 3, as the page shows it."""
+    return nn.Sequential(
+        nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(64, 112, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(448, 10),
+    )  # fmt: skip
+
+
+def a_vit() -> nn.Module:
+    """The sizes of the preset digits."""
+    model: nn.Module = vit.VisionTransformer(8, 4, 1, 10, d_model=64, n_layers=3, n_heads=4, mlp_ratio=2, dropout=0.1)
+    return model
+
+
+MODELS: dict[str, Callable[[], nn.Module]] = {"CNN": cnn, "ViT": a_vit}
+
+
+def main() -> None:
+    """Train them all and write down how they do."""
+    torch.set_num_threads(1)
+    digits = load_dataset("digits")
+    everything = standardised(digits.train_images, digits.mean, digits.std)
+    test = standardised(digits.test_images, digits.mean, digits.std), digits.test_labels
+    rows = []
+    for n in SIZES:
+        for name, make in MODELS.items():
+            chosen = order(TUNING_SEED, len(everything))
+            unseen = everything[chosen[n:]], digits.train_labels[chosen[n:]]
+            by_rate = {
+                rate: trained(make, everything[chosen[:n]], digits.train_labels[chosen[:n]], *unseen, rate, TUNING_SEED)
+                for rate in RATES
+            }
+            rate = max(by_rate, key=by_rate.__getitem__)
+            accuracies = []
+            for seed in SEEDS:
+                few = order(seed, len(everything))[:n]
+                accuracies.append(trained(make, everything[few], digits.train_labels[few], *test, rate, seed))
+            print(n, name, rate, accuracies, file=sys.stderr, flush=True)
+            mean = round(statistics.mean(accuracies), 4)
+            rows.append({"images": n, "model": name, "learning_rate": rate, "mean": mean, "accuracies": accuracies})
+    table = {
+        "what": "accuracy on the 360 test digits after training on few, of a small CNN and of the ViT of preset digits",
+        "steps": STEPS,
+        "batch_size": BATCH,
+        "rates_tried": RATES,
+        "parameters": {name: sum(p.numel() for p in make().parameters()) for name, make in MODELS.items()},
+        "rows": rows,
+        "cpu_seconds": round(sum(os.times()[:2])),
+        "provenance": provenance("python benchmarks/small_data.py"),
+    }
+    write_atomically(RESULTS, (json.dumps(table, indent=2) + "\n").encode())
+
+
+def order(seed: int, n: int) -> Tensor:
+    """The images in an order of the seed's."""
+    return torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+
+
+def trained(
+    make: Callable[[], nn.Module], images: Tensor, labels: Tensor, test_images: Tensor, test_labels: Tensor,
+    rate: float, seed: int,
+) -> float:  # fmt: skip
+    """The accuracy of a fresh model after so many steps."""
+    torch.manual_seed(seed)
+    model = make()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=0.1)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: vit.warmup_cosine(step + 1, STEPS // 10, STEPS + 1)
+    )
+    done = 0
+    while done < STEPS:
+        for index in torch.randperm(len(images)).split(BATCH)[: STEPS - done]:
+            vit.train_step(model, images[index], labels[index], optimizer)
+            schedule.step()
+            done += 1
+    return round(float(vit.evaluate(model, test_images, test_labels, 500)), 4)
+
+
+if __name__ == "__main__":
+    main()

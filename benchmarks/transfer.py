@@ -1,0 +1,173 @@
+"""Does pre-training pay? A ViT that knows MNIST's 0 to 4 learns 5 to 9 from few labels; into results/transfer.json.
+
+Against it stands the same model from scratch: the same images, augmentations, steps and schedule. Each way has the
+learning rate that was best for it on held-out training images, of another seed.
+
+In the course's folder, type: python benchmarks/transfer.py
+"""
+
+import json
+import os
+import statistics
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vitcourse.data import Dataset, load_dataset
+from vitcourse.training.loop import Run
+from vitcourse.training.preparation import Setup, prepare
+from vitcourse.training.presets import TrainConfig, make_config
+from vitcourse.training.runs import WEIGHTS, provenance, write_atomically
+from vitcourse.training.trained import weights_file
+
+RESULTS = Path(__file__).parent / "results" / "transfer.json"
+SEEDS = (0, 1, 2)
+TUNING_SEED = 100
+PER_CLASS = (10, 30, 100)
+RATES = (3e-4, 1e-3, 3e-3)
+LAYER_DECAY = 0.75
+PRETRAINING = {"epochs": 4, "compile": "off"}
+STEPS = 300
+
+Way = dict[str, Any]
+
+
+def main() -> None:
+    """Pre-train, choose the learning rates, measure with each seed, and write all of it down."""
+    mnist = load_dataset("mnist")
+    with tempfile.TemporaryDirectory() as folder:
+        runs = {seed: pretrained(mnist, seed, Path(folder) / str(seed)) for seed in (*SEEDS, TUNING_SEED)}
+        rows = []
+        for n in PER_CLASS:
+            for name in ("from scratch", "fine-tuned", "fine-tuned, rates by layer"):
+                rate = chosen_rate(mnist, n, name, runs[TUNING_SEED][0])
+                accuracies = []
+                for seed in SEEDS:
+                    data = few(mnist, range(5, 10), n, seed)
+                    accuracies.append(round(trained(data, way(name, runs[seed][0], rate), seed), 4))
+                    print(n, name, rate, seed, accuracies[-1], file=sys.stderr, flush=True)
+                rows.append({"per_class": n, "way": name, "learning_rate": rate, **spread(accuracies)})
+    table = {
+        "what": "accuracy on MNIST's 5 to 9 after few labels of them, from scratch and from a model that was "
+        "pre-trained on 0 to 4",
+        "seeds": len(SEEDS),
+        "pretraining": {
+            "images": runs[SEEDS[0]][1],
+            "epochs": PRETRAINING["epochs"],
+            "accuracies": [round(runs[seed][2], 4) for seed in SEEDS],
+        },
+        "steps": STEPS,
+        "layer_decay": LAYER_DECAY,
+        "rates_tried": RATES,
+        "n_test": len(few(mnist, range(5, 10), 1, 0).test_labels),
+        "rows": rows,
+        "cpu_seconds": round(sum(os.times()[:2])),
+        "provenance": provenance("python benchmarks/transfer.py"),
+    }
+    write_atomically(RESULTS, (json.dumps(table, indent=2) + "\n").encode())
+
+
+def spread(accuracies: list[float]) -> dict[str, Any]:
+    """Three runs as a table shows them."""
+    return {"mean": round(statistics.mean(accuracies), 4), "accuracies": accuracies}
+
+
+def way(name: str, run: Path, rate: float) -> Way:
+    """The settings of one way to learn the new digits."""
+    settings: Way = {"learning_rate": rate}
+    if name != "from scratch":
+        settings["init"] = str(run)
+    if name == "fine-tuned, rates by layer":
+        settings["layer_decay"] = LAYER_DECAY
+    return settings
+
+
+def pretrained(mnist: Dataset, seed: int, folder: Path) -> tuple[Path, int, float]:
+    """A run on 0 to 4: its folder, how many images it saw, its accuracy."""
+    config = make_config("mnist", device="cpu", seed=seed, **PRETRAINING)
+    setup = with_data(prepare(config), few(mnist, range(5), None, seed))
+    run = Run.start(setup)
+    for _ in range(config.epochs):
+        for images, labels in run.batches:
+            run.step(images, labels)
+    folder.mkdir()
+    about = (setup.model_arguments, config, setup.dataset, setup.mean, setup.std)
+    (folder / WEIGHTS).write_bytes(weights_file(run.kept, *about))
+    accuracy = setup.accuracy(run.kept)
+    print("pre-trained", seed, accuracy, file=sys.stderr, flush=True)
+    return folder, len(setup.train_images), accuracy
+
+
+def trained(data: Dataset, settings: Way, seed: int) -> float:
+    """The accuracy after so many steps on a data set, from scratch or not."""
+    size = min(50, len(data.train_labels))
+    per_pass = -(-len(data.train_labels) // size)
+    config: TrainConfig = make_config(
+        "mnist", device="cpu", seed=seed, optimizer="adamw", batch_size=size, epochs=STEPS // per_pass, compile="off",
+        **settings,
+    )  # fmt: skip
+    # Weights are read for the data that they are to learn.
+    setup = with_data(prepare(config), data)
+    run = Run.start(setup)
+    for _ in range(config.epochs):
+        for images, labels in run.batches:
+            run.step(images, labels)
+    return setup.accuracy(run.kept)
+
+
+def chosen_rate(mnist: Dataset, n: int, name: str, run: Path) -> float:
+    """The learning rate that does best on training images which nobody learns from."""
+    data = few(mnist, range(5, 10), n, TUNING_SEED, held_out=True)
+    accuracies = {rate: trained(data, way(name, run, rate), TUNING_SEED) for rate in RATES}
+    print(n, name, accuracies, file=sys.stderr, flush=True)
+    return max(accuracies, key=accuracies.__getitem__)
+
+
+def few(mnist: Dataset, digits: range, n: int | None, seed: int, *, held_out: bool = False) -> Dataset:
+    """These digits alone, n training images of each, drawn by the seed; held out, 400 others of each as the test."""
+    generator = torch.Generator().manual_seed(seed)
+    chosen, others = [], []
+    for digit in digits:
+        places = (mnist.train_labels == digit).nonzero().flatten()
+        places = places[torch.randperm(len(places), generator=generator)]
+        chosen.append(places[:n])
+        others.append(places[n : n + 400] if n else places[:0])
+    train, rest = torch.cat(chosen), torch.cat(others)
+    test = (mnist.test_labels >= digits.start) & (mnist.test_labels < digits.stop)
+    test_images, test_labels = mnist.test_images[test], mnist.test_labels[test]
+    if held_out:
+        test_images, test_labels = mnist.train_images[rest], mnist.train_labels[rest]
+
+    def own(labels: Tensor) -> Tensor:
+        return labels - digits.start
+
+    return replace(
+        mnist,
+        train_images=mnist.train_images[train],
+        train_labels=own(mnist.train_labels[train]),
+        test_images=test_images,
+        test_labels=own(test_labels),
+        classes=tuple(str(digit) for digit in digits),
+    )
+
+
+def with_data(setup: Setup, data: Dataset) -> Setup:
+    """The same setup on other data, standardised as MNIST is."""
+    test = setup.as_input(data.test_images)
+    return replace(
+        setup,
+        dataset=data,
+        train_images=data.train_images,
+        train_labels=data.train_labels,
+        test_images=test,
+        test_labels=data.test_labels,
+    )
+
+
+if __name__ == "__main__":
+    main()
