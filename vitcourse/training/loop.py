@@ -22,7 +22,7 @@ from vitcourse.training.optim import average_weights, load_optimizer, make_optim
 from vitcourse.training.original import behind_softmax
 from vitcourse.training.preparation import Setup
 from vitcourse.training.runs import Epoch
-from vitcourse.training.steps import Step, step_of
+from vitcourse.training.steps import take_step
 
 # Several processes ask one another so rarely whether to stop: each time they wait for the slowest.
 STEPS_BETWEEN_QUESTIONS = 20
@@ -41,7 +41,6 @@ class Run:
     averaged: nn.Module | None
     optimizer: torch.optim.Optimizer
     batches: Batches
-    take_step: Step
     recorded: RecordedStep | None = None
     steps_done: int = 0
     loss_sum: Tensor = field(default_factory=lambda: torch.zeros(()))
@@ -63,8 +62,7 @@ class Run:
             # The weights are the same everywhere; what dropout draws is each process's own.
             torch.manual_seed(config.seed + setup.processes.rank)
         loss_sum = torch.zeros((), device=setup.device)
-        take_step = step_of(config, setup.chapter, setup.transfer, len(setup.dataset.classes))
-        run = cls(setup, model, trained, averaged, optimizer, batches, take_step, loss_sum=loss_sum)
+        run = cls(setup, model, trained, averaged, optimizer, batches, loss_sum=loss_sum)
         if setup.records:
             example = torch.empty(min(config.batch_size, len(batches.images)), dtype=torch.long, device=setup.device)
             run.recorded = RecordedStep(lambda index: run._train(*batches.made(index)), example, [batches.generator])
@@ -108,7 +106,7 @@ class Run:
         set_learning_rate(self.optimizer, self.setup.config, self.steps_done, self.steps, schedule)
 
     def _train(self, images: Tensor, labels: Tensor) -> Tensor:
-        return self.take_step(self.trained, images, labels, self.optimizer)
+        return take_step(self.setup, self.trained, images, labels, self.optimizer)
 
     def _counted(self, loss: Tensor) -> Tensor:
         self.steps_done += 1

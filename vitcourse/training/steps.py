@@ -1,18 +1,13 @@
 """The step that a run takes: 5.4's; 7.5's, which goes through a batch in parts; or one on images that 7.4 mixed."""
 
-from collections.abc import Callable
-from types import ModuleType
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from vitcourse.errors import RunError
+from vitcourse.training.preparation import Setup
 from vitcourse.training.presets import TrainConfig
 
 AMP_DTYPES = {"off": None, "bf16": torch.bfloat16}
-
-Step = Callable[[nn.Module, Tensor, Tensor, torch.optim.Optimizer], Tensor]
 
 
 class InPrecision(nn.Module):
@@ -34,34 +29,39 @@ def exercise_of_step(config: TrainConfig) -> str:
     return "7.5" if config.micro_batch else "7.4" if config.mixup else "5.4"
 
 
-def step_of(config: TrainConfig, chapter: ModuleType, transfer: Any, n_classes: int) -> Step:
+def take_step(
+    setup: Setup, model: nn.Module, images: Tensor, labels: Tensor, optimizer: torch.optim.Optimizer
+) -> Tensor:
     """The step that the configuration asks for: the loss from before the update, on the device."""
-    amp_dtype = AMP_DTYPES[config.amp]
-
-    def plain(model: nn.Module, images: Tensor, labels: Tensor, optimizer: torch.optim.Optimizer) -> Tensor:
-        loss: Tensor = chapter.train_step(model, images, labels, optimizer, amp_dtype=amp_dtype)
-        return loss
-
-    def in_parts(model: nn.Module, images: Tensor, labels: Tensor, optimizer: torch.optim.Optimizer) -> Tensor:
+    config, amp_dtype = setup.config, AMP_DTYPES[setup.config.amp]
+    if config.micro_batch:
+        assert setup.transfer is not None
         model = InPrecision(model, amp_dtype) if amp_dtype else model
-        loss: Tensor = transfer.accumulated_step(model, images, labels, optimizer, config.micro_batch)
+        loss: Tensor = setup.transfer.accumulated_step(model, images, labels, optimizer, config.micro_batch)
         return loss
+    if config.mixup:
+        return _mixed_step(setup, model, images, labels, optimizer)
+    loss = setup.chapter.train_step(model, images, labels, optimizer, amp_dtype=amp_dtype)
+    return loss
 
-    def mixed(model: nn.Module, images: Tensor, labels: Tensor, optimizer: torch.optim.Optimizer) -> Tensor:
-        # From torch's own source of chance, which a checkpoint keeps.
-        lam = float(torch.distributions.Beta(config.mixup, config.mixup).sample())
-        order = torch.randperm(len(images), device=images.device)
-        pair = transfer.mixup(images, labels, n_classes, lam, order)
-        if not isinstance(pair, tuple | list) or len(pair) != 2:
-            raise RunError("mixup doesn't return images and targets; to find out why, type vitcourse check 7.4")
-        model.train()
-        optimizer.zero_grad()
-        with torch.autocast(images.device.type, amp_dtype, enabled=amp_dtype is not None):
-            loss = transfer.soft_cross_entropy(model(pair[0]), pair[1])
-        if not isinstance(loss, Tensor) or loss.ndim:
-            raise RunError("soft_cross_entropy doesn't return one number; type vitcourse check 7.4")
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        return loss.detach()
 
-    return in_parts if config.micro_batch else mixed if config.mixup else plain
+def _mixed_step(
+    setup: Setup, model: nn.Module, images: Tensor, labels: Tensor, optimizer: torch.optim.Optimizer
+) -> Tensor:
+    transfer, alpha, amp_dtype = setup.transfer, setup.config.mixup, AMP_DTYPES[setup.config.amp]
+    assert transfer is not None
+    # From torch's own source of chance, which a checkpoint keeps.
+    lam = float(torch.distributions.Beta(alpha, alpha).sample())
+    order = torch.randperm(len(images), device=images.device)
+    pair = transfer.mixup(images, labels, len(setup.dataset.classes), lam, order)
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise RunError("mixup doesn't return images and targets; to find out why, type vitcourse check 7.4")
+    model.train()
+    optimizer.zero_grad()
+    with torch.autocast(images.device.type, amp_dtype, enabled=amp_dtype is not None):
+        loss = transfer.soft_cross_entropy(model(pair[0]), pair[1])
+    if not isinstance(loss, Tensor) or loss.ndim:
+        raise RunError("soft_cross_entropy doesn't return one number; to find out why, type vitcourse check 7.4")
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    return loss.detach()
