@@ -126,6 +126,10 @@ def test_a_course_update_with_work_half_done_loses_nothing_and_says_everything(
     answer(first, "patchify", "unpatchify", "PatchEmbedding")
     answer(second, "prepend_cls", "sinusoidal_positions")
     first.write_text(first.read_text(encoding="utf-8") + "\n\ndef helper(x):\n    return x  # mine\n", encoding="utf-8")
+    # a note in a stub that doesn't change
+    second.write_text(
+        second.read_text(encoding="utf-8").replace("# 1. prepend:", "# 1. how? prepend:"), encoding="utf-8"
+    )
     before = {file: file.read_bytes() for file in (first, second)}
     gone = (folder / "chapters" / "ch03_attention.py").read_bytes()
     newer(
@@ -148,6 +152,7 @@ def test_a_course_update_with_work_half_done_loses_nothing_and_says_everything(
     assert "# 1. Read D, C, P off" in first.read_text(encoding="utf-8")
     assert "import math\n" in text
     assert "# 1. the error\n" in text
+    assert "# 1. how? prepend:" in text
     assert b"is for you to write" in (folder / "chapters" / "ch03_attention.py").read_bytes()
     # and said, by id
     assert "2.2 stays as you wrote it, and what it asks has changed" in out

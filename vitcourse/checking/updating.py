@@ -120,7 +120,8 @@ class _Chapter:
         if new is None:
             return None if mine == base else mine
         if name in self.exercise_of:
-            return mine if self.exercise_of[name].id in self.begun else new
+            unchanged = self.known and base == new  # then notes in a stub's comments stay
+            return mine if unchanged or self.exercise_of[name].id in self.begun else new
         return new if mine == base else mine
 
     def _on_exercise(self, exercise: Exercise, units: dict[str, str]) -> Iterator[str]:
