@@ -243,12 +243,14 @@ class Shared:
     """
 
     def __init__(self) -> None:
+        self._seen: set[type] = set()
         self._kinds: dict[type, None] = {}
         self._undo: list[Callable[[], None]] = []
 
     def keep(self, kind: type) -> None:
         """Put a class on the list, and those that it is made from."""
-        if kind not in self._kinds:
+        if kind not in self._seen:
+            self._seen.add(kind)
             own = (base for base in kind.__mro__ if base.__module__.partition(".")[0] not in ("torch", "builtins"))
             self._kinds.update(dict.fromkeys(own))
 

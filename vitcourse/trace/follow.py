@@ -24,6 +24,8 @@ class Follower:
     def __init__(self, given: Mapping[str, int]) -> None:
         self.atoms = Atoms(given)
         self.steps: list[list[list[Poly]]] = []
+        # Whether the names that the call brings along are given.
+        self.told = False
         # What is normalised, token by token.
         self.normed: list[Poly] = []
         self._axes: dict[int, tuple[Tensor, list[Poly]]] = {}

@@ -210,29 +210,28 @@ class Rehearsals:
 
     def _vary(self, symbols: list[str]) -> None:
         """Every symbol at once, where the call allows it; else as many as can change, one after the other."""
-        held = True
+        held, done = True, 0
         heads = {"h": "twice"} if self.call.heads else {}
         for way, held in (("free", False), ("free", True), ("small", True)):
             ways = dict.fromkeys(symbols, way)
             if symbols and (self._try({**ways, **heads}, 0, held) or (heads and self._try(ways, 0, held))):
-                self.ways = self.last_ways
+                self.ways, done = self.last_ways, 1
                 if self._again(1, held):
                     break
         if not self.ways:
-            # What can't change has to be followed.
-            self.finished = True
             self._one_by_one(symbols, heads)
             if self.stopped and self.ways and symbols[-1] in self.ways:
                 self._one_by_one([name for name in symbols if name not in self.ways], {})
         if heads and "h" not in self.ways and self._try({**self.ways, **heads}, 0, True):
             self.ways = self.last_ways
+        # What can't change has to be followed.
+        self.finished = self.finished or not symbols or not set(symbols) <= self.ways.keys() | self.together.keys()
         if not self.turns:
             self._try({}, 0, True)
-        for turn in range(1, 5) if self.ways else ():
-            if self.decided():
+        for turn in range(1 + done, 5) if self.ways else ():
+            settled = (not self.finished or any(t.follower for t in self.turns)) and self.decided()
+            if settled or not self._again(turn, held):
                 break
-            if turn > 1 or self.finished:
-                self._again(turn, held)
 
     def _again(self, turn: int, held: bool) -> bool:
         """Another run, with the symbols that can change; divisible ones, where these sizes don't do."""

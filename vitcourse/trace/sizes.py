@@ -46,13 +46,14 @@ def _chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, shift: 
     rest = [name for name in ways if name not in FEW]
     count = max(len(ways), 3)
     shifts = [k for k in range(count) if all(PRIMES[(i + turn + k) % count] != main[n] for i, n in enumerate(ways))]
-    for place, (name, way) in enumerate(ways.items()):
+    for place, (name, way) in enumerate(sorted(ways.items(), key=lambda item: item[0] == "B")):
         # The order of the others is another in the second turn, so that the smaller of two isn't always the same one.
         rank = few.index(name) if name in few else rest.index(name) if turn != 1 else len(rest) - rest.index(name)
         own = [PRIMES[(rank + turn) % 3]] if name in few and rank < 3 else []
         if name == "B" and turn < 2:
             # Once more than a small batch is cut to, once less.
-            own = list(PRIMES[(4 if (main[name] <= 8) != (turn == 1) else 1) + shift // 3 :])
+            first = 4 if (main[name] <= 8) != (turn == 1) else 1
+            own = [prime for prime in PRIMES[first:] if prime not in {sizes[other] for other in ways if other != "B"}]
         unit = 32 if name in ("H", "W") else 8
         start = rank + turn + (shift if name not in few else shift // 3)
         for extra, prime in enumerate((*own, *PRIMES[start : start + 9])):
@@ -80,7 +81,7 @@ def _chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, shift: 
         if len(known) == 2 and held and main[whole] == main[factors[0]] * main[factors[1]]:
             sizes[whole] = sizes[factors[0]] * sizes[factors[1]]
         elif len(known) == 1 and main[whole] % main[known[0]] == 0 and whole != "N":
-            free = PRIMES[1 + (turn + place * (1 + shift) + shift) % 5]
+            free = PRIMES[(turn + place * (1 + shift) + shift) % 5]
             sizes[whole] = sizes[known[0]] * free * (4 if whole == "D" else 1)
     if held and ways.get("T") in ("free", "small") and "N" in main and main["N"] + 1 == main["T"]:
         sizes["T"] = sizes["N"] + 1
@@ -151,8 +152,8 @@ class Names:
     def _expressions(self, v: Vector) -> Iterator[str]:
         names = self._varied
         # What two runs agree on may be chance; what three agree on as well, where there is something to choose.
-        if len(v) > 2:
-            yield from (name for name, size in names.items() if size == v)
+        # Of heads alone two are enough: nothing else is changed by changing how many there are.
+        yield from (name for name, size in names.items() if size == v and (len(v) > 2 or name in ("h", "dh")))
         if len(set(v)) < 3:
             return
         products = sorted(self._products(v, 4, ""), key=lambda p: (len(p[1]) + (p[0] != 1), _all_places(p[1])))
@@ -207,7 +208,7 @@ class Names:
                             [a, "·".join([str(number)] * (number != 1) + sorted(factors, key=place_of))], key=place_of
                         )
                         yield "+".join(both)
-            for b, y in names[i:] if len(set(v)) > 3 else ():
+            for b, y in names[i + 1 :] if len(set(v)) > 3 else ():
                 more = set(_minus(rest, y))
                 if len(more) == 1 and (not self.fixed or abs(min(more)) < 4):
                     yield f"{a}+{b}{min(more):+d}"

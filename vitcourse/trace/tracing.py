@@ -299,10 +299,12 @@ class Told:
         self.copies = followed.copies if followed is not None else None
         sizes: dict[str, Vector] = {n: (v, *(turn.sizes[n] for turn in self.turns)) for n, v in call.sizes.items()}
         if self.follower is not None and followed is not None:
-            tensors = tensors_in(followed.result)
-            quietly(self._promised, function, [self.follower.axes(tensor) for tensor in tensors])
-            quietly(self._modules, recorder.root)
-            quietly(self._kept)
+            if not self.follower.told:
+                tensors = tensors_in(followed.result)
+                quietly(self._promised, function, [self.follower.axes(tensor) for tensor in tensors])
+                quietly(self._modules, recorder.root)
+                quietly(self._kept)
+                self.follower.told = True
             atoms = self.follower.atoms
             for atom, name in atoms.names.items():
                 if name not in sizes and name not in atoms.derived:
