@@ -118,8 +118,8 @@ class Question:
         if any(thrice < 0 for _, _, thrice in causes):
             # It doesn't grow evenly: a floor, whose rest these sizes hide.
             return None
-        powers = [{(2 * size, 3 * size): 1, (4 * size, 9 * size): 2}.get(grown, 0) for _, *grown_ in causes
-                  for grown in [tuple(grown_)]]  # fmt: skip
+        square = {(2 * size, 3 * size): 1, (4 * size, 9 * size): 2}
+        powers = [square.get((twice, thrice), 0) for _, twice, thrice in causes]
         if all(powers):
             places = tuple(place for (place, _, _), power in zip(causes, powers, strict=True) for _ in range(power))
             return 0, ((Fraction(size, prod(self.sizes[place] for place in places)), places),)

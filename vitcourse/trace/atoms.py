@@ -33,6 +33,10 @@ class Atoms:
                 self.names[known] = name
         return {((known, 1),): 1}
 
+    def proved(self) -> int:
+        """How many sizes are known to be others."""
+        return len(self._links)
+
     def value(self, poly: Poly) -> int | Fraction:
         """What a size comes to."""
         total: int | Fraction = 0
@@ -47,6 +51,13 @@ class Atoms:
     def resolve(self, poly: Poly) -> Poly:
         """The size with everything put in that was proved since it was made."""
         links = self._links
+        if len(poly) == 1:
+            ((only, times),) = poly.items()
+            if not only or (len(only) == 1 and only[0][0] not in links):
+                return poly
+            if times == 1 and len(only) == 1 and only[0][1] == 1:
+                found = links[only[0][0]] = self.resolve(links[only[0][0]])
+                return found
         if all(atom not in links for monomial in poly for atom, _ in monomial):
             return poly
         total: Poly = {}
@@ -123,6 +134,9 @@ class Atoms:
         atom = max(unnamed, key=lambda a: self.values[a])
         if any(other == atom for terms in target for other, _ in terms):
             return False
+        if poly == {((atom, 1),): 1}:
+            self._links[atom] = target
+            return True
         rest: Poly = {tuple(pair for pair in monomial if pair[0] != atom): times}
         self._links[atom] = product(target, inverse(rest))
         return True

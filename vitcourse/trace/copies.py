@@ -70,7 +70,7 @@ class Copies:
         self.call, self.sizes, self.meta, self.before = call, sizes, meta, before
         self.memo: dict[int, Any] = {}
         # What copies share with what they are copies of.
-        self.shared = before.shared if before is not None else Shared()
+        self.shared: Shared = before.shared if before is not None else Shared()
         # Whether something came along that keeps its own sizes.
         self.finished = False
         with torch.device("meta") if meta else ExitStack():

@@ -5,10 +5,11 @@ from math import prod
 
 from vitcourse.trace.record import Axis, Shape, shape_words
 
-ELEMENTWISE = frozenset(
-    """add sub mul truediv div radd rsub rmul rtruediv where lerp eq ne lt le gt ge iadd isub imul idiv maximum minimum
-    mse_loss l1_loss smooth_l1_loss huber_loss binary_cross_entropy_with_logits""".split()
-)
+_ELEMENTWISE = """
+    add sub mul truediv div radd rsub rmul rtruediv where lerp eq ne lt le gt ge iadd isub imul idiv maximum minimum
+    mse_loss l1_loss smooth_l1_loss huber_loss binary_cross_entropy_with_logits
+"""
+ELEMENTWISE = frozenset(_ELEMENTWISE.split())
 Operands = Sequence[tuple[str, Shape]]
 
 

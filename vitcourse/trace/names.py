@@ -161,7 +161,8 @@ def changed(value: Any, path: str, new: Mapping[str, Any], copy: Callable[[Any],
     if type(value) in (tuple, list):
         return type(value)(changed(item, f"{path}[{i}]", new, copy) for i, item in enumerate(value))
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(changed(part, f"{path}.{name}", new, copy) for name, part in value._asdict().items()))
+        names = value._fields
+        return type(value)(*(changed(v, f"{path}.{n}", new, copy) for n, v in zip(names, value, strict=True)))
     if type(value) is dict:
         return {key: changed(item, f"{path}[{key!r}]", new, copy) for key, item in value.items()}
     inside = [name for name in getattr(value, "__dict__", ()) if any(p.startswith(f"{path}.{name}") for p in new)]

@@ -23,13 +23,15 @@ from vitcourse.trace.source import COMPREHENSIONS, Place, place_of, readable
 _PAUSES = sys.version_info < (3, 12)
 _SEQUENTIAL = nn.Sequential.forward.__code__
 # Questions about a tensor: they are no steps, and their answers no tensors.
-QUESTIONS = frozenset(
-    """dtype device ndim dim requires_grad is_leaf grad_fn layout is_nested is_sparse is_quantized is_meta is_cuda is_cpu
-    is_mps stride is_floating_point is_complex is_contiguous element_size storage_offset data_ptr names register_hook
+_QUESTIONS = """
+    dtype device ndim dim requires_grad is_leaf grad_fn layout is_nested is_sparse is_quantized is_meta is_cuda
+    is_cpu is_mps stride is_floating_point is_complex is_contiguous element_size storage_offset data_ptr names
+    register_hook
     _backward_hooks __len__ __bool__ __float__ numpy __repr__ __format__ __hash__ output_nr _version itemsize nbytes
     __contains__ __array__ is_inference get_device is_grad_enabled shape size numel nelement _set_grad_enabled
-    set_grad_enabled sym_size""".split()
-)
+    set_grad_enabled sym_size
+"""
+QUESTIONS = frozenset(_QUESTIONS.split())
 # What makes sizes of data: numbers that are read, functions that count, and those that ask where something is true.
 READS = frozenset(("item", "tolist", "__int__", "__index__"))
 COUNTING = frozenset(("unique_consecutive", "_return_output", "_return_inverse", "_return_counts", "unique", "bincount",
@@ -42,7 +44,7 @@ Step = tuple[Any, ...]
 Ref = tuple[int, int]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Node:
     """A step of the traced code while it is being recorded."""
 
@@ -61,6 +63,12 @@ class Node:
     key: tuple[int, int] = (0, 0)
     shown: bool = False
     spread: tuple[Ref, ...] = ()
+
+    def inside(self) -> Iterator["Node"]:
+        """All steps in here, the innermost first."""
+        for child in self.children:
+            yield from child.inside()
+            yield child
 
 
 @dataclass
@@ -91,6 +99,10 @@ class Watch(TorchFunctionMode):
     def note(self, name: str, tensors: list[Tensor]) -> int:
         """Add a step with its results, and return its number."""
         serial = len(self.steps)
+        if len(tensors) == 1 and not (tensor := tensors[0]).is_nested:
+            self.steps.append((name, tensor.shape))
+            self._known[id(tensor)] = (weakref.ref(tensor), serial, 0, tensor.dtype, tensor.device)
+            return serial
         self.steps.append((name, *map(sizes_of, tensors)))
         self.remember(tensors, serial)
         return serial
@@ -127,10 +139,17 @@ class Watch(TorchFunctionMode):
 
     def hook(self, frame: FrameType, event: str, value: Any) -> None:
         """Told of every call and return while the run goes on."""
+        if frame.f_code is _HANDLER:
+            return
         if event == "return":
             if self._compiled is not None:
                 quietly(self._aside_ended, frame, value)
-            if self._compiled is None and (back := frame.f_back) is not None and self.info(back.f_code)[1] and back is not self.base:
+            if (
+                self._compiled is None
+                and (back := frame.f_back) is not None
+                and self.info(back.f_code)[1]
+                and back is not self.base
+            ):
                 quietly(self.returned, frame, back, value)
         elif event == "call" and self._compiled is None and _is_compiled(frame.f_code):
             # Compiled code runs as one piece: while it does, the mode steps aside.
@@ -173,7 +192,6 @@ class Recorder(Watch):
         self.data: int | None = None
         self._also_shown = also_shown or set()
         self._open: list[tuple[FrameType, int, Node]] = []
-        self._expressions: dict[Ref, str] = {}
         self._busy = True
         self._hook = self.hook
 
@@ -239,10 +257,8 @@ class Recorder(Watch):
 
     def _step(self, frame: FrameType, name: str, args: tuple[Any, ...], kwargs: Any, result: Any) -> None:
         tensors = [result] if isinstance(result, Tensor) else tensors_in(result)
-        if self.data is None and (name in _DECIDING) and decides(name, args, kwargs):
+        if self.data is None and name in _DECIDING and decides(name, args, kwargs):
             self.data = len(self.steps)
-        if not tensors and name != "__setitem__" and name != "backward":
-            return
         operands: list[Tensor] = []
         for value in args:
             if isinstance(value, Tensor):
@@ -251,22 +267,29 @@ class Recorder(Watch):
                 operands += tensors_of(value)
         if kwargs:
             operands += tensors_of(kwargs.values())
+        if not tensors:
+            if name != "__setitem__" and name != "backward":
+                return
+            tensors = operands[:1] if name == "__setitem__" else []
         known = self._known
         makers = [(tensor, known.get(id(tensor))) for tensor in operands]
-        made = tensors or (operands[:1] if name == "__setitem__" else [])
-        serial = self.note(name, made)
+        serial = self.note(name, tensors)
         path = self._path(frame)
         if not path:
             return
         outer, lasti = path[-1]
         direct = outer is frame
-        node = self._descend(path[:-1] if direct else path)
         if direct:
-            step = Node(self._place(outer, lasti), name.strip("_") or name, serial, (), key=(id(outer.f_code), lasti))
+            path.pop()
+        node = self._descend(path) if path or self._open else self.root
+        if direct:
+            step = Node(place_of(outer, lasti) if outer.f_code is not _SEQUENTIAL else self._place(outer, lasti),
+                        name.strip("_") or name, serial)  # fmt: skip
+            step.key, step.end, step.shown = (id(outer.f_code), lasti), serial, True
             node.children.append(step)
-            self._finish(step, [(serial, i) for i in range(len(made))])
-            first = tensors[0] if tensors else operands[0]
-            step.dtype, step.device, step.end = first.dtype, first.device, serial
+            if tensors:
+                _, _, _, step.dtype, step.device = known[id(tensors[0])]
+                step.results = ((serial, 0),) if len(tensors) == 1 else tuple((serial, i) for i in range(len(tensors)))
             self._used(step, makers)
             node = step
         elif name == "backward" and not node.results:
@@ -281,19 +304,13 @@ class Recorder(Watch):
         """A step, or what is open around it, uses what earlier steps made."""
         for tensor, entry in makers:
             if entry is None or entry[0]() is not tensor:
-                maker, dtype, device = -1, tensor.dtype, tensor.device
-            else:
-                _, maker, _, dtype, device = entry
-            if maker < node.start:
-                if maker >= 0 and maker not in node.sources:
+                if node.dtype_before is None:
+                    node.dtype_before, node.device_before = tensor.dtype, tensor.device
+            elif (maker := entry[1]) < node.start:
+                if maker not in node.sources:
                     node.sources.append(maker)
                 if node.dtype_before is None:
-                    node.dtype_before, node.device_before = dtype, device
-
-    def _finish(self, node: Node, results: list[Ref]) -> None:
-        node.results, node.shown = tuple(results), True
-        for ref in results:
-            self._expressions[ref] = node.place.text
+                    node.dtype_before, node.device_before = entry[3], entry[4]
 
     def ended(self, frame: FrameType, value: Any) -> None:
         super().ended(frame, value)
@@ -378,7 +395,7 @@ class Recorder(Watch):
         results = [ref for tensor in tensors_in(value) if (ref := self.known(tensor)) is not None]
         if results:
             node.dtype, node.device = self._known_kind(value)
-            self._finish(node, results)
+            node.results, node.shown = tuple(results), True
 
     def _known_kind(self, value: Any) -> tuple[torch.dtype, torch.device]:
         entry = next(e for tensor in tensors_in(value) if (e := self._known.get(id(tensor))) is not None)
@@ -397,7 +414,7 @@ class Recorder(Watch):
         operands = []
         for number, tensor in enumerate([*tensors_of(args), *tensors_of(kwargs.values())], start=1):
             ref = self.known(tensor)
-            made = self._expressions.get(ref) if ref is not None else None
+            made = next((n.place.text for n in self.root.inside() if ref in n.results), None)
             word = local.get(id(tensor)) or self.module_names.get(id(tensor)) or made or f"operand {number}"
             operands.append((word, tensor))
         place, numbers = self._place(shown, lasti), (*args, *kwargs.values())
@@ -432,6 +449,9 @@ class Recorder(Watch):
             (word, value) for word in _names_in(place.text) if isinstance(value := frame.f_locals.get(word), Tensor)
         ]
         self.failed = Failed(error, place, "", (), operands, self._module_of(last.tb_frame))
+
+
+_HANDLER = Recorder.__torch_function__.__code__
 
 
 def quietly(work: Callable[..., Any], *args: Any) -> Any:

@@ -42,7 +42,9 @@ class Rehearsal(Watch):
         self.error: BaseException | None = None
         self.place: Place | None = None
         self.strays: dict[int, tuple[Tensor, Tensor]] = {}
-        self.seen: list[Tensor] = []
+        # What was made, kept alive, so that what nobody saw being made can be told from it.
+        self.made: list[Tensor] = []
+        self.plain = False
 
     def note(self, name: str, tensors: list[Tensor]) -> int:
         """Keep a step's sizes, and what is known of them; another step than the one that is shown ends the run."""
@@ -53,7 +55,7 @@ class Rehearsal(Watch):
             raise Parted
         if self.opaque:
             self.remember(tensors, place)
-            self.seen += tensors
+            self.made += tensors
         if self.follower is not None:
             self.follower.steps.append([self.follower.axes(tensor) for tensor in tensors])
         return place
@@ -61,8 +63,19 @@ class Rehearsal(Watch):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
+        name = self._names.get(func) or self.name(func)
+        if self.plain:
+            # Nothing but a tensor's size is wanted: loops have many such steps.
+            result = func(*args, **kwargs) if kwargs else func(*args)
+            if name and type(result) is Tensor and not result.is_nested:
+                main = self.main[len(self.steps)] if len(self.steps) < len(self.main) else ()
+                self.steps.append((name, shape := result.shape))
+                if len(main) != 2 or main[0] != name or len(main[1]) != len(shape):
+                    raise Parted
+            elif name:
+                self._done(name, func, args, kwargs or {}, result)
+            return result
         kwargs = kwargs or {}
-        name = self.name(func)
         if not name:
             return func(*args, **kwargs)
         if self.meta:
@@ -78,6 +91,10 @@ class Rehearsal(Watch):
             result = _cut(result, kwargs.get("dim") or 0)
         elif contrary and name in READS:
             result = _smaller(result)
+        self._done(name, func, args, kwargs, result)
+        return result
+
+    def _done(self, name: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         tensors = [result] if isinstance(result, Tensor) else tensors_in(result)
         if not tensors and name == "__setitem__":
             tensors = list(args[:1])
@@ -85,7 +102,6 @@ class Rehearsal(Watch):
             if self.follower is not None:
                 self.follower.step(name, func, args, kwargs, tensors)
             self.note(name, tensors)
-        return result
 
     def _without_numbers(self, value: Any) -> Any:
         if isinstance(value, Tensor):
@@ -104,6 +120,7 @@ class Rehearsal(Watch):
         """Call the function; what it raises is kept."""
         before = sys.getprofile()
         self.base, self.opaque = sys._getframe(), opaque
+        self.plain = not (self.meta or self.contrary or opaque or self.follower)
         try:
             for tensor in tensors_in([*args, *kwargs.values()]):
                 self.note("input", [tensor])
@@ -198,11 +215,11 @@ class Rehearsals:
         self._tried: set[tuple[Any, ...]] = set()
         self.finished = self._first.finished
 
-    def run(self, main: list[Step], failed: bool, opaque: bool, data: bool, decided: Callable[[], bool]) -> None:
+    def run(self, main: list[Step], failed: bool, opaque: bool, data: int | None, decided: Callable[[], bool]) -> None:
         """Vary every symbol that can change, until `decided`; first with other data, where it matters."""
         self.main, self.failed, self.opaque, self.decided = main, failed, opaque, decided
         with _unnoticed(), self._first.shared:
-            for self.contrary in (True, False) if data else (False,):
+            for self.contrary in (True, False) if data is not None else (False,):
                 self._vary([name for name in self.call.sizes if name != "h" or not self.call.heads])
                 if self.turns:
                     break
@@ -212,7 +229,8 @@ class Rehearsals:
         """Every symbol at once, where the call allows it; else as many as can change, one after the other."""
         held, done = True, 0
         heads = {"h": "twice"} if self.call.heads else {}
-        for way, held in (("free", False), ("free", True), ("small", True)):
+        # A finished instance has sizes of its own: what it takes at all, it takes at any size.
+        for way, held in (("free", False), ("free", True), ("small", True))[: 1 if self.finished else 3]:
             ways = dict.fromkeys(symbols, way)
             if symbols and (self._try({**ways, **heads}, 0, held) or (heads and self._try(ways, 0, held))):
                 self.ways, done = self.last_ways, 1

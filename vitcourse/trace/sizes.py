@@ -45,8 +45,9 @@ def _chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, shift: 
     few = [name for name in FEW if name in ways]
     rest = [name for name in ways if name not in FEW]
     count = max(len(ways), 3)
-    shifts = [k for k in range(count) if all(PRIMES[(i + turn + k) % count] != main[n] for i, n in enumerate(ways))]
-    for place, (name, way) in enumerate(sorted(ways.items(), key=lambda item: item[0] == "B")):
+    ordered = sorted(ways, key=lambda name: name == "B")
+    shifts = [k for k in range(count) if all(PRIMES[(i + turn + k) % count] != main[n] for i, n in enumerate(ordered))]
+    for place, (name, way) in enumerate((name, ways[name]) for name in ordered):
         # The order of the others is another in the second turn, so that the smaller of two isn't always the same one.
         rank = few.index(name) if name in few else rest.index(name) if turn != 1 else len(rest) - rest.index(name)
         own = [PRIMES[(rank + turn) % 3]] if name in few and rank < 3 else []

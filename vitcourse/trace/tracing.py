@@ -28,7 +28,7 @@ from vitcourse.trace.names import (
     words,
 )
 from vitcourse.trace.record import Axis, Failure, Row, Shape, Trace
-from vitcourse.trace.recorder import Failed, Node, Recorder, Ref, Sizes, quietly, sizes_of, tensors_in
+from vitcourse.trace.recorder import Failed, Node, Recorder, Ref, Sizes, Step, quietly, sizes_of, tensors_in
 from vitcourse.trace.runs import LARGE, Rehearsals
 from vitcourse.trace.sizes import Names, Vector, worth
 from vitcourse.trace.source import Place, place_of, readable
@@ -66,12 +66,11 @@ def trace(
         result = recorder.run(function, args, kwargs)
     except Exception as error:
         failure = error
+    told = Told(call, recorder, rehearsals, function)
     if rehearsals is not None:
-        quietly(
-            rehearsals.run, recorder.steps, failure is not None, recorder.opaque, recorder.data,
-            lambda: Told(call, recorder, rehearsals, function).settled(),
-        )  # fmt: skip
-    return Told(call, recorder, rehearsals, function).trace(inputs, result, failure, depth)
+        quietly(rehearsals.run, recorder.steps, failure is not None, recorder.opaque, recorder.data, told.settled)
+    told.learn()
+    return told.trace(inputs, result, failure, depth)
 
 
 def build(kind: Callable[..., nn.Module], *args: Any, **kwargs: Any) -> nn.Module:
@@ -289,11 +288,19 @@ class Told:
     """What the runs tell of the sizes of one call."""
 
     def __init__(self, call: Call, recorder: Recorder, rehearsals: Rehearsals | None, function: Any) -> None:
-        self.call, self.recorder, self.function = call, recorder, function
+        self.call, self.recorder, self.rehearsals, self.function = call, recorder, rehearsals, function
+        self.follower: Follower | None = None
+        self._runs: list[list[Step]] = []
+
+    def learn(self) -> None:
+        """Take in what the runs have told since."""
+        call, recorder, rehearsals = self.call, self.recorder, self.rehearsals
         self.turns = rehearsals.turns if rehearsals is not None else []
         self.runs = 1 + (rehearsals.count if rehearsals is not None else 0)
         self.stopped = rehearsals.stopped if rehearsals is not None else {}
         self.varied = rehearsals.ways if rehearsals is not None else {}
+        if len(self._runs) == 1 + len(self.turns):
+            return
         followed = next((turn for turn in self.turns if turn.follower is not None), None)
         self.follower = followed.follower if followed is not None else None
         self.copies = followed.copies if followed is not None else None
@@ -301,7 +308,7 @@ class Told:
         if self.follower is not None and followed is not None:
             if not self.follower.told:
                 tensors = tensors_in(followed.result)
-                quietly(self._promised, function, [self.follower.axes(tensor) for tensor in tensors])
+                quietly(self._promised, self.function, [self.follower.axes(tensor) for tensor in tensors])
                 quietly(self._modules, recorder.root)
                 quietly(self._kept)
                 self.follower.told = True
@@ -318,11 +325,12 @@ class Told:
             self.trusted = self.proved = recorder.data
         quietly(self._find)
         self._found: dict[Any, Axis] = {}
-        self._shapes: dict[Any, tuple[Shape, ...]] = {}
+        self._shapes: dict[Any, Shape] = {}
         self._runs = [recorder.steps, *(turn.steps for turn in self.turns)]
 
     def settled(self) -> bool:
         """Whether another run can tell nothing more: each size that changes has a name that needs no guess."""
+        self.learn()
         many = len(self.turns) > 1
         keys = {key: serial for serial, key in enumerate(zip(*self._runs, strict=False))}
         for serial in keys.values():
@@ -376,7 +384,7 @@ class Told:
         """
         assert self.follower is not None
         atoms = self.follower.atoms
-        polys = [poly for step in self.follower.steps for axes in step for poly in axes]
+        polys = {id(poly): poly for step in self.follower.steps for axes in step for poly in axes}.values()
         unnamed = {atom for poly in polys if (atom := atoms.unnamed(poly)) is not None}
         normed = {atom for poly in self.follower.normed if (atom := atoms.unnamed(poly)) is not None}
         kept: dict[str, set[int]] = {}
@@ -401,13 +409,13 @@ class Told:
         """The axes of what a step made."""
         serial, place = ref
         told = self.follower is not None and serial < len(self.follower.steps) and serial < self.trusted
-        polys = self.follower.steps[serial] if told and self.follower is not None else None
+        polys = self.follower.steps[serial][place] if told and self.follower is not None else None
         # Steps of the same sizes in all runs, the turns of a loop say, have the same names.
         sizes = tuple([steps[serial] for steps in self._runs])
         inside = (len(self.call.words) > serial) * (serial + 1)
-        key = (sizes, serial < self.proved, inside, polys and tuple(map(id, polys[place])), place)
+        key = (sizes, serial < self.proved, inside, polys and tuple(map(id, polys)), place)
         if key not in self._shapes:
-            self._shapes[key] = self._named([s[place + 1] for s in sizes], polys and polys[place], serial)
+            self._shapes[key] = self._named([s[place + 1] for s in sizes], polys, serial)
         return self._shapes[key]
 
     def _named(self, sizes: list[Sizes], polys: list[Poly] | None, serial: int) -> Shape:
