@@ -105,6 +105,7 @@ def _rows(folds: list[Fold], shape: ShapeOf, depth: int) -> Iterator[Row]:
             inputs=tuple(node.sources),
             span=(node.start, node.end),
             warning=_spread(node.op, [shape(ref) for ref in node.spread]),
+            before=tuple(shape((source, 0)) for source in node.sources),
             parameters=sum(p.numel() for p in node.module.parameters()) * fold.modules
             if node.module is not None
             else 0,

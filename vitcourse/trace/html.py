@@ -1,8 +1,9 @@
 """A trace as a table for a page: no scripts, the page's own colours, and every level behind a <details>."""
 
+import re
 from html import escape
 
-from vitcourse.trace.record import Row, Trace
+from vitcourse.trace.record import NEW, OLD, Row, Trace
 
 # The colours are those of the page, light or dark; only the lines are drawn, in a faint shade of its text.
 STYLE = """
@@ -17,10 +18,11 @@ STYLE = """
 .shape-trace col.line { width: 3em; }
 .shape-trace col.operation { width: 11em; }
 .shape-trace col.shape { width: 40%; }
-.shape-trace td:nth-child(3) { overflow-wrap: anywhere; }
 .shape-trace details caption, .shape-trace details thead { position: absolute; width: 1px; height: 1px; padding: 0;
   overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
-.shape-trace code { color: inherit; background: none; white-space: pre-wrap; overflow-wrap: anywhere; border: 0; }
+.shape-trace code, .shape-trace table code { color: inherit; background: none; white-space: pre-wrap;
+  overflow-wrap: break-word; word-break: normal; border: 0; }
+.shape-trace b.new { font-weight: bold; text-decoration: underline; text-underline-offset: 0.2em; }
 .shape-trace details { margin: 0.2em 0 0.4em 1em; }
 .shape-trace summary { cursor: pointer; }
 .shape-trace summary:focus-visible { outline: 2px solid currentColor; outline-offset: 2px; }
@@ -66,12 +68,21 @@ def _table(rows: list[Row], depth: int, caption: str, open_to: int) -> str:
     )
 
 
+def _breakable(text: str) -> str:
+    """A line breaks between the words of a name, not inside one."""
+    return "<wbr>".join(map(escape, re.split(r"(?<=[_.,(\[=])(?=\w)|(?<=[a-z])(?=[A-Z])", text)))
+
+
+def _marked(row: Row) -> str:
+    return escape(row.marked).replace(NEW, '<b class="new">').replace(OLD, "</b>")
+
+
 def _row(row: Row, inner: list[Row], open_to: int) -> str:
     cells = (
         f"<td>{row.line or ''}</td>"
-        f'<th scope="row"><code>{escape(row.label)}</code></th>'
-        f"<td>{escape(row.op)}</td>"
-        f"<td><code>{escape(row.cell)}</code></td>"
+        f'<th scope="row"><code>{_breakable(row.label)}</code></th>'
+        f"<td>{_breakable(row.op)}</td>"
+        f"<td><code>{_marked(row)}</code></td>"
     )
     line = f"<tr>{cells}</tr>"
     if not inner:

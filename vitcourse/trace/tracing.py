@@ -408,6 +408,8 @@ class Told:
     def shape(self, ref: Ref) -> Shape:
         """The axes of what a step made."""
         serial, place = ref
+        if place + 1 >= len(self.recorder.steps[serial]):
+            return ()
         told = self.follower is not None and serial < len(self.follower.steps) and serial < self.trusted
         polys = self.follower.steps[serial][place] if told and self.follower is not None else None
         # Steps of the same sizes in all runs, the turns of a loop say, have the same names.
