@@ -1,6 +1,5 @@
 """A trace as a table for a page: no scripts, the page's own colours, and every level behind a <details>."""
 
-import re
 from html import escape
 
 from vitcourse.trace.record import NEW, OLD, Row, Trace
@@ -8,7 +7,7 @@ from vitcourse.trace.record import NEW, OLD, Row, Trace
 # The colours are those of the page, light or dark; only the lines are drawn, in a faint shade of its text.
 STYLE = """
 .shape-trace { overflow-x: auto; }
-.shape-trace table { border-collapse: collapse; width: 100%; min-width: 38em; table-layout: fixed; font-size: 0.9em;
+.shape-trace table { border-collapse: collapse; width: 100%; min-width: 44em; table-layout: fixed; font-size: 0.9em;
   color: inherit; background: none; }
 .shape-trace caption { text-align: left; font-weight: bold; padding: 0.25em 0.5em; color: inherit; }
 .shape-trace th, .shape-trace td { text-align: left; vertical-align: top; padding: 0.2em 0.5em; color: inherit;
@@ -16,8 +15,8 @@ STYLE = """
 .shape-trace thead th { font-weight: bold; }
 .shape-trace table table { font-size: 1em; min-width: 0; }
 .shape-trace col.line { width: 3em; }
-.shape-trace col.operation { width: 11em; }
-.shape-trace col.shape { width: 40%; }
+.shape-trace col.operation { width: 15em; }
+.shape-trace col.shape { width: 36%; }
 .shape-trace details caption, .shape-trace details thead { position: absolute; width: 1px; height: 1px; padding: 0;
   overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 .shape-trace code, .shape-trace table code { color: inherit; background: none; white-space: pre-wrap;
@@ -68,11 +67,6 @@ def _table(rows: list[Row], depth: int, caption: str, open_to: int) -> str:
     )
 
 
-def _breakable(text: str) -> str:
-    """A line breaks between the words of a name, not inside one."""
-    return "<wbr>".join(map(escape, re.split(r"(?<=[_.,(\[=])(?=\w)|(?<=[a-z])(?=[A-Z])", text)))
-
-
 def _marked(row: Row) -> str:
     return escape(row.marked).replace(NEW, '<b class="new">').replace(OLD, "</b>")
 
@@ -80,8 +74,8 @@ def _marked(row: Row) -> str:
 def _row(row: Row, inner: list[Row], open_to: int) -> str:
     cells = (
         f"<td>{row.line or ''}</td>"
-        f'<th scope="row"><code>{_breakable(row.label)}</code></th>'
-        f"<td>{_breakable(row.op)}</td>"
+        f'<th scope="row"><code>{escape(row.label)}</code></th>'
+        f"<td>{escape(row.op)}</td>"
         f"<td><code>{_marked(row)}</code></td>"
     )
     line = f"<tr>{cells}</tr>"
