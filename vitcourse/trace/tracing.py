@@ -415,7 +415,7 @@ class Told:
         # Steps of the same sizes in all runs, the turns of a loop say, have the same names.
         sizes = tuple([steps[serial] for steps in self._runs])
         inside = (len(self.call.words) > serial) * (serial + 1)
-        key = (sizes, serial < self.proved, inside, polys and tuple(map(id, polys)), place)
+        key = (sizes, serial < self.proved, inside, None if polys is None else tuple(map(id, polys)), place)
         if key not in self._shapes:
             self._shapes[key] = self._named([s[place + 1] for s in sizes], polys, serial)
         return self._shapes[key]
