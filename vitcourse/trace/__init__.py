@@ -3,10 +3,11 @@
     from vitcourse.trace import trace
     trace(PatchEmbedding(9, 16), images)
 
-One idea a file: `tracing` from a call to named rows · `runs` the same call at other sizes · `sizes` names from sizes ·
-`follow` what a finished instance leaves unknown · `names` what a call brings along · `errors` which axes disagree ·
-`source` the expression as written · `recorder` watching a call · `folding` steps into rows · `record` what a trace is ·
-`render`, `html`, `flow` showing it · `diff` comparing two · `exercises`, `command` the course's own examples.
+One idea a file: `tracing` from a call to named rows · `runs` the same call at other sizes, on `copies` · `sizes` names
+from sizes · `follow` what a finished instance leaves unknown, `ask` of one step, `atoms` of all · `names` what a call
+brings along · `errors` which axes disagree · `source` the expression as written · `recorder` watching a call ·
+`folding` steps into rows · `record` what a trace is · `render`, `html`, `flow` showing it · `diff` comparing two ·
+`exercises`, `command` the course's own examples.
 """
 
 from vitcourse.trace.diff import Diff, diff

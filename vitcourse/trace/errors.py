@@ -5,9 +5,11 @@ from math import prod
 
 from vitcourse.trace.record import Axis, Shape, shape_words
 
-_ELEMENTWISE = (
-    "add sub mul truediv div radd rsub rmul rtruediv where lerp eq ne lt le gt ge iadd isub imul mse_loss l1_loss"
-)
+_ELEMENTWISE = """
+    add sub mul truediv div radd rsub rmul rtruediv where lerp eq ne lt le gt ge iadd isub imul idiv maximum minimum
+    mse_loss l1_loss smooth_l1_loss huber_loss binary_cross_entropy_with_logits
+"""
+ELEMENTWISE = frozenset(_ELEMENTWISE.split())
 Operands = Sequence[tuple[str, Shape]]
 
 
@@ -43,7 +45,7 @@ def explained(op: str, operands: Operands, module: str, numbers: Sequence[object
         return f"{x} has {_size(shape[0])} rows, {other} {_size(second[0])}"
     if op in ("batch_norm", "instance_norm") and len(shape) > 1 and second and shape[1].size != second[0].size:
         return f"{x} has {_size(shape[1])} channels, {takes} takes {_size(second[0])}"
-    if op in _ELEMENTWISE.split() and others:
+    if op in ELEMENTWISE and others:
         return _broadcast(x, shape, other, second, 0)
     return ""
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import prod
 
+from vitcourse.trace.errors import ELEMENTWISE
 from vitcourse.trace.record import Row, Shape, shape_words
 from vitcourse.trace.recorder import Node, Ref
 
@@ -103,7 +104,8 @@ def _rows(folds: list[Fold], shape: ShapeOf, depth: int) -> Iterator[Row]:
             link=link,
             inputs=tuple(node.sources),
             span=(node.start, node.end),
-            warning=_spread([shape(ref) for ref in node.spread], fold.shapes),
+            warning=_spread(node.op, [shape(ref) for ref in node.spread]),
+            before=tuple(shape((source, 0)) for source in node.sources),
             parameters=sum(p.numel() for p in node.module.parameters()) * fold.modules
             if node.module is not None
             else 0,
@@ -111,15 +113,18 @@ def _rows(folds: list[Fold], shape: ShapeOf, depth: int) -> Iterator[Row]:
         yield from _rows(fold.children, shape, depth + 1)
 
 
-def _spread(operands: list[Shape], results: tuple[Shape, ...]) -> str:
+def _spread(op: str, operands: list[Shape]) -> str:
     """What to say of two shapes that broadcast to one that nobody meant: (B, 1) and (B) to (B, B)."""
-    if len(operands) != 2 or len(results) != 1:
+    if len(operands) != 2 or op not in ELEMENTWISE:
         return ""
-    sizes = [prod(axis.size for axis in shape) for shape in (*operands, results[0])]
-    words = [axis.word for axis in results[0] if axis.size != 1]
-    if sizes[2] <= max(sizes[:2]) or len(set(words)) == len(words):
+    few, many = sorted(operands, key=len)
+    whole = [*many[: len(many) - len(few)]]
+    whole += [b if a.size == 1 else a for a, b in zip(few, many[len(whole) :], strict=True)]
+    words = [axis.word for axis in whole if axis.size != 1]
+    if len(set(words)) == len(words) or any(prod(axis.size for axis in shape) == prod(a.size for a in whole)
+                                            for shape in operands):  # fmt: skip
         return ""
-    return f"! {shape_words(operands[0])} and {shape_words(operands[1])} were spread over one another"
+    return f"! {shape_words(operands[0])} and {shape_words(operands[1])} were spread to {shape_words(tuple(whole))}"
 
 
 def _usual(node: Node) -> bool:

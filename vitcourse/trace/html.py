@@ -2,12 +2,12 @@
 
 from html import escape
 
-from vitcourse.trace.record import Row, Trace
+from vitcourse.trace.record import NEW, OLD, Row, Trace
 
 # The colours are those of the page, light or dark; only the lines are drawn, in a faint shade of its text.
 STYLE = """
 .shape-trace { overflow-x: auto; }
-.shape-trace table { border-collapse: collapse; width: 100%; min-width: 38em; table-layout: fixed; font-size: 0.9em;
+.shape-trace table { border-collapse: collapse; width: 100%; min-width: 44em; table-layout: fixed; font-size: 0.9em;
   color: inherit; background: none; }
 .shape-trace caption { text-align: left; font-weight: bold; padding: 0.25em 0.5em; color: inherit; }
 .shape-trace th, .shape-trace td { text-align: left; vertical-align: top; padding: 0.2em 0.5em; color: inherit;
@@ -15,12 +15,13 @@ STYLE = """
 .shape-trace thead th { font-weight: bold; }
 .shape-trace table table { font-size: 1em; min-width: 0; }
 .shape-trace col.line { width: 3em; }
-.shape-trace col.operation { width: 11em; }
-.shape-trace col.shape { width: 40%; }
-.shape-trace td:nth-child(3) { overflow-wrap: anywhere; }
+.shape-trace col.operation { width: 15em; }
+.shape-trace col.shape { width: 36%; }
 .shape-trace details caption, .shape-trace details thead { position: absolute; width: 1px; height: 1px; padding: 0;
   overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
-.shape-trace code { color: inherit; background: none; white-space: pre-wrap; overflow-wrap: anywhere; border: 0; }
+.shape-trace code, .shape-trace table code { color: inherit; background: none; white-space: pre-wrap;
+  overflow-wrap: break-word; word-break: normal; border: 0; }
+.shape-trace b.new { font-weight: bold; text-decoration: underline; text-underline-offset: 0.2em; }
 .shape-trace details { margin: 0.2em 0 0.4em 1em; }
 .shape-trace summary { cursor: pointer; }
 .shape-trace summary:focus-visible { outline: 2px solid currentColor; outline-offset: 2px; }
@@ -66,12 +67,16 @@ def _table(rows: list[Row], depth: int, caption: str, open_to: int) -> str:
     )
 
 
+def _marked(row: Row) -> str:
+    return escape(row.marked).replace(NEW, '<b class="new">').replace(OLD, "</b>")
+
+
 def _row(row: Row, inner: list[Row], open_to: int) -> str:
     cells = (
         f"<td>{row.line or ''}</td>"
         f'<th scope="row"><code>{escape(row.label)}</code></th>'
         f"<td>{escape(row.op)}</td>"
-        f"<td><code>{escape(row.cell)}</code></td>"
+        f"<td><code>{_marked(row)}</code></td>"
     )
     line = f"<tr>{cells}</tr>"
     if not inner:

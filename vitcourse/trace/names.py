@@ -129,8 +129,9 @@ def arguments_of(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Ma
 def parts(value: Any, path: str, objects: bool = False) -> Iterator[tuple[str, Any]]:
     """The tensors and numbers in an argument or a result, each with the expression that reaches it."""
     if isinstance(value, (tuple, list)):
+        named = getattr(value, "_fields", None)
         for i, item in enumerate(value):
-            yield from parts(item, f"{path}[{i}]", objects)
+            yield from parts(item, f"{path}.{named[i]}" if named else f"{path}[{i}]", objects)
     elif isinstance(value, Mapping):
         for key, item in value.items():
             yield from parts(item, f"{path}[{key!r}]", objects)
@@ -159,6 +160,9 @@ def changed(value: Any, path: str, new: Mapping[str, Any], copy: Callable[[Any],
         return new[path]
     if type(value) in (tuple, list):
         return type(value)(changed(item, f"{path}[{i}]", new, copy) for i, item in enumerate(value))
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        names = value._fields
+        return type(value)(*(changed(v, f"{path}.{n}", new, copy) for n, v in zip(names, value, strict=True)))
     if type(value) is dict:
         return {key: changed(item, f"{path}[{key!r}]", new, copy) for key, item in value.items()}
     inside = [name for name in getattr(value, "__dict__", ()) if any(p.startswith(f"{path}.{name}") for p in new)]

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 SCREEN = 24
+# Round what is new in a shape, in a cell that is to be marked.
+NEW, OLD = "\x02", "\x03"
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class Row:
     error: str | None = None
     warning: str = ""
     parameters: int = 0
+    before: tuple[Shape, ...] = ()
 
     @property
     def shape(self) -> Shape:
@@ -95,6 +98,19 @@ class Row:
         if self.error is not None:
             return self.error
         return "  ".join(part for part in (together(self.shapes), self.notes) if part)
+
+    @property
+    def marked(self) -> str:
+        """The shape column, with the axes marked that nothing had that the step used."""
+        known = {axis.word for shape in self.before for axis in shape} | {"1"}
+        if self.error is not None or not self.before:
+            return self.cell
+
+        def text(shape: Shape) -> str:
+            parts = (str(axis) if axis.word in known else f"{NEW}{axis}{OLD}" for axis in shape)
+            return f"({', '.join(parts)})"
+
+        return "  ".join(part for part in (together(self.shapes, text), self.notes) if part)
 
     def to_dict(self) -> dict[str, Any]:
         """The row as JSON has it."""

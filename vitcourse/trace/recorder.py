@@ -23,68 +23,28 @@ from vitcourse.trace.source import COMPREHENSIONS, Place, place_of, readable
 _PAUSES = sys.version_info < (3, 12)
 _SEQUENTIAL = nn.Sequential.forward.__code__
 # Questions about a tensor: they are no steps, and their answers no tensors.
-QUESTIONS = frozenset(
-    [
-        "dtype",
-        "device",
-        "ndim",
-        "dim",
-        "requires_grad",
-        "is_leaf",
-        "grad_fn",
-        "layout",
-        "is_nested",
-        "is_sparse",
-        "is_quantized",
-        "is_meta",
-        "is_cuda",
-        "is_cpu",
-        "is_mps",
-        "stride",
-        "is_floating_point",
-        "is_complex",
-        "is_contiguous",
-        "element_size",
-        "storage_offset",
-        "data_ptr",
-        "names",
-        "register_hook",
-        "_backward_hooks",
-        "__len__",
-        "__bool__",
-        "__float__",
-        "__int__",
-        "item",
-        "tolist",
-        "numpy",
-        "__repr__",
-        "__format__",
-        "__hash__",
-        "output_nr",
-        "_version",
-        "itemsize",
-        "nbytes",
-        "__index__",
-        "__contains__",
-        "__array__",
-        "is_inference",
-        "get_device",
-        "is_grad_enabled",
-        "shape",
-        "size",
-        "numel",
-        "nelement",
-        "_set_grad_enabled",
-        "set_grad_enabled",
-        "sym_size",
-    ]
-)
+_QUESTIONS = """
+    dtype device ndim dim requires_grad is_leaf grad_fn layout is_nested is_sparse is_quantized is_meta is_cuda
+    is_cpu is_mps stride is_floating_point is_complex is_contiguous element_size storage_offset data_ptr names
+    register_hook
+    _backward_hooks __len__ __bool__ __float__ numpy __repr__ __format__ __hash__ output_nr _version itemsize nbytes
+    __contains__ __array__ is_inference get_device is_grad_enabled shape size numel nelement _set_grad_enabled
+    set_grad_enabled sym_size
+"""
+QUESTIONS = frozenset(_QUESTIONS.split())
+# What makes sizes of data: numbers that are read, functions that count, and those that ask where something is true.
+READS = frozenset(("item", "tolist", "__int__", "__index__"))
+COUNTING = frozenset(("unique_consecutive", "_return_output", "_return_inverse", "_return_counts", "unique", "bincount",
+                      "repeat_interleave"))  # fmt: skip
+WHERE = frozenset(("nonzero", "argwhere", "masked_select"))
 Sizes = tuple[int, ...]
+# What a function of torch is called, and the sizes of its results.
+Step = tuple[Any, ...]
 # A tensor by the step that made it and its place among that step's results.
 Ref = tuple[int, int]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Node:
     """A step of the traced code while it is being recorded."""
 
@@ -104,14 +64,11 @@ class Node:
     shown: bool = False
     spread: tuple[Ref, ...] = ()
 
-
-@dataclass
-class CodeInfo:
-    """What is known of a piece of code; it keeps the code, so that its id stays its own."""
-
-    code: CodeType
-    shown: bool
-    comprehension: bool
+    def inside(self) -> Iterator["Node"]:
+        """All steps in here, the innermost first."""
+        for child in self.children:
+            yield from child.inside()
+            yield child
 
 
 @dataclass
@@ -127,30 +84,38 @@ class Failed:
 
 
 class Watch(TorchFunctionMode):
-    """The steps of one run, in a list: what each function of torch is called, and the sizes of its results."""
+    """The steps of one run, in a list."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.steps: list[tuple[str, tuple[Sizes, ...]]] = []
-        self._known: dict[int, tuple[weakref.ref[Tensor], Ref, torch.dtype, torch.device]] = {}
-        self._names: dict[Any, str] = {}
-        self._compiled: FrameType | None = None
+        self.steps: list[Step] = []
         self.opaque = False
+        self.base: FrameType | None = None
+        self._known: dict[int, tuple[weakref.ref[Tensor], int, int, torch.dtype, torch.device]] = {}
+        self._names: dict[Any, str] = {}
+        self._shown: dict[int, tuple[CodeType, bool, bool]] = {}
+        self._compiled: FrameType | None = None
 
     def note(self, name: str, tensors: list[Tensor]) -> int:
         """Add a step with its results, and return its number."""
         serial = len(self.steps)
-        shapes = []
-        for place, tensor in enumerate(tensors):
-            shapes.append(sizes_of(tensor))
-            self._known[id(tensor)] = (weakref.ref(tensor), (serial, place), tensor.dtype, tensor.device)
-        self.steps.append((name, tuple(shapes)))
+        if len(tensors) == 1 and not (tensor := tensors[0]).is_nested:
+            self.steps.append((name, tensor.shape))
+            self._known[id(tensor)] = (weakref.ref(tensor), serial, 0, tensor.dtype, tensor.device)
+            return serial
+        self.steps.append((name, *map(sizes_of, tensors)))
+        self.remember(tensors, serial)
         return serial
+
+    def remember(self, tensors: list[Tensor], serial: int) -> None:
+        """Keep which step made which tensor."""
+        for place, tensor in enumerate(tensors):
+            self._known[id(tensor)] = (weakref.ref(tensor), serial, place, tensor.dtype, tensor.device)
 
     def known(self, tensor: Tensor) -> Ref | None:
         """The step that made a tensor; None for a tensor that the run found ready."""
         entry = self._known.get(id(tensor))
-        return entry[1] if entry is not None and entry[0]() is tensor else None
+        return (entry[1], entry[2]) if entry is not None and entry[0]() is tensor else None
 
     def name(self, func: Callable[..., Any]) -> str:
         """What a function of torch is called; empty for a question."""
@@ -164,25 +129,55 @@ class Watch(TorchFunctionMode):
             name = self._names[func] = "" if name in QUESTIONS else name
         return name
 
-    # Compiled code runs as one piece: while it does, the mode steps aside.
+    def info(self, code: CodeType) -> tuple[CodeType, bool, bool]:
+        """A piece of code, which keeps its id its own; whether its steps are shown; whether it is a comprehension."""
+        info = self._shown.get(id(code))
+        if info is None:
+            shown = code is _SEQUENTIAL or readable(code.co_filename)
+            info = self._shown[id(code)] = (code, shown, code.co_name in COMPREHENSIONS)
+        return info
 
-    def aside(self, frame: FrameType, event: str, value: Any) -> bool:
-        """Whether this call or return belongs to compiled code."""
-        if self._compiled is not None:
-            if frame is self._compiled and event == "return":
-                self._compiled = None
-                torch._C._push_on_torch_function_stack(self)
-                self.ended(frame, value)
-            return True
-        if event == "call" and _is_compiled(frame.f_code):
+    def hook(self, frame: FrameType, event: str, value: Any) -> None:
+        """Told of every call and return while the run goes on."""
+        if frame.f_code is _HANDLER:
+            return
+        if event == "return":
+            if self._compiled is not None:
+                quietly(self._aside_ended, frame, value)
+            if (
+                self._compiled is None
+                and (back := frame.f_back) is not None
+                and self.info(back.f_code)[1]
+                and back is not self.base
+            ):
+                quietly(self.returned, frame, back, value)
+        elif event == "call" and self._compiled is None and _is_compiled(frame.f_code):
+            # Compiled code runs as one piece: while it does, the mode steps aside.
             self._compiled, self.opaque = frame, True
             torch._C._pop_torch_function_stack()
-            return True
-        return False
+
+    def _aside_ended(self, frame: FrameType, value: Any) -> None:
+        if frame is self._compiled:
+            self._compiled = None
+            torch._C._push_on_torch_function_stack(self)
+            self.ended(frame, value)
 
     def ended(self, frame: FrameType, value: Any) -> None:
         """A compiled function has returned: it is one step."""
         self.note("compiled", tensors_in(value))
+
+    def returned(self, frame: FrameType, back: FrameType, value: Any) -> None:
+        """Something was returned to a line that is shown. Where nobody saw its tensors being made, it is one step."""
+        if value is None or self.info(frame.f_code)[1] or frame.f_code.co_name.startswith("__"):
+            return
+        unseen = [t for t in tensors_in(value) if self.known(t) is None and not isinstance(t, nn.Parameter)]
+        if unseen:
+            self.opaque = True
+            self.unseen(frame, back, unseen)
+
+    def unseen(self, frame: FrameType, back: FrameType, tensors: list[Tensor]) -> None:
+        """Note what can't be looked into."""
+        raise NotImplementedError
 
 
 class Recorder(Watch):
@@ -193,17 +188,24 @@ class Recorder(Watch):
         self.root = Node(Place("", 0, ""), "", 0)
         self.failed: Failed | None = None
         self.module_names: dict[int, str] = {}
+        # The first step of which data decides the sizes.
+        self.data: int | None = None
         self._also_shown = also_shown or set()
-        self._codes: dict[int, CodeInfo] = {}
         self._open: list[tuple[FrameType, int, Node]] = []
-        self._expressions: dict[Ref, str] = {}
-        self._base: FrameType | None = None
         self._busy = True
-        self._hook = self._profile
+        self._hook = self.hook
+
+    def info(self, code: CodeType) -> tuple[CodeType, bool, bool]:
+        found = self._shown.get(id(code))
+        if found is None:
+            found = super().info(code)
+            if code.co_filename in self._also_shown:
+                found = self._shown[id(code)] = (code, True, found[2])
+        return found
 
     def run(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Call the function and record its steps. What it raises, it raises here."""
-        self._base = sys._getframe()
+        self.base = sys._getframe()
         before = sys.getprofile()
         try:
             with self:
@@ -222,16 +224,17 @@ class Recorder(Watch):
             for _, _, node in self._open:
                 node.end = len(self.steps)
             self._open.clear()
-            self._base = None
+            self.base = None
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        name = self.name(func)
+        name = self._names.get(func)
+        if name is None:
+            name = self.name(func)
         if not name or self._busy:
             return func(*args, **kwargs)
-        frame = sys._getframe(1)
         self._busy = True
         if _PAUSES:
             sys.setprofile(None)
@@ -239,9 +242,13 @@ class Recorder(Watch):
             try:
                 result = func(*args, **kwargs)
             except Exception as error:
-                quietly(self._failed_in, frame, name, args, kwargs, error)
+                quietly(self._failed_in, sys._getframe(1), name, args, kwargs, error)
                 raise
-            quietly(self._step, frame, name, args, kwargs, result)
+            try:
+                self._step(sys._getframe(1), name, args, kwargs, result)
+            except Exception:
+                if strict:
+                    raise
             return result
         finally:
             self._busy = False
@@ -250,51 +257,60 @@ class Recorder(Watch):
 
     def _step(self, frame: FrameType, name: str, args: tuple[Any, ...], kwargs: Any, result: Any) -> None:
         tensors = [result] if isinstance(result, Tensor) else tensors_in(result)
-        in_place = name in ("__setitem__", "backward")
-        if not tensors and not in_place:
-            return
-        operands = list(tensors_of(args))
+        if self.data is None and name in _DECIDING and decides(name, args, kwargs):
+            self.data = len(self.steps)
+        operands: list[Tensor] = []
+        for value in args:
+            if isinstance(value, Tensor):
+                operands.append(value)
+            elif isinstance(value, (tuple, list)):
+                operands += tensors_of(value)
         if kwargs:
             operands += tensors_of(kwargs.values())
-        makers = [(tensor, self._known.get(id(tensor))) for tensor in operands]
-        serial = self.note(name, tensors or [t for t in args[:1] if name == "__setitem__"])
+        if not tensors:
+            if name != "__setitem__" and name != "backward":
+                return
+            tensors = operands[:1] if name == "__setitem__" else []
+        known = self._known
+        makers = [(tensor, known.get(id(tensor))) for tensor in operands]
+        serial = self.note(name, tensors)
         path = self._path(frame)
         if not path:
             return
-        direct = path[-1][0] is frame
-        node = self._descend(path[:-1] if direct else path)
-        entered = [entry[2] for entry in self._open]
+        outer, lasti = path[-1]
+        direct = outer is frame
         if direct:
-            outer, lasti = path[-1]
-            step = Node(self._place(outer, lasti), name.strip("_") or name, serial, key=(id(outer.f_code), lasti))
+            path.pop()
+        node = self._descend(path) if path or self._open else self.root
+        if direct:
+            step = Node(place_of(outer, lasti) if outer.f_code is not _SEQUENTIAL else self._place(outer, lasti),
+                        name.strip("_") or name, serial)  # fmt: skip
+            step.key, step.end, step.shown = (id(outer.f_code), lasti), serial, True
             node.children.append(step)
-            entered.append(step)
-            self._finish(step, [(serial, i) for i in range(len(self.steps[serial][1]))])
-            step.dtype, step.device = (
-                (tensors[0] if tensors else operands[0]).dtype,
-                (tensors[0] if tensors else operands[0]).device,
-            )
-            step.end = serial
-            if len(operands) == 2 and len(tensors) == 1 and operands[0].ndim != operands[1].ndim:
-                step.spread = tuple(entry[1] for _, entry in makers if entry is not None)
+            if tensors:
+                _, _, _, step.dtype, step.device = known[id(tensors[0])]
+                step.results = ((serial, 0),) if len(tensors) == 1 else tuple((serial, i) for i in range(len(tensors)))
+            self._used(step, makers)
+            node = step
         elif name == "backward" and not node.results:
             node.shown = True
+        if len(operands) == 2 and len(tensors) == 1 and operands[0].ndim != operands[1].ndim:
+            node.spread = tuple((entry[1], entry[2]) for _, entry in makers if entry is not None)
+        for _, _, opened in self._open:
+            self._used(opened, makers)
+
+    @staticmethod
+    def _used(node: Node, makers: list[tuple[Tensor, Any]]) -> None:
+        """A step, or what is open around it, uses what earlier steps made."""
         for tensor, entry in makers:
             if entry is None or entry[0]() is not tensor:
-                maker, dtype, device = -1, tensor.dtype, tensor.device
-            else:
-                maker, dtype, device = entry[1][0], entry[2], entry[3]
-            for opened in entered:
-                if maker < opened.start:
-                    if maker >= 0 and maker not in opened.sources:
-                        opened.sources.append(maker)
-                    if opened.dtype_before is None:
-                        opened.dtype_before, opened.device_before = dtype, device
-
-    def _finish(self, node: Node, results: list[Ref]) -> None:
-        node.results, node.shown = tuple(results), True
-        for ref in results:
-            self._expressions[ref] = node.place.text
+                if node.dtype_before is None:
+                    node.dtype_before, node.device_before = tensor.dtype, tensor.device
+            elif (maker := entry[1]) < node.start:
+                if maker not in node.sources:
+                    node.sources.append(maker)
+                if node.dtype_before is None:
+                    node.dtype_before, node.device_before = entry[3], entry[4]
 
     def ended(self, frame: FrameType, value: Any) -> None:
         super().ended(frame, value)
@@ -302,25 +318,19 @@ class Recorder(Watch):
 
     # Frames
 
-    def _info(self, code: CodeType) -> CodeInfo:
-        info = self._codes.get(id(code))
-        if info is None:
-            shown = code is _SEQUENTIAL or readable(code.co_filename) or code.co_filename in self._also_shown
-            info = self._codes[id(code)] = CodeInfo(code, shown, code.co_name in COMPREHENSIONS)
-        return info
-
     def _path(self, frame: FrameType) -> list[tuple[FrameType, int]]:
         """The shown expressions that are being evaluated, outermost first."""
         path: list[tuple[FrameType, int]] = []
         inside = False
         current: FrameType | None = frame
-        codes, base = self._codes, self._base
+        codes, base = self._shown, self.base
         while current is not None and current is not base:
-            info = codes.get(id(current.f_code)) or self._info(current.f_code)
-            if info.shown:
+            code = current.f_code
+            _, shown, comprehension = codes.get(id(code)) or self.info(code)
+            if shown:
                 if not inside:
                     path.append((current, current.f_lasti))
-                inside = info.comprehension
+                inside = comprehension
             current = current.f_back
         path.reverse()
         return path
@@ -353,33 +363,23 @@ class Recorder(Watch):
             return Place(frame.f_code.co_filename, 0, f"[{found}] {kind}", callee=kind)
         return place_of(frame, lasti)
 
-    def _profile(self, frame: FrameType, event: str, arg: Any) -> None:
-        if self._compiled is not None or (event == "call" and _is_compiled(frame.f_code)):
-            self._busy = True
-            quietly(self.aside, frame, event, arg)
-            self._busy = self._compiled is not None
-        if event == "return" and self._compiled is None:
-            back = frame.f_back
-            for opened in reversed(self._open):
-                if opened[0] is back and opened[1] == back.f_lasti:
-                    quietly(self._returned, self._open.index(opened), frame, arg)
-                    return
-            if arg is not None and not self._busy and back is not None and back is not self._base:
-                quietly(self._unseen, frame, back, arg)
-
-    def _unseen(self, frame: FrameType, back: FrameType, value: Any) -> None:
-        """Nobody saw the tensors being made that a call returns: what it did can't be looked into."""
-        if not self._info(back.f_code).shown or self._info(frame.f_code).shown or frame.f_code.co_name.startswith("__"):
+    def returned(self, frame: FrameType, back: FrameType, value: Any) -> None:
+        """What a call returned is the result of the expression that is open around it."""
+        if self._busy:
             return
-        unseen = [t for t in tensors_in(value) if self.known(t) is None and not isinstance(t, nn.Parameter)]
-        if unseen:
-            self._busy = self.opaque = True
-            try:
-                self.note("opaque", unseen)
-                self._descend(self._path(back))
-                self._returned(len(self._open) - 1, frame, value)
-            finally:
-                self._busy = False
+        self._busy = True
+        try:
+            super().returned(frame, back, value)
+            for position in range(len(self._open) - 1, -1, -1):
+                if self._open[position][0] is back and self._open[position][1] == back.f_lasti:
+                    self._returned(position, frame, value)
+                    break
+        finally:
+            self._busy = False
+
+    def unseen(self, frame: FrameType, back: FrameType, tensors: list[Tensor]) -> None:
+        self.note("opaque", tensors)
+        self._descend(self._path(back))
 
     def _returned(self, position: int, frame: FrameType, value: Any) -> None:
         node = self._open[position][2]
@@ -395,11 +395,11 @@ class Recorder(Watch):
         results = [ref for tensor in tensors_in(value) if (ref := self.known(tensor)) is not None]
         if results:
             node.dtype, node.device = self._known_kind(value)
-            self._finish(node, results)
+            node.results, node.shown = tuple(results), True
 
     def _known_kind(self, value: Any) -> tuple[torch.dtype, torch.device]:
         entry = next(e for tensor in tensors_in(value) if (e := self._known.get(id(tensor))) is not None)
-        return entry[2], entry[3]
+        return entry[3], entry[4]
 
     # Errors
 
@@ -414,7 +414,7 @@ class Recorder(Watch):
         operands = []
         for number, tensor in enumerate([*tensors_of(args), *tensors_of(kwargs.values())], start=1):
             ref = self.known(tensor)
-            made = self._expressions.get(ref) if ref is not None else None
+            made = next((n.place.text for n in self.root.inside() if ref in n.results), None)
             word = local.get(id(tensor)) or self.module_names.get(id(tensor)) or made or f"operand {number}"
             operands.append((word, tensor))
         place, numbers = self._place(shown, lasti), (*args, *kwargs.values())
@@ -422,7 +422,7 @@ class Recorder(Watch):
 
     def _module_of(self, frame: FrameType | None) -> nn.Module | None:
         """The module of torch that the learner's line called."""
-        while frame is not None and frame is not self._base and not self._info(frame.f_code).shown:
+        while frame is not None and frame is not self.base and not self.info(frame.f_code)[1]:
             if isinstance(owner := frame.f_locals.get("self"), nn.Module):
                 return owner
             frame = frame.f_back
@@ -436,7 +436,7 @@ class Recorder(Watch):
         last: TracebackType | None = error.__traceback__
         trace = last
         while trace is not None:
-            if trace.tb_frame is not self._base and readable(trace.tb_frame.f_code.co_filename):
+            if trace.tb_frame is not self.base and readable(trace.tb_frame.f_code.co_filename):
                 found = trace
             last, trace = trace, trace.tb_next
         if found is None or last is None:
@@ -449,6 +449,9 @@ class Recorder(Watch):
             (word, value) for word in _names_in(place.text) if isinstance(value := frame.f_locals.get(word), Tensor)
         ]
         self.failed = Failed(error, place, "", (), operands, self._module_of(last.tb_frame))
+
+
+_HANDLER = Recorder.__torch_function__.__code__
 
 
 def quietly(work: Callable[..., Any], *args: Any) -> Any:
@@ -466,6 +469,26 @@ strict = False
 
 def _is_compiled(code: CodeType) -> bool:
     return code.co_name == "compile_wrapper" and "_dynamo" in code.co_filename
+
+
+_DECIDING = READS | COUNTING | WHERE | {"where", "__getitem__"}
+
+
+def decides(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """Whether the sizes of what a function gives depend on the numbers in its tensors."""
+    if name == "where":
+        return len(args) + len(kwargs) == 1
+    if name == "repeat_interleave":
+        return len(args) + len(kwargs) == 1 or any(True for _ in tensors_of((*args[1:], *kwargs.values())))
+    if name == "__getitem__":
+        index = args[1] if isinstance(args[1], tuple) else args[1:]
+        return any(
+            part.dtype in (torch.bool, torch.uint8)
+            if isinstance(part, Tensor)
+            else isinstance(part, slice) and (isinstance(part.start, Tensor) or isinstance(part.stop, Tensor))
+            for part in index
+        )
+    return name in READS or name in COUNTING or name in WHERE
 
 
 def _called(frame: FrameType, name: str) -> str:

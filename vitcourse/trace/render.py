@@ -1,13 +1,14 @@
 """A trace as plain text, as JSON, and as a table in the terminal."""
 
 import json
+import re
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vitcourse.trace.record import Row, Trace
+from vitcourse.trace.record import NEW, OLD, Row, Trace
 
 WIDTH = 30
 LONGEST = 58
@@ -99,10 +100,20 @@ def table_of(trace: Trace, columns: tuple[str, ...]) -> Table:
             justify="right" if column in ("line", "parameters") else "left",
             style="dim" if column in ("line", "op") else None,
             overflow="fold",
+            # The name of an operation stays in one piece.
+            no_wrap=column == "op",
         )
     for row in trace.rows:
-        table.add_row(*(Text(cell(row, column)) for column in columns))
+        table.add_row(*(_marked(row.marked) if column == "shape" else Text(cell(row, column)) for column in columns))
     return table
+
+
+def _marked(text: str) -> Text:
+    """What is new in a shape is underlined."""
+    result = Text()
+    for part in re.split(f"({NEW}[^{OLD}]*{OLD})", text):
+        result.append(part.strip(NEW + OLD), style="bold underline" if part.startswith(NEW) else None)
+    return result
 
 
 def print_trace(trace: Trace, console: Console | None = None, parameters: bool = False) -> None:

@@ -19,6 +19,8 @@ ORDER = ("ratio", "B", "n", "h", "gh", "gw", "N", "T", "Tq", "Tk", "C", "H", "W"
 PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103)
 # Sizes of which no half is ever taken, those first that multiply others.
 FEW = ("ratio", "P", "h", "gh", "gw", "B", "C", "K", "dh", "gh'", "gw'")
+# How many there are of what comes in rows: cut to a most, filled up to a least.
+LENGTHS = ("T", "N", "Tq", "Tk")
 
 
 def chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, held: bool) -> dict[str, int]:
@@ -43,15 +45,28 @@ def _chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, shift: 
     few = [name for name in FEW if name in ways]
     rest = [name for name in ways if name not in FEW]
     count = max(len(ways), 3)
-    shifts = [k for k in range(count) if all(PRIMES[(i + turn + k) % count] != main[n] for i, n in enumerate(ways))]
-    for place, (name, way) in enumerate(ways.items()):
+    ordered = sorted(ways, key=lambda name: name == "B")
+    shifts = [k for k in range(count) if all(PRIMES[(i + turn + k) % count] != main[n] for i, n in enumerate(ordered))]
+    for place, (name, way) in enumerate((name, ways[name]) for name in ordered):
         # The order of the others is another in the second turn, so that the smaller of two isn't always the same one.
         rank = few.index(name) if name in few else rest.index(name) if turn != 1 else len(rest) - rest.index(name)
         own = [PRIMES[(rank + turn) % 3]] if name in few and rank < 3 else []
+        if name == "B" and turn < 2:
+            # Once more than a small batch is cut to, once less.
+            first = 4 if (main[name] <= 8) != (turn == 1) else 1
+            own = [prime for prime in PRIMES[first:] if prime not in {sizes[other] for other in ways if other != "B"}]
         unit = 32 if name in ("H", "W") else 8
-        for prime in (*own, *PRIMES[rank + turn + (shift if name not in few else shift // 3) :]):
+        start = rank + turn + (shift if name not in few else shift // 3)
+        for extra, prime in enumerate((*own, *PRIMES[start : start + 9])):
+            if name in FEW:
+                free = prime
+            elif turn < 2 and (name in LENGTHS or name not in ORDER):
+                # Once more than a sequence is cut to, once less than it is filled up to.
+                free = PRIMES[max(rank - 1, 0) + shift + extra] if turn else unit * (prime + 16)
+            else:
+                free = unit * prime + (0, 1, -1, 2, 3)[turn]
             sizes[name] = {
-                "free": prime if name in FEW else unit * prime + (0, 1, -1, 2, 3)[turn],
+                "free": free,
                 "even": unit * prime,
                 "small": PRIMES[(place + turn + shifts[0]) % count] if shifts else PRIMES[place + turn + count],
                 "next": main[name] + 1 + turn,
@@ -67,9 +82,9 @@ def _chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, shift: 
         if len(known) == 2 and held and main[whole] == main[factors[0]] * main[factors[1]]:
             sizes[whole] = sizes[factors[0]] * sizes[factors[1]]
         elif len(known) == 1 and main[whole] % main[known[0]] == 0 and whole != "N":
-            free = PRIMES[1 + (turn + place * (1 + shift) + shift) % 5]
+            free = PRIMES[(turn + place * (1 + shift) + shift) % 5]
             sizes[whole] = sizes[known[0]] * free * (4 if whole == "D" else 1)
-    if held and ways.get("T") in ("free", "small") and main.get("N", 0) + 1 == main["T"]:
+    if held and ways.get("T") in ("free", "small") and "N" in main and main["N"] + 1 == main["T"]:
         sizes["T"] = sizes["N"] + 1
     return sizes
 
@@ -137,9 +152,10 @@ class Names:
 
     def _expressions(self, v: Vector) -> Iterator[str]:
         names = self._varied
-        yield from (name for name, size in names.items() if size == v)
+        # What two runs agree on may be chance; what three agree on as well, where there is something to choose.
+        # Of heads alone two are enough: nothing else is changed by changing how many there are.
+        yield from (name for name, size in names.items() if size == v and (len(v) > 2 or name in ("h", "dh")))
         if len(set(v)) < 3:
-            # What two runs agree on may be chance, where there is something to choose.
             return
         products = sorted(self._products(v, 4, ""), key=lambda p: (len(p[1]) + (p[0] != 1), _all_places(p[1])))
         for number, factors in products:
@@ -188,12 +204,12 @@ class Names:
             rest = _minus(v, x)
             if min(rest) > 0:
                 for number, factors in sorted(self._products(rest, 2, ""), key=lambda p: len(p[1])):
-                    if factors and (number == 1 or not self.fixed):
+                    if factors not in ((), (a,)) and (number == 1 or not self.fixed):
                         both = sorted(
                             [a, "·".join([str(number)] * (number != 1) + sorted(factors, key=place_of))], key=place_of
                         )
                         yield "+".join(both)
-            for b, y in names[i:] if len(set(v)) > 3 else ():
+            for b, y in names[i + 1 :] if len(set(v)) > 3 else ():
                 more = set(_minus(rest, y))
                 if len(more) == 1 and (not self.fixed or abs(min(more)) < 4):
                     yield f"{a}+{b}{min(more):+d}"

@@ -3,7 +3,6 @@
 import inspect
 import re
 import weakref
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,9 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vitcourse.trace.atoms import Poly, number, plus, product
+from vitcourse.trace.copies import Call, Copies, Recipe
 from vitcourse.trace.errors import explained
 from vitcourse.trace.folding import folded
-from vitcourse.trace.follow import Follower, Poly, number, plus, product
+from vitcourse.trace.follow import Follower
 from vitcourse.trace.names import (
     HYPERPARAMETERS,
     aligned,
@@ -27,8 +28,19 @@ from vitcourse.trace.names import (
     words,
 )
 from vitcourse.trace.record import Axis, Failure, Row, Shape, Trace
-from vitcourse.trace.recorder import Failed, Node, Recorder, Ref, Sizes, named_results, quietly, sizes_of, tensors_in
-from vitcourse.trace.runs import LARGE, Call, Copies, Recipe, Rehearsals
+from vitcourse.trace.recorder import (
+    Failed,
+    Node,
+    Recorder,
+    Ref,
+    Sizes,
+    Step,
+    named_results,
+    quietly,
+    sizes_of,
+    tensors_in,
+)
+from vitcourse.trace.runs import LARGE, Rehearsals
 from vitcourse.trace.sizes import Names, Vector, worth
 from vitcourse.trace.source import Place, place_of, readable
 
@@ -81,9 +93,11 @@ def trace(
         result = recorder.run(function, args, kwargs)
     except Exception as error:
         failure = error
+    told = Told(call, recorder, rehearsals, function)
     if rehearsals is not None:
-        quietly(rehearsals.run, recorder.steps, failure is not None, recorder.opaque)
-    return Told(call, recorder, rehearsals, function).trace(inputs, result, failure, depth)
+        quietly(rehearsals.run, recorder.steps, failure is not None, recorder.opaque, recorder.data, told.settled)
+    told.learn()
+    return told.trace(inputs, result, failure, depth)
 
 
 def build(kind: Callable[..., nn.Module], *args: Any, **kwargs: Any) -> nn.Module:
@@ -301,29 +315,58 @@ class Told:
     """What the runs tell of the sizes of one call."""
 
     def __init__(self, call: Call, recorder: Recorder, rehearsals: Rehearsals | None, function: Any) -> None:
-        self.call, self.recorder, self.function = call, recorder, function
+        self.call, self.recorder, self.rehearsals, self.function = call, recorder, rehearsals, function
+        self.follower: Follower | None = None
+        self._runs: list[list[Step]] = []
+
+    def learn(self) -> None:
+        """Take in what the runs have told since."""
+        call, recorder, rehearsals = self.call, self.recorder, self.rehearsals
         self.turns = rehearsals.turns if rehearsals is not None else []
         self.runs = 1 + (rehearsals.count if rehearsals is not None else 0)
         self.stopped = rehearsals.stopped if rehearsals is not None else {}
         self.varied = rehearsals.ways if rehearsals is not None else {}
+        if len(self._runs) == 1 + len(self.turns):
+            return
         followed = next((turn for turn in self.turns if turn.follower is not None), None)
         self.follower = followed.follower if followed is not None else None
         self.copies = followed.copies if followed is not None else None
         sizes: dict[str, Vector] = {n: (v, *(turn.sizes[n] for turn in self.turns)) for n, v in call.sizes.items()}
         if self.follower is not None and followed is not None:
-            tensors = tensors_in(followed.result)
-            quietly(self._promised, function, [self.follower.axes(tensor) for tensor in tensors])
-            quietly(self._modules, recorder.root)
-            quietly(self._kept)
+            if not self.follower.told:
+                tensors = tensors_in(followed.result)
+                quietly(self._promised, self.function, [self.follower.axes(tensor) for tensor in tensors])
+                quietly(self._modules, recorder.root)
+                quietly(self._kept)
+                self.follower.told = True
             atoms = self.follower.atoms
             for atom, name in atoms.names.items():
                 if name not in sizes and name not in atoms.derived:
                     sizes[name] = (atoms.values[atom],) * (1 + len(self.turns))
         self.names = Names(sizes, fixed=self.follower is not None)
         self.findings: list[str] = []
-        self.trusted = len(recorder.steps)
+        # Where code works at the given size only, no size is followed any further; where data decides, and no run with
+        # other data took the same steps, no later size is known at all.
+        self.trusted = self.proved = len(recorder.steps)
+        if recorder.data is not None and not (rehearsals is not None and rehearsals.contrary):
+            self.trusted = self.proved = recorder.data
         quietly(self._find)
         self._found: dict[Any, Axis] = {}
+        self._shapes: dict[Any, Shape] = {}
+        self._runs = [recorder.steps, *(turn.steps for turn in self.turns)]
+
+    def settled(self) -> bool:
+        """Whether another run can tell nothing more: each size that changes has a name that needs no guess."""
+        self.learn()
+        many = len(self.turns) > 1
+        keys = {key: serial for serial, key in enumerate(zip(*self._runs, strict=False))}
+        for serial in keys.values():
+            for place in range(len(self._runs[0][serial]) - 1):
+                sizes = [steps[serial][place + 1] for steps in self._runs]
+                for axis, vector in zip(self.shape((serial, place)), zip(*sizes, strict=True), strict=True):
+                    if len(set(vector)) > 1 and (axis.name is None or re.search(r"[/⌈(+\d-]", axis.name)):
+                        return False
+        return many or (self.follower is not None and self.varied.keys() <= {"B", "h", "n"})
 
     def _promised(self, function: Any, results: list[list[Poly]]) -> None:
         """Name the axes of results as a signature does, if it is right in everything that is known of them."""
@@ -364,12 +407,13 @@ class Told:
     def _kept(self) -> None:
         """Name the widths that a finished module keeps under their words, where one size alone has that number.
 
-        Of several, D is the one that is met most: a judgement, no proof.
+        The width of a token, D, may also be the one of several that tokens are normalised over.
         """
         assert self.follower is not None
         atoms = self.follower.atoms
-        polys = [poly for step in self.follower.steps for axes in step for poly in axes]
-        unnamed = Counter(atom for poly in polys if (atom := atoms.unnamed(poly)) is not None)
+        polys = {id(poly): poly for step in self.follower.steps for axes in step for poly in axes}.values()
+        unnamed = {atom for poly in polys if (atom := atoms.unnamed(poly)) is not None}
+        normed = {atom for poly in self.follower.normed if (atom := atoms.unnamed(poly)) is not None}
         kept: dict[str, set[int]] = {}
         for _, module in self.call.modules:
             for part in module.modules():
@@ -377,32 +421,42 @@ class Told:
                 for name, value in (item for owner in owners for item in owner.items()):
                     word = HYPERPARAMETERS.get(name)
                     pair = value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value
-                    if isinstance(word, str) and type(pair) is int:
-                        kept.setdefault(word, set()).add(pair)
+                    if word in ("D", "M", "K", "C", "P") and type(pair) is int:
+                        kept.setdefault(str(word), set()).add(pair)
         for word, values in kept.items():
-            # The width of a token goes through every block; what happens to be as wide inside one turns up there only.
-            sizes = Counter({atom: n for atom, n in unnamed.items() if atoms.values[atom] in values})
-            most = sizes.most_common(1)
-            alone = len(sizes) == 1 or (word == "D" and bool(most) and 2 * most[0][1] > sizes.total())
-            if len(values) == 1 and most and alone and word in ("D", "M", "K", "C", "P"):
-                self._call({((most[0][0], 1),): 1}, word)
+            alone = {atom for atom in unnamed if atoms.values[atom] in values}
+            if len(alone) > 1 and word == "D":
+                alone &= normed
+            if len(values) == 1 and len(alone) == 1:
+                self._call({((alone.pop(), 1),): 1}, word)
 
     # Axes
 
     def shape(self, ref: Ref) -> Shape:
         """The axes of what a step made."""
         serial, place = ref
-        sizes = self.recorder.steps[serial][1][place]
-        others = [turn.steps[serial][1][place] for turn in self.turns if len(turn.steps) > serial]
-        known = self.follower.steps if self.follower is not None and serial < self.trusted else []
-        polys = known[serial][place] if len(known) > serial else None
+        if place + 1 >= len(self.recorder.steps[serial]):
+            return ()
+        told = self.follower is not None and serial < len(self.follower.steps) and serial < self.trusted
+        polys = self.follower.steps[serial][place] if told and self.follower is not None else None
+        # Steps of the same sizes in all runs, the turns of a loop say, have the same names.
+        sizes = tuple([steps[serial] for steps in self._runs])
+        inside = (len(self.call.words) > serial) * (serial + 1)
+        key = (sizes, serial < self.proved, inside, None if polys is None else tuple(map(id, polys)), place)
+        if key not in self._shapes:
+            self._shapes[key] = self._named([s[place + 1] for s in sizes], polys, serial)
+        return self._shapes[key]
+
+    def _named(self, sizes: list[Sizes], polys: list[Poly] | None, serial: int) -> Shape:
         said = list(self.call.words.values())[serial] if serial < len(self.call.words) else None
         axes = []
-        for axis, size in enumerate(sizes):
+        for axis, vector in enumerate(zip(*sizes, strict=True)):
             if said is not None and not said[axis].startswith("_") and not said[axis].isdigit():
-                axes.append(Axis(size, self.names.alias(said[axis])))
+                axes.append(Axis(vector[0], self.names.alias(said[axis])))
+            elif serial >= self.proved:
+                axes.append(Axis(vector[0]))
             else:
-                axes.append(self._axis((size, *(other[axis] for other in others)), polys[axis] if polys else None))
+                axes.append(self._axis(vector, polys[axis] if polys else None))
         return tuple(axes)
 
     def held(self, tensor: Tensor) -> Shape:

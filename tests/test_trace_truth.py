@@ -1,0 +1,130 @@
+"""A name in a trace is true at every size, or not there: code that tempts a tracer to guess."""
+
+import functools
+from collections import namedtuple
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from benchmarks.trace_models import contradictions
+from vitcourse.trace import trace
+
+Pair = namedtuple("Pair", "q k")
+
+
+def window(x):
+    height, width = x.shape[2:]
+    return F.unfold(F.pad(x, (0, -width % 7, 0, -height % 7)), 7, stride=7)
+
+
+def grid(x):
+    side = int(x.shape[1] ** 0.5)
+    return x[:, : side * side].reshape(x.shape[0], side, side, -1)
+
+
+SIZES = [
+    ("cut to a multiple", lambda x: x[:, : x.shape[1] // 3 * 3], "B T", [(2, 9), (2, 10), (5, 13)]),
+    ("rest", lambda x: torch.zeros(x.shape[1] % 5 + 1), "B T", [(2, 9), (2, 4), (3, 12)]),
+    ("cut at eight", lambda x: x[:, :8], "B T", [(2, 6), (2, 8), (3, 10)]),
+    ("cut at a hundred", lambda x: x[:, :100], "B T", [(2, 6), (2, 70), (3, 110)]),
+    ("batch cut at four", lambda x: x[:4], "B T", [(3, 6), (4, 8), (9, 10)]),
+    ("filled up to four", lambda x: torch.zeros(max(x.shape[1], 4)), "B T", [(2, 6), (2, 3), (5, 4)]),
+    ("larger side", lambda x: torch.zeros(max(x.shape[2:])), "B C H W", [(2, 3, 8, 8), (2, 3, 9, 8), (2, 3, 8, 10)]),
+    ("three quarters", lambda x: torch.zeros(round(x.shape[1] * 0.75)), "B T", [(2, 8), (2, 9), (2, 30)]),
+    ("root", lambda x: torch.zeros(int(x.shape[1] ** 0.5)), "B T", [(2, 16), (2, 9), (2, 30)]),
+    ("power of two", lambda x: torch.zeros(1 << (x.shape[1] - 1).bit_length()), "B T", [(2, 8), (2, 9), (2, 17)]),
+    ("chunk", lambda x: x.chunk(3, dim=1)[-1], "B T", [(2, 9), (2, 10), (2, 7)]),
+    ("five more", lambda x: torch.cat([x, torch.zeros(len(x), 5)], 1), "B D", [(2, 5), (5, 5), (3, 7)]),
+    ("windows", window, "B C H W", [(2, 3, 14, 21), (2, 3, 15, 20), (2, 3, 7, 7)]),
+    ("grid", grid, "B N D", [(2, 16, 4), (2, 9, 4), (3, 11, 4)]),
+]
+
+
+@pytest.mark.parametrize(("function", "names", "inputs"), [case[1:] for case in SIZES], ids=[case[0] for case in SIZES])
+def test_no_name_holds_by_chance(function, names, inputs):
+    traces = [trace(function, torch.rand(shape), names=names) for shape in inputs]
+    for one in traces:
+        for other in traces:
+            if len(one.steps) == len(other.steps):
+                assert not contradictions(one, other)
+
+
+def counted(x):
+    return x[: int((x[:, 0] > -1e6).sum())]
+
+
+DATA = [
+    ("mask", lambda x: x[x[:, 0] > -1e6].sum(1), (7, 3), "7"),
+    ("second axis", lambda x: x[:, x[0] > -1e6][0], (3, 7), "7"),
+    ("chosen", lambda x: torch.masked_select(x, ~x.isnan()), (4, 3), "12"),
+    ("unlike", torch.unique, (7,), "7"),
+    ("number read", counted, (7, 3), "7"),
+    ("places", lambda x: (x > -1e6).nonzero(), (4, 3), "12"),
+]
+
+
+@pytest.mark.parametrize(("function", "shape", "word"), [case[1:] for case in DATA], ids=[case[0] for case in DATA])
+def test_what_data_decides_has_no_name(function, shape, word):
+    traced = trace(function, torch.rand(shape), names="B D" if len(shape) == 2 else "B")
+    assert traced.steps[-1].shape[0].word == word
+
+
+class Widths(nn.Module):
+    """A width under its usual word, and another axis that may be as wide."""
+
+    def __init__(self, width, inner):
+        super().__init__()
+        self.hidden_dim = width
+        self.inner, self.out = nn.Linear(6, inner), nn.Linear(inner, width)
+
+    def forward(self, x):
+        return self.out(torch.relu(self.inner(x)))
+
+
+def test_a_kept_width_is_not_the_one_that_happens_to_be_as_wide():
+    traces = [trace(Widths(width, 36), torch.rand(2, 6), names="B F") for width in (36, 20, 6)]
+    assert not [bad for one in traces for other in traces for bad in contradictions(one, other)]
+
+
+def test_nothing_outlives_the_call():
+    class Kept:
+        last = 0
+        seen: list[int] = []  # noqa: RUF012
+
+        def __call__(self, x):
+            Kept.last = x.shape[0]
+            Kept.seen.append(x.shape[0])
+            return x * 2
+
+    @functools.lru_cache
+    def table(n):
+        return torch.arange(n)
+
+    def call(x, also=[]):  # noqa: B006
+        also.append(len(x))
+        return table(x.shape[1]) + x
+
+    trace(Kept(), torch.rand(6, 5), names="B D")
+    trace(call, torch.rand(6, 5), names="B D")
+    assert (Kept.last, Kept.seen, call.__defaults__) == (6, [6], ([6],))
+    assert table.cache_info().currsize == 1
+
+
+def test_named_tuples_have_rows_by_their_fields():
+    pair = Pair(torch.rand(2, 3, 5), torch.rand(2, 7, 5))
+    traced = trace(lambda p: p.q @ p.k.mT, pair, names={"p.q": "B Tq D", "p.k": "B Tk D"})
+    assert [axis.word for axis in traced.steps[-1].shape] == ["B", "Tq", "Tk"]
+
+
+@pytest.mark.filterwarnings("ignore:Using a target size")
+def test_a_loss_over_two_shapes_that_broadcast_says_so():
+    traced = trace(lambda p, t: F.mse_loss(p, t), torch.rand(5, 1), torch.rand(5), names=["B 1", "B"])
+    assert "(B, B)" in traced.steps[-1].warning
+    assert not trace(lambda x, b: x + b, torch.rand(5, 3), torch.rand(3), names=["B D", "D"]).steps[-1].warning
+
+
+def test_what_is_mapped_has_the_shape_that_comes_out():
+    traced = trace(lambda x: torch.func.vmap(lambda row: row @ row)(x), torch.rand(4, 3), names="B D")
+    assert [[axis.word for axis in shape] for shape in traced.outcome] == [["B"]]

@@ -1,0 +1,318 @@
+"""Copies of what a call uses, at other sizes, so that running it again alters nothing that the caller has."""
+
+import copy
+import functools
+import inspect
+import types
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vitcourse.trace.names import changed
+from vitcourse.trace.recorder import Watch, tensors_in
+from vitcourse.trace.sizes import worth
+
+_CACHED = functools._lru_cache_wrapper
+
+
+@dataclass
+class Recipe:
+    """How a module was made, and the symbols of its constructor's numbers by their paths."""
+
+    kind: Callable[..., nn.Module]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    names: list[str]
+    numbers: dict[str, str]
+    values: dict[str, int]
+    path: str = ""
+
+    def make(self, sizes: Mapping[str, int]) -> nn.Module:
+        """The module, or the part of it, again, at other sizes."""
+        new = {path: sizes[symbol] for path, symbol in self.numbers.items()}
+        values = [*self.args, *self.kwargs.values()]
+        made = [changed(v, name, new, copy.deepcopy) for name, v in zip(self.names, values, strict=True)]
+        whole = self.kind(*made[: len(self.args)], **dict(zip(self.kwargs, made[len(self.args) :], strict=True)))
+        return whole.get_submodule(self.path)
+
+
+@dataclass
+class Call:
+    """A call that can be made anew: what is called with what, and where each symbol's size is written.
+
+    `heads` are the places where a finished module keeps how many heads it has, and (True) how wide one is: the one of
+    its own sizes that can be changed.
+    """
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    names: list[str]
+    sizes: dict[str, int] = field(default_factory=dict)
+    numbers: dict[str, str] = field(default_factory=dict)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    words: dict[str, list[str]] = field(default_factory=dict)
+    held: list[tuple[Tensor, tuple[str, ...]]] = field(default_factory=list)
+    modules: list[tuple[str, nn.Module]] = field(default_factory=list)
+    recipes: list[tuple[nn.Module, Recipe]] = field(default_factory=list)
+    heads: list[tuple[nn.Module, str, bool]] = field(default_factory=list)
+
+
+class Copies:
+    """Copies of what a call uses, each made once, at other sizes where the call says how."""
+
+    def __init__(self, call: Call, sizes: Mapping[str, int], meta: bool, before: "Copies | None" = None) -> None:
+        self.call, self.sizes, self.meta, self.before = call, sizes, meta, before
+        self.memo: dict[int, Any] = {}
+        # What copies share with what they are copies of.
+        self.shared: Shared = before.shared if before is not None else Shared()
+        # Whether something came along that keeps its own sizes.
+        self.finished = False
+        with torch.device("meta") if meta else ExitStack():
+            for module, recipe in call.recipes:
+                self._anew(module, recipe.make(sizes))
+        self.function = self._function(call.function)
+        self.heads = [(self._copy(module), name, width) for module, name, width in call.heads]
+
+    def of(self, value: Any) -> Any:
+        """The copy of something that the call uses; None where there is none."""
+        return self.memo.get(id(value if self.before is None else self.before.of(value)))
+
+    def call_of(self) -> Call:
+        """The call on these copies: what later ones are made from, when the call itself has changed its things."""
+        args, kwargs = self.arguments()
+        recipes = [(self.of(module), recipe) for module, recipe in self.call.recipes]
+        inputs = dict(zip(self.call.tensors, tensors_in([*args, *kwargs.values()]), strict=True))
+        return replace(
+            self.call, function=self.function, args=args, kwargs=kwargs, tensors=inputs, recipes=recipes,
+            heads=self.heads,
+        )  # fmt: skip
+
+    def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments, at the sizes asked for."""
+        more = self.sizes.get("h", 1) // self.call.sizes.get("h", 1)
+        for (module, name, width), (old, _, _) in zip(self.heads, self.call.heads, strict=True):
+            vars(module)[name] = vars(old)[name] // more if width else vars(old)[name] * more
+        new: dict[str, Any] = {path: self.sizes[symbol] for path, symbol in self.call.numbers.items()}
+        for path, tensor in self.call.tensors.items():
+            new[path] = self._input(tensor, [worth(word, self.sizes) for word in self.call.words[path]])
+        values = [*self.call.args, *self.call.kwargs.values()]
+        made = [changed(v, name, new, self._copy) for name, v in zip(self.call.names, values, strict=True)]
+        count = len(self.call.args)
+        return tuple(made[:count]), dict(zip(self.call.kwargs, made[count:], strict=True))
+
+    def _anew(self, old: nn.Module, new: nn.Module) -> None:
+        fresh = dict(new.named_modules())
+        for path, module in old.named_modules():
+            fresh[path].training = module.training
+            self.memo[id(module)] = fresh[path]
+        for path, parameter in [*old.named_parameters(), *old.named_buffers()]:
+            self.memo[id(parameter)] = other = (
+                new.get_parameter(path) if isinstance(parameter, nn.Parameter) else new.get_buffer(path)
+            )
+            other.requires_grad_(parameter.requires_grad)
+
+    def _input(self, tensor: Tensor, shape: list[int]) -> Tensor:
+        """Numbers of the same kind in another shape, and in another order, so that what data decides differs."""
+        if self.meta or tensor.is_meta:
+            new = torch.empty(shape, dtype=tensor.dtype, device="meta")
+        elif tensor.is_floating_point() or not tensor.numel():
+            new = torch.empty(shape, dtype=tensor.dtype, device=tensor.device).uniform_(-20, 20)
+        else:
+            flat = tensor.detach().flatten()
+            new = flat[torch.randint(len(flat), shape, device=tensor.device)]
+        return new.requires_grad_(tensor.requires_grad)
+
+    def _tensor(self, tensor: Tensor) -> Tensor:
+        self.finished = True
+        if self.before is not None:
+            # Of a copy: its numbers may be changed, and only sizes are kept.
+            return tensor
+        with torch.no_grad():
+            new = torch.empty_like(tensor, device="meta") if self.meta else tensor.detach().clone()
+        if isinstance(tensor, nn.Parameter):
+            return type(tensor)(new, tensor.requires_grad) if type(tensor) is nn.Parameter else new
+        return new.requires_grad_(tensor.requires_grad)
+
+    def _copy(self, value: Any) -> Any:
+        if id(value) in self.memo:
+            return self.memo[id(value)]
+        if isinstance(value, type):
+            self.shared.keep(value)
+        if value is None or isinstance(
+            value, (int, float, str, bytes, torch.dtype, torch.device, type, types.ModuleType)
+        ):
+            return value
+        if isinstance(value, Tensor):
+            new: Any = self._tensor(value)
+        elif isinstance(value, nn.Module) and not isinstance(value, torch.jit.ScriptModule):
+            return self._module(value)
+        elif isinstance(value, (types.FunctionType, types.MethodType, functools.partial, _CACHED)):
+            return self._function(value)
+        elif type(value) in (list, tuple, set):
+            new = type(value)(self._copy(item) for item in value)
+        elif type(value) is dict:
+            new = {key: self._copy(item) for key, item in value.items()}
+        else:
+            self.shared.keep(type(value))
+            if isinstance(value, torch.optim.Optimizer):
+                for group in value.param_groups:
+                    self._copy(group["params"])
+            new = copy.deepcopy(value, self.memo)
+        self.memo[id(value)] = new
+        return new
+
+    def _module(self, module: nn.Module) -> nn.Module:
+        # What deepcopy does, in an eighth of its time.
+        self.shared.keep(type(module))
+        if isinstance(inner := vars(module).get("_modules", {}).get("_orig_mod"), nn.Module):
+            new = self._module(inner)
+            self.memo[id(module)] = new
+            vars(new)["forward"] = _apart(new.forward)
+            return new
+        new = object.__new__(type(module))
+        self.memo[id(module)] = new
+        for name, value in vars(module).items():
+            if name == "_compiled_call_impl":
+                continue
+            if isinstance(value, dict) and type(value) in (dict, OrderedDict):
+                vars(new)[name] = type(value)((key, self._copy(item)) for key, item in value.items())
+            else:
+                vars(new)[name] = self._copy(value)
+        if module._compiled_call_impl is not None:
+            vars(new)["forward"] = _apart(new.forward)
+        return new
+
+    def _function(self, function: Any) -> Any:
+        """A function whose closure, and whose modules and lists outside, are copies."""
+        if isinstance(function, types.MethodType):
+            return types.MethodType(self._function(function.__func__), self._copy(function.__self__))
+        if isinstance(function, functools.partial):
+            return functools.partial(
+                self._copy(function.func), *map(self._copy, function.args), **self._copy(function.keywords)
+            )
+        if isinstance(function, _CACHED):
+            again = functools.lru_cache(**function.cache_parameters())(self._function(function.__wrapped__))
+            return self.memo.setdefault(id(function), again)
+        if not isinstance(function, types.FunctionType):
+            return self._copy(function)
+        if id(function) in self.memo:
+            return self.memo[id(function)]
+        outside = function.__globals__
+        used = [name for name in _names_of(function.__code__) if self._is_own(outside.get(name), outside)]
+        cells = function.__closure__ or ()
+        for name in _names_of(function.__code__):
+            if isinstance(outside.get(name), type):
+                self.shared.keep(outside[name])
+        if not cells and not used and not function.__defaults__ and not function.__kwdefaults__:
+            return function
+        inside = dict(outside) if used else outside
+        new = types.FunctionType(
+            function.__code__, inside, function.__name__, None, tuple(types.CellType() for _ in cells) or None
+        )
+        new.__dict__.update(function.__dict__)
+        self.memo[id(function)] = new
+        new.__defaults__, new.__kwdefaults__ = self._copy(function.__defaults__), self._copy(function.__kwdefaults__)
+        for mine, cell in zip(new.__closure__ or (), cells, strict=True):
+            try:
+                mine.cell_contents = self._copy(cell.cell_contents)
+            except ValueError:
+                continue  # nothing is in it yet
+        for name in used:
+            inside[name] = self._copy(outside[name])
+        return new
+
+    @staticmethod
+    def _is_own(value: Any, outside: dict[str, Any]) -> bool:
+        """Whether something outside of a function is what its code may change, or leads to such."""
+        if isinstance(value, (types.FunctionType, _CACHED)):
+            return inspect.unwrap(value).__globals__ is outside
+        kinds = (nn.Module, Tensor, list, dict, set, torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler)
+        return isinstance(value, kinds)
+
+
+class Shared:
+    """What no copy can have of its own: attributes of classes, and what their methods find outside of them.
+
+    As it is when the runs begin, it is put back when they have ended.
+    """
+
+    def __init__(self) -> None:
+        self._seen: set[type] = set()
+        self._kinds: dict[type, None] = {}
+        self._undo: list[Callable[[], None]] = []
+
+    def keep(self, kind: type) -> None:
+        """Put a class on the list, and those that it is made from."""
+        if kind not in self._seen:
+            self._seen.add(kind)
+            own = (base for base in kind.__mro__ if base.__module__.partition(".")[0] not in ("torch", "builtins"))
+            self._kinds.update(dict.fromkeys(own))
+
+    def __enter__(self) -> None:
+        for kind in self._kinds:
+            names = [name for name in vars(kind) if not name.startswith("__")]
+            self._undo.append(functools.partial(_without_others, kind, set(vars(kind))))
+            for name in names:
+                self._keep(vars(kind)[name], functools.partial(_put, kind, name))
+            for function in [f for f in vars(kind).values() if isinstance(f, types.FunctionType)]:
+                outside = function.__globals__
+                for word in _names_of(function.__code__) & outside.keys():
+                    self._keep(outside[word], functools.partial(outside.__setitem__, word))
+                for cell in function.__closure__ or ():
+                    if cell != types.CellType():
+                        self._keep(cell.cell_contents, functools.partial(setattr, cell, "cell_contents"))
+
+    def _keep(self, value: Any, put: Callable[[Any], None]) -> None:
+        content = copy.copy(value) if type(value) in (list, dict, set) else None
+
+        def back() -> None:
+            put(value)
+            if content is not None:
+                value.clear()
+                (value.extend if isinstance(value, list) else value.update)(content)
+
+        self._undo.append(back)
+
+    def __exit__(self, *error: Any) -> None:
+        for back in self._undo:
+            back()
+        self._undo.clear()
+
+
+def _put(kind: type, name: str, value: Any) -> None:
+    # A class that is written to loses what Python remembers of it, which costs time.
+    if vars(kind).get(name) is not value:
+        setattr(kind, name, value)
+
+
+def _without_others(kind: type, names: set[str]) -> None:
+    for name in vars(kind).keys() - names:
+        delattr(kind, name)
+
+
+def _apart(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """What is compiled in the call that is shown, as the one step that it is there."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        mode = torch._C._pop_torch_function_stack()
+        try:
+            result = forward(*args, **kwargs)
+        finally:
+            torch._C._push_on_torch_function_stack(mode)
+        if isinstance(mode, Watch):
+            mode.note("compiled", tensors_in(result))
+        return result
+
+    return call
+
+
+def _names_of(code: types.CodeType) -> set[str]:
+    """The names that a function, and those inside it, may look up outside."""
+    inner = [const for const in code.co_consts if isinstance(const, types.CodeType)]
+    return set(code.co_names).union(*map(_names_of, inner))
