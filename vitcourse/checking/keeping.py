@@ -79,20 +79,36 @@ def redo(code: CodeSet, kept: Path) -> str:
     return _back(code, kept, _steps(kept)[1], "redo", "there is nothing to redo: nothing was undone")
 
 
-def _back(code: CodeSet, kept: Path, steps: list["Version"], reason: str, nothing: str) -> str:
+def _back(code: CodeSet, kept: Path, steps: list["Version"], word: str, nothing: str) -> str:
+    """Take one step back, with word "undo" or "redo": one file, or all those that one update replaced."""
+    said: list[str] = []
+    begun = ""
     for step in reversed(steps):
+        act = _act(step, kept)
+        if said and (act != begun or not act.startswith("update")):
+            break
         file = code.file(step.module)
         before, after = content(file), content(step.path)
         if after is None or before == after:
             continue  # as it was already
-        version = replace(file, before, after, step.module, f"{reason} {step.number}", kept)
-        what = f"{step.reason} of {step.time}" if reason == "undo" else "undo"
-        done = f"{code.shown(file)} is again as it was before the {what}"
-        if version is None:
-            return done
-        other = "redo" if reason == "undo" else "undo"
-        return f"{done}\nwhat stood there is kept as {near(version.path)}\nto get that back: vitcourse {other}"
-    raise RequestError(f"{nothing}; every version that was ever replaced is in {near(kept)}")
+        version = replace(file, before, after, step.module, f"{word} {step.number}", kept)
+        begun = act
+        what = f"{act} of {step.time}" if word == "undo" else f"undo of {act}"
+        said.append(f"{code.shown(file)} is again as it was before the {what}")
+        if version is not None:
+            said.append(f"  what stood there is kept as {near(version.path)}")
+    if not said:
+        raise RequestError(f"{nothing}; every version that was ever replaced is in {near(kept)}")
+    return "\n".join([*said, f"to take that back: vitcourse {'redo' if word == 'undo' else 'undo'}"])
+
+
+def _act(version: "Version", kept: Path) -> str:
+    """What replaced a version in the first place, through all that was undone and redone since."""
+    by_number = {str(other.number): other for other in versions(kept)}
+    reason = version.reason
+    while (parts := reason.partition(" "))[0] in ("undo", "redo") and parts[2] in by_number:
+        reason = by_number[parts[2]].reason
+    return reason
 
 
 def _steps(kept: Path) -> tuple[list["Version"], list["Version"]]:

@@ -46,7 +46,10 @@ def update(code: CodeSet, kept: Path) -> tuple[str, bool]:
         if merged.left:
             noted[module] = before.get(module, "")  # what it is merged with the next time
         elif merged.text.encode() != mine:
-            replaced |= replace(file, mine, merged.text.encode(), module, "update", kept) is not None
+            replaced |= (
+                replace(file, mine, merged.text.encode(), module, f"update to {vitcourse.__version__}", kept)
+                is not None
+            )
         if merged.said:
             lines += [f"{code.shown(file)}:", *(f"  {line}" for line in merged.said)]
     note({module: text for module, text in noted.items() if text}, workplace())
@@ -54,7 +57,7 @@ def update(code: CodeSet, kept: Path) -> tuple[str, bool]:
     if not lines:
         return f"nothing to do: the stubs are those of vitcourse {vitcourse.__version__} already", whole
     if replaced:
-        lines += [f"your files as they were are in {near(kept)}; vitcourse undo brings them back, one at a time"]
+        lines += [f"your files as they were are in {near(kept)}; vitcourse undo brings them back"]
     return "\n".join([f"the stubs of vitcourse {vitcourse.__version__}:", *lines]), whole
 
 
