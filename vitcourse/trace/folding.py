@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import prod
 
+import torch
+
 from vitcourse.trace.errors import ELEMENTWISE
 from vitcourse.trace.record import Row, Shape, shape_words
 from vitcourse.trace.recorder import Node, Ref
@@ -84,12 +86,8 @@ def _rows(folds: list[Fold], shape: ShapeOf, depth: int) -> Iterator[Row]:
         if place.receiver and place.receiver in texts and place.text.startswith(place.receiver):
             link = f"…{place.text[len(place.receiver) :].strip()}"
         texts.append(place.text)
-        changed = node.dtype is not None and node.dtype != node.dtype_before and (node.dtype_before or not _usual(node))
-        moved = (
-            node.device is not None
-            and node.device != node.device_before
-            and (node.device_before is not None or node.device.type != "cpu")
-        )
+        dtype, device = next(iter(node.used.values()), (torch.float32, torch.device("cpu")))
+        sources = [maker for maker in node.used if maker >= 0]
         yield Row(
             expression=place.text,
             op=node.op,
@@ -97,15 +95,15 @@ def _rows(folds: list[Fold], shape: ShapeOf, depth: int) -> Iterator[Row]:
             file=place.file,
             line=place.line,
             depth=depth,
-            dtype=str(node.dtype).removeprefix("torch.") if changed else None,
-            device=str(node.device) if moved else None,
+            dtype=str(node.dtype).removeprefix("torch.") if node.dtype not in (None, dtype) else None,
+            device=str(node.device) if node.device not in (None, device) else None,
             repeat=fold.repeat,
             unit="layers" if fold.repeat > 1 and fold.modules == fold.repeat else "",
             link=link,
-            inputs=tuple(node.sources),
+            inputs=tuple(sources),
             span=(node.start, node.end),
             warning=_spread(node.op, [shape(ref) for ref in node.spread]),
-            before=tuple(shape((source, 0)) for source in node.sources),
+            before=tuple(shape((source, 0)) for source in sources),
             parameters=sum(p.numel() for p in node.module.parameters()) * fold.modules
             if node.module is not None
             else 0,
@@ -125,7 +123,3 @@ def _spread(op: str, operands: list[Shape]) -> str:
                                             for shape in operands):  # fmt: skip
         return ""
     return f"! {shape_words(operands[0])} and {shape_words(operands[1])} were spread to {shape_words(tuple(whole))}"
-
-
-def _usual(node: Node) -> bool:
-    return str(node.dtype) == "torch.float32"

@@ -9,6 +9,7 @@ import sys
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from inspect import CO_GENERATOR
 from types import CodeType, FrameType, TracebackType
 from typing import Any
 
@@ -54,15 +55,20 @@ class Node:
     results: tuple[Ref, ...] = ()
     dtype: torch.dtype | None = None
     device: torch.device | None = None
-    dtype_before: torch.dtype | None = None
-    device_before: torch.device | None = None
     children: list["Node"] = field(default_factory=list)
-    sources: list[int] = field(default_factory=list)
+    # What it uses of what was there before: the step that made it (-1: none did), and of what kind it is.
+    used: dict[int, tuple[torch.dtype, torch.device]] = field(default_factory=dict)
     end: int = 0
     module: nn.Module | None = None
     key: tuple[int, int] = (0, 0)
     shown: bool = False
     spread: tuple[Ref, ...] = ()
+
+    def use(self, used: Mapping[int, tuple[torch.dtype, torch.device]]) -> None:
+        """Take in what a step inside uses, but for what was made in here."""
+        for maker, kind in used.items():
+            if maker < self.start and maker not in self.used:
+                self.used[maker] = kind
 
     def inside(self) -> Iterator["Node"]:
         """All steps in here, the innermost first."""
@@ -192,6 +198,7 @@ class Recorder(Watch):
         self.data: int | None = None
         self._also_shown = also_shown or set()
         self._open: list[tuple[FrameType, int, Node]] = []
+        self._places: dict[FrameType, int] = {}
         self._busy = True
         self._hook = self.hook
 
@@ -221,9 +228,7 @@ class Recorder(Watch):
                     self._busy = True
                     sys.setprofile(before)
         finally:
-            for _, _, node in self._open:
-                node.end = len(self.steps)
-            self._open.clear()
+            self._close(0)
             self.base = None
 
     def __torch_function__(
@@ -272,88 +277,86 @@ class Recorder(Watch):
                 return
             tensors = operands[:1] if name == "__setitem__" else []
         known = self._known
-        makers = [(tensor, known.get(id(tensor))) for tensor in operands]
+        used: dict[int, tuple[torch.dtype, torch.device]] = {}
+        refs: list[Ref] = []
+        for tensor in operands:
+            entry = known.get(id(tensor))
+            if entry is not None and entry[0]() is tensor:
+                refs.append((entry[1], entry[2]))
+                used.setdefault(entry[1], (entry[3], entry[4]))
+            elif -1 not in used:
+                used[-1] = (tensor.dtype, tensor.device)
         serial = self.note(name, tensors)
-        path = self._path(frame)
-        if not path:
-            return
-        outer, lasti = path[-1]
-        direct = outer is frame
+        code = frame.f_code
+        _, direct, comprehension = self._shown.get(id(code)) or self.info(code)
+        node = self._inside(frame, comprehension) if direct else self._enter(frame)
         if direct:
-            path.pop()
-        node = self._descend(path) if path or self._open else self.root
-        if direct:
-            step = Node(place_of(outer, lasti) if outer.f_code is not _SEQUENTIAL else self._place(outer, lasti),
-                        name.strip("_") or name, serial)  # fmt: skip
-            step.key, step.end, step.shown = (id(outer.f_code), lasti), serial, True
+            step = Node(self._place(frame, frame.f_lasti), name.strip("_") or name, serial)
+            step.key, step.end, step.shown, step.used = (id(code), frame.f_lasti), serial, True, used
             node.children.append(step)
             if tensors:
                 _, _, _, step.dtype, step.device = known[id(tensors[0])]
                 step.results = ((serial, 0),) if len(tensors) == 1 else tuple((serial, i) for i in range(len(tensors)))
-            self._used(step, makers)
-            node = step
+        elif node is self.root:
+            return
         elif name == "backward" and not node.results:
             node.shown = True
         if len(operands) == 2 and len(tensors) == 1 and operands[0].ndim != operands[1].ndim:
-            node.spread = tuple((entry[1], entry[2]) for _, entry in makers if entry is not None)
-        for _, _, opened in self._open:
-            self._used(opened, makers)
-
-    @staticmethod
-    def _used(node: Node, makers: list[tuple[Tensor, Any]]) -> None:
-        """A step, or what is open around it, uses what earlier steps made."""
-        for tensor, entry in makers:
-            if entry is None or entry[0]() is not tensor:
-                if node.dtype_before is None:
-                    node.dtype_before, node.device_before = tensor.dtype, tensor.device
-            elif (maker := entry[1]) < node.start:
-                if maker not in node.sources:
-                    node.sources.append(maker)
-                if node.dtype_before is None:
-                    node.dtype_before, node.device_before = entry[3], entry[4]
+            (step if direct else node).spread = tuple(refs)
+        if node is not self.root:
+            node.use(used)
 
     def ended(self, frame: FrameType, value: Any) -> None:
         super().ended(frame, value)
-        self._descend(self._path(frame))
+        self._enter(frame)
 
     # Frames
 
-    def _path(self, frame: FrameType) -> list[tuple[FrameType, int]]:
-        """The shown expressions that are being evaluated, outermost first."""
+    def _inside(self, frame: FrameType, comprehension: bool) -> Node:
+        """The innermost open step round a line that is shown."""
+        place = self._places.get(frame)
+        if place is None or frame.f_code.co_flags & CO_GENERATOR:
+            return self._enter(frame.f_back, comprehension)
+        self._close(place)
+        return self._open[-1][2] if self._open else self.root
+
+    def _enter(self, frame: FrameType | None, inside: bool = False) -> Node:
+        """Open the expressions that are being evaluated and not open yet, close those that are left: the innermost."""
         path: list[tuple[FrameType, int]] = []
-        inside = False
-        current: FrameType | None = frame
-        codes, base = self._shown, self.base
-        while current is not None and current is not base:
-            code = current.f_code
+        codes, places, base, same = self._shown, self._places, self.base, 0
+        while frame is not None and frame is not base:
+            code = frame.f_code
             _, shown, comprehension = codes.get(id(code)) or self.info(code)
             if shown:
                 if not inside:
-                    path.append((current, current.f_lasti))
+                    path.append((frame, frame.f_lasti))
+                    # What is round an open one is still open, but for a generator, which others can go on with.
+                    if frame in places and not code.co_flags & CO_GENERATOR:
+                        same = places[frame]
+                        break
                 inside = comprehension
-            current = current.f_back
-        path.reverse()
-        return path
-
-    def _descend(self, path: list[tuple[FrameType, int]]) -> Node:
-        """Open the steps on a path that are not open yet, close those that are left, and return the innermost."""
-        same = 0
-        for (frame, lasti, _), (other, place) in zip(self._open, path, strict=False):
-            if frame is not other or lasti != place:
+            frame = frame.f_back
+        for (opened, lasti, _), (other, place) in zip(self._open[same:], reversed(path), strict=False):
+            if opened is not other or lasti != place:
                 break
             same += 1
+            path.pop()
         self._close(same)
-        for frame, lasti in path[same:]:
+        for other, place in reversed(path):
             parent = self._open[-1][2] if self._open else self.root
-            node = Node(self._place(frame, lasti), "", len(self.steps) - 1, key=(id(frame.f_code), lasti))
+            node = Node(self._place(other, place), "", len(self.steps) - 1, key=(id(other.f_code), place))
             parent.children.append(node)
-            self._open.append((frame, lasti, node))
+            places[other] = len(self._open)
+            self._open.append((other, place, node))
         return self._open[-1][2] if self._open else self.root
 
     def _close(self, position: int) -> None:
-        for _, _, node in self._open[position:]:
+        while len(self._open) > position:
+            frame, _, node = self._open.pop()
+            del self._places[frame]
             node.end = len(self.steps) - 1
-        del self._open[position:]
+            if self._open:
+                self._open[-1][2].use(node.used)
 
     def _place(self, frame: FrameType, lasti: int) -> Place:
         if frame.f_code is _SEQUENTIAL:
@@ -379,7 +382,7 @@ class Recorder(Watch):
 
     def unseen(self, frame: FrameType, back: FrameType, tensors: list[Tensor]) -> None:
         self.note("opaque", tensors)
-        self._descend(self._path(back))
+        self._enter(back)
 
     def _returned(self, position: int, frame: FrameType, value: Any) -> None:
         node = self._open[position][2]
@@ -406,10 +409,11 @@ class Recorder(Watch):
     def _failed_in(self, frame: FrameType, name: str, args: tuple[Any, ...], kwargs: Any, error: BaseException) -> None:
         if self.failed is not None and self.failed.error is error:
             return
-        path = self._path(frame)
-        if not path:
+        shown: FrameType | None = frame
+        while shown is not None and not self.info(shown.f_code)[1]:
+            shown = shown.f_back if shown.f_back is not self.base else None
+        if shown is None:
             return
-        shown, lasti = path[-1]
         local = {id(value): word for word, value in shown.f_locals.items() if isinstance(value, Tensor)}
         operands = []
         for number, tensor in enumerate([*tensors_of(args), *tensors_of(kwargs.values())], start=1):
@@ -417,7 +421,7 @@ class Recorder(Watch):
             made = next((n.place.text for n in self.root.inside() if ref in n.results), None)
             word = local.get(id(tensor)) or self.module_names.get(id(tensor)) or made or f"operand {number}"
             operands.append((word, tensor))
-        place, numbers = self._place(shown, lasti), (*args, *kwargs.values())
+        place, numbers = self._place(shown, shown.f_lasti), (*args, *kwargs.values())
         self.failed = Failed(error, place, name.strip("_"), numbers, operands, self._module_of(frame))
 
     def _module_of(self, frame: FrameType | None) -> nn.Module | None:

@@ -108,7 +108,7 @@ class Names:
         self._derive()
         varied = {name: v for name, v in self.sizes.items() if len(set(v)) > 1}
         self._varied = {name: v for name, v in varied.items() if not name.startswith("_")}
-        self._hidden = {v for name, v in varied.items() if name.startswith("_")} - set(self._varied.values())
+        self.hidden = {v for name, v in varied.items() if name.startswith("_")} - set(self._varied.values())
 
     def _derive(self) -> None:
         """The course's symbols that the given ones define: N from gh and gw, gh from H and P."""
@@ -139,7 +139,7 @@ class Names:
         """The name of a size; None for one that nothing fits, or that is the same number in all runs."""
         if size not in self._found:
             text = None
-            if len(set(size)) > 1 and size not in self._hidden:
+            if len(set(size)) > 1 and size not in self.hidden:
                 text = next(self._expressions(size), None)
             self._found[size] = text
             if text is not None and text not in self.sizes and ("//" in text or "⌈" in text):

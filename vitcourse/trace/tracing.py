@@ -276,7 +276,7 @@ def _input_rows(recorder: Recorder, call: Call) -> Iterator[Node]:
         serial = recorder.note("input", [tensor])
         yield Node(
             Place("", 0, word), "input", serial, ((serial, 0),), tensor.dtype, tensor.device,
-            torch.get_default_dtype(), torch.device("cpu"), end=serial, shown=True,
+            used={-1: (torch.get_default_dtype(), torch.device("cpu"))}, end=serial, shown=True,
         )  # fmt: skip
 
 
@@ -364,7 +364,8 @@ class Told:
             for place in range(len(self._runs[0][serial]) - 1):
                 sizes = [steps[serial][place + 1] for steps in self._runs]
                 for axis, vector in zip(self.shape((serial, place)), zip(*sizes, strict=True), strict=True):
-                    if len(set(vector)) > 1 and (axis.name is None or re.search(r"[/⌈(+\d-]", axis.name)):
+                    open = axis.name is None or re.search(r"[/⌈(+\d-]", axis.name)
+                    if open and len(set(vector)) > 1 and vector not in self.names.hidden:
                         return False
         return many or (self.follower is not None and self.varied.keys() <= {"B", "h", "n"})
 
