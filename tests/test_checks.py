@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from vitcourse.checking.check import Check
-from vitcourse.checking.examples import onward
+from vitcourse.checking.examples import onward, smallest
 from vitcourse.checking.grading import Course
 from vitcourse.checking.judge import Judge, Verdict, check_of
 from vitcourse.checking.misconceptions import Misconception, misconceptions
@@ -93,6 +93,13 @@ def test_every_known_wrong_answer_is_refused_and_named(asked: Exercise) -> None:
         assert said, f"{misconception.name} passes"
         # Two that look the same from outside are both told; a name that stands for the same words is as good.
         assert misconception.says in found, (misconception.name, said, found)
+
+
+@pytest.mark.parametrize("asked", exercises(), ids=IDS)
+def test_every_check_ends_at_the_smallest_sizes_too(asked: Exercise) -> None:
+    """An example is looked for where a size is 1 or 2: what a check draws until it suits must exist there."""
+    check = Check(asked, references(), references(), Inputs(1))
+    assert smallest(check_of(asked), check, 2) is None
 
 
 def judged(asked: Exercise, learner: Workshop, seed: int) -> tuple[str, str]:

@@ -55,8 +55,12 @@ class Check:
         return self.inputs.randn(self.s.shape(pattern))
 
     def order(self, symbol: str) -> Tensor:
-        """A random order of so many things."""
-        return torch.randperm(self.s.shape(symbol)[0], generator=self.inputs.generator)
+        """A random order of so many things; not its own inverse, which hides which of the two is used, where one is."""
+        count = self.s.shape(symbol)[0]
+        order = torch.randperm(count, generator=self.inputs.generator)
+        while count > 2 and torch.equal(order, order.argsort()):  # of one or two things, every order is
+            order = torch.randperm(count, generator=self.inputs.generator)
+        return order
 
     def labels(self, pattern: str, n_classes: int) -> Tensor:
         """Fresh random labels below n_classes."""
@@ -405,10 +409,19 @@ def begun(values: Tensor, least: float, most: float) -> str:
 
 
 def as_call(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
-    """A call as one would type it, with shapes for tensors."""
-    words = [str(tuple(arg.shape)) if isinstance(arg, Tensor) else repr(arg) for arg in args]
-    words += [f"{key}={value!r}" for key, value in kwargs.items()]
+    """A call as one would type it, with shapes for tensors; of many by name, the first."""
+    words = [_as_typed(arg) for arg in args]
+    words += [f"{key}={_as_typed(value)}" for key, value in kwargs.items()]
     return f"{name}({', '.join(words)})"
+
+
+def _as_typed(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return str(tuple(value.shape))
+    if isinstance(value, Mapping) and any(isinstance(part, Tensor) for part in value.values()):
+        key, part = next(iter(value.items()))
+        return f"{{{key!r}: {_as_typed(part)}{f', … {len(value) - 1} more' if len(value) > 1 else ''}}}"
+    return repr(value)
 
 
 def _as_tensor(value: Any, what: str) -> Tensor:

@@ -198,18 +198,29 @@ def shown(found: Differs) -> str:
     for number, tensor in enumerate(tensors, start=1):
         if tensor.numel() <= MOST:
             lines.append(f"  {'input' if len(tensors) == 1 else f'input {number}'}  {numbers(tensor)}")
-    mine, right = tensors_of(found.mine.result), tensors_of(found.right.result)
+    mine, right = _results(found.mine.result), _results(found.right.result)
     if not right:
         return "\n".join([*lines, f"  expected  {found.right.result}", f"  yours     {found.mine.result}"])
-    for number, expected in enumerate(right):
-        own = mine[number] if number < len(mine) else None
+    for name, expected in right.items():
+        own = mine.get(name)
         if own is None or not same(own, expected, *SEEN):
-            what = "" if len(right) == 1 else f" (result {number + 1})"
+            what = "" if len(right) == 1 else f" ({name})"
             where, own_part, expected_part = _part(own, expected)
+            if own is not None and own.dtype != expected.dtype:
+                lines.append(f"  expected{what}  {expected.dtype}")
+                lines.append(f"  yours{what}     {own.dtype}")
+                break
             lines.append(f"  expected{what}{where}  {numbers(expected_part)}")
             lines.append(f"  yours{what}{where}     {numbers(own_part) if own_part is not None else 'nothing'}")
             break
     return "\n".join(lines)
+
+
+def _results(result: Any) -> dict[str, Tensor]:
+    """The tensors of what came back, by their names or else by their numbers."""
+    if isinstance(result, Mapping) and all(isinstance(part, Tensor) for part in result.values()):
+        return {str(name): part for name, part in result.items()}
+    return {f"result {number}": part for number, part in enumerate(tensors_of(result), start=1)}
 
 
 def numbers(tensor: Tensor) -> str:

@@ -220,4 +220,4 @@ def _plural() -> re.Pattern[str]:
     many = sorted((name for name in names if name.startswith("the ") and name.endswith("s")), key=len, reverse=True)
     many = [name for name in many if not name.endswith("ss") and not name.startswith(("the number", "the count"))]
     alternatives = "|".join(re.escape(name[4:]) for name in many)
-    return re.compile(rf"(^|[.:;,] |that )((?:[Tt]he )(?:{alternatives})) ({'|'.join(_VERBS)})\b")
+    return re.compile(rf"(^|[.:;,] |that |where )((?:[Tt]he )(?:{alternatives})) ({'|'.join(_VERBS)})\b")
