@@ -80,8 +80,8 @@ def test_an_exercise_has_the_same_names_at_all_sizes(id):
         if id == "5.4" and name not in ("four", "one"):
             # A step of training takes long; the model in it has all the sizes in 5.1.
             continue
-        if id == "7.4" and name == "four":
-            # Whole numbers below 4 may be places in the batch or classes: what fits neither stays a number.
+        if id == "7.4" and name in ("four", "B = T"):
+            # Where there are as many classes as images, whole numbers may be either: what fits neither stays a number.
             continue
         got = [names_of(traced) for traced in trace_exercise(id, "solutions", sizes=chosen)]
         assert got == expected, name
