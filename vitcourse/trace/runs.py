@@ -220,7 +220,9 @@ class Rehearsals:
         self.main, self.failed, self.opaque, self.decided = main, failed, opaque, decided
         with _unnoticed(), self._first.shared:
             for self.contrary in (True, False) if data is not None else (False,):
-                self._vary([name for name in self.call.sizes if name != "h" or not self.call.heads])
+                symbols = [name for name in self.call.sizes if name != "h" or not self.call.heads]
+                # Sizes without a symbol are varied only beside those with one, so as not to be taken for them.
+                self._vary(symbols if any(not name.startswith("_") for name in symbols) else [])
                 if self.turns:
                     break
                 self._tried.clear()

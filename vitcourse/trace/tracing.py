@@ -94,7 +94,7 @@ def trace(
     except Exception as error:
         failure = error
     told = Told(call, recorder, rehearsals, function)
-    if rehearsals is not None:
+    if rehearsals is not None and told.nameable():
         quietly(rehearsals.run, recorder.steps, failure is not None, recorder.opaque, recorder.data, told.settled)
     told.learn()
     return told.trace(inputs, result, failure, depth)
@@ -354,6 +354,13 @@ class Told:
         self._found: dict[Any, Axis] = {}
         self._shapes: dict[Any, Shape] = {}
         self._runs = [recorder.steps, *(turn.steps for turn in self.turns)]
+
+    def nameable(self) -> bool:
+        """Whether runs can name anything: not where no size has a symbol, and no module may promise one."""
+        symbols = [name for name in self.call.sizes if not name.startswith("_")]
+        if symbols or self.call.modules or contract_of(self.function).results:
+            return True
+        return any(node.module is not None for node in self.recorder.root.inside())
 
     def settled(self) -> bool:
         """Whether another run can tell nothing more: each size that changes has a name that needs no guess."""
