@@ -20,7 +20,7 @@ from vitcourse.checking.edits import edits
 from vitcourse.checking.evidence import alike
 from vitcourse.checking.hypotheses import Hypothesis
 from vitcourse.checking.misconceptions import Misconception, misconceptions
-from vitcourse.checking.subjects import Question
+from vitcourse.checking.subjects import Question, Side
 from vitcourse.codesets import load_code
 from vitcourse.course import Exercise
 from vitcourse.worker.workshop import Observation, Workshop, slots_of
@@ -85,7 +85,7 @@ class _Search:
     def __init__(
         self, exercise: Exercise, questions: Sequence[Question], onward: Callable[[], Sequence[Question]]
     ) -> None:
-        self.exercise, self.questions = exercise, questions
+        self.exercise, self.questions, self.chain = exercise, questions, _chain(questions)
         self._onward = onward
         self._rest: Sequence[Question] | None = None
 
@@ -96,9 +96,9 @@ class _Search:
         for hypothesis in group:
             if time.process_time() > until:
                 break
-            if hypothesis.says not in found and _explains(self.exercise, hypothesis, self.questions):
+            if hypothesis.says not in found and _explains(self.exercise, hypothesis, self.questions, self.chain):
                 found[hypothesis.says] = hypothesis
-                if _explains(self.exercise, hypothesis, self.rest):
+                if _explains(self.exercise, hypothesis, self.rest, _chain(self.rest)):
                     whole.append(hypothesis)
                     if len(whole) > 1:
                         break
@@ -187,28 +187,39 @@ class _Bare(ast.NodeTransformer):
         return node
 
 
-def _explains(exercise: Exercise, hypothesis: Hypothesis, questions: Sequence[Question]) -> bool:
-    """Whether the hypothesis gives the learner's observation at every question."""
+def sides(exercise: Exercise, hypothesis: Hypothesis) -> Callable[[], Side]:
+    """Makes what answers as the hypothesis would, with nothing asked yet.
+
+    What the hypothesis raises where it is defined comes through.
+    """
     code = load_code("solutions")
     space: dict[str, Any] = dict(vars(code.module(exercise.module)))
     own = {node.name for node in hypothesis.definitions if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-    try:
-        exec(_compiled(hypothesis), space)
-    except Exception:
-        return False
+    exec(_compiled(hypothesis), space)
 
     def find(module: str, name: str) -> Any:
         if module == exercise.module and name in own:
             return space[name]
         return getattr(code.module(module), name)
 
-    chain = _chain(questions)
-    return _fits(chain, find, questions[-1]) and (len(chain) == len(questions) or _fits(questions, find, questions[-1]))
+    return lambda: Workshop(find, whole=False)
 
 
-def _fits(questions: Sequence[Question], find: Callable[[str, str], Any], last: Question) -> bool:
+def _explains(
+    exercise: Exercise, hypothesis: Hypothesis, questions: Sequence[Question], chain: Sequence[Question]
+) -> bool:
+    """Whether the hypothesis gives the learner's observation at every question; those of the chain are asked first."""
+    try:
+        side = sides(exercise, hypothesis)
+    except Exception:
+        return False
+    last = questions[-1]
+    return _fits(chain, side(), last) and (len(chain) == len(questions) or _fits(questions, side(), last))
+
+
+def _fits(questions: Sequence[Question], side: Side, last: Question) -> bool:
     count = 0
-    for question, seen in zip(questions, _replayed(questions, Workshop(find, whole=False)), strict=False):
+    for question, seen in zip(questions, _replayed(questions, side), strict=False):
         if not alike(question.seen, seen, question, last=question is last):
             return False
         count += 1
@@ -242,7 +253,7 @@ def _slots(question: Question) -> list[str]:
     return named + slots_of((request.get("target"), request.get("args", ()), request.get("kwargs", {})))
 
 
-def _replayed(questions: Sequence[Question], side: Workshop) -> Iterator[Observation]:
+def _replayed(questions: Sequence[Question], side: Side) -> Iterator[Observation]:
     for question in questions:
         try:
             yield side.answer(question.request)

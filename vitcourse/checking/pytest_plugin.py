@@ -41,6 +41,30 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_COURSES] = {}
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
+    """Run the whole suite in two processes, where pytest-xdist is there; a file or a test that is asked for, in one."""
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and config.option.markexpr == "not book"
+    unsaid = getattr(config.option, "numprocesses", "no xdist") is None and not hasattr(config, "workerinput")
+    if whole and unsaid and not config.option.usepdb:
+        config.option.numprocesses, config.option.dist = 2, "loadgroup"
+    return (yield)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep in one process the checks of one set, since they look at one another, and what shares a module's fixture."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    for item in items:
+        assert isinstance(item, pytest.Function)
+        fixtures = item._fixtureinfo.name2fixturedefs.values()
+        if item.get_closest_marker("exercise") and "check" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group(item.callspec.params["check"]))
+        elif any(found[-1].scope == "module" for found in fixtures):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """End the process that the workers came from."""
     if _WORKERS in config.stash:
