@@ -154,7 +154,7 @@ HARM = {
 def test_whoever_grades_is_not_harmed(
     name: str, gelu: Callable[..., Row], workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vitcourse.checking.workers._ANSWER", 5.0)  # so that a stopped process is given up sooner
+    monkeypatch.setattr("vitcourse.checking.workers.ANSWER", 5.0)  # so that a stopped process is given up sooner
     before, body = HARM[name]
     row = gelu(body, before, timeout=6.0)
     (verdict,) = row["verdicts"]

@@ -205,14 +205,14 @@ def test_a_learners_own_chapter_is_used_and_asked_for(
     learner: Path,  # noqa: F811
 ) -> None:
     own = ["--code", str(learner), "--init", str(first), *TUNED, "--epochs=1"]
-    rewrite(learner, "ch07_transfer", 'head.weight"].new_zeros(', 'head.weight"].new_ones(')
+    rewrite(learner, "ch07_transfer", "head.new_zeros(n_classes, head.shape", "head.new_ones(n_classes, head.shape")
     for name in ("mixup", "soft_cross_entropy"):
         unwrite(learner, "ch07_transfer", name)
     with pytest.raises(RequestError, match=r"mixup needs exercise 7\.4"):
         started(code=str(learner), patch_size=2, mixup=0.2)
     model = started(code=str(learner), init=str(first)).model
     assert model.state_dict()["head.weight"].eq(1).all()
-    rewrite(learner, "ch07_transfer", "    return state\n\n\n# Exercise 7.3", "    return {}\n\n\n# Exercise 7.3")
+    rewrite(learner, "ch07_transfer", "    return adapted\n\n\n# Exercise 7.3", "    return {}\n\n\n# Exercise 7.3")
     done = vitcourse("train", *own, "--output", "broken")
     assert (done.code, "vitcourse check 7.2" in done.err) == (1, True), done.err
     rewrite(learner, "ch07_transfer", "return list(groups.values())", "return list(groups.values())[1:]")

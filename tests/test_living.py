@@ -373,7 +373,8 @@ class Links(HTMLParser):
 def test_every_exercise_is_in_the_drawing_and_linked_where_a_page_has_it() -> None:
     drawing = architecture.draw([0.5] * 64, set(), "there.html#{}".format)
     linked = {(name.partition(":")[0], address) for name, address in Links(drawing).found}
-    assert linked == {(f"Exercise {asked.id}", f"there.html#{asked.id}") for asked in exercises()}
+    model = [asked for asked in exercises() if asked.id < "6"]  # later chapters use it, and add no part
+    assert linked == {(f"Exercise {asked.id}", f"there.html#{asked.id}") for asked in model}
     assert Links(architecture.draw([0.5] * 64, set(), lambda _: "")).found == []
 
 

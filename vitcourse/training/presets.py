@@ -48,7 +48,7 @@ class TrainConfig:
     )
     shear: float = _setting("slant each training image at random, by up to this share", 0.0, least=0, most=1)
     mixup: float = _setting(
-        "mix each training image with another, in shares drawn from Beta(α, α): this is α; 0 is off",
+        "mix each training image with another, in shares drawn from Beta(alpha, alpha): this is alpha; 0 is off",
         0.0,
         least=0,
         most=1,
