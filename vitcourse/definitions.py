@@ -16,7 +16,7 @@ def definition(source: str, name: str) -> str:
     for node in reversed(ast.parse(source).body):
         if isinstance(node, _DEFINITIONS) and node.name == name:
             start, end = _lines(node)
-            return "".join(_split(source)[start:end]).rstrip("\r\n")
+            return "".join(lines_of(source)[start:end]).rstrip("\r\n")
     raise KeyError(name)
 
 
@@ -47,7 +47,7 @@ def with_definitions(source: str, stub: str, names: Sequence[str]) -> str:
 
 
 def _with_definition(source: str, stub: str, name: str) -> str:
-    lines = _split(source)
+    lines = lines_of(source)
     ending = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"
     fresh = [line + ending for line in definition(stub, name).split("\n")]
     bound = [_lines(node) for node in _parsed(source).body if _binds(node, name)]
@@ -59,7 +59,7 @@ def _with_definition(source: str, stub: str, name: str) -> str:
 
 
 def _inserted(source: str, stub: str, name: str, fresh: list[str], ending: str) -> str:
-    lines = _split(source)
+    lines = lines_of(source)
     order = [node.name for node in ast.parse(stub).body if isinstance(node, _DEFINITIONS)]
     earlier = order[: order.index(name)]
     ends = [_lines(node)[1] for node in _parsed(source).body if getattr(node, "name", None) in earlier]
@@ -99,6 +99,7 @@ def _lines(node: ast.stmt) -> tuple[int, int]:
     return min(part.lineno for part in (node, *decorators)) - 1, node.end_lineno or node.lineno
 
 
-def _split(source: str) -> list[str]:
+def lines_of(source: str) -> list[str]:
+    """The lines of a text, each with its end."""
     # As Python's parser counts lines: str.splitlines would also end them at form feeds.
     return list(io.StringIO(source, newline=""))

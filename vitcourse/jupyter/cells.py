@@ -4,7 +4,7 @@ import ast
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vitcourse.definitions import NotReplaceableError, with_definitions
+from vitcourse.definitions import NotReplaceableError, definition, lines_of, with_definitions
 from vitcourse.errors import RequestError
 
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -53,7 +53,7 @@ def with_cell(source: str, cell: Cell, wanted: Sequence[str]) -> str:
         there = _defined(source)
         after = with_definitions(source, cell.text, own + [name for name in helpers if name in there])
         fresh = [ast.get_source_segment(cell.text, node) or "" for node in cell.constants if not _stands(node, there)]
-        fresh += [_definition(cell.text, name) for name in helpers if name not in there]
+        fresh += [definition(cell.text, name) for name in helpers if name not in there]
         after = _inserted_before(after, own[0], fresh)
         for constant in cell.constants:
             if _stands(constant, there):
@@ -86,16 +86,10 @@ def _defined(source: str) -> list[str]:
     return names
 
 
-def _definition(text: str, name: str) -> str:
-    from vitcourse.definitions import definition
-
-    return definition(text, name)
-
-
 def _inserted_before(source: str, name: str, fresh: Sequence[str]) -> str:
     if not fresh:
         return source
-    lines = source.splitlines(keepends=True)
+    lines = lines_of(source)
     node = next(node for node in ast.parse(source).body if getattr(node, "name", "") == name)
     decorators = getattr(node, "decorator_list", [])
     start = min(part.lineno for part in (node, *decorators)) - 1
@@ -104,7 +98,7 @@ def _inserted_before(source: str, name: str, fresh: Sequence[str]) -> str:
 
 
 def _with_constant(source: str, constant: ast.Assign | ast.AnnAssign, text: str) -> str:
-    lines = source.splitlines(keepends=True)
+    lines = lines_of(source)
     for node in ast.parse(source).body:
         if isinstance(node, ast.Assign | ast.AnnAssign) and _bound_by(node) == _bound_by(constant):
             lines[node.lineno - 1 : node.end_lineno] = [f"{ast.get_source_segment(text, constant)}\n"]
@@ -117,7 +111,7 @@ def _with_imports(source: str, imports: Sequence[str]) -> str:
     fresh = [text for text in imports if not set(_parts(ast.parse(text).body[0])) <= known]
     if not fresh:
         return source
-    lines = source.splitlines(keepends=True)
+    lines = lines_of(source)
     place = nodes[-1].end_lineno or 0 if nodes else 0
     lines[place:place] = [f"{text}\n" for text in fresh]
     return "".join(lines)
