@@ -57,6 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
     end = time.monotonic() + asked.seconds
     if asked.device == "cuda" and not gpu_is_there():
         parser.error("there is no GPU here; to see that it runs, type: --small --device cpu --output FILE")
+    asked.output.parent.mkdir(parents=True, exist_ok=True)
     parts: dict[str, Any] = {}
     for name in asked.parts:
         # On a machine that others use too, reading torch alone may take half a minute.
