@@ -47,6 +47,11 @@ class TrainConfig:
         "stretch or shrink each training image at random, each axis by up to this share", 0.0, least=0, most=1
     )
     shear: float = _setting("slant each training image at random, by up to this share", 0.0, least=0, most=1)
+    elastic: float = _setting(
+        "bend each training image at random: knots six pixels apart move by so many pixels, as a standard deviation",
+        0.0,
+        least=0,
+    )
     mixup: float = _setting(
         "mix each training image with another, in shares drawn from Beta(alpha, alpha): this is alpha; 0 is off",
         0.0,
