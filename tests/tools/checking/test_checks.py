@@ -291,7 +291,7 @@ def test_a_missing_name_and_a_raising_one_are_said_with_their_line(
 @pytest.mark.parametrize("name", ["one", "two", "three"])
 def test_right_answers_written_in_other_ways_pass(name: str, verdicts_of: Callable[..., Verdicts]) -> None:
     """Loops, einsum, unfold, fused attention where no weights are asked for: the contract says what, not how."""
-    verdicts = verdicts_of([root() / "tests" / "alternatives" / name], IDS)
+    verdicts = verdicts_of([root() / "tests" / "tools" / "alternatives" / name], IDS)
     assert {key[1]: line.headline for key, line in verdicts.items()} == dict.fromkeys(IDS, "passed")
 
 
@@ -302,7 +302,7 @@ def test_answers_that_were_written_without_a_look_at_the_checks(
     """From the contract alone: each wrong one is refused, each right one passes."""
     folders, asked = [], {}
     for entry in chapter.exercises:
-        for file in sorted((root() / "tests" / "independent").glob(f"*_{entry.id}.py")):
+        for file in sorted((root() / "tests" / "tools" / "independent").glob(f"*_{entry.id}.py")):
             name = file.stem.replace(".", "-")
             asked[name] = entry.id
             folders.append(learner(name, **{chapter.module: in_place(chapter.module, file.read_text("utf-8"))}))
