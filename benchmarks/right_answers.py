@@ -60,12 +60,12 @@ def main() -> None:
 
 def answers() -> Iterator[tuple[str, Exercise, Workshop]]:
     """The references, the three other sets, and the right ones that were written from the contract alone."""
-    sets = ["solutions", *(root() / "tests" / "alternatives" / name for name in ("one", "two", "three"))]
+    sets = ["solutions", *(root() / "tests" / "tools" / "alternatives" / name for name in ("one", "two", "three"))]
     for name in sets:
         code = load_code(name)
         for asked in exercises():
             yield Path(name).name, asked, Workshop(lambda module, own, code=code: getattr(code.module(module), own))
-    for file in sorted((root() / "tests" / "independent").glob("right_*.py")):
+    for file in sorted((root() / "tests" / "tools" / "independent").glob("right_*.py")):
         asked = exercise(file.stem.rpartition("_")[2])
         yield file.stem, asked, alone(asked, file.read_text(encoding="utf-8"))
 

@@ -331,7 +331,7 @@ def dev_check() -> None:
 
     from vitcourse.places import root
 
-    tests = [str(root() / "tests" / name) for name in ("test_course.py", "test_checks.py")]
+    tests = [str(root() / "tests" / "tools" / name) for name in ("test_course.py", "checking/test_checks.py")]
     failed = subprocess.run([sys.executable, "-m", "pytest", "--quiet", *tests], cwd=root()).returncode
     print("the course is not whole" if failed else "the course is whole")
     if failed:

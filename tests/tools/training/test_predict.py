@@ -25,8 +25,6 @@ from vitcourse.training.runs import RunFolder
 from vitcourse.training.train import train
 from vitcourse.training.trained import Trained
 
-pytest_plugins = ["training_fixtures"]
-
 H, W = 22, 26
 FILL = 14  # pixels that a figure is high, in every training image
 NAMES = ("ell", "tee", "bar")

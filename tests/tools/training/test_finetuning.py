@@ -21,7 +21,6 @@ from vitcourse.training.loop import Run
 from vitcourse.training.presets import make_config
 from vitcourse.training.runs import WEIGHTS
 
-pytest_plugins = ["training_fixtures"]
 pytestmark = pytest.mark.usefixtures("stripes", "undrawn")
 
 # What SMALL says of the step, without the sizes, which the weights decide.

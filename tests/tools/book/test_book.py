@@ -1,4 +1,4 @@
-"""The book's sources and its machinery, without building it: tests/test_book_browser.py looks at the built pages."""
+"""The book's sources and its machinery, without building it: test_book_browser.py looks at the built pages."""
 
 import ast
 import io

@@ -12,8 +12,6 @@ from vitcourse.training import ladder
 from vitcourse.training.ladder import GROUND, RUNGS
 from vitcourse.training.presets import TrainConfig, make_config
 
-pytest_plugins = ["training_fixtures"]
-
 
 @pytest.fixture
 def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:

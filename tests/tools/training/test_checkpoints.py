@@ -27,8 +27,6 @@ from vitcourse.training import checkpoints
 from vitcourse.training.checkpoints import Pace, checkpoint_file, read_checkpoint
 from vitcourse.training.loop import Run
 
-pytest_plugins = ["training_fixtures"]
-
 pytestmark = pytest.mark.usefixtures("stripes", "undrawn", "kept_at_each_epoch")
 
 # Every source of chance and every kind of state takes part.

@@ -34,8 +34,6 @@ from vitcourse.training.presets import make_config
 from vitcourse.training.processes import Processes
 from vitcourse.training.rehearsal import rehearse
 
-pytest_plugins = ["training_fixtures"]
-
 TINY = {"patch_size": 2, "d_model": 12, "n_layers": 2, "n_heads": 2, "batch_size": 16, "epochs": 3, "device": "cpu"}
 # What a GPU's queue would be waited for, or a number of Python's copied to it.
 WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "lift_fresh", "is_nonzero", "unique")

@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -21,12 +21,6 @@ from vitcourse.worker.workshop import Workshop
 
 RIGHT = "return 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))"
 HEADER = "import math\n\nimport torch\n\n\n"
-
-
-@pytest.fixture(scope="module")
-def workers() -> Iterator[Workers]:
-    with Workers() as started:
-        yield started
 
 
 @pytest.fixture

@@ -29,8 +29,6 @@ from vitcourse.training.loop import Run
 from vitcourse.training.presets import make_config
 from vitcourse.training.processes import Processes
 
-pytest_plugins = ["training_fixtures"]
-
 NEEDS_FORK = pytest.mark.skipif(sys.platform != "linux", reason="these tests fork, which is safe on Linux alone")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from vitcourse.checking import naming
+from vitcourse.checking import naming, opinion
 from vitcourse.checking.check import Check
 from vitcourse.checking.examples import onward, smallest
 from vitcourse.checking.grading import Course
@@ -23,7 +23,7 @@ from vitcourse.checking.naming import named, references
 from vitcourse.checking.subjects import CheckFailedError, Inputs, Side
 from vitcourse.checking.workers import Workers
 from vitcourse.codesets import load_code
-from vitcourse.course import Chapter, Exercise, chapters, exercise, exercises
+from vitcourse.course import Exercise, exercise, exercises
 from vitcourse.places import root
 from vitcourse.stubs import pristine
 from vitcourse.worker.protocol import pack
@@ -65,13 +65,6 @@ def learner(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return make
-
-
-@pytest.fixture(scope="module")
-def workers() -> Iterator[Workers]:
-    """The process from which all workers of these tests come."""
-    with Workers() as started:
-        yield started
 
 
 @pytest.fixture
@@ -133,17 +126,33 @@ def each_worked_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(naming, "sides", sides)
 
 
+@pytest.mark.parametrize("asked", exercises(), ids=IDS)
+def test_a_known_wrong_answer_is_refused_and_named(asked: Exercise) -> None:
+    """The newest of each exercise; the next test takes all."""
+    refused_and_named(asked, known_mistakes(asked)[-1])
+
+
+@pytest.mark.thorough
 @pytest.mark.usefixtures("each_worked_out_once")
 @pytest.mark.parametrize("asked", exercises(), ids=IDS)
 def test_every_known_wrong_answer_is_refused_and_named(asked: Exercise) -> None:
     """In this process, where the mistakes are our own: the check refuses each, and the search tells which it is."""
+    for misconception in known_mistakes(asked):
+        refused_and_named(asked, misconception)
+
+
+def known_mistakes(asked: Exercise) -> list[Misconception]:
+    """Those of one exercise, in the order of the list."""
     known = [m for m in misconceptions() if m.exercise == asked.id]
     assert len(known) >= 4
-    for misconception in known:
-        said, found = judged(asked, variant(asked, misconception), seed=17)  # all are asked the same
-        assert said, f"{misconception.name} passes"
-        # Two that look the same from outside are both told; a name that stands for the same words is as good.
-        assert misconception.says in found, (misconception.name, said, found)
+    return known
+
+
+def refused_and_named(asked: Exercise, misconception: Misconception) -> None:
+    """Two that look the same from outside are both told; a name that stands for the same words is as good."""
+    said, found = judged(asked, variant(asked, misconception), seed=17)  # all are asked the same
+    assert said, f"{misconception.name} passes"
+    assert misconception.says in found, (misconception.name, said, found)
 
 
 @pytest.mark.parametrize("asked", exercises(), ids=IDS)
@@ -291,26 +300,34 @@ def test_a_missing_name_and_a_raising_one_are_said_with_their_line(
 @pytest.mark.parametrize("name", ["one", "two", "three"])
 def test_right_answers_written_in_other_ways_pass(name: str, verdicts_of: Callable[..., Verdicts]) -> None:
     """Loops, einsum, unfold, fused attention where no weights are asked for: the contract says what, not how."""
-    verdicts = verdicts_of([root() / "tests" / "alternatives" / name], IDS)
+    verdicts = verdicts_of([root() / "tests" / "tools" / "alternatives" / name], IDS)
     assert {key[1]: line.headline for key, line in verdicts.items()} == dict.fromkeys(IDS, "passed")
 
 
-@pytest.mark.parametrize("chapter", chapters(), ids=lambda chapter: chapter.module)
-def test_answers_that_were_written_without_a_look_at_the_checks(
-    chapter: Chapter, learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
+def written_apart() -> Iterator[Any]:
+    """The answers that were written from the contract alone; of each exercise a right one and a wrong one go first."""
+    for entry in exercises():
+        for kind in ("right", "wrong"):
+            for number, file in enumerate(
+                sorted((root() / "tests" / "tools" / "independent").glob(f"{kind}_*_{entry.id}.py"))
+            ):
+                yield pytest.param(entry, file, id=file.stem, marks=[pytest.mark.thorough] if number else [])
+
+
+@pytest.mark.parametrize(("asked", "file"), written_apart())
+def test_an_answer_that_was_written_without_a_look_at_the_checks(
+    asked: Exercise,
+    file: Path,
+    learner: Callable[..., Path],
+    verdicts_of: Callable[..., Verdicts],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """From the contract alone: each wrong one is refused, each right one passes."""
-    folders, asked = [], {}
-    for entry in chapter.exercises:
-        for file in sorted((root() / "tests" / "independent").glob(f"*_{entry.id}.py")):
-            name = file.stem.replace(".", "-")
-            asked[name] = entry.id
-            folders.append(learner(name, **{chapter.module: in_place(chapter.module, file.read_text("utf-8"))}))
-    assert folders
-    for folder in folders:
-        id = asked[folder.name]
-        verdict = verdicts_of([folder], [id])[folder.name, id]
-        assert (verdict.status == "passed") == folder.name.startswith("right"), (folder.name, verdict)
+    """A wrong one is refused, a right one passes; why it is wrong is not asked."""
+    monkeypatch.setattr(naming, "named", lambda *_: None)
+    monkeypatch.setattr(opinion, "opinion", lambda *_: [])
+    folder = learner("apart", **{asked.module: in_place(asked.module, file.read_text("utf-8"))})
+    verdict = verdicts_of([folder], [asked.id])["apart", asked.id]
+    assert (verdict.status == "passed") == file.name.startswith("right"), verdict
 
 
 def in_place(module: str, answer: str) -> str:

@@ -355,7 +355,7 @@ def test_every_exercise_that_has_tensors_has_an_example():
 @pytest.mark.parametrize("id", TRACEABLE)
 def test_right_answers_written_in_other_ways_trace_to_the_same_shapes(id, name):
     """A learner may call the inputs of a forward pass as they like, and inherit it."""
-    code = root() / "tests" / "alternatives" / name
+    code = root() / "tests" / "tools" / "alternatives" / name
     for mine, right in zip(trace_exercise(id, code), reference(id), strict=True):
         assert mine.failure is None, mine.failure
         assert [[axis.size for axis in shape] for shape in mine.outcome] == [

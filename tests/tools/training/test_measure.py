@@ -13,8 +13,6 @@ from vitcourse.training import preparation
 from vitcourse.training.measure import Answers, as_csv, commonest_mistakes, measured_loss, outputs_of
 from vitcourse.training.presets import make_config
 
-pytest_plugins = ["training_fixtures"]
-
 
 def test_the_surest_mistakes_come_first_then_the_least_sure_right_answers() -> None:
     given = Answers(

@@ -36,8 +36,6 @@ from vitcourse.training.presets import MAY_DIFFER, TrainConfig, make_config
 from vitcourse.training.rehearsal import rehearse
 from vitcourse.training.trained import load_trained
 
-pytest_plugins = ["training_fixtures"]
-
 
 @pytest.fixture
 def learner(tmp_path: Path) -> Path:

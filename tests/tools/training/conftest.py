@@ -1,7 +1,6 @@
 """What the tests of training share: the command line in an empty folder, and data so small that a run takes no time.
 
-The images are coloured and not square, and the class is the row that is bright. A test file asks for these with
-`pytest_plugins`: a conftest.py would be imported by every check of a learner's code too.
+The images are coloured and not square, and the class is the row that is bright.
 """
 
 import sys

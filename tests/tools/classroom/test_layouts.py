@@ -69,7 +69,7 @@ def test_layouts_of_one_submission(tmp_path: Path) -> None:
     fill(tmp_path / "a" / "chapters")
     fill(tmp_path / "b" / "course-main" / "work")
     clone = tmp_path / "c"
-    for room in ("chapters", "solutions", "tests/alternatives"):
+    for room in ("chapters", "solutions", "tests/tools/alternatives"):
         fill(clone / room)
     (clone / "solutions" / "ch01_patches.py").write_text("wrong = 1\n", encoding="utf-8")
     for module in MODULES:

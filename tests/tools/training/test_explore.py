@@ -27,8 +27,6 @@ from vitcourse.training import explore
 from vitcourse.training.augment import center_crop
 from vitcourse.training.trained import Trained
 
-pytest_plugins = ["training_fixtures"]
-
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 375, "height": 700}
 MARKUP = "</script><b>seven"
 

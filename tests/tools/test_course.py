@@ -69,7 +69,7 @@ def test_each_exercise_is_whole(exercise: Exercise) -> None:
     assert (root() / "tests" / f"test_{exercise.module}.py").read_text(encoding="utf-8").count(check) == 1
     assert len(exercise.hints) == 3
     assert sum(wrong.exercise == exercise.id for wrong in misconceptions()) >= 4
-    others = [folder / f"{exercise.module}.py" for folder in (root() / "tests" / "alternatives").iterdir()]
+    others = [folder / f"{exercise.module}.py" for folder in (root() / "tests" / "tools" / "alternatives").iterdir()]
     written = [names_in(file.read_text(encoding="utf-8")) for file in others]
     assert sum(names.issuperset(exercise.names) for names in written) >= 3
     assert all(needed < exercise.id for needed in exercise.needs)
