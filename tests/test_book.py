@@ -66,6 +66,7 @@ per_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative
 # What every page must have
 
 
+@pytest.mark.course
 def test_the_contents_list_every_page_once() -> None:
     contents = yaml.safe_load(text_of(root() / "_toc.yml"))
 
@@ -79,11 +80,13 @@ def test_the_contents_list_every_page_once() -> None:
     assert sorted(listed(contents)) == sorted(pages)
 
 
+@pytest.mark.course
 def test_there_is_a_page_for_the_start_and_for_each_chapter() -> None:
     wanted = {"00_start", *(chapter.module.removeprefix("ch") for chapter in chapters())}
     assert wanted <= {page.stem for page in CHAPTERS}
 
 
+@pytest.mark.course
 @pytest.mark.parametrize("name", ["exercise", "solution"])
 def test_each_exercise_stands_once_in_its_chapter_in_the_order_of_the_course(name: str) -> None:
     own_pages = {}
