@@ -201,4 +201,4 @@ def _said(do: Callable[..., None], *words: Any) -> None:
 def _display(value: Any) -> None:
     from IPython.display import display
 
-    display(value)  # type: ignore[no-untyped-call]
+    display(value)
