@@ -3,11 +3,9 @@
 In the course's folder, type: python benchmarks/readme.py
 """
 
-import json
-from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parent / "results"
+from vitcourse.book import results
 
 
 def table() -> str:
@@ -37,12 +35,6 @@ def table() -> str:
         ("`train`: our recipe, no download", "digits", *_preset(digits)),
     ]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-def results(name: str) -> dict[str, Any]:
-    """A file of results."""
-    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    return found
 
 
 def _both(seed: dict[str, Any], loss: str) -> tuple[str, str, str]:

@@ -17,6 +17,9 @@ from vitcourse.errors import RequestError
 from vitcourse.places import root
 from vitcourse.progress import is_started, missing_exercises
 from vitcourse.stubs import outlines, pristine, write_stubs
+from vitcourse.trace.exercises import examples
+
+pytestmark = pytest.mark.course
 
 MODULES = [chapter.module for chapter in chapters()]
 DEFINITIONS = (ast.FunctionDef, ast.ClassDef)
@@ -50,6 +53,13 @@ def functions_and_classes(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionD
                 yield from ((f"{node.name}.{m.name}", m) for m in node.body if isinstance(m, ast.FunctionDef))
 
 
+def signatures(exercise: Exercise) -> str:
+    """What its functions take, and its modules' forward."""
+    found = [node for name, node in functions_and_classes(ast.parse(solution(exercise.module)))
+             if name.partition(".")[0] in exercise.names and isinstance(node, ast.FunctionDef)]  # fmt: skip
+    return " ".join(ast.unparse(node.args) for node in found)
+
+
 def names_in(source: str) -> set[str]:
     return {name for name, _ in functions_and_classes(ast.parse(source))}
 
@@ -73,6 +83,8 @@ def test_each_exercise_is_whole(exercise: Exercise) -> None:
     written = [names_in(file.read_text(encoding="utf-8")) for file in others]
     assert sum(names.issuperset(exercise.names) for names in written) >= 3
     assert all(needed < exercise.id for needed in exercise.needs)
+    traced = any(name in examples() for name in exercise.names)
+    assert traced or "Tensor" not in signatures(exercise), "vitcourse/trace/examples.toml has no example of it"
     # the book: its section on its chapter's page, its answer on the solutions' page
     number = int(exercise.id.partition(".")[0])
     pages = {
@@ -82,7 +94,9 @@ def test_each_exercise_is_whole(exercise: Exercise) -> None:
     for directive, page in pages.items():
         sections = re.findall(rf"^`{{3,}}{{{directive}}} (\S+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
         assert sections.count(exercise.id) == 1, f"{page.name} has no section {directive} {exercise.id}, or two"
+    api = (root() / "book" / "api_solutions.md").read_text(encoding="utf-8")
     for name in exercise.names:
+        assert re.search(rf"solutions\.{exercise.module}\.{name}$", api, re.MULTILINE), f"api_solutions.md lacks {name}"
         assert ast.get_docstring(defined(solution(exercise.module), name)), "a docstring"
         # the stub: every function of it raises, and says which exercise it is and what to type
         stub = defined(pristine(exercise.module), name)

@@ -8,24 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-# The modules of this folder that make pages and that no cell imports: editing one doesn't change what a cell prints.
-MACHINERY = frozenset(
-    f"{name}.py"
-    for name in (
-        *(
-            "architecture",
-            "browser",
-            "card",
-            "command",
-            "directives",
-            "execution",
-            "extension",
-            "figures",
-            "fingerprint",
-        ),
-        *("glued", "heads", "living", "living_model", "markdown", "notebook", "pdf", "quiz", "serve", "site", "stills"),
-    )
-)
+# What cells import of this folder. Editing any other module of it doesn't change what a cell prints.
+FOR_CELLS = frozenset(("__init__", "example", "measured", "on_gpu", "style", "tables"))
 # The packages whose release changes the pages.
 PACKAGES = ("jupyter-book", "myst-nb", "pydata-sphinx-theme", "sphinx", "sphinx-book-theme", "sphinx-mathjax-offline")
 RECORD = "built.json"
@@ -33,7 +17,7 @@ RECORD = "built.json"
 
 def code(root: Path) -> str:
     """All that a cell can read: the package, the solutions, the results, and torch's release."""
-    package = [path for path in _files(_package(root), ("*.py", "*.toml")) if not _is_machinery(path)]
+    package = [path for path in _files(_package(root), ("*.py", "*.toml", "*.mplstyle")) if not _is_machinery(path)]
     rest = [*_files(root / "solutions", ("*.py",)), *_files(root / "benchmarks" / "results", ("*.json",))]
     return _hash(root, [*package, *rest], _versions(("matplotlib", "torch")))
 
@@ -41,7 +25,7 @@ def code(root: Path) -> str:
 def machinery(root: Path) -> str:
     """All that turns a source into a page."""
     files = [path for path in _files(_package(root) / "book", ("*.py",)) if _is_machinery(path)]
-    return _hash(root, files, _versions(PACKAGES))
+    return _hash(root, [*files, *_files(root / "book" / "explorables", ("*.html",))], _versions(PACKAGES))
 
 
 def everything(root: Path) -> str:
@@ -77,7 +61,7 @@ def _package(root: Path) -> Path:
 
 
 def _is_machinery(path: Path) -> bool:
-    return path.parent.name == "book" and path.name in MACHINERY
+    return path.parent.name == "book" and path.suffix == ".py" and path.stem not in FOR_CELLS
 
 
 def _files(folder: Path, patterns: Iterable[str]) -> list[Path]:

@@ -7,10 +7,15 @@ known here is an error, so that none is ever left standing in a notebook.
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vitcourse.book import quiz
 from vitcourse.course import exercise
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
 
 
 class MarkdownError(ValueError):
@@ -40,7 +45,6 @@ class Book:
         return self.equations.setdefault(label, str(len(self.equations) + 1))
 
 
-_FENCE = re.compile(r"^(?P<indent> {0,3})(?P<fence>`{3,}|:{3,}|~{3,})(?P<rest>.*)$")
 _DIRECTIVE = re.compile(r"^\{(?P<name>[\w:-]+)\}\s*(?P<argument>.*)$")
 _INLINE = re.compile(
     r"\{(?P<role>[\w:-]+)\}(?P<ticks>`+)(?P<content>.+?)(?P=ticks)(?!`)"  # a role
@@ -54,41 +58,27 @@ _EQUATION = re.compile(r"^:label: (\S+)$", re.MULTILINE)
 
 
 def blocks(text: str) -> Iterator[str | Directive]:
-    """The text in its parts: paragraphs (and code, and tables) as they stand, and directives."""
+    """The text in its parts: paragraphs (and lists, and code, and tables) as they stand, and directives."""
     lines = text.splitlines()
-    paragraph: list[str] = []
-    position = 0
-    while position < len(lines):
-        match = _FENCE.match(lines[position])
-        if match is None:
-            if lines[position].strip():
-                paragraph.append(lines[position])
-            elif paragraph:
-                yield "\n".join(paragraph)
-                paragraph = []
-            position += 1
+    for token in _parser().parse(text):
+        if token.level or token.map is None:
             continue
-        end = _end_of_fence(lines, position, match["fence"])
-        found = _DIRECTIVE.match(match["rest"].strip())
-        # A fence in a list belongs to its item, unless it is a directive.
+        start, end = token.map
+        found = _DIRECTIVE.match(token.info.strip()) if token.markup[:1] in ("`", "~", ":") else None
         if found is None:
-            paragraph += lines[position : end + 1]
+            yield "\n".join(lines[start:end]).rstrip()
+        elif not lines[end - 1].strip().startswith(token.markup):
+            raise MarkdownError(f"{lines[start].strip()} is not closed")
         else:
-            if paragraph:
-                yield "\n".join(paragraph)
-                paragraph = []
-            yield _directive(found["name"], found["argument"], lines[position + 1 : end])
-        position = end + 1
-    if paragraph:
-        yield "\n".join(paragraph)
+            yield _directive(found["name"], found["argument"], token.content.splitlines())
 
 
-def _end_of_fence(lines: list[str], start: int, fence: str) -> int:
-    closing = re.compile(rf"^ {{0,3}}{re.escape(fence[0])}{{{len(fence)},}}\s*$")
-    for number in range(start + 1, len(lines)):
-        if closing.match(lines[number]):
-            return number
-    raise MarkdownError(f"{lines[start].strip()} is not closed")
+@cache
+def _parser() -> "MarkdownIt":
+    from markdown_it import MarkdownIt
+    from mdit_py_plugins.colon_fence import colon_fence_plugin
+
+    return MarkdownIt("commonmark").use(colon_fence_plugin)
 
 
 def _directive(name: str, argument: str, lines: list[str]) -> Directive:

@@ -7,40 +7,10 @@ from pathlib import Path
 
 from vitcourse.course import select
 from vitcourse.errors import RequestError
+from vitcourse.files import writing
 from vitcourse.places import is_installed, package, root
 
 _PARTS = ("vitcourse", "solutions", "chapters", "tests", "pyproject.toml", "hatch_build.py", "README.md", "LICENSE")
-
-# Run once, when Gradescope builds the image.
-SETUP = """\
-#!/usr/bin/env bash
-set -euo pipefail
-apt-get update -qq
-apt-get install -qq -y bubblewrap python3-pip curl
-python3 -m pip install --quiet --break-system-packages uv || python3 -m pip install --quiet uv
-cd /autograder/source/course
-{install}
-"""
-
-_OF_A_CLONE = "uv sync --no-dev --no-default-groups --compile-bytecode"
-_OF_A_WHEEL = """\
-uv venv
-uv pip install --compile-bytecode --requirements requirements.txt
-cp -r site/. .venv/lib/python3*/site-packages/
-printf '#!/bin/sh\\nexec "%s" -m vitcourse "$@"\\n' "$PWD/.venv/bin/python" > .venv/bin/vitcourse
-chmod +x .venv/bin/vitcourse"""
-
-# Run for each submission. Where Gradescope's container lets no box be made, the row says so.
-RUN = """\
-#!/usr/bin/env bash
-set -uo pipefail
-place=${{AUTOGRADER:-/autograder}}
-vitcourse=${{VITCOURSE:-$place/source/course/.venv/bin/vitcourse}}
-box=auto
-bwrap --unshare-all --ro-bind / / true 2>/dev/null || box=none
-mkdir -p "$place/results"
-"$vitcourse" grade "$place/submission" {what}--one --jobs 1 --box "$box" --gradescope "$place/results"
-"""
 
 
 def make_autograder(output: Path, what: str | None) -> str:
@@ -48,22 +18,18 @@ def make_autograder(output: Path, what: str | None) -> str:
     select(what)
     if output.suffix != ".zip":
         raise RequestError(f"{output} would be a zip file's name; type: vitcourse grade --make {output.stem}.zip")
-    try:
-        with zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED) as archive:
-            run = RUN.format(what=f"--what {what} " if what else "")
-            setup = SETUP.format(install=_OF_A_WHEEL if is_installed() else _OF_A_CLONE)
-            for name, text in (("setup.sh", setup), ("run_autograder", run)):
-                info = zipfile.ZipInfo(name)
-                info.external_attr = 0o755 << 16
-                archive.writestr(info, text)
-            if is_installed():
-                needed = (line for line in requires("vitcourse") or () if "extra ==" not in line)
-                archive.writestr("course/requirements.txt", "\n".join(needed) + "\n")
-            for file in _installed() if is_installed() else _files():
-                base, below = (package().parent, "course/site") if is_installed() else (root(), "course")
-                archive.write(base / file, f"{below}/{file}")
-    except OSError as error:
-        raise RequestError(f"can't write {output}: {error.strerror}; name another file") from error
+    with writing(output, "name another file"), zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, source in (("setup.sh", "gradescope_setup.sh"), ("run_autograder", "gradescope_run.sh")):
+            info = zipfile.ZipInfo(name)
+            info.external_attr = 0o755 << 16
+            text = Path(__file__).with_name(source).read_text(encoding="utf-8")
+            archive.writestr(info, text.replace("what=()", f"what=(--what {what})") if what else text)
+        if is_installed():
+            needed = (line for line in requires("vitcourse") or () if "extra ==" not in line)
+            archive.writestr("course/requirements.txt", "\n".join(needed) + "\n")
+        for file in _installed() if is_installed() else _files():
+            base, below = (package().parent, "course/site") if is_installed() else (root(), "course")
+            archive.write(base / file, f"{below}/{file}")
     return f"{output}: choose it as the autograder of a programming assignment in Gradescope"
 
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from vitcourse.files import printable
+
 LARGEST = 2**20  # bytes of one text
 LARGEST_ARCHIVE = 64 * 2**20  # bytes of an archive inside another, and of all that a tar file holds
 MOST = 5_000  # entries of one submission
@@ -105,7 +107,7 @@ def _folder(folder: Path, top: Path, path: PurePosixPath) -> Iterator[Entry]:
     for name in names:
         if name.lower() in IGNORED:
             continue
-        place, below = folder / name, path / _readable(name)
+        place, below = folder / name, path / printable(name)
         try:
             is_folder = stat.S_ISDIR(os.lstat(place).st_mode)
         except OSError as error:
@@ -212,7 +214,7 @@ def _tarred(content: BinaryIO) -> Iterator[Entry]:
 
 def _within(name: str) -> PurePosixPath:
     """A name in an archive, as a path that can't lead out."""
-    parts = [part for part in _readable(name).replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    parts = [part for part in printable(name).replace("\\", "/").split("/") if part not in ("", ".", "..")]
     return PurePosixPath(*parts[: DEEPEST + 2]) if parts else PurePosixPath("nameless")
 
 
@@ -223,11 +225,6 @@ def without_suffix(name: str) -> str:
     return name[: len(name) - len(ending)] or name
 
 
-def _readable(name: str) -> str:
-    name = name.encode("utf-8", "replace").decode()
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
-
-
 def _reason(error: BaseException) -> str:
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return f"can't be read: {_readable(' '.join(text.split())) or type(error).__name__}"[:200]
+    return f"can't be read: {printable(' '.join(text.split())) or type(error).__name__}"[:200]

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from vitcourse.errors import RequestError
-from vitcourse.files import parse_json, printable
+from vitcourse.files import parse_json, printable, read_json
 from vitcourse.speech import print_json
 from vitcourse.training.presets import MAY_DIFFER, PRESETS, option, spoken
-from vitcourse.training.runs import CONFIG, read_json
+from vitcourse.training.runs import CONFIG
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from typing import Any
 
 import vitcourse
 from vitcourse.errors import RequestError
-from vitcourse.files import parse_json
+from vitcourse.files import parse_json, read_json, write_atomically
 
 CONFIG = "config.json"
 WEIGHTS = "weights.safetensors"
@@ -111,29 +111,6 @@ class RunFolder:
         return sorted(entry.name for entry in self.path.iterdir())
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that a reader, whenever it looks, sees either the old content or the new."""
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        beside.write_bytes(data)
-        # The name must not reach the disk before the content does.
-        _sync(beside)
-        beside.replace(path)
-        if os.name == "posix":
-            _sync(path.parent)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def choose_folder(output: Path | None, preset: str, base: Path = Path("runs")) -> RunFolder:
     """The folder that was asked for, or a new one in runs/ with the preset and the time in its name.
 
@@ -196,15 +173,6 @@ def _is_finished(run: Path) -> bool:
     result = read_json(run / "result.json")
     parts = result.get("runs", {"": result})
     return all(part.get("finished", False) for part in parts.values())
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """What a run's file holds; nothing where there is none that can be read."""
-    try:
-        found = parse_json(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 @contextmanager

@@ -66,6 +66,7 @@ per_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative
 # What every page must have
 
 
+@pytest.mark.course
 def test_the_contents_list_every_page_once() -> None:
     contents = yaml.safe_load(text_of(root() / "_toc.yml"))
 
@@ -79,11 +80,13 @@ def test_the_contents_list_every_page_once() -> None:
     assert sorted(listed(contents)) == sorted(pages)
 
 
+@pytest.mark.course
 def test_there_is_a_page_for_the_start_and_for_each_chapter() -> None:
     wanted = {"00_start", *(chapter.module.removeprefix("ch") for chapter in chapters())}
     assert wanted <= {page.stem for page in CHAPTERS}
 
 
+@pytest.mark.course
 @pytest.mark.parametrize("name", ["exercise", "solution"])
 def test_each_exercise_stands_once_in_its_chapter_in_the_order_of_the_course(name: str) -> None:
     own_pages = {}
@@ -529,15 +532,14 @@ def test_cells_outputs_are_kept_under_the_code_that_made_them_and_no_other(tmp_p
 
 def test_what_makes_pages_is_not_what_cells_import() -> None:
     folder = root() / "vitcourse" / "book"
-    assert {path.name for path in folder.glob("*.py")} >= fingerprint.MACHINERY
-    for path in folder.glob("*.py"):
-        if path.name not in fingerprint.MACHINERY:
-            machinery = "|".join(name.removesuffix(".py") for name in fingerprint.MACHINERY)
-            assert not re.search(rf"vitcourse\.book(?:\.| import )(?:{machinery})\b", text_of(path)), path
+    modules = {path.stem for path in folder.glob("*.py")}
+    assert modules > fingerprint.FOR_CELLS
+    machinery = "|".join(modules - fingerprint.FOR_CELLS)
+    for name in fingerprint.FOR_CELLS:
+        assert not re.search(rf"vitcourse\.book(?:\.| import )(?:{machinery})\b", text_of(folder / f"{name}.py")), name
     for page in PAGES:
         for cell in code_cells(text_of(page)):
-            used = re.findall(r"vitcourse\.book\.(\w+)", cell.source)
-            assert not {f"{name}.py" for name in used} & fingerprint.MACHINERY
+            assert set(re.findall(r"vitcourse\.book\.(\w+)", cell.source)) <= fingerprint.FOR_CELLS
 
 
 # The command

@@ -29,6 +29,8 @@ from vitcourse.stubs import pristine
 from vitcourse.worker.protocol import pack
 from vitcourse.worker.workshop import Workshop
 
+pytestmark = pytest.mark.course
+
 Verdicts = dict[tuple[str, str], Verdict]
 IDS = [entry.id for entry in exercises()]
 STUBS = {entry.module: pristine(entry.module) for entry in exercises()}

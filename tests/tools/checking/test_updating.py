@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from vitcourse import starting
 from vitcourse.checking import updating
 from vitcourse.checking.keeping import versions
 from vitcourse.checking.updating import merged_lines
@@ -15,7 +14,7 @@ from vitcourse.codesets import load_code
 from vitcourse.course import chapters, exercises, select
 from vitcourse.definitions import definition
 from vitcourse.given import given
-from vitcourse.places import root, workplace
+from vitcourse.places import package, root, workplace
 from vitcourse.progress import is_started
 from vitcourse.stubs import pristine
 
@@ -271,7 +270,8 @@ def test_lines_are_merged_and_mine_stay(base: str, mine: str, new: str, lines: s
 
 
 def test_the_readme_of_a_folder_names_only_commands_that_there_are(folder: Path, type_in: Type) -> None:
-    for line in starting._README.splitlines():
-        if line.startswith("    vitcourse "):
-            word = line.split()[1]
-            assert type_in(word, "--help")[0] == 0, word
+    lines = (package() / "learner_readme.md").read_text(encoding="utf-8").splitlines()
+    words = [line.split()[1] for line in lines if line.startswith("    vitcourse ")]
+    assert {"check", "hint"} <= set(words)
+    for word in words:
+        assert type_in(word, "--help")[0] == 0, word
