@@ -73,6 +73,25 @@ def test_stub_and_solution_have_the_same_signatures_docstrings_and_imports(modul
     assert skeleton(pristine(module)) == skeleton(solution(module))
 
 
+# A docstring tells, in this order: what it is, shapes, what a module holds, errors, what may not be called, the source.
+PARTS = (r".", r".*->", r"Holds ", r"Raises ", r"Not to be called here: ", r"Source: ")
+
+
+@pytest.mark.parametrize("exercise", exercises(), ids=lambda exercise: exercise.id)
+def test_docstrings_tell_the_same_things_in_the_same_order(exercise: Exercise) -> None:
+    for name in exercise.names:
+        first, *others = (ast.get_docstring(defined(solution(exercise.module), name)) or "").split("\n\n")
+        assert "\n" not in first, "the first sentence is one line"
+        told = [max(place for place, part in enumerate(PARTS) if re.match(part, text)) for text in others]
+        assert told == sorted(told), others
+
+
+@pytest.mark.parametrize("chapter", chapters(), ids=lambda chapter: chapter.module)
+def test_a_module_begins_with_its_chapters_title(chapter: Chapter) -> None:
+    first = solution(chapter.module).splitlines()[0].removeprefix('"""')
+    assert first.lower() == f"chapter {chapter.number}: {chapter.title}.".lower()
+
+
 @pytest.mark.parametrize("exercise", exercises(), ids=lambda exercise: exercise.id)
 def test_each_exercise_is_whole(exercise: Exercise) -> None:
     check = f'@pytest.mark.exercise("{exercise.id}")'

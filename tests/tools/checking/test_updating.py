@@ -133,7 +133,7 @@ def test_a_course_update_with_work_half_done_loses_nothing_and_says_everything(
     gone = (folder / "chapters" / "ch03_attention.py").read_bytes()
     newer(
         ("ch01_patches", "def unpatchify(\n", "def unpatchify(  # the inverse\n"),
-        ("ch01_patches", "# 1. Read D, C and P off conv.weight", "# 1. Read D, C, P off conv.weight"),
+        ("ch01_patches", "# 1. D, C and P, read off conv.weight", "# 1. D, C, P, read off conv.weight"),
         ("ch02_tokens", "n_positions: int, d_model: int)", "n_positions: int, d_model: int, base: float = 1e4)"),
         ("ch02_tokens", "# 1. the error for a d_model that doesn't fit", "# 1. the error"),
         ("ch02_tokens", "import torch\n", "import math\n\nimport torch\n"),
@@ -148,7 +148,7 @@ def test_a_course_update_with_work_half_done_loses_nothing_and_says_everything(
             assert definition(file.read_text(encoding="utf-8"), name) == definition(before[file].decode(), name)
     assert "return x  # mine" in first.read_text(encoding="utf-8")
     # the rest is new
-    assert "# 1. Read D, C, P off" in first.read_text(encoding="utf-8")
+    assert "# 1. D, C, P, read off" in first.read_text(encoding="utf-8")
     assert "import math\n" in text
     assert "# 1. the error\n" in text
     assert "# 1. how? prepend:" in text
