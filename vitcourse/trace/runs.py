@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
-from types import FrameType
 from typing import Any
 
 import numpy
@@ -111,10 +110,6 @@ class Rehearsal(Watch):
                 self.strays[id(value)] = (value, torch.empty_like(value, device="meta"))
             return self.strays[id(value)][1]
         return type(value)(map(self._without_numbers, value)) if type(value) in (tuple, list) else value
-
-    def unseen(self, frame: FrameType, back: FrameType, tensors: list[Tensor]) -> None:
-        """Something that can't be looked into returned tensors: it is one step here as it is in the call shown."""
-        self.note("opaque", tensors)
 
     def run(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], opaque: bool) -> Any:
         """Call the function; what it raises is kept."""

@@ -28,21 +28,11 @@ from vitcourse.trace.names import (
     words,
 )
 from vitcourse.trace.record import Axis, Failure, Row, Shape, Trace
-from vitcourse.trace.recorder import (
-    Failed,
-    Node,
-    Recorder,
-    Ref,
-    Sizes,
-    Step,
-    named_results,
-    quietly,
-    sizes_of,
-    tensors_in,
-)
+from vitcourse.trace.recorder import Ref, Sizes, Step, named_results, quietly, sizes_of, tensors_in
 from vitcourse.trace.runs import LARGE, Rehearsals
 from vitcourse.trace.sizes import Names, Vector, worth
 from vitcourse.trace.source import Place, place_of, readable
+from vitcourse.trace.steps import Failed, Node, Recorder
 
 NamesGiven = Mapping[str, str] | Sequence[str] | str | None
 # Numbers that are no sizes, or that change which steps there are.
@@ -259,11 +249,11 @@ def _is_large(call: Call) -> bool:
     return sum(p.numel() for _, module in call.modules for p in module.parameters()) > LARGE
 
 
-def _own_files(function: Callable[..., Any]) -> set[str]:
+def _own_files(function: Callable[..., Any]) -> frozenset[str]:
     """The file of what is traced: its steps are shown, even when it is torch's own."""
     plain = inspect.unwrap(function.forward if isinstance(function, nn.Module) else function)
     code = getattr(getattr(plain, "__func__", plain), "__code__", None)
-    return {code.co_filename} if code is not None else set()
+    return frozenset({code.co_filename} if code is not None else ())
 
 
 def _input_rows(recorder: Recorder, call: Call) -> Iterator[Node]:
@@ -275,8 +265,8 @@ def _input_rows(recorder: Recorder, call: Call) -> Iterator[Node]:
     for word, tensor in call.tensors.items():
         serial = recorder.note("input", [tensor])
         yield Node(
-            Place("", 0, word), "input", serial, ((serial, 0),), tensor.dtype, tensor.device,
-            used={-1: (torch.get_default_dtype(), torch.device("cpu"))}, end=serial, shown=True,
+            Place("", 0, word), "input", serial, (0, 0), {-1: (torch.get_default_dtype(), torch.device("cpu"))}, [],
+            ((serial, 0),), (tensor.dtype, tensor.device), end=serial, shown=True,
         )  # fmt: skip
 
 
