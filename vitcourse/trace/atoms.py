@@ -20,10 +20,12 @@ class Atoms:
         self.given = given
         self.values: list[int | Fraction] = []
         self.polys: list[Poly] = []
-        # Names of atoms, the sizes that are no expression of others; and those of them that follow from others.
+        # Names of atoms, the sizes that are no expression of others; and from which others some of them follow.
         self.names: dict[Size, str] = {}
-        self.derived: set[str] = set()
+        self.derived: dict[str, tuple[str, ...]] = {}
         self._atoms: set[Size] = set()
+        # Those that no run can change, and with a name those that have to be one of them.
+        self.fixed: set[Size] = set()
         self._sizes: dict[frozenset[Any], Size] = {}
         # What was proved of atoms; and what follows from it for others, found since the last link.
         self._links: dict[Size, Size] = {}
@@ -111,7 +113,7 @@ class Atoms:
             total = plus(total, product({(): times}, self._shorter(monomial)))
         result = self.size(total)
         if "T" not in self.given and self.text(result) == "N+1":
-            self.derived.add("T")
+            self.derived["T"] = ("N",)
             return self.fresh(int(self.values[result]), "T")
         return result
 
@@ -130,7 +132,7 @@ class Atoms:
                 values[new] = values[one] * values[two] if sign > 0 else values[one] // values[two]
                 if rest:
                     continue
-                self.derived.add(new)
+                self.derived[new] = (one, two)
                 for name, power in ((one, -1), (two, -sign), (new, 1)):
                     powers[name] = powers.get(name, 0) + power
                 changed = True
@@ -140,6 +142,9 @@ class Atoms:
     def equal(self, one: Size, two: Size) -> None:
         """Note that an operation needs these two sizes to be one."""
         one, two = self.resolve(one), self.resolve(two)
+        for size, other in ((one, two), (two, one)):
+            if size in self.fixed:
+                self.fixed.update(atom for monomial in self.polys[other] for atom, _ in monomial)
         # What is a product of more is said by what is one of fewer: 3·D by D.
         longest = [max(map(len, self.polys[size]), default=0) for size in (one, two)]
         if one != two and not self._solve(*((one, two) if longest[0] >= longest[1] else (two, one))):
@@ -162,6 +167,15 @@ class Atoms:
         )
         self._resolved.clear()
         return True
+
+    def bound(self) -> set[str]:
+        """The symbols to which what is fixed leaves no choice."""
+        found: set[str] = set()
+        names = [self.names[atom] for atom in self.fixed if atom in self.names]
+        while names:
+            found.add(name := names.pop())
+            names += [other for other in self.derived.get(name, ()) if other not in found]
+        return found
 
     def text(self, size: Size) -> str | None:
         """The size in symbols; None for a number, and for what has a part that nobody named."""

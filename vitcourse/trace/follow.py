@@ -5,7 +5,7 @@ alone. What the answers say of single steps is put together here; the two functi
 reshapes, and the kernels that cut patches, are read.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -22,8 +22,8 @@ Axes = Sequence[Size]
 class Follower:
     """Gives the axes of every step's results their sizes, as expressions of the sizes that were there before."""
 
-    def __init__(self, given: Mapping[str, int]) -> None:
-        self.atoms = Atoms(given)
+    def __init__(self, given: Mapping[str, int], kept: Container[int]) -> None:
+        self.atoms, self.kept = Atoms(given), kept
         self.steps: list[list[Axes]] = []
         # Whether the names that the call brings along are given.
         self.told = False
@@ -38,6 +38,8 @@ class Follower:
         entry = self._axes.get(id(tensor))
         if entry is None:
             entry = self._axes[id(tensor)] = (tensor, [self.atoms.fresh(n) for n in tensor.shape])
+            if id(tensor) in self.kept:
+                self.atoms.fixed.update(entry[1])
         return entry[1]
 
     def note(self, tensor: Tensor, axes: Axes) -> Axes:

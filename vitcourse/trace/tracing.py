@@ -272,7 +272,7 @@ def _input_rows(recorder: Recorder, call: Call) -> Iterator[Node]:
 
 def _follower(call: Call, copies: Copies, inputs: list[Tensor]) -> Follower:
     """What follows the sizes of a finished instance, with the names that the call brings along."""
-    follower = Follower(call.sizes)
+    follower = Follower(call.sizes, copies.kept)
     for path, tensor in zip(call.tensors, inputs, strict=True):
         follower.note(
             tensor, [_told(follower, word, n) for word, n in zip(call.words[path], tensor.shape, strict=True)]
