@@ -72,6 +72,8 @@ class Copies:
         self.memo: dict[int, Any] = {}
         # What copies share with what they are copies of.
         self.shared: Shared = before.shared if before is not None else Shared()
+        # Tensors that keep their sizes.
+        self.kept: set[int] = set()
         # Whether something came along that keeps its own sizes.
         self.finished = False
         with torch.device("meta") if meta else ExitStack():
@@ -135,6 +137,7 @@ class Copies:
         self.finished = True
         if self.before is not None:
             # Of a copy: its numbers may be changed, and only sizes are kept.
+            self.kept.add(id(tensor))
             return tensor
         with torch.no_grad():
             new = torch.empty_like(tensor, device="meta") if self.meta else tensor.detach().clone()

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
-from types import FrameType
 from typing import Any
 
 import numpy
@@ -111,10 +110,6 @@ class Rehearsal(Watch):
                 self.strays[id(value)] = (value, torch.empty_like(value, device="meta"))
             return self.strays[id(value)][1]
         return type(value)(map(self._without_numbers, value)) if type(value) in (tuple, list) else value
-
-    def unseen(self, frame: FrameType, back: FrameType, tensors: list[Tensor]) -> None:
-        """Something that can't be looked into returned tensors: it is one step here as it is in the call shown."""
-        self.note("opaque", tensors)
 
     def run(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], opaque: bool) -> Any:
         """Call the function; what it raises is kept."""
@@ -231,17 +226,24 @@ class Rehearsals:
         """Every symbol at once, where the call allows it; else as many as can change, one after the other."""
         held, done = True, 0
         heads = {"h": "twice"} if self.call.heads else {}
+        movable = symbols
+        if self.finished:
+            # The batch alone, while the module's own sizes are followed: that tells what must stay as it is.
+            self._one_by_one(symbols[:1], heads)
+            bound = next((turn.follower.atoms.bound() for turn in self.turns if turn.follower is not None), set())
+            movable = [name for name in symbols if name not in bound and name not in self.stopped]
+        rest = [name for name in movable if name not in self.ways]
         # A finished instance has sizes of its own: what it takes at all, it takes at any size.
         for way, held in (("free", False), ("free", True), ("small", True))[: 1 if self.finished else 3]:
-            ways = dict.fromkeys(symbols, way)
-            if symbols and (self._try({**ways, **heads}, 0, held) or (heads and self._try(ways, 0, held))):
+            ways = {**self.ways, **dict.fromkeys(rest, way)}
+            if rest and (self._try({**ways, **heads}, 0, held) or (heads and self._try(ways, 0, held))):
                 self.ways, done = self.last_ways, 1
                 if self._again(1, held):
                     break
-        if not self.ways:
-            self._one_by_one(symbols, heads)
-            if self.stopped and self.ways and symbols[-1] in self.ways:
-                self._one_by_one([name for name in symbols if name not in self.ways], {})
+        if not rest or not set(rest) <= self.ways.keys():
+            self._one_by_one([name for name in rest if name not in self.ways], heads)
+            if self.stopped and self.ways and movable[-1] in self.ways:
+                self._one_by_one([name for name in movable if name not in self.ways], {})
         if heads and "h" not in self.ways and self._try({**self.ways, **heads}, 0, True):
             self.ways = self.last_ways
         # What can't change has to be followed.
@@ -261,7 +263,11 @@ class Rehearsals:
     def _one_by_one(self, symbols: list[str], heads: dict[str, str]) -> None:
         for name in symbols:
             at: list[int] = []
+            loops = False
             for way in ("free", "even", "times", "next"):
+                # The turns of a loop are as many as this size: one more is all that is left to try.
+                if loops and way != "next":
+                    continue
                 ways = {**self.ways, name: way}
                 if (heads and not self.ways and self._try({**ways, **heads}, 0, True)) or self._try(ways, 0, True):
                     self.ways = self.last_ways
@@ -270,6 +276,7 @@ class Rehearsals:
                 at.append(len(self.last.steps))
                 if isinstance(self.last.error, Exception) and at.count(at[-1]) > 1:
                     break
+                loops = len(self.last.steps) > len(self.main) or self.last.error is None
             if name in self.ways:
                 continue
             self.stopped[name] = self.last
