@@ -204,9 +204,8 @@ PRESETS = {
         compile="default",
         threads=1,
     ),
-    # The most accurate small model that was found, in half an hour of one CPU or 40 seconds of a GPU. Its batches are so
-    # small that a GPU hardly feels them, so all that counts there is how its steps are started: bf16 would add a third
-    # more kernels.
+    # The most accurate small model that was found, in half an hour of one CPU or 40 seconds of a GPU. A GPU hardly feels
+    # batches this small, so all that counts there is how the steps are started: bf16 would add a third more kernels.
     "mnist-gpu": TrainConfig(
         preset="mnist-gpu",
         data="mnist",
