@@ -178,6 +178,7 @@ def test_a_run_that_never_gets_there_is_the_longest(benchmark) -> None:
 # The one run on a GPU, tried on a CPU
 
 
+@pytest.mark.thorough
 def test_every_part_of_the_gpu_run_measures_something(
     benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,6 +232,7 @@ def test_a_part_that_takes_too_long_or_fails_costs_only_itself(
     assert not (tmp_path / "none.json").exists()
 
 
+@pytest.mark.thorough
 def test_on_a_lent_machine_packages_may_be_missing(tmp_path: Path) -> None:
     """What doesn't need them runs: training, and the benchmark; and what does says so."""
     missing = ("platformdirs", "executing", "watchfiles", "timm", "transformers", "vit_pytorch", "playwright")

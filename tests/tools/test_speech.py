@@ -40,7 +40,7 @@ class Console:
 
 
 @pytest.fixture
-def console(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Console:
+def console(one_process: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Console:
     """With a learner's folder as the current one."""
     write_stubs(tmp_path / "chapters")
     monkeypatch.chdir(tmp_path)

@@ -481,6 +481,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(
     compare(tmp_path / "whole", tmp_path / "run")
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_a_real_kill(tmp_path: Path) -> None:
     """Another process, the digits, SIGKILL; benchmarks/kills.py does it twenty times and compares the weights."""
