@@ -3,7 +3,7 @@
 import importlib.util
 import re
 
-from vitcourse.course import chapters
+from vitcourse.course import chapters, exercises
 from vitcourse.places import root
 from vitcourse.training.presets import PRESETS, option, settings
 
@@ -22,6 +22,13 @@ def test_the_table_of_results_is_made_from_the_files() -> None:
 def test_the_map_of_the_course_is_the_list_of_chapters() -> None:
     for chapter in chapters():
         assert f"| {chapter.number} {chapter.title} | {chapter.writes} | {chapter.minutes} min |" in README
+
+
+def test_it_counts_the_other_ways_to_write_the_answers() -> None:
+    sets = [path for path in root().glob("tests/**/alternatives/*") if path.is_dir() and path.name != "__pycache__"]
+    pages = [README, *(page.read_text(encoding="utf-8") for page in (root() / "book").glob("*.md"))]
+    for counted in re.findall(r"\b(\d+) other ways", "\n".join(pages)):
+        assert int(counted) == len(sets) * len(exercises())
 
 
 def test_each_command_that_the_readme_names_exists() -> None:

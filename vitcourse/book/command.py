@@ -7,21 +7,18 @@ from contextlib import nullcontext
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from rich.console import Console
 
 from vitcourse.book.site import Site, build, find
 from vitcourse.errors import RequestError, RunError
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 HOST = "127.0.0.1"
 USUAL_PORT = 8000
 
 
-def show_book(
-    console: "Console", *, pdf: bool, file: Path | None, open_it: bool, port: int | None, serve: bool
-) -> None:
+def show_book(console: Console, *, pdf: bool, file: Path | None, open_it: bool, port: int | None, serve: bool) -> None:
     """Build the book, and do with it what was asked for. Raises RequestError and RunError, each one line."""
     site = find()
     # The port before the work: that it is taken is said at once.
@@ -46,7 +43,7 @@ def show_book(
         console.print("")
 
 
-def _build(console: "Console", site: Site) -> None:
+def _build(console: Console, site: Site) -> None:
     began = time.monotonic()
     with console.status("building the book") as status:
         built = build(site, lambda page: status.update(f"building the book: {page}"))
@@ -54,7 +51,7 @@ def _build(console: "Console", site: Site) -> None:
     console.print(took if built else "nothing has changed since it was built", soft_wrap=True)
 
 
-def _printed(console: "Console", site: Site, file: Path) -> Path:
+def _printed(console: Console, site: Site, file: Path) -> Path:
     from vitcourse.book.pdf import write_pdf
 
     if file.is_dir():
