@@ -238,7 +238,7 @@ def grade(
     from vitcourse.classroom.command import Outputs, grade_class
 
     if make is not None:
-        from vitcourse.classroom.autograder import make_autograder
+        from vitcourse.classroom.packing import make_autograder
 
         print(make_autograder(make, what))
         return
@@ -253,7 +253,7 @@ def submit(
     output: Annotated[Path, typer.Option(help="the zip file to write")] = Path("submission.zip"),
 ) -> None:
     """Pack what you wrote into one zip, to hand it in."""
-    from vitcourse.classroom.submit import pack
+    from vitcourse.classroom.packing import pack
 
     print(pack(load_code("chapters"), output))
 

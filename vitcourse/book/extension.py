@@ -16,7 +16,7 @@ from vitcourse.book.architecture import setup_architecture
 from vitcourse.book.directives import setup_directives
 from vitcourse.book.execution import run_ahead
 from vitcourse.book.figures import setup_figures
-from vitcourse.book.heads import setup_heads
+from vitcourse.book.link_previews import setup_link_previews
 from vitcourse.book.living import setup_living
 from vitcourse.book.markdown import chapter_number
 
@@ -30,7 +30,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     setup_directives(app)
     setup_figures(app)
     setup_living(app)
-    setup_heads(app)
+    setup_link_previews(app)
     setup_architecture(app)
     # Pages are made anew when what makes them has changed.
     app.add_config_value("vitcourse_machinery", "", "env", [str])

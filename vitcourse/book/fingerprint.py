@@ -8,6 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from vitcourse.places import package
+
 # What cells import of this folder. Editing any other module of it doesn't change what a cell prints.
 FOR_CELLS = frozenset(("__init__", "example", "measured", "on_gpu", "style", "tables"))
 # The packages whose release changes the pages.
@@ -57,7 +59,7 @@ def is_current(root: Path, output: Path) -> bool:
 
 def _package(root: Path) -> Path:
     # An installed course has its files in the package, a clone beside it.
-    return root / "vitcourse" if (root / "vitcourse").is_dir() else root.parent
+    return root / "vitcourse" if (root / "vitcourse").is_dir() else package()
 
 
 def _is_machinery(path: Path) -> bool:

@@ -19,7 +19,7 @@ import jupytext
 import pytest
 import yaml
 
-from vitcourse.book import fingerprint, markdown, quiz, serve, site
+from vitcourse.book import command, fingerprint, markdown, quiz, site
 from vitcourse.book.command import show_book
 from vitcourse.book.notebook import chapter_pages, find_page, make_notebook, write_notebook
 from vitcourse.course import chapters, exercises, minutes
@@ -572,16 +572,16 @@ def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
 
 
 def test_without_a_port_another_is_found_when_the_usual_one_is_taken(tmp_path: Path) -> None:
-    with serve.server(tmp_path, None) as first, serve.server(tmp_path, None) as second:
-        assert serve.address(first) != serve.address(second)
+    with command.server(tmp_path, None) as first, command.server(tmp_path, None) as second:
+        assert command.address(first) != command.address(second)
 
 
 def test_the_server_serves_the_folder_on_loopback_alone(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("the book", encoding="utf-8")
-    with serve.server(tmp_path, None) as server:
+    with command.server(tmp_path, None) as server:
         assert server.server_address[0] == "127.0.0.1"
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        with urllib.request.urlopen(serve.address(server)) as answer:
+        with urllib.request.urlopen(command.address(server)) as answer:
             assert answer.read() == b"the book"
             assert answer.headers["Cache-Control"] == "no-cache"
         server.shutdown()
@@ -643,7 +643,7 @@ def test_book_and_notebook_import_neither_torch_nor_sphinx(tmp_path: Path) -> No
         "    sys.argv = ['vitcourse', *words]\n"
         "    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
         "        main()\n"
-        "from vitcourse.book import fingerprint, site, serve, command, pdf, browser\n"
+        "from vitcourse.book import fingerprint, site, command, pdf, browser\n"
         "print(sorted({'torch', 'sphinx', 'sklearn', 'matplotlib', 'numpy', 'playwright'} & sys.modules.keys()))"
     )
     env = os.environ | {"PYTHONPATH": str(root())}
