@@ -111,17 +111,19 @@ class TrainConfig:
 
     amp: str = _setting("precision of the forward pass", "off", choices=("off", "bf16"))
     compile: str = _setting(
-        "compile the model with torch.compile; reduce-overhead adds CUDA graphs on a GPU",
-        "off",
-        choices=("off", "default", "reduce-overhead", "max-autotune"),
+        "compile the model with torch.compile; auto does so where the run is long enough to earn it; reduce-overhead "
+        "adds CUDA graphs on a GPU",
+        "auto",
+        choices=("auto", "off", "default", "reduce-overhead", "max-autotune"),
     )
     graph: bool = _setting(
         "record the whole step, from the batch to the update, as one CUDA graph, where there is one GPU", False
     )
     kernels: str = _setting(
-        "compute as the model's lines say, or with torch's fused kernels where these give the same",
-        "own",
-        choices=("own", "fused"),
+        "own computes as the model's lines say; fused by torch's kernels, and the last block for CLS alone, where that "
+        "gives the same (dropout then draws other numbers); auto does so unless it is slower",
+        "auto",
+        choices=("auto", "own", "fused"),
     )
     pipeline: str = _setting(
         "where batches are made: on the device, for a whole batch at once, or by a DataLoader, image by image",
@@ -201,7 +203,6 @@ PRESETS = {
         clip=1.0,
         batch_size=100,
         epochs=7,
-        compile="default",
         threads=1,
     ),
     # The most accurate small model that was found, in half an hour of one CPU or 40 seconds of a GPU. A GPU hardly feels
