@@ -144,7 +144,7 @@ class Atoms:
         one, two = self.resolve(one), self.resolve(two)
         for size, other in ((one, two), (two, one)):
             if size in self.fixed:
-                self.fixed.update(atom for monomial in self.polys[other] for atom, _ in monomial)
+                self.fixed.add(other)
         # What is a product of more is said by what is one of fewer: 3·D by D.
         longest = [max(map(len, self.polys[size]), default=0) for size in (one, two)]
         if one != two and not self._solve(*((one, two) if longest[0] >= longest[1] else (two, one))):
@@ -171,7 +171,8 @@ class Atoms:
     def bound(self) -> set[str]:
         """The symbols to which what is fixed leaves no choice."""
         found: set[str] = set()
-        names = [self.names[atom] for atom in self.fixed if atom in self.names]
+        atoms = {atom for size in self.fixed for monomial in self.polys[size] for atom, _ in monomial}
+        names = [self.names[atom] for atom in atoms if atom in self.names]
         while names:
             found.add(name := names.pop())
             names += [other for other in self.derived.get(name, ()) if other not in found]

@@ -44,7 +44,7 @@ def _folds(nodes: list[Node], shape: ShapeOf, kinds: dict[object, int]) -> list[
         text = node.place.text if node.place.line else node.place.callee
         inner = tuple((child.kind, child.repeat) for child in children)
         # What two turns of a loop have in common, as one number: a loop may have thousands of turns.
-        kind = kinds.setdefault((node.key, text, shapes, node.kind and node.kind[0], inner), len(kinds))
+        kind = kinds.setdefault((node.key, text, tuple(map(id, shapes)), node.kind and node.kind[0], inner), len(kinds))
         result.append(Fold(node, children, shapes, kind, modules=0 if node.module is None else 1))
     return _loops(result)
 

@@ -251,8 +251,8 @@ class Rehearsals:
         if not self.turns:
             self._try({}, 0, True)
         for turn in range(1 + done, 5) if self.ways else ():
-            settled = (not self.finished or any(t.follower for t in self.turns)) and self.decided()
-            if settled or not self._again(turn, held):
+            followed = not self.finished or any(turn.follower for turn in self.turns)
+            if (followed and self.decided()) or (not self._again(turn, held) and followed):
                 break
 
     def _again(self, turn: int, held: bool) -> bool:
@@ -276,7 +276,8 @@ class Rehearsals:
                 at.append(len(self.last.steps))
                 if isinstance(self.last.error, Exception) and at.count(at[-1]) > 1:
                     break
-                loops = len(self.last.steps) > len(self.main) or self.last.error is None
+                steps, all = len(self.last.steps), len(self.main)
+                loops = steps > all or (steps < all and self.last.error is None)
             if name in self.ways:
                 continue
             self.stopped[name] = self.last

@@ -442,7 +442,9 @@ class Told:
         inside = (len(self.call.words) > serial) * (serial + 1)
         key = (sizes, serial < self.proved, inside, None if known is None else tuple(known), place)
         if key not in self._shapes:
-            self._shapes[key] = self._named([s[place + 1] for s in sizes], known, serial)
+            shape = self._named([s[place + 1] for s in sizes], known, serial)
+            # Equal ones are one, which makes them quick to compare.
+            self._shapes[key] = self._shapes.setdefault(shape, shape)
         return self._shapes[key]
 
     def _named(self, sizes: list[Sizes], known: Axes | None, serial: int) -> Shape:
