@@ -305,7 +305,8 @@ def dev_stubs(
 @dev.command("check")
 def dev_check() -> None:
     """Check the course itself: the tests that are marked as its own, of all that an exercise is made of."""
-    failed = subprocess.run([sys.executable, "-m", "pytest", "--quiet", "-m", "course and not book"], cwd=root()).returncode
+    command = [sys.executable, "-m", "pytest", "--quiet", "-m", "course and not book"]
+    failed = subprocess.run(command, cwd=root()).returncode
     print("the course is not whole" if failed else "the course is whole")
     if failed:
         raise typer.Exit(1)
