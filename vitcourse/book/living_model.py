@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vitcourse.book import card
+from vitcourse.codesets import load_code
 from vitcourse.files import write_atomically
 
 # A grid of 4 × 4 patches is enough to look around in; learned positions are there to be looked at.
@@ -150,9 +151,8 @@ def _likenesses() -> dict[str, list[float]]:
     """Of one place of a grid of 7 × 7: how its position agrees with all others, the cosine, for two tables."""
     import torch.nn.functional as F
 
-    from solutions.ch02_tokens import sinusoidal_positions, sinusoidal_positions_2d
-
-    tables = {"1-d": sinusoidal_positions(49, 64), "2-d": sinusoidal_positions_2d((7, 7), 64)}
+    tokens = load_code("solutions").module("ch02_tokens")
+    tables = {"1-d": tokens.sinusoidal_positions(49, 64), "2-d": tokens.sinusoidal_positions_2d((7, 7), 64)}
     return {
         name: [round(value, 3) for value in F.cosine_similarity(table[16:17], table).tolist()]
         for name, table in tables.items()
