@@ -476,6 +476,7 @@ def test_the_fingerprints_see_what_they_should(tmp_path: Path) -> None:
         "solutions/ch01_patches.py": "code",
         "benchmarks/results/digits.json": "code",
         "vitcourse/book/directives.py": "machinery",
+        "_toc.yml": "machinery",
         "book/01_patches.md": "everything",
         "_config.yml": "everything",
         "chapters/ch01_patches.py": "nothing",

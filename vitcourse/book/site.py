@@ -65,19 +65,13 @@ def build(site: Site, tell: Tell) -> bool:
     command = [sys.executable, "-c", JUPYTER_BOOK, "build", str(site.root), "-W", "--keep-going"]
     if site.work is not None:
         command += ["--path-output", str(site.work)]
-    if fingerprint.read_record(site.output).get("warnings") != 0 or _is_listed_anew(site):
+    if fingerprint.read_record(site.output).get("warnings") != 0:
         command.append("--all")
     lines = list(_run(command, site, tell))
     _raise_problems(problems(lines, site.root))
     if not lines or lines[-1] != "0":
         raise RunError(f"jupyter-book ended with {lines[-1] if lines else 'nothing'}: {_last_words(lines)}")
     return True
-
-
-def _is_listed_anew(site: Site) -> bool:
-    """Whether the list of pages, which stands on every page, has changed since the last build."""
-    record = site.build / fingerprint.RECORD
-    return record.exists() and (site.root / "_toc.yml").stat().st_mtime > record.stat().st_mtime
 
 
 def _run(command: list[str], site: Site, tell: Tell) -> Iterable[str]:
