@@ -12,7 +12,7 @@ import pytest
 
 from vitcourse.checking.misconceptions import misconceptions
 from vitcourse.cli import main
-from vitcourse.course import chapters, exercises, minutes
+from vitcourse.course import chapters, minutes
 from vitcourse.definitions import definition, with_definitions
 from vitcourse.places import root
 from vitcourse.stubs import pristine
@@ -82,8 +82,6 @@ def made() -> ModuleType:
 def test_its_figures_are_counted_or_come_from_files(made: ModuleType) -> None:
     said = " ".join(README.split())
     assert made.accuracy() in said, "type python benchmarks/readme.py, and put what it prints into README.md"
-    independent = list((root() / "tests" / "tools" / "independent").glob("right_*.py"))
-    assert f"{3 * len(exercises())} [alternatives](tests/tools/alternatives) and {len(independent)} answers" in said
     assert "more than 1,000 of them" in said
     assert len(misconceptions()) > 1000
     assert f"in about {minutes('first_check')} minutes" in said

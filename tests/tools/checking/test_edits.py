@@ -24,6 +24,7 @@ def executed(hypothesis: Hypothesis) -> dict[str, object]:
     return names
 
 
+@pytest.mark.course
 @EVERY
 def test_every_exercise_has_edits_and_each_changes_something(each: Exercise) -> None:
     found = edits(each)
