@@ -57,18 +57,20 @@ class Follower:
         self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], results: list[Tensor]
     ) -> None:
         """Follow one call of a function of torch."""
-        operands = list({id(t): t for t in tensors_of((*args, *kwargs.values()))}.values())
+        operands = tensors_of((*args, *kwargs.values()))
+        if len(operands) > 1:
+            operands = list({id(tensor): tensor for tensor in operands}.values())
         if name in RESHAPES and operands:
             self.note(results[0], regrouped(self.atoms, self.axes(operands[0]), results[0].shape))
-            return
-        in_place = name == "__setitem__" or any(t is operand for operand in operands for t in results)
-        if in_place and (name not in ("__setitem__", "copy_") or len(operands) != 2):
-            return
-        if name in NORMS:
-            self.normed.append(self.axes(operands[0])[-1])
-        resolve = self.atoms.resolve
+        elif not (name == "__setitem__" or any(t is operand for operand in operands for t in results)) or (
+            name in ("__setitem__", "copy_") and len(operands) == 2
+        ):
+            self._ask(Question(name, func, args, kwargs, operands, results), results)
+        self.steps.append([self.axes(tensor) for tensor in results])
+
+    def _ask(self, question: Question, results: list[Tensor]) -> None:
+        resolve, operands = self.atoms.resolve, question.operands
         sizes = tuple([resolve(size) for tensor in operands for size in self.axes(tensor)])
-        question = Question(name, func, args, kwargs, operands, results)
         key = (question.key, sizes)
         known = self._again.get(key)
         if known is None:
@@ -77,10 +79,12 @@ class Follower:
             pattern = [-1 if self.atoms.constant(size) else seen.setdefault(size, len(seen)) for size in sizes]
             found, count = answer(question, tuple(pattern)), len(self.atoms.values)
             known = self._sizes(found, sizes, results)
-            if name in ("conv1d", "conv2d", "conv3d"):
-                self._patches(args, kwargs, results[0], known[0])
+            if question.name in ("conv1d", "conv2d", "conv3d"):
+                self._patches(question.args, question.kwargs, results[0], known[0])
             elif not found.equal and count == len(self.atoms.values):
                 self._again[key] = known
+        if question.name in NORMS:
+            self.normed.append(self.axes(operands[0])[-1])
         for tensor, axes in zip(results, known, strict=True):
             self.note(tensor, axes)
 

@@ -101,7 +101,7 @@ class Watch(TorchFunctionMode):
         if event == "return":
             if self._compiled is not None:
                 quietly(self._aside_ended, frame, value)
-            if self._compiled is None and (back := frame.f_back) is not None and frame.f_code is not self._handler:
+            if frame.f_code is not self._handler and self._compiled is None and (back := frame.f_back) is not None:
                 _, shown, _ = self._shown.get(id(back.f_code)) or self.info(back.f_code)
                 if shown and back is not self.base:
                     quietly(self.returned, frame, back, value)

@@ -18,25 +18,25 @@ from vitcourse.trace.source import Place, place_of, readable
 _PAUSES = sys.version_info < (3, 12)
 
 
-@dataclass(eq=False, slots=True)
 class Node:
     """A step of the traced code: from which step of torch to which, and what it uses of what was there before.
 
     `used` has the step that made it (-1: none did), and of what kind it is.
     """
 
-    place: Place
-    op: str
-    start: int
-    key: tuple[int, int]
-    used: dict[int, Kind]
-    children: list["Node"]
     results: tuple[Ref, ...] = ()
     kind: Kind | None = None
-    end: int = 0
-    shown: bool = False
     module: nn.Module | None = None
     spread: tuple[Ref | None, ...] = ()
+
+    def __init__(
+        self, place: Place, op: str, start: int, key: tuple[int, int], used: dict[int, Kind],
+        end: int = 0, shown: bool = False,
+    ) -> None:  # fmt: skip
+        self.place, self.op, self.start, self.key, self.used, self.end, self.shown = (
+            place, op, start, key, used, end, shown,
+        )  # fmt: skip
+        self.children: list[Node] = []
 
     def inside(self) -> Iterator["Node"]:
         """All steps in here, the innermost first."""
@@ -62,7 +62,7 @@ class Recorder(Watch):
 
     def __init__(self, also_shown: frozenset[str] = frozenset()) -> None:
         super().__init__()
-        self.root = Node(Place("", 0, ""), "", 0, (0, 0), {}, [])
+        self.root = Node(Place("", 0, ""), "", 0, (0, 0), {})
         self.failed: Failed | None = None
         self.module_names: dict[int, str] = {}
         # The first step of which data decides the sizes.
@@ -70,6 +70,7 @@ class Recorder(Watch):
         self._also_shown = also_shown
         self._open: list[tuple[FrameType, int, Node]] = []
         self._places: dict[FrameType, int] = {}
+        self._where: dict[tuple[int, int], Place] = {}
         # The frame whose step was the last, and the step that it is in.
         self._last: tuple[FrameType | None, Node] = (None, self.root)
         self._busy = True
@@ -137,10 +138,10 @@ class Recorder(Watch):
                 return
             tensors = operands[:1] if name == "__setitem__" else []
         known = self._known
-        used: dict[int, Kind] = {}
         spread: tuple[Ref | None, ...] = ()
         if len(operands) == 2 and len(tensors) == 1 and operands[0].ndim != operands[1].ndim:
             spread = tuple(map(self.known, operands))
+        used: dict[int, Kind] = {}
         for tensor in operands:
             entry = known.get(id(tensor))
             if entry is not None and entry[0]() is tensor:
@@ -148,17 +149,22 @@ class Recorder(Watch):
             elif -1 not in used:
                 used[-1] = (tensor.dtype, tensor.device)
         serial = self.note(name, tensors)
-        node = self._within(frame)
+        last, node = self._last
+        if frame is not last:
+            node = self._within(frame)
         code = frame.f_code
         if self._shown[id(code)][1]:
-            lasti = frame.f_lasti
-            step = Node(self._place(frame, lasti), name.strip("_") or name, serial, (id(code), lasti), used, [])
-            step.end, step.shown = serial, True
+            key = (id(code), frame.f_lasti)
+            place = self._where.get(key)
+            if place is None:
+                place = self._where[key] = self._place(frame, frame.f_lasti)
+            step = Node(place, name.strip("_") or name, serial, key, used, serial, True)
             node.children.append(step)
             if tensors:
                 _, ref, step.kind = known[id(tensors[0])]
                 step.results = (ref,) if len(tensors) == 1 else tuple([(serial, i) for i in range(len(tensors))])
-            step.spread = spread
+            if spread:
+                step.spread = spread
         elif node is self.root:
             return
         else:
@@ -179,8 +185,6 @@ class Recorder(Watch):
 
     def _within(self, frame: FrameType) -> Node:
         """The innermost open step round a function of torch that a frame uses."""
-        if frame is self._last[0]:
-            return self._last[1]
         code = frame.f_code
         _, direct, comprehension = self._shown.get(id(code)) or self.info(code)
         if not direct:
@@ -219,7 +223,7 @@ class Recorder(Watch):
         self._close(same)
         for other, place in reversed(path):
             parent = self._open[-1][2] if self._open else self.root
-            node = Node(self._place(other, place), "", len(self.steps) - 1, (id(other.f_code), place), {}, [])
+            node = Node(self._place(other, place), "", len(self.steps) - 1, (id(other.f_code), place), {})
             parent.children.append(node)
             places[other] = len(self._open)
             self._open.append((other, place, node))

@@ -264,10 +264,12 @@ def _input_rows(recorder: Recorder, call: Call) -> Iterator[Node]:
             recorder.module_names[id(child)] = f"{prefix or 'self'}.{path}".rstrip(".")
     for word, tensor in call.tensors.items():
         serial = recorder.note("input", [tensor])
-        yield Node(
-            Place("", 0, word), "input", serial, (0, 0), {-1: (torch.get_default_dtype(), torch.device("cpu"))}, [],
-            ((serial, 0),), (tensor.dtype, tensor.device), end=serial, shown=True,
+        node = Node(
+            Place("", 0, word), "input", serial, (0, 0), {-1: (torch.get_default_dtype(), torch.device("cpu"))},
+            serial, True,
         )  # fmt: skip
+        node.results, node.kind = ((serial, 0),), (tensor.dtype, tensor.device)
+        yield node
 
 
 def _follower(call: Call, copies: Copies, inputs: list[Tensor]) -> Follower:
