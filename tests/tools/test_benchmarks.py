@@ -154,12 +154,16 @@ def test_pipeline(benchmark, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("mnist")
 def test_time_to_accuracy(benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda model, **_: model)  # it takes longer than all the rest
-    command = "--seeds 1 --images 60 --epochs 1 --output"
+    command = "--seeds 1 --images 60 --epochs 1 --most 0.001 --output"
     benchmark("time_to_accuracy").main([*command.split(), str(tmp_path / "t.json")])
     found = written(tmp_path / "t.json")
     assert found["trial"]
-    assert len(found["rows"]) == 4
+    assert len(found["rows"]) == 6
     for row in found["rows"]:
+        if row["cut_off"]:
+            assert "original" in row["contender"]
+            assert row["to"]["99%"].startswith("never in 0 CPU seconds")
+            continue
         assert row["to"]["99%"] == "never in one epoch"
         assert row["runs"][0]["points"][-1]["epoch"] == 1
 

@@ -208,6 +208,33 @@ PRESETS = {
         epochs=7,
         threads=1,
     ),
+    # Past 99% in half of the time of `mnist`: narrower, with smaller patches, and a rate that falls nearly all the way.
+    "mnist-fast": TrainConfig(
+        preset="mnist-fast",
+        data="mnist",
+        crop=24,
+        shift=1,
+        rotate=8.0,
+        stretch=0.08,
+        shear=0.08,
+        patch_size=6,
+        d_model=48,
+        n_layers=3,
+        n_heads=4,
+        mlp_ratio=2,
+        optimizer="muon",
+        learning_rate=3e-3,
+        muon_learning_rate=0.008,
+        beta2=0.99,
+        weight_decay=0.05,
+        schedule="trapezoid",
+        warmup=0.05,
+        cooldown=0.7,
+        clip=1.0,
+        batch_size=100,
+        epochs=4,
+        threads=1,
+    ),
     # The most accurate small model that was found, in half an hour of one CPU or 40 seconds of a GPU. A GPU hardly
     # feels batches this small, so all that counts there is how the steps are started: bf16 adds a third more kernels.
     "mnist-gpu": TrainConfig(
