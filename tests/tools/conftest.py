@@ -5,7 +5,7 @@ from contextlib import nullcontext
 
 import pytest
 
-from vitcourse.checking import grading, pytest_plugin
+from vitcourse.checking import grading, naming, opinion, pytest_plugin
 from vitcourse.checking import workers as processes
 from vitcourse.checking.workers import Workers
 
@@ -23,3 +23,10 @@ def one_process(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
     """A command that judges takes the process that is there: to load torch in one of its own takes seconds."""
     for module in (grading, processes):
         monkeypatch.setattr(module, "Workers", lambda: nullcontext(workers))
+
+
+@pytest.fixture
+def uncaused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Why an answer is wrong is not looked for, which takes seconds."""
+    monkeypatch.setattr(naming, "named", lambda *_: None)
+    monkeypatch.setattr(opinion, "opinion", lambda *_: [])

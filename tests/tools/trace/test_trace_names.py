@@ -20,6 +20,7 @@ from vitcourse.places import root
 from vitcourse.trace import recorder, sizes, trace
 from vitcourse.trace.exercises import examples, trace_exercise
 
+SLOW = pytest.mark.thorough
 TRACEABLE = [entry.id for entry in exercises() if any(name in examples() for name in entry.names)]
 
 
@@ -70,7 +71,7 @@ def test_the_prime_sizes_are_pairwise_prime():
     assert PRIME["gh"] != PRIME["gw"]
 
 
-@pytest.mark.parametrize("id", TRACEABLE)
+@pytest.mark.parametrize("id", [pytest.param(id, marks=SLOW if id in ("6.2", "6.3") else ()) for id in TRACEABLE])
 def test_an_exercise_has_the_same_names_at_all_sizes(id):
     if id in ("5.5", "6.4", "7.5"):
         # The number of batches, or of patches to cover, and whether the last one is whole, are the sizes' own.
@@ -351,7 +352,7 @@ def test_every_exercise_that_has_tensors_has_an_example():
     assert [entry.id for entry in exercises() if entry.id not in TRACEABLE] == ["5.3", "7.3"]
 
 
-@pytest.mark.parametrize("name", ["one", "two", "three"])
+@pytest.mark.parametrize("name", ["one", *(pytest.param(name, marks=SLOW) for name in ("two", "three"))])
 @pytest.mark.parametrize("id", TRACEABLE)
 def test_right_answers_written_in_other_ways_trace_to_the_same_shapes(id, name):
     """A learner may call the inputs of a forward pass as they like, and inherit it."""
