@@ -76,6 +76,7 @@ def test_each_file_of_results_says_where_its_numbers_come_from(path: Path) -> No
     assert not found.get("trial")
 
 
+@pytest.mark.thorough
 def test_throughput(benchmark, tmp_path: Path) -> None:
     command = "--size a --rounds 2 --steps 1 --batch 2 --no-compiled --output"
     peers = ["this course", "this course, fused kernels", "torchvision", "a loop over the heads"]
@@ -123,6 +124,7 @@ def test_the_operations_are_those_of_torchs_own_count(benchmark) -> None:
     assert counter.get_total_flops() == 5 * size.flops
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("mnist")
 def test_predict(benchmark, tmp_path: Path) -> None:
     from rich.console import Console

@@ -342,6 +342,7 @@ def test_a_zip_to_hand_in_holds_chapters_statuses_versions(tmp_path: Path, monke
     assert not found.missing
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform == "win32", reason="the scripts are for a shell")
 def test_the_autograder_runs_on_a_folder_as_gradescope_lays_it_out(tmp_path: Path, kept: Path) -> None:
     make_autograder(tmp_path / "a.zip", "1.1")

@@ -93,13 +93,13 @@ def test_an_exercise_has_the_same_names_at_all_sizes(id):
 BARE = {"5.5": [2], "7.5": [2], "6.1": [3], "6.2": [2]}
 
 
-@pytest.mark.parametrize("id", TRACEABLE)
+@pytest.mark.parametrize("id", [id for id in TRACEABLE if id != "6.4"])
 def test_every_axis_of_an_exercise_has_a_name(id):
     for traced in reference(id):
         for row in traced.steps:
             for shape in row.shapes:
                 bare = [axis.size for axis in shape if axis.name is None and axis.size != 1]
-                assert bare in ([], BARE.get(id)) or id == "6.4", row
+                assert bare in ([], BARE.get(id)), row
 
 
 def test_a_part_of_a_batch_is_named_like_it_and_the_rest_is_not():
