@@ -378,7 +378,7 @@ def test_every_exercise_is_in_the_drawing_and_linked_where_a_page_has_it() -> No
     assert Links(architecture.draw([0.5] * 64, set(), lambda _: "")).found == []
 
 
-def test_what_is_lit() -> None:
+def test_an_exercise_a_chapter_or_a_name_lights_its_parts() -> None:
     attention = next(asked.id for asked in exercises() if "MultiHeadAttention" in asked.names)
     assert architecture.lit_by([attention]) == {"attention", "out"}
     assert {"qkv", "split", "dot", "merge"} <= architecture.lit_by([attention.partition(".")[0]])
