@@ -76,7 +76,8 @@ def test_each_file_of_results_says_where_its_numbers_come_from(path: Path) -> No
     assert not found.get("trial")
 
 
-def test_throughput(benchmark, tmp_path: Path) -> None:
+@pytest.mark.thorough
+def test_throughput_is_measured_beside_the_peers(benchmark, tmp_path: Path) -> None:
     command = "--size a --rounds 2 --steps 1 --batch 2 --no-compiled --output"
     peers = ["this course", "this course, fused kernels", "torchvision", "a loop over the heads"]
     benchmark("throughput").main([*command.split(), str(tmp_path / "t.json"), "--contenders", *peers])
@@ -123,8 +124,9 @@ def test_the_operations_are_those_of_torchs_own_count(benchmark) -> None:
     assert counter.get_total_flops() == 5 * size.flops
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("mnist")
-def test_predict(benchmark, tmp_path: Path) -> None:
+def test_predict_is_measured_on_pictures_of_every_way(benchmark, tmp_path: Path) -> None:
     from rich.console import Console
 
     from vitcourse.training.presets import make_config
@@ -144,7 +146,7 @@ def test_predict(benchmark, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("mnist")
-def test_pipeline(benchmark, tmp_path: Path) -> None:
+def test_the_ways_to_make_batches_are_measured(benchmark, tmp_path: Path) -> None:
     command = "--rounds 1 --images 60 --workers 0 --output"
     benchmark("pipeline").main([*command.split(), str(tmp_path / "p.json")])
     rates = written(tmp_path / "p.json")["images_per_second"]
@@ -152,7 +154,7 @@ def test_pipeline(benchmark, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("mnist")
-def test_time_to_accuracy(benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_to_an_accuracy_is_measured(benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda model, **_: model)  # it takes longer than all the rest
     command = "--seeds 1 --images 60 --epochs 1 --most 0.001 --output"
     benchmark("time_to_accuracy").main([*command.split(), str(tmp_path / "t.json")])

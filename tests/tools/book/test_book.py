@@ -682,7 +682,7 @@ def test_the_seven_is_a_seven_that_no_model_has_trained_on() -> None:
     assert seven().max() > 0, "a reader who writes into it gets a copy"
 
 
-def test_results_are_the_files() -> None:
+def test_results_are_read_from_their_files() -> None:
     from vitcourse.book import results
 
     assert (
@@ -742,7 +742,7 @@ def test_a_notebook_is_plain_markdown_and_code_on_the_learners_chapters(page: Pa
         assert f"uv run vitcourse check {asked.id}" in text
 
 
-def test_directives_and_roles_as_plain_markdown() -> None:
+def test_directives_and_roles_become_plain_markdown() -> None:
     book = markdown.Book({"a-label": "A place"}, {"vaswani2017": ("Vaswani et al.", "2017", "https://x.org")})
     said = markdown.all_plain(
         """

@@ -228,7 +228,7 @@ NOTHING = "builtins.breakpoint"
         ({"fused": False}, NOTHING),  # test_optim.py looks at the optimiser
         ({"sync": True}, "torch.Tensor.item"),
         ({"kernels": "fused"}, "torch.nn.functional.gelu"),
-        ({"compile": "default"}, "torch.compile"),
+        pytest.param({"compile": "default"}, "torch.compile", marks=pytest.mark.thorough),
     ],
 )
 def test_what_only_makes_it_faster_is_used_and_leaves_the_weights(
@@ -650,6 +650,7 @@ def test_ctrl_c_before_training_is_one_line_too(
     assert (done.code, done.err) == (1, "vitcourse: stopped\n")
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("attended")
 @pytest.mark.skipif(sys.platform == "win32", reason="a signal can't be sent to another process as Ctrl-C would be")
 def test_ctrl_c_from_outside_in_the_first_epoch(tmp_path: Path) -> None:
