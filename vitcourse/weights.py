@@ -1,6 +1,6 @@
 """Weights from elsewhere into a model of this course, the reference's or a learner's: whoever trained them.
 
-The names of the model's parts are the contract's; families.py knows those of torchvision, timm, Hugging Face and
+The names of the model's parts are the contract's; families.toml tells those of torchvision, timm, Hugging Face and
 Google. The numbers are put into the model's own tensors, all of them or none.
 """
 
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from vitcourse.codesets import load_code
+from vitcourse.errors import first_line
 from vitcourse.families import CLS, FAMILIES, IDLE, OTHERS, POSITIONS, PRE_LOGITS, STRANGERS, Family
 
 # Under these names the model's state lies in files that hold more than that.
@@ -162,8 +163,7 @@ def _read_file(path: Path) -> Any:
             "torch.load(…, weights_only=False) in its place"
         ) from error
     except Exception as error:  # each library has errors of its own for a file that is damaged
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise ValueError(f"{path} can't be read as weights: {reason}") from error
+        raise ValueError(f"{path} can't be read as weights: {first_line(error)}") from error
 
 
 def _without_queries_biases(given: dict[str, Tensor], expected: Mapping[str, Tensor]) -> None:
@@ -297,7 +297,3 @@ def _refuse_faults(family: Family, given: Mapping[str, Tensor], expected: Mappin
 def _listed(words: list[str], between: str = ", ") -> str:
     more = f"{between}and {len(words) - _SHOWN} more" if len(words) > _SHOWN else ""
     return between.join(words[:_SHOWN]) + more
-
-
-# Its earlier name.
-load_torchvision_weights = load_weights

@@ -15,6 +15,7 @@ from typing import Any
 
 from vitcourse.book import card
 from vitcourse.codesets import load_code
+from vitcourse.files import write_atomically
 
 # A grid of 4 × 4 patches is enough to look around in; learned positions are there to be looked at.
 SETTINGS: dict[str, Any] = {"patch_size": 2, "positions": "learned", "epochs": 15, "device": "cpu"}
@@ -90,7 +91,7 @@ def tell(trained: Any) -> dict[str, Any]:
     return {
         "page": {**explore.spec(trained, None), "seven": seven, "photograph": photograph()},
         "seen": seen,
-        "card": base64.b64encode(card.draw(seven, seen["weights"], seen["shares"])).decode("ascii"),
+        "card": base64.b64encode(card.draw(seven, seen["flows"], seen["shares"])).decode("ascii"),
     }
 
 
@@ -115,7 +116,10 @@ def _seven() -> list[float]:
 
 
 def _seen(trained: Any) -> dict[str, Any]:
-    """What the model computes on the way from the seven to its answer."""
+    """What the model computes on the way from the seven to its answer.
+
+    flows, (L, T, T): how much of what CLS has in the end came from token to token, with a residual stream of one half.
+    """
     import torch
 
     from vitcourse.book.example import seven
@@ -129,9 +133,15 @@ def _seen(trained: Any) -> dict[str, Any]:
             weights.append(block.attention(block.norm1(x), return_weights=True)[1][0])
             x = block(x)
         logits = model.head(model.norm(x[:, 0]))[0]
+    reach = torch.eye(x.shape[1])[0]
+    flows: list[Any] = []
+    for layer in reversed(weights):
+        mixed = layer.mean(0)  # (T, T)
+        flows.insert(0, mixed * reach[:, None])
+        reach = 0.5 * reach + 0.5 * reach @ mixed
     return {
+        "flows": [layer.tolist() for layer in flows],
         "weights": [[[[round(w, 4) for w in row] for row in head] for head in layer.tolist()] for layer in weights],
-        "logits": logits.tolist(),
         "shares": logits.softmax(0).tolist(),
         "positions": _likenesses(),
     }
@@ -151,6 +161,4 @@ def _likenesses() -> dict[str, list[float]]:
 
 if __name__ == "__main__":
     target = Path(sys.argv[1])
-    half = target.with_suffix(".part")
-    half.write_text(json.dumps(make()), encoding="utf-8")
-    half.replace(target)
+    write_atomically(target, json.dumps(make()))

@@ -8,6 +8,7 @@ from urllib.parse import urldefrag, urljoin
 from vitcourse.book.browser import launch
 from vitcourse.book.site import Site
 from vitcourse.errors import RequestError
+from vitcourse.files import write_file
 
 FOOTER = (
     '<div style="font-size:8px; width:100%; text-align:center; color:#555">'
@@ -15,23 +16,6 @@ FOOTER = (
 )
 # What is there to click, and the code behind pictures, which the site folds too.
 NOT_PRINTED = ".headerlink, .copybtn, .prev-next-footer, details.hide.above-input, .tocwrapper, script"
-# A heading of two lines would lose a space in the bookmarks; a glyph's outline of no width is drawn as a hairline.
-STYLE = """
-@page { size: A4; }
-html { font-size: 13px; }
-body { background: white; }
-* { animation: none !important; transition: none !important; }
-.bd-article { max-width: none; padding: 0; }
-.bd-article .page { break-after: page; padding-top: 1em; } /* a title at the very edge is drawn, and named, twice */
-.bd-article .page:last-child { break-after: auto; }
-.bd-article h1 { font-size: 1.8em; margin-top: 0; }
-.bd-article details > summary { list-style: none; }
-.bd-article details.hide > summary { display: none !important; }
-.bd-article pre { white-space: pre-wrap; }
-.bd-article :is(.cell_input, .highlight, fieldset, tr, .math) { break-inside: avoid; }
-.bd-article :is(h1, h2, h3, .card-title) { break-after: avoid; }
-mjx-container svg * { stroke: none; }
-"""
 # Open what is folded on the screen, and wait for formulas, fonts and pictures.
 PREPARE = """async () => {
   document.querySelectorAll("details").forEach((details) => { details.open = true; });
@@ -60,10 +44,7 @@ def write_pdf(site: Site, file: Path) -> None:
             footer_template=FOOTER,
             margin={"top": "18mm", "bottom": "18mm", "left": "16mm", "right": "16mm"},
         )
-    try:
-        file.write_bytes(content)
-    except OSError as error:
-        raise RequestError(f"can't write {file}: {error.strerror}; name a file in another folder") from error
+    write_file(file, content)
 
 
 def one_page(site: Site) -> Path:
@@ -73,7 +54,7 @@ def one_page(site: Site) -> Path:
     names = [f"{name}.html" for name in contents(site.root)]
     whole: Any = BeautifulSoup((site.output / names[0]).read_text(encoding="utf-8"), "html.parser")
     _rebase(whole.head, names[0], [])
-    whole.head.append(whole.new_tag("style", string=STYLE))
+    whole.head.append(whole.new_tag("style", string=(site.root / "book" / "print.css").read_text(encoding="utf-8")))
     whole.body.clear()
     article = whole.new_tag("article", attrs={"class": "bd-article bd-content"})
     whole.body.append(article)

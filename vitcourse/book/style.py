@@ -7,6 +7,7 @@ style.show_image(axes, seven())
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK = COLOURS = (
 )
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
-# The letters and axes of a figure: on a page they take the page's own ink. What is drawn black stays black on a plate.
+# The letters and axes of a figure (style.mplstyle): on a page they take the page's own ink. What is drawn black stays
+# black on a plate.
 INK = "#222832"
 
 SEQUENTIAL = "cividis"  # values that are never negative
@@ -34,42 +36,14 @@ GREY = "gray"  # images
 
 NEAR = 0.85  # a line that ends further right than this share of the axes has its name at their edge
 
-# A page of 375 px leaves a picture about 345: wider figures than this would have letters too small to read there.
-WIDTH = 5.6
-
 
 def use() -> None:
     """Set the look for every figure of this notebook."""
-    import matplotlib as mpl
+    import matplotlib.pyplot as plt
     from cycler import cycler
 
-    mpl.rcParams.update(
-        {
-            "figure.figsize": (WIDTH, 3.4),
-            "figure.constrained_layout.use": True,
-            # No plate: the page's own paper, light or dark. Text stays text, in the page's letters.
-            "figure.facecolor": "none",
-            "axes.facecolor": "none",
-            "svg.fonttype": "none",
-            "font.size": 9.5,
-            "axes.titlesize": 9.5,
-            **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
-            "axes.linewidth": 0.7,
-            "xtick.major.width": 0.7,
-            "ytick.major.width": 0.7,
-            "axes.prop_cycle": cycler(color=COLOURS),
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.grid": False,
-            "image.cmap": SEQUENTIAL,
-            "image.interpolation": "nearest",
-            "lines.linewidth": 2,
-            "legend.frameon": False,
-            "savefig.facecolor": "none",
-            # The same picture is the same file at every build.
-            "svg.hashsalt": "vitcourse",
-        }
-    )
+    plt.style.use(Path(__file__).with_name("style.mplstyle"))
+    plt.rcParams["axes.prop_cycle"] = cycler(color=COLOURS)
     _as_svg()
 
 
@@ -155,4 +129,4 @@ def _as_svg() -> None:
     except ImportError:
         return
     if get_ipython() is not None:
-        set_matplotlib_formats("svg")  # type: ignore[no-untyped-call]
+        set_matplotlib_formats("svg")

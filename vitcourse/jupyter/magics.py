@@ -18,8 +18,8 @@ from typing import Any
 from vitcourse.codesets import CodeSet, load_code
 from vitcourse.course import Exercise, chapters, exercise
 from vitcourse.errors import RequestError, RunError
+from vitcourse.given import init
 from vitcourse.jupyter.cells import Cell, read_cell, with_cell
-from vitcourse.starting import init
 
 COMMANDS = (
     "check", "doctor", "explore", "hint", "predict", "redo", "reset", "runs", "solution", "status", "trace", "undo",
@@ -201,4 +201,4 @@ def _said(do: Callable[..., None], *words: Any) -> None:
 def _display(value: Any) -> None:
     from IPython.display import display
 
-    display(value)  # type: ignore[no-untyped-call]
+    display(value)

@@ -105,9 +105,9 @@ class Curve:
             right = axes.twinx()
             right.plot(at, accuracies, "s--", color="#d55e00")
             right.set(ylabel="accuracy, %", ylim=(0, 100))
-        picture = Image(png(figure))  # type: ignore[no-untyped-call]
+        picture = Image(png(figure))
         plt.close(figure)
         if self._handle is None:
-            self._handle = display(picture, display_id=True)  # type: ignore[no-untyped-call]
+            self._handle = display(picture, display_id=True)
         else:
             self._handle.update(picture)

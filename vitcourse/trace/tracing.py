@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vitcourse.trace.atoms import Poly, number, plus, product
+from vitcourse.trace.atoms import Size, number, plus, product
 from vitcourse.trace.copies import Call, Copies, Recipe
 from vitcourse.trace.errors import explained
 from vitcourse.trace.folding import folded
-from vitcourse.trace.follow import Follower
+from vitcourse.trace.follow import Axes, Follower
 from vitcourse.trace.names import (
     HYPERPARAMETERS,
     aligned,
@@ -28,21 +28,11 @@ from vitcourse.trace.names import (
     words,
 )
 from vitcourse.trace.record import Axis, Failure, Row, Shape, Trace
-from vitcourse.trace.recorder import (
-    Failed,
-    Node,
-    Recorder,
-    Ref,
-    Sizes,
-    Step,
-    named_results,
-    quietly,
-    sizes_of,
-    tensors_in,
-)
+from vitcourse.trace.recorder import Ref, Sizes, Step, named_results, quietly, sizes_of, tensors_in
 from vitcourse.trace.runs import LARGE, Rehearsals
 from vitcourse.trace.sizes import Names, Vector, worth
 from vitcourse.trace.source import Place, place_of, readable
+from vitcourse.trace.steps import Failed, Node, Recorder
 
 NamesGiven = Mapping[str, str] | Sequence[str] | str | None
 # Numbers that are no sizes, or that change which steps there are.
@@ -259,11 +249,11 @@ def _is_large(call: Call) -> bool:
     return sum(p.numel() for _, module in call.modules for p in module.parameters()) > LARGE
 
 
-def _own_files(function: Callable[..., Any]) -> set[str]:
+def _own_files(function: Callable[..., Any]) -> frozenset[str]:
     """The file of what is traced: its steps are shown, even when it is torch's own."""
     plain = inspect.unwrap(function.forward if isinstance(function, nn.Module) else function)
     code = getattr(getattr(plain, "__func__", plain), "__code__", None)
-    return {code.co_filename} if code is not None else set()
+    return frozenset({code.co_filename} if code is not None else ())
 
 
 def _input_rows(recorder: Recorder, call: Call) -> Iterator[Node]:
@@ -274,38 +264,40 @@ def _input_rows(recorder: Recorder, call: Call) -> Iterator[Node]:
             recorder.module_names[id(child)] = f"{prefix or 'self'}.{path}".rstrip(".")
     for word, tensor in call.tensors.items():
         serial = recorder.note("input", [tensor])
-        yield Node(
-            Place("", 0, word), "input", serial, ((serial, 0),), tensor.dtype, tensor.device,
-            used={-1: (torch.get_default_dtype(), torch.device("cpu"))}, end=serial, shown=True,
+        node = Node(
+            Place("", 0, word), "input", serial, (0, 0), {-1: (torch.get_default_dtype(), torch.device("cpu"))},
+            serial, True,
         )  # fmt: skip
+        node.results, node.kind = ((serial, 0),), (tensor.dtype, tensor.device)
+        yield node
 
 
 def _follower(call: Call, copies: Copies, inputs: list[Tensor]) -> Follower:
     """What follows the sizes of a finished instance, with the names that the call brings along."""
-    follower = Follower(call.sizes)
+    follower = Follower(call.sizes, copies.kept)
     for path, tensor in zip(call.tensors, inputs, strict=True):
         follower.note(
-            tensor, [_poly(follower, word, n) for word, n in zip(call.words[path], tensor.shape, strict=True)]
+            tensor, [_told(follower, word, n) for word, n in zip(call.words[path], tensor.shape, strict=True)]
         )
     for held, shape in call.held:
         if isinstance(tensor := copies.of(held), Tensor):
             fitting = aligned(shape, tensor.ndim) or ("_",) * tensor.ndim
-            follower.note(tensor, [_poly(follower, word, n) for word, n in zip(fitting, tensor.shape, strict=True)])
+            follower.note(tensor, [_told(follower, word, n) for word, n in zip(fitting, tensor.shape, strict=True)])
     return follower
 
 
-def _poly(follower: Follower, word: str, size: int) -> Poly:
+def _told(follower: Follower, word: str, size: int) -> Size:
     if word.isdigit():
-        return number(int(word))
+        return follower.atoms.size(number(int(word)))
     if word.startswith("_"):
         return follower.atoms.fresh(size)
     if is_symbol(word) or word in follower.atoms.given:
         return follower.atoms.fresh(size, word)
-    sizes = {name: follower.atoms.fresh(n, name) for name, n in follower.atoms.given.items()}
+    sizes = {n: follower.atoms.polys[follower.atoms.fresh(size, n)] for n, size in follower.atoms.given.items()}
     total = number(0)
     for term in word.split("+"):
         total = plus(total, product(*(number(int(w)) if w.isdigit() else sizes.get(w, {}) for w in term.split("·"))))
-    return total
+    return follower.atoms.size(total)
 
 
 # After the call
@@ -376,18 +368,18 @@ class Told:
                         return False
         return many or (self.follower is not None and self.varied.keys() <= {"B", "h", "n"})
 
-    def _promised(self, function: Any, results: list[list[Poly]]) -> None:
+    def _promised(self, function: Any, results: list[Axes]) -> None:
         """Name the axes of results as a signature does, if it is right in everything that is known of them."""
         assert self.follower is not None
         for promise in contract_of(function).results:
             shapes = [aligned(s, len(r)) for s, r in zip(promise, results, strict=False) if s is not None]
             if len(promise) != len(results) or None in shapes or len(shapes) != len(promise):
                 continue
-            polys = [self.follower.atoms.resolve(poly) for axes in results for poly in axes]
-            pairs = list(zip([word for shape in shapes for word in shape or ()], polys, strict=True))
-            if all(self._agrees(word, poly) for word, poly in pairs):
-                for word, poly in pairs:
-                    self._call(poly, word)
+            found = [self.follower.atoms.resolve(size) for axes in results for size in axes]
+            pairs = list(zip([word for shape in shapes for word in shape or ()], found, strict=True))
+            if all(self._agrees(word, size) for word, size in pairs):
+                for word, size in pairs:
+                    self._call(size, word)
             return
 
     def _modules(self, node: Node) -> None:
@@ -398,19 +390,19 @@ class Told:
                 self._promised(child.module, [self.follower.steps[s][i] for s, i in child.results])
             self._modules(child)
 
-    def _agrees(self, word: str, poly: Poly) -> bool:
+    def _agrees(self, word: str, size: Size) -> bool:
         assert self.follower is not None
-        known = self.follower.atoms.text(poly)
-        if not any(poly):
-            return word in ("_", str(self.follower.atoms.value(poly)))
+        known = self.follower.atoms.text(size)
+        if self.follower.atoms.constant(size):
+            return word in ("_", str(self.follower.atoms.values[size]))
         return known is None or word in ("_", known)
 
-    def _call(self, poly: Poly, word: str) -> None:
+    def _call(self, size: Size, word: str) -> None:
         assert self.follower is not None
         atoms = self.follower.atoms
-        atom = atoms.unnamed(poly)
+        atom = atoms.unnamed(size)
         if atom is not None and is_symbol(word) and word not in self.call.sizes and word not in atoms.names.values():
-            atoms.names[atom] = word
+            atoms.name(atom, word)
 
     def _kept(self) -> None:
         """Name the widths that a finished module keeps under their words, where one size alone has that number.
@@ -419,9 +411,9 @@ class Told:
         """
         assert self.follower is not None
         atoms = self.follower.atoms
-        polys = {id(poly): poly for step in self.follower.steps for axes in step for poly in axes}.values()
-        unnamed = {atom for poly in polys if (atom := atoms.unnamed(poly)) is not None}
-        normed = {atom for poly in self.follower.normed if (atom := atoms.unnamed(poly)) is not None}
+        sizes = {size for step in self.follower.steps for axes in step for size in axes}
+        unnamed = {atom for size in sizes if (atom := atoms.unnamed(size)) is not None}
+        normed = {atom for size in self.follower.normed if (atom := atoms.unnamed(size)) is not None}
         kept: dict[str, set[int]] = {}
         for _, module in self.call.modules:
             for part in module.modules():
@@ -436,7 +428,7 @@ class Told:
             if len(alone) > 1 and word == "D":
                 alone &= normed
             if len(values) == 1 and len(alone) == 1:
-                self._call({((alone.pop(), 1),): 1}, word)
+                self._call(alone.pop(), word)
 
     # Axes
 
@@ -446,16 +438,18 @@ class Told:
         if place + 1 >= len(self.recorder.steps[serial]):
             return ()
         told = self.follower is not None and serial < len(self.follower.steps) and serial < self.trusted
-        polys = self.follower.steps[serial][place] if told and self.follower is not None else None
+        known = self.follower.steps[serial][place] if told and self.follower is not None else None
         # Steps of the same sizes in all runs, the turns of a loop say, have the same names.
         sizes = tuple([steps[serial] for steps in self._runs])
         inside = (len(self.call.words) > serial) * (serial + 1)
-        key = (sizes, serial < self.proved, inside, None if polys is None else tuple(map(id, polys)), place)
+        key = (sizes, serial < self.proved, inside, None if known is None else tuple(known), place)
         if key not in self._shapes:
-            self._shapes[key] = self._named([s[place + 1] for s in sizes], polys, serial)
+            shape = self._named([s[place + 1] for s in sizes], known, serial)
+            # Equal ones are one, which makes them quick to compare.
+            self._shapes[key] = self._shapes.setdefault(shape, shape)
         return self._shapes[key]
 
-    def _named(self, sizes: list[Sizes], polys: list[Poly] | None, serial: int) -> Shape:
+    def _named(self, sizes: list[Sizes], known: Axes | None, serial: int) -> Shape:
         said = list(self.call.words.values())[serial] if serial < len(self.call.words) else None
         axes = []
         for axis, vector in enumerate(zip(*sizes, strict=True)):
@@ -464,7 +458,7 @@ class Told:
             elif serial >= self.proved:
                 axes.append(Axis(vector[0]))
             else:
-                axes.append(self._axis(vector, polys[axis] if polys else None))
+                axes.append(self._axis(vector, known[axis] if known else None))
         return tuple(axes)
 
     def held(self, tensor: Tensor) -> Shape:
@@ -473,20 +467,19 @@ class Told:
         sizes = sizes_of(tensor)
         others = [sizes_of(other) for other in found if isinstance(other, Tensor) and other.ndim == len(sizes)]
         copy = self.copies.of(tensor) if self.copies is not None else None
-        polys = self.follower.axes(copy) if self.follower is not None and isinstance(copy, Tensor) else None
+        known = self.follower.axes(copy) if self.follower is not None and isinstance(copy, Tensor) else None
         if len(others) < len(self.turns):
             others = [sizes] * len(self.turns)
         return tuple(
-            self._axis((size, *(other[axis] for other in others)), polys[axis] if polys else None)
+            self._axis((size, *(other[axis] for other in others)), known[axis] if known else None)
             for axis, size in enumerate(sizes)
         )
 
-    def _axis(self, size: Vector, poly: Poly | None) -> Axis:
+    def _axis(self, size: Vector, known: Size | None) -> Axis:
         atoms = self.follower.atoms if self.follower is not None else None
-        resolved = atoms.resolve(poly) if poly and atoms is not None else {}
-        key = (size, frozenset(resolved.items()))
+        key = (size, atoms.resolve(known) if known is not None and atoms is not None else None)
         if key not in self._found:
-            text = atoms.text(atoms.called(resolved)) if resolved and atoms is not None else None
+            text = atoms.text(atoms.called(known)) if known is not None and atoms is not None else None
             if text is not None:
                 try:
                     known = [{n: v[k] for n, v in self.names.sizes.items()} for k in range(len(size))]

@@ -2,7 +2,8 @@
 
 import ast
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 
 def started(source: str, stubs: Sequence[str], names: Sequence[str]) -> bool:
@@ -21,7 +22,8 @@ def started(source: str, stubs: Sequence[str], names: Sequence[str]) -> bool:
     return any(name not in untouched and mine.get(name) not in [stub.get(name) for stub in known] for name in names)
 
 
-def definitions(source: str) -> dict[str, str]:
+@lru_cache(32)  # a chapter is asked about once for each of its exercises
+def definitions(source: str) -> Mapping[str, str]:
     """What a module's top level binds, by name: definitions, assignments, imports. The last of a name counts."""
     found = {}
     for node in ast.parse(source).body:
@@ -40,6 +42,7 @@ def _texts(stub: str, names: Sequence[str]) -> list[str]:
     return [text for text in found if text]
 
 
+@lru_cache(32)
 def _untouched(source: str, stub: str) -> set[str]:
     """The definitions in which every function only raises as a stub does, and none of the stub's own is missing."""
     methods = {node.name: _functions(node).keys() for node in ast.parse(stub).body if isinstance(node, _DEFINITIONS)}

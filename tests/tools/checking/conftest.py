@@ -1,0 +1,12 @@
+"""What the tests of the judge share."""
+
+import pytest
+
+from vitcourse.checking import naming, opinion
+
+
+@pytest.fixture
+def uncaused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Why an answer is wrong is not looked for, which takes seconds."""
+    monkeypatch.setattr(naming, "named", lambda *_: None)
+    monkeypatch.setattr(opinion, "opinion", lambda *_: [])

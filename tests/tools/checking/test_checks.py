@@ -1,0 +1,348 @@
+"""The checks themselves: each known wrong answer is refused, right ones pass, and what is not done is said to be so."""
+
+import ast
+import io
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vitcourse.checking import naming
+from vitcourse.checking.check import Check
+from vitcourse.checking.examples import onward, smallest
+from vitcourse.checking.grading import Course
+from vitcourse.checking.judge import Judge, Verdict, check_of
+from vitcourse.checking.misconceptions import Hypothesis, Misconception, misconceptions
+from vitcourse.checking.naming import named, references
+from vitcourse.checking.subjects import CheckFailedError, Inputs, Side
+from vitcourse.checking.workers import Workers
+from vitcourse.codesets import load_code
+from vitcourse.course import Exercise, exercise, exercises
+from vitcourse.places import root
+from vitcourse.stubs import pristine
+from vitcourse.worker.protocol import pack
+from vitcourse.worker.workshop import Workshop
+
+pytestmark = pytest.mark.course
+
+Verdicts = dict[tuple[str, str], Verdict]
+IDS = [entry.id for entry in exercises()]
+STUBS = {entry.module: pristine(entry.module) for entry in exercises()}
+
+
+def solved(*names: str) -> dict[str, str]:
+    """The stubs' texts, in which the definitions of these names are the solutions'."""
+    texts = dict(STUBS)
+    for module in texts:
+        solution = load_code("solutions").source(module)
+        for name in names:
+            if (answer := definition(solution, name)) is not None:
+                texts[module] = texts[module].replace(definition(texts[module], name), answer)
+    return texts
+
+
+def definition(source: str, name: str) -> str | None:
+    """The text of a top-level function or class."""
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
+            return ast.get_source_segment(source, node)
+    return None
+
+
+@pytest.fixture
+def learner(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a learner's folder: the solutions, with the files that are given in place of theirs."""
+
+    def make(name: str, **files: str) -> Path:
+        folder = tmp_path / name
+        shutil.copytree(root() / "solutions", folder, ignore=shutil.ignore_patterns("__pycache__"))
+        for module, text in files.items():
+            (folder / f"{module}.py").write_text(text, encoding="utf-8")
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def verdicts_of(workers: Workers) -> Callable[..., Verdicts]:
+    """Checks exercises in folders: the verdicts by folder's name and exercise."""
+
+    def run(folders: list[Path], ids: list[str]) -> Verdicts:
+        found = {}
+        for folder in folders:
+            course = Course(load_code(folder), Judge(workers))
+            found.update({(folder.name, id): course.verdict(exercise(id)) for id in ids})
+        return found
+
+    return run
+
+
+class Remembered:
+    """Answers as a side did that was asked the same in the same order; only what is new is worked out."""
+
+    def __init__(self, fresh: Callable[[], Side], known: dict[bytes, Any], key: Callable[[Any], bytes]) -> None:
+        self.fresh, self.known, self.key = fresh, known, key
+        self.asked: list[Any] = []
+        self.side: Side | None = None
+
+    def answer(self, request: Any) -> Any:
+        self.asked.append(request)
+        if (key := self.key(request)) not in self.known:
+            self.known[key] = (self.work_out(), {})
+        seen, self.known = self.known[key]
+        if isinstance(seen, Exception):
+            raise seen
+        return seen
+
+    def work_out(self) -> Any:
+        new = self.asked if self.side is None else self.asked[-1:]
+        self.side = self.side or self.fresh()
+        try:
+            return [self.side.answer(request) for request in new][-1]
+        except Exception as error:
+            return error
+
+
+@pytest.fixture
+def each_worked_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A known mistake is held against every other one: what it answers to the same requests is kept."""
+    make, known, packed = naming.sides, {}, {}
+
+    def key(request: Any) -> bytes:
+        if id(request) not in packed:
+            packed[id(request)] = (sha256(pack(request)).digest(), request)  # kept, so that its id stays its own
+        return packed[id(request)][0]
+
+    def sides(asked: Exercise, hypothesis: Hypothesis) -> Callable[[], Side]:
+        if hypothesis not in known:
+            known[hypothesis] = (make(asked, hypothesis), {})
+        fresh, answers = known[hypothesis]
+        return lambda: Remembered(fresh, answers, key)
+
+    monkeypatch.setattr(naming, "sides", sides)
+
+
+@pytest.mark.parametrize("asked", exercises(), ids=IDS)
+def test_a_known_wrong_answer_is_refused_and_named(asked: Exercise) -> None:
+    """The newest of each exercise; the next test takes all."""
+    refused_and_named(asked, known_mistakes(asked)[-1])
+
+
+@pytest.mark.thorough
+@pytest.mark.usefixtures("each_worked_out_once")
+@pytest.mark.parametrize("asked", exercises(), ids=IDS)
+def test_every_known_wrong_answer_is_refused_and_named(asked: Exercise) -> None:
+    """In this process, where the mistakes are our own: the check refuses each, and the search tells which it is."""
+    for misconception in known_mistakes(asked):
+        refused_and_named(asked, misconception)
+
+
+def known_mistakes(asked: Exercise) -> list[Misconception]:
+    """Those of one exercise, in the order of the list."""
+    known = [m for m in misconceptions() if m.exercise == asked.id]
+    assert len(known) >= 4
+    return known
+
+
+def refused_and_named(asked: Exercise, misconception: Misconception) -> None:
+    """Two that look the same from outside are both told; a name that stands for the same words is as good."""
+    said, found = judged(asked, variant(asked, misconception), seed=17)  # all are asked the same
+    assert said, f"{misconception.name} passes"
+    assert misconception.says in found, (misconception.name, said, found)
+
+
+@pytest.mark.parametrize("asked", exercises(), ids=IDS)
+def test_every_check_ends_at_the_smallest_sizes_too(asked: Exercise) -> None:
+    """An example is looked for where a size is 1 or 2: what a check draws until it suits must exist there."""
+    check = Check(asked, references(), references(), Inputs(1))
+    assert smallest(check_of(asked), check, 2) is None
+
+
+def judged(asked: Exercise, learner: Workshop, seed: int) -> tuple[str, str]:
+    """What the check says of an answer, empty where it passes; and what the search for its cause says."""
+    check = Check(asked, learner, references(), Inputs(seed))
+    run = check_of(asked)
+    with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            run(check)
+        except CheckFailedError as error:
+            cause = named(asked, check.questions, lambda: onward(run, check, seed))
+            return error.headline, cause.says if cause else ""
+    return "", ""
+
+
+def variant(asked: Exercise, misconception: Misconception) -> Workshop:
+    """The references, with a mistake in one chapter."""
+    code = load_code("solutions")
+    space = dict(vars(code.module(asked.module)))
+    exec(compile(misconception.source(), "<mistake>", "exec", dont_inherit=True), space)
+
+    def find(module: str, name: str) -> object:
+        return space[name] if module == asked.module and name in space else getattr(code.module(module), name)
+
+    return Workshop(find)
+
+
+def test_each_misconception_is_one_of_its_kind() -> None:
+    reference = load_code("solutions")
+    texts = {(wrong.exercise, wrong.source()) for wrong in misconceptions()}
+    assert len(texts) == len(misconceptions())
+    for wrong in misconceptions():
+        assert wrong.source() != reference.source(exercise(wrong.exercise).module)
+
+
+def test_untouched_stubs_are_not_started(learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]) -> None:
+    verdicts = verdicts_of([learner("fresh", **STUBS)], IDS)
+    for id in IDS:
+        assert verdicts["fresh", id].status == "not-started"
+        assert verdicts["fresh", id].headline == f"exercise {id} not started"
+
+
+def test_a_stub_filled_in_rightly_passes_and_lets_through_what_it_blocked(
+    learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
+) -> None:
+    ids = ["3.1", "3.2", "3.3", "3.4"]
+    folders = [
+        learner("only_later", **solved("AttentionHead", "split_heads", "merge_heads")),
+        learner("both", **solved("scaled_dot_product_attention", "AttentionHead")),
+    ]
+    verdicts = verdicts_of(folders, ids)
+    status = {key: line.status for key, line in verdicts.items()}
+    assert [status["only_later", id] for id in ids] == ["not-started", "blocked", "passed", "not-started"]
+    assert verdicts["only_later", "3.2"].headline == "blocked by 3.1"
+    assert [status["both", id] for id in ids] == ["passed", "passed", "not-started", "not-started"]
+
+
+def test_what_stands_on_a_wrong_answer_is_blocked_and_not_blamed(
+    learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
+) -> None:
+    unscaled = next(wrong for wrong in misconceptions() if wrong.name == "no scale")
+    verdicts = verdicts_of([learner("wrong", ch03_attention=unscaled.source())], ["3.1", "3.2", "3.3", "3.4"])
+    assert verdicts["wrong", "3.1"].status == "failed"
+    assert verdicts["wrong", "3.2"].headline == "blocked by 3.1"
+    assert verdicts["wrong", "3.3"].status == "passed"
+    assert verdicts["wrong", "3.4"].headline == "blocked by 3.1"
+
+
+def test_an_answer_that_needs_no_earlier_one_passes_without_it(
+    learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
+) -> None:
+    texts = solved("AttentionHead")
+    texts["ch03_attention"] = texts["ch03_attention"].replace(
+        "output, weights = scaled_dot_product_attention(q, k, v)",
+        "weights = (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1); output = weights @ v",
+    )
+    verdicts = verdicts_of([learner("inline", **texts)], ["3.2"])
+    assert verdicts["inline", "3.2"].status == "passed"
+
+
+@pytest.mark.usefixtures("uncaused")
+def test_calling_what_one_should_build_is_refused(
+    learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
+) -> None:
+    ready_made = {
+        "3.1": ("scaled_dot_product_attention", "import torch\nimport torch.nn.functional as F\n\n\n"
+                "def scaled_dot_product_attention(q, k, v):\n"
+                "    return F.scaled_dot_product_attention(q, k, v), (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1)\n"),
+        "4.1": ("LayerNorm", "from torch import nn\n\n\nclass LayerNorm(nn.LayerNorm):\n"
+                "    def __init__(self, d_model, eps=1e-6):\n        super().__init__(d_model, eps=eps)\n"),
+        "4.2": ("gelu", "import torch.nn.functional as F\n\n\ndef gelu(x):\n    return F.gelu(x)\n"),
+        "5.2": ("cross_entropy", "import torch.nn.functional as F\n\n\n"
+                "def cross_entropy(logits, labels, label_smoothing=0.0):\n"
+                "    return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)\n"),
+        "1.1": ("patchify", "from solutions.ch01_patches import patchify\n"),
+    }  # fmt: skip
+    for id, (name, text) in ready_made.items():
+        folder = learner(f"ready_made_{name}", **{exercise(id).module: text})
+        line = verdicts_of([folder], [id])[folder.name, id]
+        assert line.status in ("failed", "error"), (id, line)
+        refused = "solutions can't be imported" if id == "1.1" else "this exercise builds it; you called it"
+        assert refused in line.headline, (id, line)
+
+
+def test_a_syntax_error_is_one_line_for_what_was_started_there_and_no_other_chapters_business(
+    learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
+) -> None:
+    texts = solved("patchify", "prepend_cls", "gelu")
+    texts["ch02_tokens"] = texts["ch02_tokens"].replace("cls_tokens = cls_token.expand(", "cls_tokens = = cls_token(")
+    line_number = texts["ch02_tokens"][: texts["ch02_tokens"].index("= =")].count("\n") + 1
+    verdicts = verdicts_of([learner("broken", **texts)], ["1.1", "2.1", "2.2", "4.2"])
+    assert verdicts["broken", "1.1"].status == "passed"
+    assert verdicts["broken", "4.2"].status == "passed"
+    assert verdicts["broken", "2.2"].status == "not-started"
+    assert verdicts["broken", "2.1"].status == "error"
+    assert verdicts["broken", "2.1"].headline == (
+        f"broken/ch02_tokens.py, line {line_number}: SyntaxError: invalid syntax"
+    )
+
+
+def test_a_missing_name_and_a_raising_one_are_said_with_their_line(
+    learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
+) -> None:
+    texts = solved("patchify", "unpatchify")
+    texts["ch01_patches"] = texts["ch01_patches"].replace("def unpatchify(", "def unpatchifi(")
+    texts["ch04_encoder"] = texts["ch04_encoder"].replace(
+        definition(texts["ch04_encoder"], "gelu"), "def gelu(x):\n    return x.no_such_method()"
+    )
+    line_number = texts["ch04_encoder"][: texts["ch04_encoder"].index("x.no_such")].count("\n") + 1
+    verdicts = verdicts_of([learner("wrong", **texts)], ["1.1", "1.2", "4.2"])
+    assert verdicts["wrong", "1.1"].status == "passed"
+    assert verdicts["wrong", "1.2"].headline == "unpatchify is missing from wrong/ch01_patches.py"
+    assert verdicts["wrong", "4.2"].status == "error"
+    assert "AttributeError" in verdicts["wrong", "4.2"].headline
+    assert f"wrong/ch04_encoder.py, line {line_number}" in verdicts["wrong", "4.2"].diagnosis
+
+
+@pytest.mark.parametrize(
+    "name", ["one", *(pytest.param(name, marks=pytest.mark.thorough) for name in ("two", "three"))]
+)
+def test_right_answers_written_in_other_ways_pass(name: str, verdicts_of: Callable[..., Verdicts]) -> None:
+    """Loops, einsum, unfold, fused attention where no weights are asked for: the contract says what, not how."""
+    verdicts = verdicts_of([root() / "tests" / "tools" / "alternatives" / name], IDS)
+    assert {key[1]: line.headline for key, line in verdicts.items()} == dict.fromkeys(IDS, "passed")
+
+
+def written_apart() -> Iterator[Any]:
+    """The answers that were written from the contract alone; of each exercise a right one and a wrong one go first."""
+    for entry in exercises():
+        for kind in ("right", "wrong"):
+            for number, file in enumerate(
+                sorted((root() / "tests" / "tools" / "independent").glob(f"{kind}_*_{entry.id}.py"))
+            ):
+                yield pytest.param(entry, file, id=file.stem, marks=[pytest.mark.thorough] if number else [])
+
+
+@pytest.mark.usefixtures("uncaused")
+@pytest.mark.parametrize(("asked", "file"), written_apart())
+def test_a_wrong_answer_written_without_a_look_at_the_checks_is_refused_and_a_right_one_passes(
+    asked: Exercise, file: Path, learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
+) -> None:
+    folder = learner("apart", **{asked.module: in_place(asked.module, file.read_text("utf-8"))})
+    verdict = verdicts_of([folder], [asked.id])["apart", asked.id]
+    assert (verdict.status == "passed") == file.name.startswith("right"), verdict
+
+
+def in_place(module: str, answer: str) -> str:
+    """The solutions' chapter with the definitions of an answer in place of its own."""
+    text = load_code("solutions").source(module) or ""
+    names = [node.name for node in ast.parse(answer).body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    own = [part for name in names if (part := whole_definition(text, name))]
+    assert own
+    for part in own[1:]:
+        text = text.replace(part, "")
+    return text.replace(own[0], answer)
+
+
+def whole_definition(source: str, name: str) -> str | None:
+    """The text of a top-level function or class, decorators included."""
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
+            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+            return "\n".join(source.splitlines()[first - 1 : node.end_lineno])
+    return None

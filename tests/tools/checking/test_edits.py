@@ -1,0 +1,152 @@
+"""The search space of edits: every exercise has some, each runs, each is told in words and never in code."""
+
+import ast
+import re
+from types import ModuleType
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from vitcourse.checking.edits import edits, reference
+from vitcourse.checking.misconceptions import Hypothesis
+from vitcourse.codesets import load_code
+from vitcourse.course import Exercise, exercise, exercises
+
+EVERY = pytest.mark.parametrize("each", exercises(), ids=lambda each: each.id)
+
+
+def executed(hypothesis: Hypothesis) -> dict[str, object]:
+    """The names of the reference's chapter, with a hypothesis in it."""
+    chapter: ModuleType = load_code("solutions").module(exercise(hypothesis.exercise).module)
+    names = dict(chapter.__dict__)
+    exec(compile(ast.Module(list(hypothesis.definitions), []), "<edit>", "exec"), names)
+    return names
+
+
+@pytest.mark.course
+@EVERY
+def test_every_exercise_has_edits_and_each_changes_something(each: Exercise) -> None:
+    found = edits(each)
+    assert 100 < len(found) <= 800
+    solution = {node.name: ast.dump(node) for node in reference.definitions(reference.chapter(each.module).tree)}
+    for hypothesis in found[::17]:
+        changed = [node for node in hypothesis.definitions if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+        assert any(solution[node.name] != ast.dump(node) for node in changed), hypothesis.says
+
+
+@EVERY
+def test_every_edit_can_be_executed(each: Exercise) -> None:
+    for hypothesis in edits(each)[::17]:
+        names = executed(hypothesis)
+        assert all(name in names for name in each.names)
+
+
+@EVERY
+def test_every_edit_is_told_in_sentences_and_not_in_code(each: Exercise) -> None:
+    own, below = reference.functions_of(each)
+    public = reference.public_names() | {"range"}
+    hidden = {name for function in own + below for name in function.kinds} - public - {"self", "_"}
+    hidden = {name for name in hidden if "_" in name}
+    for hypothesis in edits(each):
+        says = hypothesis.says
+        assert says.endswith("."), says
+        assert not re.search(r"[{}]|  ", says), says
+        assert not re.search(r"\b(shall|behind)\b", says), says
+        assert not any(re.search(rf"\b{name}\b", says) for name in hidden), says
+
+
+def test_a_statement_without_a_step_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {**reference.words(), "function": {**reference.words()["function"], "gelu": {"steps": ["one for two"]}}}
+    monkeypatch.setattr(reference, "words", lambda: said)
+    with pytest.raises(ValueError, match="gelu has 2 statements and 1 steps"):
+        reference.chapter.__wrapped__("ch04_encoder")
+
+
+def test_steps_stand_for_the_functions_of_the_solutions_and_no_others() -> None:
+    functions = [
+        f.name for module in dict.fromkeys(e.module for e in exercises()) for f in reference.chapter(module).functions
+    ]
+    assert sorted(functions) == sorted(reference.words()["function"])
+
+
+def words_for(id: str, wrong: str, call: str) -> list[str]:
+    """What is said of an answer: of the edits that give its results on the inputs of the call."""
+    module = load_code("solutions").module(exercise(id).module)
+
+    def results(names: dict[str, object]) -> list[Tensor] | str:
+        torch.manual_seed(0)
+        try:
+            result = eval(call, dict(names, torch=torch, nn=nn))
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        parts = result if isinstance(result, tuple) else (result,)
+        return [part.detach() if isinstance(part, Tensor) else torch.tensor(torch.nan) for part in parts]
+
+    def alike(one: list[Tensor] | str, other: list[Tensor] | str) -> bool:
+        if isinstance(one, str) or isinstance(other, str):
+            return one == other
+        return len(one) == len(other) and all(
+            (a.shape, a.dtype) == (b.shape, b.dtype) and torch.allclose(a, b, atol=1e-5)
+            for a, b in zip(one, other, strict=True)
+        )
+
+    names = dict(module.__dict__)
+    exec(wrong, names)
+    mine = results(names)
+    assert not alike(mine, results(dict(module.__dict__))), "the wrong answer should be wrong"
+    return [hypothesis.says for hypothesis in edits(exercise(id))[:250] if alike(results(executed(hypothesis)), mine)]
+
+
+@pytest.mark.parametrize(
+    ("id", "wrong", "call", "said"),
+    [
+        (
+            "1.1",
+            "def patchify(x, p):\n    return rearrange(x, 'B C (h p) (w q) -> B (h w) (p q C)', p=p, q=p)",
+            "patchify(torch.randn(2, 3, 10, 15), 5)",
+            "channels last",
+        ),
+        (
+            "2.1",
+            "def prepend_cls(t, c):\n    return torch.cat([t, c.expand(len(t), -1, -1)], 1)",
+            "prepend_cls(torch.randn(3, 7, 5), torch.randn(1, 1, 5))",
+            "CLS last",
+        ),
+        (
+            "3.1",
+            "def scaled_dot_product_attention(q, k, v):\n"
+            "    w = (q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5).softmax(-2)\n    return w @ v, w",
+            "scaled_dot_product_attention(torch.randn(5, 7), torch.randn(11, 7), torch.randn(11, 3))",
+            "over the queries",
+        ),
+        (
+            "3.3",
+            "def merge_heads(x):\n    return x.reshape(x.shape[0], x.shape[2], -1)",
+            "merge_heads(torch.randn(2, 3, 5, 7))",
+            "reshape",
+        ),
+        ("4.2", "def gelu(x):\n    return x * torch.sigmoid(1.702 * x)", "gelu(torch.randn(7, 5))", "1.702"),
+        (
+            "5.2",
+            "def cross_entropy(z, y, label_smoothing=0.0):\n"
+            "    return torch.nn.functional.cross_entropy(z, y, reduction='sum')",
+            "cross_entropy(torch.randn(5, 7), torch.tensor([0, 6, 3, 3, 1]))",
+            "sum",
+        ),
+    ],
+)
+def test_a_mistake_is_named(id: str, wrong: str, call: str, said: str) -> None:
+    assert said in words_for(id, wrong, call)[0]
+
+
+def test_an_edit_of_an_earlier_exercise_reaches_what_stands_on_it() -> None:
+    words = words_for(
+        "3.4",
+        "class MultiHeadAttention(MultiHeadAttention):\n    def forward(self, x, return_weights=False):\n"
+        "        q, k, v = (split_heads(p, self.n_heads) for p in self.qkv(x).chunk(3, -1))\n"
+        "        return self.out(scaled_dot_product_attention(q, k, v)[0].reshape(x.shape))",
+        "MultiHeadAttention(21, 3)(torch.randn(2, 5, 21))",
+    )
+    assert "bare reshape" in words[0]
+    assert "merging the heads" in words[0]

@@ -1,0 +1,286 @@
+"""`vitcourse check` and `status`: one honest verdict for each exercise, whatever a learner's code does."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import torch
+from rich.console import Console
+
+from vitcourse.checking import record
+from vitcourse.checking.grading import grade, up_to_first_not_done
+from vitcourse.checking.judge import Judge, Verdict
+from vitcourse.checking.report import print_verdicts
+from vitcourse.checking.workers import Workers
+from vitcourse.cli import main
+from vitcourse.codesets import CodeSet, load_code
+from vitcourse.course import exercises, select
+from vitcourse.errors import RequestError
+from vitcourse.places import root
+from vitcourse.stubs import write_stubs
+
+pytestmark = pytest.mark.usefixtures("one_process")
+
+STUB = 'raise NotImplementedError("exercise {id} is yours to write; for a hint: vitcourse hint {id}")'
+
+
+@pytest.fixture
+def learner(tmp_path: Path) -> Callable[..., CodeSet]:
+    """A learner's folder of stubs, in which the bodies of some exercises of one function are given."""
+
+    def make(**bodies: str) -> CodeSet:
+        folder = tmp_path / "learner"
+        write_stubs(folder)
+        for name, body in bodies.items():
+            for file in folder.glob("ch*.py"):
+                text = file.read_text(encoding="utf-8")
+                if f"def {name}(" in text:
+                    start = text.index("    raise NotImplementedError", text.index(f"def {name}("))
+                    end = text.index("\n", start)
+                    file.write_text(text[:start] + f"    {body}" + text[end:], encoding="utf-8")
+        return load_code(folder)
+
+    return make
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    """The command line in this process: its exit code."""
+    monkeypatch.setattr(sys, "argv", ["vitcourse", *words])
+    with pytest.raises(SystemExit) as end:
+        main()
+    return int(end.value.code or 0)
+
+
+HOSTILE = {
+    # exercise: (what it writes, what its body is, status, a word of the headline)
+    "1.1": ("patchify", "import os; os._exit(3)", "error", "exit code 3"),
+    "1.2": ("unpatchify", "while True: pass", "timeout", "10 seconds"),
+    "1.4": ("conv_to_linear", "import sys; sys.exit('enough')", "error", "enough"),
+    "2.1": ("prepend_cls", "import ctypes; ctypes.string_at(0)", "error", "signal 11"),
+    "2.2": ("sinusoidal_positions", "return sinusoidal_positions(n_positions, d_model)", "error", "RecursionError"),
+    "5.5": ("evaluate", "return torch.zeros(10**10)", "error", "memory"),
+    "2.5": ("resize_positions", "return bytearray(10**11)", "error", "MemoryError"),
+    "3.1": ("scaled_dot_product_attention", "print('x' * 2 * 10**8); return q, k", "error", "File too large"),
+    "3.3": ("split_heads", "return input()", "error", "EOF"),
+    "4.2": ("gelu", "import os; os.remove(__file__); return x", "error", "FileNotFoundError"),
+    "5.2": ("cross_entropy", "open(__file__, 'w').write('gone'); return logits", "error", "No such file"),
+    "5.3": ("warmup_cosine", "raise KeyboardInterrupt", "error", ""),
+}
+
+
+@pytest.mark.usefixtures("uncaused")
+@pytest.mark.skipif(sys.platform != "linux", reason="the limits on memory and output are Linux's")
+def test_hostile_code_gets_its_verdict_and_leaves_the_files_and_the_other_exercises_whole(
+    learner: Callable[..., CodeSet], workers: Workers
+) -> None:
+    code = learner(**{name: body for name, body, _, _ in HOSTILE.values()})
+    before = {file.name: file.read_text(encoding="utf-8") for file in code.folder.iterdir()}
+    verdicts = {verdict.exercise: verdict for verdict in grade(code, exercises(), Judge(workers, timeout=10))}
+    for id, (_, _, status, word) in HOSTILE.items():
+        assert verdicts[id].status == status, verdicts[id]
+        assert word in verdicts[id].headline, verdicts[id]
+    assert {verdict.status for id, verdict in verdicts.items() if id not in HOSTILE} == {"not-started"}
+    assert {file.name: file.read_text(encoding="utf-8") for file in code.folder.iterdir()} == before
+    assert verdicts["1.1"].file == "learner/ch01_patches.py"
+    assert before["ch01_patches.py"].splitlines()[verdicts["1.1"].line - 1].startswith("def patchify")
+
+
+def test_code_that_fails_when_it_is_imported_is_said_with_its_line(learner: Callable[..., CodeSet]) -> None:
+    code = learner(gelu="return x", patchify="return images")
+    file = code.folder / "ch04_encoder.py"
+    file.write_text(file.read_text(encoding="utf-8") + "\nundefined_name\n", encoding="utf-8")
+    last = len(file.read_text(encoding="utf-8").splitlines())
+    verdicts = {verdict.exercise: verdict for verdict in grade(code, [*select("1.1"), *select("4.2")])}
+    assert verdicts["4.2"].status == "error"
+    assert verdicts["4.2"].headline.startswith(f"learner/ch04_encoder.py, line {last}: NameError")
+    assert verdicts["1.1"].status == "failed"
+
+
+def test_nothing_is_written_into_a_folder_that_is_checked(learner: Callable[..., CodeSet]) -> None:
+    code = learner(gelu="return x * 0.5 * (1 + torch.erf(x / math.sqrt(2)))")
+    before = sorted(path.name for path in code.folder.rglob("*"))
+    assert [verdict.status for verdict in grade(code, select("4.2"))] == ["passed"]
+    assert sorted(path.name for path in code.folder.rglob("*")) == before
+
+
+def test_a_needed_exercise_is_checked_too_but_not_shown(learner: Callable[..., CodeSet]) -> None:
+    code = learner(
+        sinusoidal_positions="return torch.zeros(n_positions, d_model)",
+        sinusoidal_positions_2d="return sinusoidal_positions(grid[0] * grid[1], d_model)",
+    )
+    (verdict,) = grade(code, select("2.3"))
+    assert (verdict.exercise, verdict.status, verdict.headline) == ("2.3", "blocked", "blocked by 2.2")
+
+
+def test_by_default_the_check_ends_at_the_first_exercise_that_is_not_done() -> None:
+    verdicts = [Verdict("1.1", "passed", ""), Verdict("1.2", "failed", ""), Verdict("1.3", "passed", "")]
+    assert [verdict.exercise for verdict in up_to_first_not_done(verdicts)] == ["1.1", "1.2"]
+    assert len(up_to_first_not_done(verdicts[:1])) == 1
+
+
+def test_the_command_tells_what_is_wrong_where_and_what_to_type(
+    learner: Callable[..., CodeSet], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = learner(gelu="return x * 0.5 * (1 + torch.erf(x))")
+    assert run(monkeypatch, "check", "4", "--code", str(code.folder)) == 1
+    printed = capsys.readouterr().out
+    assert "failed       4.2  GELU" in printed
+    assert "The argument of erf is x; it should be x / √2.\n" in printed
+    assert "expected" in printed
+    assert "yours" in printed
+    assert "--seed" in printed
+    assert "learner/ch04_encoder.py, line" in printed
+    assert "vitcourse hint 4.2" in printed
+    assert "0 passed, 1 failed, 3 not done" in printed
+    assert "Traceback" not in printed
+
+    assert run(monkeypatch, "check", "4.2", "--code", str(code.folder), "--json") == 1
+    (entry,) = json.loads(capsys.readouterr().out)
+    assert {"exercise", "status", "headline", "diagnosis"} <= entry.keys()
+    assert (entry["exercise"], entry["status"]) == ("4.2", "failed")
+
+    report = code.folder.parent / "report.xml"
+    assert run(monkeypatch, "check", "4", "--code", str(code.folder), "--junit", str(report)) == 1
+    (suite,) = ElementTree.parse(report).getroot()
+    assert [suite.get(count) for count in ("tests", "failures", "errors", "skipped")] == ["4", "1", "0", "3"]
+    assert (
+        suite.findall("testcase")[1].find("failure").get("message") == "The argument of erf is x; it should be x / √2."
+    )
+
+
+def test_a_wrong_request_is_one_line_and_exit_code_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (
+        ["check", "9.9"],
+        ["check", "--code", "nowhere"],
+        ["check", "--code", str(tmp_path)],
+        ["check", "--no-such-option"],
+        ["hint", "9.9"],
+        ["no-such-command"],
+    ):
+        assert run(monkeypatch, *words) == 2, words
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert len(captured.err.splitlines()) == 1, captured.err
+
+
+def test_a_verdict_is_stale_once_anything_it_rests_on_has_changed(
+    learner: Callable[..., CodeSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record, "_folder", lambda: tmp_path / "state")
+    path = learner(
+        patchify="return images", prepend_cls="return tokens", gelu="return x", cross_entropy="return logits"
+    ).folder
+    code = CodeSet("chapters", path, "unused")
+    record.keep(code, [Verdict("1.1", "failed", ""), Verdict("2.1", "passed", ""), Verdict("4.2", "passed", "")])
+
+    def statuses() -> dict[str, str]:
+        return {asked.id: status for asked, status in record.standing(code)}
+
+    now = statuses()
+    assert (now["1.1"], now["2.1"], now["4.2"]) == ("failed", "passed", "passed")
+    assert (now["5.2"], now["1.2"]) == ("unchecked", "not-started")
+    chapter_2 = path / "ch02_tokens.py"
+    chapter_2.write_text(chapter_2.read_text(encoding="utf-8") + "\n# changed\n", encoding="utf-8")
+    now = statuses()
+    assert (now["1.1"], now["2.1"], now["4.2"]) == ("failed", "stale", "stale")
+
+
+def test_only_the_learners_own_chapters_are_remembered(
+    learner: Callable[..., CodeSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record, "_folder", lambda: tmp_path / "state")
+    record.keep(learner(), [Verdict("1.1", "passed", "")])
+    assert not (tmp_path / "state").exists()
+
+
+def test_hints_come_one_by_one_and_stay_at_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(record, "_folder", lambda: tmp_path / "state")
+    for shown, last, more in ((1, 0, 0), (2, 0, 0), (2, 1, 0), (2, 1, 1)):
+        assert run(monkeypatch, "hint", "1.3") == 0
+        said = capsys.readouterr().out
+        counted = (said.count(" of 3: "), said.count("1.3, the last hint: "), said.count("no more"))
+        assert counted == (shown, last, more)
+
+
+def test_without_a_number_the_exercise_that_one_is_at_is_meant(
+    learner: Callable[..., CodeSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record, "_folder", lambda: tmp_path / "state")
+    path = learner(patchify="return images", unpatchify="return patches", prepend_cls="return tokens").folder
+    code = CodeSet("chapters", path, "unused")
+
+    def at() -> str:
+        here = record.at(code)
+        return here.id if here else ""
+
+    assert at() == "1.1"
+    record.keep(code, [Verdict("1.1", "passed", ""), Verdict("1.2", "failed", ""), Verdict("2.1", "failed", "")])
+    assert at() == "1.2"
+    record.keep(code, [Verdict("1.2", "passed", "")])
+    assert at() == "2.1"
+    chapter_1 = path / "ch01_patches.py"
+    chapter_1.write_text(chapter_1.read_text(encoding="utf-8") + "\n# changed\n", encoding="utf-8")
+    assert at() == "2.1", "what had passed is not what one is at"
+    record.keep(code, [Verdict("2.1", "passed", "")])
+    assert at() == "1.3"
+
+
+def test_a_chapter_may_be_the_solutions_and_every_result_says_so(
+    learner: Callable[..., CodeSet], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = learner(patchify="return images").folder
+    shutil.copy(root() / "solutions" / "ch04_encoder.py", own)
+    # Chapter 3 is not started; 4.4 is built on it.
+    words = ["check", "--code", str(own), "--use-solution", "ch03", "--use-solution", "2"]
+    assert run(monkeypatch, *words, "4", "--json") == 0
+    entries = json.loads(capsys.readouterr().out)
+    assert [(entry["exercise"], entry["status"]) for entry in entries] == [(f"4.{i}", "passed") for i in (1, 2, 3, 4)]
+    for entry in entries:
+        assert entry["use_solution"] == ["ch02_tokens", "ch03_attention"]
+        assert entry["headline"] == "passed (with the solutions of chapters 2 and 3)"
+    code = load_code(own, ["2", "3"])
+    print_verdicts(Console(width=200), code, [Verdict(**entry) for entry in entries])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.count("with the solutions of chapters 2 and 3") for line in lines] == [1, 1, 1, 1, 0, 1]
+
+    # What is the solution's gets no verdict; and what comes before it doesn't rest on it.
+    verdicts = grade(code, select("1.2") + select("2") + select("5.2"))
+    assert [verdict.exercise for verdict in verdicts] == ["1.2", "5.2"]
+    assert ["solution" in verdict.headline for verdict in verdicts] == [False, True]
+    assert run(monkeypatch, *words, "2") == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_verdicts_that_rest_on_a_solution_are_not_the_learners(
+    learner: Callable[..., CodeSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record, "_folder", lambda: tmp_path / "state")
+    mixed = CodeSet("chapters", learner().folder, "unused", use_solution=("ch01_patches",))
+    record.keep(mixed, [Verdict("2.1", "passed", "")])
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_chapter_of_the_solutions_lives_in_the_set_that_asked_for_it(learner: Callable[..., CodeSet]) -> None:
+    own = learner(scaled_dot_product_attention="return 'mine', None").folder
+    plain, mixed = load_code(own), load_code(own, ["ch04", "ch02_tokens"])
+    assert mixed.use_solution == ("ch02_tokens", "ch04_encoder")
+    block = mixed.module("ch04_encoder").EncoderBlock
+    assert mixed.module("ch04_encoder").gelu(torch.zeros(1)) == 0, "solved"
+    assert block.__module__ == f"{mixed.package}.ch04_encoder"
+    assert block is not load_code("solutions").module("ch04_encoder").EncoderBlock
+    assert mixed.module("ch03_attention").scaled_dot_product_attention(1, 2, 3) == ("mine", None)
+    multi_head = mixed.module("ch04_encoder").MultiHeadAttention
+    assert multi_head is mixed.module("ch03_attention").MultiHeadAttention, "built on the learner's own chapter 3"
+    with pytest.raises(NotImplementedError):
+        plain.module("ch04_encoder").gelu(1)
+    for words, name in ((["ch09"], own), (["2"], "solutions")):
+        with pytest.raises(RequestError, match="type"):
+            load_code(name, words)

@@ -1,0 +1,223 @@
+"""What a class hands in is found, in whatever layout; nothing in it can make the grader wait, follow or swell."""
+
+import io
+import os
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from vitcourse.classroom.layouts import Submission, submissions
+from vitcourse.course import chapters
+from vitcourse.places import root
+
+MODULES = [chapter.module for chapter in chapters()]
+TEXTS = {module: (root() / "solutions" / f"{module}.py").read_text(encoding="utf-8") for module in MODULES}
+
+
+def fill(folder: Path, *modules: str, name: Callable[[str], str] = lambda module: f"{module}.py") -> Path:
+    """Chapters in a folder, under these names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for module in modules or MODULES:
+        (folder / name(module)).write_text(TEXTS[module], encoding="utf-8")
+    return folder
+
+
+def zipped(folder: Path, file: Path) -> Path:
+    """The folder as a zip."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for path in sorted(folder.rglob("*")):
+            archive.write(path, path.relative_to(folder))
+    return file
+
+
+def only(place: Path) -> Submission:
+    """The one submission at a place."""
+    (found,) = submissions(place)
+    return found
+
+
+def is_whole(found: Submission) -> bool:
+    """Whether every chapter is there."""
+    return found.found == TEXTS and not found.missing and not found.unreadable
+
+
+NAMES = {
+    "a second download": lambda m: f"{m} (1).py",
+    "a copy": lambda m: f"{m} - Copy.py",
+    "Canvas, handed in again": lambda m: f"{m}-2.py",
+    "capitals": lambda m: f"{m.title()}.PY",
+    "no zero": lambda m: m.replace("ch0", "chapter") + ".py",
+    "the number alone": lambda m: m.partition("_")[0] + ".py",
+    "the word alone": lambda m: m.partition("_")[2] + ".py",
+    "with a name before": lambda m: f"lee_{m}_final.py",
+    "text": lambda m: f"{m}.py.txt",
+    "no name at all": lambda m: f"homework{MODULES.index(m) * 7}.py",
+}
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_a_chapter_is_found_by_any_reasonable_name(kind: str, tmp_path: Path) -> None:
+    found = only(fill(tmp_path / "lee", name=NAMES[kind]))
+    assert is_whole(found), found.missing
+    assert len(found.notes) == len(MODULES)
+
+
+def test_layouts_of_one_submission(tmp_path: Path) -> None:
+    fill(tmp_path / "a" / "chapters")
+    fill(tmp_path / "b" / "course-main" / "work")
+    clone = tmp_path / "c"
+    for room in ("chapters", "solutions", "tests/tools/alternatives"):
+        fill(clone / room)
+    (clone / "solutions" / "ch01_patches.py").write_text("wrong = 1\n", encoding="utf-8")
+    for module in MODULES:
+        fill(tmp_path / "d" / module.partition("_")[0], module)
+    zipped(fill(tmp_path / "in" / "chapters").parent, tmp_path / "e.zip")
+    (tmp_path / "f").mkdir()
+    zipped(tmp_path / "in", tmp_path / "f" / "chapters.zip")
+    zipped(tmp_path / "f", tmp_path / "g.zip")
+    with tarfile.open(tmp_path / "h.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "in", "h")
+    fill(tmp_path / "in2" / "__MACOSX")
+    for name in ("a", "b", "c", "d", "e.zip", "f", "g.zip", "h.tar.gz"):
+        assert is_whole(only(tmp_path / name)), name
+
+
+def test_a_class_as_it_is_exported(tmp_path: Path) -> None:
+    moodle, canvas, github = tmp_path / "moodle", tmp_path / "canvas", tmp_path / "github"
+    fill(moodle / "Ada Lovelace_101_assignsubmission_file_")
+    (moodle / "Grace Hopper_103_assignsubmission_file_").mkdir()
+    zipped(fill(tmp_path / "in"), moodle / "Grace Hopper_103_assignsubmission_file_" / "work.zip")
+    fill(canvas, name=lambda m: f"adal_101_5003_{m}-1.py")
+    fill(canvas, "ch02_tokens", name=lambda m: f"hopperg_LATE_103_5009_{m}.py")
+    zipped(tmp_path / "in", canvas / "noether_107_5011_all.zip")
+    fill(github / "vit-ada" / "chapters")
+    (github / "vit-emmy").mkdir()
+    (github / "grades.csv").write_text("x", encoding="utf-8")
+    (github / "vit-grace.zip").write_bytes(b"PK\3\4 broken")
+    assert [(one.student, is_whole(one)) for one in submissions(moodle)] == [
+        ("Ada Lovelace", True),
+        ("Grace Hopper", True),
+    ]
+    found = {one.student: one for one in submissions(canvas)}
+    assert {name: len(one.found) for name, one in found.items()} == {
+        "adal": len(MODULES),
+        "hopperg": 1,
+        "noether": len(MODULES),
+    }
+    rows = submissions(github)
+    assert [one.name for one in rows] == ["vit-ada", "vit-emmy", "vit-grace.zip"]
+    assert "nothing was handed in" in rows[1].missing["ch01_patches"]
+    assert "can't be opened" in rows[2].unreadable["ch01_patches"]
+
+
+def test_what_is_missing_is_said_with_what_is_there_instead(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "lee", "ch01_patches")
+    (folder / "notes.txt").write_text("x", encoding="utf-8")
+    found = only(folder)
+    assert set(found.missing) == set(MODULES[1:])
+    assert "no ch03_attention.py" in found.missing["ch03_attention"]
+    assert "notes.txt" in found.missing["ch03_attention"]
+
+
+@pytest.mark.parametrize(
+    ("first", "encoding", "ending"),
+    [
+        ("", "utf-8-sig", "\n"),
+        ("", "utf-16", "\n"),
+        ("", "utf-8", "\r\n"),
+        ("", "utf-8", "\r"),
+        ("# -*- coding: latin-1 -*-\n", "latin-1", "\n"),
+        ("#!/usr/bin/python\n# coding: cp1252\n", "cp1252", "\r\n"),
+    ],
+)
+def test_a_file_is_read_as_it_says(first: str, encoding: str, ending: str, tmp_path: Path) -> None:
+    text = f"{first}word = 'é'\n\n\ndef patchify(images, patch_size):\n    return images\n"
+    (tmp_path / "ch01_patches.py").write_bytes(text.replace("\n", ending).encode(encoding))
+    assert only(tmp_path).found["ch01_patches"] == text
+
+
+def test_a_bad_byte_costs_its_own_chapter_alone(tmp_path: Path) -> None:
+    fill(tmp_path)
+    file = tmp_path / "ch03_attention.py"
+    file.write_bytes(file.read_bytes() + b"\n# \xe9\n")
+    found = only(tmp_path)
+    assert set(found.unreadable) == {"ch03_attention"}
+    line = len(TEXTS["ch03_attention"].splitlines()) + 2
+    assert f"line {line}" in found.unreadable["ch03_attention"]
+    assert len(found.found) == len(MODULES) - 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes and devices are of Unix")
+def test_nothing_is_opened_that_is_no_regular_file_of_the_submission(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "lee")
+    for module in MODULES:
+        (folder / f"{module}.py").unlink()
+    os.mkfifo(folder / "ch01_patches.py")
+    (folder / "ch02_tokens.py").symlink_to("/dev/zero")
+    (folder / "ch03_attention.py").symlink_to(root() / "solutions" / "ch03_attention.py")
+    (folder / "ch04_encoder.py").mkdir()
+    with (folder / "ch05_vit.py").open("wb") as file:
+        file.truncate(2**40)  # sparse
+    (folder / "round").symlink_to(folder)
+    found = only(folder)
+    assert not found.found
+    words = ["pipe", "leads out", "leads out", "folder", "larger than"]
+    assert [word for module, word in zip(MODULES, words, strict=False) if word not in found.unreadable[module]] == []
+
+
+def test_a_link_within_the_submission_is_followed(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "lee" / "src").parent
+    (folder / "chapters").mkdir()
+    (folder / "chapters" / "ch01_patches.py").symlink_to("../src/ch01_patches.py")
+    assert is_whole(only(folder))
+
+
+def test_bombs_and_odd_archives_are_a_sentence(tmp_path: Path) -> None:
+    for name in ("bomb", "links", "out"):
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            if name == "bomb":
+                archive.writestr("ch01_patches.py", bytes(17 * 2**20))
+            elif name == "links":
+                info = zipfile.ZipInfo("ch01_patches.py")
+                info.external_attr = 0o120777 << 16
+                archive.writestr(info, "/etc/passwd")
+            else:
+                archive.writestr("../../ch01_patches.py", TEXTS["ch01_patches"])
+    assert "larger than" in only(tmp_path / "bomb.zip").unreadable["ch01_patches"]
+    assert "link" in only(tmp_path / "links.zip").unreadable["ch01_patches"]
+    assert only(tmp_path / "out.zip").found["ch01_patches"] == TEXTS["ch01_patches"]
+    assert not (tmp_path.parent / "ch01_patches.py").exists()
+    inner = io.BytesIO()
+    with zipfile.ZipFile(inner, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("ch01_patches.py", TEXTS["ch01_patches"])
+    for _ in range(6):
+        outer = io.BytesIO()
+        with zipfile.ZipFile(outer, "w") as archive:
+            archive.writestr("more.zip", inner.getvalue())
+        inner = outer
+    (tmp_path / "deep.zip").write_bytes(inner.getvalue())
+    assert "archive" in only(tmp_path / "deep.zip").unreadable["ch01_patches"]
+
+
+def test_helpers_beside_the_chapters_come_along_and_stand_in_for_nothing(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "lee" / "chapters")
+    (folder / "tools" / "deep").mkdir(parents=True)
+    (folder / "tools" / "deep" / "more.py").write_text("two = 2\n", encoding="utf-8")
+    (folder.parent / "shared.py").write_text("one = 1\n", encoding="utf-8")
+    for name in ("torch.py", "conftest.py", "json.py", "solutions.py"):
+        (folder / name).write_text("raise SystemExit\n", encoding="utf-8")
+    found = only(folder.parent)
+    assert found.helpers["tools.deep.more"] == "two = 2\n"
+    assert found.helpers["shared"] == "one = 1\n"
+    assert not {"torch", "conftest", "json", "solutions"} & found.helpers.keys()
+    assert any("not used" in note for note in found.notes)
+
+
+def test_the_hash_is_that_of_the_texts(tmp_path: Path) -> None:
+    one, other = fill(tmp_path / "one"), fill(tmp_path / "other")
+    assert only(one).hash == only(other).hash
+    (other / "ch02_tokens.py").write_text("changed = 1\n", encoding="utf-8")
+    assert only(one).hash != only(other).hash

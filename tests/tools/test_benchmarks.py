@@ -1,0 +1,259 @@
+"""The benchmarks run, and the files that they leave say where their numbers come from."""
+
+import gzip
+import importlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from vitcourse.book import on_gpu
+from vitcourse.places import root
+from vitcourse.training import ladder
+
+FOLDER = root() / "benchmarks"
+
+
+@pytest.fixture
+def benchmark(monkeypatch: pytest.MonkeyPatch):
+    """Import a benchmark as it is when it is run: its folder is on the path."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    threads = torch.get_num_threads()
+    yield importlib.import_module
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A data set of the name and the form of MNIST, with 60 images of each part."""
+    folder = tmp_path / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    generator = np.random.default_rng(0)
+    for part in ("train", "t10k"):
+        pixels = generator.integers(0, 256, (60, 28, 28), dtype=np.uint8)
+        labels = np.arange(60, dtype=np.uint8) % 10
+        for kind, array in (("images-idx3", pixels), ("labels-idx1", labels)):
+            header = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
+            (folder / f"{part}-{kind}-ubyte.gz").write_bytes(gzip.compress(header + array.tobytes()))
+            (folder / f"{part}-{kind}-ubyte").write_bytes(header + array.tobytes())
+    monkeypatch.setenv("VITCOURSE_DATA", str(tmp_path))
+
+
+def written(path: Path) -> dict:
+    found = json.loads(path.read_text(encoding="utf-8"))
+    require_provenance(found)
+    return found
+
+
+def require_provenance(found: dict) -> None:
+    origin = found["provenance"]
+    if "counted" in origin:  # by people, not by a machine
+        assert found["method"]
+        assert origin["date"]
+        return
+    assert set(origin) >= {"machine", "versions", "command", "date"}
+    assert {"python", "torch", "vitcourse"} <= set(origin["versions"])
+    # Some are made by the command itself: vitcourse bench steps, vitcourse train.
+    assert origin["command"].startswith("vitcourse ") or script(origin["command"]).is_file()
+
+
+def script(command: str) -> Path:
+    """The benchmark that a command runs, as a file or as a module."""
+    (named,) = re.findall(r"\bbenchmarks[/.](\w+)", command)
+    return FOLDER / f"{named}.py"
+
+
+@pytest.mark.parametrize("path", sorted((FOLDER / "results").glob("*.json")), ids=lambda path: path.stem)
+def test_each_file_of_results_says_where_its_numbers_come_from(path: Path) -> None:
+    found = written(path)
+    assert not found.get("trial")
+
+
+def test_throughput(benchmark, tmp_path: Path) -> None:
+    command = "--size a --rounds 2 --steps 1 --batch 2 --no-compiled --output"
+    peers = ["this course", "this course, fused kernels", "torchvision", "a loop over the heads"]
+    benchmark("throughput").main([*command.split(), str(tmp_path / "t.json"), "--contenders", *peers])
+    found = written(tmp_path / "t.json")
+    rows = found["sizes"]["a"]["rows"]
+    assert [row["contender"] for row in rows] == peers
+    assert {row["parameters"] for row in rows} == {205_066}
+    assert all(row["images_per_second"] > 0 and row["speed_beside_ours"] > 0 for row in rows)
+    assert found["sizes"]["c"]["what"] == found["model_flops_utilisation"] == "not measured on a GPU yet"
+
+
+def test_a_contender_that_fails_says_so(benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
+    throughput: ModuleType = benchmark("throughput")
+
+    def uncompilable(model: nn.Module) -> nn.Module:
+        raise RuntimeError("no compiler\nand a long story")
+
+    monkeypatch.setattr(torch, "compile", uncompilable)
+    size = throughput.SIZES["a"]
+    entry = throughput.prepare("this course", True, size, torch.rand(2, 1, 28, 28), torch.tensor([1, 2]))
+    assert entry.failed == "RuntimeError: no compiler"
+    assert throughput.rows([entry], size, 2, torch.device("cpu"))["rows"][0]["failed"]
+
+
+def test_the_peers_have_the_measures_of_ours(benchmark) -> None:
+    pytest.importorskip("timm", reason="timm is not installed: uv sync --group bench")
+    pytest.importorskip("vit_pytorch", reason="vit-pytorch is not installed: uv sync --group bench")
+    contenders = benchmark("contenders")
+    size = contenders.SIZES["a"]
+    for name, make in contenders.CONTENDERS.items():
+        model = make(size)
+        assert model(torch.rand(2, 1, 28, 28)).shape == (2, 10)
+        n_parameters = sum(parameter.numel() for parameter in model.parameters())
+        assert n_parameters == pytest.approx(205_066, rel=0.0 if "vit-pytorch" not in name else 0.01)
+
+
+def test_the_operations_are_those_of_torchs_own_count(benchmark) -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    contenders = benchmark("contenders")
+    size = contenders.SIZES["a"]
+    with FlopCounterMode(display=False) as counter:
+        contenders.ours(size)(torch.rand(5, 1, 28, 28)).sum().backward()
+    assert counter.get_total_flops() == 5 * size.flops
+
+
+@pytest.mark.usefixtures("mnist")
+def test_predict(benchmark, tmp_path: Path) -> None:
+    from rich.console import Console
+
+    from vitcourse.training.presets import make_config
+    from vitcourse.training.runs import RunFolder
+    from vitcourse.training.train import train
+
+    small = {"d_model": 8, "n_heads": 2, "n_layers": 1, "compile": "off", "epochs": 1, "device": "cpu"}
+    train(make_config("mnist", **small), RunFolder(tmp_path / "run"), Console(quiet=True))
+    benchmark("predict").main([str(tmp_path / "run"), "--images", "3", "--output", str(tmp_path / "p.json")])
+    found = written(tmp_path / "p.json")
+    rows = found["made"]["rows"]
+    assert [row["digit"] for row in rows] == [*range(10)] * 3
+    assert len({row["way"] for row in rows}) == 10
+    assert found["test_set_through_png_files"]["images"] == 60
+    assert found["test_set_through_png_files"]["answered_alike"] == 60
+    assert found["test_images_on_paper_photographed"]["images"] == 3
+
+
+@pytest.mark.usefixtures("mnist")
+def test_pipeline(benchmark, tmp_path: Path) -> None:
+    command = "--rounds 1 --images 60 --workers 0 --output"
+    benchmark("pipeline").main([*command.split(), str(tmp_path / "p.json")])
+    rates = written(tmp_path / "p.json")["images_per_second"]
+    assert all(rate > 0 for rate in rates.values())
+
+
+@pytest.mark.usefixtures("mnist")
+def test_time_to_accuracy(benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda model, **_: model)  # it takes longer than all the rest
+    command = "--seeds 1 --images 60 --epochs 1 --output"
+    benchmark("time_to_accuracy").main([*command.split(), str(tmp_path / "t.json")])
+    found = written(tmp_path / "t.json")
+    assert found["trial"]
+    assert len(found["rows"]) == 4
+    for row in found["rows"]:
+        assert row["to"]["99%"] == "never in one epoch"
+        assert row["runs"][0]["points"][-1]["epoch"] == 1
+
+
+def test_a_run_that_never_gets_there_is_the_longest(benchmark) -> None:
+    module = benchmark("time_to_accuracy")
+
+    def run(*accuracies: float):
+        points = [{"accuracy": a, "cpu_seconds": i, "wall_seconds": 2 * i} for i, a in enumerate(accuracies, 1)]
+        return module.Contender("", 0, iter(()), 1, 1, lambda: 0.0, 1, torch.empty(0), points=points)
+
+    assert module.median_to([run(0.5, 0.94), run(0.95), run(0.1)], 0.93, 10) == {"cpu_seconds": 2, "wall_seconds": 4}
+    assert module.median_to([run(0.5), run(0.95), run(0.1)], 0.93, 10) == "never in ten epochs"
+
+
+# The one run on a GPU, tried on a CPU
+
+
+@pytest.mark.thorough
+def test_every_part_of_the_gpu_run_measures_something(
+    benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the book's tables read what it leaves."""
+    for name in ("RUNGS", "SECONDS_A_TURN"):  # the benchmark sets them for its process
+        monkeypatch.setattr(ladder, name, getattr(ladder, name))
+    gpu = benchmark("gpu")
+    asked = gpu.Asked("cpu", True, tmp_path)
+    parts = {}
+    for name, part in gpu.PARTS.items():
+        states = list(part.measure(asked))
+        assert states
+        parts[name] = json.loads(json.dumps(states[-1]))
+        assert "failed" not in json.dumps(parts[name]).replace('"failed": ""', ""), name
+    gpu.keep(SimpleNamespace(device="cpu", small=True, output=tmp_path / "gpu.json"), parts)
+    record = written(tmp_path / "gpu.json")
+    assert record["trial"]
+    assert len(written(tmp_path / "steps-gpu.json")["rungs"]) > 4
+    assert written(tmp_path / "throughput-gpu.json")["sizes"]["a"]["rows"]
+    assert record["parts"]["ladder"] == {"file": "steps-gpu.json"}
+    assert record["parts"]["correct"]["stopped and gone on"] == {"same_bits": True, "largest_difference": 0.0}
+    assert [row["preset"] for row in on_gpu.training(record)] == ["mnist-gpu-fast", "mnist-gpu", "digits"]
+    assert on_gpu.training(record)[0]["seeds"] == "3"
+    assert [row["preset"] for row in on_gpu.steps(record)] == ["vit-b16", "vit-b16", "cifar10"]
+    assert len(on_gpu.answers(record)) == 6
+    assert on_gpu.training(None) == on_gpu.steps(None) == on_gpu.answers(None) == []
+
+
+def test_the_gpu_run_fits_into_its_time(benchmark) -> None:
+    gpu = benchmark("gpu")
+    assert sum(part.seconds for part in gpu.PARTS.values()) <= gpu.SECONDS == 9 * 60
+
+
+def test_a_part_that_takes_too_long_or_fails_costs_only_itself(
+    benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The processes are real: one is stopped, one asks for a GPU that isn't there, for one there is no time."""
+    gpu = benchmark("gpu")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    there = SimpleNamespace(device="cuda", small=True, output=tmp_path / "gpu.json")
+    assert gpu.run("device", there, 5)["ended"] == "no time was left"
+    monkeypatch.setattr(gpu, "LEAST_SECONDS", 0)
+    assert gpu.run("device", there, 0.2)["ended"] == "stopped after 0 s"
+    failed = gpu.run("device", there, 300)
+    assert "NVIDIA" in failed["ended"] or "CUDA" in failed["ended"]
+    with pytest.raises(SystemExit):
+        gpu.main(["--small"])  # nothing small may stand among the results
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit):
+        gpu.main(["--output", str(tmp_path / "none.json")])
+    assert not (tmp_path / "none.json").exists()
+
+
+@pytest.mark.thorough
+def test_on_a_lent_machine_packages_may_be_missing(tmp_path: Path) -> None:
+    """What doesn't need them runs: training, and the benchmark; and what does says so."""
+    missing = ("platformdirs", "executing", "watchfiles", "timm", "transformers", "vit_pytorch", "playwright")
+    script = f"""
+import os, sys
+from pathlib import Path
+sys.modules.update(dict.fromkeys({missing!r}))
+os.environ.pop("VITCOURSE_DATA", None)
+sys.path.insert(0, {str(FOLDER)!r})
+import gpu
+from vitcourse import cli
+gpu.only("device", gpu.Asked("cpu", True, Path()), Path("part.json"))
+for words in (["digits", "--epochs=1"], ["seed"]):
+    sys.argv = ["vitcourse", "train", *words, "--device=cpu", "--threads=1", "--output=" + words[0]]
+    try:
+        cli.main()
+    except SystemExit as ended:
+        print("ended with", ended.code)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"ended with (\d)", done.stdout) == ["0", "2"], done.stderr
+    assert "without the package platformdirs; set VITCOURSE_DATA" in done.stderr
+    assert json.loads((tmp_path / "part.json").read_text(encoding="utf-8"))["float32_tflops"] > 0

@@ -1,0 +1,477 @@
+"""`vitcourse.doctor`: each thing that can be wrong is found, said, and comes with what to type."""
+
+import importlib.metadata
+import io
+import os
+import shutil
+import subprocess
+import sys
+from collections import namedtuple
+from itertools import pairwise
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+import torch
+from rich.console import Console
+
+import vitcourse
+from vitcourse import doctor, places
+from vitcourse.data import DOWNLOADS
+from vitcourse.doctor import Finding, examine, has_problem, render
+from vitcourse.speech import PLAINLY
+
+
+def find(text: str, findings: list[Finding] | None = None) -> Finding:
+    """The one finding that says this."""
+    found = [finding for finding in findings or examine() if text in finding.what]
+    assert len(found) == 1, found
+    return found[0]
+
+
+import_torchvision = doctor._torchvision
+
+
+@pytest.fixture(autouse=True)
+def _no_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the import of torchvision, which takes seconds, and can't be half done for a test that breaks torch."""
+    monkeypatch.setattr(doctor, "_torchvision", lambda: iter(()))
+
+
+@pytest.fixture
+def packages(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The versions that seem to be installed, in a world of three packages."""
+    versions = {"einops": "0.8.2", "torch": "2.15.0", "torchvision": "0.29.2"}
+    required = {
+        "vitcourse": ["einops<0.9,>=0.8.1", "torch<2.16,>=2.11", "torchvision<0.31,>=0.26"],
+    }
+
+    def version(name: str) -> str:
+        if name not in versions:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return versions[name]
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    monkeypatch.setattr(importlib.metadata, "requires", required.__getitem__)
+    return versions
+
+
+@pytest.fixture
+def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A course of one chapter, in place of this one."""
+    for name in ("chapters", "solutions", "tests", "vitcourse"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "chapters" / "ch01_patches.py").write_text("x = 1\n")
+    monkeypatch.setattr(vitcourse, "__file__", str(tmp_path / "vitcourse" / "__init__.py"))
+    return tmp_path
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder for the downloads."""
+    monkeypatch.setenv("VITCOURSE_DATA", str(tmp_path / "data"))
+    (tmp_path / "data").mkdir()
+    return tmp_path / "data"
+
+
+def put(root: Path, files: tuple[str, ...]) -> None:
+    for file in files:
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).touch()
+
+
+def printed(findings: list[Finding], width: int = 80, encoding: str = "utf-8", terminal: bool = False) -> str:
+    file = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors=PLAINLY, newline="")
+    render(findings, Console(file=file, width=width, force_terminal=terminal))
+    file.flush()
+    return file.buffer.getvalue().decode(encoding)
+
+
+# The whole
+
+
+def test_this_environment_has_every_package_in_range() -> None:
+    findings = examine()
+    packages = {finding.what.split()[0]: finding for finding in findings if finding.area == "Packages"}
+    assert {"torch", "torchvision", "einops", "rich", "scikit-learn"} <= set(packages)
+    assert {finding.status for finding in packages.values()} == {"ok"}
+    assert packages["torch"].what == f"torch {importlib.metadata.version('torch')}"
+    assert find(sys.executable, findings).status == "ok"
+
+
+def test_an_area_is_in_one_piece() -> None:
+    areas = [finding.area for finding in examine()]
+    changes = sum(before != after for before, after in pairwise(areas))
+    assert changes + 1 == len(set(areas))
+
+
+def test_only_a_problem_is_a_problem() -> None:
+    harmless = [Finding("Data", "ok", ""), Finding("Data", "note", "")]
+    assert not has_problem([])
+    assert not has_problem(harmless)
+    assert has_problem([*harmless, Finding("Data", "problem", "")])
+
+
+def test_importing_the_module_imports_no_torch() -> None:
+    code = "import sys, vitcourse.doctor; print('torch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False"
+
+
+# Python and packages
+
+
+def test_a_python_out_of_range_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    Version = namedtuple("Version", "major minor micro releaselevel serial")
+    for minor, status in ((10, "problem"), (11, "ok"), (14, "ok"), (15, "problem")):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "version_info", Version(3, minor, 0, "final", 0))
+            (finding,) = doctor._python()
+        assert finding.status == status, minor
+        assert (finding.to_type is not None) == (status == "problem")
+
+
+@pytest.mark.parametrize(
+    ("version", "status"), [("1.0.0", "problem"), ("2.12.0+cpu", "ok"), ("2.13.0a0+git12ab", "ok"), ("99.0", "problem")]
+)
+def test_a_version_out_of_range_is_a_problem(packages: dict[str, str], version: str, status: str) -> None:
+    packages["torch"] = version
+    finding = find(f"torch {version}", list(doctor._packages()))
+    assert finding.status == status
+    if status == "problem":
+        assert "the course needs" in finding.what
+        assert finding.to_type is not None
+        assert finding.to_type.endswith('"torch<2.16,>=2.11"')
+
+
+def test_a_missing_package_is_a_problem_with_what_to_type(packages: dict[str, str]) -> None:
+    del packages["einops"]
+    finding = find("einops", list(doctor._packages()))
+    assert finding.what == "einops is missing"
+    assert finding.status == "problem"
+    assert finding.to_type is not None
+    assert finding.to_type.endswith('pip install "einops<0.9,>=0.8.1"')
+
+
+def test_a_torchvision_that_cannot_be_imported_is_a_problem(
+    packages: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    (finding,) = import_torchvision()
+    assert finding.status == "problem"
+    assert "torchvision can't be imported" in finding.what
+    assert (finding.to_type or "").endswith('"torch<2.16,>=2.11" "torchvision<0.31,>=0.26"')
+
+
+def test_a_torchvision_that_can_be_imported_is_not_mentioned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchvision", ModuleType("torchvision"))
+    assert list(import_torchvision()) == []
+
+
+def test_a_course_that_is_not_installed_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(name: str) -> None:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "requires", unknown)
+    monkeypatch.setattr(importlib.metadata, "metadata", unknown)
+    findings = examine()
+    assert find("vitcourse is not installed", findings).to_type == doctor._install("-e", str(places.package().parent))
+    assert has_problem(findings)
+
+
+def test_a_version_is_in_its_range_or_not() -> None:
+    versions = ["2.10.9", "2.11", "2.11.0", "2.15.3+cu130", "2.16", "2.16.0", "3.0", "0.9"]
+    expected = [False, True, True, True, False, False, False, False]
+    assert [doctor._fits(version, "<2.16,>=2.11") for version in versions] == expected
+
+
+def test_without_packaging_that_is_the_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("packaging", "packaging.requirements", "packaging.specifiers"):
+        monkeypatch.setitem(sys.modules, module, None)
+    found = [finding for finding in examine() if finding.status == "problem"]
+    assert [finding.to_type for finding in found] == [doctor._install("packaging")]
+
+
+def test_what_needs_an_extra_is_not_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    requirements = [
+        "einops>=0.8",
+        'mkdocs>=1; extra == "docs"',
+        'tomli; python_version < "3"',
+        'rich; python_version > "3"',
+    ]
+    monkeypatch.setattr(importlib.metadata, "requires", lambda name: requirements)
+    assert doctor._required_by("vitcourse") == {"einops": ">=0.8", "rich": ""}
+
+
+@pytest.mark.parametrize(("pip", "installer"), [(object(), "python -m pip install"), (None, "uv pip install")])
+def test_what_to_type_uses_the_installer_that_is_there(
+    pip: object, installer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: pip)
+    assert doctor._install("-e", "a b") == f'{installer} -e "a b"'
+
+
+# Devices
+
+
+def test_a_torch_that_cannot_be_imported_is_a_problem(
+    packages: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    finding = find("torch can't be imported")
+    assert finding.status == "problem"
+    assert '"torch<2.16,>=2.11" "torchvision' in (finding.to_type or "")
+
+
+def no_gpu(monkeypatch: pytest.MonkeyPatch, driver: bool) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/nvidia-smi" if driver else None)
+
+
+def test_no_gpu_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    no_gpu(monkeypatch, driver=False)
+    assert find("no GPU", list(doctor._device())).status == "note"
+
+
+def test_a_driver_whose_gpu_torch_does_not_see_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    no_gpu(monkeypatch, driver=True)
+    monkeypatch.setattr(torch.version, "cuda", None)
+    finding = find("NVIDIA driver", list(doctor._device()))
+    assert finding.status == "note"
+    assert "made without CUDA" in finding.what
+
+
+def test_the_gpu_of_a_mac_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    no_gpu(monkeypatch, driver=False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert find("mps", list(doctor._device())).status == "ok"
+
+
+def test_each_gpu_is_named_and_has_to_compute(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = torch.ones
+
+    def ones(n: int, device: str) -> torch.Tensor:
+        if device == "cuda:1":
+            raise RuntimeError("CUDA error: no kernel image is available\nCompile with ...")
+        return real(n)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    properties = SimpleNamespace(name="Some GPU", total_memory=8 * 2**30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: properties)
+    monkeypatch.setattr(torch, "ones", ones)
+    findings = list(doctor._device())
+    assert find("cuda:0", findings) == Finding("Device", "ok", "cuda:0, Some GPU, 8 GiB")
+    broken = find("cuda:1", findings)
+    assert broken.status == "problem"
+    assert broken.what.endswith("can't compute: CUDA error: no kernel image is available")
+    assert broken.to_type == "vitcourse train --device cpu"
+
+
+@pytest.mark.parametrize(("cpus", "status"), [(1, "note"), (2, "ok"), (16, "ok")])
+def test_more_threads_than_cpus_is_a_note(cpus: int, status: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(doctor, "_cpus", lambda: cpus)
+    finding = find(f"2 threads; {cpus} CPUs", list(doctor._device()))
+    assert finding.status == status
+    assert finding.to_type == (doctor._set("OMP_NUM_THREADS", 1) if status == "note" else None)
+
+
+@pytest.mark.parametrize(("policy", "status"), [("PASSIVE", "ok"), ("passive", "ok"), ("ACTIVE", "note")])
+def test_threads_that_wait_actively_are_a_note(policy: str, status: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", policy)
+    finding = doctor._wait_policy()
+    assert finding.status == status
+    assert policy in finding.what
+
+
+# Data
+
+
+def test_missing_downloads_are_notes_with_both_ways_to_get_them(root: Path) -> None:
+    findings = list(doctor._data())
+    assert not has_problem(findings)
+    for name, download in DOWNLOADS.items():
+        finding = find(f"{name} is not there", findings)
+        assert finding.status == "note"
+        assert f"VITCOURSE_DATA to a folder that holds {download.wanted}" in finding.what
+        assert finding.to_type == f"vitcourse train --data {name}"
+
+
+@pytest.mark.parametrize("name", DOWNLOADS)
+def test_downloads_that_are_there_are_ok(root: Path, name: str) -> None:
+    put(root, DOWNLOADS[name].archives)
+    assert find(f"{name} is there, to be unpacked", list(doctor._data())).status == "ok"
+    put(root, DOWNLOADS[name].files)
+    assert Finding("Data", "ok", f"{name} is there") in doctor._data()
+
+
+def test_archives_that_cannot_be_unpacked_where_they_are(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(root, DOWNLOADS["mnist"].archives)
+    monkeypatch.setattr(os, "access", lambda path, mode: mode == os.F_OK)
+    findings = list(doctor._data())
+    assert find("can't be written to", findings).status == "note"
+    finding = find("mnist is there", findings)
+    assert finding.status == "note"
+    assert finding.to_type == DOWNLOADS["mnist"].to_copy(root)
+
+
+def test_a_root_that_is_to_be_made_is_ok(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VITCOURSE_DATA", str(root / "new" / "newer"))
+    assert find("downloads go to", list(doctor._data())) == Finding(
+        "Data", "ok", f"downloads go to {root / 'new' / 'newer'} (set by VITCOURSE_DATA)"
+    )
+
+
+def test_a_root_that_is_a_file_is_said_to_be_one(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / "file").touch(mode=0o755)
+    monkeypatch.setenv("VITCOURSE_DATA", str(root / "file"))
+    finding = find("downloads go to", list(doctor._data()))
+    assert finding.status == "note"
+    assert finding.what.endswith("file is no folder")
+
+
+def test_a_root_that_cannot_be_named_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VITCOURSE_DATA", raising=False)
+    monkeypatch.setitem(sys.modules, "platformdirs", None)
+    assert find("is unknown", list(doctor._data())).status == "problem"
+
+
+@pytest.mark.parametrize(("free", "status"), [(50e6, "problem"), (1e9, "note"), (50e9, "ok")])
+def test_little_space_is_found(free: float, status: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
+    finding = doctor._space()
+    assert finding.status == status
+    assert f"{free / 1e9:.1f} GB" in finding.what
+
+
+def test_a_current_folder_that_is_gone_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone() -> None:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(Path, "cwd", gone)
+    assert doctor._space().status == "problem"
+
+
+# The course
+
+
+def test_a_whole_course_is_ok(course: Path) -> None:
+    assert {finding.status for finding in doctor._course()} == {"ok"}
+
+
+@pytest.mark.parametrize("folder", ["chapters", "solutions", "tests"])
+def test_a_missing_folder_is_a_problem(course: Path, folder: str) -> None:
+    shutil.rmtree(course / folder)
+    assert find(f"the folder {folder}/ is missing", list(doctor._course())).to_type is None
+    (course / ".git").mkdir()
+    finding = find(f"the folder {folder}/ is missing", list(doctor._course()))
+    assert finding.status == "problem"
+    assert finding.to_type == f'git -C "{course}" restore {folder}'
+
+
+def test_a_course_without_chapters_is_a_problem(course: Path) -> None:
+    (course / "chapters" / "ch01_patches.py").unlink()
+    assert find("holds no chapter", list(doctor._course())).status == "problem"
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        (b"x = 1\ndef f(:\n", "line 2"),
+        (b"if True:\npass\n", "line 2"),
+        (b"x = '\xff'\n", "utf-8"),
+        (b"x = \0\n", "null bytes"),
+    ],
+)
+def test_a_chapter_that_is_no_python_is_named(course: Path, code: bytes, says: str) -> None:
+    (course / "chapters" / "ch02_tokens.py").write_bytes(code)
+    finding = find("ch02_tokens.py", list(doctor._course()))
+    assert finding.status == "problem"
+    assert says in finding.what
+    assert "\n" not in finding.what
+    assert str(course / "chapters" / "ch02_tokens.py") in (finding.to_type or "")
+
+
+def test_reading_a_chapter_neither_runs_it_nor_warns(course: Path, recwarn: pytest.WarningsRecorder) -> None:
+    (course / "chapters" / "ch02_tokens.py").write_text("pattern = '\\d'\nraise SystemExit\n")
+    assert not has_problem(list(doctor._course()))
+    assert not recwarn.list
+
+
+# The console, and printing
+
+
+@pytest.mark.parametrize(("encoding", "status"), [("utf-8", "ok"), ("ascii", "note"), ("cp1252", "note")])
+def test_an_encoding_without_the_signs_is_a_note(encoding: str, status: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(encoding=encoding))
+    (finding,) = doctor._console()
+    assert finding.status == status
+    assert finding.what.isascii()
+
+
+def test_the_status_is_a_word_and_the_command_has_its_line() -> None:
+    findings = [
+        Finding("Python", "ok", "Python 3"),
+        Finding("Data", "note", "one"),
+        Finding("Data", "problem", "two", "type this"),
+    ]
+    assert printed(findings).splitlines() == [
+        "Python",
+        "  ok       Python 3",
+        "Data",
+        "  note     one",
+        "  problem  two",
+        "           type: type this",
+        "1 problem, 1 note.",
+    ]
+
+
+def test_without_a_problem_the_end_is_cheerful() -> None:
+    assert printed([]).strip() == "0 problems, 0 notes: everything that the course needs is here."
+
+
+def test_a_terminal_of_80_columns_wraps_at_words_and_never_in_a_path_or_a_command() -> None:
+    path = "/home/somebody/a-long-name/" * 4
+    findings = [Finding("Data", "note", "word " * 40 + path, "command " * 20 + "end")]
+    lines = printed(findings, terminal=True).splitlines()
+    words = [line for line in lines if "word" in line]
+    assert len(words) == 3
+    assert all(len(line) <= 80 for line in words[1:])
+    assert all(line.startswith(" " * 11 + "word") for line in words[1:])
+    assert any(path in line for line in lines)
+    assert any("command " * 20 + "end" in line for line in lines)
+
+
+def test_a_pipe_gets_whole_lines_without_colour() -> None:
+    text = printed([Finding("Data", "note", "word " * 40 + "end")])
+    assert "word " * 40 + "end" in text
+    assert "\x1b" not in text
+
+
+@pytest.mark.parametrize(("no_color", "coloured"), [(None, True), ("1", False)])
+def test_no_color_is_respected(no_color: str | None, coloured: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    if no_color:
+        monkeypatch.setenv("NO_COLOR", no_color)
+    text = printed([Finding("Data", "problem", "what")], terminal=True)
+    assert ("\x1b[31m" in text) == coloured
+    assert "problem" in text
+
+
+def test_square_brackets_are_no_markup() -> None:
+    what, command = "[bold]x[/bold] [1]", 'pip install "torch[all]"'
+    text = printed([Finding("Data", "note", what, command)])
+    assert what in text
+    assert command in text
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_no_character_makes_printing_fail(encoding: str) -> None:
+    what = "2 × 3, √2, né, \udcff"
+    text = printed([Finding("Data", "note", what, what)], encoding=encoding)
+    assert "3, " in text
+    assert ("×" in text) == (encoding != "ascii")

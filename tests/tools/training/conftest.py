@@ -1,0 +1,67 @@
+"""What the tests of training share: the command line in an empty folder, and data so small that a run takes no time.
+
+The images are coloured and not square, and the class is the row that is bright.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from functools import wraps
+from pathlib import Path
+
+import pytest
+import torch
+from small_runs import Ended, striped
+
+from vitcourse import cli
+from vitcourse.data import Dataset
+from vitcourse.training import preparation, train
+
+
+@pytest.fixture(autouse=True)
+def no_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--device auto` is the CPU in these tests, and in the processes that they start; those marked gpu want a GPU."""
+    if request.node.get_closest_marker("gpu") is None:
+        for device in (torch.cuda, torch.backends.mps):
+            monkeypatch.setattr(device, "is_available", wraps(device.is_available)(lambda: False))
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+
+@pytest.fixture
+def stripes(monkeypatch: pytest.MonkeyPatch) -> Dataset:
+    """What `--data digits` gives in these tests."""
+    dataset = Dataset("stripes", *striped(90, seed=0), *striped(50, seed=1), ("top", "middle", "bottom"), ("x.png: ?",))
+    monkeypatch.setattr(preparation, "load_dataset", lambda name, image_size: dataset)
+    return dataset
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures without their content: drawing takes longer than these small runs."""
+    monkeypatch.setattr(train, "draw_curves", lambda *_: None)
+    monkeypatch.setattr(train, "draw_predictions", lambda *_: None)
+    monkeypatch.setattr(train, "png", lambda _: b"")
+
+
+@pytest.fixture
+def same_threads() -> Iterator[None]:
+    """--threads holds for the whole process; here it ends with the test."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def vitcourse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], same_threads: None
+) -> Callable[..., Ended]:
+    """The command line, called in this process and in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["vitcourse", *words])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        captured = capsys.readouterr()
+        return Ended(int(ended.value.code or 0), captured.out, captured.err)
+
+    return call

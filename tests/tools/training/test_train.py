@@ -1,0 +1,677 @@
+"""Training runs, most of them through the command line: what is said, what is kept, and how each way of failing ends.
+
+The data are small, coloured and not square, and the class is the row that is bright; one run takes a fraction of a
+second.
+"""
+
+import ast
+import json
+import math
+import pydoc
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from small_runs import CHECKPOINT, FILES, SMALL, Ended, read, same
+from torch import nn
+
+from solutions.ch05_vit import cross_entropy
+from vitcourse.data import Dataset
+from vitcourse.errors import RequestError
+from vitcourse.places import root
+from vitcourse.stubs import pristine, write_stubs
+from vitcourse.training import devices, preparation
+from vitcourse.training.loop import Run
+from vitcourse.training.original import behind_softmax, loss_floor
+from vitcourse.training.presets import MAY_DIFFER, TrainConfig, make_config
+from vitcourse.training.rehearsal import rehearse
+from vitcourse.training.trained import load_trained
+
+
+@pytest.fixture
+def learner(tmp_path: Path) -> Path:
+    """A learner's folder in which everything is done."""
+    return Path(shutil.copytree(root() / "solutions", tmp_path / "mine", ignore=shutil.ignore_patterns("__pycache__")))
+
+
+def rewrite(folder: Path, module: str, old: str, new: str) -> None:
+    file = folder / f"{module}.py"
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def unwrite(folder: Path, module: str, name: str) -> None:
+    """Put the stub of one exercise back."""
+    stub, mine = (
+        next(
+            ast.get_source_segment(text, node) or ""
+            for node in ast.parse(text).body
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name
+        )
+        for text in (pristine(module), (folder / f"{module}.py").read_text(encoding="utf-8"))
+    )
+    rewrite(folder, module, mine, stub)
+
+
+# A run that goes well
+
+
+@pytest.mark.usefixtures("stripes")
+def test_a_run_says_what_it_does_learns_and_keeps_everything(vitcourse: Callable[..., Ended], tmp_path: Path) -> None:
+    done = vitcourse("train", *SMALL, "--epochs", "12", "--output", "run")
+    assert done.code == 0, done.err
+    assert "skipped x.png: ?" in done.out
+    assert "stripes: 90 training images, 50 test images, 3 classes" in done.out
+    assert "device cpu (threads: 1)" in done.out
+    assert (
+        "images (B=16, C=3, H=6, W=10) -> patches (B=16, N=15, D=12) -> tokens (B=16, T=16, D=12) -> logits (B=16, K=3)"
+    ) in done.out
+    assert done.out.count("epoch ") == 12
+
+    run = tmp_path / "run"
+    assert {entry.name for entry in run.iterdir()} == FILES
+    metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [line["epoch"] for line in metrics] == list(range(1, 13))
+    assert metrics[-1]["loss"] < 0.5 < metrics[0]["loss"]
+    result = read(run / "result.json")
+    assert result["finished"]
+    assert result["steps"] == 12 * 6
+    assert result["accuracy"] == metrics[-1]["accuracy"] > 0.9
+    assert f"accuracy {result['accuracy']:.2%}" in done.out
+    assert "weights.safetensors" in done.out.splitlines()[-1]
+    assert read(run / "config.json")["epochs"] == 12
+
+
+@pytest.mark.usefixtures("stripes", "undrawn")
+def test_the_parameters_are_counted_and_a_bare_run_gets_a_name(vitcourse: Callable[..., Ended], tmp_path: Path) -> None:
+    done = vitcourse("train", "digits", *SMALL, "--epochs", "1")
+    (run,) = (tmp_path / "runs").glob("digits-*")
+    weights = load_file(run / "weights.safetensors")
+    learned = sum(tensor.numel() for name, tensor in weights.items() if name != "positional_encoding.positions")
+    assert f"parameters {learned:,}\n" in done.out
+    assert read(run / "result.json")["parameters"] == learned
+
+
+def test_the_weights_file_is_enough_to_have_the_model_back(
+    vitcourse: Callable[..., Ended], tmp_path: Path, stripes: Dataset
+) -> None:
+    vitcourse("train", *SMALL, "--epochs", "8", "--output", "run")
+    trained = load_trained(tmp_path / "run")
+    torch.testing.assert_close(trained.mean, stripes.mean)
+    images = (stripes.test_images - trained.mean.view(-1, 1, 1)) / trained.std.view(-1, 1, 1)
+    with torch.no_grad():
+        right = trained.model(images).argmax(dim=-1) == stripes.test_labels
+    assert float(right.float().mean()) == pytest.approx(read(tmp_path / "run" / "result.json")["accuracy"])
+    assert trained.classes == ("top", "middle", "bottom")
+    assert trained.config.epochs == 8
+
+
+@pytest.mark.usefixtures("stripes", "undrawn")
+def test_weights_that_are_none_are_refused_in_one_line(vitcourse: Callable[..., Ended], tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="there are no weights at"):
+        load_trained(tmp_path)
+    vitcourse("train", *SMALL, "--epochs", "1", "--output", "run")
+    file = tmp_path / "run" / "weights.safetensors"
+    content = file.read_bytes()
+    for broken in (b"", content[:100], content[:-1], b"PK" + content):
+        file.write_bytes(broken)
+        with pytest.raises(RequestError, match="is not a weights file"):
+            load_trained(file)
+
+
+@pytest.mark.usefixtures("stripes", "undrawn")
+def test_the_seed_decides_everything_and_each_seed_something_else(
+    vitcourse: Callable[..., Ended], tmp_path: Path
+) -> None:
+    """Dropout, shifts and the order of the images are on, so that each source of chance takes part."""
+    chance = [*SMALL, "--epochs", "2", "--dropout", "0.1", "--shift", "1"]
+    for name, seed in {"a": 3, "b": 3, "c": 4}.items():
+        torch.rand(7)  # what happened before in the process makes no difference
+        assert vitcourse("train", *chance, "--seed", str(seed), "--output", name).code == 0
+    a, b, c = (load_file(tmp_path / name / "weights.safetensors") for name in "abc")
+    assert same(a, b)
+    assert not torch.equal(a["head.weight"], c["head.weight"])
+
+
+@pytest.mark.usefixtures("stripes", "undrawn")
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--ema", "0.9"],
+        ["--amp", "bf16"],
+        ["--positions", "learned", "--clip", "1", "--optimizer", "adam", "--learning-rate", "0.01"],
+        ["--loss", "original", "--no-standardise", "--learning-rate", "0.01"],
+    ],
+)
+def test_other_ways_of_training_learn_too(vitcourse: Callable[..., Ended], tmp_path: Path, options: list[str]) -> None:
+    assert vitcourse("train", *SMALL, "--epochs", "10", *options, "--output", "run").code == 0
+    assert read(tmp_path / "run" / "result.json")["accuracy"] > 0.8
+
+
+CHANGES = {
+    "mixup": 0.5, "layer_decay": 0.5,
+    "standardise": False, "shift": 2, "positions": "learned", "dropout": 0.2, "loss": "original", "optimizer": "adam",
+    "learning_rate": 0.02, "beta1": 0.8, "beta2": 0.9, "weight_decay": 0.5, "schedule": "constant", "warmup": 0.4,
+    "clip": 0.01, "batch_size": 15, "epochs": 3, "ema": 0.9, "amp": "bf16", "seed": 1, "held_out": 7, "patch_size": 1,
+    "d_model": 14, "n_layers": 2, "n_heads": 3, "mlp_ratio": 3, "crop": 4, "rotate": 9.0, "stretch": 0.2, "shear": 0.3,
+    "flip": True,
+}  # fmt: skip
+
+
+@pytest.mark.usefixtures("stripes")
+def test_every_setting_makes_a_difference() -> None:
+    """An option that is read and then forgotten would leave the same weights as no option."""
+
+    def weights(**changes: Any) -> dict[str, torch.Tensor]:
+        small = {"patch_size": 2, "d_model": 12, "n_layers": 1, "n_heads": 2, "dropout": 0.0, "batch_size": 16}
+        run = Run.start(preparation.prepare(make_config(**{**small, "epochs": 2, **changes})))
+        for _ in range(run.setup.config.epochs):
+            for batch in run.batches:
+                run.step(*batch)
+        return run.kept.state_dict()
+
+    plain = weights()
+    assert same(plain, weights())
+    assert [name for name, value in CHANGES.items() if same(plain, weights(**{name: value}))] == []
+    muon = {"optimizer": "muon"}
+    assert not same(plain, weights(**muon))
+    assert not same(weights(**muon), weights(**muon, muon_learning_rate=0.02))
+    trapezoid = {"schedule": "trapezoid"}
+    assert not same(plain, weights(**trapezoid))
+    assert not same(weights(**trapezoid), weights(**trapezoid, cooldown=0.8))
+    elsewhere = {
+        "init",
+        "micro_batch",
+        "muon_learning_rate",
+        "cooldown",
+        "preset",
+        "data",
+        "image_size",
+        "code",
+        *MAY_DIFFER,
+    }
+    assert set(CHANGES) | elsewhere == {field.name for field in fields(TrainConfig)}
+
+
+@pytest.mark.usefixtures("stripes", "undrawn")
+def test_a_compiler_that_is_not_there_does_not_stop_a_run(
+    vitcourse: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("no C++ compiler found")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    done = vitcourse("train", *SMALL, "--epochs=1", "--compile=default", "--output=run")
+    assert done.code == 0, done.err
+    assert "torch.compile doesn't work here (RuntimeError); the run goes on without it" in done.out
+    assert read(tmp_path / "run" / "config.json")["compile"] == "off"
+
+
+NOTHING = "builtins.breakpoint"
+
+
+@pytest.mark.usefixtures("stripes")
+@pytest.mark.parametrize(
+    ("setting", "called"),
+    [
+        ({"pipeline": "loader"}, "torch.utils.data.DataLoader.__iter__"),
+        ({"fused": False}, NOTHING),  # test_optim.py looks at the optimiser
+        ({"sync": True}, "torch.Tensor.item"),
+        ({"kernels": "fused"}, "torch.nn.functional.gelu"),
+        ({"compile": "default"}, "torch.compile"),
+    ],
+)
+def test_what_only_makes_it_faster_is_used_and_leaves_the_weights(
+    monkeypatch: pytest.MonkeyPatch, setting: dict[str, Any], called: str
+) -> None:
+    """On the same device these settings change the weights by rounding at most."""
+    calls: list[str] = []
+    place, _, name = called.rpartition(".")
+    owner = pydoc.locate(place)
+    original = getattr(owner, name)
+
+    def spy(*args: Any, **kwargs: Any) -> Any:
+        calls.append(name)
+        # Real compilation takes a minute; that the model compiles as one graph is another test's matter.
+        return original(*args, **({"backend": "eager"} if name == "compile" else kwargs))
+
+    monkeypatch.setattr(owner, name, spy)
+
+    def logits(**changes: Any) -> torch.Tensor:
+        calls.clear()
+        small = {"patch_size": 2, "d_model": 12, "n_layers": 1, "n_heads": 2, "dropout": 0.0, "batch_size": 16}
+        small |= {"kernels": "own", "compile": "off"}
+        run = Run.start(preparation.prepare(make_config(**{**small, "epochs": 1, **changes})))
+        for batch in run.batches:
+            run.step(*batch)
+        return run.kept(run.setup.test_images)
+
+    plain = logits()
+    calls_before = len(calls)
+    changed = logits(**setting)
+    assert calls_before == 0
+    assert calls or called == NOTHING
+    torch.testing.assert_close(plain, changed, rtol=1e-3, atol=1e-3)
+
+
+def test_the_test_set_stays_unseen_when_images_are_held_out(
+    vitcourse: Callable[..., Ended], tmp_path: Path, stripes: Dataset
+) -> None:
+    stripes.test_labels.fill_(-1)  # right answers can't come from there
+    done = vitcourse("train", *SMALL, "--epochs", "8", "--held-out", "20", "--output", "run")
+    assert "70 training images, 20 held-out images" in done.out
+    assert "of 20 held-out images right" in done.out
+    assert read(tmp_path / "run" / "result.json")["accuracy"] > 0.5
+
+
+# The original's bug
+
+
+def test_the_floor_is_what_the_softmax_leaves() -> None:
+    """The best that any logits can do is the floor, to the last digit; without the softmax nothing holds them."""
+    labels = torch.arange(10)
+    perfect = 1e4 * torch.eye(10)
+    assert loss_floor(10) == pytest.approx(math.log(1 + 9 / math.e)) == pytest.approx(1.4612, abs=5e-5)
+    assert float(cross_entropy(behind_softmax(nn.Identity())(perfect), labels)) == pytest.approx(loss_floor(10))
+    assert float(cross_entropy(perfect, labels)) < 1e-6
+    for scale in (0.1, 1.0, 10.0):
+        logits = scale * torch.randn(500, 10)
+        assert cross_entropy(logits.softmax(dim=-1), logits.argmax(dim=-1)) > loss_floor(10)
+
+
+@pytest.mark.usefixtures("stripes")
+def test_both_losses_from_one_command_side_by_side(vitcourse: Callable[..., Ended], tmp_path: Path) -> None:
+    done = vitcourse("train", "seed", *SMALL, "--epochs", "8", "--loss", "both", "--output", "run")
+    assert done.code == 0, done.err
+    run = tmp_path / "run"
+    assert {entry.name for entry in run.iterdir()} == {
+        "config.json", "cross-entropy", "curves.png", "original", "result.json"
+    }  # fmt: skip
+    assert all({entry.name for entry in (run / part).iterdir()} == FILES for part in ("cross-entropy", "original"))
+    result = read(run / "result.json")
+    plain, original = (result["runs"][name]["epochs"] for name in ("cross-entropy", "original"))
+    assert result["floor"] == pytest.approx(math.log(1 + 2 / math.e))
+    assert all(epoch["loss"] > result["floor"] for epoch in original)
+    assert plain[-1]["loss"] < result["floor"]
+    for epoch in (*plain, *original):
+        assert f"{epoch['loss']:.4f}" in done.out
+    assert f"can't go below {result['floor']:.4f}" in done.out
+
+
+@pytest.mark.usefixtures("stripes", "undrawn")
+def test_both_start_from_the_same_weights_and_see_the_same_batches() -> None:
+    setups = [
+        preparation.prepare(make_config("seed", patch_size=2, batch_size=30, loss=loss))
+        for loss in ("original", "cross-entropy")
+    ]
+    one, other = (Run.start(setup) for setup in setups)
+    assert isinstance(one.trained, nn.Sequential)
+    assert not isinstance(other.trained, nn.Sequential)
+    assert all(torch.equal(a, b) for a, b in zip(one.kept.parameters(), other.kept.parameters(), strict=True))
+    assert all(torch.equal(a[0], b[0]) for a, b in zip(one.batches, other.batches, strict=True))
+
+
+# A learner's own code
+
+
+@pytest.mark.usefixtures("stripes", "undrawn")
+def test_a_learners_own_step_is_the_one_that_trains(
+    vitcourse: Callable[..., Ended], tmp_path: Path, learner: Path
+) -> None:
+    rewrite(learner, "ch05_vit", "    optimizer.step()\n", "    for p in model.parameters(): p.data.fill_(0.125)\n")
+    assert vitcourse("train", *SMALL, "--epochs", "1", "--code", str(learner), "--output", "run").code == 0
+    weights = load_file(tmp_path / "run" / "weights.safetensors")
+    assert set(weights["head.weight"].flatten().tolist()) == {0.125}
+
+
+@pytest.mark.usefixtures("stripes", "undrawn")
+def test_what_training_does_not_need_may_be_missing(vitcourse: Callable[..., Ended], learner: Path) -> None:
+    for module, name in [
+        ("ch01_patches", "unpatchify"),
+        ("ch01_patches", "conv_to_linear"),
+        ("ch02_tokens", "resize_positions"),
+    ]:
+        unwrite(learner, module, name)
+    assert vitcourse("train", *SMALL, "--epochs", "1", "--code", str(learner)).code == 0
+
+
+def test_unfinished_chapters_say_what_is_missing_and_what_to_type(
+    vitcourse: Callable[..., Ended], tmp_path: Path
+) -> None:
+    write_stubs(tmp_path / "stubs")
+    done = vitcourse("train", "--code", str(tmp_path / "stubs"))
+    assert done.code == 2
+    assert done.err.count("\n") == 1
+    for words in ("training needs exercise 1.3", "vitcourse check 1.1", "vitcourse hint 1.1"):
+        assert words in done.err
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.usefixtures("stripes", "undrawn")
+@pytest.mark.parametrize(
+    ("module", "old", "new", "code", "said"),
+    [
+        ("ch04_encoder", "x = self.fc2(x)", "raise NotImplementedError('later')", 2, "is not written yet: later"),
+        ("ch03_attention", "return output, weights", "return output[999], weights", 1, "mine/ch03_attention.py, line"),
+        ("ch05_vit", "    return 0.5 * (1 + math.cos(math.pi * progress))", "    return", 1, "vitcourse check 5.3"),
+        ("ch05_vit", "    return loss.detach()\n", "", 1, "vitcourse check 5.4"),
+        ("ch05_vit", "    return float(correct / len(images))", "    return", 1, "vitcourse check 5.5"),
+        ("ch05_vit", "def warmup_cosine", "def warmup_sine", 2, "mine/ch05_vit.py has no warmup_cosine"),
+        ("ch05_vit", "import math\n", "import maths\n", 2, "mine/ch05_vit.py, line"),
+        (
+            "ch05_vit",
+            "return loss.detach()",
+            "return loss.detach() * float('nan')",
+            1,
+            "the loss became nan in epoch 1",
+        ),
+    ],
+)
+def test_faults_of_a_learner_end_in_one_line(
+    vitcourse: Callable[..., Ended], learner: Path, module: str, old: str, new: str, code: int, said: str
+) -> None:
+    rewrite(learner, module, old, new)
+    done = vitcourse("train", *SMALL, "--epochs", "2", "--code", str(learner))
+    assert (done.code, done.err.count("\n")) == (code, 1), done.err
+    assert said in done.err
+
+
+# Wrong requests
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["digit"], "did you mean digits?"),
+        (["--data", "digitz"], "digitz"),
+        (["--data", "folder:nowhere"], "nowhere"),
+        (["--device", "gpu"], "--device"),
+        (["--code", "nowhere"], "nowhere"),
+        (["--patch-size", "3"], "3"),
+        (["--n-heads", "5"], "5"),
+        (["--image-size", "9"], "9"),
+        (["--held-out", "1437"], "1,437"),
+        (["--epochs", "-1"], "--epochs must be at least 1, not -1"),
+        (["--learning-rate", "-0.1"], "--learning-rate must be more than 0"),
+        (["--epochs", "many"], "--epochs"),
+        (["--learning-rate", "fast"], "--learning-rate"),
+        (["--bogus", "1"], "--bogus"),
+        (["digits", "mnist"], "mnist"),
+        (["--output", "file"], "not empty"),
+        (["--output", "full"], "not empty"),
+        (["--output", "file/run"], "can't write"),
+        (["--d-model", "4000000", "--n-heads", "1", "--threads", "1", "--batch-size", "1"], "too large"),
+        (["--d-model", "64000", "--n-layers", "1000", "--patch-size", "1"], "GiB, and there are"),
+    ],
+)
+def test_a_wrong_request_ends_in_one_line_and_leaves_nothing(
+    vitcourse: Callable[..., Ended], tmp_path: Path, words: list[str], said: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "result.json").write_text("{}")
+    before = sorted(tmp_path.rglob("*"))
+    done = vitcourse("train", *words)
+    assert (done.code, done.err.count("\n")) == (2, 1), done.err
+    assert said in done.err
+    assert done.err.startswith("vitcourse: ")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["cuda", "mps"])
+def test_a_device_that_is_not_there_says_what_to_type(
+    vitcourse: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert preparation.choose_device("auto").type == "cpu"
+    done = vitcourse("train", "--device", name)
+    assert (done.code, done.err) == (2, f"vitcourse: there is no {name.upper()} device here; type --device cpu\n")
+
+
+@pytest.fixture
+def old_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU that torch sees, and for which it has no kernels."""
+    ones = torch.ones
+
+    def without_kernels(*size: Any, **options: Any) -> torch.Tensor:
+        if str(options.get("device", "cpu")).startswith("cuda"):
+            raise RuntimeError("CUDA error: no kernel image is available for execution on the device\nCompile with …")
+        return ones(*size, **options)
+
+    # Not torch.cuda.is_available: where there is no driver, torch's optimisers would fall over it.
+    monkeypatch.setattr(devices, "is_there", lambda name: name != "mps")
+    monkeypatch.setattr(torch, "ones", without_kernels)
+
+
+@pytest.mark.usefixtures("stripes", "undrawn", "old_gpu")
+def test_a_gpu_that_torch_no_longer_serves_is_passed_over_or_refused(vitcourse: Callable[..., Ended]) -> None:
+    said = (
+        "the GPU can't compute with this torch (CUDA error: no kernel image is available for execution on the device)"
+    )
+    passed = vitcourse("train", *SMALL, "--epochs", "1")
+    assert passed.code == 0, passed.err
+    assert f"{said}; the run goes on on the CPU\n" in passed.out
+    assert "device cpu" in passed.out
+    refused = vitcourse("train", *SMALL, "--epochs", "1", "--device", "cuda")
+    assert (refused.code, refused.err) == (2, f"vitcourse: {said}; type --device cpu, or vitcourse doctor\n")
+
+
+@pytest.mark.usefixtures("stripes", "undrawn")
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("CUDA error: device-side assert triggered\nmore"), "--device cpu"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "type --batch-size 8, or a smaller --d-model"),
+        (MemoryError(), "type --batch-size 8"),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:66] DefaultCPUAllocator: not enough memory"), "--batch-size 8"),
+    ],
+)
+@pytest.mark.parametrize("where", ["step", "end_epoch"])
+def test_what_the_machine_cannot_do_is_one_line_also_in_the_middle(
+    vitcourse: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, error: Exception, said: str, where: str
+) -> None:
+    original = getattr(Run, where)
+
+    def failing(run: Run, *arguments: Any) -> Any:
+        if run.steps_done > 4:
+            raise error
+        return original(run, *arguments)
+
+    monkeypatch.setattr(Run, where, failing)
+    done = vitcourse("train", *SMALL, "--epochs", "1")
+    assert (done.code, done.err.count("\n"), said in done.err) == (2, 1, True), done.err
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_the_rehearsal_measures_as_many_images_as_the_run_will(
+    stripes: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup = preparation.prepare(make_config(patch_size=2, batch_size=7))
+    seen: list[int] = []
+    measure = setup.chapter.evaluate
+    monkeypatch.setattr(
+        setup.chapter,
+        "evaluate",
+        lambda model, images, *rest: (seen.append(len(images)), measure(model, images, *rest))[1],
+    )
+    rehearse(setup)
+    assert seen == [50]
+
+
+@pytest.mark.usefixtures("stripes", "undrawn")
+def test_a_run_that_learned_nothing_says_so_and_what_to_try(vitcourse: Callable[..., Ended]) -> None:
+    lost = vitcourse("train", *SMALL, "--epochs", "3", "--learning-rate", "30", "--schedule", "constant")
+    assert lost.code == 0
+    assert "it learned nothing: its loss is" in lost.out
+    assert "type --learning-rate 0.003, or --clip 1" in lost.out
+    idle = vitcourse("train", *SMALL, "--epochs", "1", "--learning-rate", "1e-9")
+    assert "it learned nothing" in idle.out
+    assert "learned nothing" not in vitcourse("train", *SMALL, "--epochs", "8").out
+
+
+@pytest.mark.usefixtures("stripes", "undrawn")
+def test_the_last_lines_say_what_to_type_next_and_what_was_mistaken(
+    vitcourse: Callable[..., Ended], tmp_path: Path
+) -> None:
+    done = vitcourse("train", *SMALL, "--epochs", "1", "--batch-size", "4000", "--output", "my run")
+    assert "all 90 training images are one batch, since --batch-size is 4,000\n" in done.out
+    *_, ask, look, files = done.out.splitlines()
+    assert ask.endswith("vitcourse predict PICTURE --run 'my run'")
+    assert "vitcourse explore 'my run'" in look
+    assert "vitcourse runs" in look
+    assert files.startswith("my run: ")
+    head, *rows = (tmp_path / "my run" / "confusion.csv").read_text(encoding="utf-8").splitlines()
+    assert head.endswith("top,middle,bottom")
+    counts = [[int(number) for number in row.split(",")[1:]] for row in rows]
+    assert sum(map(sum, counts)) == 50
+    accuracy = read(tmp_path / "my run" / "result.json")["accuracy"]
+    assert sum(counts[n][n] for n in range(3)) == round(50 * accuracy)
+    assert read(tmp_path / "my run" / "result.json")["epochs"][0]["test_loss"] > 0
+
+
+@pytest.mark.usefixtures("stripes", "undrawn")
+def test_a_disk_that_fills_up_ends_in_one_line(
+    vitcourse: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Path.write_bytes
+
+    def until_full(path: Path, data: bytes) -> int:
+        if "weights" in path.name:
+            raise OSError(28, "No space left on device")
+        return write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", until_full)
+    done = vitcourse("train", *SMALL, "--epochs", "1", "--output", "run")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "No space left on device" in done.err
+    assert {entry.name for entry in (tmp_path / "run").iterdir()} == {"config.json", "metrics.jsonl", CHECKPOINT}
+
+
+@pytest.mark.usefixtures("stripes", "undrawn")
+def test_a_loss_that_is_no_number_stops_the_run(vitcourse: Callable[..., Ended]) -> None:
+    done = vitcourse("train", *SMALL, "--epochs", "50", "--learning-rate", "1e30", "--schedule", "constant")
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert "the loss became" in done.err
+    assert "--learning-rate" in done.err
+
+
+# Ctrl-C
+
+
+@pytest.fixture
+def attended() -> Iterator[None]:
+    """Ctrl-C as in a terminal; where tests run in the background it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def interrupt_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Press Ctrl-C during one step of the run; the rehearsal's step is the first of its own run and isn't counted."""
+    original = Run.step
+
+    def stepping(run: Run, *batch: torch.Tensor) -> torch.Tensor:
+        if run.steps_done == step - 1:
+            signal.raise_signal(signal.SIGINT)
+        return original(run, *batch)
+
+    monkeypatch.setattr(Run, "step", stepping)
+
+
+@pytest.mark.usefixtures("stripes", "undrawn", "attended")
+@pytest.mark.parametrize(("step", "whole_epochs"), [(2, 0), (6, 1), (9, 1), (18, 3)])
+def test_ctrl_c_keeps_what_was_learned_so_far(
+    vitcourse: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, whole_epochs: int
+) -> None:
+    interrupt_at(step, monkeypatch)
+    done = vitcourse("train", *SMALL, "--epochs", "20", "--output", "run")
+    assert (done.code, done.err) == (1, "")
+    assert f"stopped after {step} steps; what was learned so far is kept" in done.out
+    assert done.out.endswith("to go on, type: vitcourse train --resume --output run\n")
+    run = tmp_path / "run"
+    assert {entry.name for entry in run.iterdir()} == FILES | {CHECKPOINT}
+    result = read(run / "result.json")
+    assert (result["finished"], result["steps"], len(result["epochs"])) == (False, step, whole_epochs)
+    assert len((run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()) == whole_epochs
+    assert load_trained(run).config.epochs == 20
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.usefixtures("stripes", "undrawn", "attended")
+def test_ctrl_c_during_the_first_of_two_runs_ends_both(
+    vitcourse: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupt_at(3, monkeypatch)
+    done = vitcourse("train", *SMALL, "--epochs", "2", "--loss", "both", "--output", "run")
+    assert done.code == 1
+    assert {entry.name for entry in (tmp_path / "run").iterdir()} == {
+        "config.json", "cross-entropy", "curves.png", "result.json"
+    }  # fmt: skip
+
+
+@pytest.mark.usefixtures("stripes", "undrawn", "attended")
+def test_ctrl_c_between_two_runs_ends_both(
+    vitcourse: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupt_at(6, monkeypatch)  # the last step of the first run
+    done = vitcourse("train", *SMALL, "--epochs", "1", "--loss", "both", "--output", "run")
+    assert (done.code, done.err) == (1, "vitcourse: stopped before the run with the softmax in front began\n")
+    assert not (tmp_path / "run" / "original").exists()
+
+
+@pytest.mark.usefixtures("stripes", "undrawn")
+def test_a_background_job_goes_on_ignoring_ctrl_c(
+    vitcourse: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    interrupt_at(2, monkeypatch)
+    done = vitcourse("train", *SMALL, "--epochs", "1")
+    signal.signal(signal.SIGINT, before)
+    assert done.code == 0
+
+
+@pytest.mark.usefixtures("attended")
+def test_ctrl_c_before_training_is_one_line_too(
+    vitcourse: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preparation, "load_dataset", lambda *_: signal.raise_signal(signal.SIGINT))
+    done = vitcourse("train")
+    assert (done.code, done.err) == (1, "vitcourse: stopped\n")
+
+
+@pytest.mark.usefixtures("attended")
+@pytest.mark.skipif(sys.platform == "win32", reason="a signal can't be sent to another process as Ctrl-C would be")
+def test_ctrl_c_from_outside_in_the_first_epoch(tmp_path: Path) -> None:
+    """The real thing: another process, digits, an epoch of 1,437 steps."""
+    command = [sys.executable, "-m", "vitcourse", "train", "--batch-size", "1", "--output", str(tmp_path / "run")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8") as process:
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "run" / "metrics.jsonl").exists() and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (1, ""), err
+    assert "what was learned so far is kept" in out
+    assert not read(tmp_path / "run" / "result.json")["finished"]
+    assert load_trained(tmp_path / "run").classes == tuple("0123456789")
+
+
+# The digits themselves
+
+
+def test_the_digits_are_learned_in_a_few_epochs(vitcourse: Callable[..., Ended], tmp_path: Path) -> None:
+    """The whole recipe takes longer than a test should; .ci/run asks for its accuracy."""
+    assert vitcourse("train", "--epochs", "5", "--output", "run").code == 0
+    assert read(tmp_path / "run" / "result.json")["accuracy"] > 0.9

@@ -1,0 +1,76 @@
+"""What other places show of a page when it is linked to: its description, and a card with the model at work."""
+
+import re
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+
+from vitcourse.book import living_model
+
+CARD = "card.png"
+WORDS = 220  # characters; what is longer is cut by those who show it
+ALT = "A handwritten seven flows through a small Vision Transformer, from its patches to the answer"
+
+
+def setup_link_previews(app: Sphinx) -> None:
+    """Tell Sphinx of it."""
+    app.connect("html-page-context", _add)
+    app.connect("build-finished", _write_card)
+
+
+def _add(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
+    if doctree is None:
+        return
+    # Those who fetch a card want a whole address, which is known only where the book's own is.
+    base = app.config.html_baseurl.rstrip("/")
+    card = f"{base}/_static/{CARD}" if base else context["pathto"](f"_static/{CARD}", 1)
+    title = re.sub(r"<[^>]+>", "", context.get("title", ""))
+    said = description(doctree)
+    values = {
+        "description": said,
+        "og:title": title,
+        "og:description": said,
+        "og:type": "article",
+        "og:site_name": "vitcourse",
+        "og:image": card,
+        "og:image:alt": ALT,
+        "twitter:card": "summary_large_image",
+        **({"og:url": f"{base}/{page}.html"} if base else {}),
+    }
+    context["metatags"] = context.get("metatags", "") + "".join(
+        f'<meta {"property" if name.startswith("og:") else "name"}="{name}" content="{escape(text)}" />\n'
+        for name, text in values.items()
+        if text
+    )
+
+
+def description(doctree: nodes.document) -> str:
+    """The page's first words: its first paragraph, and the list that it begins, if it does."""
+    words = ""
+    for node in doctree.findall(lambda node: isinstance(node, nodes.paragraph | nodes.list_item)):
+        if isinstance(node, nodes.paragraph) and (words or _is_in_a_box(node)):
+            continue
+        text = " ".join(node.astext().split())
+        words = f"{words} {text}".strip()
+        if words.endswith((".", "!", "?", ":")) and not isinstance(node, nodes.list_item):
+            break
+        if len(words) > WORDS or words.endswith("."):
+            break
+    return words if len(words) <= WORDS else f"{words[: words.rfind(' ', 0, WORDS)]} …"
+
+
+def _is_in_a_box(node: nodes.Node) -> bool:
+    """Whether it belongs to a card, an explorable or an output, and not to the page's own text."""
+    while node is not None and not isinstance(node, nodes.section | nodes.document):
+        node = node.parent
+        if isinstance(node, nodes.container) or type(node).__name__ in ("html_element", "living"):
+            return True
+    return False
+
+
+def _write_card(app: Sphinx, error: Exception | None) -> None:
+    if error is None and app.builder.name == "html" and living_model.of(app).is_wanted():
+        (Path(app.outdir) / "_static" / CARD).write_bytes(living_model.of(app).card())
