@@ -24,7 +24,7 @@ from vitcourse.checking.edits import (
 from vitcourse.checking.edits.reference import Function, chapter, functions_of
 from vitcourse.checking.edits.telling import agreed, shortened
 from vitcourse.checking.edits.trees import Change
-from vitcourse.checking.hypotheses import Hypothesis
+from vitcourse.checking.misconceptions import Hypothesis
 from vitcourse.course import Exercise
 
 RULES = (axes, calls, conditions, extras, functions, layers, rewriting, statements, patterns, values)

@@ -74,7 +74,7 @@ def _rewritten(place: Place, template: str, rank: int, words: str) -> Change:
 
 def _all(found: list[Place], template: str, _: int, words: str, rank: int) -> Change:
     steps = " and ".join(dict.fromkeys(place.teller.step for place in found))
-    says = found[0].teller.says(f"{words} ({{steps}}).", **found[0].parts, steps=steps)
+    says = found[0].teller.says(words, **found[0].parts, step=steps)
     return Change(says, rank, dict(_new(place, template) for place in found))
 
 

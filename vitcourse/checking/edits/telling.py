@@ -68,7 +68,7 @@ class Teller:
         trees = {name: part for name, part in parts.items() if isinstance(part, ast.expr)}
 
         def told(found: re.Match[str]) -> str:
-            if isinstance(text := parts.get(found[1], self.step if found[1] == "step" else None), str):
+            if isinstance(text := {"step": self.step, **parts}.get(found[1]), str):
                 return text
             node = expr(found[1], **trees)
             return self.along(node, int(found[2])) if found[2] else self.tell(node)
