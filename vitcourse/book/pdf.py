@@ -4,6 +4,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urldefrag, urljoin
 
+from bs4 import BeautifulSoup
+from sphinx_external_toc.parsing import parse_toc_yaml
+
 from vitcourse.book.browser import launch
 from vitcourse.book.site import Site
 from vitcourse.errors import RequestError
@@ -48,9 +51,6 @@ def write_pdf(site: Site, file: Path) -> None:
 
 def one_page(site: Site) -> Path:
     """All pages as one, in the order of the contents; each place keeps its name, behind that of its page."""
-    from bs4 import BeautifulSoup
-    from sphinx_external_toc.parsing import parse_toc_yaml
-
     names = [f"{name}.html" for name in parse_toc_yaml(site.root / "_toc.yml")]
     whole: Any = BeautifulSoup((site.output / names[0]).read_text(encoding="utf-8"), "html.parser")
     _rebase(whole.head, names[0], [])
