@@ -25,6 +25,7 @@ import vitcourse
 from vitcourse import places
 from vitcourse.data import DOWNLOADS, data_root
 from vitcourse.errors import RequestError, first_line
+from vitcourse.worker import limits
 
 Status = Literal["ok", "note", "problem"]
 
@@ -167,9 +168,7 @@ def _install(*what: str) -> str:
 
 def to_install(extra: str) -> str:
     """What to type for the packages of one of the course's extras."""
-    from vitcourse.places import is_installed
-
-    if not is_installed():
+    if not places.is_installed():
         return "uv sync"
     return _install(*(f"{name}{needed}" for name, needed in _required_by("vitcourse", extra).items()))
 
@@ -358,9 +357,7 @@ def _restore(root: Path, folder: str) -> str | None:
 
 
 def _limits() -> Iterator[Finding]:
-    from vitcourse.worker.limits import missing
-
-    lacking = missing()
+    lacking = limits.missing()
     if lacking:
         yield Finding(
             "Course", "note", f"this system can't limit the {' and '.join(lacking)} of a check; its time it can"

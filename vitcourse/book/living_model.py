@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vitcourse.book import card
+from vitcourse.book.example import seven
 from vitcourse.codesets import load_code
 from vitcourse.files import write_atomically
 
@@ -87,11 +88,11 @@ def tell(trained: Any) -> dict[str, Any]:
     """A trained model, and with it the images that every page knows."""
     from vitcourse.training import explore
 
-    seven, seen = _seven(), _seen(trained)
+    pixels, seen = seven().flatten().tolist(), _seen(trained)
     return {
-        "page": {**explore.spec(trained, None), "seven": seven, "photograph": photograph()},
+        "page": {**explore.spec(trained, None), "seven": pixels, "photograph": photograph()},
         "seen": seen,
-        "card": base64.b64encode(card.draw(seven, seen["flows"], seen["shares"])).decode("ascii"),
+        "card": base64.b64encode(card.draw(pixels, seen["flows"], seen["shares"])).decode("ascii"),
     }
 
 
@@ -109,12 +110,6 @@ def photograph() -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
 
 
-def _seven() -> list[float]:
-    from vitcourse.book.example import seven
-
-    return [float(value) for value in seven().flatten()]
-
-
 def _seen(trained: Any) -> dict[str, Any]:
     """What the model computes on the way from the seven to its answer.
 
@@ -122,7 +117,6 @@ def _seen(trained: Any) -> dict[str, Any]:
     """
     import torch
 
-    from vitcourse.book.example import seven
     from vitcourse.training.batches import standardised
 
     model = trained.model

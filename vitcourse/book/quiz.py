@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
+import yaml
+
 
 class QuizError(ValueError):
     """What is wrong with a quiz, in one line."""
@@ -42,8 +44,6 @@ class Question:
 
 def parse(body: str) -> tuple[Question, ...]:
     """The questions of a quiz. Raises QuizError, in one line, when one is not whole."""
-    import yaml
-
     try:
         entries = yaml.safe_load(body)
     except yaml.YAMLError as error:

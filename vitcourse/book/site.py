@@ -10,7 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from vitcourse.book import fingerprint
+from vitcourse.doctor import to_install
 from vitcourse.errors import RequestError, RunError
+from vitcourse.places import is_installed, root, workplace
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _PROBLEM = re.compile(r"^(?:(?P<file>\S.*?)(?::(?P<line>\d+))?: )?(?P<kind>WARNING|ERROR|CRITICAL): (?P<text>.*)$")
@@ -43,9 +45,6 @@ class Site:
 
 def find() -> Site:
     """The book of this course. Raises RequestError when a part of it, or Jupyter Book, is missing."""
-    from vitcourse.doctor import to_install
-    from vitcourse.places import is_installed, root, workplace
-
     site = Site(root(), workplace() if is_installed() else None)
     for name in ("_config.yml", "_toc.yml", "book"):
         if not (site.root / name).exists():
