@@ -9,7 +9,7 @@ from vitcourse.checking.grading import FAILURES
 from vitcourse.checking.judge import Verdict
 from vitcourse.codesets import CodeSet
 from vitcourse.course import Exercise
-from vitcourse.trace.record import Trace
+from vitcourse.trace.shown import Trace
 
 _STYLE = """
 .vitcourse-verdict { border-left: .3em solid var(--mark); padding: .2em 0 .2em .9em; margin: .4em 0; color: inherit; }
