@@ -225,8 +225,9 @@ def prepare(name: str, compiled: bool, size: Size, images: torch.Tensor, labels:
 
 
 def compiled_as_trained(model: nn.Module) -> nn.Module:
-    """As `vitcourse train` compiles on this device."""
-    return engine.compiled(model, "default", next(model.parameters()).device)
+    """As `vitcourse train` compiles on this device; on a GPU the passes are in bf16."""
+    device = next(model.parameters()).device
+    return engine.compiled(model, "default", device, in_float32=device.type == "cpu")
 
 
 def peak_step(device: torch.device) -> Callable[[], None]:

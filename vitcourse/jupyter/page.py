@@ -11,7 +11,7 @@ from vitcourse.codesets import CodeSet
 from vitcourse.course import Exercise
 
 if TYPE_CHECKING:
-    from vitcourse.trace.record import Trace
+    from vitcourse.trace.shown import Trace
 
 _STYLE = """
 .vitcourse-verdict { border-left: .3em solid var(--mark); padding: .2em 0 .2em .9em; margin: .4em 0; color: inherit; }

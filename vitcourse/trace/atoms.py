@@ -152,7 +152,7 @@ class Atoms:
 
     def _solve(self, size: Size, target: Size) -> bool:
         """Read `size = target` as what an unnamed atom in size is."""
-        if size in self._atoms and size in self.names or self.constant(target) or len(self.polys[size]) != 1:
+        if (size in self._atoms and size in self.names) or self.constant(target) or len(self.polys[size]) != 1:
             return False
         ((monomial, times),) = self.polys[size].items()
         unnamed = [atom for atom, power in monomial if atom not in self.names and power == 1]
@@ -162,9 +162,7 @@ class Atoms:
         if any(other == atom for terms in self.polys[target] for other, _ in terms):
             return False
         rest: Poly = {tuple(pair for pair in monomial if pair[0] != atom): times}
-        self._links[atom] = (
-            target if size == atom else self.size(product(self.polys[target], power_of(rest, -1)))
-        )
+        self._links[atom] = target if size == atom else self.size(product(self.polys[target], power_of(rest, -1)))
         self._resolved.clear()
         return True
 

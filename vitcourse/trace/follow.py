@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from vitcourse.trace.ask import Answer, Question, Growth, answer
+from vitcourse.trace.ask import Answer, Growth, Question, answer
 from vitcourse.trace.atoms import Atoms, Size, number, plus, product, regrouped
 from vitcourse.trace.recorder import tensors_of
 
@@ -41,6 +41,10 @@ class Follower:
             if id(tensor) in self.kept:
                 self.atoms.fixed.update(entry[1])
         return entry[1]
+
+    def forget(self) -> None:
+        """Let go of the tensors: only sizes are asked for from now on."""
+        self._axes.clear()
 
     def note(self, tensor: Tensor, axes: Axes) -> Axes:
         """Remember a tensor's axes; those that don't fit its shape are not believed."""
@@ -80,7 +84,7 @@ class Follower:
             found, count = answer(question, tuple(pattern)), len(self.atoms.values)
             known = self._sizes(found, sizes, results)
             if question.name in ("conv1d", "conv2d", "conv3d"):
-                self._patches(question.args, question.kwargs, results[0], known[0])
+                known = [self._patches(question.args, question.kwargs, results[0], list(known[0]))]
             elif not found.equal and count == len(self.atoms.values):
                 self._again[key] = known
         if question.name in NORMS:
@@ -88,7 +92,7 @@ class Follower:
         for tensor, axes in zip(results, known, strict=True):
             self.note(tensor, axes)
 
-    def _sizes(self, found: Answer, sizes: Axes, results: list[Tensor]) -> list[list[Size]]:
+    def _sizes(self, found: Answer, sizes: Axes, results: list[Tensor]) -> list[Axes]:
         for one, two in found.equal:
             self.atoms.equal(sizes[one], sizes[two])
         sizes = [self.atoms.resolve(size) for size in sizes]
@@ -108,7 +112,7 @@ class Follower:
             total = plus(total, product(number(times), *(self.atoms.polys[sizes[place]] for place in places)))
         return self.atoms.size(total)
 
-    def _patches(self, args: tuple[Any, ...], kwargs: dict[str, Any], result: Tensor, axes: list[Size]) -> None:
+    def _patches(self, args: tuple[Any, ...], kwargs: dict[str, Any], result: Tensor, axes: list[Size]) -> Axes:
         """A kernel that steps by its own width over an image cuts it into patches: its width is what P means."""
         image, weight = (self.axes(tensor) for tensor in tensors_of((*args, *kwargs.values()))[:2])
         given = dict(zip(("stride", "padding", "dilation"), args[3:6], strict=False)) | kwargs
@@ -126,3 +130,4 @@ class Follower:
                 size = self.atoms.quotient(whole, [kernel])
                 if size is not None and self.atoms.values[size] == result.shape[place]:
                     axes[place] = size
+        return axes

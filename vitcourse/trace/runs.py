@@ -192,8 +192,9 @@ class Turn:
 class Rehearsals:
     """Runs of one call at other sizes, as many as tell its sizes apart."""
 
-    def __init__(self, call: Call, large: bool, follower: Callable[[Copies, list[Tensor]], Follower]) -> None:
-        self.call, self.meta, self.follower = call, large, follower
+    def __init__(self, call: Call, follower: Callable[[Copies, list[Tensor]], Follower]) -> None:
+        self.call, self.follower = call, follower
+        self.meta = sum(p.numel() for _, module in call.modules for p in module.parameters()) > LARGE
         self.main: list[Step] = []
         self.failed = self.opaque = self.contrary = False
         self.turns: list[Turn] = []
