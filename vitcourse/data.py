@@ -288,7 +288,9 @@ def _not_loaded(name: str, root: Path, error: Exception) -> str:
     download = DOWNLOADS[name]
     state = download.state(root)
     reason = why(error)
-    if _is_about_local_files(error):
+    # Python's errors about the network are OSErrors too.
+    network = (URLError, ConnectionError, TimeoutError, ssl.SSLError)
+    if isinstance(error, OSError) and not isinstance(error, network):
         if state == "packed":
             return f"can't unpack {name} in {root} ({reason}); type: {download.to_copy(root)}"
         return f"can't use {root} ({reason}); set VITCOURSE_DATA to a folder that you can write to"
@@ -299,12 +301,6 @@ def _not_loaded(name: str, root: Path, error: Exception) -> str:
     if state == "unpacked" and _all_there(root, download.archives):
         return f"the unpacked files of {name} in {folder} are damaged ({reason}); delete them, but keep the archives"
     return f"the files of {name} in {folder} are damaged ({reason}); delete them and go online, or {others}"
-
-
-def _is_about_local_files(error: Exception) -> bool:
-    # Python's errors about the network are OSErrors too.
-    network = (URLError, ConnectionError, TimeoutError, ssl.SSLError)
-    return isinstance(error, OSError) and not isinstance(error, network)
 
 
 # A folder of the user's own images

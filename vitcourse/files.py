@@ -51,7 +51,7 @@ def _sync(path: Path) -> None:
 
 def printable(text: object) -> str:
     """A path or name as one printable line, whatever the bytes of the name are."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text))
+    return "".join(letter if letter.isprintable() else "?" for letter in str(text))
 
 
 def parse_json(text: str | bytes) -> Any:

@@ -88,6 +88,7 @@ def name_lines(axes: Axes) -> None:
 
     Call it when all is drawn and the limits are set.
     """
+    import matplotlib as mpl
     import numpy as np
 
     axes.get_xlim(), axes.get_ylim()  # which sets them, where nobody has yet
@@ -98,7 +99,7 @@ def name_lines(axes: Axes) -> None:
         if len(points) and not str(line.get_label()).startswith("_"):
             x, y = axes.transAxes.inverted().transform(axes.transData.transform(points[-1]))
             ends.append((min(max(float(y), 0), 1), 1.0 if x > NEAR else float(x), line))
-    apart = 1.3 * _letters() / (axes.get_window_extent().height * 72 / axes.figure.dpi)
+    apart = 1.3 * mpl.rcParams["font.size"] / (axes.get_window_extent().height * 72 / axes.figure.dpi)
     below = -1.0
     for height, right, line in sorted(ends, key=lambda end: end[0]):
         below = max(height, below + apart)
@@ -112,13 +113,6 @@ def name_lines(axes: Axes) -> None:
             color=line.get_color(),
             annotation_clip=False,
         )
-
-
-def _letters() -> float:
-    """The size of letters, in points."""
-    import matplotlib as mpl
-
-    return float(mpl.rcParams["font.size"])
 
 
 def _as_svg() -> None:

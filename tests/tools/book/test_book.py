@@ -602,7 +602,7 @@ def test_a_part_of_the_book_that_is_missing_is_one_line(
 ) -> None:
     for name in {"_config.yml", "_toc.yml", "book"} - {missing}:
         (tmp_path / name).touch()
-    monkeypatch.setattr("vitcourse.places.root", lambda: tmp_path)
+    monkeypatch.setattr(site, "root", lambda: tmp_path)
     with pytest.raises(RequestError, match=re.escape(f"the book's {missing} is not in")):
         site.find()
 
