@@ -114,7 +114,9 @@ def test_what_a_check_says_in_it_is_what_a_check_says(folder: Path, type_in: Cal
     assert TRANSPOSED in answer
     wrong = with_definitions(pristine("ch01_patches"), answer.replace(TRANSPOSED, ""), ["PatchEmbedding"])
     file.write_text(wrong, encoding="utf-8")
-    assert type_in(command.removeprefix("$ ")) == (1, said)
+    code, printed = type_in(command.removeprefix("$ "))
+    assert printed == said, f"put what it prints into README.md:\n{printed}"
+    assert code == 1
 
 
 def test_each_of_its_commands_runs(
