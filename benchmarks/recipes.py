@@ -20,14 +20,15 @@ from vitcourse.training.presets import make_config
 from vitcourse.training.runs import provenance, write_atomically
 
 RESULTS = Path(__file__).parent / "results"
-HELD_OUT = {"mnist": 5000, "digits": 287}
+HELD_OUT = 5000
 FINALISTS, FINAL_SEEDS = 3, 3
 
 # Of a preset: what all recipes of its kind change, and then each.
 SHORT = {"crop": 24, "n_layers": 3, "mlp_ratio": 2, "batch_size": 100, "schedule": "trapezoid", "warmup": 0.05}
 SHORT |= {"cooldown": 0.7, "shift": 1, "rotate": 8.0, "stretch": 0.08, "shear": 0.08}
-LONG = {"batch_size": 500, "learning_rate": 4e-3, "muon_learning_rate": 0.014, "warmup": 0.02, "cooldown": 0.5}
-LONG |= {"epochs": 60, "elastic": 1.0}
+# The rates are half of those with which all that was tried fell short of mnist-gpu; results/recipes.json has them.
+LONG = {"batch_size": 250, "learning_rate": 3e-3, "muon_learning_rate": 0.007, "warmup": 0.02, "cooldown": 0.5}
+LONG |= {"epochs": 60, "elastic": 0.6}
 WIDE = {"d_model": 96, "n_layers": 6, "n_heads": 6}
 LARGE = {"d_model": 128, "n_layers": 8, "n_heads": 8, "mlp_ratio": 4, "dropout": 0.1}
 KINDS: dict[str, tuple[str, dict[str, Any], dict[str, dict[str, Any]]]] = {
@@ -35,10 +36,9 @@ KINDS: dict[str, tuple[str, dict[str, Any], dict[str, dict[str, Any]]]] = {
         "wide": WIDE,
         "no bending": {"elastic": 0.0},
         "bending": {},
-        "wide, more of all changes": {**WIDE, "elastic": 1.4, "rotate": 15.0, "stretch": 0.18, "shear": 0.2},
+        "wide, more bending": {**WIDE, "elastic": 1.0},
         "wide, dropout": {**WIDE, "dropout": 0.1},
         "patches of 3": {"patch_size": 3, "n_layers": 6},
-        "wide, slower": {**WIDE, "learning_rate": 2.5e-3, "muon_learning_rate": 0.009},
         "wide, whole images": {**WIDE, "crop": 28},
         "wide, averaged": {**WIDE, "ema": 0.999},
     }),
@@ -51,32 +51,11 @@ KINDS: dict[str, tuple[str, dict[str, Any], dict[str, dict[str, Any]]]] = {
             "wide, 2 layers": {"epochs": 3, "n_layers": 2, "d_model": 96},
             "patches of 6, 2 layers": {"epochs": 4, "n_layers": 2, "patch_size": 6},
             "patches of 6, narrow": {"epochs": 4, "d_model": 48, "patch_size": 6},
-            "5 epochs, weak changes": {
-                "epochs": 4, "rotate": 5.0, "stretch": 0.05, "shear": 0.05,
-            },
+            "weak changes": {"epochs": 4, "rotate": 5.0, "stretch": 0.05, "shear": 0.05},
             "batches of 200": {"epochs": 4, "batch_size": 200},
             "bending": {"epochs": 4, "elastic": 0.6},
         }.items()
-        for rates, rate, muon in (("usual rates", 4e-3, 0.015), ("high rates", 6e-3, 0.03))
-    }),
-    "digits": ("digits", {"optimizer": "muon", "learning_rate": 4e-3, "clip": 1.0, "schedule": "trapezoid",
-                          "cooldown": 0.6}, {
-        "muon": {},
-        "moved": {"shift": 1},
-        "changed": {"shift": 1, "rotate": 8.0, "stretch": 0.08, "shear": 0.1, "epochs": 30},
-        "changed, long": {"shift": 1, "rotate": 8.0, "stretch": 0.08, "shear": 0.1, "epochs": 60},
-        "patches of 2": {"patch_size": 2, "epochs": 20},
-        "patches of 2, changed": {"patch_size": 2, "rotate": 8.0, "stretch": 0.08, "shear": 0.1, "shift": 1},
-        "patches of 2, changed, long": {
-            "patch_size": 2, "rotate": 8.0, "stretch": 0.08, "shear": 0.1, "shift": 1, "epochs": 40,
-        },
-        "patches of 2, bent": {
-            "patch_size": 2, "rotate": 8.0, "stretch": 0.1, "shear": 0.1, "elastic": 0.3, "epochs": 40,
-        },
-        "patches of 2, no dropout": {
-            "patch_size": 2, "rotate": 8.0, "stretch": 0.08, "shear": 0.1, "epochs": 40, "dropout": 0.0,
-        },
-        "changed, bent": {"rotate": 8.0, "stretch": 0.1, "shear": 0.1, "elastic": 0.3, "epochs": 60},
+        for rates, rate, muon in (("low rates", 3e-3, 0.008), ("usual rates", 4e-3, 0.015))
     }),
 }  # fmt: skip
 
@@ -87,7 +66,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--seconds", type=float, nargs="+", default=[1e9], help="for each kind")
-    parser.add_argument("--small", action="store_true", help="an epoch each, of the digits, to see that it runs")
+    parser.add_argument("--small", action="store_true", help="an epoch of 1,000 images each, to see that it runs")
     parser.add_argument("--output", type=Path, default=RESULTS / "recipes.json")
     asked = parser.parse_args(arguments)
     asked.output.parent.mkdir(parents=True, exist_ok=True)
@@ -149,7 +128,7 @@ def trained(kind: str, name: str, asked: argparse.Namespace, *, seed: int, on_te
     changes |= {"compile": "off", "kernels": "fused", "graph": True, "threads": 1}
     changes["amp"] = "bf16" if asked.device == "cuda" else "off"
     if not on_test:
-        changes["held_out"] = HELD_OUT["digits" if preset == "digits" else "mnist"]
+        changes["held_out"] = HELD_OUT
     if asked.small:
         changes["epochs"] = 1
     started = time.perf_counter()

@@ -34,14 +34,8 @@ class Exercise:
     @property
     def all_needs(self) -> list["Exercise"]:
         """Every exercise that this one stands on, however far below, in the order of the course."""
-        found: set[str] = set()
-        waiting = list(self.needs)
-        while waiting:
-            needed = waiting.pop()
-            if needed not in found:
-                found.add(needed)
-                waiting.extend(exercise(needed).needs)
-        return [other for other in exercises() if other.id in found]
+        below = [other for needed in self.needs for other in (exercise(needed), *exercise(needed).all_needs)]
+        return [other for other in exercises() if other in below]
 
 
 @dataclass(frozen=True)

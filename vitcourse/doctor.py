@@ -4,8 +4,6 @@ A finding is data; `examine` collects them and `render` prints them. Nothing her
 can't be imported is a finding.
 """
 
-from __future__ import annotations
-
 import ast
 import importlib.metadata
 import importlib.util
@@ -18,15 +16,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
+
+from rich.console import Console
+from rich.text import Text
 
 import vitcourse
 from vitcourse import places
 from vitcourse.data import DOWNLOADS, data_root
 from vitcourse.errors import RequestError, first_line
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from vitcourse.worker import limits
 
 Status = Literal["ok", "note", "problem"]
 
@@ -60,9 +59,6 @@ def has_problem(findings: Sequence[Finding]) -> bool:
 
 def render(findings: Sequence[Finding], console: Console | None = None) -> None:
     """Print the findings by area: the status as a word, what was found, and on a line of its own what to type."""
-    from rich.console import Console
-    from rich.text import Text
-
     console = console or Console()
     # A terminal gets lines of its width, a pipe whole lines. A command is one line everywhere, to be copied as one.
     width = max(20, console.width - len(_INDENT)) if console.is_terminal else sys.maxsize
@@ -172,9 +168,7 @@ def _install(*what: str) -> str:
 
 def to_install(extra: str) -> str:
     """What to type for the packages of one of the course's extras."""
-    from vitcourse.places import is_installed
-
-    if not is_installed():
+    if not places.is_installed():
         return "uv sync"
     return _install(*(f"{name}{needed}" for name, needed in _required_by("vitcourse", extra).items()))
 
@@ -363,9 +357,7 @@ def _restore(root: Path, folder: str) -> str | None:
 
 
 def _limits() -> Iterator[Finding]:
-    from vitcourse.worker.limits import missing
-
-    lacking = missing()
+    lacking = limits.missing()
     if lacking:
         yield Finding(
             "Course", "note", f"this system can't limit the {' and '.join(lacking)} of a check; its time it can"

@@ -16,7 +16,7 @@ def writing(path: Path, instead: str = "name a file in another folder") -> Itera
     try:
         yield
     except OSError as error:
-        raise RequestError(f"can't write {path}: {error.strerror}; {instead}") from error
+        raise RequestError(f"can't write {path}: {error.strerror or error}; {instead}") from error
 
 
 def write_file(path: Path, content: str | bytes) -> None:

@@ -56,11 +56,7 @@ def load_weights(
     expected = {_bare(name): tensor for name, tensor in model.state_dict().items()}
     state = {_bare(name): tensor for name, tensor in read_weights(source).items()}
     family = family_of(state)
-    given = {name: tensor for name, tensor in family.translated(state).items() if not re.fullmatch(IDLE, name)}
-    if head == "own":
-        given = {n: t for n, t in given.items() if not re.fullmatch(rf"head[./].*|heads\..*|{PRE_LOGITS}", n)}
-        given.update({name: tensor for name, tensor in expected.items() if name.startswith("head.")})
-    _without_queries_biases(given, expected)
+    given = _under_our_names(family, state, expected, own_head=head == "own")
     _refuse_strangers(family, given, expected)
     _refuse_sizes(family, given, expected)
     _refuse_heads(state, model)
@@ -166,11 +162,19 @@ def _read_file(path: Path) -> Any:
         raise ValueError(f"{path} can't be read as weights: {first_line(error)}") from error
 
 
-def _without_queries_biases(given: dict[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """A model made without biases for queries, keys and values computes what one with zeros does."""
+def _under_our_names(
+    family: Family, state: Mapping[str, Tensor], expected: Mapping[str, Tensor], own_head: bool
+) -> dict[str, Tensor]:
+    """What of the weights is to be loaded; the model's own head in the place of theirs, if that is wanted."""
+    without = f"{IDLE}|head[./].*|heads\\..*|{PRE_LOGITS}" if own_head else IDLE
+    given = {name: tensor for name, tensor in family.translated(state).items() if not re.fullmatch(without, name)}
+    if own_head:
+        given.update({name: tensor for name, tensor in expected.items() if name.startswith("head.")})
+    # A model made without biases for queries, keys and values computes what one with zeros does.
     biases = [name for name in expected if name.endswith("attention.qkv.bias")]
     if not any(name in given or f"{name}#0" in given for name in biases):
         given.update({name: torch.zeros_like(expected[name]) for name in biases if name[:-4] + "weight" in given})
+    return given
 
 
 def _refuse_strangers(family: Family, given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:

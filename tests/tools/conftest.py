@@ -2,16 +2,46 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
+from typing import Any
 
 import pytest
+
+from vitcourse.checking import grading, naming, opinion, pytest_plugin
+from vitcourse.checking import workers as processes
+from vitcourse.checking.workers import Workers
+from vitcourse.errors import RunError
 
 os.environ.pop("UV_RUN_RECURSION_DEPTH", None)  # a command was not called through uv, however pytest was
 
 
 @pytest.fixture(scope="session")
-def workers() -> Iterator["Workers"]:
-    """The process from which all workers of these tests come."""
-    from vitcourse.checking.workers import Workers
+def workers(request: pytest.FixtureRequest) -> Workers:
+    """The process from which all workers of these tests come, and of the chapters' checks."""
+    return pytest_plugin.workers(request.config)
 
-    with Workers() as started:
-        yield started
+
+@pytest.fixture
+def one_process(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that judges takes the process that is there: to load torch in one of its own takes seconds."""
+    for module in (grading, processes):
+        monkeypatch.setattr(module, "Workers", lambda: nullcontext(workers))
+
+
+@pytest.fixture
+def uncaused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Why an answer is wrong is not looked for, which takes seconds."""
+    monkeypatch.setattr(naming, "named", lambda *_: None)
+    monkeypatch.setattr(opinion, "opinion", lambda *_: [])
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Not for longer than a module: while it is open, nothing else can have an event loop."""
+    from vitcourse.book.browser import launch
+
+    try:
+        with launch() as started:
+            yield started
+    except RunError as error:
+        pytest.skip(str(error))

@@ -314,7 +314,7 @@ def test_without_network_the_message_says_what_to_do(root: Path, name: str, want
     assert "--data digits" in message
 
 
-def test_a_torchvision_that_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_torchvision_that_cannot_be_imported_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchvision", None)
     message = refusal("mnist")
     assert "torchvision can't be imported" in message
@@ -411,14 +411,14 @@ def test_the_command_for_a_folder_that_is_only_for_reading_works(mnist: Path, tm
     assert (copy / "MNIST" / "raw").stat().st_mode & 0o200
 
 
-def test_a_root_that_cannot_be_made(root: Path) -> None:
+def test_a_root_that_cannot_be_made_is_one_line(root: Path) -> None:
     root.write_text("a file, where the folder should be")
     message = refusal("mnist")
     assert f"can't use {root}" in message
     assert "set VITCOURSE_DATA to a folder that you can write to" in message
 
 
-def test_the_state_of_a_download(mnist: Path) -> None:
+def test_the_state_of_a_download_is_said(mnist: Path) -> None:
     root = mnist.parent.parent
     assert DOWNLOADS["mnist"].state(root) == "packed"
     load_dataset("mnist")
@@ -451,7 +451,7 @@ def test_the_data_root_is_else_in_the_users_cache(value: str | None, monkeypatch
 
 
 @pytest.mark.skipif(DOWNLOADS["mnist"].state(data_root()) == "missing", reason="needs MNIST in $VITCOURSE_DATA")
-def test_the_real_mnist() -> None:
+def test_the_real_mnist_is_as_published() -> None:
     mnist = load_dataset("mnist")
     assert mnist.train_images.shape == (60_000, 1, 28, 28)
     assert mnist.test_images.shape == (10_000, 1, 28, 28)
@@ -704,7 +704,7 @@ def test_folder_needs_a_path(name: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/nowhere/at/all", "~nobody-of-this-name/images", "x" * 5000])
-def test_a_folder_that_is_not_there(path: str) -> None:
+def test_a_folder_that_is_not_there_is_one_line(path: str) -> None:
     assert path in refusal(f"folder:{path}")
 
 
@@ -713,12 +713,12 @@ def test_a_file_is_no_folder(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_a_split_that_is_not_there(folder: Path, split: str) -> None:
+def test_a_split_that_is_not_there_is_named(folder: Path, split: str) -> None:
     (folder / split).rename(folder / "validation")
     assert f"has no folder {split}/" in refusal(f"folder:{folder}")
 
 
-def test_images_without_class_folders(folder: Path) -> None:
+def test_images_without_class_folders_are_refused(folder: Path) -> None:
     for name in ("cat", "dog"):
         (folder / "train" / name / "1.png").rename(folder / "train" / f"{name}.png")
         (folder / "train" / name).rmdir()
@@ -727,7 +727,7 @@ def test_images_without_class_folders(folder: Path) -> None:
     assert "train/<class>/" in message
 
 
-def test_a_single_class(folder: Path) -> None:
+def test_a_single_class_is_refused(folder: Path) -> None:
     for split in ("train", "test"):
         (folder / split / "dog" / "1.png").unlink()
         (folder / split / "dog").rmdir()

@@ -40,7 +40,7 @@ class Console:
 
 
 @pytest.fixture
-def console(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Console:
+def console(one_process: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Console:
     """With a learner's folder as the current one."""
     write_stubs(tmp_path / "chapters")
     monkeypatch.chdir(tmp_path)
@@ -79,7 +79,7 @@ def test_no_command_fails_for_want_of_a_letter(
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
-def test_traces_too(encoding: str, console: Console) -> None:
+def test_no_trace_fails_for_want_of_a_letter(encoding: str, console: Console) -> None:
     for asked in ("1.3", "3.4"):
         code, printed = console.type(encoding, "trace", asked, "--code", "solutions")
         assert code == 0

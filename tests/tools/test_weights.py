@@ -204,7 +204,7 @@ def test_each_parameter_counts(family: str) -> None:
 # Ways in which they come
 
 
-def test_files_wrappers_and_prefixes(tmp_path: Path) -> None:
+def test_files_wrappers_and_prefixes_are_seen_through(tmp_path: Path) -> None:
     theirs = torchvision()
     state, expected = theirs.state_dict(), logits_of(theirs)
     compiled = torch.compile(ours(), backend="eager")

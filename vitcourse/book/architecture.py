@@ -62,25 +62,30 @@ def draw(seven: Pixels, lit: set[str], address: Address, only: set[str] | None =
     for panel in drawing:
         svg = panel.find("svg")
         assert svg is not None
-        for place, part in enumerate(list(svg)):
-            if "data-seven" in part.attrib:
+        for place, element in enumerate(list(svg)):
+            if "data-seven" in element.attrib:
                 svg[place : place + 1] = _seven(seven)
-            if (key := part.attrib.get("data-part")) is None:
-                continue
-            made = made_by()[key]
-            shone = {asked.id for asked in made if key in lit and (only is None or asked.id in only)}
+            key = element.attrib.get("data-part")
             if key in lit:
                 panel.attrib["class"] = "panel has-lit"
-                part.attrib["class"] += " lit"
-            if made and (target := address(made[0].id)):
-                # The numbers are the links by keyboard and for those who hear the page; the box is easier to click.
-                svg[place] = Element("a", {"href": target, "tabindex": "-1", "aria-hidden": "true"})
-                svg[place].append(part)
-            middle, height = map(float, part.attrib["data-numbers"].split(","))
-            for number, asked in enumerate(made):
-                x = middle + _STEP * (number - (len(made) - 1) / 2)
-                svg.append(_number(asked, key, x, height, asked.id in shone, address(asked.id)))
+                element.attrib["class"] += " lit"
+            if key is not None:
+                numbers = {asked: key in lit and (only is None or asked.id in only) for asked in made_by()[key]}
+                _link(svg, place, numbers, address)
     return ElementTree.tostring(drawing, "unicode")
+
+
+def _link(svg: Element, place: int, numbers: dict[Exercise, bool], address: Address) -> None:
+    """Let a part lead to its exercises: its box to the first of them, and each by its number, which may be lit."""
+    part = svg[place]
+    if target := next((address(asked.id) for asked in numbers), ""):
+        # The numbers are the links by keyboard and for those who hear the page; the box is a larger place to click.
+        svg[place] = Element("a", {"href": target, "tabindex": "-1", "aria-hidden": "true"})
+        svg[place].append(part)
+    middle, height = map(float, part.attrib["data-numbers"].split(","))
+    for number, (asked, is_lit) in enumerate(numbers.items()):
+        x = middle + _STEP * (number - (len(numbers) - 1) / 2)
+        svg.append(_number(asked, part.attrib["data-part"], x, height, is_lit, address(asked.id)))
 
 
 def _number(asked: Exercise, key: str, x: float, y: float, is_lit: bool, target: str) -> Element:

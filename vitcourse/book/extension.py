@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from docutils import nodes
+from nbformat.v4 import new_code_cell
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.domains.math import MathDomain
@@ -16,9 +17,10 @@ from vitcourse.book.architecture import setup_architecture
 from vitcourse.book.directives import setup_directives
 from vitcourse.book.execution import run_ahead
 from vitcourse.book.figures import setup_figures
-from vitcourse.book.heads import setup_heads
+from vitcourse.book.link_previews import setup_link_previews
 from vitcourse.book.living import setup_living
 from vitcourse.book.markdown import chapter_number
+from vitcourse.book.notebook import as_json, chapter_pages, make_notebook
 
 MATHJAX = "tex-svg.js"
 NOTEBOOKS = "notebooks"
@@ -30,7 +32,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     setup_directives(app)
     setup_figures(app)
     setup_living(app)
-    setup_heads(app)
+    setup_link_previews(app)
     setup_architecture(app)
     # Pages are made anew when what makes them has changed.
     app.add_config_value("vitcourse_machinery", "", "env", [str])
@@ -110,8 +112,6 @@ def _offer_notebook(app: Sphinx, doctree: nodes.document) -> None:
 
 def _first_cell(repository: str) -> Any:
     """What fetches the course where there is none, as in Colab."""
-    from nbformat.v4 import new_code_cell
-
     lines = (
         "# Not in the course's folder? Then fetch it.",
         "import pathlib",
@@ -126,8 +126,6 @@ def _first_cell(repository: str) -> Any:
 
 def _write_notebooks(app: Sphinx) -> None:
     """The chapters as notebooks, beside the pages."""
-    from vitcourse.book.notebook import as_json, chapter_pages, make_notebook
-
     folder = Path(app.outdir) / NOTEBOOKS
     folder.mkdir(exist_ok=True)
     for page in chapter_pages(Path(app.srcdir) / "book"):

@@ -8,6 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from vitcourse.places import package
+
 # What cells import of this folder. Editing any other module of it doesn't change what a cell prints.
 FOR_CELLS = frozenset(("__init__", "example", "measured", "on_gpu", "style", "tables"))
 # The packages whose release changes the pages.
@@ -23,15 +25,16 @@ def code(root: Path) -> str:
 
 
 def machinery(root: Path) -> str:
-    """All that turns a source into a page."""
+    """All that turns a source into a page, and the list of pages, which stands on every one."""
     files = [path for path in _files(_package(root) / "book", ("*.py",)) if _is_machinery(path)]
-    return _hash(root, [*files, *_files(root / "book" / "explorables", ("*.html",))], _versions(PACKAGES))
+    drawn = _files(root / "book" / "explorables", ("*.html",))
+    return _hash(root, [*files, *drawn, root / "_toc.yml"], _versions(PACKAGES))
 
 
 def everything(root: Path) -> str:
     """All that the site is made of."""
     sources = [path for path in _files(root / "book", ("*",)) if path.is_file()]
-    return _hash(root, [root / "_config.yml", root / "_toc.yml", *sources], (code(root), machinery(root)))
+    return _hash(root, [root / "_config.yml", *sources], (code(root), machinery(root)))
 
 
 def read_record(output: Path) -> dict[str, Any]:
@@ -57,7 +60,7 @@ def is_current(root: Path, output: Path) -> bool:
 
 def _package(root: Path) -> Path:
     # An installed course has its files in the package, a clone beside it.
-    return root / "vitcourse" if (root / "vitcourse").is_dir() else root.parent
+    return root / "vitcourse" if (root / "vitcourse").is_dir() else package()
 
 
 def _is_machinery(path: Path) -> bool:

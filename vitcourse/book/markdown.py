@@ -229,44 +229,26 @@ def _note(block: Directive, book: Book) -> str:
     return "\n".join(f"> {line}".rstrip() for line in text.splitlines())
 
 
-def _dropdown(block: Directive, book: Book) -> str:
-    return folded(inline(block.argument, book) or "More", all_plain(block.body, book))
-
-
-def _code(block: Directive, book: Book) -> str:
-    return f"```{block.argument}\n{block.body}\n```"
-
-
 def _content(block: Directive, book: Book) -> str:
     title = f"**{inline(block.argument, book)}**" if block.argument else ""
     return "\n\n".join(part for part in (title, all_plain(block.body, book)) if part)
 
 
-def _glossary(block: Directive, book: Book) -> str:
-    return inline(block.body, book)
-
-
-def _nothing(block: Directive, book: Book) -> str:
-    return ""
-
-
-def _glue(block: Directive, book: Book) -> str:
-    return f"{{glue}}`{block.argument}`"
-
-
+_NOTHING = ("solution", "bibliography", "contents", "tableofcontents", "index", "toctree")
+_OF_SCRIPTS = ("living", "architecture")  # a notebook has no scripts of the book's
+_GLUE = ("glue", "glue:any", "glue:figure", "glue:text", "glue:md")
 _DIRECTIVES: dict[str, Callable[[Directive, Book], str]] = {
     "exercise": _exercise,
     "predict": _predict,
     "quiz": _quiz,
     "math": _math,
-    "dropdown": _dropdown,
-    "glossary": _glossary,
+    "dropdown": lambda block, book: folded(inline(block.argument, book) or "More", all_plain(block.body, book)),
+    "glossary": lambda block, book: inline(block.body, book),
     **dict.fromkeys(("admonition", "note", "tip", "hint", "important", "warning", "caution", "seealso"), _note),
-    **dict.fromkeys(("code", "code-block", "sourcecode"), _code),
+    **dict.fromkeys(("code", "code-block", "sourcecode"), lambda block, _: f"```{block.argument}\n{block.body}\n```"),
     **dict.fromkeys(("margin", "sidebar", "epigraph", "table", "container", "div"), _content),
-    **dict.fromkeys(("solution", "bibliography", "contents", "tableofcontents", "index", "toctree"), _nothing),
-    **dict.fromkeys(("living", "architecture"), _nothing),  # a notebook has no scripts of the book's
-    **dict.fromkeys(("glue", "glue:any", "glue:figure", "glue:text", "glue:md"), _glue),
+    **dict.fromkeys((*_NOTHING, *_OF_SCRIPTS), lambda *_: ""),
+    **dict.fromkeys(_GLUE, lambda block, _: f"{{glue}}`{block.argument}`"),
 }
 
 

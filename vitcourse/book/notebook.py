@@ -7,12 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jupytext
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from vitcourse.book import markdown
+from vitcourse.codesets import load_code
+from vitcourse.course import exercise
 from vitcourse.errors import RequestError
 from vitcourse.files import write_atomically, writing
+from vitcourse.jupyter.whole import answer_cell, whole_course
 from vitcourse.places import is_installed, root
 
 _OPENING = """\
@@ -81,8 +85,6 @@ def find_page(folder: Path, word: str) -> Path:
 
 def make_notebook(page: Path) -> NotebookNode:
     """The notebook of a page, as nbformat 4 has it. Raises MarkdownError for what has no plain Markdown."""
-    import jupytext
-
     book = markdown.read_book(page.parent)
     cells = [
         new_markdown_cell(_OPENING.format(number=int(page.stem[:2]))),
@@ -98,8 +100,6 @@ def make_notebook(page: Path) -> NotebookNode:
 
 def make_whole(solved: bool) -> NotebookNode:
     """The notebook of all chapters and a trained model: to be written, or solved."""
-    from vitcourse.jupyter.whole import whole_course
-
     cells = [
         _code_cell(source, ()) if kind == "code" else new_markdown_cell(source) for kind, source in whole_course(solved)
     ]
@@ -142,10 +142,6 @@ def _text_cells(source: str, book: markdown.Book) -> list[NotebookNode]:
 
 
 def _to_write(id: str) -> str:
-    from vitcourse.codesets import load_code
-    from vitcourse.course import exercise
-    from vitcourse.jupyter.whole import answer_cell
-
     return answer_cell(exercise(id), load_code("chapters"))
 
 

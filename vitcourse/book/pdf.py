@@ -1,9 +1,11 @@
 """The whole book as one PDF: its pages put into one, which a headless Chromium prints."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urldefrag, urljoin
+
+from bs4 import BeautifulSoup
+from sphinx_external_toc.parsing import parse_toc_yaml
 
 from vitcourse.book.browser import launch
 from vitcourse.book.site import Site
@@ -49,9 +51,7 @@ def write_pdf(site: Site, file: Path) -> None:
 
 def one_page(site: Site) -> Path:
     """All pages as one, in the order of the contents; each place keeps its name, behind that of its page."""
-    from bs4 import BeautifulSoup
-
-    names = [f"{name}.html" for name in contents(site.root)]
+    names = [f"{name}.html" for name in parse_toc_yaml(site.root / "_toc.yml")]
     whole: Any = BeautifulSoup((site.output / names[0]).read_text(encoding="utf-8"), "html.parser")
     _rebase(whole.head, names[0], [])
     whole.head.append(whole.new_tag("style", string=(site.root / "book" / "print.css").read_text(encoding="utf-8")))
@@ -72,19 +72,6 @@ def one_page(site: Site) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(str(whole), encoding="utf-8")
     return file
-
-
-def contents(root: Path) -> list[str]:
-    """The pages, as _toc.yml lists them."""
-    import yaml
-
-    def listed(entry: dict[str, Any]) -> Iterator[str]:
-        yield from (entry[key] for key in ("root", "file") if key in entry)
-        for key in ("parts", "chapters", "sections"):
-            for inner in entry.get(key, ()):
-                yield from listed(inner)
-
-    return list(listed(yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))))
 
 
 def _place(page: str, fragment: str) -> str:

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from vitcourse.checking import parameters
+from vitcourse.checking.evidence import flows, names, same
 from vitcourse.checking.findings import explained, places
 from vitcourse.checking.likeness import likeness
 from vitcourse.checking.sizes import Sizes
 from vitcourse.checking.subjects import ATOL, RTOL, CheckFailedError, Inputs, Module, Question, Side, Subject
-from vitcourse.checking.values import flows, names, same
 from vitcourse.course import Exercise, exercises
 from vitcourse.worker.protocol import Other, Part, Slot
 from vitcourse.worker.workshop import Observation, tensors_of

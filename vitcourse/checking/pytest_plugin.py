@@ -3,6 +3,7 @@
 A check is a test function marked `@pytest.mark.exercise("1.3")` that asks for `check`. pytest runs the judge; a
 learner's code runs in a worker's process, and can't end this one or reach into it. On the solutions a check must pass.
 On a learner's chapters it is skipped while the exercise is not started or is blocked by an earlier one.
+`pytest chapters` runs the checks of those alone.
 """
 
 from collections.abc import Generator
@@ -36,15 +37,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Tell pytest the mark."""
+    """Tell pytest the mark, and where the checks of chapters/ are."""
     config.addinivalue_line("markers", "exercise(id): the check of one exercise, run on each set of chapters")
     config.stash[_COURSES] = {}
+    if [Path(config.invocation_params.dir, arg).resolve() for arg in config.args] == [config.rootpath / "chapters"]:
+        config.args = [str(file) for file in sorted(config.rootpath.glob("tests/test_ch*.py"))]
+        config.option.code = ["chapters"]
+        config.stash[_CHECKS_ALONE] = True
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
-    """Run the whole suite in two processes, where pytest-xdist is there; a file or a test that is asked for, in one."""
-    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and config.option.markexpr == "not book"
+    """Run what takes long in two processes, where pytest-xdist is there; a file or a test that is asked for, in one."""
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and config.option.markexpr != "book"
+    whole = whole or config.option.markexpr in ("not book", "thorough")
     unsaid = getattr(config.option, "numprocesses", "no xdist") is None and not hasattr(config, "workerinput")
     if whole and unsaid and not config.option.usepdb:
         config.option.numprocesses, config.option.dist = 2, "loadgroup"
@@ -54,6 +60,10 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep in one process the checks of one set, since they look at one another, and what shares a module's fixture."""
+    if _CHECKS_ALONE in config.stash:
+        others = [item for item in items if not item.get_closest_marker("exercise")]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in others]
     if not config.pluginmanager.hasplugin("xdist"):
         return
     for item in items:
@@ -106,18 +116,24 @@ def pytest_runtest_makereport(
     return report
 
 
+def workers(config: pytest.Config) -> "Workers":
+    """The workers of this run of pytest."""
+    from vitcourse.checking.workers import Workers
+
+    return config.stash.setdefault(_WORKERS, Workers())
+
+
 def _course(config: pytest.Config, name: str) -> "Course":
     from vitcourse.checking.grading import Course
     from vitcourse.checking.judge import Judge
-    from vitcourse.checking.workers import Workers
 
     courses = config.stash[_COURSES]
     if name not in courses:
-        workers = config.stash.setdefault(_WORKERS, Workers())
         replaced = config.getoption("--use-solution") if name != "solutions" else ()
-        courses[name] = Course(load_code(name, replaced), Judge(workers, seed=config.getoption("--seed")))
+        courses[name] = Course(load_code(name, replaced), Judge(workers(config), seed=config.getoption("--seed")))
     return courses[name]
 
 
 _COURSES: pytest.StashKey[dict[str, "Course"]] = pytest.StashKey()
+_CHECKS_ALONE: pytest.StashKey[bool] = pytest.StashKey()
 _WORKERS: pytest.StashKey["Workers"] = pytest.StashKey()

@@ -1,7 +1,7 @@
 """What the last checks said, kept so that `vitcourse status` is quick, and never shown for what it isn't.
 
 A verdict is kept with a fingerprint of all that it rests on: the learner's chapters up to its own, the references, the
-checks and the versions. Once any of these has changed, the verdict is stale.
+list of exercises, the checks, judge and worker, and the versions. Once any of these has changed, the verdict is stale.
 """
 
 import contextlib
@@ -91,9 +91,9 @@ def fingerprint(code: CodeSet, module: str) -> str:
             digest.update((source or "").encode() + b"\0")
         if chapter.module == module:
             break
-    own = Path(__file__).parent
-    checks = (root() / "tests" / f"test_{module}.py", own / "check.py", own / "judge.py")
-    for file in (*checks, own.parent / "worker" / "workshop.py"):
+    package = Path(__file__).parents[1]
+    judged = (file for room in ("checking", "worker") for file in sorted((package / room).glob("*.py")))
+    for file in (root() / "tests" / f"test_{module}.py", package / "course.toml", *judged):
         digest.update(file.read_bytes() + b"\0")
     for name in ("torch", "einops"):
         with contextlib.suppress(PackageNotFoundError):

@@ -25,7 +25,7 @@ from typing import Any
 from platformdirs import user_cache_path
 
 from vitcourse.checking.grading import Course
-from vitcourse.checking.judge import TIMEOUT, Judge, Verdict, new_seed
+from vitcourse.checking.judge import TIMEOUT, Judge, Status, Verdict, new_seed
 from vitcourse.checking.workers import Workers
 from vitcourse.classroom.box import boxed
 from vitcourse.classroom.layouts import Submission
@@ -60,7 +60,8 @@ class Handed(Course):
 
     def _absent(self, exercise: Exercise) -> Verdict | None:
         module = exercise.module
-        for status, why in (("unreadable", self.handed.unreadable), ("missing", self.handed.missing)):
+        statuses: dict[Status, dict[str, str]] = {"unreadable": self.handed.unreadable, "missing": self.handed.missing}
+        for status, why in statuses.items():
             if module in why:
                 return Verdict(exercise.id, status, why[module], file=self.handed.shown_as(module))
         if self.handed.found[module] == pristine(module):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vitcourse.checking.judge import Verdict, plain
+from vitcourse.checking.junit import junit
 from vitcourse.classroom.layouts import Submission
 from vitcourse.course import Exercise, exercise
 from vitcourse.files import write_atomically, writing
@@ -93,8 +94,6 @@ def as_gradescope(entry: Row) -> str:
 
 def as_junit(entry: Row) -> str:
     """JUnit XML of one row."""
-    from vitcourse.checking.junit import junit
-
     known = Verdict.__dataclass_fields__
     verdicts = [Verdict(**{key: v for key, v in verdict.items() if key in known}) for verdict in entry["verdicts"]]
     return junit(entry["submission"], verdicts)

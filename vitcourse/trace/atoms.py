@@ -144,7 +144,7 @@ class Atoms:
         one, two = self.resolve(one), self.resolve(two)
         for size, other in ((one, two), (two, one)):
             if size in self.fixed:
-                self.fixed.update(atom for monomial in self.polys[other] for atom, _ in monomial)
+                self.fixed.add(other)
         # What is a product of more is said by what is one of fewer: 3·D by D.
         longest = [max(map(len, self.polys[size]), default=0) for size in (one, two)]
         if one != two and not self._solve(*((one, two) if longest[0] >= longest[1] else (two, one))):
@@ -152,7 +152,7 @@ class Atoms:
 
     def _solve(self, size: Size, target: Size) -> bool:
         """Read `size = target` as what an unnamed atom in size is."""
-        if size in self._atoms and size in self.names or self.constant(target) or len(self.polys[size]) != 1:
+        if (size in self._atoms and size in self.names) or self.constant(target) or len(self.polys[size]) != 1:
             return False
         ((monomial, times),) = self.polys[size].items()
         unnamed = [atom for atom, power in monomial if atom not in self.names and power == 1]
@@ -162,16 +162,15 @@ class Atoms:
         if any(other == atom for terms in self.polys[target] for other, _ in terms):
             return False
         rest: Poly = {tuple(pair for pair in monomial if pair[0] != atom): times}
-        self._links[atom] = (
-            target if size == atom else self.size(product(self.polys[target], power_of(rest, -1)))
-        )
+        self._links[atom] = target if size == atom else self.size(product(self.polys[target], power_of(rest, -1)))
         self._resolved.clear()
         return True
 
     def bound(self) -> set[str]:
         """The symbols to which what is fixed leaves no choice."""
         found: set[str] = set()
-        names = [self.names[atom] for atom in self.fixed if atom in self.names]
+        atoms = {atom for size in self.fixed for monomial in self.polys[size] for atom, _ in monomial}
+        names = [self.names[atom] for atom in atoms if atom in self.names]
         while names:
             found.add(name := names.pop())
             names += [other for other in self.derived.get(name, ()) if other not in found]

@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vitcourse.trace.record import Axis, Row, Shape, Trace, shape_words, together
+from vitcourse.trace.record import Axis, Row, Shape, shape_words, together
 from vitcourse.trace.recorder import named_results
 from vitcourse.trace.render import cell, to_dict
+from vitcourse.trace.shown import Trace
 
 Shapes = tuple[Shape, ...]
 

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from vitcourse.codesets import CodeSet, load_code
 from vitcourse.course import Exercise, exercise, exercises
 from vitcourse.errors import RequestError
-from vitcourse.trace.record import Trace
-from vitcourse.trace.tracing import build, built, failed, trace
+from vitcourse.trace.described import build, built
+from vitcourse.trace.shown import Trace
+from vitcourse.trace.tracing import failed, trace
 
 
 @cache

@@ -44,7 +44,7 @@ def _folds(nodes: list[Node], shape: ShapeOf, kinds: dict[object, int]) -> list[
         text = node.place.text if node.place.line else node.place.callee
         inner = tuple((child.kind, child.repeat) for child in children)
         # What two turns of a loop have in common, as one number: a loop may have thousands of turns.
-        kind = kinds.setdefault((node.key, text, shapes, node.kind and node.kind[0], inner), len(kinds))
+        kind = kinds.setdefault((node.key, text, tuple(map(id, shapes)), node.kind and node.kind[0], inner), len(kinds))
         result.append(Fold(node, children, shapes, kind, modules=0 if node.module is None else 1))
     return _loops(result)
 
@@ -87,9 +87,9 @@ def _rows(folds: list[Fold], shape: ShapeOf, depth: int) -> Iterator[Row]:
         if place.receiver and place.receiver in texts and place.text.startswith(place.receiver):
             link = f"…{place.text[len(place.receiver) :].strip()}"
         texts.append(place.text)
-        before = next(iter(node.used.values()), (torch.float32, torch.device("cpu")))
+        before = next(iter(node.uses().values()), (torch.float32, torch.device("cpu")))
         dtype, device = node.kind or before
-        sources = [maker for maker in node.used if maker >= 0]
+        sources = [maker for maker in node.uses() if maker >= 0]
         yield Row(
             expression=place.text,
             op=node.op,
@@ -104,7 +104,7 @@ def _rows(folds: list[Fold], shape: ShapeOf, depth: int) -> Iterator[Row]:
             link=link,
             inputs=tuple(sources),
             span=(node.start, node.end),
-            warning=_spread(node.op, [shape(ref) for ref in node.spread if ref is not None]),
+            warning=_spread(node.op, [shape(ref) for ref in node.spread()]),
             before=tuple(shape((source, 0)) for source in sources),
             parameters=sum(p.numel() for p in node.module.parameters()) * fold.modules
             if node.module is not None
@@ -115,7 +115,7 @@ def _rows(folds: list[Fold], shape: ShapeOf, depth: int) -> Iterator[Row]:
 
 def _spread(op: str, operands: list[Shape]) -> str:
     """What to say of two shapes that broadcast to one that nobody meant: (B, 1) and (B) to (B, B)."""
-    if len(operands) != 2 or op not in ELEMENTWISE:
+    if len({len(shape) for shape in operands}) != 2 or op not in ELEMENTWISE:
         return ""
     few, many = sorted(operands, key=len)
     whole = [*many[: len(many) - len(few)]]

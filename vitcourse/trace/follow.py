@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from vitcourse.trace.ask import Answer, Question, Growth, answer
+from vitcourse.trace.ask import Answer, Growth, Question, answer
 from vitcourse.trace.atoms import Atoms, Size, number, plus, product, regrouped
 from vitcourse.trace.recorder import tensors_of
 
@@ -42,6 +42,10 @@ class Follower:
                 self.atoms.fixed.update(entry[1])
         return entry[1]
 
+    def forget(self) -> None:
+        """Let go of the tensors: only sizes are asked for from now on."""
+        self._axes.clear()
+
     def note(self, tensor: Tensor, axes: Axes) -> Axes:
         """Remember a tensor's axes; those that don't fit its shape are not believed."""
         atoms, sizes = self.atoms, tensor.shape
@@ -57,18 +61,20 @@ class Follower:
         self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], results: list[Tensor]
     ) -> None:
         """Follow one call of a function of torch."""
-        operands = list({id(t): t for t in tensors_of((*args, *kwargs.values()))}.values())
+        operands = tensors_of((*args, *kwargs.values()))
+        if len(operands) > 1:
+            operands = list({id(tensor): tensor for tensor in operands}.values())
         if name in RESHAPES and operands:
             self.note(results[0], regrouped(self.atoms, self.axes(operands[0]), results[0].shape))
-            return
-        in_place = name == "__setitem__" or any(t is operand for operand in operands for t in results)
-        if in_place and (name not in ("__setitem__", "copy_") or len(operands) != 2):
-            return
-        if name in NORMS:
-            self.normed.append(self.axes(operands[0])[-1])
-        resolve = self.atoms.resolve
+        elif not (name == "__setitem__" or any(t is operand for operand in operands for t in results)) or (
+            name in ("__setitem__", "copy_") and len(operands) == 2
+        ):
+            self._ask(Question(name, func, args, kwargs, operands, results), results)
+        self.steps.append([self.axes(tensor) for tensor in results])
+
+    def _ask(self, question: Question, results: list[Tensor]) -> None:
+        resolve, operands = self.atoms.resolve, question.operands
         sizes = tuple([resolve(size) for tensor in operands for size in self.axes(tensor)])
-        question = Question(name, func, args, kwargs, operands, results)
         key = (question.key, sizes)
         known = self._again.get(key)
         if known is None:
@@ -77,14 +83,16 @@ class Follower:
             pattern = [-1 if self.atoms.constant(size) else seen.setdefault(size, len(seen)) for size in sizes]
             found, count = answer(question, tuple(pattern)), len(self.atoms.values)
             known = self._sizes(found, sizes, results)
-            if name in ("conv1d", "conv2d", "conv3d"):
-                self._patches(args, kwargs, results[0], known[0])
+            if question.name in ("conv1d", "conv2d", "conv3d"):
+                known = [self._patches(question.args, question.kwargs, results[0], list(known[0]))]
             elif not found.equal and count == len(self.atoms.values):
                 self._again[key] = known
+        if question.name in NORMS:
+            self.normed.append(self.axes(operands[0])[-1])
         for tensor, axes in zip(results, known, strict=True):
             self.note(tensor, axes)
 
-    def _sizes(self, found: Answer, sizes: Axes, results: list[Tensor]) -> list[list[Size]]:
+    def _sizes(self, found: Answer, sizes: Axes, results: list[Tensor]) -> list[Axes]:
         for one, two in found.equal:
             self.atoms.equal(sizes[one], sizes[two])
         sizes = [self.atoms.resolve(size) for size in sizes]
@@ -104,7 +112,7 @@ class Follower:
             total = plus(total, product(number(times), *(self.atoms.polys[sizes[place]] for place in places)))
         return self.atoms.size(total)
 
-    def _patches(self, args: tuple[Any, ...], kwargs: dict[str, Any], result: Tensor, axes: list[Size]) -> None:
+    def _patches(self, args: tuple[Any, ...], kwargs: dict[str, Any], result: Tensor, axes: list[Size]) -> Axes:
         """A kernel that steps by its own width over an image cuts it into patches: its width is what P means."""
         image, weight = (self.axes(tensor) for tensor in tensors_of((*args, *kwargs.values()))[:2])
         given = dict(zip(("stride", "padding", "dilation"), args[3:6], strict=False)) | kwargs
@@ -122,3 +130,4 @@ class Follower:
                 size = self.atoms.quotient(whole, [kernel])
                 if size is not None and self.atoms.values[size] == result.shape[place]:
                     axes[place] = size
+        return axes

@@ -39,6 +39,8 @@ Step = tuple[Any, ...]
 # A tensor by the step that made it and its place among that step's results.
 Ref = tuple[int, int]
 Kind = tuple[torch.dtype, torch.device]
+# A tensor, the step that made it (-1: nobody saw it being made), and of what kind it is.
+Entry = tuple[Callable[[], Tensor | None], Ref, Kind]
 
 
 class Watch(TorchFunctionMode):
@@ -49,7 +51,7 @@ class Watch(TorchFunctionMode):
         self.steps: list[Step] = []
         self.opaque = False
         self.base: FrameType | None = None
-        self._known: dict[int, tuple[weakref.ref[Tensor], Ref, Kind]] = {}
+        self._known: dict[int, Entry] = {}
         self._names: dict[Any, str] = {}
         self._shown: dict[int, tuple[CodeType, bool, bool]] = {}
         self._compiled: FrameType | None = None
@@ -101,15 +103,14 @@ class Watch(TorchFunctionMode):
         if event == "return":
             if self._compiled is not None:
                 quietly(self._aside_ended, frame, value)
-            if self._compiled is None and (back := frame.f_back) is not None and frame.f_code is not self._handler:
+            if frame.f_code is not self._handler and self._compiled is None and (back := frame.f_back) is not None:
                 _, shown, _ = self._shown.get(id(back.f_code)) or self.info(back.f_code)
                 if shown and back is not self.base:
                     quietly(self.returned, frame, back, value)
-        elif event == "call" and self._compiled is None and frame.f_code.co_name == "compile_wrapper":
-            if "_dynamo" in frame.f_code.co_filename:
-                # Compiled code runs as one piece: while it does, the mode steps aside.
-                self._compiled, self.opaque = frame, True
-                torch._C._pop_torch_function_stack()
+        elif event == "call" and frame.f_code.co_name == "compile_wrapper" and self._compiled is None:
+            # Compiled code runs as one piece: while it does, the mode steps aside.
+            self._compiled, self.opaque = frame, True
+            torch._C._pop_torch_function_stack()
 
     def _aside_ended(self, frame: FrameType, value: Any) -> None:
         if frame is self._compiled:

@@ -43,7 +43,6 @@ class Rehearsal(Watch):
         self.strays: dict[int, tuple[Tensor, Tensor]] = {}
         # What was made, kept alive, so that what nobody saw being made can be told from it.
         self.made: list[Tensor] = []
-        self.plain = False
 
     def note(self, name: str, tensors: list[Tensor]) -> int:
         """Keep a step's sizes, and what is known of them; another step than the one that is shown ends the run."""
@@ -55,28 +54,40 @@ class Rehearsal(Watch):
         if self.opaque:
             self.remember(tensors, place)
             self.made += tensors
-        if self.follower is not None:
+        if name == "input" and self.follower is not None:
             self.follower.steps.append([self.follower.axes(tensor) for tensor in tensors])
         return place
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        name = self._names.get(func) or self.name(func)
-        if self.plain:
-            # Nothing but a tensor's size is wanted: loops have many such steps.
-            result = func(*args, **kwargs) if kwargs else func(*args)
-            if name and type(result) is Tensor and not result.is_nested:
-                main = self.main[len(self.steps)] if len(self.steps) < len(self.main) else ()
-                self.steps.append((name, shape := result.shape))
-                if len(main) != 2 or main[0] != name or len(main[1]) != len(shape):
-                    raise Parted
-            elif name:
-                self._done(name, func, args, kwargs or {}, result)
-            return result
-        kwargs = kwargs or {}
+        name = self._names.get(func)
+        if name is None:
+            name = self.name(func)
         if not name:
-            return func(*args, **kwargs)
+            return func(*args, **(kwargs or {}))
+        if self.meta or self.contrary:
+            result, args, kwargs = self._otherwise(name, func, args, kwargs or {})
+        else:
+            result = func(*args, **kwargs) if kwargs else func(*args)
+        if type(result) is Tensor and not self.opaque and not result.is_nested:
+            if self.follower is not None:
+                self.follower.step(name, func, args, kwargs or {}, [result])
+            serial = len(self.steps)
+            main = self.main[serial] if serial < len(self.main) else ()
+            self.steps.append((name, shape := result.shape))
+            if len(main) != 2 or main[0] != name or len(main[1]) != len(shape):
+                raise Parted
+            return result
+        tensors = list(args[:1]) if name == "__setitem__" else tensors_in(result)
+        if tensors or name == "backward":
+            if self.follower is not None:
+                self.follower.step(name, func, args, kwargs or {}, tensors)
+            self.note(name, tensors)
+        return result
+
+    def _otherwise(self, name: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The result of a function of torch on tensors without numbers, or on other data; and its arguments."""
         if self.meta:
             args = tuple(self._without_numbers(value) for value in args)
             kwargs = {key: self._without_numbers(value) for key, value in kwargs.items()}
@@ -90,17 +101,7 @@ class Rehearsal(Watch):
             result = _cut(result, kwargs.get("dim") or 0)
         elif contrary and name in READS:
             result = _smaller(result)
-        self._done(name, func, args, kwargs, result)
-        return result
-
-    def _done(self, name: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        tensors = [result] if isinstance(result, Tensor) else tensors_in(result)
-        if not tensors and name == "__setitem__":
-            tensors = list(args[:1])
-        if tensors or name == "backward":
-            if self.follower is not None:
-                self.follower.step(name, func, args, kwargs, tensors)
-            self.note(name, tensors)
+        return result, args, kwargs
 
     def _without_numbers(self, value: Any) -> Any:
         if isinstance(value, Tensor):
@@ -115,7 +116,6 @@ class Rehearsal(Watch):
         """Call the function; what it raises is kept."""
         before = sys.getprofile()
         self.base, self.opaque = sys._getframe(), opaque
-        self.plain = not (self.meta or self.contrary or opaque or self.follower)
         try:
             for tensor in tensors_in([*args, *kwargs.values()]):
                 self.note("input", [tensor])
@@ -192,8 +192,9 @@ class Turn:
 class Rehearsals:
     """Runs of one call at other sizes, as many as tell its sizes apart."""
 
-    def __init__(self, call: Call, large: bool, follower: Callable[[Copies, list[Tensor]], Follower]) -> None:
-        self.call, self.meta, self.follower = call, large, follower
+    def __init__(self, call: Call, follower: Callable[[Copies, list[Tensor]], Follower]) -> None:
+        self.call, self.follower = call, follower
+        self.meta = sum(p.numel() for _, module in call.modules for p in module.parameters()) > LARGE
         self.main: list[Step] = []
         self.failed = self.opaque = self.contrary = False
         self.turns: list[Turn] = []
@@ -251,8 +252,8 @@ class Rehearsals:
         if not self.turns:
             self._try({}, 0, True)
         for turn in range(1 + done, 5) if self.ways else ():
-            settled = (not self.finished or any(t.follower for t in self.turns)) and self.decided()
-            if settled or not self._again(turn, held):
+            followed = not self.finished or any(turn.follower for turn in self.turns)
+            if (followed and self.decided()) or (not self._again(turn, held) and followed):
                 break
 
     def _again(self, turn: int, held: bool) -> bool:
@@ -276,7 +277,8 @@ class Rehearsals:
                 at.append(len(self.last.steps))
                 if isinstance(self.last.error, Exception) and at.count(at[-1]) > 1:
                     break
-                loops = len(self.last.steps) > len(self.main) or self.last.error is None
+                steps, all = len(self.last.steps), len(self.main)
+                loops = steps > all or (steps < all and self.last.error is None)
             if name in self.ways:
                 continue
             self.stopped[name] = self.last

@@ -11,38 +11,70 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vitcourse.trace.recorder import DECIDING, SEQUENTIAL, Kind, Ref, Watch, decides, quietly, tensors_in, tensors_of
+from vitcourse.trace.recorder import (
+    DECIDING,
+    SEQUENTIAL,
+    Entry,
+    Kind,
+    Ref,
+    Watch,
+    decides,
+    quietly,
+    tensors_in,
+    tensors_of,
+)
 from vitcourse.trace.source import Place, place_of, readable
 
 # Before Python 3.12 it costs less to take the hook off while the tracer works than to have it called for each call.
 _PAUSES = sys.version_info < (3, 12)
+_NOWHERE = Place("", 0, "")
 
 
-@dataclass(eq=False, slots=True)
+def _nothing() -> None:
+    """What is left of a tensor that nobody saw being made."""
+
+
 class Node:
-    """A step of the traced code: from which step of torch to which, and what it uses of what was there before.
+    """A step of the traced code: from which step of torch to which, on what, and the steps inside it.
 
-    `used` has the step that made it (-1: none did), and of what kind it is.
+    The operands are there for a function of torch: which step made them (-1: none did), and of what kind they are.
     """
 
-    place: Place
-    op: str
-    start: int
-    key: tuple[int, int]
-    used: dict[int, Kind]
-    children: list["Node"]
     results: tuple[Ref, ...] = ()
     kind: Kind | None = None
-    end: int = 0
-    shown: bool = False
     module: nn.Module | None = None
-    spread: tuple[Ref | None, ...] = ()
+    _uses: dict[int, Kind] | None = None
+
+    def __init__(
+        self, place: Place, op: str, start: int, key: tuple[int, int], operands: list[Entry], shown: bool = False
+    ) -> None:
+        self.place, self.op, self.start, self.end, self.key = place, op, start, start, key
+        self.operands, self.shown = operands, shown
+        self.children: list[Node] = []
 
     def inside(self) -> Iterator["Node"]:
         """All steps in here, the innermost first."""
         for child in self.children:
             yield from child.inside()
             yield child
+
+    def uses(self) -> dict[int, Kind]:
+        """What was there before and is used in here: the step that made it (-1: none did), and of what kind it is."""
+        if self._uses is None:
+            self._uses = {}
+            for _, ref, kind in self.operands:
+                self._uses.setdefault(ref[0], kind)
+            for child in self.children:
+                for maker, kind in child.uses().items():
+                    if maker < self.start:
+                        self._uses.setdefault(maker, kind)
+        return self._uses
+
+    def spread(self) -> list[Ref]:
+        """The two operands of one step, which may have been spread to one shape."""
+        last = next((child for child in reversed(self.children) if not child.shown and child.operands), self)
+        refs = [ref for _, ref, _ in last.operands if ref[0] >= 0]
+        return refs if len(refs) == len(last.operands) == 2 else []
 
 
 @dataclass
@@ -62,7 +94,7 @@ class Recorder(Watch):
 
     def __init__(self, also_shown: frozenset[str] = frozenset()) -> None:
         super().__init__()
-        self.root = Node(Place("", 0, ""), "", 0, (0, 0), {}, [])
+        self.root = Node(_NOWHERE, "", 0, (0, 0), [])
         self.failed: Failed | None = None
         self.module_names: dict[int, str] = {}
         # The first step of which data decides the sizes.
@@ -70,6 +102,7 @@ class Recorder(Watch):
         self._also_shown = also_shown
         self._open: list[tuple[FrameType, int, Node]] = []
         self._places: dict[FrameType, int] = {}
+        self._where: dict[tuple[int, int], Place] = {}
         # The frame whose step was the last, and the step that it is in.
         self._last: tuple[FrameType | None, Node] = (None, self.root)
         self._busy = True
@@ -137,35 +170,31 @@ class Recorder(Watch):
                 return
             tensors = operands[:1] if name == "__setitem__" else []
         known = self._known
-        used: dict[int, Kind] = {}
-        spread: tuple[Ref | None, ...] = ()
-        if len(operands) == 2 and len(tensors) == 1 and operands[0].ndim != operands[1].ndim:
-            spread = tuple(map(self.known, operands))
+        entries: list[Entry] = []
         for tensor in operands:
             entry = known.get(id(tensor))
-            if entry is not None and entry[0]() is tensor:
-                used.setdefault(entry[1][0], entry[2])
-            elif -1 not in used:
-                used[-1] = (tensor.dtype, tensor.device)
+            if entry is None or entry[0]() is not tensor:
+                entry = (_nothing, (-1, 0), (tensor.dtype, tensor.device))
+            entries.append(entry)
         serial = self.note(name, tensors)
-        node = self._within(frame)
+        last, node = self._last
+        if frame is not last:
+            node = self._within(frame)
         code = frame.f_code
-        if self._shown[id(code)][1]:
-            lasti = frame.f_lasti
-            step = Node(self._place(frame, lasti), name.strip("_") or name, serial, (id(code), lasti), used, [])
-            step.end, step.shown = serial, True
-            node.children.append(step)
-            if tensors:
-                _, ref, step.kind = known[id(tensors[0])]
-                step.results = (ref,) if len(tensors) == 1 else tuple([(serial, i) for i in range(len(tensors))])
-            step.spread = spread
-        elif node is self.root:
+        shown = self._shown[id(code)][1]
+        key = (id(code), frame.f_lasti)
+        place = self._where.get(key)
+        if place is None:
+            place = self._where[key] = self._place(frame, frame.f_lasti) if shown else _NOWHERE
+        step = Node(place, name.strip("_") or name, serial, key, entries, shown)
+        if shown and tensors:
+            _, ref, step.kind = known[id(tensors[0])]
+            step.results = (ref,) if len(tensors) == 1 else tuple([(serial, i) for i in range(len(tensors))])
+        elif node is self.root and not shown:
             return
-        else:
-            node.spread = spread
-            node.shown = node.shown or (name == "backward" and not node.results)
-        if node is not self.root:
-            _use(node, used)
+        elif name == "backward" and not node.results and not shown:
+            node.shown = True
+        node.children.append(step)
 
     def ended(self, frame: FrameType, value: Any) -> None:
         super().ended(frame, value)
@@ -179,8 +208,6 @@ class Recorder(Watch):
 
     def _within(self, frame: FrameType) -> Node:
         """The innermost open step round a function of torch that a frame uses."""
-        if frame is self._last[0]:
-            return self._last[1]
         code = frame.f_code
         _, direct, comprehension = self._shown.get(id(code)) or self.info(code)
         if not direct:
@@ -219,7 +246,7 @@ class Recorder(Watch):
         self._close(same)
         for other, place in reversed(path):
             parent = self._open[-1][2] if self._open else self.root
-            node = Node(self._place(other, place), "", len(self.steps) - 1, (id(other.f_code), place), {}, [])
+            node = Node(self._place(other, place), "", len(self.steps) - 1, (id(other.f_code), place), [])
             parent.children.append(node)
             places[other] = len(self._open)
             self._open.append((other, place, node))
@@ -231,8 +258,6 @@ class Recorder(Watch):
             frame, _, node = self._open.pop()
             del self._places[frame]
             node.end = len(self.steps) - 1
-            if self._open:
-                _use(self._open[-1][2], node.used)
             self._last = (None, self.root)
 
     def _place(self, frame: FrameType, lasti: int) -> Place:
@@ -312,18 +337,11 @@ class Recorder(Watch):
             last, trace = trace, trace.tb_next
         module = self._module_of(last.tb_frame) if last is not None else None
         if found is None:
-            self.failed = Failed(error, Place("", 0, ""), "", (), [], module)
+            self.failed = Failed(error, _NOWHERE, "", (), [], module)
             return
         place, local = place_of(found.tb_frame, found.tb_lasti), found.tb_frame.f_locals
         operands = [(word, local[word]) for word in _names_in(place.text) if isinstance(local.get(word), Tensor)]
         self.failed = Failed(error, place, "", (), operands, module)
-
-
-def _use(node: Node, used: dict[int, Kind]) -> None:
-    """Take in what a step inside uses, but for what was made in here."""
-    for maker, kind in used.items():
-        if maker < node.start and maker not in node.used:
-            node.used[maker] = kind
 
 
 def _called(frame: FrameType, name: str) -> str:

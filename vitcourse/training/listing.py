@@ -76,7 +76,7 @@ def _listed(folder: Path, config: dict[str, Any], base: Path) -> Listed:
     changed = {
         name: value
         for name, value in config.items()
-        if name in preset and value != preset[name] and (name not in MAY_DIFFER or name == "kernels")
+        if name in preset and value != preset[name] and (name not in MAY_DIFFER or (name, value) == ("kernels", "own"))
     }
     result = read_json(folder / "result.json")
     epochs = _epochs(folder)

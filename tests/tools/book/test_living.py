@@ -20,11 +20,9 @@ from untrained import make_trained
 from solutions.ch01_patches import patchify
 from solutions.ch02_tokens import resize_positions, sinusoidal_positions, sinusoidal_positions_2d
 from vitcourse.book import architecture, living, living_model, parts, stills
-from vitcourse.book.browser import launch
 from vitcourse.book.example import seven
 from vitcourse.course import exercises
 from vitcourse.data import load_dataset
-from vitcourse.errors import RunError
 from vitcourse.training.batches import standardised
 from vitcourse.training.trained import Trained
 
@@ -51,15 +49,6 @@ def trained() -> Trained:
 @pytest.fixture(scope="module")
 def told(trained: Trained) -> dict[str, Any]:
     return living_model.tell(trained)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    try:
-        with launch() as browser:
-            yield browser
-    except RunError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture
@@ -123,7 +112,13 @@ def near(ours: Any, expected: Tensor, tolerance: float = 1e-4) -> None:
 # Every kind
 
 
-@pytest.mark.parametrize(("theme", "viewport"), [("light", NARROW), ("dark", WIDE)], ids=["light", "dark"])
+@pytest.mark.parametrize(
+    ("theme", "viewport"),
+    [
+        pytest.param("light", NARROW, id="light"),
+        pytest.param("dark", WIDE, id="dark", marks=pytest.mark.thorough),
+    ],
+)
 def test_every_explorable_is_for_everybody_and_asks_nobody(
     open_page: Callable[..., Any], theme: str, viewport: dict[str, int]
 ) -> None:
@@ -145,6 +140,7 @@ def test_every_explorable_is_for_everybody_and_asks_nobody(
         assert shown is (kind == "model"), "the picture makes room, unless it is the map itself"
 
 
+@pytest.mark.thorough
 def test_on_paper_and_without_scripts_there_is_a_picture(open_page: Callable[..., Any]) -> None:
     page = open_page(*stills.KINDS)
     page.emulate_media(media="print")
@@ -162,6 +158,7 @@ def test_a_script_that_fails_leaves_the_picture(open_page: Callable[..., Any]) -
     assert page.locator(".river .live").count() == 0
 
 
+@pytest.mark.thorough
 def test_how_many_frames_a_second(open_page: Callable[..., Any], record_property: Callable[..., None]) -> None:
     page = open_page("river", "attention")
     for kind in ("river", "attention"):
@@ -243,6 +240,7 @@ def test_tokens_are_cut_as_in_chapter_1_or_only_reshaped(js: Any) -> None:
     assert len(js.evaluate("waves(1)")) == 1
 
 
+@pytest.mark.thorough
 def test_patches_by_keyboard(open_page: Callable[..., Any], trained: Trained) -> None:
     page = open_page("patches")
     facts = page.locator(".patches .facts-row dd")
@@ -283,6 +281,7 @@ def test_tables_of_positions_are_those_of_chapter_2(js: Any) -> None:
     near(row, F.cosine_similarity(positions[2:3], positions))
 
 
+@pytest.mark.thorough
 def test_positions_by_keyboard(open_page: Callable[..., Any], trained: Trained) -> None:
     page = open_page("positions")
     place = page.get_by_role("slider", name="The place that is chosen")
@@ -324,6 +323,7 @@ def test_attention_is_pytorchs_for_what_is_drawn(open_page: Callable[..., Any], 
 # The map
 
 
+@pytest.mark.thorough
 def test_the_map_shows_the_tensors_of_the_seven(open_page: Callable[..., Any], trained: Trained) -> None:
     page = open_page("model")
     logits, weights, streams = computed(trained, seven())
@@ -378,7 +378,7 @@ def test_every_exercise_is_in_the_drawing_and_linked_where_a_page_has_it() -> No
     assert Links(architecture.draw([0.5] * 64, set(), lambda _: "")).found == []
 
 
-def test_what_is_lit() -> None:
+def test_an_exercise_a_chapter_or_a_name_lights_its_parts() -> None:
     attention = next(asked.id for asked in exercises() if "MultiHeadAttention" in asked.names)
     assert architecture.lit_by([attention]) == {"attention", "out"}
     assert {"qkv", "split", "dot", "merge"} <= architecture.lit_by([attention.partition(".")[0]])

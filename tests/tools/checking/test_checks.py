@@ -12,18 +12,17 @@ from typing import Any
 
 import pytest
 
-from vitcourse.checking import naming, opinion
+from vitcourse.checking import naming
 from vitcourse.checking.check import Check
 from vitcourse.checking.examples import onward, smallest
 from vitcourse.checking.grading import Course
-from vitcourse.checking.hypotheses import Hypothesis
 from vitcourse.checking.judge import Judge, Verdict, check_of
-from vitcourse.checking.misconceptions import Misconception, misconceptions
+from vitcourse.checking.misconceptions import Hypothesis, Misconception, misconceptions
 from vitcourse.checking.naming import named, references
 from vitcourse.checking.subjects import CheckFailedError, Inputs, Side
 from vitcourse.checking.workers import Workers
 from vitcourse.codesets import load_code
-from vitcourse.course import Exercise, exercise, exercises
+from vitcourse.course import Chapter, Exercise, chapters, exercise, exercises
 from vitcourse.places import root
 from vitcourse.stubs import pristine
 from vitcourse.worker.protocol import pack
@@ -128,9 +127,10 @@ def each_worked_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(naming, "sides", sides)
 
 
-@pytest.mark.parametrize("asked", exercises(), ids=IDS)
-def test_a_known_wrong_answer_is_refused_and_named(asked: Exercise) -> None:
-    """The newest of each exercise; the next test takes all."""
+@pytest.mark.parametrize("chapter", chapters(), ids=lambda chapter: chapter.module)
+def test_a_known_wrong_answer_is_refused_and_named(chapter: Chapter) -> None:
+    """The newest of each chapter's first exercise; the next test takes all."""
+    asked = chapter.exercises[0]
     refused_and_named(asked, known_mistakes(asked)[-1])
 
 
@@ -243,6 +243,7 @@ def test_an_answer_that_needs_no_earlier_one_passes_without_it(
     assert verdicts["inline", "3.2"].status == "passed"
 
 
+@pytest.mark.usefixtures("uncaused")
 def test_calling_what_one_should_build_is_refused(
     learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
 ) -> None:
@@ -299,7 +300,9 @@ def test_a_missing_name_and_a_raising_one_are_said_with_their_line(
     assert f"wrong/ch04_encoder.py, line {line_number}" in verdicts["wrong", "4.2"].diagnosis
 
 
-@pytest.mark.parametrize("name", ["one", "two", "three"])
+@pytest.mark.parametrize(
+    "name", ["one", *(pytest.param(name, marks=pytest.mark.thorough) for name in ("two", "three"))]
+)
 def test_right_answers_written_in_other_ways_pass(name: str, verdicts_of: Callable[..., Verdicts]) -> None:
     """Loops, einsum, unfold, fused attention where no weights are asked for: the contract says what, not how."""
     verdicts = verdicts_of([root() / "tests" / "tools" / "alternatives" / name], IDS)
@@ -316,17 +319,11 @@ def written_apart() -> Iterator[Any]:
                 yield pytest.param(entry, file, id=file.stem, marks=[pytest.mark.thorough] if number else [])
 
 
+@pytest.mark.usefixtures("uncaused")
 @pytest.mark.parametrize(("asked", "file"), written_apart())
-def test_an_answer_that_was_written_without_a_look_at_the_checks(
-    asked: Exercise,
-    file: Path,
-    learner: Callable[..., Path],
-    verdicts_of: Callable[..., Verdicts],
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_wrong_answer_written_without_a_look_at_the_checks_is_refused_and_a_right_one_passes(
+    asked: Exercise, file: Path, learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
 ) -> None:
-    """A wrong one is refused, a right one passes; why it is wrong is not asked."""
-    monkeypatch.setattr(naming, "named", lambda *_: None)
-    monkeypatch.setattr(opinion, "opinion", lambda *_: [])
     folder = learner("apart", **{asked.module: in_place(asked.module, file.read_text("utf-8"))})
     verdict = verdicts_of([folder], [asked.id])["apart", asked.id]
     assert (verdict.status == "passed") == file.name.startswith("right"), verdict

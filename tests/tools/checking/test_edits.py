@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vitcourse.checking.edits import edits, reference
-from vitcourse.checking.hypotheses import Hypothesis
+from vitcourse.checking.misconceptions import Hypothesis
 from vitcourse.codesets import load_code
 from vitcourse.course import Exercise, exercise, exercises
 

@@ -23,6 +23,8 @@ from vitcourse.errors import RequestError
 from vitcourse.places import root
 from vitcourse.stubs import write_stubs
 
+pytestmark = pytest.mark.usefixtures("one_process")
+
 STUB = 'raise NotImplementedError("exercise {id} is yours to write; for a hint: vitcourse hint {id}")'
 
 
@@ -70,14 +72,14 @@ HOSTILE = {
 }
 
 
+@pytest.mark.usefixtures("uncaused")
 @pytest.mark.skipif(sys.platform != "linux", reason="the limits on memory and output are Linux's")
 def test_hostile_code_gets_its_verdict_and_leaves_the_files_and_the_other_exercises_whole(
-    learner: Callable[..., CodeSet],
+    learner: Callable[..., CodeSet], workers: Workers
 ) -> None:
     code = learner(**{name: body for name, body, _, _ in HOSTILE.values()})
     before = {file.name: file.read_text(encoding="utf-8") for file in code.folder.iterdir()}
-    with Workers() as workers:
-        verdicts = {verdict.exercise: verdict for verdict in grade(code, exercises(), Judge(workers, timeout=10))}
+    verdicts = {verdict.exercise: verdict for verdict in grade(code, exercises(), Judge(workers, timeout=10))}
     for id, (_, _, status, word) in HOSTILE.items():
         assert verdicts[id].status == status, verdicts[id]
         assert word in verdicts[id].headline, verdicts[id]

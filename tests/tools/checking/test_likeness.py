@@ -26,13 +26,13 @@ def test_one_input_proves_nothing(expected: list[Tensor]) -> None:
     assert relation([(expected[0] * 2, expected[0])]) == ""
 
 
-def test_an_offset_and_another_order(expected: list[Tensor]) -> None:
+def test_an_offset_and_another_order_are_said(expected: list[Tensor]) -> None:
     assert "plus -0.25" in relation([(right - 0.25, right) for right in expected])
     assert "another order along axis 1" in relation([(right.roll(1, dims=1), right) for right in expected])
     assert "along axis 2: reversed" in relation([(right.flip(2), right) for right in expected])
 
 
-def test_other_shapes(expected: list[Tensor]) -> None:
+def test_another_shape_is_told_by_what_would_make_it_the_same(expected: list[Tensor]) -> None:
     right = expected[0]
     assert "permute(0, 2, 1)" in likeness(right.transpose(1, 2), right)
     assert "only the shape is not" in likeness(right.flatten(1), right)

@@ -23,7 +23,7 @@ SAID = "raise NotImplementedError"
 
 
 @pytest.fixture
-def type_in(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Type:
+def type_in(one_process: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Type:
     """Exit code, stdout and stderr of a command."""
 
     def type_(*words: object) -> tuple[int, str, str]:

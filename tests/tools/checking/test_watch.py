@@ -137,6 +137,7 @@ def test_a_file_that_is_no_text_ends_nothing(code: CodeSet) -> None:
     assert "could not check:" in screen.getvalue()
 
 
+@pytest.mark.thorough
 @forks
 def test_the_watch_itself_from_start_to_ctrl_c(code: CodeSet, tmp_path: Path) -> None:
     code.file("ch04_encoder").write_text(

@@ -19,10 +19,10 @@ import pytest
 from vitcourse.checking.judge import Judge
 from vitcourse.checking.workers import Workers
 from vitcourse.classroom import grading
-from vitcourse.classroom.autograder import make_autograder
 from vitcourse.classroom.box import box, boxed
 from vitcourse.classroom.grading import Order, grade, rows
 from vitcourse.classroom.layouts import Submission, submissions
+from vitcourse.classroom.packing import make_autograder
 from vitcourse.classroom.rows import Row, as_csv
 from vitcourse.cli import main
 from vitcourse.course import exercise, exercises
@@ -186,6 +186,7 @@ def test_after_a_box_is_gone_the_next_exercise_has_a_new_one(workers: Workers) -
     assert row["points"] == exercise("4.2").points
 
 
+@pytest.mark.usefixtures("uncaused")
 def test_a_chapter_that_is_not_there_costs_only_what_needs_it() -> None:
     found = {
         name: (root() / "solutions" / f"{name}.py").read_text(encoding="utf-8") for name in ("ch01_patches", "ch05_vit")
@@ -341,6 +342,7 @@ def test_a_zip_to_hand_in_holds_chapters_statuses_versions(tmp_path: Path, monke
     assert not found.missing
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform == "win32", reason="the scripts are for a shell")
 def test_the_autograder_runs_on_a_folder_as_gradescope_lays_it_out(tmp_path: Path, kept: Path) -> None:
     make_autograder(tmp_path / "a.zip", "1.1")

@@ -65,7 +65,7 @@ def test_a_chapter_is_found_by_any_reasonable_name(kind: str, tmp_path: Path) ->
     assert len(found.notes) == len(MODULES)
 
 
-def test_layouts_of_one_submission(tmp_path: Path) -> None:
+def test_one_submission_is_found_in_any_layout(tmp_path: Path) -> None:
     fill(tmp_path / "a" / "chapters")
     fill(tmp_path / "b" / "course-main" / "work")
     clone = tmp_path / "c"
@@ -85,7 +85,7 @@ def test_layouts_of_one_submission(tmp_path: Path) -> None:
         assert is_whole(only(tmp_path / name)), name
 
 
-def test_a_class_as_it_is_exported(tmp_path: Path) -> None:
+def test_a_class_is_read_as_it_is_exported(tmp_path: Path) -> None:
     moodle, canvas, github = tmp_path / "moodle", tmp_path / "canvas", tmp_path / "github"
     fill(moodle / "Ada Lovelace_101_assignsubmission_file_")
     (moodle / "Grace Hopper_103_assignsubmission_file_").mkdir()

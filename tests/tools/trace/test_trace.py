@@ -185,7 +185,7 @@ def test_device_is_said_when_it_changes():
     assert [row.device for row in trace(moved, torch.rand(2), names="B").rows] == [None, "meta", None]
 
 
-def test_autocast_and_no_grad():
+def test_autocast_and_no_grad_hold_while_tracing():
     attention = build(MultiHeadAttention, 16, 2)
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         traced = trace(attention, torch.rand(2, 5, 16))
@@ -195,7 +195,7 @@ def test_autocast_and_no_grad():
     assert shapes(traced)[-1].startswith("(B=2, T=5, D=16)")
 
 
-def test_modules_with_hooks():
+def test_hooks_of_modules_run_and_change_no_trace():
     seen = []
     module = PatchEmbedding(9, 16)
     handles = [

@@ -44,7 +44,7 @@ def check(traced, expected: set[str]) -> None:
     assert any((row.repeat, row.unit) == (2, "layers") for row in traced.steps)
 
 
-def test_torchvision():
+def test_torchvisions_model_gets_right_names():
     from torchvision.models import VisionTransformer
 
     model = VisionTransformer(48, 8, 2, 5, 60, 30, num_classes=11)
@@ -55,7 +55,7 @@ def test_torchvision():
     assert "(B=2, T=37, D=60)" in cells
 
 
-def test_torchvision_vit_b_16():
+def test_torchvisions_vit_b_16_gets_right_names():
     from torchvision.models import vit_b_16
 
     with torch.device("meta"):
@@ -69,7 +69,7 @@ def test_torchvision_vit_b_16():
 
 @pytest.mark.parametrize("norm_first", [True, False])
 @pytest.mark.parametrize("training", [True, False])
-def test_torch_transformer_encoder(norm_first, training):
+def test_torchs_transformer_encoder_gets_right_names(norm_first, training):
     layer = nn.TransformerEncoderLayer(60, 5, 30, batch_first=True, norm_first=norm_first)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -81,14 +81,14 @@ def test_torch_transformer_encoder(norm_first, training):
         torch.testing.assert_close(traced.result, model(x))
 
 
-def test_torch_multihead_attention_with_weights():
+def test_torchs_attention_with_weights_gets_right_names():
     model = nn.MultiheadAttention(60, 5, batch_first=True)
     traced = trace(lambda q, k: model(q, k, k), torch.rand(2, 7, 60), torch.rand(2, 9, 60), names=["B Tq D", "B Tk D"])
     assert traced.error is None
     assert traced.rows[-1].cell == "(B=2, Tq=7, 60), (B=2, Tq=7, Tk=9)"
 
 
-def test_timm():
+def test_timms_model_gets_right_names():
     timm = pytest.importorskip("timm", reason="timm is not installed: uv sync --group bench")
     model = timm.models.VisionTransformer(
         img_size=(32, 48), patch_size=8, num_classes=11, embed_dim=60, depth=2, num_heads=5, mlp_ratio=2
@@ -97,7 +97,7 @@ def test_timm():
     check(traced, {"B", "C", "H", "W", "gh", "gw", "N", "T", "D", "h", "dh", "K"})
 
 
-def test_vit_pytorch():
+def test_vit_pytorchs_model_gets_right_names():
     vit = pytest.importorskip("vit_pytorch", reason="vit-pytorch is not installed: uv sync --group bench")
     model = build(
         vit.ViT, image_size=(32, 48), patch_size=8, num_classes=11, dim=60, depth=2, heads=5, dim_head=12, mlp_dim=30
@@ -106,7 +106,7 @@ def test_vit_pytorch():
     check(traced, {"B", "C", "H", "W", "D", "h", "K"})
 
 
-def test_vit_pytorch_where_the_heads_are_not_a_split_of_the_width():
+def test_heads_that_are_no_split_of_the_width_get_right_names_too():
     vit = pytest.importorskip("vit_pytorch", reason="vit-pytorch is not installed: uv sync --group bench")
     model = build(
         vit.ViT, image_size=16, patch_size=8, num_classes=11, dim=60, depth=1, heads=5, dim_head=7, mlp_dim=30

@@ -481,8 +481,9 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(
     compare(tmp_path / "whole", tmp_path / "run")
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
-def test_a_real_kill(tmp_path: Path) -> None:
+def test_a_process_that_was_killed_goes_on(tmp_path: Path) -> None:
     """Another process, the digits, SIGKILL; benchmarks/kills.py does it twenty times and compares the weights."""
     run = tmp_path / "run"
     options = ["--epochs", "3", "--batch-size", "16", "--threads", "1", "--device", "cpu", "--output", str(run)]

@@ -20,9 +20,8 @@ from torch import Tensor
 from untrained import make_trained
 
 from vitcourse.book import parts
-from vitcourse.book.browser import launch
 from vitcourse.data import Dataset, load_dataset, resized
-from vitcourse.errors import RequestError, RunError
+from vitcourse.errors import RequestError
 from vitcourse.training import explore
 from vitcourse.training.augment import center_crop
 from vitcourse.training.trained import Trained
@@ -49,15 +48,6 @@ def coloured() -> Dataset:
 def odd(coloured: Dataset) -> Trained:
     sizes = {"patch_size": 2, "d_model": 15, "n_heads": 3, "n_layers": 2, "mlp_ratio": 3}
     return make_trained(coloured, {"data": "folder:x", **sizes}, eps=1e-2)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    try:
-        with launch() as browser:
-            yield browser
-    except RunError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")
@@ -296,8 +286,10 @@ def frames(page: Any) -> None:
     page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
-@pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["wide", "narrow"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    "viewport", [pytest.param(WIDE, id="wide"), pytest.param(NARROW, id="narrow", marks=pytest.mark.thorough)]
+)
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.thorough)])
 def test_the_page_is_whole_and_for_everybody(
     open_page: Callable[..., Any], address: str, viewport: dict[str, int], scheme: str
 ) -> None:
@@ -334,6 +326,7 @@ def test_the_page_says_how_well_it_agrees_with_pytorch(
     expect(open_page((tmp_path / "other.html").as_uri()).locator("[data-part=agreement]")).to_contain_text("Beware")
 
 
+@pytest.mark.thorough
 def test_drawing_with_the_mouse_and_with_the_keyboard(open_page: Callable[..., Any], address: str) -> None:
     page = open_page(address)
     page.get_by_role("button", name="Clear").click()
@@ -363,6 +356,7 @@ def test_drawing_with_the_mouse_and_with_the_keyboard(open_page: Callable[..., A
     assert page.locator(".large").inner_text() != "?"
 
 
+@pytest.mark.thorough
 def test_heads_go_off_patches_are_covered_and_all_comes_back(open_page: Callable[..., Any], address: str) -> None:
     page = open_page(address)
     page.locator(".thumb").first.focus()
@@ -387,6 +381,7 @@ def test_heads_go_off_patches_are_covered_and_all_comes_back(open_page: Callable
     assert page.locator(".head[aria-checked=false], .picture [aria-pressed=true]").count() == 0
 
 
+@pytest.mark.thorough
 def test_a_token_is_chosen_by_keyboard_and_what_it_sees_is_said(open_page: Callable[..., Any], address: str) -> None:
     page = open_page(address)
     head = page.locator(".head").first
@@ -402,6 +397,7 @@ def test_a_token_is_chosen_by_keyboard_and_what_it_sees_is_said(open_page: Calla
     assert page.locator("[data-part=look]").inner_text().startswith("In layer 1, head 1, the patch in row 1, column 2")
 
 
+@pytest.mark.thorough
 def test_a_run_on_pictures_takes_a_picture_and_names_are_never_markup(
     open_page: Callable[..., Any], tmp_path: Path, odd: Trained, coloured: Dataset
 ) -> None:

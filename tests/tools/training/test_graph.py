@@ -205,6 +205,7 @@ def test_nothing_in_a_step_waits_for_the_device(settings: dict[str, Any]) -> Non
         run.loss_sum.item()
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(torch.version.cuda is None, reason="this torch was built without CUDA")
 def test_the_step_on_a_gpu_that_only_has_shapes() -> None:
     """In a process of its own: kernels of torch are replaced there, which isn't safely undone."""

@@ -140,6 +140,7 @@ def test_several_processes_ask_one_another_rarely(stripes: Dataset, monkeypatch:
         assert len(questions) == expected
 
 
+@pytest.mark.thorough
 @NEEDS_FORK
 def test_torchrun_ends_when_a_process_dies_and_can_be_resumed(vitcourse: Callable[..., Ended], tmp_path: Path) -> None:
     """The real thing: torchrun, the digits, SIGKILL to the process that doesn't write."""

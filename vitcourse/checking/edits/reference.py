@@ -18,16 +18,32 @@ Axes = tuple[str, ...]
 _TORCH = ast.parse("import torch").body[0]
 
 
+def _table(name: str) -> dict[str, Any]:
+    return tomllib.loads(Path(__file__).with_name(f"{name}.toml").read_text(encoding="utf-8"))
+
+
 @cache
 def words() -> dict[str, Any]:
-    """The words of words.toml."""
-    return tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
+    """What statements do and names stand for: words.toml."""
+    return _table("words")
+
+
+@cache
+def phrases() -> dict[str, tuple[int, str]]:
+    """What rules say, each with its rank: phrases.toml."""
+    return {name: phrase for group in _table("phrases").values() for name, phrase in group.items()}
+
+
+@cache
+def rewrites() -> list[list[Any]]:
+    """What stands in place of an expression: the rows of rewrites.toml."""
+    return list(_table("rewrites")["rewrites"])
 
 
 @cache
 def siblings() -> dict[str, Any]:
-    """The tables of siblings.toml."""
-    return tomllib.loads(Path(__file__).with_name("siblings.toml").read_text(encoding="utf-8"))
+    """What stands in place of what is meant: siblings.toml."""
+    return _table("siblings")
 
 
 @dataclass(frozen=True)
@@ -85,6 +101,10 @@ class Function:
     def step(self, statement: ast.stmt) -> str:
         """What a statement does."""
         return self.steps[id(statement)].says
+
+    def steps_of(self, statements: list[ast.stmt]) -> str:
+        """What several do."""
+        return " and ".join(map(self.step, statements))
 
 
 @dataclass(frozen=True)
