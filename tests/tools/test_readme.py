@@ -19,6 +19,7 @@ from vitcourse.stubs import pristine
 from vitcourse.training.presets import PRESETS, option, settings
 
 README = (root() / "README.md").read_text(encoding="utf-8")
+INDEX = (root() / "book" / "index.md").read_text(encoding="utf-8")
 # Where commands are told, and where links lead from.
 PAGES = [root() / "README.md", root() / "CONTRIBUTING.md", *sorted((root() / "book").glob("*.md"))]
 # What takes minutes is typed by .ci/run: as it stands here, or so that it ends.
@@ -96,9 +97,11 @@ def test_its_picture_is_one_for_light_and_for_dark_pages(made: ModuleType) -> No
         assert f">{chapter}</text>" in drawn
 
 
-def test_the_map_of_the_course_is_the_list_of_chapters() -> None:
+def test_the_map_of_the_course_is_the_list_of_chapters_there_and_in_the_book() -> None:
     for chapter in chapters():
-        assert f"| {chapter.number} {chapter.title} | {chapter.writes} | {chapter.minutes} min |" in README
+        name = f"{chapter.number} {chapter.title}"
+        assert f"| {name} | {chapter.writes} | {chapter.minutes} min |" in README
+        assert f"| [{name}]({chapter.module.removeprefix('ch')}.md) | {chapter.writes} | {{glue:" in INDEX
 
 
 def test_the_stub_that_it_shows_is_the_courses() -> None:
@@ -114,7 +117,9 @@ def test_what_a_check_says_in_it_is_what_a_check_says(folder: Path, type_in: Cal
     assert TRANSPOSED in answer
     wrong = with_definitions(pristine("ch01_patches"), answer.replace(TRANSPOSED, ""), ["PatchEmbedding"])
     file.write_text(wrong, encoding="utf-8")
-    assert type_in(command.removeprefix("$ ")) == (1, said)
+    code, printed = type_in(command.removeprefix("$ "))
+    assert printed == said, f"put what it prints into README.md:\n{printed}"
+    assert code == 1
 
 
 def test_each_of_its_commands_runs(

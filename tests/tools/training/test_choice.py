@@ -19,7 +19,6 @@ from vitcourse.training.presets import PRESETS, make_config
 from vitcourse.training.rehearsal import Rehearsal
 from vitcourse.training.train import _slower
 
-pytest_plugins = ["training_fixtures"]
 pytestmark = pytest.mark.usefixtures("stripes", "undrawn")
 LINE = re.compile(r"a step is computed (.*)")
 
