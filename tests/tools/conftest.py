@@ -1,11 +1,13 @@
 """What the tests of the tools share: one process for the answers that they judge, and commands as one types them."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import pytest
+from commands import Ended, typed
 
 from vitcourse.checking import grading, naming, opinion, pytest_plugin
 from vitcourse.checking import workers as processes
@@ -33,6 +35,12 @@ def uncaused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Why an answer is wrong is not looked for, which takes seconds."""
     monkeypatch.setattr(naming, "named", lambda *_: None)
     monkeypatch.setattr(opinion, "opinion", lambda *_: [])
+
+
+@pytest.fixture
+def type_in(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """The command line, called in this process."""
+    return partial(typed, monkeypatch, capsys)
 
 
 @pytest.fixture(scope="module")

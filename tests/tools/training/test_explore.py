@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from commands import Ended
 from PIL import Image, ImageDraw, ImageOps
 from playwright.sync_api import expect
-from small_runs import SMALL, Ended
+from small_runs import SMALL
 from torch import Tensor
 from untrained import make_trained
 
