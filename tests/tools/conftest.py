@@ -1,11 +1,14 @@
 """What the tests of the tools share: one process for the answers that they judge, and commands as one types them."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import pytest
+from commands import Ended, typed
+from pages import WIDE
 
 from vitcourse.checking import examples, grading, naming, pytest_plugin
 from vitcourse.checking import workers as processes
@@ -35,6 +38,12 @@ def uncaused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(examples, "opinion", lambda *_: [])
 
 
+@pytest.fixture
+def type_in(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """The command line, called in this process."""
+    return partial(typed, monkeypatch, capsys)
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Not for longer than a module: while it is open, nothing else can have an event loop."""
@@ -45,3 +54,24 @@ def browser() -> Iterator[Any]:
             yield started
     except RunError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture
+def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Opens the page, which keeps what it asked for and what it complained of."""
+    contexts = []
+
+    def open_it(address: str, **options: Any) -> Any:
+        context = browser.new_context(**{"viewport": WIDE, "reduced_motion": "reduce", **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.asked, page.complaints = [], []
+        page.on("request", lambda request: page.asked.append(request.url))
+        page.on("pageerror", lambda error: page.complaints.append(f"script: {error}"))
+        page.on("console", lambda said: page.complaints.append(said.text))
+        page.goto(address)
+        return page
+
+    yield open_it
+    for context in contexts:
+        context.close()

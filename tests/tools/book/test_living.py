@@ -13,6 +13,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from einops import rearrange
+from pages import NARROW, WIDE, frames
 from playwright.sync_api import expect
 from torch import Tensor
 from untrained import make_trained
@@ -26,7 +27,6 @@ from vitcourse.data import load_dataset
 from vitcourse.training.batches import standardised
 from vitcourse.training.trained import Trained
 
-WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 375, "height": 700}
 # The theme's own colours, of which the explorables take the paper.
 PAGE = """<!doctype html><html lang="en" data-theme="{theme}"><head><meta charset="utf-8"><title>Explorables</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><style>
@@ -52,34 +52,20 @@ def told(trained: Trained) -> dict[str, Any]:
 
 
 @pytest.fixture
-def open_page(browser: Any, told: dict[str, Any], tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """A page of explorables, which keeps what it asked for and what it complained of."""
-    contexts = []
+def open_page(open_page: Callable[..., Any], told: dict[str, Any], tmp_path: Path) -> Callable[..., Any]:
+    """Opens a page of explorables."""
 
     def open_it(*kinds: str, theme: str = "light", before: str = "", **options: Any) -> Any:
         model, script, style = living.files(told).values()
         places = "\n".join(f"{living.opened(kind, told, '#{}'.format)}</div>" for kind in kinds)
         text = PAGE.format(theme=theme, style=style, places=places, model=model + before, script=script)
         (tmp_path / "page.html").write_text(text, encoding="utf-8")
-        context = browser.new_context(**{"viewport": WIDE, "reduced_motion": "reduce", **options})
-        contexts.append(context)
-        page = context.new_page()
-        page.asked, page.complaints = [], []
-        page.on("request", lambda request: page.asked.append(request.url))
-        page.on("pageerror", lambda error: page.complaints.append(f"script: {error}"))
-        page.on("console", lambda said: page.complaints.append(said.text))
-        page.goto((tmp_path / "page.html").as_uri())
+        page = open_page((tmp_path / "page.html").as_uri(), **options)
         if options.get("java_script_enabled", True):
             frames(page)
         return page
 
-    yield open_it
-    for context in contexts:
-        context.close()
-
-
-def frames(page: Any) -> None:
-    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    return open_it
 
 
 def state(page: Any, kind: str, what: str) -> Any:

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 import torch
+from commands import Ended
 from rich.console import Console
 
 from vitcourse.checking import record
@@ -16,7 +17,6 @@ from vitcourse.checking.grading import grade, up_to_first_not_done
 from vitcourse.checking.judge import Judge, Verdict
 from vitcourse.checking.report import print_verdicts
 from vitcourse.checking.workers import Workers
-from vitcourse.cli import main
 from vitcourse.codesets import CodeSet, load_code
 from vitcourse.course import exercises, select
 from vitcourse.errors import RequestError
@@ -45,14 +45,6 @@ def learner(tmp_path: Path) -> Callable[..., CodeSet]:
         return load_code(folder)
 
     return make
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    """The command line in this process: its exit code."""
-    monkeypatch.setattr(sys, "argv", ["vitcourse", *words])
-    with pytest.raises(SystemExit) as end:
-        main()
-    return int(end.value.code or 0)
 
 
 HOSTILE = {
@@ -123,11 +115,11 @@ def test_by_default_the_check_ends_at_the_first_exercise_that_is_not_done() -> N
 
 
 def test_the_command_tells_what_is_wrong_where_and_what_to_type(
-    learner: Callable[..., CodeSet], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    learner: Callable[..., CodeSet], type_in: Callable[..., Ended]
 ) -> None:
     code = learner(gelu="return x * 0.5 * (1 + torch.erf(x))")
-    assert run(monkeypatch, "check", "4", "--code", str(code.folder)) == 1
-    printed = capsys.readouterr().out
+    ended, printed, _ = type_in("check", "4", "--code", code.folder)
+    assert ended == 1
     assert "failed       4.2  GELU" in printed
     assert "The argument of erf is x; it should be x / √2.\n" in printed
     assert "expected" in printed
@@ -138,13 +130,14 @@ def test_the_command_tells_what_is_wrong_where_and_what_to_type(
     assert "0 passed, 1 failed, 3 not done" in printed
     assert "Traceback" not in printed
 
-    assert run(monkeypatch, "check", "4.2", "--code", str(code.folder), "--json") == 1
-    (entry,) = json.loads(capsys.readouterr().out)
+    ended, printed, _ = type_in("check", "4.2", "--code", code.folder, "--json")
+    assert ended == 1
+    (entry,) = json.loads(printed)
     assert {"exercise", "status", "headline", "diagnosis"} <= entry.keys()
     assert (entry["exercise"], entry["status"]) == ("4.2", "failed")
 
     report = code.folder.parent / "report.xml"
-    assert run(monkeypatch, "check", "4", "--code", str(code.folder), "--junit", str(report)) == 1
+    assert type_in("check", "4", "--code", code.folder, "--junit", report).code == 1
     (suite,) = ElementTree.parse(report).getroot()
     assert [suite.get(count) for count in ("tests", "failures", "errors", "skipped")] == ["4", "1", "0", "3"]
     assert (
@@ -152,9 +145,7 @@ def test_the_command_tells_what_is_wrong_where_and_what_to_type(
     )
 
 
-def test_a_wrong_request_is_one_line_and_exit_code_2(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_wrong_request_is_one_line_and_exit_code_2(tmp_path: Path, type_in: Callable[..., Ended]) -> None:
     for words in (
         ["check", "9.9"],
         ["check", "--code", "nowhere"],
@@ -163,10 +154,8 @@ def test_a_wrong_request_is_one_line_and_exit_code_2(
         ["hint", "9.9"],
         ["no-such-command"],
     ):
-        assert run(monkeypatch, *words) == 2, words
-        captured = capsys.readouterr()
-        assert captured.out == ""
-        assert len(captured.err.splitlines()) == 1, captured.err
+        code, out, err = type_in(*words)
+        assert (code, out, len(err.splitlines())) == (2, "", 1), (words, err)
 
 
 def test_a_verdict_is_stale_once_anything_it_rests_on_has_changed(
@@ -200,12 +189,12 @@ def test_only_the_learners_own_chapters_are_remembered(
 
 
 def test_hints_come_one_by_one_and_stay_at_the_last(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, type_in: Callable[..., Ended]
 ) -> None:
     monkeypatch.setattr(record, "_folder", lambda: tmp_path / "state")
     for shown, last, more in ((1, 0, 0), (2, 0, 0), (2, 1, 0), (2, 1, 1)):
-        assert run(monkeypatch, "hint", "1.3") == 0
-        said = capsys.readouterr().out
+        code, said, _ = type_in("hint", "1.3")
+        assert code == 0
         counted = (said.count(" of 3: "), said.count("1.3, the last hint: "), said.count("no more"))
         assert counted == (shown, last, more)
 
@@ -234,14 +223,15 @@ def test_without_a_number_the_exercise_that_one_is_at_is_meant(
 
 
 def test_a_chapter_may_be_the_solutions_and_every_result_says_so(
-    learner: Callable[..., CodeSet], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    learner: Callable[..., CodeSet], type_in: Callable[..., Ended], capsys: pytest.CaptureFixture[str]
 ) -> None:
     own = learner(patchify="return images").folder
     shutil.copy(root() / "solutions" / "ch04_encoder.py", own)
     # Chapter 3 is not started; 4.4 is built on it.
     words = ["check", "--code", str(own), "--use-solution", "ch03", "--use-solution", "2"]
-    assert run(monkeypatch, *words, "4", "--json") == 0
-    entries = json.loads(capsys.readouterr().out)
+    ended, printed, _ = type_in(*words, "4", "--json")
+    assert ended == 0
+    entries = json.loads(printed)
     assert [(entry["exercise"], entry["status"]) for entry in entries] == [(f"4.{i}", "passed") for i in (1, 2, 3, 4)]
     for entry in entries:
         assert entry["use_solution"] == ["ch02_tokens", "ch03_attention"]
@@ -255,8 +245,8 @@ def test_a_chapter_may_be_the_solutions_and_every_result_says_so(
     verdicts = grade(code, select("1.2") + select("2") + select("5.2"))
     assert [verdict.exercise for verdict in verdicts] == ["1.2", "5.2"]
     assert ["solution" in verdict.headline for verdict in verdicts] == [False, True]
-    assert run(monkeypatch, *words, "2") == 2
-    assert len(capsys.readouterr().err.splitlines()) == 1
+    ended, _, said = type_in(*words, "2")
+    assert (ended, len(said.splitlines())) == (2, 1)
 
 
 def test_verdicts_that_rest_on_a_solution_are_not_the_learners(

@@ -3,17 +3,17 @@
 import errno
 import io
 import re
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from commands import Ended
 from rich.console import Console
 
 from vitcourse import codesets
 from vitcourse.checking import keeping, record
 from vitcourse.checking.grading import Verdict
 from vitcourse.checking.report import print_code
-from vitcourse.cli import main
 from vitcourse.codesets import CodeSet
 from vitcourse.definitions import definition, with_definitions
 from vitcourse.places import root
@@ -60,19 +60,11 @@ def conv_to_linear(conv):
 class Desk:
     """A course in a folder of its own, its command line in this process."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, type_in: Callable[..., Ended]) -> None:
         self.code = CodeSet("chapters", folder / "chapters", "unused")
         self.state = folder / ".vitcourse"
         self.file = self.code.file("ch01_patches")
-        self.monkeypatch, self.capsys = monkeypatch, capsys
-
-    def type(self, *words: str) -> tuple[int, str, str]:
-        """Exit code, stdout and stderr of a command."""
-        self.monkeypatch.setattr(sys, "argv", ["vitcourse", *words])
-        with pytest.raises(SystemExit) as end:
-            main()
-        captured = self.capsys.readouterr()
-        return int(end.value.code or 0), captured.out, captured.err
+        self.monkeypatch, self.type = monkeypatch, type_in
 
     def write(self, text: str) -> None:
         self.file.write_bytes(text.encode())
@@ -88,10 +80,10 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Desk:
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, type_in: Callable[..., Ended]) -> Desk:
     write_stubs(tmp_path / "chapters")
     monkeypatch.chdir(tmp_path)
-    desk = Desk(tmp_path, monkeypatch, capsys)
+    desk = Desk(tmp_path, monkeypatch, type_in)
     desk.write(MINE)
     return desk
 

@@ -1,15 +1,14 @@
 """`vitcourse init` and `update`: a folder to work in, and a newer course coming into work that is half done."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from commands import Ended
 
 from vitcourse.checking import updating
 from vitcourse.checking.keeping import versions
 from vitcourse.checking.updating import merged_lines
-from vitcourse.cli import main
 from vitcourse.codesets import load_code
 from vitcourse.course import chapters, exercises, select
 from vitcourse.definitions import definition
@@ -18,22 +17,10 @@ from vitcourse.places import package, root, workplace
 from vitcourse.progress import is_started
 from vitcourse.stubs import pristine
 
-Type = Callable[..., tuple[int, str, str]]
+pytestmark = pytest.mark.usefixtures("one_process")
+
+Type = Callable[..., Ended]
 SAID = "raise NotImplementedError"
-
-
-@pytest.fixture
-def type_in(one_process: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Type:
-    """Exit code, stdout and stderr of a command."""
-
-    def type_(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["vitcourse", *map(str, words)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        captured = capsys.readouterr()
-        return int(end.value.code or 0), captured.out, captured.err
-
-    return type_
 
 
 @pytest.fixture

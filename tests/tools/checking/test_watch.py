@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from commands import Ended
 from rich.console import Console
 
 from vitcourse.checking import record, watch
 from vitcourse.checking.judge import Judge, Verdict
 from vitcourse.checking.watch import Saves, check_and_show, is_started_or_broken
 from vitcourse.checking.workers import Workers
-from vitcourse.cli import main
 from vitcourse.codesets import CodeSet
 from vitcourse.course import exercises, select
 from vitcourse.places import root
@@ -173,9 +173,7 @@ def test_the_watch_itself_from_start_to_ctrl_c(code: CodeSet, tmp_path: Path) ->
     assert "Traceback" not in screen.read_text(encoding="utf-8")
 
 
-def test_a_wrong_word_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(sys, "argv", ["vitcourse", "watch", "9.9"])
-    with pytest.raises(SystemExit) as end:
-        main()
-    assert end.value.code == 2
-    assert len(capsys.readouterr().err.splitlines()) == 1
+def test_a_wrong_word_is_one_line(type_in: Callable[..., Ended]) -> None:
+    ended = type_in("watch", "9.9")
+    assert ended.code == 2
+    assert len(ended.err.splitlines()) == 1

@@ -3,16 +3,15 @@
 The images are coloured and not square, and the class is the row that is bright.
 """
 
-import sys
 from collections.abc import Callable, Iterator
 from functools import wraps
 from pathlib import Path
 
 import pytest
 import torch
-from small_runs import Ended, striped
+from commands import Ended
+from small_runs import striped
 
-from vitcourse import cli
 from vitcourse.data import Dataset
 from vitcourse.training import preparation, train
 
@@ -52,16 +51,8 @@ def same_threads() -> Iterator[None]:
 
 @pytest.fixture
 def vitcourse(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], same_threads: None
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, type_in: Callable[..., Ended], same_threads: None
 ) -> Callable[..., Ended]:
     """The command line, called in this process and in an empty folder."""
     monkeypatch.chdir(tmp_path)
-
-    def call(*words: str) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["vitcourse", *words])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        return Ended(int(ended.value.code or 0), captured.out, captured.err)
-
-    return call
+    return type_in

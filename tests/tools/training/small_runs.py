@@ -1,7 +1,6 @@
 """Small runs: their options, the files that they leave, and how two of them are compared."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +15,6 @@ FILES = {
     "config.json", "confusion.csv", "curves.png", "metrics.jsonl", "predictions.png", "result.json",
     "weights.safetensors",
 }  # fmt: skip
-
-
-@dataclass
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
 
 
 def striped(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:

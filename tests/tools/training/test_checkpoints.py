@@ -18,8 +18,9 @@ from typing import Any
 
 import pytest
 import torch
+from commands import Ended
 from safetensors.torch import load_file
-from small_runs import CHECKPOINT, FILES, SMALL, Ended, read, same
+from small_runs import CHECKPOINT, FILES, SMALL, read, same
 
 from vitcourse.data import Dataset
 from vitcourse.errors import RequestError

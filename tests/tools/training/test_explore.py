@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from commands import Ended
+from pages import NARROW, WIDE, frames
 from PIL import Image, ImageDraw, ImageOps
 from playwright.sync_api import expect
-from small_runs import SMALL, Ended
+from small_runs import SMALL
 from torch import Tensor
 from untrained import make_trained
 
@@ -26,7 +28,6 @@ from vitcourse.training import explore
 from vitcourse.training.augment import center_crop
 from vitcourse.training.trained import Trained
 
-WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 375, "height": 700}
 MARKUP = "</script><b>seven"
 
 
@@ -256,34 +257,9 @@ def address(tmp_path_factory: pytest.TempPathFactory, digits: Dataset) -> str:
     return written(tmp_path_factory.mktemp("explore") / "digits.html", make_trained(digits, {}), digits)
 
 
-@pytest.fixture
-def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
-    """Opens the page, which keeps what it asked for and what it complained of."""
-    contexts = []
-
-    def open_it(address: str, **options: Any) -> Any:
-        context = browser.new_context(**{"viewport": WIDE, "reduced_motion": "reduce", **options})
-        contexts.append(context)
-        page = context.new_page()
-        page.asked, page.complaints = [], []
-        page.on("request", lambda request: page.asked.append(request.url))
-        page.on("pageerror", lambda error: page.complaints.append(f"script: {error}"))
-        page.on("console", lambda said: page.complaints.append(said.text))
-        page.goto(address)
-        return page
-
-    yield open_it
-    for context in contexts:
-        context.close()
-
-
 def logits(page: Any) -> list[str]:
     frames(page)
     return [cell.replace("−", "-") for cell in page.locator(".answer tbody td:nth-child(3)").all_inner_texts()]
-
-
-def frames(page: Any) -> None:
-    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ from typing import Any, Self
 import numpy as np
 import pytest
 import torch
+from commands import Ended
 from safetensors.torch import load_file, save_file
-from small_runs import CHECKPOINT, SMALL, Ended, read, same, striped
+from small_runs import CHECKPOINT, SMALL, read, same, striped
 from test_train import learner, rewrite, unwrite  # noqa: F401
 
 from solutions.ch05_vit import VisionTransformer

@@ -19,7 +19,8 @@ from typing import Any
 
 import pytest
 import torch
-from small_runs import SMALL, Ended, same
+from commands import Ended
+from small_runs import SMALL, same
 from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode

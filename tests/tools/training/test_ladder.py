@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_runs import SMALL, Ended
+from commands import Ended
+from small_runs import SMALL
 
 from vitcourse.training import ladder
 from vitcourse.training.kernels import PARTS

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from small_runs import SMALL, Ended
+from commands import Ended
+from small_runs import SMALL
 from torch import nn
 
 from vitcourse.data import Dataset

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from commands import Ended
 from PIL import Image
 from rich.console import Console
-from small_runs import SMALL, Ended
+from small_runs import SMALL
 from torch import Tensor
 
 from vitcourse import load_trained

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import Ended
 from rich.console import Console
-from small_runs import SMALL, Ended, read
+from small_runs import SMALL, read
 
 from vitcourse import cli
 from vitcourse.data import Dataset

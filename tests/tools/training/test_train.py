@@ -20,8 +20,9 @@ from typing import Any
 
 import pytest
 import torch
+from commands import Ended
 from safetensors.torch import load_file
-from small_runs import CHECKPOINT, FILES, SMALL, Ended, read, same
+from small_runs import CHECKPOINT, FILES, SMALL, read, same
 from torch import nn
 
 from solutions.ch05_vit import cross_entropy
