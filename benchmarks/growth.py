@@ -12,6 +12,7 @@ import ctypes
 import json
 import math
 import multiprocessing
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -80,28 +81,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=RESULTS)
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=150)
     started = time.perf_counter()
-    axes = {}
-    for axis, sizes in AXES.items():
-        models = {name: [point(name, size, asked.seconds) for size in sizes[: asked.points]] for name in MODELS}
-        xs = [along(axis, size) for size in sizes[: asked.points]]
-        axes[axis] = {
-            "x": xs,
-            "models": {
-                name: {
-                    "points": points,
-                    "exponents": {key: exponent(xs, [p[key] for p in points]) for key in ("seconds", "megabytes")},
-                }
-                for name, points in models.items()
-            },
-            "theory": {
-                "seconds": exponent(xs, [float(size.flops) for size in sizes[: asked.points]]),
-                "megabytes": exponent(xs, [kept(size) for size in sizes[: asked.points]]),
-            },
-        }
-        show(console, axis, axes[axis])
-    result = {
+    result: dict[str, Any] = {
         "what": (
             "a forward and a backward pass, float32, one thread, dropout 0, for one image, in batches of about "
             f"{TOKENS:,} tokens; CPU seconds, the shortest step; megabytes, the peak of the process during a step, "
@@ -111,11 +93,30 @@ def main(arguments: list[str] | None = None) -> None:
             f"{BASE.d_model // BASE.n_heads}"
         ),
         "theory": "seconds by the FLOPs of throughput.json; memory by Korthikanti et al. 2022, equation 1",
-        "axes": axes,
-        "seconds_in_all": round(time.perf_counter() - started),
-        "provenance": with_peers(provenance("python benchmarks/growth.py")),
+        "axes": {},
+        "provenance": with_peers(provenance(" ".join(["python benchmarks/growth.py", *(arguments or sys.argv[1:])]))),
     }
-    write_atomically(asked.output, (json.dumps(result, indent=2, ensure_ascii=False) + "\n").encode())
+    for axis, sizes in AXES.items():
+        result["axes"][axis] = grown(axis, sizes[: asked.points], asked.seconds)
+        result["seconds_in_all"] = round(time.perf_counter() - started)
+        # After each: what ends a benchmark early must not take with it what was measured.
+        write_atomically(asked.output, (json.dumps(result, indent=2, ensure_ascii=False) + "\n").encode())
+        show(console, axis, result["axes"][axis])
+
+
+def grown(axis: str, sizes: list[Size], seconds: float) -> dict[str, Any]:
+    """All models along one axis, with the exponents, and those of the theory."""
+    xs = [along(axis, size) for size in sizes]
+    models = {}
+    for name in MODELS:
+        points = [point(name, size, seconds) for size in sizes]
+        exponents = {key: exponent(xs, [point[key] for point in points]) for key in ("seconds", "megabytes")}
+        models[name] = {"points": points, "exponents": exponents}
+    theory = {
+        "seconds": exponent(xs, [float(size.flops) for size in sizes]),
+        "megabytes": exponent(xs, [kept(size) for size in sizes]),
+    }
+    return {"x": xs, "models": models, "theory": theory}
 
 
 def along(axis: str, size: Size) -> int:

@@ -12,10 +12,10 @@ import torch
 from vitcourse.training.presets import TrainConfig
 
 OPEN = ("kernels", "compile")
-# Compiling takes from 20 seconds to a minute. On a CPU it makes small steps shorter by a tenth and large ones not at
-# all: worth it from half an hour on.
+# Compiling takes from 20 seconds to a minute. On a CPU it makes the twin's small steps shorter by a tenth at most and
+# large ones not at all (benchmarks/throughput.py): worth it from half an hour on.
 CPU_OPERATIONS = 1e14
-# On a GPU it halves the steps, which each take some milliseconds to start, or else are long.
+# On a GPU it saves launches, which many small steps are made of, and the traffic of large ones. Reckoned, not measured.
 GPU_STEPS, GPU_OPERATIONS = 10_000, 1e16
 
 

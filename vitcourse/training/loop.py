@@ -29,15 +29,16 @@ STEPS_BETWEEN_QUESTIONS = 20
 
 @dataclass
 class Run:
-    """A model in training: `trained` goes into train_step, `kept` is what is saved, `measured` computes the same.
+    """A model in training: `trained` goes into train_step, `kept` is saved, and `measured` computes the same as that.
 
-    `how` says in words how the trained model computes otherwise than its lines say.
+    `twin` is what is trained before it is compiled or shared, and `how` says in words how it differs from the model.
 
     The last fields tell of the epoch under way: its loss, summed over the images seen, and the seconds that it took.
     """
 
     setup: Setup
     model: nn.Module
+    twin: nn.Module
     trained: nn.Module
     averaged: nn.Module | None
     measured: nn.Module
@@ -65,7 +66,7 @@ class Run:
             # The weights are the same everywhere; what dropout draws is each process's own.
             torch.manual_seed(config.seed + setup.processes.rank)
         loss_sum = torch.zeros((), device=setup.device)
-        run = cls(setup, model, trained, averaged, measured, optimizer, batches, how, loss_sum=loss_sum)
+        run = cls(setup, model, twin, trained, averaged, measured, optimizer, batches, how, loss_sum=loss_sum)
         if setup.records:
             example = torch.empty(min(config.batch_size, len(batches.images)), dtype=torch.long, device=setup.device)
             run.recorded = RecordedStep(lambda index: run._train(*batches.made(index)), example, [batches.generator])

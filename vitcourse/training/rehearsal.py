@@ -78,16 +78,17 @@ def _paces(run: Run) -> dict[str, float]:
     setup, config = run.setup, run.setup.config
     ways = {"chosen": run.trained, "lines": with_loss_of(config, run.model)}
     if run.how and config.compile != "off":
-        ways["twin"] = with_loss_of(config, run.measured)
+        ways["twin"] = with_loss_of(config, run.twin)
     rounds = min(ROUNDS, run.steps // SHARE)
     # What is recorded, or shared by several processes, has no other way beside it.
-    if ways["chosen"] is run.model or not rounds or setup.records or setup.processes.world > 1:
+    alone = not setup.records and setup.processes.world == 1
+    if not (setup.left_open and rounds and alone) or (not run.how and config.compile == "off"):
         return {}
     images, labels = next(iter(run.batches))
     paces: dict[str, float] = {}
     # One thread's own time is the same on a machine that others use.
-    alone = setup.device.type == "cpu" and torch.get_num_threads() == 1
-    clock = time.process_time if alone else time.perf_counter
+    one_thread = setup.device.type == "cpu" and torch.get_num_threads() == 1
+    clock = time.process_time if one_thread else time.perf_counter
     started = time.perf_counter()
     for number in range(rounds + 1):
         for way, model in ways.items():

@@ -196,3 +196,12 @@ def test_the_trial_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     right = LastBlock.forward
     monkeypatch.setattr(LastBlock, "forward", lambda self, x: right(self, x.detach()))
     assert "last block" not in twin_of(vit(), IMAGES, N_HEADS, 0.0)[1]
+
+
+def test_the_twin_compiles_as_one_graph() -> None:
+    model = vit()
+    twin, _ = twin_of(model, IMAGES, N_HEADS, 0.0)
+    parameters = list(model.parameters())
+    compiled = torch.compile(twin, backend="aot_eager", fullgraph=True)
+    for one, other in zip(results(compiled, parameters), results(model, parameters), strict=True):
+        torch.testing.assert_close(one, other)
