@@ -294,7 +294,7 @@ def dev_stubs(
     check: Annotated[bool, typer.Option("--check", help="write nothing; say which aren't as they would be")] = False,
 ) -> None:
     """Make the stubs in chapters/ from solutions/ and outlines.toml; chapters with answers in them are left alone."""
-    from vitcourse.stubs import refresh
+    from vitcourse.progress import refresh
 
     others = refresh(check)
     print("\n".join(others) if others else "the stubs in chapters/ are as they are made")

@@ -7,18 +7,12 @@ steps that a learner is told.
 import ast
 import tomllib
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from vitcourse.course import Chapter, Exercise, chapter, chapters
-from vitcourse.definitions import definitions
-from vitcourse.places import CHAPTERS, root
-
-if TYPE_CHECKING:
-    from vitcourse.codesets import CodeSet
+from vitcourse.course import Exercise, chapter, chapters
+from vitcourse.places import root
 
 _PACKAGE = (
     '"""Your code: the exercises of the course, one module per chapter. Each stub tells what is to be written."""\n'
@@ -39,33 +33,6 @@ def write_stubs(folder: Path, modules: Iterable[str] | None = None) -> None:
         (folder / "__init__.py").write_text(_PACKAGE, encoding="utf-8", newline="\n")
     for module in (entry.module for entry in chapters()) if modules is None else modules:
         (folder / f"{module}.py").write_text(pristine(module), encoding="utf-8", newline="\n")
-
-
-def refresh(check: bool) -> list[str]:
-    """Put the stubs into the clone's chapters/, unless check; a line for each file that isn't, or wasn't, as made."""
-    from vitcourse.codesets import load_code
-
-    code, said = load_code(root() / CHAPTERS), []
-    for entry in chapters():
-        if code.source(entry.module) == pristine(entry.module):
-            continue
-        answered = _holds_answers(code, entry)
-        said.append(f"{code.shown_as(entry.module)} {'holds answers' if answered else 'differs' if check else 'made'}")
-        if not check and not answered:
-            write_stubs(code.folder, [entry.module])
-    return said
-
-
-def _holds_answers(code: "CodeSet", entry: Chapter) -> bool:
-    """Whether a learner wrote something in the chapter. An exercise that is new to the course stands in none yet."""
-    from vitcourse.progress import is_started
-
-    asked = entry.exercises
-    with suppress(SyntaxError):
-        there = definitions(code.source(entry.module) or "").keys()
-        if there <= definitions(pristine(entry.module)).keys():
-            asked = tuple(exercise for exercise in asked if there & set(exercise.names))
-    return any(is_started(code, exercise) for exercise in asked)
 
 
 @cache

@@ -17,8 +17,8 @@ from vitcourse.course import Chapter, Exercise, chapters, exercises, select
 from vitcourse.definitions import definition
 from vitcourse.errors import RequestError
 from vitcourse.places import root
-from vitcourse.progress import is_started, missing_exercises
-from vitcourse.stubs import outlines, pristine, refresh, write_stubs
+from vitcourse.progress import is_started, missing_exercises, refresh
+from vitcourse.stubs import outlines, pristine, write_stubs
 from vitcourse.trace.exercises import examples
 
 pytestmark = pytest.mark.course
@@ -296,7 +296,7 @@ def test_dev_stubs_brings_an_exercise_that_is_new_and_leaves_answers(
 ) -> None:
     write_stubs(tmp_path / "chapters")
     file, whole = tmp_path / "chapters" / "ch04_encoder.py", pristine("ch04_encoder")
-    monkeypatch.setattr("vitcourse.stubs.root", lambda: tmp_path)
+    monkeypatch.setattr("vitcourse.progress.root", lambda: tmp_path)
     before_gelu = whole.replace(definition(whole, "gelu"), "")
     for text, said in (
         (before_gelu, "made"),

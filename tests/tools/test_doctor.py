@@ -15,7 +15,6 @@ import pytest
 import torch
 from rich.console import Console
 
-import vitcourse
 from vitcourse import doctor, places
 from vitcourse.data import DOWNLOADS
 from vitcourse.doctor import Finding, examine, has_problem, render
@@ -62,7 +61,7 @@ def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("chapters", "solutions", "tests", "vitcourse"):
         (tmp_path / name).mkdir()
     (tmp_path / "chapters" / "ch01_patches.py").write_text("x = 1\n")
-    monkeypatch.setattr(vitcourse, "__file__", str(tmp_path / "vitcourse" / "__init__.py"))
+    monkeypatch.setattr(places, "__file__", str(tmp_path / "vitcourse" / "places.py"))
     return tmp_path
 
 

@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vitcourse.checking.check import Check, Run, as_call
+from vitcourse.checking.check import Check, Run
 from vitcourse.checking.evidence import same
 from vitcourse.checking.likeness import relation
 from vitcourse.checking.subjects import CheckFailedError, Inputs, Question
+from vitcourse.checking.wording import as_call
 from vitcourse.worker.protocol import Slot
 from vitcourse.worker.workshop import Observation, slots_of, tensors_of
 

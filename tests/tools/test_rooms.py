@@ -21,7 +21,7 @@ def test_every_folder_is_a_room_of_the_table_and_every_room_a_folder() -> None:
 
 def test_every_folder_of_the_package_is_told_with_its_idea() -> None:
     inside = {Path(file).parts[1] for file in FILES if file.startswith("vitcourse/") and file.endswith("/__init__.py")}
-    told = set(re.findall(r"`(\w+)/` \(", PLAN))
+    told = set(re.findall(r"`(\w+)/`\s\(", PLAN))
     assert told == inside - {"__init__.py"}
 
 
