@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -115,19 +115,11 @@ class Row:
 
     def to_dict(self) -> dict[str, Any]:
         """The row as JSON has it."""
-        return {
-            "file": self.file,
-            "line": self.line,
-            "depth": self.depth,
-            "expression": self.expression,
-            "op": self.op,
-            "shapes": [[{"name": axis.name, "size": axis.size} for axis in shape] for shape in self.shapes],
-            "dtype": self.dtype,
-            "device": self.device,
-            "repeat": self.repeat,
-            "error": self.error,
+        kept = ("file", "line", "depth", "expression", "op", "shapes", "dtype", "device", "repeat", "error", "warning")
+        row = {name: getattr(self, name) for name in (*kept, "parameters")}
+        return row | {
+            "shapes": [[asdict(axis) for axis in shape] for shape in self.shapes],
             "warning": self.warning or None,
-            "parameters": self.parameters,
         }
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
@@ -66,17 +67,9 @@ def to_dict(trace: Steps) -> dict[str, Any]:
     failure = trace.failure
     error: dict[str, Any] | None = None
     if failure is not None:
-        operands = {
-            name: [{"name": axis.name, "size": axis.size} for axis in shape] for name, shape in failure.operands
-        }
-        error = {
-            "type": type(failure.exception).__name__,
-            "message": str(failure.exception),
-            "file": failure.file,
-            "line": failure.line,
-            "expression": failure.expression,
-            "operands": operands,
-        }
+        error = {"type": type(failure.exception).__name__, "message": str(failure.exception)}
+        error |= {name: getattr(failure, name) for name in ("file", "line", "expression")}
+        error["operands"] = {name: [asdict(axis) for axis in shape] for name, shape in failure.operands}
     return {
         "name": trace.name,
         "rows": [row.to_dict() for row in trace.steps],

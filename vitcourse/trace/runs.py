@@ -277,8 +277,7 @@ class Rehearsals:
                 at.append(len(self.last.steps))
                 if isinstance(self.last.error, Exception) and at.count(at[-1]) > 1:
                     break
-                steps, all = len(self.last.steps), len(self.main)
-                loops = steps > all or (steps < all and self.last.error is None)
+                loops = len(self.last.steps) > len(self.main)
             if name in self.ways:
                 continue
             self.stopped[name] = self.last
@@ -322,8 +321,4 @@ class Rehearsals:
 
 def _alike(mine: Step, other: Step) -> bool:
     """Whether two steps are the same, but for their sizes."""
-    return mine[0] == other[0] and len(mine) == len(other) and all(map(_as_many, mine[1:], other[1:]))
-
-
-def _as_many(one: Any, two: Any) -> bool:
-    return len(one) == len(two)
+    return mine[0] == other[0] and [*map(len, mine[1:])] == [*map(len, other[1:])]
