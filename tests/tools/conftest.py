@@ -35,7 +35,7 @@ def one_process(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
 def uncaused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Why an answer is wrong is not looked for, which takes seconds."""
     monkeypatch.setattr(naming, "named", lambda *_: None)
-    monkeypatch.setattr(examples, "opinion", lambda *_: [])
+    monkeypatch.setattr(examples, "opinion", lambda *_, **__: [])
 
 
 @pytest.fixture
