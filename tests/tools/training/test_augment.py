@@ -86,6 +86,24 @@ def test_each_affine_change_does_what_its_unit_says(change: dict[str, float], me
     assert all(len(row.round(decimals=3).unique()) > 200 for row in seen), "each image has a draw of its own"
 
 
+def test_bending_moves_each_pixel_by_about_its_pixels_and_its_neighbours_with_it() -> None:
+    """The images are their own coordinates, so that each pixel says where it comes from. They are not square."""
+    height, width = 41, 61
+    place = torch.stack(torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")).float()  # (2, H, W)
+    still = {"shift": 0.0, "rotate": 0.0, "stretch": 0.0, "shear": 0.0}
+    bent = random_affine(place.expand(200, 2, height, width), torch.Generator().manual_seed(0), **still, elastic=1.5)
+    moved = (bent - place)[:, :, 8:-8, 8:-8]  # (n, 2, h, w): down and across, without what came in from outside
+    assert abs(float(moved.mean())) < 0.05
+    for way in moved.unbind(1):
+        # Between the knots, each of which is a draw of its own, the mean of several draws is shorter.
+        assert 0.6 * 1.5 < float(way.std()) < 1.1 * 1.5
+        assert float((way[:, 1:] - way[:, :-1]).std()) < 0.4 * 1.5
+        assert float((way[:, :, 1:] - way[:, :, :-1]).std()) < 0.4 * 1.5
+    down, across = moved.flatten(2).unbind(1)
+    assert abs(float((down * across).mean())) < 0.1, "down and across are drawn apart"
+    assert len(down[:, 0].round(decimals=3).unique()) > 190, "each image has a draw of its own"
+
+
 def test_affine_changes_follow_the_seed_and_bring_in_background() -> None:
     images = torch.ones(20, 1, 9, 6)
     settings = {"shift": 2.0, "rotate": 10.0, "stretch": 0.1, "shear": 0.1}
