@@ -54,8 +54,8 @@ def main(arguments: list[str] | None = None) -> None:
         "what": (
             f"images a second, float32 in batches of {BATCH_SIZE}, standardised, nothing else done with them; all "
             f"in turns, medians of {asked.rounds} passes ({asked.images:,} images of a DataLoader, else all 60,000) "
-            "on the clock, on one thread and one more for each worker. Others worked on the machine at the same time: "
-            "the rates are lower than on a quiet one; the turns keep the ratios fair"
+            "on the clock, on one thread and one more for each worker. Others' work on the machine, where there is "
+            "some, makes the rates lower than on a quiet one; the turns keep the ratios fair"
         ),
         "images_per_second": {name: round(statistics.median(found)) for name, found in rates.items()},
         "provenance": provenance(f"python benchmarks/pipeline.py --rounds {asked.rounds}"),
