@@ -52,8 +52,8 @@ def main(arguments: list[str] | None = None) -> None:
     what = (
         f"images a second, float32 in batches of {BATCH_SIZE}, standardised, nothing else done with them; all "
         f"in turns, medians of {asked.rounds} passes ({asked.images:,} images of a DataLoader, else all 60,000) "
-        "on the clock, on one thread and one more for each worker. Others worked on the machine at the same time: "
-        "the rates are lower than on a quiet one; the turns keep the ratios fair"
+        "on the clock, on one thread and one more for each worker. Others' work on the machine, where there is "
+        "some, makes the rates lower than on a quiet one; the turns keep the ratios fair"
     )
     keep("pipeline", what, "--rounds", asked.rounds, file=asked.output, images_per_second=medians)
     table = Table("pipeline", "images/s")

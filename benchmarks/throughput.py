@@ -75,8 +75,8 @@ def write(asked: argparse.Namespace, device: torch.device, sizes: dict[str, Any]
             + (
                 "by CUDA events"
                 if cuda
-                else "in CPU seconds. Others worked on the machine at the same time: the rates are lower than on a "
-                "quiet one; the turns keep the ratios fair, which are medians of the rounds' own"
+                else "in CPU seconds. Others' work on the machine, where there is some, makes the rates lower than on "
+                "a quiet one; the turns keep the ratios fair, which are medians of the rounds' own"
             )
         ),
         "device": torch.cuda.get_device_name(device) if cuda else "cpu",
