@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.shared import keep
 from vitcourse.checking.grading import grade
 from vitcourse.checking.judge import Judge, load_checks
 from vitcourse.checking.misconceptions import misconceptions
@@ -22,16 +23,14 @@ from vitcourse.checking.workers import Workers
 from vitcourse.codesets import load_code
 from vitcourse.course import Exercise, exercises
 from vitcourse.places import root
-from vitcourse.training.runs import provenance, write_atomically
 
-RESULTS = Path(__file__).parent / "results" / "checks.json"
 N_SAVES = 30
 
 
 def main() -> None:
     """Measure, print, keep."""
     draw = random.Random(0)
-    record: dict[str, Any] = {"what": f"seconds from a save to its verdict, median and maximum of {N_SAVES} saves"}
+    figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder, Workers() as workers:
         workers.begin()
         load_checks()
@@ -40,20 +39,19 @@ def main() -> None:
         saves = Saves(Path(folder), judge)
         saves.verdict(own[0], None)  # torch is loaded, the first comparisons are made
         right = [draw.choice(own) for _ in range(N_SAVES)]
-        record["passing answer, chapters 1 to 4"] = timed(lambda: (saves.verdict(e, None) for e in right))
+        figures["passing answer, chapters 1 to 4"] = timed(lambda: (saves.verdict(e, None) for e in right))
         wrong = draw.sample([m for m in misconceptions() if m.exercise < "5"], N_SAVES)
         known = {exercise.id: exercise for exercise in exercises()}
-        record["failing answer of the list"] = timed(lambda: (saves.verdict(known[m.exercise], m) for m in wrong))
-        record["failing answer of no list, the search to its end"] = timed(
+        figures["failing answer of the list"] = timed(lambda: (saves.verdict(known[m.exercise], m) for m in wrong))
+        figures["failing answer of no list, the search to its end"] = timed(
             lambda: (saves.verdict(e, "unknown") for e in right)
         )
     since = time.perf_counter()
     command = [sys.executable, "-m", "vitcourse", "check", "--code", "solutions"]
     subprocess.run(command, check=True, capture_output=True, cwd=root())
-    record["a finished set from a cold start"] = {"seconds": round(time.perf_counter() - since, 2)}
-    record["provenance"] = provenance("python benchmarks/checks.py")
-    write_atomically(RESULTS, (json.dumps(record, indent=2) + "\n").encode())
-    print(json.dumps(record, indent=2))
+    figures["a finished set from a cold start"] = {"seconds": round(time.perf_counter() - since, 2)}
+    what = f"seconds from a save to its verdict, median and maximum of {N_SAVES} saves"
+    print(json.dumps(keep("checks", what, **figures), indent=2))
 
 
 class Saves:

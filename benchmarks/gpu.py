@@ -58,7 +58,9 @@ def main(arguments: list[str] | None = None) -> None:
     if asked.device == "cuda" and not gpu_is_there():
         parser.error("there is no GPU here; to see that it runs, type: --small --device cpu --output FILE")
     asked.output.parent.mkdir(parents=True, exist_ok=True)
-    parts: dict[str, Any] = {}
+    # Of an earlier call on the same machine, what is not asked for again stays.
+    earlier = json.loads(asked.output.read_text(encoding="utf-8")) if asked.output.exists() else {}
+    parts: dict[str, Any] = {} if asked.parts == list(PARTS) else earlier.get("parts", {})
     for name in asked.parts:
         # On a machine that others use too, reading torch alone may take half a minute.
         seconds = min(PARTS[name].seconds * (10 if asked.small else 1), end - time.monotonic())

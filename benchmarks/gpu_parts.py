@@ -116,11 +116,19 @@ def correct(asked: Asked) -> Iterator[dict[str, Any]]:
         state = stepped(n_steps // 2)[0].state_dict()
         return compare(stepped(n_steps)[0], stepped(n_steps - n_steps // 2, state)[0])
 
+    def by_deterministic_kernels() -> dict[str, Any]:
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        try:
+            return compare(stepped(n_steps, graph=False)[0], stepped(n_steps, graph=False)[0])
+        finally:
+            torch.use_deterministic_algorithms(False)
+
     questions: dict[str, Callable[[], dict[str, Any]]] = {
         "logits beside a CPU's": beside_cpu,
         "a step waits for nothing": without_waiting,
         "recorded and not": lambda: compare(stepped(n_steps, graph=True)[0], stepped(n_steps, graph=False)[0]),
         "the same twice": lambda: compare(stepped(n_steps)[0], stepped(n_steps)[0]),
+        "the same twice, by deterministic kernels": by_deterministic_kernels,
         "stopped and gone on": stopped,
         "loss in TF32 and in bf16": lambda: {amp: stepped(n_steps, amp=amp)[1] for amp in ("off", "bf16")},
     }

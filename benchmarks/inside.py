@@ -8,7 +8,6 @@ The last word is the folder of a run of the preset mnist-gpu; one that was stopp
 """
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,15 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmarks.shared import cpu_seconds, keep, trained
 from vitcourse.codesets import load_code
 from vitcourse.data import load_dataset
-from vitcourse.training.loop import Run
 from vitcourse.training.preparation import Setup, prepare
 from vitcourse.training.presets import make_config
-from vitcourse.training.runs import provenance, write_atomically
 from vitcourse.training.trained import load_trained
 
-RESULTS = Path(__file__).parent / "results" / "inside.json"
 N_IMAGES = 1000  # of MNIST's test images: the mean over them has settled by then
 P = 2
 
@@ -34,27 +31,23 @@ chapter = load_code("solutions").module("ch06_inside")
 def main() -> None:
     """Measure both and write them down."""
     n_seeds, run = int(sys.argv[1]), sys.argv[2]
-    trained = {seed: trained_digits(seed) for seed in range(n_seeds)}
-    table = {
-        "what": "agreement of attention, rollout and occlusion over the 360 test digits, P = 2, for several models; "
+    made = {seed: trained_digits(seed) for seed in range(n_seeds)}
+    keep(
+        "inside",
+        "agreement of attention, rollout and occlusion over the 360 test digits, P = 2, for several models; "
         "and the distance that each head of a model of MNIST looks over",
-        "digits": [agreement(seed, *trained[seed]) for seed in trained],
-        "between_seeds": between_seeds([model for _, model in trained.values()], trained[0][0]),
-        "mnist": distances(run),
-        "cpu_seconds": round(sum(os.times()[:2])),
-        "provenance": provenance(f"python benchmarks/inside.py {n_seeds} runs/best"),
-    }
-    write_atomically(RESULTS, (json.dumps(table, indent=2) + "\n").encode())
+        *(n_seeds, "runs/best"),
+        digits=[agreement(seed, *made[seed]) for seed in made],
+        between_seeds=between_seeds([model for _, model in made.values()], made[0][0]),
+        mnist=distances(run),
+        cpu_seconds=cpu_seconds(),
+    )
 
 
 def trained_digits(seed: int) -> tuple[Setup, nn.Module]:
     """The model of the page, of another seed."""
     setup = prepare(make_config("digits", patch_size=P, epochs=15, device="cpu", seed=seed))
-    run = Run.start(setup)
-    for _ in range(setup.config.epochs):
-        for images, labels in run.batches:
-            run.step(images, labels)
-    return setup, run.kept.eval()
+    return setup, trained(setup)
 
 
 def maps(setup: Setup, model: nn.Module) -> dict[str, Tensor]:
@@ -107,27 +100,26 @@ def compared(one: Tensor, other: Tensor) -> dict[str, float]:
 
 def distances(run: str) -> dict[str, Any]:
     """The distance of each head, of the trained model and of one with fresh weights; and that of equal weights."""
-    trained = load_trained(run)
-    seen = [trained.see(image) for image in load_dataset("mnist").test_images[:N_IMAGES]]
-    images = trained.as_input(*seen)
-    grid = (trained.image_size[0] // trained.patch_size, trained.image_size[1] // trained.patch_size)
+    known = load_trained(run)
+    images = known.as_input(*(known.see(image) for image in load_dataset("mnist").test_images[:N_IMAGES]))
+    grid = (known.image_size[0] // known.patch_size, known.image_size[1] // known.patch_size)
     torch.manual_seed(0)
-    fresh = prepare(trained.config).make_model()
+    fresh = prepare(known.config).make_model()
 
     def measured(weights: Tensor) -> list[list[float]]:
-        found = chapter.attention_distance(weights, grid, trained.patch_size)
+        found = chapter.attention_distance(weights, grid, known.patch_size)
         return [[round(float(head), 3) for head in layer] for layer in found]
 
-    weights = chapter.attention_maps(trained.model, images)
+    weights = chapter.attention_maps(known.model, images)
     result = json.loads((Path(run) / "result.json").read_text(encoding="utf-8"))
     return {
         "accuracy": round(result["accuracy"], 4),
-        "preset": trained.config.preset,
+        "preset": known.config.preset,
         "epochs": len(result["epochs"]),
-        "of_epochs": trained.config.epochs,
+        "of_epochs": known.config.epochs,
         "images": N_IMAGES,
-        "image_size": trained.image_size,
-        "patch_size": trained.patch_size,
+        "image_size": known.image_size,
+        "patch_size": known.patch_size,
         "trained": measured(weights),
         "untrained": measured(chapter.attention_maps(fresh, images)),
         "equal_weights": measured(torch.ones_like(weights[:1, :1, :1]) / weights.shape[-1])[0][0],

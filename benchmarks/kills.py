@@ -17,24 +17,14 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from vitcourse.training.runs import provenance, write_atomically
+from benchmarks.shared import keep
 
-RESULTS = Path(__file__).parent / "results" / "kills.json"
 N_KILLS = 20
 OPTIONS = ["digits", "--epochs=250", "--batch-size=16", "--dropout=0.1", "--shift=1", "--ema=0.9", "--optimizer=muon"]
 # A short run would have no checkpoint but its first: here they come twice a second.
 OFTEN = "from vitcourse.training import checkpoints as c; c.SECONDS_BETWEEN, c.SHARE = 0.5, 1.0"
-COMMAND = [
-    sys.executable,
-    "-c",
-    f"{OFTEN}; from vitcourse.cli import main; main()",
-    "train",
-    *OPTIONS,
-    "--threads=1",
-    "--device=cpu",
-    "--resume",
-    "--output",
-]
+COMMAND = [sys.executable, "-c", f"{OFTEN}; from vitcourse.cli import main; main()", "train", *OPTIONS]
+COMMAND += ["--threads=1", "--device=cpu", "--resume", "--output"]
 
 
 def main() -> None:
@@ -54,18 +44,17 @@ def main() -> None:
         one, other = (load_file(run / "weights.safetensors") for run in (whole, killed))
         same = one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
         torn = sorted(entry.name for entry in killed.iterdir() if entry.name not in {e.name for e in whole.iterdir()})
-    record = {
-        "what": f"{N_KILLS} SIGKILLs at random moments of one run, each resumed with the same command",
-        "weights_identical": same,
-        "files_beside_those_of_a_run_left_alone": torn,
-        "kills_before_the_end": sum(not kill["finished"] for kill in kills),
-        "epochs_lost_at_most": max(kill["epochs_lost"] for kill in kills),
-        "last_resumed_at_step": resumed_at(last.stdout),
-        "seconds_left_alone": round(seconds, 1),
-        "kills": kills,
-        "provenance": provenance("python benchmarks/kills.py"),
-    }
-    write_atomically(RESULTS, (json.dumps(record, indent=2) + "\n").encode())
+    record = keep(
+        "kills",
+        f"{N_KILLS} SIGKILLs at random moments of one run, each resumed with the same command",
+        weights_identical=same,
+        files_beside_those_of_a_run_left_alone=torn,
+        kills_before_the_end=sum(not kill["finished"] for kill in kills),
+        epochs_lost_at_most=max(kill["epochs_lost"] for kill in kills),
+        last_resumed_at_step=resumed_at(last.stdout),
+        seconds_left_alone=round(seconds, 1),
+        kills=kills,
+    )
     print(json.dumps({name: value for name, value in record.items() if name != "kills"}, indent=2))
 
 

@@ -6,8 +6,6 @@ cosine of their two positions, and how the brightness of the two patches goes to
 In the course's folder, type: python benchmarks/learned_positions.py
 """
 
-import json
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,12 +13,10 @@ import torch.nn.functional as F
 from einops import reduce
 from torch import Tensor
 
-from vitcourse.training.loop import Run
+from benchmarks.shared import keep, trained
 from vitcourse.training.preparation import prepare
 from vitcourse.training.presets import make_config
-from vitcourse.training.runs import provenance, write_atomically
 
-RESULTS = Path(__file__).parent / "results" / "learned_positions.json"
 SEEDS = range(5)
 GRID, PATCH = 4, 2
 
@@ -28,16 +24,15 @@ GRID, PATCH = 4, 2
 def main() -> None:
     """Train, compare the positions, write."""
     runs = [learned(seed) for seed in SEEDS]
-    record = {
-        "what": "cosines of learned positions by the patches' distance on the grid, digits, patches of 2 by 2 pixels",
-        "grid": GRID,
-        "distance": "steps along rows and columns, added up",
-        "runs": runs,
-        "mean_cosine": mean_by_distance(torch.tensor([run["cosines"] for run in runs]).mean(0)),
-        "brightness_together": mean_by_distance(brightness_together()),
-        "provenance": provenance("python benchmarks/learned_positions.py"),
-    }
-    write_atomically(RESULTS, (json.dumps(record, indent=1) + "\n").encode())
+    record = keep(
+        "learned_positions",
+        "cosines of learned positions by the patches' distance on the grid, digits, patches of 2 by 2 pixels",
+        grid=GRID,
+        distance="steps along rows and columns, added up",
+        runs=runs,
+        mean_cosine=mean_by_distance(torch.tensor([run["cosines"] for run in runs]).mean(0)),
+        brightness_together=mean_by_distance(brightness_together()),
+    )
     print({key: record[key] for key in ("mean_cosine", "brightness_together")})
     print([run["correlation_with_brightness"] for run in runs], [run["accuracy"] for run in runs])
 
@@ -45,11 +40,7 @@ def main() -> None:
 def learned(seed: int) -> dict[str, Any]:
     """One run: the cosines of its positions, (N, N)."""
     setup = prepare(make_config("digits", patch_size=PATCH, positions="learned", seed=seed, threads=1, device="cpu"))
-    run = Run.start(setup)
-    for _ in range(setup.config.epochs):
-        for images, labels in run.batches:
-            run.step(images, labels)
-    model = run.kept.eval()
+    model = trained(setup)
     positions = F.normalize(model.positional_encoding.positions[0, 1:].detach(), dim=-1)
     cosines = positions @ positions.T
     pair = torch.triu_indices(GRID**2, GRID**2, 1)

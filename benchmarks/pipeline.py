@@ -4,7 +4,6 @@ In the course's folder, type: python benchmarks/pipeline.py
 """
 
 import argparse
-import json
 import random
 import statistics
 import time
@@ -19,13 +18,12 @@ from rich.table import Table
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
+from benchmarks.shared import keep
 from vitcourse.data import data_root, load_dataset
 from vitcourse.training.augment import random_affine, random_shift
 from vitcourse.training.batches import Batches
 from vitcourse.training.presets import PRESETS
-from vitcourse.training.runs import provenance, write_atomically
 
-RESULTS = Path(__file__).parent / "results" / "pipeline.json"
 BATCH_SIZE = 100
 PIXELS = 2
 WORKERS = 2
@@ -38,7 +36,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--images", type=int, default=3000, help="images in a pass of a DataLoader")
     parser.add_argument("--workers", type=int, default=WORKERS)
-    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--output", type=Path)
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -50,21 +48,18 @@ def main(arguments: list[str] | None = None) -> None:
     for _ in range(asked.rounds):
         for name in order.sample(list(passes), len(passes)):
             rates[name].append(images_per_second(passes[name]))
-    result = {
-        "what": (
-            f"images a second, float32 in batches of {BATCH_SIZE}, standardised, nothing else done with them; all "
-            f"in turns, medians of {asked.rounds} passes ({asked.images:,} images of a DataLoader, else all 60,000) "
-            "on the clock, on one thread and one more for each worker. Others worked on the machine at the same time: "
-            "the rates are lower than on a quiet one; the turns keep the ratios fair"
-        ),
-        "images_per_second": {name: round(statistics.median(found)) for name, found in rates.items()},
-        "provenance": provenance(f"python benchmarks/pipeline.py --rounds {asked.rounds}"),
-    }
+    medians = {name: round(statistics.median(found)) for name, found in rates.items()}
+    what = (
+        f"images a second, float32 in batches of {BATCH_SIZE}, standardised, nothing else done with them; all "
+        f"in turns, medians of {asked.rounds} passes ({asked.images:,} images of a DataLoader, else all 60,000) "
+        "on the clock, on one thread and one more for each worker. Others worked on the machine at the same time: "
+        "the rates are lower than on a quiet one; the turns keep the ratios fair"
+    )
+    keep("pipeline", what, "--rounds", asked.rounds, file=asked.output, images_per_second=medians)
     table = Table("pipeline", "images/s")
-    for name, rate in result["images_per_second"].items():
+    for name, rate in medians.items():
         table.add_row(name, f"{rate:,}")
     Console(highlight=False).print(table)
-    write_atomically(asked.output, (json.dumps(result, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def images_per_second(each: Pass) -> float:

@@ -15,12 +15,10 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from benchmarks.shared import keep
 from vitcourse import load_trained
 from vitcourse.data import Dataset, load_dataset
-from vitcourse.training.runs import provenance, write_atomically
 from vitcourse.training.trained import Trained
-
-RESULTS = Path(__file__).parent / "results" / "predict.json"
 
 FONTS = (  # these come with matplotlib, and so are the same everywhere
     "DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSansMono", "DejaVuSerif", "DejaVuSerif-Italic",
@@ -154,18 +152,19 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("run")
     parser.add_argument("--images", type=int, default=1000, help="how many test images are drawn on paper")
-    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--output", type=Path)
     asked = parser.parse_args(arguments)
     trained = load_trained(asked.run)
     data = load_dataset(trained.config.data, trained.config.image_size)
-    record = {
-        "what": f"a run of {trained.config.preset}, asked about pictures that are not its data set's",
-        "made": made_pictures(trained),
-        "test_set_through_png_files": through_files(trained, data),
-        "test_images_on_paper_photographed": on_paper(trained, data, asked.images),
-        "provenance": provenance("python benchmarks/predict.py RUN"),
-    }
-    write_atomically(asked.output, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
+    record = keep(
+        "predict",
+        f"a run of {trained.config.preset}, asked about pictures that are not its data set's",
+        "RUN",
+        file=asked.output,
+        made=made_pictures(trained),
+        test_set_through_png_files=through_files(trained, data),
+        test_images_on_paper_photographed=on_paper(trained, data, asked.images),
+    )
     print(json.dumps({**record, "made": {**record["made"], "rows": "…"}}, indent=2, ensure_ascii=False))
 
 

@@ -1,72 +1,70 @@
-"""The README's table of results, made from the files in results/. A test compares the two.
+"""What the README shows: its picture, drawn from a model that is trained for it, and its figures, read from results/.
 
 In the course's folder, type: python benchmarks/readme.py
 """
 
-import json
 from pathlib import Path
-from typing import Any
 
-RESULTS = Path(__file__).parent / "results"
+from vitcourse.book import results
 
-
-def table() -> str:
-    """The table, in Markdown."""
-    seed, digits, mnist, best = (results(name) for name in ("seed", "digits", "mnist", "best"))
-    original = seed["original_project"]
-    rows = [
-        ("recipe", "data", "accuracy on the test images", "training loss, first and last epoch", "training"),
-        ("---",) * 5,
-        (
-            "the original project, as its text reports",
-            "MNIST",
-            f"{original['accuracy']:.0%}",
-            f"{original['first_loss']:.3f} … {original['last_loss']:.3f}",
-            "10 epochs on an H100",
-        ),
-        ("`train seed --loss original`: the same, softmax and all", "MNIST", *_both(seed, "original")),
-        ("`train seed`: the same on plain logits", "MNIST", *_both(seed, "cross-entropy")),
-        ("`train mnist`: our recipe", "MNIST", *_preset(mnist)),
-        (
-            "`train mnist-gpu`: the most accurate, here on a CPU",
-            "MNIST",
-            f"{best['accuracy']:.2%} (1 seed)",
-            "",
-            f"{best['cpu_seconds']:,} CPU seconds",
-        ),
-        ("`train`: our recipe, no download", "digits", *_preset(digits)),
-    ]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+ROOT = Path(__file__).parents[1]
+PICTURE = ROOT / ".github" / "readme.svg"
+# GitHub shows the picture on its own paper, light or dark; what the reader's system prefers decides.
+LOOK = """\
+text { font: 13px system-ui, sans-serif; fill: var(--ink) }
+.small { font-size: 11px; fill: var(--muted) } .head { font-size: 14px; font-weight: 650 }
+.cls { font-size: 11px; font-weight: 650; fill: var(--cls) } text.cls { text-anchor: end }
+.best { font-size: 22px; font-weight: 700; fill: var(--look) }
+.plate { fill: var(--plate) } .ink { fill: var(--ink) }
+.look, .clsline, .faint { fill: none; stroke-linecap: round }
+.look { stroke: var(--look) } .clsline { stroke: var(--cls) } .faint { stroke: var(--line) }
+:root { --ink: #1d2126; --muted: #5c6068; --line: #dcdee2; --plate: #f1f2f4; --look: #d55e00; --cls: #0072b2 }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #ece8e1; --muted: #a3a7ad; --line: #3a404a; --plate: #232933; --look: #ff9248; --cls: #62b6ee }
+}"""
+# What stands above the picture's parts: where, what it is, and the chapters in which it is written.
+HEADS = (
+    (90, "an image, in patches", "chapter 1"),
+    (236, "tokens", "chapter 2"),
+    (450, "attention, in three blocks", "chapters 3 and 4"),
+    (702, "the answer", "chapter 5"),
+)
 
 
-def results(name: str) -> dict[str, Any]:
-    """A file of results."""
-    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    return found
+def picture() -> str:
+    """The seven on its way through a trained model, with the chapters in which one writes each part."""
+    from vitcourse.book import stills
+    from vitcourse.book.living_model import make
 
-
-def _both(seed: dict[str, Any], loss: str) -> tuple[str, str, str]:
-    runs = [run[loss] for run in seed["runs"]]
-    return (
-        " and ".join(f"{run['accuracy']:.1%}" for run in runs),
-        " and ".join(f"{run['losses'][0]:.3f} … {run['losses'][-1]:.3f}" for run in runs),
-        _seconds([run["cpu_seconds"] for run in runs]),
+    drawn = stills.river(make(), lambda exercise: "")
+    heads = "".join(
+        f'<text x="{x}" y="-44" class="head" text-anchor="middle">{what}</text>'
+        f'<text x="{x}" y="-26" class="small" text-anchor="middle">{chapter}</text>'
+        for x, what, chapter in HEADS
     )
+    opening = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="-10 -64 780 448"'
+    _, _, rest = drawn.partition('viewBox="0 0 760 376"')
+    words, _, body = rest.partition(">")
+    return f"{opening}{words}><style>\n{LOOK}\n</style>{heads}{body}\n"
 
 
-def _preset(result: dict[str, Any]) -> tuple[str, str, str]:
-    runs = result["runs"]
-    return (
-        f"{result['mean_accuracy']:.2%} on average, {result['lowest_accuracy']:.2%} at least ({len(runs)} seeds)",
-        "",
-        _seconds([run["cpu_seconds"] for run in runs]),
-    )
+def accuracy() -> str:
+    """What the presets reach, as the README says it."""
+    digits, mnist = _preset("digits"), _preset("mnist")
+    on_cpu = f"`train` reaches {digits} on the digits, `train mnist` {mnist} on MNIST"
+    (run,) = results("gpu")["parts"]["mnist-gpu"]["runs"]
+    card, seconds = run["device"].removeprefix("cuda (").rstrip(")"), run["epochs"][-1]["training_seconds"]
+    return f"{on_cpu}, `train mnist-gpu` {run['accuracy']:.2%} (1 seed, {seconds:.0f} seconds of training on an {card})"
 
 
-def _seconds(seconds: list[float]) -> str:
-    low, high = round(min(seconds)), round(max(seconds))
-    return f"{low} CPU seconds" if low == high else f"{low} to {high} CPU seconds"
+def _preset(name: str) -> str:
+    found = results(name)
+    seconds = [round(run["cpu_seconds"]) for run in found["runs"]]
+    took = f"{min(seconds)} to {max(seconds)} CPU seconds each"
+    return f"{found['mean_accuracy']:.2%} (mean of {len(seconds)} seeds, {took})"
 
 
 if __name__ == "__main__":
-    print(table())
+    PICTURE.write_text(picture(), encoding="utf-8", newline="\n")
+    print(PICTURE.relative_to(ROOT))
+    print(accuracy())

@@ -5,7 +5,6 @@ In the course's folder, type: python benchmarks/right_answers.py
 
 import ast
 import io
-import json
 import sys
 import warnings
 from collections import Counter
@@ -13,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
+from benchmarks.shared import keep
 from vitcourse.checking.check import Check
 from vitcourse.checking.judge import check_of
 from vitcourse.checking.naming import references
@@ -22,10 +21,8 @@ from vitcourse.checking.subjects import CheckFailedError, Inputs
 from vitcourse.codesets import load_code
 from vitcourse.course import Exercise, exercise, exercises
 from vitcourse.places import root
-from vitcourse.training.runs import provenance, write_atomically
 from vitcourse.worker.workshop import Workshop
 
-RESULTS = Path(__file__).parent / "results" / "right_answers.json"
 N_SEEDS = 200
 
 
@@ -34,7 +31,7 @@ def main() -> None:
     refused: list[str] = []
     checked: Counter[str] = Counter()
     for name, asked, learner in answers():
-        run = check_of(asked)
+        run, before = check_of(asked), len(refused)
         for seed in range(N_SEEDS):
             learner.things.clear()
             with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), warnings.catch_warnings():
@@ -44,18 +41,10 @@ def main() -> None:
                 except CheckFailedError as error:
                     refused.append(f"{name}, {asked.id}, seed {seed}: {error.headline}")
             checked[asked.id] += 1
-        print(
-            f"{asked.id}  {name}: {len([line for line in refused if line.startswith(f'{name}, {asked.id}')])} refused"
-        )
-    record: dict[str, Any] = {
-        "what": f"known right answers, each checked on the inputs of {N_SEEDS} seeds, in one process",
-        "checks": sum(checked.values()),
-        "checks_by_exercise": dict(checked),
-        "refused": refused,
-        "provenance": provenance("python benchmarks/right_answers.py"),
-    }
-    write_atomically(RESULTS, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
-    print(f"{record['checks']} checks, {len(refused)} refused")
+        print(f"{asked.id}  {name}: {len(refused) - before} refused")
+    what = f"known right answers, each checked on the inputs of {N_SEEDS} seeds, in one process"
+    keep("right_answers", what, checks=checked.total(), checks_by_exercise=dict(checked), refused=refused)
+    print(f"{checked.total()} checks, {len(refused)} refused")
 
 
 def answers() -> Iterator[tuple[str, Exercise, Workshop]]:

@@ -3,18 +3,16 @@
 In the course's folder, type: python benchmarks/seed.py
 """
 
-import json
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from benchmarks.shared import keep
 from vitcourse.training.original import loss_floor
 from vitcourse.training.presets import make_config
-from vitcourse.training.runs import Result, choose_folder, provenance, write_atomically
+from vitcourse.training.runs import Result, choose_folder
 from vitcourse.training.train import train
 
-RESULTS = Path(__file__).parent / "results" / "seed.json"
 SEEDS = (0, 1)
 
 # What the original's text reports of its ten epochs on an H100.
@@ -29,14 +27,8 @@ def main() -> None:
         config = make_config("seed", loss="both", seed=seed, device="cpu")
         results = train(config, choose_folder(None, f"seed-both-{seed}"), console)
         runs.append({"seed": seed, **{loss: summary(result) for loss, result in results.items()}})
-    table = {
-        "what": "the original project's recipe on MNIST, on plain logits and with a softmax in front of cross-entropy",
-        "floor": loss_floor(10),
-        "original_project": ORIGINAL,
-        "runs": runs,
-        "provenance": provenance("python benchmarks/seed.py"),
-    }
-    write_atomically(RESULTS, (json.dumps(table, indent=2) + "\n").encode())
+    what = "the original project's recipe on MNIST, on plain logits and with a softmax in front of cross-entropy"
+    keep("seed", what, floor=loss_floor(10), original_project=ORIGINAL, runs=runs)
 
 
 def summary(result: Result) -> dict[str, Any]:

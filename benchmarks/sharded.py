@@ -1,19 +1,17 @@
 """The model of chapter 5 under FSDP beside the same in one process: do the losses agree? Into results/sharded.json.
 
-In the course's folder, type: torchrun --nproc-per-node=2 -m benchmarks.sharded
+In the course's folder, type: torchrun --nproc-per-node=2 benchmarks/sharded.py
 """
 
 import json
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
 from torch.distributed.fsdp import fully_shard
 
+from benchmarks.shared import keep
 from vitcourse.codesets import load_code
-from vitcourse.training.runs import provenance, write_atomically
 
-RESULTS = Path(__file__).parent / "results" / "sharded.json"
 STEPS = 5
 SIZES = {
     "image_size": 8,
@@ -52,15 +50,15 @@ def main() -> None:
         dist.all_reduce(loss)
         losses["sharded"].append(float(loss / ranks))
     if rank == 0:
-        result = {
-            "what": f"{STEPS} steps of a small ViT on random images, in one process and in {ranks} under FSDP, on CPUs",
-            "ranks": ranks,
-            "losses": losses,
-            "parameters": sum(p.numel() for p in whole.parameters()),
-            "parameters_on_rank_0": sum(p.to_local().numel() for p in sharded.parameters()),
-            "provenance": provenance(f"torchrun --nproc-per-node={ranks} -m benchmarks.sharded"),
-        }
-        write_atomically(RESULTS, (json.dumps(result, indent=2) + "\n").encode())
+        result = keep(
+            "sharded",
+            f"{STEPS} steps of a small ViT on random images, in one process and in {ranks} under FSDP, on CPUs",
+            start=f"torchrun --nproc-per-node={ranks}",
+            ranks=ranks,
+            losses=losses,
+            parameters=sum(p.numel() for p in whole.parameters()),
+            parameters_on_rank_0=sum(p.to_local().numel() for p in sharded.parameters()),
+        )
         print(json.dumps(result, indent=2))
     dist.destroy_process_group()
 

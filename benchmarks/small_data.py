@@ -6,22 +6,18 @@ on training images which nobody learned from. About as many parameters each.
 In the course's folder, type: python benchmarks/small_data.py
 """
 
-import json
-import os
 import statistics
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from benchmarks.shared import cpu_seconds, keep
 from vitcourse.codesets import load_code
 from vitcourse.data import load_dataset
 from vitcourse.training.batches import standardised
-from vitcourse.training.runs import provenance, write_atomically
 
-RESULTS = Path(__file__).parent / "results" / "small_data.json"
 SIZES = (100, 300, 1000)
 SEEDS = (0, 1, 2)
 TUNING_SEED = 100
@@ -73,17 +69,16 @@ def main() -> None:
             print(n, name, rate, accuracies, file=sys.stderr, flush=True)
             mean = round(statistics.mean(accuracies), 4)
             rows.append({"images": n, "model": name, "learning_rate": rate, "mean": mean, "accuracies": accuracies})
-    table = {
-        "what": "accuracy on the 360 test digits after training on few, of a small CNN and of the ViT of preset digits",
-        "steps": STEPS,
-        "batch_size": BATCH,
-        "rates_tried": RATES,
-        "parameters": {name: sum(p.numel() for p in make().parameters()) for name, make in MODELS.items()},
-        "rows": rows,
-        "cpu_seconds": round(sum(os.times()[:2])),
-        "provenance": provenance("python benchmarks/small_data.py"),
-    }
-    write_atomically(RESULTS, (json.dumps(table, indent=2) + "\n").encode())
+    keep(
+        "small_data",
+        "accuracy on the 360 test digits after training on few, of a small CNN and of the ViT of preset digits",
+        steps=STEPS,
+        batch_size=BATCH,
+        rates_tried=RATES,
+        parameters={name: sum(p.numel() for p in make().parameters()) for name, make in MODELS.items()},
+        rows=rows,
+        cpu_seconds=cpu_seconds(),
+    )
 
 
 def order(seed: int, n: int) -> Tensor:

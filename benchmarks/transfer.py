@@ -6,8 +6,6 @@ learning rate that was best for it on held-out training images, of another seed.
 In the course's folder, type: python benchmarks/transfer.py
 """
 
-import json
-import os
 import statistics
 import sys
 import tempfile
@@ -18,14 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.shared import cpu_seconds, keep, trained
 from vitcourse.data import Dataset, load_dataset
-from vitcourse.training.loop import Run
 from vitcourse.training.preparation import Setup, prepare
 from vitcourse.training.presets import TrainConfig, make_config
-from vitcourse.training.runs import WEIGHTS, provenance, write_atomically
+from vitcourse.training.runs import WEIGHTS
 from vitcourse.training.trained import weights_file
 
-RESULTS = Path(__file__).parent / "results" / "transfer.json"
 SEEDS = (0, 1, 2)
 TUNING_SEED = 100
 PER_CLASS = (10, 30, 100)
@@ -49,32 +46,25 @@ def main() -> None:
                 accuracies = []
                 for seed in SEEDS:
                     data = few(mnist, range(5, 10), n, seed)
-                    accuracies.append(round(trained(data, way(name, runs[seed][0], rate), seed), 4))
+                    accuracies.append(round(accuracy_after(data, way(name, runs[seed][0], rate), seed), 4))
                     print(n, name, rate, seed, accuracies[-1], file=sys.stderr, flush=True)
-                rows.append({"per_class": n, "way": name, "learning_rate": rate, **spread(accuracies)})
-    table = {
-        "what": "accuracy on MNIST's 5 to 9 after few labels of them, from scratch and from a model that was "
-        "pre-trained on 0 to 4",
-        "seeds": len(SEEDS),
-        "pretraining": {
-            "images": runs[SEEDS[0]][1],
-            "epochs": PRETRAINING["epochs"],
-            "accuracies": [round(runs[seed][2], 4) for seed in SEEDS],
-        },
-        "steps": STEPS,
-        "layer_decay": LAYER_DECAY,
-        "rates_tried": RATES,
-        "n_test": len(few(mnist, range(5, 10), 1, 0).test_labels),
-        "rows": rows,
-        "cpu_seconds": round(sum(os.times()[:2])),
-        "provenance": provenance("python benchmarks/transfer.py"),
-    }
-    write_atomically(RESULTS, (json.dumps(table, indent=2) + "\n").encode())
-
-
-def spread(accuracies: list[float]) -> dict[str, Any]:
-    """Three runs as a table shows them."""
-    return {"mean": round(statistics.mean(accuracies), 4), "accuracies": accuracies}
+                mean = round(statistics.mean(accuracies), 4)
+                row = {"per_class": n, "way": name, "learning_rate": rate, "mean": mean, "accuracies": accuracies}
+                rows.append(row)
+    accuracies = [round(runs[seed][2], 4) for seed in SEEDS]
+    keep(
+        "transfer",
+        "accuracy on MNIST's 5 to 9 after few labels of them, from scratch and from a model that was pre-trained on "
+        "0 to 4",
+        seeds=len(SEEDS),
+        pretraining={"images": runs[SEEDS[0]][1], "epochs": PRETRAINING["epochs"], "accuracies": accuracies},
+        steps=STEPS,
+        layer_decay=LAYER_DECAY,
+        rates_tried=RATES,
+        n_test=len(few(mnist, range(5, 10), 1, 0).test_labels),
+        rows=rows,
+        cpu_seconds=cpu_seconds(),
+    )
 
 
 def way(name: str, run: Path, rate: float) -> Way:
@@ -91,19 +81,16 @@ def pretrained(mnist: Dataset, seed: int, folder: Path) -> tuple[Path, int, floa
     """A run on 0 to 4: its folder, how many images it saw, its accuracy."""
     config = make_config("mnist", device="cpu", seed=seed, **PRETRAINING)
     setup = with_data(prepare(config), few(mnist, range(5), None, seed))
-    run = Run.start(setup)
-    for _ in range(config.epochs):
-        for images, labels in run.batches:
-            run.step(images, labels)
+    model = trained(setup)
     folder.mkdir()
     about = (setup.model_arguments, config, setup.dataset, setup.mean, setup.std)
-    (folder / WEIGHTS).write_bytes(weights_file(run.kept, *about))
-    accuracy = setup.accuracy(run.kept)
+    (folder / WEIGHTS).write_bytes(weights_file(model, *about))
+    accuracy = setup.accuracy(model)
     print("pre-trained", seed, accuracy, file=sys.stderr, flush=True)
     return folder, len(setup.train_images), accuracy
 
 
-def trained(data: Dataset, settings: Way, seed: int) -> float:
+def accuracy_after(data: Dataset, settings: Way, seed: int) -> float:
     """The accuracy after so many steps on a data set, from scratch or not."""
     size = min(50, len(data.train_labels))
     per_pass = -(-len(data.train_labels) // size)
@@ -113,17 +100,13 @@ def trained(data: Dataset, settings: Way, seed: int) -> float:
     )  # fmt: skip
     # Weights are read for the data that they are to learn.
     setup = with_data(prepare(config), data)
-    run = Run.start(setup)
-    for _ in range(config.epochs):
-        for images, labels in run.batches:
-            run.step(images, labels)
-    return setup.accuracy(run.kept)
+    return setup.accuracy(trained(setup))
 
 
 def chosen_rate(mnist: Dataset, n: int, name: str, run: Path) -> float:
     """The learning rate that does best on training images which nobody learns from."""
     data = few(mnist, range(5, 10), n, TUNING_SEED, held_out=True)
-    accuracies = {rate: trained(data, way(name, run, rate), TUNING_SEED) for rate in RATES}
+    accuracies = {rate: accuracy_after(data, way(name, run, rate), TUNING_SEED) for rate in RATES}
     print(n, name, accuracies, file=sys.stderr, flush=True)
     return max(accuracies, key=accuracies.__getitem__)
 

@@ -40,9 +40,10 @@ def patchify(images: Float[Tensor, "B C H W"], patch_size: int) -> Float[Tensor,
 
     Source: Dosovitskiy et al. 2021, section 3.1.
     """
-    # 1. patch_grid (above) gives gh and gw, and raises the error for sizes that don't divide.
-    # 2. Split H into (gh, P) and W into (gw, P).
-    # 3. Move the axes: patches first, row by row; then the pixels of one patch as (C, P, P). Flatten both groups.
+    # 1. gh and gw, from patch_grid (above), which raises the error for sizes that don't divide
+    # 2. split H into (gh, P) and W into (gw, P)
+    # 3. move the axes: patches first, row by row; then the pixels of one patch as (C, P, P)
+    # 4. flatten both groups:   (B, N, C·P·P)
     raise NotImplementedError("exercise 1.1 is yours to write; for a hint: vitcourse hint 1.1")
 
 
@@ -58,7 +59,7 @@ def unpatchify(
 
     (B, N, C·P·P) -> (B, C, H, W)
     """
-    # The same axes as in 1.1, the other way round.
+    # the same axes as in 1.1, the other way round
     raise NotImplementedError("exercise 1.2 is yours to write; for a hint: vitcourse hint 1.2")
 
 
@@ -74,21 +75,21 @@ class PatchEmbedding(nn.Module):
 
     Holds `projection`, an nn.Conv2d with kernel = stride = P and a bias.
 
-    The forward pass raises ValueError when H or W is not divisible by P, naming the three numbers.
+    Raises ValueError, in the forward pass, when H or W is not divisible by P, naming the three numbers.
 
     Source: Dosovitskiy et al. 2021, section 3.1, equation 1.
     """
 
     def __init__(self, d_model: int, patch_size: int, in_channels: int = 1) -> None:
         super().__init__()
-        # self.projection: a convolution from in_channels to d_model whose windows are the patches.
+        # self.projection: a convolution from in_channels to d_model whose windows are the patches
         raise NotImplementedError("exercise 1.3 is yours to write; for a hint: vitcourse hint 1.3")
 
     def forward(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B N D"]:
-        # 0. Sizes that don't divide: patch_grid (above) raises the error.
-        # 1. project:                       (B, C, H, W) -> (B, D, gh, gw)
-        # 2. one axis for all patches:      (B, D, gh, gw) -> (B, D, N)
-        # 3. tokens first, features last:   (B, D, N) -> (B, N, D)
+        # 1. the error for sizes that don't divide, from patch_grid (above)
+        # 2. project:                       (B, C, H, W) -> (B, D, gh, gw)
+        # 3. one axis for all patches:      (B, D, gh, gw) -> (B, D, N)
+        # 4. tokens first, features last:   (B, D, N) -> (B, N, D)
         raise NotImplementedError("exercise 1.3 is yours to write; for a hint: vitcourse hint 1.3")
 
 
@@ -98,13 +99,14 @@ class PatchEmbedding(nn.Module):
 def conv_to_linear(conv: nn.Conv2d) -> nn.Linear:
     """The linear layer on flat patches that does what the patch embedding's convolution does to the image.
 
-    For every image x, linear(patchify(x, P)) equals the patch embedding of x: the two are the same map.
-    The linear layer has its own copy of the weights, on the same device and in the same dtype.
+    For every image x, linear(patchify(x, P)) equals the patch embedding of x. The linear layer has its own copy of the
+    weights, on the same device and in the same dtype.
 
     weight (D, C, P, P), bias (D) -> weight (D, C·P·P), bias (D)
 
-    Source: Dosovitskiy et al. 2021, section 3.1 ("a trainable linear projection", equation 1).
+    Source: Dosovitskiy et al. 2021, section 3.1, equation 1 ("a trainable linear projection").
     """
-    # 1. Read D, C and P off conv.weight, and make an nn.Linear of the right size, device and dtype.
-    # 2. Copy weight and bias into it, without a gradient (torch.no_grad).
+    # 1. D, C and P, read off conv.weight
+    # 2. an nn.Linear of the right size, device and dtype
+    # 3. copy weight and bias into it, without a gradient (torch.no_grad)
     raise NotImplementedError("exercise 1.4 is yours to write; for a hint: vitcourse hint 1.4")

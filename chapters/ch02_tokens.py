@@ -21,8 +21,7 @@ from torch import Tensor, nn
 def prepend_cls(tokens: Float[Tensor, "B N D"], cls_token: Float[Tensor, "1 1 D"]) -> Float[Tensor, "B T D"]:
     """Put the CLS token in front of every sequence of the batch.
 
-    All images share the one parameter; its gradient is the sum of theirs. Expanding, repeating and broadcasting are
-    equally right.
+    All images share the one parameter. Expanding, repeating and broadcasting are equally right.
 
     (B, N, D), (1, 1, D) -> (B, T, D)
 
@@ -46,9 +45,10 @@ def sinusoidal_positions(n_positions: int, d_model: int) -> Float[Tensor, "n_pos
 
     Source: Vaswani et al. 2017, section 3.5.
     """
-    # 1. the positions p as a column, and the numbers 2i as a row
-    # 2. the angles:                   (n_positions, ⌈D/2⌉)
-    # 3. sines into the even columns, cosines into the odd ones (one fewer when D is odd)
+    # 1. the positions p as a column:   (n_positions, 1)
+    # 2. the numbers 2i as a row:       (⌈D/2⌉)
+    # 3. the angles:                    (n_positions, ⌈D/2⌉)
+    # 4. sines into the even columns, cosines into the odd ones (one fewer when D is odd)
     raise NotImplementedError("exercise 2.2 is yours to write; for a hint: vitcourse hint 2.2")
 
 
@@ -68,8 +68,9 @@ def sinusoidal_positions_2d(grid: tuple[int, int], d_model: int) -> Float[Tensor
     Dosovitskiy et al. 2021, appendix D.4.
     """
     # 1. the error for a d_model that doesn't fit
-    # 2. a table for the rows (gh, D/2), one for the columns (gw, D/2)
-    # 3. give every patch the entry of its row and that of its column, and put them side by side
+    # 2. a table for the rows, one for the columns:     (gh, D/2), (gw, D/2)
+    # 3. to each patch its row's entry, its column's:   (gh·gw, D/2) twice
+    # 4. put them side by side:                         (gh·gw, D)
     raise NotImplementedError("exercise 2.3 is yours to write; for a hint: vitcourse hint 2.3")
 
 
@@ -82,8 +83,8 @@ class PositionalEncoding(nn.Module):
     (B, N, D) -> (B, T, D)
 
     Holds `cls_token`, a parameter (1, 1, D), and `positions` (1, T, D): with "sinusoidal" a buffer, the sinusoidal
-    table of T positions in which CLS has row 0; with "learned" a parameter. Both stand in the state dict.
-    Parameters start as normal noise of mean 0 and standard deviation 0.02; `cls_token` may start as zeros as well.
+    table of T positions in which CLS has row 0; with "learned" a parameter. Both stand in the state dict. Parameters
+    start as normal noise of mean 0 and standard deviation 0.02; `cls_token` may start as zeros as well.
 
     Raises ValueError when positions is another word.
 
@@ -92,13 +93,14 @@ class PositionalEncoding(nn.Module):
 
     def __init__(self, d_model: int, n_patches: int, positions: str = "sinusoidal") -> None:
         super().__init__()
-        # 1. self.cls_token: a parameter (1, 1, D)
-        # 2. self.positions (1, T, D): a buffer or a parameter, as the word says
+        # 1. self.cls_token, a parameter:                            (1, 1, D)
+        # 2. self.positions, a buffer or a parameter as asked for:   (1, T, D)
+        # 3. the error for another word
         raise NotImplementedError("exercise 2.4 is yours to write; for a hint: vitcourse hint 2.4")
 
     def forward(self, tokens: Float[Tensor, "B N D"]) -> Float[Tensor, "B T D"]:
-        # 1. prepend:   (B, N, D) -> (B, T, D)
-        # 2. add the positions
+        # 1. prepend:             (B, N, D) -> (B, T, D)
+        # 2. add the positions:   (B, T, D)
         raise NotImplementedError("exercise 2.4 is yours to write; for a hint: vitcourse hint 2.4")
 
 
@@ -117,8 +119,9 @@ def resize_positions(
 
     Source: Dosovitskiy et al. 2021, section 3.2 ("Fine-tuning and higher resolution").
     """
-    # 1. Set the row of CLS aside.
+    # 1. the row of CLS apart from the rest:   (1, 1, D), (1, gh·gw, D)
     # 2. the rest as an image of D channels:   (1, gh·gw, D) -> (1, D, gh, gw)
     # 3. resize (F.interpolate):               (1, D, gh, gw) -> (1, D, gh', gw')
-    # 4. back to rows, CLS in front again
+    # 4. back to rows:                         (1, D, gh', gw') -> (1, gh'·gw', D)
+    # 5. CLS in front again:                   (1, 1 + gh'·gw', D)
     raise NotImplementedError("exercise 2.5 is yours to write; for a hint: vitcourse hint 2.5")

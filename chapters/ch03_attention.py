@@ -30,10 +30,10 @@ def scaled_dot_product_attention(
 
     Source: Vaswani et al. 2017, section 3.2.1, equation 1.
     """
-    # 1. scores: each query with each key   (…, Tq, Tk)
-    # 2. scale
-    # 3. weights: a softmax, over which axis?
-    # 4. output: mix the values              (…, Tq, dv)
+    # 1. scores, each query with each key:        (…, Tq, Tk)
+    # 2. scale them:                              (…, Tq, Tk)
+    # 3. weights, a softmax (over which axis?):   (…, Tq, Tk)
+    # 4. output, the values mixed:                (…, Tq, dv)
     raise NotImplementedError("exercise 3.1 is yours to write; for a hint: vitcourse hint 3.1")
 
 
@@ -58,7 +58,8 @@ class AttentionHead(nn.Module):
         raise NotImplementedError("exercise 3.2 is yours to write; for a hint: vitcourse hint 3.2")
 
     def forward(self, x: Float[Tensor, "B T D"]) -> tuple[Float[Tensor, "B T dh"], Float[Tensor, "B T T"]]:
-        # Project three times; then 3.1.
+        # 1. project three times:   (B, T, D) -> three times (B, T, dh)
+        # 2. attend (3.1):          (B, T, dh), and the weights (B, T, T)
         raise NotImplementedError("exercise 3.2 is yours to write; for a hint: vitcourse hint 3.2")
 
 
@@ -91,12 +92,12 @@ def merge_heads(x: Float[Tensor, "B h T dh"]) -> Float[Tensor, "B T D"]:
 class MultiHeadAttention(nn.Module):
     """Multi-head self-attention, every head at once: MSA of the paper.
 
-    (B, T, D) -> (B, T, D), and the weights (B, h, T, T) beside it with return_weights=True
+    No Python loop runs over the heads: the number of matrix products and softmaxes doesn't grow with h.
+
+    (B, T, D) -> (B, T, D); with return_weights=True -> output (B, T, D), weights (B, h, T, T)
 
     Holds `qkv`, an nn.Linear from D to 3·D whose output is all queries, then all keys, then all values, the heads one
     after the other within each; and `out`, an nn.Linear from D to D that mixes the heads. Both have biases.
-
-    No Python loop runs over the heads: the number of matrix products and softmaxes doesn't grow with h.
 
     Raises ValueError when D is not divisible by n_heads.
 
@@ -114,10 +115,10 @@ class MultiHeadAttention(nn.Module):
     def forward(
         self, x: Float[Tensor, "B T D"], return_weights: bool = False
     ) -> Float[Tensor, "B T D"] | tuple[Float[Tensor, "B T D"], Float[Tensor, "B h T T"]]:
-        # 1. project:              (B, T, D) -> (B, T, 3·D)
-        # 2. part:                 three times (B, T, D)
-        # 3. split into heads:     three times (B, h, T, dh)
-        # 4. attend (3.1):         (B, h, T, dh) and the weights (B, h, T, T)
-        # 5. merge the heads:      (B, T, D)
-        # 6. mix them:             (B, T, D)
+        # 1. project:            (B, T, D) -> (B, T, 3·D)
+        # 2. part:               (B, T, 3·D) -> three times (B, T, D)
+        # 3. split into heads:   three times (B, h, T, dh)
+        # 4. attend (3.1):       (B, h, T, dh), and the weights (B, h, T, T)
+        # 5. merge the heads:    (B, h, T, dh) -> (B, T, D)
+        # 6. mix them:           (B, T, D)
         raise NotImplementedError("exercise 3.4 is yours to write; for a hint: vitcourse hint 3.4")

@@ -41,10 +41,11 @@ class LayerNorm(nn.Module):
         raise NotImplementedError("exercise 4.1 is yours to write; for a hint: vitcourse hint 4.1")
 
     def forward(self, x: Float[Tensor, "... D"]) -> Float[Tensor, "... D"]:
-        # 1. the mean of each token                         (…, 1)
-        # 2. the biased variance, from the deviations       (…, 1)
-        # 3. normalise; eps stands under the root           (…, D)
-        # 4. scale and shift each feature                   (…, D)
+        # 1. the mean of each token:               (…, 1)
+        # 2. the deviations from it:               (…, D)
+        # 3. the biased variance:                  (…, 1)
+        # 4. normalise, with eps under the root:   (…, D)
+        # 5. scale and shift each feature:         (…, D)
         raise NotImplementedError("exercise 4.1 is yours to write; for a hint: vitcourse hint 4.1")
 
 
@@ -83,7 +84,10 @@ class MLP(nn.Module):
         raise NotImplementedError("exercise 4.3 is yours to write; for a hint: vitcourse hint 4.3")
 
     def forward(self, x: Float[Tensor, "... D"]) -> Float[Tensor, "... D"]:
-        # wider:   (…, D) -> (…, M);   GELU, dropout;   back:   (…, M) -> (…, D);   dropout
+        # 1. wider:           (…, D) -> (…, M)
+        # 2. GELU, dropout:   (…, M)
+        # 3. back:            (…, M) -> (…, D)
+        # 4. dropout:         (…, D)
         raise NotImplementedError("exercise 4.3 is yours to write; for a hint: vitcourse hint 4.3")
 
 
@@ -112,6 +116,6 @@ class EncoderBlock(nn.Module):
         raise NotImplementedError("exercise 4.4 is yours to write; for a hint: vitcourse hint 4.4")
 
     def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
-        # 1. the attention branch, added to its input   (equation 2)
-        # 2. the MLP branch, added to its input         (equation 3)
+        # 1. the attention branch, added to its input (equation 2):   (B, T, D)
+        # 2. the MLP branch, added to its input (equation 3):         (B, T, D)
         raise NotImplementedError("exercise 4.4 is yours to write; for a hint: vitcourse hint 4.4")

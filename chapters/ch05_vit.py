@@ -1,4 +1,4 @@
-"""Chapter 5: the model, trained on a GPU.
+"""Chapter 5: the model and its training.
 
 Patches, tokens, a stack of encoder blocks, one more normalisation, and a linear layer that reads the class off the CLS
 token. Then what training it takes: a loss, a schedule, a step, a measure.
@@ -27,9 +27,9 @@ from .ch04_encoder import EncoderBlock, LayerNorm
 class VisionTransformer(nn.Module):
     """The Vision Transformer: images to logits, one per class, before any softmax.
 
-    (B, C, H, W) -> (B, N, D) -> (B, T, D) -> (B, D) -> (B, K)
-
     image_size is H = W as one number, or the pair (H, W).
+
+    (B, C, H, W) -> (B, N, D) -> (B, T, D) -> (B, D) -> (B, K)
 
     Holds `patch_embedding`, `positional_encoding`, `blocks` (L encoder blocks), `norm` and `head` (an nn.Linear from D
     to K that reads the CLS token). Dropout follows the addition of the positions, and is handed on to every block.
@@ -56,18 +56,18 @@ class VisionTransformer(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        # 1. H and W from image_size; the error for sizes that don't divide; N
-        # 2. self.patch_embedding, self.positional_encoding, the dropout
-        # 3. self.blocks: an nn.ModuleList of n_layers encoder blocks
+        # 1. H and W, from image_size; the error for sizes that don't divide; N
+        # 2. self.patch_embedding, self.positional_encoding, and the dropout
+        # 3. self.blocks, an nn.ModuleList of n_layers encoder blocks
         # 4. self.norm, self.head
         raise NotImplementedError("exercise 5.1 is yours to write; for a hint: vitcourse hint 5.1")
 
     def forward(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
-        # 1. patches:            (B, C, H, W) -> (B, N, D)
-        # 2. CLS, positions:     (B, N, D) -> (B, T, D)
-        # 3. every block:        (B, T, D) -> (B, T, D)
-        # 4. norm, then CLS:     (B, T, D) -> (B, D)
-        # 5. logits:             (B, D) -> (B, K)
+        # 1. patches:                   (B, C, H, W) -> (B, N, D)
+        # 2. CLS, positions, dropout:   (B, N, D) -> (B, T, D)
+        # 3. block after block, norm:   (B, T, D)
+        # 4. CLS alone:                 (B, T, D) -> (B, D)
+        # 5. logits:                    (B, D) -> (B, K)
         raise NotImplementedError("exercise 5.1 is yours to write; for a hint: vitcourse hint 5.1")
 
 
@@ -89,10 +89,11 @@ def cross_entropy(
 
     Source: Szegedy et al. 2016, section 7, for the smoothing.
     """
-    # 1. log p of every class                      (B, K), from logsumexp
-    # 2. the loss with all of the target on the label    (B)
-    # 3. the loss with the target spread over all classes   (B)
-    # 4. mix by label_smoothing, and take the mean
+    # 1. log p of every class, from logsumexp:               (B, K)
+    # 2. the loss with all of the target on the label:       (B)
+    # 3. the loss with the target spread over all classes:   (B)
+    # 4. mix the two by label_smoothing:                     (B)
+    # 5. the mean over the batch:                            ()
     raise NotImplementedError("exercise 5.2 is yours to write; for a hint: vitcourse hint 5.2")
 
 
@@ -102,12 +103,11 @@ def cross_entropy(
 def warmup_cosine(step: int, warmup_steps: int, total_steps: int) -> float:
     """The factor on the peak learning rate at a step: a linear rise, then half a cosine down.
 
-    0 at step 0, 1 at warmup_steps, 0 at total_steps and after it. With warmup_steps=0 it starts at 1.
-    The factor is a Python float.
+    0 at step 0, 1 at warmup_steps, 0 at total_steps and after it. With warmup_steps=0 it starts at 1. A Python float.
 
     Source: Loshchilov & Hutter 2017, equation 5 (the cosine); Goyal et al. 2017, section 2.2 (the warm-up).
     """
-    # Three cases: at or after the end, before warmup_steps, between them.
+    # three cases: at or after the end, before warmup_steps, between them
     raise NotImplementedError("exercise 5.3 is yours to write; for a hint: vitcourse hint 5.3")
 
 
@@ -121,20 +121,20 @@ def train_step(
     optimizer: torch.optim.Optimizer,
     amp_dtype: torch.dtype | None = None,
 ) -> Float[Tensor, ""]:
-    """One step of optimisation, with the model in training mode: forward, loss, backward, update.
+    """One step of optimisation: forward, loss, backward, update.
 
-    With amp_dtype (torch.bfloat16, say) the forward pass runs under autocast on the images' device, and the loss is
-    computed from float32 logits. Returns the batch's loss, from before the update, as a detached 0-d tensor on its
-    device: nothing here waits for the GPU.
+    In training mode. With amp_dtype (torch.bfloat16, say) the forward pass runs under autocast on the images' device,
+    and the loss is computed from float32 logits. Returns the mean loss over the batch, from before the update, as a
+    detached 0-d tensor on its device: nothing here waits for the GPU.
 
     (B, C, H, W), (B) -> ()
 
     Source: Dosovitskiy et al. 2021, section 4.1 and appendix B.1, for how the paper trains.
     """
     # 1. training mode
-    # 2. forward, under torch.autocast when amp_dtype is given
-    # 3. loss, from float32 logits then
-    # 4. gradients: clear the old, compute the new; one optimizer step
+    # 2. forward, under torch.autocast when amp_dtype is given; its logits then as float32
+    # 3. the loss
+    # 4. clear the old gradients, compute the new; one optimizer step
     # 5. the loss, cut off from the graph
     raise NotImplementedError("exercise 5.4 is yours to write; for a hint: vitcourse hint 5.4")
 
@@ -148,12 +148,13 @@ def evaluate(
 ) -> float:
     """The accuracy of the model on n labelled images: the share, in [0, 1], whose largest logit is the label's.
 
-    Runs batch by batch, in evaluation mode and without gradients; the last batch may be smaller. The mode in which the
-    model came is restored.
+    Batch by batch; the last one may be smaller. In evaluation mode and without gradients; the mode in which the model
+    came is restored.
 
     (n, C, H, W), (n) -> a float
     """
-    # 1. Remember the mode; switch to evaluation.
-    # 2. Batch by batch: the class of the largest logit. Count those that are right.
-    # 3. Restore the mode. Divide by the number of images, not of batches.
+    # 1. remember the mode; switch to evaluation
+    # 2. batch by batch: the class of the largest logit; count those that are right
+    # 3. restore the mode
+    # 4. divide by the number of images, not of batches
     raise NotImplementedError("exercise 5.5 is yours to write; for a hint: vitcourse hint 5.5")

@@ -4,7 +4,7 @@ What does each head look at, and how far? Which patches does the answer depend o
 which layer can the class be read? All of it works on your own model, in evaluation mode, and leaves it as it was.
 
 B batch size · C, H, W image channels, height, width · P patch size · gh, gw patch grid · N = gh·gw patches ·
-T = N + 1 tokens, CLS first · D = d_model · h heads · dh = D/h · L encoder layers · K classes
+T = N + 1 tokens, CLS first · D = d_model · h heads · dh = D/h width of a head · L encoder layers · K classes
 
 Sources: Dosovitskiy et al. 2021 (arXiv:2010.11929), figure 7 and appendix D.7; Abnar & Zuidema 2020, "Quantifying
 Attention Flow in Transformers" (arXiv:2005.00928); Zeiler & Fergus 2014 (arXiv:1311.2901), section 4.2, for occlusion;
@@ -27,16 +27,18 @@ from .ch01_patches import patch_grid
 def attention_maps(model: nn.Module, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "L B h T T"]:
     """The attention weights of every block, each on the tokens that really reach it: after its norm1, dropout off.
 
-    In evaluation mode and without gradients. The model keeps no hook, and the mode in which it came is restored.
+    In evaluation mode and without gradients; the mode in which the model came is restored. The model keeps no hook.
 
     (B, C, H, W) -> (L, B, h, T, T)
 
     Source: Dosovitskiy et al. 2021, section 4.5.
     """
-    # 1. Remember the mode; switch to evaluation.
-    # 2. Patches, CLS, positions:                      (B, C, H, W) -> (B, T, D)
-    # 3. Block by block: its attention's weights on the normalised tokens; then the block itself, for the next
-    # 4. Restore the mode; stack the layers:           (L, B, h, T, T)
+    # 1. remember the mode; switch to evaluation
+    # 2. patches, CLS, positions:                              (B, C, H, W) -> (B, T, D)
+    # 3. block by block: its weights on the normed tokens:     (B, h, T, T)
+    #                    the block itself, for the next one:   (B, T, D)
+    # 4. restore the mode
+    # 5. stack the layers:                                     (L, B, h, T, T)
     raise NotImplementedError("exercise 6.1 is yours to write; for a hint: vitcourse hint 6.1")
 
 
@@ -55,10 +57,11 @@ def attention_distance(
 
     Source: Dosovitskiy et al. 2021, figure 7 (right) and appendix D.7.
     """
-    # 1. the centre of each patch, in pixels, row by row     (N, 2)
-    # 2. the distance between every two of them              (N, N)
-    # 3. weights without CLS, each row summing to 1 again    (L, B, h, N, N)
-    # 4. weigh the distances; mean over queries and images   (L, h)
+    # 1. the centre of each patch, in pixels, row by row:    (N, 2)
+    # 2. the distance between every two of them:             (N, N)
+    # 3. weights without CLS, each row summing to 1 again:   (L, B, h, N, N)
+    # 4. the distances, weighed by them:                     (L, B, h, N)
+    # 5. the mean over queries and images:                   (L, h)
     raise NotImplementedError("exercise 6.2 is yours to write; for a hint: vitcourse hint 6.2")
 
 
@@ -75,9 +78,9 @@ def attention_rollout(weights: Float[Tensor, "L B h T T"], residual: float = 0.5
 
     Source: Abnar & Zuidema 2020, section 3 (attention rollout).
     """
-    # 1. the mean over the heads               (L, B, T, T)
-    # 2. mix in the identity                   (L, B, T, T)
-    # 3. multiply, layer by layer, from the left        (B, T, T)
+    # 1. the mean over the heads:                   (L, B, T, T)
+    # 2. mix in the identity:                       (L, B, T, T)
+    # 3. multiply, layer by layer, from the left:   (B, T, T)
     raise NotImplementedError("exercise 6.3 is yours to write; for a hint: vitcourse hint 6.3")
 
 
@@ -95,7 +98,8 @@ def occlusion_map(
     """By how much the logit of each image's own label falls when one patch is covered, for every patch in turn.
 
     A covered patch is filled with `fill` in all channels; the next one is covered on the whole image again. patch_size
-    need not be the model's. In evaluation mode and without gradients; images and model stay as they were.
+    need not be the model's. In evaluation mode and without gradients; the mode in which the model came is restored, and
+    images and model stay as they were.
 
     (B, C, H, W), (B) -> (B, gh, gw)
 
@@ -103,11 +107,13 @@ def occlusion_map(
 
     Source: Zeiler & Fergus 2014, section 4.2.
     """
-    # 1. gh, gw, and the error for sizes that don't divide
-    # 2. Remember the mode; switch to evaluation.
-    # 3. the label's logit on the whole image            (B)
-    # 4. patch by patch: cover it on a copy; by how much does the label's logit fall?   (B)
-    # 5. Restore the mode; put the falls in a grid       (B, gh, gw)
+    # 1. gh and gw, and the error for sizes that don't divide
+    # 2. remember the mode; switch to evaluation
+    # 3. the label's logit on the whole image:           (B, 1)
+    # 4. patch by patch: cover it on a copy:             (B, C, H, W)
+    #                    how far the logit then falls:   (B, 1)
+    # 5. restore the mode
+    # 6. put the falls in a grid:                        (B, gh, gw)
     raise NotImplementedError("exercise 6.4 is yours to write; for a hint: vitcourse hint 6.4")
 
 
@@ -124,7 +130,7 @@ def ablate_head(model: nn.Module, layer: int, head: int) -> nn.Module:
     """
     # 1. a copy of the whole model
     # 2. the dh columns through which this head reaches the stream
-    # 3. Silence them, without gradients.
+    # 3. silence them, without gradients
     raise NotImplementedError("exercise 6.5 is yours to write; for a hint: vitcourse hint 6.5")
 
 
@@ -143,8 +149,8 @@ def linear_probe(
     Source: Alain & Bengio 2017, for the probe; Hastie et al., "The Elements of Statistical Learning", section 3.4.1,
     for ridge regression.
     """
-    # 1. one-hot targets                                     (n, K)
-    # 2. take the means off features and targets
-    # 3. solve (XᵀX/n + ridge·I)·W = XᵀY/n for W             (D, K)
-    # 4. the bias that brings the means back                 (K)
+    # 1. one-hot targets:                             (n, K)
+    # 2. the means, taken off features and targets:   (n, D), (n, K)
+    # 3. solve (XᵀX/n + ridge·I)·W = XᵀY/n for W:     (D, K)
+    # 4. the bias that brings the means back:         (K)
     raise NotImplementedError("exercise 6.6 is yours to write; for a hint: vitcourse hint 6.6")

@@ -3,8 +3,8 @@
 Your model is the published one at another size. Here it takes the published weights, and what it takes to make them
 yours: positions for another image size, a new head, gentler steps for lower layers, mixed images, large batches.
 
-B batch size · C, H, W image channels, height, width · P patch size · gh, gw patch grid · T = gh·gw + 1 tokens ·
-D = d_model · h heads · dh = D/h · L encoder layers · K classes
+B batch size · C, H, W image channels, height, width · P patch size · gh, gw patch grid · T = gh·gw + 1 tokens,
+CLS first · D = d_model · h heads · dh = D/h width of a head · L encoder layers · K classes
 
 Sources: Dosovitskiy et al. 2021 (arXiv:2010.11929), section 3.2 and appendix B.1, and its code,
 github.com/google-research/vision_transformer; Clark et al. 2020, "ELECTRA" (arXiv:2003.10555), and Bao et al. 2022,
@@ -100,9 +100,9 @@ def mixup(
 
     Source: Zhang et al. 2018, section 2.
     """
-    # 1. one-hot targets, in the images' dtype     (B, K)
-    # 2. mix the images                            (B, C, H, W)
-    # 3. mix the targets, in the same way          (B, K)
+    # 1. one-hot targets, in the images' dtype:   (B, K)
+    # 2. mix the images:                          (B, C, H, W)
+    # 3. mix the targets in the same way:         (B, K)
     raise NotImplementedError("exercise 7.4 is yours to write; for a hint: vitcourse hint 7.4")
 
 
@@ -117,9 +117,9 @@ def soft_cross_entropy(logits: Float[Tensor, "B K"], targets: Float[Tensor, "B K
 
     Source: Zhang et al. 2018, section 2.
     """
-    # 1. log p                              (B, K)
-    # 2. -Σ t·log p of each image           (B)
-    # 3. the mean over the batch            ()
+    # 1. log p of every class:       (B, K)
+    # 2. -Σ t·log p of each image:   (B)
+    # 3. the mean over the batch:    ()
     raise NotImplementedError("exercise 7.4 is yours to write; for a hint: vitcourse hint 7.4")
 
 
@@ -135,9 +135,9 @@ def accumulated_step(
 ) -> Float[Tensor, ""]:
     """One step of optimisation on a batch too large for the device: gradients add up, micro-batch by micro-batch.
 
-    The update is that of one step on the whole batch, also when the last micro-batch is smaller, and never more than
-    one micro-batch's graph is alive. In training mode. Returns the mean loss over the batch, from before the update, as
-    a detached 0-d tensor on its device: nothing here waits for the GPU.
+    In training mode. The update is that of one step on the whole batch, also when the last micro-batch is smaller, and
+    never more than one micro-batch's graph is alive. Returns the mean loss over the batch, from before the update, as a
+    detached 0-d tensor on its device: nothing here waits for the GPU.
 
     (B, C, H, W), (B) -> ()
 

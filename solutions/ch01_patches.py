@@ -80,7 +80,7 @@ class PatchEmbedding(nn.Module):
 
     Holds `projection`, an nn.Conv2d with kernel = stride = P and a bias.
 
-    The forward pass raises ValueError when H or W is not divisible by P, naming the three numbers.
+    Raises ValueError, in the forward pass, when H or W is not divisible by P, naming the three numbers.
 
     Source: Dosovitskiy et al. 2021, section 3.1, equation 1.
     """
@@ -104,12 +104,12 @@ class PatchEmbedding(nn.Module):
 def conv_to_linear(conv: nn.Conv2d) -> nn.Linear:
     """The linear layer on flat patches that does what the patch embedding's convolution does to the image.
 
-    For every image x, linear(patchify(x, P)) equals the patch embedding of x: the two are the same map.
-    The linear layer has its own copy of the weights, on the same device and in the same dtype.
+    For every image x, linear(patchify(x, P)) equals the patch embedding of x. The linear layer has its own copy of the
+    weights, on the same device and in the same dtype.
 
     weight (D, C, P, P), bias (D) -> weight (D, C·P·P), bias (D)
 
-    Source: Dosovitskiy et al. 2021, section 3.1 ("a trainable linear projection", equation 1).
+    Source: Dosovitskiy et al. 2021, section 3.1, equation 1 ("a trainable linear projection").
     """
     d_model, in_channels, patch_size, _ = conv.weight.shape
     linear = nn.Linear(

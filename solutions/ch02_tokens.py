@@ -21,8 +21,7 @@ from torch import Tensor, nn
 def prepend_cls(tokens: Float[Tensor, "B N D"], cls_token: Float[Tensor, "1 1 D"]) -> Float[Tensor, "B T D"]:
     """Put the CLS token in front of every sequence of the batch.
 
-    All images share the one parameter; its gradient is the sum of theirs. Expanding, repeating and broadcasting are
-    equally right.
+    All images share the one parameter. Expanding, repeating and broadcasting are equally right.
 
     (B, N, D), (1, 1, D) -> (B, T, D)
 
@@ -91,8 +90,8 @@ class PositionalEncoding(nn.Module):
     (B, N, D) -> (B, T, D)
 
     Holds `cls_token`, a parameter (1, 1, D), and `positions` (1, T, D): with "sinusoidal" a buffer, the sinusoidal
-    table of T positions in which CLS has row 0; with "learned" a parameter. Both stand in the state dict.
-    Parameters start as normal noise of mean 0 and standard deviation 0.02; `cls_token` may start as zeros as well.
+    table of T positions in which CLS has row 0; with "learned" a parameter. Both stand in the state dict. Parameters
+    start as normal noise of mean 0 and standard deviation 0.02; `cls_token` may start as zeros as well.
 
     Raises ValueError when positions is another word.
 

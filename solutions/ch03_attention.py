@@ -96,12 +96,12 @@ def merge_heads(x: Float[Tensor, "B h T dh"]) -> Float[Tensor, "B T D"]:
 class MultiHeadAttention(nn.Module):
     """Multi-head self-attention, every head at once: MSA of the paper.
 
-    (B, T, D) -> (B, T, D), and the weights (B, h, T, T) beside it with return_weights=True
+    No Python loop runs over the heads: the number of matrix products and softmaxes doesn't grow with h.
+
+    (B, T, D) -> (B, T, D); with return_weights=True -> output (B, T, D), weights (B, h, T, T)
 
     Holds `qkv`, an nn.Linear from D to 3·D whose output is all queries, then all keys, then all values, the heads one
     after the other within each; and `out`, an nn.Linear from D to D that mixes the heads. Both have biases.
-
-    No Python loop runs over the heads: the number of matrix products and softmaxes doesn't grow with h.
 
     Raises ValueError when D is not divisible by n_heads.
 

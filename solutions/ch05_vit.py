@@ -1,4 +1,4 @@
-"""Chapter 5: the model, trained on a GPU.
+"""Chapter 5: the model and its training.
 
 Patches, tokens, a stack of encoder blocks, one more normalisation, and a linear layer that reads the class off the CLS
 token. Then what training it takes: a loss, a schedule, a step, a measure.
@@ -27,9 +27,9 @@ from .ch04_encoder import EncoderBlock, LayerNorm
 class VisionTransformer(nn.Module):
     """The Vision Transformer: images to logits, one per class, before any softmax.
 
-    (B, C, H, W) -> (B, N, D) -> (B, T, D) -> (B, D) -> (B, K)
-
     image_size is H = W as one number, or the pair (H, W).
+
+    (B, C, H, W) -> (B, N, D) -> (B, T, D) -> (B, D) -> (B, K)
 
     Holds `patch_embedding`, `positional_encoding`, `blocks` (L encoder blocks), `norm` and `head` (an nn.Linear from D
     to K that reads the CLS token). Dropout follows the addition of the positions, and is handed on to every block.
@@ -112,8 +112,7 @@ def cross_entropy(
 def warmup_cosine(step: int, warmup_steps: int, total_steps: int) -> float:
     """The factor on the peak learning rate at a step: a linear rise, then half a cosine down.
 
-    0 at step 0, 1 at warmup_steps, 0 at total_steps and after it. With warmup_steps=0 it starts at 1.
-    The factor is a Python float.
+    0 at step 0, 1 at warmup_steps, 0 at total_steps and after it. With warmup_steps=0 it starts at 1. A Python float.
 
     Source: Loshchilov & Hutter 2017, equation 5 (the cosine); Goyal et al. 2017, section 2.2 (the warm-up).
     """
@@ -135,11 +134,11 @@ def train_step(
     optimizer: torch.optim.Optimizer,
     amp_dtype: torch.dtype | None = None,
 ) -> Float[Tensor, ""]:
-    """One step of optimisation, with the model in training mode: forward, loss, backward, update.
+    """One step of optimisation: forward, loss, backward, update.
 
-    With amp_dtype (torch.bfloat16, say) the forward pass runs under autocast on the images' device, and the loss is
-    computed from float32 logits. Returns the batch's loss, from before the update, as a detached 0-d tensor on its
-    device: nothing here waits for the GPU.
+    In training mode. With amp_dtype (torch.bfloat16, say) the forward pass runs under autocast on the images' device,
+    and the loss is computed from float32 logits. Returns the mean loss over the batch, from before the update, as a
+    detached 0-d tensor on its device: nothing here waits for the GPU.
 
     (B, C, H, W), (B) -> ()
 
@@ -166,8 +165,8 @@ def evaluate(
 ) -> float:
     """The accuracy of the model on n labelled images: the share, in [0, 1], whose largest logit is the label's.
 
-    Runs batch by batch, in evaluation mode and without gradients; the last batch may be smaller. The mode in which the
-    model came is restored.
+    Batch by batch; the last one may be smaller. In evaluation mode and without gradients; the mode in which the model
+    came is restored.
 
     (n, C, H, W), (n) -> a float
     """

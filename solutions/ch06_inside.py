@@ -4,7 +4,7 @@ What does each head look at, and how far? Which patches does the answer depend o
 which layer can the class be read? All of it works on your own model, in evaluation mode, and leaves it as it was.
 
 B batch size · C, H, W image channels, height, width · P patch size · gh, gw patch grid · N = gh·gw patches ·
-T = N + 1 tokens, CLS first · D = d_model · h heads · dh = D/h · L encoder layers · K classes
+T = N + 1 tokens, CLS first · D = d_model · h heads · dh = D/h width of a head · L encoder layers · K classes
 
 Sources: Dosovitskiy et al. 2021 (arXiv:2010.11929), figure 7 and appendix D.7; Abnar & Zuidema 2020, "Quantifying
 Attention Flow in Transformers" (arXiv:2005.00928); Zeiler & Fergus 2014 (arXiv:1311.2901), section 4.2, for occlusion;
@@ -27,7 +27,7 @@ from .ch01_patches import patch_grid
 def attention_maps(model: nn.Module, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "L B h T T"]:
     """The attention weights of every block, each on the tokens that really reach it: after its norm1, dropout off.
 
-    In evaluation mode and without gradients. The model keeps no hook, and the mode in which it came is restored.
+    In evaluation mode and without gradients; the mode in which the model came is restored. The model keeps no hook.
 
     (B, C, H, W) -> (L, B, h, T, T)
 
@@ -109,7 +109,8 @@ def occlusion_map(
     """By how much the logit of each image's own label falls when one patch is covered, for every patch in turn.
 
     A covered patch is filled with `fill` in all channels; the next one is covered on the whole image again. patch_size
-    need not be the model's. In evaluation mode and without gradients; images and model stay as they were.
+    need not be the model's. In evaluation mode and without gradients; the mode in which the model came is restored, and
+    images and model stay as they were.
 
     (B, C, H, W), (B) -> (B, gh, gw)
 

@@ -3,8 +3,8 @@
 Your model is the published one at another size. Here it takes the published weights, and what it takes to make them
 yours: positions for another image size, a new head, gentler steps for lower layers, mixed images, large batches.
 
-B batch size · C, H, W image channels, height, width · P patch size · gh, gw patch grid · T = gh·gw + 1 tokens ·
-D = d_model · h heads · dh = D/h · L encoder layers · K classes
+B batch size · C, H, W image channels, height, width · P patch size · gh, gw patch grid · T = gh·gw + 1 tokens,
+CLS first · D = d_model · h heads · dh = D/h width of a head · L encoder layers · K classes
 
 Sources: Dosovitskiy et al. 2021 (arXiv:2010.11929), section 3.2 and appendix B.1, and its code,
 github.com/google-research/vision_transformer; Clark et al. 2020, "ELECTRA" (arXiv:2003.10555), and Bao et al. 2022,
@@ -178,9 +178,9 @@ def accumulated_step(
 ) -> Float[Tensor, ""]:
     """One step of optimisation on a batch too large for the device: gradients add up, micro-batch by micro-batch.
 
-    The update is that of one step on the whole batch, also when the last micro-batch is smaller, and never more than
-    one micro-batch's graph is alive. In training mode. Returns the mean loss over the batch, from before the update, as
-    a detached 0-d tensor on its device: nothing here waits for the GPU.
+    In training mode. The update is that of one step on the whole batch, also when the last micro-batch is smaller, and
+    never more than one micro-batch's graph is alive. Returns the mean loss over the batch, from before the update, as a
+    detached 0-d tensor on its device: nothing here waits for the GPU.
 
     (B, C, H, W), (B) -> ()
 

@@ -34,14 +34,8 @@ class Exercise:
     @property
     def all_needs(self) -> list["Exercise"]:
         """Every exercise that this one stands on, however far below, in the order of the course."""
-        found: set[str] = set()
-        waiting = list(self.needs)
-        while waiting:
-            needed = waiting.pop()
-            if needed not in found:
-                found.add(needed)
-                waiting.extend(exercise(needed).needs)
-        return [other for other in exercises() if other.id in found]
+        below = [other for needed in self.needs for other in (exercise(needed), *exercise(needed).all_needs)]
+        return [other for other in exercises() if other in below]
 
 
 @dataclass(frozen=True)
@@ -69,7 +63,7 @@ def _data() -> dict[str, Any]:
 @cache
 def chapters() -> tuple[Chapter, ...]:
     """All chapters, in order."""
-    return tuple(_chapter(entry) for entry in _data()["chapter"])
+    return tuple(_chapter(**entry) for entry in _data()["chapter"])
 
 
 @cache
@@ -108,33 +102,17 @@ def select(what: str | None) -> list[Exercise]:
 
     Raises RequestError for any other word.
     """
-    if what is None:
-        return list(exercises())
-    for entry in chapters():
-        if what in entry.words:
-            return list(entry.exercises)
-    for own in exercises():
-        if own.id == what:
-            return [own]
-    raise RequestError(
-        f"there is no exercise or chapter {what!r}; type a chapter (1 to {chapters()[-1].number}) "
-        f"or an exercise ({exercises()[0].id} to {exercises()[-1].id})"
-    )
-
-
-def _chapter(entry: dict[str, Any]) -> Chapter:
-    own = tuple(
-        Exercise(
-            id=item["id"],
-            module=entry["module"],
-            names=tuple(item["names"]),
-            title=item["title"],
-            needs=tuple(item.get("needs", ())),
-            builds=tuple(item.get("builds", ())),
-            hints=tuple(item["hints"]),
-            given=tuple(item.get("given", ())),
-            points=float(item.get("points", 1)),
+    meant = [own for entry in chapters() for own in entry.exercises if what in (None, own.id, *entry.words)]
+    if not meant:
+        raise RequestError(
+            f"there is no exercise or chapter {what!r}; type a chapter (1 to {chapters()[-1].number}) "
+            f"or an exercise ({exercises()[0].id} to {exercises()[-1].id})"
         )
-        for item in entry["exercise"]
-    )
-    return Chapter(entry["number"], entry["module"], entry["title"], entry["writes"], entry["minutes"], own)
+    return meant
+
+
+def _chapter(exercise: list[dict[str, Any]], **about: Any) -> Chapter:
+    for own in exercise:
+        own |= {key: tuple(value) for key, value in own.items() if isinstance(value, list)}
+    unsaid: dict[str, Any] = {"module": about["module"], "needs": (), "builds": (), "points": 1.0}
+    return Chapter(**about, exercises=tuple(Exercise(**{**unsaid, **own}) for own in exercise))

@@ -25,7 +25,6 @@ from vitcourse.errors import RequestError, why
 from vitcourse.files import printable
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import Tensor
 
 CHOICES = ("digits", "mnist", "cifar10", "random", "folder:PATH")
@@ -154,17 +153,12 @@ def _load_digits() -> Dataset:
         digits.images, digits.target, test_size=0.2, stratify=digits.target, random_state=0
     )
 
-    def images(values: np.ndarray) -> Tensor:
+    def images(values: Any) -> Tensor:
         return torch.from_numpy(values).unsqueeze(1).float() / 16  # (n, 8, 8), 0 to 16 -> (n, 1, 8, 8), 0 to 1
 
-    return Dataset(
-        name="digits",
-        train_images=images(train_images),
-        train_labels=torch.from_numpy(train_labels).long(),
-        test_images=images(test_images),
-        test_labels=torch.from_numpy(test_labels).long(),
-        classes=tuple(str(name) for name in digits.target_names),
-    )
+    train = images(train_images), torch.from_numpy(train_labels).long()
+    test = images(test_images), torch.from_numpy(test_labels).long()
+    return Dataset("digits", *train, *test, tuple(map(str, digits.target_names)))
 
 
 # Noise: for measuring how fast a model trains
@@ -175,20 +169,12 @@ def _make_random(size: int) -> Dataset:
 
     generator = torch.Generator().manual_seed(0)
 
-    def images(n: int) -> Tensor:
-        return torch.rand(n, 3, size, size, generator=generator)
+    def examples(n: int) -> tuple[Tensor, Tensor]:
+        images = torch.rand(n, 3, size, size, generator=generator)
+        return images, torch.randint(N_RANDOM_CLASSES, (n,), generator=generator)
 
-    def labels(n: int) -> Tensor:
-        return torch.randint(N_RANDOM_CLASSES, (n,), generator=generator)
-
-    return Dataset(
-        name="random",
-        train_images=images(N_RANDOM_TRAIN),
-        train_labels=labels(N_RANDOM_TRAIN),
-        test_images=images(N_RANDOM_TEST),
-        test_labels=labels(N_RANDOM_TEST),
-        classes=tuple(str(number) for number in range(N_RANDOM_CLASSES)),
-    )
+    train, test = examples(N_RANDOM_TRAIN), examples(N_RANDOM_TEST)
+    return Dataset("random", *train, *test, tuple(map(str, range(N_RANDOM_CLASSES))))
 
 
 # MNIST and CIFAR-10: torchvision's downloads
@@ -247,38 +233,24 @@ def data_root() -> Path:
 
 
 def _load_mnist() -> Dataset:
-    train, test = _torchvision_splits("mnist", "MNIST")
+    def examples(split: Any) -> tuple[Tensor, Tensor]:
+        images = split.data.unsqueeze(1).float().div_(255)  # (n, 28, 28), 0 to 255 -> (n, 1, 28, 28), 0 to 1
+        return images, split.targets.long()
 
-    def images(values: Tensor) -> Tensor:
-        return values.unsqueeze(1).float().div_(255)  # (n, 28, 28), 0 to 255 -> (n, 1, 28, 28), 0 to 1
-
-    return Dataset(
-        name="mnist",
-        train_images=images(train.data),
-        train_labels=train.targets.long(),
-        test_images=images(test.data),
-        test_labels=test.targets.long(),
-        classes=tuple("0123456789"),
-    )
+    train, test = map(examples, _torchvision_splits("mnist", "MNIST"))
+    return Dataset("mnist", *train, *test, tuple("0123456789"))
 
 
 def _load_cifar10() -> Dataset:
     import torch
 
-    train, test = _torchvision_splits("cifar10", "CIFAR10")
+    def examples(split: Any) -> tuple[Tensor, Tensor]:
+        images = torch.from_numpy(split.data).permute(0, 3, 1, 2)  # (n, 32, 32, 3) -> (n, 3, 32, 32)
+        return images.float().div_(255), torch.tensor(split.targets)  # 0 to 255 -> 0 to 1
 
-    def images(values: np.ndarray) -> Tensor:
-        channels_first = torch.from_numpy(values).permute(0, 3, 1, 2)  # (n, 32, 32, 3) -> (n, 3, 32, 32)
-        return channels_first.float().div_(255)  # 0 to 255 -> 0 to 1
-
-    return Dataset(
-        name="cifar10",
-        train_images=images(train.data),
-        train_labels=torch.tensor(train.targets),
-        test_images=images(test.data),
-        test_labels=torch.tensor(test.targets),
-        classes=tuple(train.classes),
-    )
+    splits = _torchvision_splits("cifar10", "CIFAR10")
+    train, test = map(examples, splits)
+    return Dataset("cifar10", *train, *test, tuple(splits[0].classes))
 
 
 def _torchvision_splits(name: str, class_name: str) -> tuple[Any, Any]:
@@ -316,7 +288,9 @@ def _not_loaded(name: str, root: Path, error: Exception) -> str:
     download = DOWNLOADS[name]
     state = download.state(root)
     reason = why(error)
-    if _is_about_local_files(error):
+    # Python's errors about the network are OSErrors too.
+    network = (URLError, ConnectionError, TimeoutError, ssl.SSLError)
+    if isinstance(error, OSError) and not isinstance(error, network):
         if state == "packed":
             return f"can't unpack {name} in {root} ({reason}); type: {download.to_copy(root)}"
         return f"can't use {root} ({reason}); set VITCOURSE_DATA to a folder that you can write to"
@@ -329,169 +303,39 @@ def _not_loaded(name: str, root: Path, error: Exception) -> str:
     return f"the files of {name} in {folder} are damaged ({reason}); delete them and go online, or {others}"
 
 
-def _is_about_local_files(error: Exception) -> bool:
-    # Python's errors about the network are OSErrors too.
-    network = (URLError, ConnectionError, TimeoutError, ssl.SSLError)
-    return isinstance(error, OSError) and not isinstance(error, network)
-
-
 # A folder of the user's own images
 
 
 def _load_folder(name: str, size: int) -> Dataset:
-    """PATH/train/<class>/* and PATH/test/<class>/* (or val/), as squares of S pixels.
+    """The images of PATH/train and PATH/test (see image_folder.py): grey if every one is, else RGB."""
+    import torch
 
-    Grey if every image is, else RGB.
+    from vitcourse.image_folder import Split, read_folder
 
-    Raises RequestError if the folders are not so, or a class is left without an image.
-    """
     where = name.removeprefix("folder:")
     if not where.strip():
         raise RequestError("folder: needs a path; type --data folder:PATH, where PATH holds train/ and test/")
     root = _path(where)
-    try:
-        folders = _split_folders(root)
-        classes = _classes(*folders)
-        splits = [_read_split(folder, classes, size) for folder in folders]
-    except OSError as error:
-        raise RequestError(f"can't read {printable(error.filename or root)}: {why(error)}") from error
-    notes = [f"{printable(root)} has no test/; its {folders[1].name}/ takes that place"] * (folders[1].name != "test")
-    if any(split.cut for split in splits):
+    classes, train, test = read_folder(root, size)
+    channels = max(image.shape[0] for image in (*train.images, *test.images))
+
+    def examples(split: Split) -> tuple[Tensor, Tensor]:
+        images = torch.empty(len(split.images), channels, size, size)  # (n, C, S, S)
+        for row, image in zip(images, split.images, strict=True):
+            row.copy_(torch.from_numpy(image))  # a grey image among coloured ones is its own red, green and blue
+        return images, torch.tensor(split.labels)
+
+    # The files come class by class. Shuffled, always in the same way, the last of them are a sample to hold out.
+    order = torch.randperm(len(train.labels), generator=torch.Generator().manual_seed(0))
+    notes = [f"{printable(root)} has no test/; its {test.folder.name}/ takes that place"] * (test.folder.name != "test")
+    if train.cut or test.cut:
         notes.append(
             f"images are made squares of {size}×{size} pixels: the short side is resized, and the middle of the long "
             "one cut out; --image-size sets another size"
         )
-    return replace(_folder_dataset(name, classes, *splits), notes=tuple(notes))
-
-
-def _split_folders(root: Path) -> tuple[Path, Path]:
-    """The folders of training and test images; those who have no test/ often have a val/."""
-    if not root.is_dir():
-        raise RequestError(
-            f"there is no folder {printable(root)}; --data folder:PATH needs one that holds train/ and test/"
-        )
-    test = root / ("val" if (root / "val").is_dir() and not (root / "test").is_dir() else "test")
-    for folder in (root / "train", test):
-        if not folder.is_dir():
-            raise RequestError(
-                f"{printable(root)} has no folder {folder.name}/; it needs train/<class>/ and test/<class>/"
-            )
-    return root / "train", test
-
-
-def _folder_dataset(name: str, classes: tuple[str, ...], train: _Split, test: _Split) -> Dataset:
-    import torch
-
-    channels = max(image.shape[0] for image in (*train.images, *test.images))
-
-    def images(split: _Split) -> Tensor:
-        stacked = torch.empty(len(split.images), channels, *split.images[0].shape[1:])  # (n, C, S, S)
-        for row, image in zip(stacked, split.images, strict=True):
-            row.copy_(torch.from_numpy(image))  # a grey image among coloured ones is its own red, green and blue
-        return stacked
-
-    # The files come class by class. Shuffled, always in the same way, the last of them are a sample to hold out.
-    order = torch.randperm(len(train.labels), generator=torch.Generator().manual_seed(0))
-    return Dataset(
-        name=name,
-        train_images=images(train)[order],
-        train_labels=torch.tensor(train.labels)[order],
-        test_images=images(test),
-        test_labels=torch.tensor(test.labels),
-        classes=classes,
-        skipped=(*train.skipped, *test.skipped),
-    )
-
-
-def _classes(train: Path, test: Path) -> tuple[str, ...]:
-    """The names of the classes, sorted: those of the folders in train/, which test/ must have too."""
-    in_train, in_test = (
-        {entry.name for entry in folder.iterdir() if entry.is_dir() and not _is_clutter(entry)}
-        for folder in (train, test)
-    )
-    if not in_train:
-        raise RequestError(f"{printable(train)} has no class folders; put the images into train/<class>/")
-    for has, lacks, names in ((train, test, in_train - in_test), (test, train, in_test - in_train)):
-        if names:
-            listed = ", ".join(printable(name) for name in sorted(names))
-            raise RequestError(
-                f"{printable(lacks)} has no folder for {listed}, as {has.name}/ has; both need the same classes"
-            )
-    if len(in_train) == 1:
-        raise RequestError(
-            f"{printable(train)} has only one class, {printable(*in_train)}; there is nothing to tell apart"
-        )
-    return tuple(sorted(in_train))
-
-
-@dataclass
-class _Split:
-    """One of the two parts of a folder, as read: images (1 or 3, S, S), their labels, and what could not be read."""
-
-    images: list[np.ndarray] = field(default_factory=list)
-    labels: list[int] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
-    cut: bool = False  # whether any image had another size or shape
-
-
-def _read_split(folder: Path, classes: tuple[str, ...], size: int) -> _Split:
-    split = _Split()
-    for label, name in enumerate(classes):
-        unread = []
-        for path in _files(folder / name):
-            try:
-                image, cut = _read_image(path, size)
-            except Exception as error:  # a broken file makes Pillow raise almost anything: SyntaxError, struct.error
-                unread.append(f"{printable(path)}: {why(error)}")
-            else:
-                split.images.append(image)
-                split.labels.append(label)
-                split.cut |= cut
-        if label not in split.labels:
-            example = f" ({unread[0]})" if unread else ""
-            raise RequestError(f"{printable(folder / name)} holds no image that can be read{example}")
-        split.skipped.extend(unread)
-    return split
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """The files of a class, also those in folders within."""
-    for path in sorted(folder.iterdir()):
-        if _is_clutter(path):
-            continue
-        if not path.is_dir():
-            yield path
-        elif not folder.resolve().is_relative_to(path.resolve()):  # no link to a folder that it is in
-            yield from list(_files(path)) or [path]  # an empty one is named too
-
-
-def _read_image(path: Path, size: int) -> tuple[np.ndarray, bool]:
-    """The image as a square, its short side resized to S pixels, its middle cut out; whether it was another size.
-
-    (1 or 3, S, S), in [0, 1]. Raises whatever Pillow raises, and ValueError for pixels whose white isn't known.
-    """
-    from vitcourse.images import as_pixels, fitted, open_image
-
-    image = open_image(path, 2 * size)
-    return as_pixels(fitted(image, (size, size))), image.size != (size, size)
-
-
-# What file managers, storage boxes and archives leave behind, beside hidden files.
-_CLUTTER: tuple[str, ...] = (
-    "thumbs.db",
-    "ehthumbs.db",
-    "desktop.ini",
-    "__macosx",
-    "@eadir",
-    "$recycle.bin",
-    "lost+found",
-)
-_CLUTTER += ("system volume information", "#recycle", "__pycache__")
-
-
-def _is_clutter(path: Path) -> bool:
-    """Whether this is a hidden file or folder, or one that nobody put there."""
-    return path.name.startswith(".") or path.name.lower() in _CLUTTER
+    images, labels = examples(train)
+    skipped = (*train.skipped, *test.skipped)
+    return Dataset(name, images[order], labels[order], *examples(test), classes, skipped, tuple(notes))
 
 
 # Paths

@@ -13,11 +13,19 @@ class NotReplaceableError(ValueError):
 
 def definition(source: str, name: str) -> str:
     """The text of a top-level definition, from its first decorator to its last line. Raises KeyError without one."""
-    for node in reversed(ast.parse(source).body):
-        if isinstance(node, _DEFINITIONS) and node.name == name:
-            start, end = _lines(node)
-            return "".join(lines_of(source)[start:end]).rstrip("\r\n")
-    raise KeyError(name)
+    start, end = definitions(source)[name]
+    return "".join(lines_of(source)[start:end]).rstrip("\r\n")
+
+
+def constants(source: str) -> dict[str, str]:
+    """The text of each top-level assignment that gives one name its value. Raises SyntaxError."""
+    lines, found = lines_of(source), {}
+    for node in ast.parse(source).body:
+        for name in {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}:
+            if not isinstance(node, _DEFINITIONS) and _binds(node, name):
+                start, end = _lines(node)
+                found[name] = "".join(lines[start:end]).rstrip("\r\n")
+    return found
 
 
 def definitions(source: str) -> dict[str, tuple[int, int]]:
@@ -26,7 +34,7 @@ def definitions(source: str) -> dict[str, tuple[int, int]]:
 
 
 def with_definitions(source: str, stub: str, names: Sequence[str]) -> str:
-    """The source in which each of the names is defined as in the stub, once, and all the rest is as it was.
+    """The source in which each of the names is defined, or assigned, as in the stub, once; all the rest is as it was.
 
     A name that the source no longer defines comes back behind what stands before it in the stub.
     Raises NotReplaceableError when the source can't be parsed, or when the names are bound in other ways too.
@@ -49,7 +57,8 @@ def with_definitions(source: str, stub: str, names: Sequence[str]) -> str:
 def _with_definition(source: str, stub: str, name: str) -> str:
     lines = lines_of(source)
     ending = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"
-    fresh = [line + ending for line in definition(stub, name).split("\n")]
+    text = definition(stub, name) if name in definitions(stub) else constants(stub)[name]
+    fresh = [line + ending for line in text.split("\n")]
     bound = [_lines(node) for node in _parsed(source).body if _binds(node, name)]
     if not bound:
         return _inserted(source, stub, name, fresh, ending)

@@ -4,13 +4,10 @@ A finding is data; `examine` collects them and `render` prints them. Nothing her
 can't be imported is a finding.
 """
 
-from __future__ import annotations
-
 import ast
 import importlib.metadata
 import importlib.util
 import os
-import re
 import shutil
 import sys
 import textwrap
@@ -19,15 +16,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
+
+from rich.console import Console
+from rich.text import Text
 
 import vitcourse
 from vitcourse import places
 from vitcourse.data import DOWNLOADS, data_root
-from vitcourse.errors import RequestError
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from vitcourse.errors import RequestError, first_line
+from vitcourse.worker import limits
 
 Status = Literal["ok", "note", "problem"]
 
@@ -61,9 +59,6 @@ def has_problem(findings: Sequence[Finding]) -> bool:
 
 def render(findings: Sequence[Finding], console: Console | None = None) -> None:
     """Print the findings by area: the status as a word, what was found, and on a line of its own what to type."""
-    from rich.console import Console
-    from rich.text import Text
-
     console = console or Console()
     # A terminal gets lines of its width, a pipe whole lines. A command is one line everywhere, to be copied as one.
     width = max(20, console.width - len(_INDENT)) if console.is_terminal else sys.maxsize
@@ -99,20 +94,24 @@ def _python() -> Iterator[Finding]:
     where = f"Python {version}, {sys.executable}"
     try:
         needed = importlib.metadata.metadata("vitcourse")["Requires-Python"]
-    except importlib.metadata.PackageNotFoundError:
+        fits = _fits(version, needed)
+    except ImportError:  # of vitcourse or of packaging, which is said with the packages
         yield Finding("Python", "note", where)
-        return
-    if _fits(version, needed):
-        yield Finding("Python", "ok", where)
     else:
-        yield Finding("Python", "problem", f"{where}; the course needs {needed}", "uv venv --python 3.13")
+        other = Finding("Python", "problem", f"{where}; the course needs {needed}", "uv venv --python 3.13")
+        yield Finding("Python", "ok", where) if fits else other
 
 
 def _packages() -> Iterator[Finding]:
     try:
         required = _required_by("vitcourse")
     except importlib.metadata.PackageNotFoundError:
-        yield Finding("Packages", "problem", "vitcourse is not installed here", _install("-e", str(_root())))
+        yield Finding(
+            "Packages", "problem", "vitcourse is not installed here", _install("-e", str(places.package().parent))
+        )
+        return
+    except ImportError:
+        yield Finding("Packages", "problem", "packaging is missing, which reads versions", _install("packaging"))
         return
     for name, needed in required.items():
         yield _package(name, needed)
@@ -134,7 +133,7 @@ def _torchvision() -> Iterator[Finding]:
     try:
         import torchvision  # noqa: F401
     except Exception as error:  # a RuntimeError where they don't fit
-        what = f"torchvision can't be imported: {_one_line(error)}"
+        what = f"torchvision can't be imported: {first_line(error)}"
         yield Finding("Packages", "problem", what, _reinstall_torch())
 
 
@@ -143,35 +142,22 @@ def _required_by(distribution: str, extra: str = "") -> dict[str, str]:
 
     With an extra, those that it adds. Raises PackageNotFoundError if it is not installed.
     """
-    requirements = importlib.metadata.requires(distribution) or []
-    try:
-        from packaging.requirements import Requirement
-    except ImportError:
-        matches = (re.match(r"([\w.-]+)([^;]*)$", requirement) for requirement in requirements)
-        return {match[1]: match[2].strip() for match in matches if match}
-    parsed = map(Requirement, requirements)
+    from packaging.requirements import Requirement
+
+    requirements = map(Requirement, importlib.metadata.requires(distribution) or [])
     # A marker asks about this machine, or for an extra that nobody asked for here.
     return {
         one.name: str(one.specifier)
-        for one in parsed
+        for one in requirements
         if (not extra if one.marker is None else one.marker.evaluate({"extra": extra}))
     }
 
 
 def _fits(version: str, needed: str) -> bool:
     """Whether a version is in a range such as "<2.16,>=2.11"."""
-    try:
-        from packaging.specifiers import SpecifierSet
+    from packaging.specifiers import SpecifierSet
 
-        return SpecifierSet(needed).contains(version, prereleases=True)
-    except (ImportError, ValueError):  # packaging is missing, or the version is none that it knows
-        have = _numbers(version)
-        bounds = re.findall(r"(>=|<)\s*([\d.]+)", needed)  # the course's own ranges have no others
-        return all(have >= _numbers(bound) if sign == ">=" else have < _numbers(bound) for sign, bound in bounds)
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in re.findall(r"\d+", version.partition("+")[0]))
+    return SpecifierSet(needed).contains(version, prereleases=True)
 
 
 def _install(*what: str) -> str:
@@ -182,9 +168,7 @@ def _install(*what: str) -> str:
 
 def to_install(extra: str) -> str:
     """What to type for the packages of one of the course's extras."""
-    from vitcourse.places import is_installed
-
-    if not is_installed():
+    if not places.is_installed():
         return "uv sync"
     return _install(*(f"{name}{needed}" for name, needed in _required_by("vitcourse", extra).items()))
 
@@ -192,7 +176,7 @@ def to_install(extra: str) -> str:
 def _reinstall_torch() -> str:
     try:
         required = _required_by("vitcourse")
-    except importlib.metadata.PackageNotFoundError:
+    except ImportError:
         required = {}
     return _install("--force-reinstall", *(f"{name}{required.get(name, '')}" for name in ("torch", "torchvision")))
 
@@ -204,7 +188,7 @@ def _device() -> Iterator[Finding]:
     try:
         import torch
     except Exception as error:  # a library that is missing or of another version makes almost anything happen
-        what = f"torch can't be imported: {_one_line(error)}"
+        what = f"torch can't be imported: {first_line(error)}"
         yield Finding("Device", "problem", what, _reinstall_torch())
         return
     with warnings.catch_warnings(action="ignore"):  # about drivers; the findings say it
@@ -241,7 +225,9 @@ def _cuda(index: int) -> Finding:
     try:
         torch.ones(1, device=f"cuda:{index}").add(1).item()
     except Exception as error:  # a GPU that is too old for this torch is seen, and fails when it has to compute
-        return Finding("Device", "problem", f"{gpu}, can't compute: {_one_line(error)}", "vitcourse train --device cpu")
+        return Finding(
+            "Device", "problem", f"{gpu}, can't compute: {first_line(error)}", "vitcourse train --device cpu"
+        )
     return Finding("Device", "ok", gpu)
 
 
@@ -268,7 +254,7 @@ def _data() -> Iterator[Finding]:
     try:
         root = data_root()
     except RequestError as error:
-        yield Finding("Data", "problem", f"the folder of the downloads is unknown: {_one_line(error)}")
+        yield Finding("Data", "problem", f"the folder of the downloads is unknown: {first_line(error)}")
         return
     chosen = "set by VITCOURSE_DATA" if os.environ.get("VITCOURSE_DATA") else "VITCOURSE_DATA would change it"
     where = f"downloads go to {root} ({chosen})"
@@ -278,8 +264,8 @@ def _data() -> Iterator[Finding]:
     if writable:
         yield Finding("Data", "ok", where)
     else:
-        why = "can't be written to" if nearest.is_dir() else "is no folder"
-        yield Finding("Data", "note", f"{where}, but {nearest} {why}", _set("VITCOURSE_DATA", "~/vitcourse-data"))
+        fault = "can't be written to" if nearest.is_dir() else "is no folder"
+        yield Finding("Data", "note", f"{where}, but {nearest} {fault}", _set("VITCOURSE_DATA", "~/vitcourse-data"))
     yield from (_download(name, root, writable) for name in DOWNLOADS)
 
 
@@ -288,7 +274,7 @@ def _space() -> Finding:
         here = Path.cwd()
         free = shutil.disk_usage(here).free
     except OSError as error:
-        return Finding("Data", "problem", f"the current folder can't be used: {_one_line(error)}", "cd")
+        return Finding("Data", "problem", f"the current folder can't be used: {first_line(error)}", "cd")
     what = f"{free / GB:,.1f} GB free in {here}"
     if free < NO_SPACE:
         return Finding("Data", "problem", f"only {what}: runs can't be saved")
@@ -315,12 +301,8 @@ def _download(name: str, root: Path, writable: bool) -> Finding:
 # The course's own files
 
 
-def _root() -> Path:
-    return Path(vitcourse.__file__).parent.parent
-
-
 def _course() -> Iterator[Finding]:
-    root = _root()
+    root = places.package().parent
     if places.is_installed():
         yield from _folder()
         return
@@ -361,7 +343,7 @@ def _chapter(path: Path) -> Finding | None:
     except SyntaxError as error:
         what = f"chapters/{path.name}, line {error.lineno}: {error.msg}"
     except (ValueError, OSError) as error:  # a null byte is a ValueError to Pythons before 3.11.4
-        what = f"chapters/{path.name}: {_one_line(error)}"
+        what = f"chapters/{path.name}: {first_line(error)}"
     else:
         return None
     return Finding("Course", "problem", what, f'python -m py_compile "{path}"')
@@ -375,9 +357,7 @@ def _restore(root: Path, folder: str) -> str | None:
 
 
 def _limits() -> Iterator[Finding]:
-    from vitcourse.worker.limits import missing
-
-    lacking = missing()
+    lacking = limits.missing()
     if lacking:
         yield Finding(
             "Course", "note", f"this system can't limit the {' and '.join(lacking)} of a check; its time it can"
@@ -404,8 +384,3 @@ def _console() -> Iterator[Finding]:
 def _set(variable: str, value: object) -> str:
     """What to type to set an environment variable."""
     return f'$env:{variable} = "{value}"' if os.name == "nt" else f"export {variable}={value}"
-
-
-def _one_line(error: BaseException) -> str:
-    """The first line of what the error says."""
-    return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -25,3 +25,8 @@ def why(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     # torchvision lists what it tried, and ends with the cause of the last failure.
     return lines[-1].strip("<>") if lines else type(error).__name__
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says: some libraries go on for a screen."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

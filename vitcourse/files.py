@@ -1,23 +1,57 @@
-"""Files that a user asked for by name, and files that may hold anything."""
+"""Files that a user asked for by name, files that are whole or not there, and files that may hold anything."""
 
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from vitcourse.errors import RequestError
 
 
+@contextmanager
+def writing(path: Path, instead: str = "name a file in another folder") -> Iterator[None]:
+    """Raises RequestError, with what to type instead, when the disk or the rights don't let the path be written."""
+    try:
+        yield
+    except OSError as error:
+        raise RequestError(f"can't write {path}: {error.strerror or error}; {instead}") from error
+
+
 def write_file(path: Path, content: str | bytes) -> None:
     """Write a text or bytes. Raises RequestError when the folder isn't there or can't be written."""
-    try:
+    with writing(path):
         path.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
-    except OSError as error:
-        raise RequestError(f"can't write {path}: {error.strerror}; name a file in another folder") from error
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file so that a reader, whenever it looks, sees either the old content or the new."""
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        beside.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+        # The name must not reach the disk before the content does.
+        _sync(beside)
+        beside.replace(path)
+        if os.name == "posix":
+            _sync(path.parent)
+    except BaseException:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def printable(text: object) -> str:
     """A path or name as one printable line, whatever the bytes of the name are."""
-    return "".join(character if character.isprintable() else "?" for character in str(text))
+    return "".join(letter if letter.isprintable() else "?" for letter in str(text))
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -26,3 +60,12 @@ def parse_json(text: str | bytes) -> Any:
         return json.loads(text)
     except RecursionError as error:
         raise ValueError("nested too deep") from error
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """The object that a JSON file holds; an empty one where there is none that can be read."""
+    try:
+        found = parse_json(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

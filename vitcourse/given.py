@@ -1,14 +1,43 @@
-"""What a folder was given: the stubs, as the course had them when they were put there, and the course's version.
+"""What a learner's folder is given: the stubs, made by `vitcourse init`, and a note of how the course had them then.
 
-`vitcourse update` compares with them, and they tell an older course's stub from something written.
+`vitcourse update` compares with the note, and it tells an older course's stub from something written.
 """
 
 import json
-import os
+from importlib import resources
 from pathlib import Path
 
 import vitcourse
-from vitcourse.places import workplace
+from vitcourse.course import chapters, exercises
+from vitcourse.errors import RequestError
+from vitcourse.files import write_atomically, writing
+from vitcourse.places import CHAPTERS, holds_chapters, workplace
+from vitcourse.stubs import pristine, write_stubs
+
+_IGNORED = "runs/\n_build/\n__pycache__/\n"
+
+
+def init(folder: Path) -> str:
+    """Make a new folder in which every command works, and say what to type next. Nothing there is replaced.
+
+    Raises RequestError where there are chapters already, or where it can't be made.
+    """
+    if holds_chapters(folder / CHAPTERS):
+        raise RequestError(f"{folder} holds chapters already; for newer stubs, type there: vitcourse update")
+    n = len(chapters())
+    readme = resources.files("vitcourse").joinpath("learner_readme.md").read_text(encoding="utf-8").format(n=n)
+    with writing(folder, "type another folder's name"):
+        write_stubs(folder / CHAPTERS)
+        for name, text in (("README.md", readme), (".gitignore", _IGNORED)):
+            if not (folder / name).exists():
+                (folder / name).write_text(text, encoding="utf-8", newline="\n")
+        note({entry.module: pristine(entry.module) for entry in chapters()}, folder)
+    typed = f'"{folder}"' if " " in str(folder) else folder
+    there = "" if folder.resolve() == Path.cwd() else f"cd {typed}\n"
+    return (
+        f"{folder}: {len(exercises())} exercises in {n} chapters, of vitcourse {vitcourse.__version__}\n"
+        f"next, type:\n{there}vitcourse check"
+    )
 
 
 def given(folder: Path | None = None) -> dict[str, str]:
@@ -22,11 +51,8 @@ def given(folder: Path | None = None) -> dict[str, str]:
 
 def note(stubs: dict[str, str], folder: Path) -> None:
     """Keep what the folder is given, whole or not at all."""
-    file = _file(folder)
-    file.parent.mkdir(exist_ok=True)
-    draft = file.with_name(f"{file.name}.{os.getpid()}")
-    draft.write_text(json.dumps({"version": vitcourse.__version__, "stubs": stubs}, indent=1), encoding="utf-8")
-    draft.replace(file)
+    _file(folder).parent.mkdir(exist_ok=True)
+    write_atomically(_file(folder), json.dumps({"version": vitcourse.__version__, "stubs": stubs}, indent=1))
 
 
 def _file(folder: Path) -> Path:

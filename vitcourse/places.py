@@ -7,7 +7,6 @@ in a folder that `vitcourse init` made.
 
 from pathlib import Path
 
-import vitcourse
 from vitcourse.errors import RequestError
 
 CHAPTERS = "chapters"
@@ -15,7 +14,7 @@ CHAPTERS = "chapters"
 
 def package() -> Path:
     """The folder of this package."""
-    return Path(vitcourse.__file__).resolve().parent
+    return Path(__file__).resolve().parent
 
 
 def root() -> Path:

@@ -1,9 +1,16 @@
-"""What a learner has started: chapters compared with the stubs, as syntax trees and without running them."""
+"""What a learner has started: chapters compared with the stubs, as syntax trees and without running them.
 
-from vitcourse.codesets import CodeSet
-from vitcourse.course import Exercise, exercises
+So it is here that stubs are made anew where nothing is started.
+"""
+
+from contextlib import suppress
+
+from vitcourse.codesets import CodeSet, load_code
+from vitcourse.course import Chapter, Exercise, chapters, exercises
+from vitcourse.definitions import definitions
 from vitcourse.given import given
-from vitcourse.stubs import pristine
+from vitcourse.places import CHAPTERS, root
+from vitcourse.stubs import pristine, write_stubs
 from vitcourse.worker.started import started
 
 
@@ -26,3 +33,26 @@ def stubs(code: object, module: str) -> list[str]:
     """What nobody has written in a chapter: its stub, and the one of an older course that the learner was given."""
     older = given().get(module) if isinstance(code, CodeSet) and code.name == "chapters" else None
     return [pristine(module), older] if older else [pristine(module)]
+
+
+def refresh(check: bool) -> list[str]:
+    """Put the stubs into the clone's chapters/, unless check; a line for each file that isn't, or wasn't, as made."""
+    code, said = load_code(root() / CHAPTERS), []
+    for entry in chapters():
+        if code.source(entry.module) == pristine(entry.module):
+            continue
+        answered = _holds_answers(code, entry)
+        said.append(f"{code.shown_as(entry.module)} {'holds answers' if answered else 'differs' if check else 'made'}")
+        if not check and not answered:
+            write_stubs(code.folder, [entry.module])
+    return said
+
+
+def _holds_answers(code: CodeSet, entry: Chapter) -> bool:
+    """Whether a learner wrote something in the chapter. An exercise that is new to the course stands in none yet."""
+    asked = entry.exercises
+    with suppress(SyntaxError):
+        there = definitions(code.source(entry.module) or "").keys()
+        if there <= definitions(pristine(entry.module)).keys():
+            asked = tuple(exercise for exercise in asked if there & set(exercise.names))
+    return any(is_started(code, exercise) for exercise in asked)

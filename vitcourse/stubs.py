@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 
 from vitcourse.course import Exercise, chapter, chapters
-from vitcourse.places import CHAPTERS, root
+from vitcourse.places import root
 
 _PACKAGE = (
     '"""Your code: the exercises of the course, one module per chapter. Each stub tells what is to be written."""\n'
@@ -33,22 +33,6 @@ def write_stubs(folder: Path, modules: Iterable[str] | None = None) -> None:
         (folder / "__init__.py").write_text(_PACKAGE, encoding="utf-8", newline="\n")
     for module in (entry.module for entry in chapters()) if modules is None else modules:
         (folder / f"{module}.py").write_text(pristine(module), encoding="utf-8", newline="\n")
-
-
-def refresh(check: bool) -> list[str]:
-    """Put the stubs into the clone's chapters/, unless check; a line for each file that isn't, or wasn't, as made."""
-    from vitcourse.codesets import load_code
-    from vitcourse.progress import is_started
-
-    code, said = load_code(root() / CHAPTERS), []
-    for entry in chapters():
-        if code.source(entry.module) == pristine(entry.module):
-            continue
-        answered = any(is_started(code, exercise) for exercise in entry.exercises)
-        said.append(f"{code.shown_as(entry.module)} {'holds answers' if answered else 'differs' if check else 'made'}")
-        if not check and not answered:
-            write_stubs(code.folder, [entry.module])
-    return said
 
 
 @cache

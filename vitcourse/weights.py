@@ -1,6 +1,6 @@
 """Weights from elsewhere into a model of this course, the reference's or a learner's: whoever trained them.
 
-The names of the model's parts are the contract's; families.py knows those of torchvision, timm, Hugging Face and
+The names of the model's parts are the contract's; families.toml tells those of torchvision, timm, Hugging Face and
 Google. The numbers are put into the model's own tensors, all of them or none.
 """
 
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from vitcourse.codesets import load_code
+from vitcourse.errors import first_line
 from vitcourse.families import CLS, FAMILIES, IDLE, OTHERS, POSITIONS, PRE_LOGITS, STRANGERS, Family
 
 # Under these names the model's state lies in files that hold more than that.
@@ -55,11 +56,7 @@ def load_weights(
     expected = {_bare(name): tensor for name, tensor in model.state_dict().items()}
     state = {_bare(name): tensor for name, tensor in read_weights(source).items()}
     family = family_of(state)
-    given = {name: tensor for name, tensor in family.translated(state).items() if not re.fullmatch(IDLE, name)}
-    if head == "own":
-        given = {n: t for n, t in given.items() if not re.fullmatch(rf"head[./].*|heads\..*|{PRE_LOGITS}", n)}
-        given.update({name: tensor for name, tensor in expected.items() if name.startswith("head.")})
-    _without_queries_biases(given, expected)
+    given = _under_our_names(family, state, expected, own_head=head == "own")
     _refuse_strangers(family, given, expected)
     _refuse_sizes(family, given, expected)
     _refuse_heads(state, model)
@@ -162,15 +159,22 @@ def _read_file(path: Path) -> Any:
             "torch.load(…, weights_only=False) in its place"
         ) from error
     except Exception as error:  # each library has errors of its own for a file that is damaged
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise ValueError(f"{path} can't be read as weights: {reason}") from error
+        raise ValueError(f"{path} can't be read as weights: {first_line(error)}") from error
 
 
-def _without_queries_biases(given: dict[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """A model made without biases for queries, keys and values computes what one with zeros does."""
+def _under_our_names(
+    family: Family, state: Mapping[str, Tensor], expected: Mapping[str, Tensor], own_head: bool
+) -> dict[str, Tensor]:
+    """What of the weights is to be loaded; the model's own head in the place of theirs, if that is wanted."""
+    without = f"{IDLE}|head[./].*|heads\\..*|{PRE_LOGITS}" if own_head else IDLE
+    given = {name: tensor for name, tensor in family.translated(state).items() if not re.fullmatch(without, name)}
+    if own_head:
+        given.update({name: tensor for name, tensor in expected.items() if name.startswith("head.")})
+    # A model made without biases for queries, keys and values computes what one with zeros does.
     biases = [name for name in expected if name.endswith("attention.qkv.bias")]
     if not any(name in given or f"{name}#0" in given for name in biases):
         given.update({name: torch.zeros_like(expected[name]) for name in biases if name[:-4] + "weight" in given})
+    return given
 
 
 def _refuse_strangers(family: Family, given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
@@ -297,7 +301,3 @@ def _refuse_faults(family: Family, given: Mapping[str, Tensor], expected: Mappin
 def _listed(words: list[str], between: str = ", ") -> str:
     more = f"{between}and {len(words) - _SHOWN} more" if len(words) > _SHOWN else ""
     return between.join(words[:_SHOWN]) + more
-
-
-# Its earlier name.
-load_torchvision_weights = load_weights

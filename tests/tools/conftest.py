@@ -10,7 +10,7 @@ import pytest
 from commands import Ended, typed
 from pages import WIDE
 
-from vitcourse.checking import grading, naming, opinion, pytest_plugin
+from vitcourse.checking import examples, grading, naming, pytest_plugin
 from vitcourse.checking import workers as processes
 from vitcourse.checking.workers import Workers
 from vitcourse.errors import RunError
@@ -35,7 +35,7 @@ def one_process(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
 def uncaused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Why an answer is wrong is not looked for, which takes seconds."""
     monkeypatch.setattr(naming, "named", lambda *_: None)
-    monkeypatch.setattr(opinion, "opinion", lambda *_: [])
+    monkeypatch.setattr(examples, "opinion", lambda *_, **__: [])
 
 
 @pytest.fixture

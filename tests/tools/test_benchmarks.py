@@ -86,13 +86,63 @@ def test_throughput_is_measured_beside_the_peers(benchmark, tmp_path: Path) -> N
     assert [row["contender"] for row in rows] == peers
     assert {row["parameters"] for row in rows} == {205_066}
     assert all(row["images_per_second"] > 0 and row["speed_beside_ours"] > 0 for row in rows)
+    assert all(row["default_beside_it"] > 0 for row in rows)
+    assert rows[1]["default_beside_it"] == 1
     assert found["sizes"]["c"]["what"] == found["model_flops_utilisation"] == "not measured on a GPU yet"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read from /proc")
+def test_growth(benchmark, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    growth: ModuleType = benchmark("growth")
+    monkeypatch.setattr(growth, "TOKENS", 20)
+    monkeypatch.setattr(growth, "AXES", {name: growth.AXES[name] for name in ("T, P = 16", "L")})
+    models = {name: growth.MODELS[name] for name in ("this course, its lines", "this course, blocks checkpointed")}
+    monkeypatch.setattr(growth, "MODELS", models)
+    growth.main(["--points", "2", "--seconds", "0", "--output", str(tmp_path / "g.json")])
+    found = written(tmp_path / "g.json")
+    assert found["axes"]["T, P = 16"]["x"] == [5, 17]
+    assert found["axes"]["L"]["theory"]["megabytes"] == pytest.approx(1.0)
+    for axis in found["axes"].values():
+        assert all(point["seconds"] > 0 for model in axis["models"].values() for point in model["points"])
+    plain, spared = (model["points"][1]["megabytes"] for model in found["axes"]["L"]["models"].values())
+    assert plain > spared > 0
+
+
+def test_exponents_are_slopes(benchmark) -> None:
+    exponent = benchmark("growth").exponent
+    assert exponent([1, 2, 4, 8], [99.0, 4.0, 16.0, 64.0]) == 2.0  # of the last three
+    assert exponent([5, 17], [3.0, 3.0]) == 0.0
+
+
+def test_checkpointed_blocks_are_the_blocks(benchmark) -> None:
+    size = benchmark("growth").SIZES["a"]
+    torch.manual_seed(0)
+    images, models = torch.randn(2, 1, 28, 28), []
+    for make in ("ours_fused", "ours_checkpointed"):
+        torch.manual_seed(0)
+        models.append(getattr(benchmark("growth"), make)(size).train())
+    plain, again = ([model(images), *torch.autograd.grad(model(images).sum(), model.parameters())] for model in models)
+    for one, other in zip(plain, again, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_course_costs(benchmark, tmp_path: Path) -> None:
+    """Bounded by ratios of processor time, which are the same on a busy machine and on a slow one."""
+    few = ["python -c pass", "import numpy", "import vitcourse", "vitcourse --help", "vitcourse status"]
+    course: ModuleType = benchmark("course")
+    course.SAVES = 1
+    course.main(["--rounds", "3", "--output", str(tmp_path / "c.json"), "--commands", *few])
+    found = written(tmp_path / "c.json")
+    assert found["installed"]["megabytes"] > found["installed"]["largest"]["torch"] > 100
+    assert found["vitcourse watch, from a save to its verdict"]["median_seconds"] > 0
+    for name, most in course.BOUNDS.items():
+        assert found["ratios"].get(name, 0) <= most, (name, found["ratios"])
 
 
 def test_a_contender_that_fails_says_so(benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
     throughput: ModuleType = benchmark("throughput")
 
-    def uncompilable(model: nn.Module) -> nn.Module:
+    def uncompilable(model: nn.Module, **_: object) -> nn.Module:
         raise RuntimeError("no compiler\nand a long story")
 
     monkeypatch.setattr(torch, "compile", uncompilable)
@@ -156,12 +206,16 @@ def test_the_ways_to_make_batches_are_measured(benchmark, tmp_path: Path) -> Non
 @pytest.mark.usefixtures("mnist")
 def test_the_time_to_an_accuracy_is_measured(benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda model, **_: model)  # it takes longer than all the rest
-    command = "--seeds 1 --images 60 --epochs 1 --output"
+    command = "--seeds 1 --images 60 --epochs 1 --most 0.001 --output"
     benchmark("time_to_accuracy").main([*command.split(), str(tmp_path / "t.json")])
     found = written(tmp_path / "t.json")
     assert found["trial"]
-    assert len(found["rows"]) == 4
+    assert len(found["rows"]) == 6
     for row in found["rows"]:
+        if row["cut_off"]:
+            assert "original" in row["contender"]
+            assert row["to"]["99%"].startswith("never in 0 CPU seconds")
+            continue
         assert row["to"]["99%"] == "never in one epoch"
         assert row["runs"][0]["points"][-1]["epoch"] == 1
 

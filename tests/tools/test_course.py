@@ -10,13 +10,18 @@ from pathlib import Path
 
 import pytest
 
+from vitcourse.checking import edits
 from vitcourse.checking.misconceptions import misconceptions
 from vitcourse.codesets import load_code
 from vitcourse.course import Chapter, Exercise, chapters, exercises, select
+from vitcourse.definitions import definition
 from vitcourse.errors import RequestError
 from vitcourse.places import root
-from vitcourse.progress import is_started, missing_exercises
+from vitcourse.progress import is_started, missing_exercises, refresh
 from vitcourse.stubs import outlines, pristine, write_stubs
+from vitcourse.trace.exercises import examples
+
+pytestmark = pytest.mark.course
 
 MODULES = [chapter.module for chapter in chapters()]
 DEFINITIONS = (ast.FunctionDef, ast.ClassDef)
@@ -50,6 +55,11 @@ def functions_and_classes(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionD
                 yield from ((f"{node.name}.{m.name}", m) for m in node.body if isinstance(m, ast.FunctionDef))
 
 
+def in_order(id: str) -> tuple[int, ...]:
+    """What exercises are sorted by: 3.10 comes after 3.9."""
+    return tuple(map(int, id.split(".")))
+
+
 def names_in(source: str) -> set[str]:
     return {name for name, _ in functions_and_classes(ast.parse(source))}
 
@@ -63,28 +73,82 @@ def test_stub_and_solution_have_the_same_signatures_docstrings_and_imports(modul
     assert skeleton(pristine(module)) == skeleton(solution(module))
 
 
+# A docstring tells, in this order: what it is, shapes, what a module holds, errors, what may not be called, the source.
+PARTS = (r".", r".*->", r"Holds ", r"Raises ", r"Not to be called here: ", r"Source: ")
+
+
+@pytest.mark.parametrize("exercise", exercises(), ids=lambda exercise: exercise.id)
+def test_docstrings_tell_the_same_things_in_the_same_order(exercise: Exercise) -> None:
+    for name in exercise.names:
+        first, *others = (ast.get_docstring(defined(solution(exercise.module), name)) or "").split("\n\n")
+        assert "\n" not in first, "the first sentence is one line"
+        told = [max(place for place, part in enumerate(PARTS) if re.match(part, text)) for text in others]
+        assert told == sorted(told), others
+
+
+@pytest.mark.parametrize("chapter", chapters(), ids=lambda chapter: chapter.module)
+def test_a_module_begins_with_its_chapters_title(chapter: Chapter) -> None:
+    first = solution(chapter.module).splitlines()[0].removeprefix('"""')
+    assert first.lower() == f"chapter {chapter.number}: {chapter.title}.".lower()
+
+
+def parts(exercise: Exercise) -> dict[str, bool]:
+    """All that an exercise is made of, said with its place, and whether it is there."""
+    folder, number = root(), int(exercise.id.partition(".")[0])
+    check = f'@pytest.mark.exercise("{exercise.id}")'
+    checks = f"tests/test_{exercise.module}.py"
+    others = (folder / "tests" / "tools" / "alternatives").glob(f"*/{exercise.module}.py")
+    written = [names_in(file.read_text(encoding="utf-8")) for file in others]
+    page = next((folder / "book").glob(f"{number:02d}_*.md"))
+    answers = folder / "book" / "solutions" / f"ch{number:02d}.md"
+    api = (folder / "book" / "api_solutions.md").read_text(encoding="utf-8")
+    parsed = functions_and_classes(ast.parse(solution(exercise.module)))
+    functions = {name: node for name, node in parsed if name.partition(".")[0] in exercise.names}
+    functions = {name: node for name, node in functions.items() if isinstance(node, ast.FunctionDef)}
+    takes_tensors = any("Tensor" in ast.unparse(node.args) for node in functions.values())
+
+    def stands_once(directive: str, page: Path) -> bool:
+        found = re.findall(rf"^`{{3,}}{{{directive}}} (\S+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+        return found.count(exercise.id) == 1
+
+    return {
+        f"one check in {checks}": (folder / checks).read_text(encoding="utf-8").count(check) == 1,
+        "three hints in vitcourse/course.toml": len(exercise.hints) == 3,
+        "earlier exercises as its needs in vitcourse/course.toml": all(
+            in_order(needed) < in_order(exercise.id) for needed in exercise.needs
+        ),
+        "four wrong answers in vitcourse/checking/misconceptions.toml": (
+            sum(wrong.exercise == exercise.id for wrong in misconceptions()) >= 4
+        ),
+        "words for each function in vitcourse/checking/edits/words.toml": (
+            functions.keys() <= edits.reference.words()["function"].keys()
+        ),
+        "three other right answers in tests/tools/alternatives": (
+            sum(names.issuperset(exercise.names) for names in written) >= 3
+        ),
+        "an example in vitcourse/trace/examples.toml": (
+            not takes_tensors or any(name in examples() for name in exercise.names)
+        ),
+        f"one exercise {exercise.id} in {page.name}": stands_once("exercise", page),
+        f"one solution {exercise.id} in book/solutions/{answers.name}": stands_once("solution", answers),
+        "its names in book/api_solutions.md": all(
+            re.search(rf"solutions\.{exercise.module}\.{name}$", api, re.MULTILINE) for name in exercise.names
+        ),
+        "docstrings in its solution": all(
+            ast.get_docstring(defined(solution(exercise.module), name)) for name in exercise.names
+        ),
+    }
+
+
 @pytest.mark.parametrize("exercise", exercises(), ids=lambda exercise: exercise.id)
 def test_each_exercise_is_whole(exercise: Exercise) -> None:
-    check = f'@pytest.mark.exercise("{exercise.id}")'
-    assert (root() / "tests" / f"test_{exercise.module}.py").read_text(encoding="utf-8").count(check) == 1
-    assert len(exercise.hints) == 3
-    assert sum(wrong.exercise == exercise.id for wrong in misconceptions()) >= 4
-    others = [folder / f"{exercise.module}.py" for folder in (root() / "tests" / "tools" / "alternatives").iterdir()]
-    written = [names_in(file.read_text(encoding="utf-8")) for file in others]
-    assert sum(names.issuperset(exercise.names) for names in written) >= 3
-    assert all(needed < exercise.id for needed in exercise.needs)
-    # the book: its section on its chapter's page, its answer on the solutions' page
-    number = int(exercise.id.partition(".")[0])
-    pages = {
-        "exercise": next((root() / "book").glob(f"{number:02d}_*.md")),
-        "solution": root() / f"book/solutions/ch{number:02d}.md",
-    }
-    for directive, page in pages.items():
-        sections = re.findall(rf"^`{{3,}}{{{directive}}} (\S+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-        assert sections.count(exercise.id) == 1, f"{page.name} has no section {directive} {exercise.id}, or two"
+    missing = [part for part, there in parts(exercise).items() if not there]
+    assert not missing, f"{exercise.id} lacks {'; '.join(missing)}"
+
+
+@pytest.mark.parametrize("exercise", exercises(), ids=lambda exercise: exercise.id)
+def test_each_function_of_a_stub_raises_and_says_what_to_type(exercise: Exercise) -> None:
     for name in exercise.names:
-        assert ast.get_docstring(defined(solution(exercise.module), name)), "a docstring"
-        # the stub: every function of it raises, and says which exercise it is and what to type
         stub = defined(pristine(exercise.module), name)
         functions = [stub] if isinstance(stub, ast.FunctionDef) else [n for n in stub.body if hasattr(n, "args")]
         assert functions
@@ -126,7 +190,7 @@ def test_what_is_said_of_a_wrong_answer_is_a_sentence_and_not_the_solution(exerc
 
 def test_the_list_is_in_order_and_complete() -> None:
     ids = [exercise.id for exercise in exercises()]
-    assert ids == sorted(ids)
+    assert ids == sorted(ids, key=in_order)
     assert len(ids) == len(set(ids))
     for chapter in chapters():
         listed = [name for exercise in chapter.exercises for name in exercise.names]
@@ -167,8 +231,7 @@ def test_stubs_are_not_started_and_solutions_are(tmp_path: Path) -> None:
 
 def test_words_of_the_command_line_select_exercises() -> None:
     assert [exercise.id for exercise in select("1.3")] == ["1.3"]
-    assert [exercise.id for exercise in select("3")] == ["3.1", "3.2", "3.3", "3.4"]
-    assert select("ch03") == select("ch03_attention") == select("3")
+    assert select("ch03") == select("ch03_attention") == select("3") == list(chapters()[2].exercises)
     assert select(None) == list(exercises())
     for word in ("9", "1.9", "", "patchify"):
         with pytest.raises(RequestError, match="type a chapter"):
@@ -218,14 +281,33 @@ def test_what_needs_no_torch_does_not_import_it(words: list[str]) -> None:
 # Stubs are made from the solutions
 
 
+def test_the_stubs_that_are_checked_in_are_those_that_are_made() -> None:
+    differ = [line for line in refresh(check=True) if not line.endswith("holds answers")]
+    assert not differ, f"{', '.join(differ)}; type vitcourse dev stubs"
+
+
 @pytest.mark.parametrize("chapter", chapters(), ids=lambda chapter: chapter.module)
-def test_the_stubs_that_are_checked_in_are_those_that_are_made(chapter: Chapter) -> None:
-    code = load_code(root() / "chapters")
-    if not any(is_started(code, exercise) for exercise in chapter.exercises):
-        assert code.source(chapter.module) == pristine(chapter.module)
-    # An outline for something that no exercise asks for would never be read.
-    defined_there = names_in(solution(chapter.module))
-    assert outlines()[chapter.module].keys() <= defined_there
+def test_each_outline_is_some_functions(chapter: Chapter) -> None:
+    assert outlines()[chapter.module].keys() <= names_in(solution(chapter.module))
+
+
+def test_dev_stubs_brings_an_exercise_that_is_new_and_leaves_answers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write_stubs(tmp_path / "chapters")
+    file, whole = tmp_path / "chapters" / "ch04_encoder.py", pristine("ch04_encoder")
+    monkeypatch.setattr("vitcourse.progress.root", lambda: tmp_path)
+    before_gelu = whole.replace(definition(whole, "gelu"), "")
+    for text, said in (
+        (before_gelu, "made"),
+        (before_gelu + "\n\ndef gelo(x):\n    return x\n", "holds answers"),
+        (whole.replace("class LayerNorm(nn.Module):", "class LayerNorm(nn.Module):\n    eps = 1", 1), "holds answers"),
+        (before_gelu + "(", "holds answers"),
+    ):
+        file.write_text(text, encoding="utf-8")
+        (line,) = refresh(check=False)
+        assert line.endswith(said), (text[-50:], line)
+        assert file.read_text(encoding="utf-8") == (whole if said == "made" else text)
 
 
 OLD = pristine("ch04_encoder")

@@ -15,8 +15,7 @@ import pytest
 import torch
 from rich.console import Console
 
-import vitcourse
-from vitcourse import doctor
+from vitcourse import doctor, places
 from vitcourse.data import DOWNLOADS
 from vitcourse.doctor import Finding, examine, has_problem, render
 from vitcourse.speech import PLAINLY
@@ -62,7 +61,7 @@ def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("chapters", "solutions", "tests", "vitcourse"):
         (tmp_path / name).mkdir()
     (tmp_path / "chapters" / "ch01_patches.py").write_text("x = 1\n")
-    monkeypatch.setattr(vitcourse, "__file__", str(tmp_path / "vitcourse" / "__init__.py"))
+    monkeypatch.setattr(places, "__file__", str(tmp_path / "vitcourse" / "places.py"))
     return tmp_path
 
 
@@ -175,19 +174,21 @@ def test_a_course_that_is_not_installed_is_a_problem(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(importlib.metadata, "requires", unknown)
     monkeypatch.setattr(importlib.metadata, "metadata", unknown)
     findings = examine()
-    assert find("vitcourse is not installed", findings).to_type == doctor._install("-e", str(doctor._root()))
+    assert find("vitcourse is not installed", findings).to_type == doctor._install("-e", str(places.package().parent))
     assert has_problem(findings)
 
 
-def test_ranges_are_the_same_without_packaging(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_version_is_in_its_range_or_not() -> None:
     versions = ["2.10.9", "2.11", "2.11.0", "2.15.3+cu130", "2.16", "2.16.0", "3.0", "0.9"]
     expected = [False, True, True, True, False, False, False, False]
     assert [doctor._fits(version, "<2.16,>=2.11") for version in versions] == expected
-    needed = doctor._required_by("vitcourse")
+
+
+def test_without_packaging_that_is_the_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("packaging", "packaging.requirements", "packaging.specifiers"):
         monkeypatch.setitem(sys.modules, module, None)
-    assert [doctor._fits(version, "<2.16,>=2.11") for version in versions] == expected
-    assert doctor._required_by("vitcourse") == needed
+    found = [finding for finding in examine() if finding.status == "problem"]
+    assert [finding.to_type for finding in found] == [doctor._install("packaging")]
 
 
 def test_what_needs_an_extra_is_not_needed(monkeypatch: pytest.MonkeyPatch) -> None:

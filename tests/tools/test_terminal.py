@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vitcourse.places import root
-from vitcourse.terminal import Screen, command
+from vitcourse.speech import Screen, command
 
 
 @pytest.mark.parametrize(

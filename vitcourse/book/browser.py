@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vitcourse.errors import RunError
+from vitcourse.errors import RunError, first_line
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -61,7 +61,7 @@ def launch() -> "Iterator[Browser]":
         try:
             browser = playwright.chromium.launch(executable_path=program, args=options)
         except Error as error:
-            raise RunError(f"{program} doesn't start: {str(error).splitlines()[0]}") from error
+            raise RunError(f"{program} doesn't start: {first_line(error)}") from error
         try:
             yield browser
         finally:

@@ -3,14 +3,14 @@
 import io
 from typing import Any
 
-from vitcourse.book.style import BLACK, BLUE, VERMILION
+from vitcourse.book.style import BLACK, BLUE, INK, VERMILION
 
 SIZE, DPI = (12, 6.3), 100
-INK, GREY = "#222832", "#5a606a"
+GREY = "#5a606a"
 
 
-def draw(seven: list[float], weights: list[Any], shares: list[float]) -> bytes:
-    """As PNG. `weights` are (L, h, T, T), `shares` the probabilities of the ten digits."""
+def draw(seven: list[float], flows: list[Any], shares: list[float]) -> bytes:
+    """As PNG. `flows` are (L, T, T), `shares` the probabilities of the ten digits."""
     import numpy as np
     from matplotlib.figure import Figure
 
@@ -20,31 +20,19 @@ def draw(seven: list[float], weights: list[Any], shares: list[float]) -> bytes:
     axes.set_axis_off()
     axes.text(64, 108, "Learn the Vision Transformer", fontsize=34, fontweight="bold", color=INK)
     axes.text(64, 164, "by writing one", fontsize=34, fontweight="bold", color=INK)
-    axes.text(
-        64,
-        582,
-        "vitcourse · from pixels to a trained model, each step checked as you write it",
-        fontsize=17,
-        color=GREY,
-    )
+    words = "vitcourse · from pixels to a trained model, each step checked as you write it"
+    axes.text(64, 582, words, fontsize=17, color=GREY)
     image = np.array(seven).reshape(8, 8)
     for n in range(16):
         row, column = divmod(n, 4)
         patch = image[2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
         _show(axes, patch, 64 + 58 * column, 270 + 58 * row, 51)
         _show(axes, patch, 380, 216 + 19 * (n + 1), 15)
-    mixed = np.array(weights).mean(1)  # (L, T, T)
-    reach = np.eye(len(mixed[0]))[0]
-    steps = [reach]
-    for layer in mixed[::-1]:
-        reach = 0.5 * reach + 0.5 * reach @ layer
-        steps.append(reach)
-    xs, ys = 430 + 170 * np.arange(len(mixed) + 1), 224 + 19 * np.arange(17)
+    xs, ys = 430 + 170 * np.arange(len(flows) + 1), 224 + 19 * np.arange(17)
     for y in ys:
         axes.plot([xs[0], xs[-1]], [y, y], color="#e3e5e8", linewidth=0.8, zorder=0)
-    for place, (layer, above) in enumerate(zip(mixed, steps[-2::-1], strict=True)):
-        for t, s in np.ndindex(layer.shape):
-            flow = float(layer[t, s] * above[t])
+    for place, layer in enumerate(flows):
+        for (t, s), flow in np.ndenumerate(layer):
             _flow(axes, (xs[place], ys[s]), (xs[place + 1], ys[t]), VERMILION, min(1, 1.6 * flow**0.6), 1 + 14 * flow)
     for digit, share in enumerate(shares):
         below = 224 + 34 * digit

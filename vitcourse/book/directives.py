@@ -16,8 +16,11 @@ from sphinx.writers.html import HTMLTranslator
 from sphinx.writers.html5 import HTML5Translator
 
 from vitcourse.book import quiz
+from vitcourse.codesets import load_code
 from vitcourse.course import Exercise, exercise
+from vitcourse.definitions import definition
 from vitcourse.errors import RequestError
+from vitcourse.stubs import pristine
 
 
 class html_element(nodes.General, nodes.Element):
@@ -65,7 +68,7 @@ def depart_citation(translator: HTMLTranslator, node: nodes.Element) -> None:
 
 
 class _Directive(SphinxDirective):
-    """What the four have in common."""
+    """What they have in common."""
 
     def inline(self, text: str) -> list[nodes.Node]:
         """The nodes of a line of MyST."""
@@ -77,13 +80,6 @@ class _Directive(SphinxDirective):
         holder = nodes.container()
         self.state.nested_parse(self.content, self.content_offset, holder)
         return list(holder.children)
-
-    def asked(self) -> Exercise:
-        """The exercise that the argument names."""
-        try:
-            return exercise(self.arguments[0].strip())
-        except RequestError as error:
-            raise self.error(str(error)) from error
 
     def place(self, node: nodes.Element, name: str, title: str) -> None:
         """Make the node a target of references: {ref}`… <name>`."""
@@ -105,55 +101,64 @@ class _Directive(SphinxDirective):
         return reference
 
 
-class ExerciseCard(_Directive):
+class _Card(_Directive):
+    """A box about one exercise, which references lead to."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+    has_content = True
+    kind: ClassVar[str]
+
+    def run(self) -> list[nodes.Node]:
+        try:
+            asked = exercise(self.arguments[0].strip())
+        except RequestError as error:
+            raise self.error(str(error)) from error
+        name, said = f"{self.kind}-{asked.id}", f"{self.kind.capitalize()} {asked.id}"
+        title = element("p", class_="card-title", id=f"{name}-title", line=True)
+        title += [nodes.strong("", said), nodes.Text(f" {asked.title}")]
+        wide = "wide full-width" if self.kind == "exercise" else "wide"
+        card = element("div", title, class_=f"card {self.kind} {wide}", role="group", aria_labelledby=f"{name}-title")
+        self.place(card, name, said)
+        card += self.about(asked)
+        return [card]
+
+    def about(self, asked: Exercise) -> list[nodes.Node]:
+        """What stands in it."""
+        raise NotImplementedError
+
+    def leading(self, before: str, kind: str, id: str, text: str) -> nodes.Node:
+        """A line that ends in a link to the exercise, or to its solution."""
+        line = nodes.paragraph("", before)
+        line += [self.link(f"{kind}-{id}", f"{text} {id}"), nodes.Text(".")]
+        return line
+
+
+class ExerciseCard(_Card):
     """What an exercise asks for, how to check it, its hints, each folded, and the way to its solution."""
 
-    required_arguments = 1
-    final_argument_whitespace = True
-    has_content = True
+    kind = "exercise"
 
-    def run(self) -> list[nodes.Node]:
-        asked = self.asked()
-        name = f"exercise-{asked.id}"
-        title = element("p", class_="card-title", id=f"{name}-title", line=True)
-        title += [nodes.strong("", f"Exercise {asked.id}"), nodes.Text(f" {asked.title}")]
-        card = element(
-            "div", title, class_="card exercise wide full-width", role="group", aria_labelledby=f"{name}-title"
-        )
-        card["classes"] = []
-        self.place(card, name, f"Exercise {asked.id}")
-        card += self.body()
-        card += _command("In ", f"chapters/{asked.module}.py", ":")
-        card += code_block("\n\n\n".join(stub(asked)))
-        card += _command("Check it: ", f"uv run vitcourse check {asked.id}")
-        for number, hint in enumerate(asked.hints, start=1):
-            card += folded(f"Hint {number} of {len(asked.hints)}", nodes.paragraph("", hint))
-        way = nodes.paragraph("", "One right answer of many: ")
-        way += [self.link(f"solution-{asked.id}", f"the solution to {asked.id}"), nodes.Text(".")]
-        card += folded("I have tried", way)
-        return [card]
+    def about(self, asked: Exercise) -> list[nodes.Node]:
+        hints = enumerate(asked.hints, start=1)
+        return [
+            *self.body(),
+            _command("In ", f"chapters/{asked.module}.py", ":"),
+            code_block(pristine(asked.module), asked),
+            _command("Check it: ", f"uv run vitcourse check {asked.id}"),
+            *(folded(f"Hint {n} of {len(asked.hints)}", nodes.paragraph("", hint)) for n, hint in hints),
+            folded("I have tried", self.leading("One right answer of many: ", "solution", asked.id, "the solution to")),
+        ]
 
 
-class SolutionCard(_Directive):
+class SolutionCard(_Card):
     """The reference's code for an exercise."""
 
-    required_arguments = 1
-    final_argument_whitespace = True
-    has_content = True
+    kind = "solution"
 
-    def run(self) -> list[nodes.Node]:
-        asked = self.asked()
-        name = f"solution-{asked.id}"
-        title = element("p", class_="card-title", id=f"{name}-title", line=True)
-        title += [nodes.strong("", f"Solution {asked.id}"), nodes.Text(f" {asked.title}")]
-        card = element("div", title, class_="card solution wide", role="group", aria_labelledby=f"{name}-title")
-        self.place(card, name, f"Solution {asked.id}")
-        card += code_block("\n\n\n".join(solution(asked)))
-        card += self.body()
-        back = nodes.paragraph("", "Back to ")
-        back += [self.link(f"exercise-{asked.id}", f"exercise {asked.id}"), nodes.Text(".")]
-        card += back
-        return [card]
+    def about(self, asked: Exercise) -> list[nodes.Node]:
+        text = load_code("solutions").source(asked.module) or ""
+        return [code_block(text, asked), *self.body(), self.leading("Back to ", "exercise", asked.id, "exercise")]
 
 
 class Predict(_Directive):
@@ -209,26 +214,10 @@ class Quiz(_Directive):
         )
 
 
-def stub(asked: Exercise) -> list[str]:
-    """The exercise's definitions as the course ships them."""
-    from vitcourse.definitions import definition
-    from vitcourse.stubs import pristine
-
-    return [definition(pristine(asked.module), name) for name in asked.names]
-
-
-def solution(asked: Exercise) -> list[str]:
-    """The reference's definitions."""
-    from vitcourse.definitions import definition
-    from vitcourse.places import root
-
-    text = (root() / "solutions" / f"{asked.module}.py").read_text(encoding="utf-8")
-    return [definition(text, name) for name in asked.names]
-
-
-def code_block(text: str) -> nodes.Element:
-    """Python, highlighted."""
-    block: nodes.Element = nodes.literal_block(text, text)
+def code_block(text: str, asked: Exercise) -> nodes.Element:
+    """An exercise's definitions in a chapter's text, highlighted."""
+    own = "\n\n\n".join(definition(text, name) for name in asked.names)
+    block: nodes.Element = nodes.literal_block(own, own)
     block["language"] = "python"
     return block
 

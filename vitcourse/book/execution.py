@@ -7,7 +7,6 @@ when it comes to the page; what fails is left to it, and so are the words for th
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,9 @@ def run_ahead(app: Sphinx, env: BuildEnvironment, docnames: Sequence[str]) -> No
     timeout = app.config.nb_execution_timeout
     # The longest first, so that none is left alone at the end; the length of the source is near enough.
     waiting.sort(key=lambda item: -sum(len(cell.source) for cell in item[1].cells if cell.cell_type == "code"))
-    with _threads((os.cpu_count() or 1) // workers), ThreadPoolExecutor(workers) as pool:
+    # Each kernel computes on its share of the processors, unless the user has said how many threads it may take.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // workers, 1)))
+    with ThreadPoolExecutor(workers) as pool:
         runs = [(path, pool.submit(_run, path, notebook, timeout)) for path, notebook in waiting]
         for path, run in runs:
             result = run.result()
@@ -69,15 +70,3 @@ def _run(path: Path, notebook: Any, timeout: int) -> Any:
     from jupyter_cache.executors.utils import single_nb_execution
 
     return single_nb_execution(notebook, cwd=str(path.parent), timeout=timeout, allow_errors=False)
-
-
-@contextmanager
-def _threads(number: int) -> Iterator[None]:
-    """Let each kernel that starts meanwhile compute on so many threads, unless the user has said how many."""
-    chosen = os.environ.get("OMP_NUM_THREADS")
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(number, 1)))
-    try:
-        yield
-    finally:
-        if chosen is None:
-            del os.environ["OMP_NUM_THREADS"]

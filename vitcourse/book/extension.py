@@ -1,12 +1,12 @@
 """The Sphinx extension of the book, whoever calls Sphinx: `vitcourse book` or `jupyter-book build .`."""
 
-import json
 import shutil
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from docutils import nodes
+from nbformat.v4 import new_code_cell
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.domains.math import MathDomain
@@ -17,9 +17,10 @@ from vitcourse.book.architecture import setup_architecture
 from vitcourse.book.directives import setup_directives
 from vitcourse.book.execution import run_ahead
 from vitcourse.book.figures import setup_figures
-from vitcourse.book.heads import setup_heads
+from vitcourse.book.link_previews import setup_link_previews
 from vitcourse.book.living import setup_living
 from vitcourse.book.markdown import chapter_number
+from vitcourse.book.notebook import as_json, chapter_pages, make_notebook
 
 MATHJAX = "tex-svg.js"
 NOTEBOOKS = "notebooks"
@@ -31,7 +32,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     setup_directives(app)
     setup_figures(app)
     setup_living(app)
-    setup_heads(app)
+    setup_link_previews(app)
     setup_architecture(app)
     # Pages are made anew when what makes them has changed.
     app.add_config_value("vitcourse_machinery", "", "env", [str])
@@ -109,7 +110,7 @@ def _offer_notebook(app: Sphinx, doctree: nodes.document) -> None:
     title.parent.insert(title.parent.index(title) + 1, line)
 
 
-def _first_cell(repository: str) -> dict[str, Any]:
+def _first_cell(repository: str) -> Any:
     """What fetches the course where there is none, as in Colab."""
     lines = (
         "# Not in the course's folder? Then fetch it.",
@@ -120,14 +121,11 @@ def _first_cell(repository: str) -> dict[str, Any]:
         "    !pip install --quiet -e course",
         "    %cd course",
     )
-    cell = {"cell_type": "code", "id": "fetch", "source": "\n".join(lines)}
-    return {**cell, "metadata": {}, "outputs": [], "execution_count": None}
+    return new_code_cell("\n".join(lines), id="fetch")
 
 
 def _write_notebooks(app: Sphinx) -> None:
     """The chapters as notebooks, beside the pages."""
-    from vitcourse.book.notebook import chapter_pages, make_notebook
-
     folder = Path(app.outdir) / NOTEBOOKS
     folder.mkdir(exist_ok=True)
     for page in chapter_pages(Path(app.srcdir) / "book"):
@@ -135,8 +133,7 @@ def _write_notebooks(app: Sphinx) -> None:
         repository = app.config.vitcourse_repository
         if repository:
             notebook["cells"].insert(0, _first_cell(repository))
-        text = json.dumps(notebook, indent=1, ensure_ascii=False)
-        (folder / f"{page.stem}.ipynb").write_text(f"{text}\n", encoding="utf-8")
+        (folder / f"{page.stem}.ipynb").write_text(as_json(notebook), encoding="utf-8")
 
 
 def _begin(app: Sphinx) -> None:

@@ -13,16 +13,10 @@ from sphinx.application import Sphinx
 from sphinx.writers.html import HTMLTranslator
 from sphinx.writers.html5 import HTML5Translator
 
-# Letters and axes, as style.py draws them. Letters that are black stay black, on the plate that they stand on.
-INK = "#222832"
-NAMES = {
-    "#0072b2": "blue",
-    "#d55e00": "vermilion",
-    "#009e73": "green",
-    "#e69f00": "orange",
-    "#cc79a7": "purple",
-    "#56b4e9": "sky",
-}
+from vitcourse.book.style import COLOURS, INK
+
+# Letters that are black stay black, on the plate that they stand on.
+NAMES = dict(zip(COLOURS, ("blue", "vermilion", "green", "orange", "purple", "sky"), strict=False))
 DRAWN_BY_CELLS = "jupyter_execute"
 
 _ROOT = re.compile(r"<svg\b[^>]*>")
@@ -60,7 +54,7 @@ def of_the_page(text: str, alt: str, name: str) -> str:
     body = _POINTS.sub(lambda match: f"{match[1]}{name}-{match[2]}", body)
     body = body.replace(INK, "currentColor").replace("#000000", "currentColor")
     for colour, word in NAMES.items():
-        body = re.sub(colour, f"var(--figure-{word}, {colour})", body, flags=re.IGNORECASE)
+        body = re.sub(colour, f"var(--figure-{word}, {colour.lower()})", body, flags=re.IGNORECASE)
     size = f'viewBox="{view[1]}" style="--width: {view[1].split()[2]}"' if view else ""
     return f'<svg class="figure f-{name}" role="img" aria-label="{escape(alt)}" {size}>{body}\n'
 

@@ -8,24 +8,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-# The modules of this folder that make pages and that no cell imports: editing one doesn't change what a cell prints.
-MACHINERY = frozenset(
-    f"{name}.py"
-    for name in (
-        *(
-            "architecture",
-            "browser",
-            "card",
-            "command",
-            "directives",
-            "execution",
-            "extension",
-            "figures",
-            "fingerprint",
-        ),
-        *("glued", "heads", "living", "living_model", "markdown", "notebook", "pdf", "quiz", "serve", "site", "stills"),
-    )
-)
+from vitcourse.places import package
+
+# What cells import of this folder. Editing any other module of it doesn't change what a cell prints.
+FOR_CELLS = frozenset(("__init__", "example", "measured", "on_gpu", "style", "tables"))
 # The packages whose release changes the pages.
 PACKAGES = ("jupyter-book", "myst-nb", "pydata-sphinx-theme", "sphinx", "sphinx-book-theme", "sphinx-mathjax-offline")
 RECORD = "built.json"
@@ -33,21 +19,22 @@ RECORD = "built.json"
 
 def code(root: Path) -> str:
     """All that a cell can read: the package, the solutions, the results, and torch's release."""
-    package = [path for path in _files(_package(root), ("*.py", "*.toml")) if not _is_machinery(path)]
+    package = [path for path in _files(_package(root), ("*.py", "*.toml", "*.mplstyle")) if not _is_machinery(path)]
     rest = [*_files(root / "solutions", ("*.py",)), *_files(root / "benchmarks" / "results", ("*.json",))]
     return _hash(root, [*package, *rest], _versions(("matplotlib", "torch")))
 
 
 def machinery(root: Path) -> str:
-    """All that turns a source into a page."""
+    """All that turns a source into a page, and the list of pages, which stands on every one."""
     files = [path for path in _files(_package(root) / "book", ("*.py",)) if _is_machinery(path)]
-    return _hash(root, files, _versions(PACKAGES))
+    drawn = _files(root / "book" / "explorables", ("*.html",))
+    return _hash(root, [*files, *drawn, root / "_toc.yml"], _versions(PACKAGES))
 
 
 def everything(root: Path) -> str:
     """All that the site is made of."""
     sources = [path for path in _files(root / "book", ("*",)) if path.is_file()]
-    return _hash(root, [root / "_config.yml", root / "_toc.yml", *sources], (code(root), machinery(root)))
+    return _hash(root, [root / "_config.yml", *sources], (code(root), machinery(root)))
 
 
 def read_record(output: Path) -> dict[str, Any]:
@@ -73,11 +60,11 @@ def is_current(root: Path, output: Path) -> bool:
 
 def _package(root: Path) -> Path:
     # An installed course has its files in the package, a clone beside it.
-    return root / "vitcourse" if (root / "vitcourse").is_dir() else root.parent
+    return root / "vitcourse" if (root / "vitcourse").is_dir() else package()
 
 
 def _is_machinery(path: Path) -> bool:
-    return path.parent.name == "book" and path.name in MACHINERY
+    return path.parent.name == "book" and path.suffix == ".py" and path.stem not in FOR_CELLS
 
 
 def _files(folder: Path, patterns: Iterable[str]) -> list[Path]:

@@ -13,7 +13,7 @@ def glue(name: str, value: Any, display: bool = True) -> None:
     if display:
         from IPython.display import display as show
 
-        show(value)  # type: ignore[no-untyped-call]
+        show(value)
 
 
 def say(text: str) -> Any:
@@ -23,7 +23,7 @@ def say(text: str) -> Any:
     only = _GLUED.fullmatch(text.strip())
     if only and not only[2] and not isinstance(_values[only[1]], str | int | float):
         return _values[only[1]]
-    return Markdown(_GLUED.sub(_formatted, text))  # type: ignore[no-untyped-call]
+    return Markdown(_GLUED.sub(_formatted, text))
 
 
 def _formatted(match: re.Match[str]) -> str:

@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from vitcourse.book import card
+from vitcourse.book.example import seven
+from vitcourse.codesets import load_code
+from vitcourse.files import write_atomically
 
 # A grid of 4 × 4 patches is enough to look around in; learned positions are there to be looked at.
 SETTINGS: dict[str, Any] = {"patch_size": 2, "positions": "learned", "epochs": 15, "device": "cpu"}
@@ -85,11 +88,11 @@ def tell(trained: Any) -> dict[str, Any]:
     """A trained model, and with it the images that every page knows."""
     from vitcourse.training import explore
 
-    seven, seen = _seven(), _seen(trained)
+    pixels, seen = seven().flatten().tolist(), _seen(trained)
     return {
-        "page": {**explore.spec(trained, None), "seven": seven, "photograph": photograph()},
+        "page": {**explore.spec(trained, None), "seven": pixels, "photograph": photograph()},
         "seen": seen,
-        "card": base64.b64encode(card.draw(seven, seen["weights"], seen["shares"])).decode("ascii"),
+        "card": base64.b64encode(card.draw(pixels, seen["flows"], seen["shares"])).decode("ascii"),
     }
 
 
@@ -107,17 +110,13 @@ def photograph() -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
 
 
-def _seven() -> list[float]:
-    from vitcourse.book.example import seven
-
-    return [float(value) for value in seven().flatten()]
-
-
 def _seen(trained: Any) -> dict[str, Any]:
-    """What the model computes on the way from the seven to its answer."""
+    """What the model computes on the way from the seven to its answer.
+
+    flows, (L, T, T): how much of what CLS has in the end came from token to token, with a residual stream of one half.
+    """
     import torch
 
-    from vitcourse.book.example import seven
     from vitcourse.training.batches import standardised
 
     model = trained.model
@@ -128,9 +127,15 @@ def _seen(trained: Any) -> dict[str, Any]:
             weights.append(block.attention(block.norm1(x), return_weights=True)[1][0])
             x = block(x)
         logits = model.head(model.norm(x[:, 0]))[0]
+    reach = torch.eye(x.shape[1])[0]
+    flows: list[Any] = []
+    for layer in reversed(weights):
+        mixed = layer.mean(0)  # (T, T)
+        flows.insert(0, mixed * reach[:, None])
+        reach = 0.5 * reach + 0.5 * reach @ mixed
     return {
+        "flows": [layer.tolist() for layer in flows],
         "weights": [[[[round(w, 4) for w in row] for row in head] for head in layer.tolist()] for layer in weights],
-        "logits": logits.tolist(),
         "shares": logits.softmax(0).tolist(),
         "positions": _likenesses(),
     }
@@ -140,9 +145,8 @@ def _likenesses() -> dict[str, list[float]]:
     """Of one place of a grid of 7 × 7: how its position agrees with all others, the cosine, for two tables."""
     import torch.nn.functional as F
 
-    from solutions.ch02_tokens import sinusoidal_positions, sinusoidal_positions_2d
-
-    tables = {"1-d": sinusoidal_positions(49, 64), "2-d": sinusoidal_positions_2d((7, 7), 64)}
+    tokens = load_code("solutions").module("ch02_tokens")
+    tables = {"1-d": tokens.sinusoidal_positions(49, 64), "2-d": tokens.sinusoidal_positions_2d((7, 7), 64)}
     return {
         name: [round(value, 3) for value in F.cosine_similarity(table[16:17], table).tolist()]
         for name, table in tables.items()
@@ -151,6 +155,4 @@ def _likenesses() -> dict[str, list[float]]:
 
 if __name__ == "__main__":
     target = Path(sys.argv[1])
-    half = target.with_suffix(".part")
-    half.write_text(json.dumps(make()), encoding="utf-8")
-    half.replace(target)
+    write_atomically(target, json.dumps(make()))

@@ -7,10 +7,15 @@ known here is an error, so that none is ever left standing in a notebook.
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vitcourse.book import quiz
 from vitcourse.course import exercise
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
 
 
 class MarkdownError(ValueError):
@@ -40,7 +45,6 @@ class Book:
         return self.equations.setdefault(label, str(len(self.equations) + 1))
 
 
-_FENCE = re.compile(r"^(?P<indent> {0,3})(?P<fence>`{3,}|:{3,}|~{3,})(?P<rest>.*)$")
 _DIRECTIVE = re.compile(r"^\{(?P<name>[\w:-]+)\}\s*(?P<argument>.*)$")
 _INLINE = re.compile(
     r"\{(?P<role>[\w:-]+)\}(?P<ticks>`+)(?P<content>.+?)(?P=ticks)(?!`)"  # a role
@@ -54,41 +58,27 @@ _EQUATION = re.compile(r"^:label: (\S+)$", re.MULTILINE)
 
 
 def blocks(text: str) -> Iterator[str | Directive]:
-    """The text in its parts: paragraphs (and code, and tables) as they stand, and directives."""
+    """The text in its parts: paragraphs (and lists, and code, and tables) as they stand, and directives."""
     lines = text.splitlines()
-    paragraph: list[str] = []
-    position = 0
-    while position < len(lines):
-        match = _FENCE.match(lines[position])
-        if match is None:
-            if lines[position].strip():
-                paragraph.append(lines[position])
-            elif paragraph:
-                yield "\n".join(paragraph)
-                paragraph = []
-            position += 1
+    for token in _parser().parse(text):
+        if token.level or token.map is None:
             continue
-        end = _end_of_fence(lines, position, match["fence"])
-        found = _DIRECTIVE.match(match["rest"].strip())
-        # A fence in a list belongs to its item, unless it is a directive.
+        start, end = token.map
+        found = _DIRECTIVE.match(token.info.strip()) if token.markup[:1] in ("`", "~", ":") else None
         if found is None:
-            paragraph += lines[position : end + 1]
+            yield "\n".join(lines[start:end]).rstrip()
+        elif not lines[end - 1].strip().startswith(token.markup):
+            raise MarkdownError(f"{lines[start].strip()} is not closed")
         else:
-            if paragraph:
-                yield "\n".join(paragraph)
-                paragraph = []
-            yield _directive(found["name"], found["argument"], lines[position + 1 : end])
-        position = end + 1
-    if paragraph:
-        yield "\n".join(paragraph)
+            yield _directive(found["name"], found["argument"], token.content.splitlines())
 
 
-def _end_of_fence(lines: list[str], start: int, fence: str) -> int:
-    closing = re.compile(rf"^ {{0,3}}{re.escape(fence[0])}{{{len(fence)},}}\s*$")
-    for number in range(start + 1, len(lines)):
-        if closing.match(lines[number]):
-            return number
-    raise MarkdownError(f"{lines[start].strip()} is not closed")
+@cache
+def _parser() -> "MarkdownIt":
+    from markdown_it import MarkdownIt
+    from mdit_py_plugins.colon_fence import colon_fence_plugin
+
+    return MarkdownIt("commonmark").use(colon_fence_plugin)
 
 
 def _directive(name: str, argument: str, lines: list[str]) -> Directive:
@@ -239,44 +229,26 @@ def _note(block: Directive, book: Book) -> str:
     return "\n".join(f"> {line}".rstrip() for line in text.splitlines())
 
 
-def _dropdown(block: Directive, book: Book) -> str:
-    return folded(inline(block.argument, book) or "More", all_plain(block.body, book))
-
-
-def _code(block: Directive, book: Book) -> str:
-    return f"```{block.argument}\n{block.body}\n```"
-
-
 def _content(block: Directive, book: Book) -> str:
     title = f"**{inline(block.argument, book)}**" if block.argument else ""
     return "\n\n".join(part for part in (title, all_plain(block.body, book)) if part)
 
 
-def _glossary(block: Directive, book: Book) -> str:
-    return inline(block.body, book)
-
-
-def _nothing(block: Directive, book: Book) -> str:
-    return ""
-
-
-def _glue(block: Directive, book: Book) -> str:
-    return f"{{glue}}`{block.argument}`"
-
-
+_NOTHING = ("solution", "bibliography", "contents", "tableofcontents", "index", "toctree")
+_OF_SCRIPTS = ("living", "architecture")  # a notebook has no scripts of the book's
+_GLUE = ("glue", "glue:any", "glue:figure", "glue:text", "glue:md")
 _DIRECTIVES: dict[str, Callable[[Directive, Book], str]] = {
     "exercise": _exercise,
     "predict": _predict,
     "quiz": _quiz,
     "math": _math,
-    "dropdown": _dropdown,
-    "glossary": _glossary,
+    "dropdown": lambda block, book: folded(inline(block.argument, book) or "More", all_plain(block.body, book)),
+    "glossary": lambda block, book: inline(block.body, book),
     **dict.fromkeys(("admonition", "note", "tip", "hint", "important", "warning", "caution", "seealso"), _note),
-    **dict.fromkeys(("code", "code-block", "sourcecode"), _code),
+    **dict.fromkeys(("code", "code-block", "sourcecode"), lambda block, _: f"```{block.argument}\n{block.body}\n```"),
     **dict.fromkeys(("margin", "sidebar", "epigraph", "table", "container", "div"), _content),
-    **dict.fromkeys(("solution", "bibliography", "contents", "tableofcontents", "index", "toctree"), _nothing),
-    **dict.fromkeys(("living", "architecture"), _nothing),  # a notebook has no scripts of the book's
-    **dict.fromkeys(("glue", "glue:any", "glue:figure", "glue:text", "glue:md"), _glue),
+    **dict.fromkeys((*_NOTHING, *_OF_SCRIPTS), lambda *_: ""),
+    **dict.fromkeys(_GLUE, lambda block, _: f"{{glue}}`{block.argument}`"),
 }
 
 

@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from vitcourse.errors import RequestError
+from vitcourse.places import root
 
 
 def folder() -> Path:
     """Where the results files are."""
-    from vitcourse.places import root
-
     return root() / "benchmarks" / "results"
 
 

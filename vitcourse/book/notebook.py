@@ -7,8 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jupytext
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
 from vitcourse.book import markdown
+from vitcourse.codesets import load_code
+from vitcourse.course import exercise
 from vitcourse.errors import RequestError
+from vitcourse.files import write_atomically, writing
+from vitcourse.jupyter.whole import answer_cell, whole_course
+from vitcourse.places import is_installed, root
 
 _OPENING = """\
 *Chapter {number} of the course as a notebook. It runs on what you write, in its cells or in `chapters/`, and sees \
@@ -29,8 +38,6 @@ def write_notebook(word: str, output: Path | None = None, solved: bool = False) 
 
     Raises RequestError when there is no such chapter, when the file has edits, or when it can't be written.
     """
-    from vitcourse.places import root
-
     if solved and word != "all":
         raise RequestError("only the whole course comes solved; type: vitcourse notebook all --solved")
     page = None if word == "all" else find_page(root() / "book", word)
@@ -50,19 +57,14 @@ def write_notebook(word: str, output: Path | None = None, solved: bool = False) 
             )
     if output is None:
         file.parent.mkdir(exist_ok=True)
-    try:
-        beside = file.with_name(f".{file.name}.part")
-        beside.write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        beside.replace(file)
-    except OSError as error:
-        raise RequestError(f"can't write {file}: {error.strerror}; name a file in another folder") from error
-    return f"{file}\nopen it with: {_opened(file)}"
+    with writing(file):
+        write_atomically(file, as_json(made))
+    return f"{file}\nopen it with: {'' if is_installed() else 'uv run --with jupyterlab '}jupyter lab {file}"
 
 
-def _opened(file: Path) -> str:
-    from vitcourse.places import is_installed
-
-    return f"jupyter lab {file}" if is_installed() else f"uv run --with jupyterlab jupyter lab {file}"
+def as_json(notebook: dict[str, Any]) -> str:
+    """A notebook's file."""
+    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
 
 
 def chapter_pages(folder: Path) -> list[Path]:
@@ -81,13 +83,11 @@ def find_page(folder: Path, word: str) -> Path:
     raise RequestError(f"there is no chapter {word!r} in the book; type one of {known}")
 
 
-def make_notebook(page: Path) -> dict[str, Any]:
+def make_notebook(page: Path) -> NotebookNode:
     """The notebook of a page, as nbformat 4 has it. Raises MarkdownError for what has no plain Markdown."""
-    import jupytext
-
     book = markdown.read_book(page.parent)
-    cells: list[dict[str, Any]] = [
-        _markdown_cell(_OPENING.format(number=int(page.stem[:2]))),
+    cells = [
+        new_markdown_cell(_OPENING.format(number=int(page.stem[:2]))),
         _code_cell(_RELOAD, ("hide-input",)),
     ]
     for cell in jupytext.reads(page.read_text(encoding="utf-8"), fmt="md:myst").cells:
@@ -98,17 +98,15 @@ def make_notebook(page: Path) -> dict[str, Any]:
     return _notebook(cells, page.stem[:2])
 
 
-def make_whole(solved: bool) -> dict[str, Any]:
+def make_whole(solved: bool) -> NotebookNode:
     """The notebook of all chapters and a trained model: to be written, or solved."""
-    from vitcourse.jupyter.whole import whole_course
-
     cells = [
-        _code_cell(source, ()) if kind == "code" else _markdown_cell(source) for kind, source in whole_course(solved)
+        _code_cell(source, ()) if kind == "code" else new_markdown_cell(source) for kind, source in whole_course(solved)
     ]
     return _notebook(cells, "solved" if solved else "all")
 
 
-def _notebook(cells: list[dict[str, Any]], name: str) -> dict[str, Any]:
+def _notebook(cells: list[NotebookNode], name: str) -> NotebookNode:
     for number, cell in enumerate(cells):
         cell["id"] = f"{name}-{number:03d}"
     metadata = {
@@ -116,7 +114,8 @@ def _notebook(cells: list[dict[str, Any]], name: str) -> dict[str, Any]:
         "language_info": {"name": "python"},
         "vitcourse": {"chapter": name, "hash": _hash(cells)},
     }
-    return {"nbformat": 4, "nbformat_minor": 5, "metadata": metadata, "cells": cells}
+    made: NotebookNode = new_notebook(metadata=metadata, cells=cells)
+    return made
 
 
 def for_the_learner(code: str) -> str:
@@ -125,50 +124,37 @@ def for_the_learner(code: str) -> str:
     return re.sub(r"^from myst_nb import glue$", "from vitcourse.book.glued import glue, say", code, flags=re.MULTILINE)
 
 
-def _text_cells(source: str, book: markdown.Book) -> list[dict[str, Any]]:
+def _text_cells(source: str, book: markdown.Book) -> list[NotebookNode]:
     """Cells of Markdown; a paragraph with a value that a cell computed is shown by a cell that is run."""
-    cells = []
-    together: list[str] = []
+    cells: list[NotebookNode] = []
     for block in markdown.blocks(source):
         text = markdown.plain(block, book)
-        asks = isinstance(block, markdown.Directive) and block.name == "exercise"
-        if "{glue" not in text and not asks:
-            together += [text] if text else []
-            continue
-        if together:
-            cells.append(_markdown_cell("\n\n".join(together)))
-        together = []
-        if isinstance(block, markdown.Directive) and asks:
-            cells += [_markdown_cell(text), _code_cell(_to_write(block.argument), ())]
-            continue
-        quoted = text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
-        cells.append(_code_cell(f'say("""{quoted}""")', ("hide-input",)))
-    return cells + ([_markdown_cell("\n\n".join(together))] if together else [])
+        if isinstance(block, markdown.Directive) and block.name == "exercise":
+            cells += [new_markdown_cell(text), _code_cell(_to_write(block.argument), ())]
+        elif "{glue" in text:
+            quoted = text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+            cells.append(_code_cell(f'say("""{quoted}""")', ("hide-input",)))
+        elif text and cells and cells[-1].cell_type == "markdown":
+            cells[-1].source += f"\n\n{text}"
+        elif text:
+            cells.append(new_markdown_cell(text))
+    return cells
 
 
 def _to_write(id: str) -> str:
-    from vitcourse.codesets import load_code
-    from vitcourse.course import exercise
-    from vitcourse.jupyter.whole import answer_cell
-
     return answer_cell(exercise(id), load_code("chapters"))
 
 
-def _markdown_cell(source: str) -> dict[str, Any]:
-    return {"cell_type": "markdown", "metadata": {}, "source": source}
-
-
-def _code_cell(source: str, tags: Sequence[str]) -> dict[str, Any]:
+def _code_cell(source: str, tags: Sequence[str]) -> NotebookNode:
     """A cell whose code or output is folded where the book folds it."""
     jupyter = {}
     if {"hide-input", "hide-cell", "remove-input", "remove-cell"} & set(tags):
         jupyter["source_hidden"] = True
     if {"hide-output", "hide-cell"} & set(tags):
         jupyter["outputs_hidden"] = True
-    metadata: dict[str, Any] = {"tags": list(tags)} if tags else {}
-    if jupyter:
-        metadata["jupyter"] = jupyter
-    return {"cell_type": "code", "metadata": metadata, "source": source, "outputs": [], "execution_count": None}
+    metadata = {key: value for key, value in (("tags", list(tags)), ("jupyter", jupyter)) if value}
+    made: NotebookNode = new_code_cell(source, metadata=metadata)
+    return made
 
 
 def _read(file: Path) -> dict[str, Any] | None:

@@ -1,13 +1,16 @@
 """The whole book as one PDF: its pages put into one, which a headless Chromium prints."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urldefrag, urljoin
 
+from bs4 import BeautifulSoup
+from sphinx_external_toc.parsing import parse_toc_yaml
+
 from vitcourse.book.browser import launch
 from vitcourse.book.site import Site
 from vitcourse.errors import RequestError
+from vitcourse.files import write_file
 
 FOOTER = (
     '<div style="font-size:8px; width:100%; text-align:center; color:#555">'
@@ -15,23 +18,6 @@ FOOTER = (
 )
 # What is there to click, and the code behind pictures, which the site folds too.
 NOT_PRINTED = ".headerlink, .copybtn, .prev-next-footer, details.hide.above-input, .tocwrapper, script"
-# A heading of two lines would lose a space in the bookmarks; a glyph's outline of no width is drawn as a hairline.
-STYLE = """
-@page { size: A4; }
-html { font-size: 13px; }
-body { background: white; }
-* { animation: none !important; transition: none !important; }
-.bd-article { max-width: none; padding: 0; }
-.bd-article .page { break-after: page; padding-top: 1em; } /* a title at the very edge is drawn, and named, twice */
-.bd-article .page:last-child { break-after: auto; }
-.bd-article h1 { font-size: 1.8em; margin-top: 0; }
-.bd-article details > summary { list-style: none; }
-.bd-article details.hide > summary { display: none !important; }
-.bd-article pre { white-space: pre-wrap; }
-.bd-article :is(.cell_input, .highlight, fieldset, tr, .math) { break-inside: avoid; }
-.bd-article :is(h1, h2, h3, .card-title) { break-after: avoid; }
-mjx-container svg * { stroke: none; }
-"""
 # Open what is folded on the screen, and wait for formulas, fonts and pictures.
 PREPARE = """async () => {
   document.querySelectorAll("details").forEach((details) => { details.open = true; });
@@ -60,20 +46,15 @@ def write_pdf(site: Site, file: Path) -> None:
             footer_template=FOOTER,
             margin={"top": "18mm", "bottom": "18mm", "left": "16mm", "right": "16mm"},
         )
-    try:
-        file.write_bytes(content)
-    except OSError as error:
-        raise RequestError(f"can't write {file}: {error.strerror}; name a file in another folder") from error
+    write_file(file, content)
 
 
 def one_page(site: Site) -> Path:
     """All pages as one, in the order of the contents; each place keeps its name, behind that of its page."""
-    from bs4 import BeautifulSoup
-
-    names = [f"{name}.html" for name in contents(site.root)]
+    names = [f"{name}.html" for name in parse_toc_yaml(site.root / "_toc.yml")]
     whole: Any = BeautifulSoup((site.output / names[0]).read_text(encoding="utf-8"), "html.parser")
     _rebase(whole.head, names[0], [])
-    whole.head.append(whole.new_tag("style", string=STYLE))
+    whole.head.append(whole.new_tag("style", string=(site.root / "book" / "print.css").read_text(encoding="utf-8")))
     whole.body.clear()
     article = whole.new_tag("article", attrs={"class": "bd-article bd-content"})
     whole.body.append(article)
@@ -91,19 +72,6 @@ def one_page(site: Site) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(str(whole), encoding="utf-8")
     return file
-
-
-def contents(root: Path) -> list[str]:
-    """The pages, as _toc.yml lists them."""
-    import yaml
-
-    def listed(entry: dict[str, Any]) -> Iterator[str]:
-        yield from (entry[key] for key in ("root", "file") if key in entry)
-        for key in ("parts", "chapters", "sections"):
-            for inner in entry.get(key, ()):
-                yield from listed(inner)
-
-    return list(listed(yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))))
 
 
 def _place(page: str, fragment: str) -> str:

@@ -1,8 +1,10 @@
 """Quizzes as data: the body of a `quiz` directive, read and looked over."""
 
-import hashlib
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
+
+import yaml
 
 
 class QuizError(ValueError):
@@ -36,17 +38,12 @@ class Question:
 
         Whoever writes a question tends to write the right answer first, and readers notice.
         """
-
-        def chance(answer: Answer) -> bytes:
-            return hashlib.sha256(f"{self.text}\n{answer.text}".encode()).digest()
-
-        return tuple(sorted(self.answers, key=chance))
+        chance = {answer: sha256(f"{self.text}\n{answer.text}".encode()).digest() for answer in self.answers}
+        return tuple(sorted(self.answers, key=chance.__getitem__))
 
 
 def parse(body: str) -> tuple[Question, ...]:
     """The questions of a quiz. Raises QuizError, in one line, when one is not whole."""
-    import yaml
-
     try:
         entries = yaml.safe_load(body)
     except yaml.YAMLError as error:

@@ -10,7 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from vitcourse.book import fingerprint
+from vitcourse.doctor import to_install
 from vitcourse.errors import RequestError, RunError
+from vitcourse.places import is_installed, root, workplace
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _PROBLEM = re.compile(r"^(?:(?P<file>\S.*?)(?::(?P<line>\d+))?: )?(?P<kind>WARNING|ERROR|CRITICAL): (?P<text>.*)$")
@@ -21,19 +23,6 @@ _READING = re.compile(r"^reading sources\.\.\. \[ *\d+%\] (?P<page>\S+)")
 JUPYTER_BOOK = "import sys; sys.argv[0] = 'jupyter-book'; from jupyter_book.cli.main import main; main()"
 
 Tell = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something that Sphinx said against the book, and where."""
-
-    text: str
-    file: str = ""
-    line: int = 0
-
-    def __str__(self) -> str:
-        where = f"{self.file}, line {self.line}: " if self.line else f"{self.file}: " if self.file else ""
-        return f"{where}{self.text}"
 
 
 @dataclass(frozen=True)
@@ -56,9 +45,6 @@ class Site:
 
 def find() -> Site:
     """The book of this course. Raises RequestError when a part of it, or Jupyter Book, is missing."""
-    from vitcourse.doctor import to_install
-    from vitcourse.places import is_installed, root, workplace
-
     site = Site(root(), workplace() if is_installed() else None)
     for name in ("_config.yml", "_toc.yml", "book"):
         if not (site.root / name).exists():
@@ -78,19 +64,13 @@ def build(site: Site, tell: Tell) -> bool:
     command = [sys.executable, "-c", JUPYTER_BOOK, "build", str(site.root), "-W", "--keep-going"]
     if site.work is not None:
         command += ["--path-output", str(site.work)]
-    if fingerprint.read_record(site.output).get("warnings") != 0 or _is_listed_anew(site):
+    if fingerprint.read_record(site.output).get("warnings") != 0:
         command.append("--all")
     lines = list(_run(command, site, tell))
     _raise_problems(problems(lines, site.root))
     if not lines or lines[-1] != "0":
         raise RunError(f"jupyter-book ended with {lines[-1] if lines else 'nothing'}: {_last_words(lines)}")
     return True
-
-
-def _is_listed_anew(site: Site) -> bool:
-    """Whether the list of pages, which stands on every page, has changed since the last build."""
-    record = site.build / fingerprint.RECORD
-    return record.exists() and (site.root / "_toc.yml").stat().st_mtime > record.stat().st_mtime
 
 
 def _run(command: list[str], site: Site, tell: Tell) -> Iterable[str]:
@@ -124,29 +104,35 @@ def _run(command: list[str], site: Site, tell: Tell) -> Iterable[str]:
     yield str(process.returncode)
 
 
-def problems(lines: Iterable[str], root: Path) -> list[Problem]:
-    """The warnings and errors in Sphinx's output, each as a file of the book and a line."""
-    found: list[Problem] = []
+def problems(lines: Iterable[str], root: Path) -> list[str]:
+    """The warnings and errors in Sphinx's output, each behind its file of the book and the line in it."""
+    found: list[str] = []
     lines = list(lines)
     for number, line in enumerate(lines):
         match = _PROBLEM.match(line)
         if match is None:
             continue
-        file = _shown(match["file"] or "", root)
+        # A docstring's place is "…/module.py:docstring of name".
+        file = (match["file"] or "").replace(f"{root}{os.sep}", "")
         if _CELL_FAILED in match["text"]:
             found.append(_failed_cell(lines[number + 1 :], file, root))
         else:
-            found.append(Problem(match["text"], file, int(match["line"] or 0)))
+            found.append(_placed(match["text"], file, int(match["line"] or 0)))
     return found
 
 
-def _failed_cell(lines: list[str], file: str, root: Path) -> Problem:
+def _placed(text: str, file: str, line: int) -> str:
+    where = f"{file}, line {line}: " if line else f"{file}: " if file else ""
+    return f"{where}{text}"
+
+
+def _failed_cell(lines: list[str], file: str, root: Path) -> str:
     """The cell is between the first two rulers of the traceback; the error's own line names it."""
     rulers = [number for number, line in enumerate(lines) if re.fullmatch(r"-{10,}", line)]
     cell = lines[rulers[0] + 1 : rulers[1]] if len(rulers) > 1 else []
     errors = [line for line in lines if re.match(r"[A-Za-z_.]*(Error|Exception|Interrupt|Exit|Warning)(:|$)", line)]
     named = [line for line in errors if "ExecutionError" not in line and "CellTimeoutError" not in line] or errors
-    return Problem(f"a cell failed: {named[0] if named else 'no error was named'}", file, _line_of(cell, root / file))
+    return _placed(f"a cell failed: {named[0] if named else 'no error was named'}", file, _line_of(cell, root / file))
 
 
 def _line_of(cell: list[str], file: Path) -> int:
@@ -163,12 +149,7 @@ def _line_of(cell: list[str], file: Path) -> int:
     return 0
 
 
-def _shown(path: str, root: Path) -> str:
-    # A docstring's place is "…/module.py:docstring of name".
-    return path.replace(f"{root}{os.sep}", "")
-
-
-def _raise_problems(found: list[Problem]) -> None:
+def _raise_problems(found: list[str]) -> None:
     if not found:
         return
     for problem in found[1:]:

@@ -1,6 +1,7 @@
 """The static pictures of the explorables, as SVG: what the model computes on the running image, drawn by hand."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 from vitcourse.book.architecture import Address, draw
@@ -11,27 +12,16 @@ SIDE, PATCH = 8, 2  # of the seven
 
 def river(told: Told, address: Address) -> str:
     """The seven, its patches, how attention mixes them layer by layer, and the answer."""
-    weights = told["seen"]["weights"]  # (L, h, T, T)
-    mixed = [
-        [[sum(head[t][s] for head in layer) / len(layer) for s in range(17)] for t in range(17)] for layer in weights
-    ]
-    reach = [[0.0] * 17 for _ in range(len(mixed))] + [[1.0] + [0.0] * 16]
-    for layer in reversed(range(len(mixed))):
-        for t, share in enumerate(reach[layer + 1]):
-            reach[layer][t] += 0.5 * share
-            for s in range(17):
-                reach[layer][s] += 0.5 * share * mixed[layer][t][s]
+    flows = told["seen"]["flows"]  # (L, T, T)
     made = [_image(told["page"]["seven"], 0, 100, 180, gap=0.14)]
-    xs, pitch = [300 + 100 * n for n in range(len(mixed) + 1)], 22
+    xs, pitch = [300 + 100 * n for n in range(len(flows) + 1)], 22
     for t in range(17):
         y = pitch * (t + 0.5)
         made.append(_tile(told["page"]["seven"], t - 1, 236, y - 9, 18) if t else _text(232, y + 4, "CLS", "cls"))
         made.append(f'<path d="M262,{y} H{xs[-1]}" class="faint"/>')
-    for layer, rows in enumerate(mixed):
-        x0, x1 = xs[layer], xs[layer + 1]
+    for (x0, x1), rows in zip(pairwise(xs), flows, strict=True):
         for t, row in enumerate(rows):
-            for s, weight in enumerate(row):
-                flow = weight * reach[layer + 1][t]
+            for s, flow in enumerate(row):
                 strong = min(1.0, 1.6 * flow**0.6)
                 if strong > 0.06:
                     y0, y1, half = pitch * (s + 0.5), pitch * (t + 0.5), (x0 + x1) / 2
@@ -107,35 +97,24 @@ KINDS: dict[str, Callable[[Told, Address], str]] = {
 }
 
 
-def _pixels(seven: list[float]) -> Iterator[tuple[int, int, float]]:
-    return ((*divmod(i, SIDE), value) for i, value in enumerate(seven) if value)
-
-
 def _image(seven: list[float], x: float, y: float, width: float, gap: float = 0) -> str:
     """The seven with gaps between its patches, in patches."""
     cells = SIDE // PATCH
     patch = width / (cells + gap * (cells - 1))
-    made = []
-    if gap:
-        places = [(column, row) for row in range(cells) for column in range(cells)]
-        at = patch * (1 + gap)
-        made += [_square(x + at * column, y + at * row, patch, "plate") for column, row in places]
-    for row, column, value in _pixels(seven):
-        left = x + patch * (1 + gap) * (column // PATCH) + patch / PATCH * (column % PATCH)
-        top = y + patch * (1 + gap) * (row // PATCH) + patch / PATCH * (row % PATCH)
-        made.append(_square(left, top, patch / PATCH, "ink", value))
-    return "".join(made)
+    step, plate = patch * (1 + gap), "plate" if gap else ""
+    return "".join(
+        _tile(seven, n, x + step * (n % cells), y + step * (n // cells), patch, plate) for n in range(cells * cells)
+    )
 
 
-def _tile(seven: list[float], n: int, x: float, y: float, width: float) -> str:
+def _tile(seven: list[float], n: int, x: float, y: float, width: float, plate: str = "plate") -> str:
     """One of the seven's patches."""
-    top, left = (PATCH * place for place in divmod(n, SIDE // PATCH))
-    made = [_square(x, y, width, "plate")]
-    for row, column, value in _pixels(seven):
-        if top <= row < top + PATCH and left <= column < left + PATCH:
-            step = width / PATCH
-            made.append(_square(x + step * (column - left), y + step * (row - top), step, "ink", value))
-    return "".join(made)
+    (top, left), step = (PATCH * place for place in divmod(n, SIDE // PATCH)), width / PATCH
+    made = _square(x, y, width, plate) if plate else ""
+    for row, column in ((row, column) for row in range(PATCH) for column in range(PATCH)):
+        if value := seven[SIDE * (top + row) + left + column]:
+            made += _square(x + step * column, y + step * row, step, "ink", value)
+    return made
 
 
 def _square(x: float, y: float, side: float, kind: str, opacity: float = 1) -> str:

@@ -7,6 +7,7 @@ style.show_image(axes, seven())
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK = COLOURS = (
 )
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
-# The letters and axes of a figure: on a page they take the page's own ink. What is drawn black stays black on a plate.
+# The letters and axes of a figure (style.mplstyle): on a page they take the page's own ink. What is drawn black stays
+# black on a plate.
 INK = "#222832"
 
 SEQUENTIAL = "cividis"  # values that are never negative
@@ -34,42 +36,14 @@ GREY = "gray"  # images
 
 NEAR = 0.85  # a line that ends further right than this share of the axes has its name at their edge
 
-# A page of 375 px leaves a picture about 345: wider figures than this would have letters too small to read there.
-WIDTH = 5.6
-
 
 def use() -> None:
     """Set the look for every figure of this notebook."""
-    import matplotlib as mpl
+    import matplotlib.pyplot as plt
     from cycler import cycler
 
-    mpl.rcParams.update(
-        {
-            "figure.figsize": (WIDTH, 3.4),
-            "figure.constrained_layout.use": True,
-            # No plate: the page's own paper, light or dark. Text stays text, in the page's letters.
-            "figure.facecolor": "none",
-            "axes.facecolor": "none",
-            "svg.fonttype": "none",
-            "font.size": 9.5,
-            "axes.titlesize": 9.5,
-            **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
-            "axes.linewidth": 0.7,
-            "xtick.major.width": 0.7,
-            "ytick.major.width": 0.7,
-            "axes.prop_cycle": cycler(color=COLOURS),
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.grid": False,
-            "image.cmap": SEQUENTIAL,
-            "image.interpolation": "nearest",
-            "lines.linewidth": 2,
-            "legend.frameon": False,
-            "savefig.facecolor": "none",
-            # The same picture is the same file at every build.
-            "svg.hashsalt": "vitcourse",
-        }
-    )
+    plt.style.use(Path(__file__).with_name("style.mplstyle"))
+    plt.rcParams["axes.prop_cycle"] = cycler(color=COLOURS)
     _as_svg()
 
 
@@ -114,6 +88,7 @@ def name_lines(axes: Axes) -> None:
 
     Call it when all is drawn and the limits are set.
     """
+    import matplotlib as mpl
     import numpy as np
 
     axes.get_xlim(), axes.get_ylim()  # which sets them, where nobody has yet
@@ -124,7 +99,7 @@ def name_lines(axes: Axes) -> None:
         if len(points) and not str(line.get_label()).startswith("_"):
             x, y = axes.transAxes.inverted().transform(axes.transData.transform(points[-1]))
             ends.append((min(max(float(y), 0), 1), 1.0 if x > NEAR else float(x), line))
-    apart = 1.3 * _letters() / (axes.get_window_extent().height * 72 / axes.figure.dpi)
+    apart = 1.3 * mpl.rcParams["font.size"] / (axes.get_window_extent().height * 72 / axes.figure.dpi)
     below = -1.0
     for height, right, line in sorted(ends, key=lambda end: end[0]):
         below = max(height, below + apart)
@@ -140,13 +115,6 @@ def name_lines(axes: Axes) -> None:
         )
 
 
-def _letters() -> float:
-    """The size of letters, in points."""
-    import matplotlib as mpl
-
-    return float(mpl.rcParams["font.size"])
-
-
 def _as_svg() -> None:
     """Let Jupyter show figures as SVG, where this is Jupyter."""
     try:
@@ -155,4 +123,4 @@ def _as_svg() -> None:
     except ImportError:
         return
     if get_ipython() is not None:
-        set_matplotlib_formats("svg")  # type: ignore[no-untyped-call]
+        set_matplotlib_formats("svg")

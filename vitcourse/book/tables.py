@@ -68,8 +68,5 @@ def _cell(text: str, numbers: bool) -> str:
 def table(rows: Sequence[Mapping[str, object]], label: str = "") -> Table:
     """A table of rows that all have the same columns; label says what it shows to who can't see it."""
     columns = tuple(rows[0]) if rows else ()
-
-    def text(value: object) -> str:
-        return value if isinstance(value, Link) else str(value)
-
-    return Table(columns, tuple(tuple(text(row[column]) for column in columns) for row in rows), label)
+    cells = ((row[column] for column in columns) for row in rows)
+    return Table(columns, tuple(tuple(c if isinstance(c, Link) else str(c) for c in row) for row in cells), label)

@@ -8,22 +8,21 @@ The learner's code runs in a worker's process. Each question is a request, sent 
 the requests and what was observed of the learner's are kept as the evidence of the check.
 """
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from vitcourse.checking import parameters
+from vitcourse.checking.evidence import names, same
 from vitcourse.checking.findings import explained, places
 from vitcourse.checking.likeness import likeness
 from vitcourse.checking.sizes import Sizes
 from vitcourse.checking.subjects import ATOL, RTOL, CheckFailedError, Inputs, Module, Question, Side, Subject
-from vitcourse.checking.values import flows, names, same
+from vitcourse.checking.wording import article, as_call, begun, described, difference, no_tensor, word
 from vitcourse.course import Exercise, exercises
-from vitcourse.worker.protocol import Other, Part, Slot
+from vitcourse.worker.protocol import Slot
 from vitcourse.worker.workshop import Observation, tensors_of
 
 BFLOAT16 = (0.1, 0.1)
@@ -83,7 +82,7 @@ class Check:
                 f"{name} is missing from {file}", f"There is {near}: is the name misspelt?" if near else ""
             )
         if kind not in ("function", "class", "module"):
-            raise CheckFailedError(f"{name} is no function or class but {_article(kind)}")
+            raise CheckFailedError(f"{name} is no function or class but {article(kind)}")
         if found["torch"]:
             raise CheckFailedError(f"{name} is torch's own under another name: this exercise builds it; you called it")
         return Subject(self, name, (module, name))
@@ -141,7 +140,7 @@ class Check:
         """The tensor has the shape that the symbols say."""
         __tracebackhide__ = True
         if not isinstance(tensor, Tensor):
-            raise CheckFailedError(_no_tensor(what, tensor), facts=f"expected {self.s.named(pattern)}")
+            raise CheckFailedError(no_tensor(what, tensor), facts=f"expected {self.s.named(pattern)}")
         if tuple(tensor.shape) != self.s.shape(pattern):
             told = self.s.told(tuple(tensor.shape), pattern)
             facts = f"expected {self.s.named(pattern)}\nyours    {told}"
@@ -172,7 +171,7 @@ class Check:
         mine, expected = _as_tensor(mine, otherwise), torch.as_tensor(expected).detach()
         if mine.shape == expected.shape and torch.allclose(mine.double(), expected.double(), rtol=rtol, atol=atol):
             return
-        raise CheckFailedError(otherwise, diagnosis, _difference(mine, expected))
+        raise CheckFailedError(otherwise, diagnosis, difference(mine, expected))
 
     def same(self, subject: Subject, *args: Any, rtol: float = RTOL, atol: float = ATOL, **kwargs: Any) -> None:
         """The learner's answer has the values of the reference's, and has them at every call."""
@@ -282,13 +281,13 @@ class Check:
                 fine = or_float32 and own.dtype == torch.float32
                 if own.dtype != reference.dtype and not fine:
                     raise CheckFailedError(
-                        f"{subject.name} turns {_word(dtype)} into {_word(own.dtype)}",
+                        f"{subject.name} turns {word(dtype)} into {word(own.dtype)}",
                         "A tensor made on the way needs the dtype (and the device) of the input: "
                         "torch.arange(…, dtype=x.dtype, device=x.device), say.",
                     )
                 # In bfloat16 rounding goes with the largest numbers on the way, not with the one that comes out.
                 most = 0.05 * float(reference.abs().max()) if dtype == torch.bfloat16 else 0.0
-                self.close(own, reference, f"{subject.name} returns wrong values in {_word(dtype)}", r, max(a, most))
+                self.close(own, reference, f"{subject.name} returns wrong values in {word(dtype)}", r, max(a, most))
 
     def agree(self, name: str, subject: Module, reference: nn.Module) -> None:
         """The learner's module holds what the contract says."""
@@ -388,40 +387,12 @@ class Check:
                 self._same_kind(name, own, part)
         elif isinstance(expected, Tensor):
             if not isinstance(mine, Tensor):
-                raise CheckFailedError(_no_tensor(f"what {name} returns", mine))
+                raise CheckFailedError(no_tensor(f"what {name} returns", mine))
             if mine.shape != expected.shape:
                 told = [self.s.told(tuple(tensor.shape)) for tensor in (expected, mine)]
                 lines = [f"expected {told[0]}", f"yours    {told[1]}", likeness(mine, expected)]
                 facts = "\n".join(line for line in lines if line)
                 raise CheckFailedError(f"{name} returns the wrong shape", facts=facts)
-
-
-def begun(values: Tensor, least: float, most: float) -> str:
-    """In what first values (…, T, D) are no small noise, in words; empty where they are."""
-    mean, spread = float(values.mean()), float(values.std())
-    if spread == 0 and (mean != 0 or least > 0):
-        return f"as the constant {mean:.4g}, everywhere the same"
-    if not least <= spread <= most or abs(mean) > max(0.02, spread):
-        return f"with mean {mean:.2g} and standard deviation {spread:.2g}"
-    if flows(values):
-        return "as a table whose rows go on from one another, such as the sinusoids"
-    return ""
-
-
-def as_call(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
-    """A call as one would type it, with shapes for tensors; of many by name, the first."""
-    words = [_as_typed(arg) for arg in args]
-    words += [f"{key}={_as_typed(value)}" for key, value in kwargs.items()]
-    return f"{name}({', '.join(words)})"
-
-
-def _as_typed(value: Any) -> str:
-    if isinstance(value, Tensor):
-        return str(tuple(value.shape))
-    if isinstance(value, Mapping) and any(isinstance(part, Tensor) for part in value.values()):
-        key, part = next(iter(value.items()))
-        return f"{{{key!r}: {_as_typed(part)}{f', … {len(value) - 1} more' if len(value) > 1 else ''}}}"
-    return repr(value)
 
 
 def _as_tensor(value: Any, what: str) -> Tensor:
@@ -437,46 +408,6 @@ def _as_tensor(value: Any, what: str) -> Tensor:
 
 def _floats(value: Any) -> list[Tensor]:
     return [tensor for tensor in tensors_of(value) if tensor.is_floating_point()]
-
-
-def _difference(mine: Tensor, expected: Tensor) -> str:
-    if mine.shape != expected.shape:
-        return f"expected shape {tuple(expected.shape)}, yours {tuple(mine.shape)}"
-    mine, expected = mine.double(), expected.double()
-    if not torch.isfinite(mine).all() and torch.isfinite(expected).all():
-        return f"{int((~torch.isfinite(mine)).sum())} of {mine.numel()} values are not finite (nan or inf)"
-    off = (mine - expected).abs()
-    flat = int(off.flatten().argmax())
-    at = tuple(int(i) for i in np.unravel_index(flat, tuple(off.shape)))
-    where = f", at {at}," if at and math.prod(off.shape) > 1 else ""
-    return f"expected{where} {float(expected.flatten()[flat]):.6g}, yours {float(mine.flatten()[flat]):.6g}"
-
-
-def _no_tensor(what: str, value: Any) -> str:
-    if value is None:
-        return f"{what} is None: a return is missing"
-    return f"{what} is no tensor but {described(value)}"
-
-
-def described(value: Any) -> str:
-    """What a value is, in words: "a list of 3"."""
-    if isinstance(value, tuple | list):
-        return f"a {type(value).__name__} of {len(value)}"
-    if isinstance(value, Tensor):
-        return f"one tensor of shape {tuple(value.shape)}"
-    if isinstance(value, Other):
-        return _article(value.kind)
-    if isinstance(value, Part):
-        return f"the parameter {value.name} itself"
-    return "None" if value is None else _article(type(value).__name__)
-
-
-def _article(kind: str) -> str:
-    return f"{'an' if kind[:1].lower() in 'aeiou' else 'a'} {kind}"
-
-
-def _word(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
 
 
 Run = Callable[[Check], None]

@@ -1,4 +1,4 @@
-"""A check run once more on other inputs: the smallest example that still fails, and when the answer is right."""
+"""A check run once more on other inputs: what is said of a wrong answer beside its headline, with an example of it."""
 
 import itertools
 import time
@@ -10,9 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vitcourse.checking.check import Check, Run, as_call
+from vitcourse.checking.check import Check, Run
+from vitcourse.checking.evidence import same
+from vitcourse.checking.likeness import relation
 from vitcourse.checking.subjects import CheckFailedError, Inputs, Question
-from vitcourse.checking.values import same
+from vitcourse.checking.wording import as_call
 from vitcourse.worker.protocol import Slot
 from vitcourse.worker.workshop import Observation, slots_of, tensors_of
 
@@ -40,6 +42,16 @@ class Small(Inputs):
         return torch.arange(1.0, 1 + torch.Size(shape).numel()).reshape(shape)
 
 
+def _asked(question: Callable[..., None]) -> Callable[..., None]:
+    """The question, asked and left at that, whatever the answer is."""
+
+    def ask(self: Check, *args: Any, **kwargs: Any) -> None:
+        with suppress(CheckFailedError, TypeError, ValueError, KeyError):
+            question(self, *args, **kwargs)
+
+    return ask
+
+
 class Onward(Check):
     """Asks what a check asks to its end, whatever the answers are: evidence beyond the first thing that is wrong."""
 
@@ -47,41 +59,9 @@ class Onward(Check):
         """Passed over."""
 
     close = shape = fine = agree = dropped = true
-
-    def same(self, *args: Any, **kwargs: Any) -> None:
-        """Asked, and left at that."""
-        with suppress(CheckFailedError):
-            super().same(*args, **kwargs)
-
-    def independent(self, *args: Any, **kwargs: Any) -> None:
-        """Asked, and left at that."""
-        with suppress(CheckFailedError, TypeError):
-            super().independent(*args, **kwargs)
-
-    def gradients(self, *args: Any, **kwargs: Any) -> None:
-        """Asked, and left at that."""
-        with suppress(CheckFailedError):
-            super().gradients(*args, **kwargs)
-
-    def dtypes(self, *args: Any, **kwargs: Any) -> None:
-        """Asked, and left at that."""
-        with suppress(CheckFailedError, ValueError):
-            super().dtypes(*args, **kwargs)
-
-    def raises(self, *args: Any, **kwargs: Any) -> None:
-        """Asked, and left at that."""
-        with suppress(CheckFailedError):
-            super().raises(*args, **kwargs)
-
-    def starts(self, *args: Any, **kwargs: Any) -> None:
-        """Asked, and left at that."""
-        with suppress(CheckFailedError, KeyError):
-            super().starts(*args, **kwargs)
-
-    def steady(self, *args: Any, **kwargs: Any) -> None:
-        """Asked, and left at that."""
-        with suppress(CheckFailedError):
-            super().steady(*args, **kwargs)
+    same, independent, gradients = _asked(Check.same), _asked(Check.independent), _asked(Check.gradients)
+    dtypes, raises = _asked(Check.dtypes), _asked(Check.raises)
+    starts, steady = _asked(Check.starts), _asked(Check.steady)
 
     def pair(self, value: Any, what: str) -> tuple[Any, Any]:
         """The parts of what should be a pair; where it is none, the whole twice."""
@@ -139,6 +119,35 @@ class Comparing(Onward):
             return str(target[1])
         made = (q.request for q in self.questions if q.request["do"] == "make" and q.request["slot"] == target.name)
         return next((as_call(request["name"], (), request["arguments"]) for request in made), "it")
+
+
+def opinion(run: Run, check: Check, error: CheckFailedError, seed: int, named: bool) -> list[str]:
+    """Lines for the diagnosis."""
+    lines: list[str] = []
+    if not named:
+        lines.append(_structure(check, error))
+        lines.append(holds_when(run, check, seed + 1))
+    if error.raised or not _about_values(check):
+        return lines
+    example = smallest(run, check, seed + 2)
+    if example is not None and not named:
+        lines.append(relation(pairs(run, check, seed + 3)))
+    if example is not None:
+        lines.append(shown(example))
+    return lines
+
+
+def _about_values(check: Check) -> bool:
+    return bool(check.questions) and check.questions[-1].request["do"] == "call"
+
+
+def _structure(check: Check, error: CheckFailedError) -> str:
+    found: Any = check.read["definitions"].get(check.exercise.names[0], {})
+    if found and not found["returns"]:
+        return f"{check.exercise.names[0]} has no return: what it computes never comes back"
+    if found and not found["forward_returns"]:
+        return f"forward of {check.exercise.names[0]} has no return: what it computes never comes back"
+    return ""
 
 
 def onward(run: Run, check: Check, seed: int) -> list[Question]:

@@ -4,6 +4,7 @@ Each finding looks at the exception (as data), and at what can be read in the ch
 """
 
 import difflib
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -21,10 +22,30 @@ _IMPORTS = {
     **{name: f"from einops import {name}" for name in ("rearrange", "repeat", "reduce", "einsum")},
 }
 _STUB = re.compile(r"exercise (\d+\.\d+) is yours to write")
-_FLOAT_SIZE = re.compile(
-    r"(?:found element of type float|but got float|'float' object cannot be interpreted as an integer"
-    r"|slice indices must be integers|got float$|not float$|type float at pos)"
+_FLOAT_SIZE = (
+    r"found element of type float|but got float|'float' object cannot be interpreted as an integer"
+    r"|slice indices must be integers|got float$|not float$|type float at pos"
 )
+_NO_KEYBOARD = "input() or breakpoint() waits for a keyboard that isn't there: take it out."
+# Of these kinds, with a message of this form: the first one says it.
+_MEANINGS = [
+    (kinds.split(), re.compile(form), says)
+    for kinds, form, says in (
+        ("AttributeError", r"before Module.__init__\(\) call",
+         "super().__init__() must be the first line of __init__: it makes the place where layers are kept."),
+        ("AttributeError", "NoneType",
+         "None stands where a value is expected: does an earlier function forget its return?"),
+        ("AttributeError", "", "Is the name spelt as where it was made?"),
+        ("TypeError RuntimeError", _FLOAT_SIZE,
+         "A size is a float there: / always gives a float, such as 14.0; // gives the whole number 14."),
+        ("TypeError", "unexpected keyword argument",
+         "The contract's names for the arguments are those of the stub: is one misspelt or left out?"),
+        ("RecursionError", "", "It calls itself without an end."),
+        ("SystemExit", "", "exit() or sys.exit() ends the whole program; an answer only returns."),
+        ("EOFError BdbQuit", "", _NO_KEYBOARD),
+        ("Refused", "", "An answer uses torch, einops and the learner's own earlier chapters."),
+    )
+]  # fmt: skip
 
 
 def stub_of(raised: Mapping[str, Any]) -> str:
@@ -81,24 +102,13 @@ def _meanings(name: str, raised: Mapping[str, Any], read: Mapping[str, Any], exe
         yield f"{own_class} has a method {near}, which nobody calls: is it a misspelt forward?"
     elif kind in ("NameError", "UnboundLocalError"):
         yield from _unknown_name(raised["name"] or _quoted(message), definitions, kind)
-    elif kind == "AttributeError" and "before Module.__init__() call" in message:
-        yield "super().__init__() must be the first line of __init__: it makes the place where layers are kept."
-    elif kind == "AttributeError" and "NoneType" in message:
-        yield "None stands where a value is expected: does an earlier function forget its return?"
-    elif kind == "AttributeError":
-        yield "Is the name spelt as where it was made? " + _near_attribute(message, definitions)
-    elif kind in ("TypeError", "RuntimeError") and _FLOAT_SIZE.search(message):
-        yield "A size is a float there: / always gives a float, such as 14.0; // gives the whole number 14."
-    elif kind == "TypeError" and "unexpected keyword argument" in message:
-        yield "The contract's names for the arguments are those of the stub: is one misspelt or left out?"
-    elif kind == "RecursionError":
-        yield "It calls itself without an end."
-    elif kind == "SystemExit":
-        yield "exit() or sys.exit() ends the whole program; an answer only returns."
-    elif kind in ("EOFError", "BdbQuit"):
-        yield "input() or breakpoint() waits for a keyboard that isn't there: take it out."
-    elif kind in ("Refused",):
-        yield "An answer uses torch, einops and the learner's own earlier chapters."
+    elif kind == "AttributeError" and (
+        suggested := re.search(r"^(?!.*NoneType).*Did you mean: '(\w+)'", message, re.DOTALL)
+    ):
+        yield f"Is the name spelt as where it was made? There is {suggested[1]}."
+    else:
+        meanings = (says for kinds, form, says in _MEANINGS if kind in kinds and form.search(message))
+        yield from itertools.islice(meanings, 1)
 
 
 def _left_over(definitions: Mapping[str, Any], raised: Mapping[str, Any]) -> Iterator[str]:
@@ -122,11 +132,6 @@ def _unknown_name(name: str, definitions: Mapping[str, Any], kind: str) -> Itera
         yield f"{name} is exercise {owner.id}'s; import it at the top: from .{owner.module} import {name}"
     else:
         yield f"nothing is called {name} there: is it misspelt, or does it belong to self?"
-
-
-def _near_attribute(message: str, definitions: Mapping[str, Any]) -> str:
-    found = re.search(r"Did you mean: '(\w+)'", message)
-    return f"There is {found[1]}." if found else ""
 
 
 def _quoted(message: str) -> str:

@@ -7,14 +7,14 @@ import ast
 from collections.abc import Sequence
 from dataclasses import replace
 
-from vitcourse.checking.judge import Judge, Verdict
+from vitcourse.checking.judge import Judge, Status, Verdict
 from vitcourse.checking.workers import Workers
 from vitcourse.codesets import CodeSet
 from vitcourse.course import Exercise, exercises
 from vitcourse.errors import RequestError
 from vitcourse.progress import is_started
 
-FAILURES = ("failed", "error", "timeout", "missing", "unreadable")
+FAILURES: tuple[Status, ...] = ("failed", "error", "timeout", "missing", "unreadable")
 
 
 class Course:

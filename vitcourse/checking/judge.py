@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from secrets import randbelow
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from vitcourse.checking.workers import Worker, WorkerBroke, WorkerEnded, WorkerLate, Workers, fenced
 from vitcourse.course import Exercise, chapters
@@ -24,20 +24,23 @@ _LINES = 6  # of what it prints that are shown
 _LONGEST = 4_000  # characters of a headline, or of a diagnosis
 
 
+# What a check may say: error where the code could not be run, unreadable where what was handed in is no text.
+Status = Literal["passed", "failed", "error", "timeout", "missing", "unreadable", "blocked", "not-started"]
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What a check says of one exercise.
 
-    status is passed, failed, error (the code could not be run), timeout, blocked, not-started or missing; headline is
-    one sentence; diagnosis says more, in lines; misconception is the name of the mistake that it is, if one was found,
-    and found where: "list", "pair" or "edit"; file and line tell where the exercise stands in the learner's chapter;
-    use_solution names the chapters that were the references' in this run; seed repeats the check's inputs; stub is the
-    exercise whose stub the code ran into; died tells that the code ended its process; around holds the lines that look
-    like reaching around the exercise.
+    headline is one sentence; diagnosis says more, in lines; misconception is the name of the mistake that it is, if one
+    was found, and found where: "list", "pair" or "edit"; file and line tell where the exercise stands in the learner's
+    chapter; use_solution names the chapters that were the references' in this run; seed repeats the check's inputs;
+    stub is the exercise whose stub the code ran into; died tells that the code ended its process; around holds the
+    lines that look like reaching around the exercise.
     """
 
     exercise: str
-    status: str
+    status: Status
     headline: str
     diagnosis: str = ""
     misconception: str = ""
@@ -130,11 +133,10 @@ class _Case:
         return self._says("passed", "passed")
 
     def _failed(self, check: Any, error: Any, number: int) -> Verdict:
-        from vitcourse.checking.examples import onward
+        from vitcourse.checking.examples import onward, opinion
         from vitcourse.checking.naming import named
-        from vitcourse.checking.opinion import opinion
 
-        status = "error" if error.raised else "failed"
+        status: Status = "error" if error.raised else "failed"
         self.printed = self.worker.printed()  # what is asked from here on is not the check's
         run = check_of(self.exercise)
         naming = named(self.exercise, check.questions, lambda: onward(run, check, number))
@@ -144,7 +146,7 @@ class _Case:
             headline, misconception, found = naming.says, naming.name, naming.kind
             lines = [error.headline if error.raised else "", error.facts]
         with suppress(WorkerEnded, WorkerLate, WorkerBroke):  # it was seen to fail; this adds nothing
-            lines += opinion(run, check, error, number, naming)
+            lines += opinion(run, check, error, number, named=naming is not None)
         return self._says(
             status, headline, "\n".join(line for line in lines if line), misconception, found, error.raised
         )
@@ -164,7 +166,7 @@ class _Case:
 
     def _says(
         self,
-        status: str,
+        status: Status,
         headline: str,
         diagnosis: str = "",
         misconception: str = "",
@@ -222,7 +224,7 @@ def check_of(exercise: Exercise) -> Any:
 
 def load_checks() -> None:
     """Import everything that a check needs, so that the first one is as quick as the others."""
-    from vitcourse.checking import naming, opinion  # noqa: F401
+    from vitcourse.checking import examples, naming  # noqa: F401
 
     for chapter in chapters():
         _checks(chapter.module)

@@ -5,8 +5,6 @@ and why it was replaced. So there is no list beside the files that could be lost
 """
 
 import contextlib
-import os
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +14,7 @@ from vitcourse.codesets import CodeSet
 from vitcourse.course import Chapter, Exercise, chapters
 from vitcourse.definitions import NotReplaceableError, with_definitions
 from vitcourse.errors import RequestError, RunError
+from vitcourse.files import write_atomically
 from vitcourse.places import CHAPTERS, holds_chapters
 from vitcourse.stubs import pristine
 
@@ -194,26 +193,11 @@ def _keep(content: bytes, module: str, reason: str, kept: Path) -> Version:
 
 
 def _write_synced(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, and on the disk itself before it gets its name."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if path.exists():
-            shutil.copymode(path, draft)
-        draft.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
-        raise
-    with contextlib.suppress(OSError):  # Windows can't open a folder; there the rename is synced by the system
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    """Write a file whole or not at all; it keeps its rights."""
+    mode = path.stat().st_mode if path.exists() else None
+    write_atomically(path, content)
+    if mode is not None:
+        path.chmod(mode)
 
 
 def content(file: Path) -> bytes | None:

@@ -1,5 +1,6 @@
-"""The wrong answers that the checks are known to refuse, from misconceptions.toml: each an edit of the reference."""
+"""What may be wrong with an answer: known wrong answers, each an edit of the reference, and hypotheses made of them."""
 
+import ast
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -31,9 +32,19 @@ class Misconception:
         return text
 
 
+@dataclass(frozen=True)
+class Hypothesis:
+    """One way in which an answer may differ from the reference: words for a learner, and the chapter with it in it."""
+
+    exercise: str
+    name: str
+    says: str
+    definitions: tuple[ast.stmt, ...]
+
+
 @cache
 def misconceptions() -> tuple[Misconception, ...]:
-    """All of them, exercise by exercise."""
+    """The wrong answers that the checks are known to refuse, from misconceptions.toml, exercise by exercise."""
     data = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
     return tuple(
         Misconception(entry["exercise"], entry["name"], entry["says"], tuple((old, new) for old, new in entry["edits"]))

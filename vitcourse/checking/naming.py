@@ -18,8 +18,7 @@ from typing import Any
 
 from vitcourse.checking.edits import edits
 from vitcourse.checking.evidence import alike
-from vitcourse.checking.hypotheses import Hypothesis
-from vitcourse.checking.misconceptions import Misconception, misconceptions
+from vitcourse.checking.misconceptions import Hypothesis, Misconception, misconceptions
 from vitcourse.checking.subjects import Question, Side
 from vitcourse.codesets import load_code
 from vitcourse.course import Exercise

@@ -1,13 +1,12 @@
 """What the last checks said, kept so that `vitcourse status` is quick, and never shown for what it isn't.
 
 A verdict is kept with a fingerprint of all that it rests on: the learner's chapters up to its own, the references, the
-checks and the versions. Once any of these has changed, the verdict is stale.
+list of exercises, the checks, judge and worker, and the versions. Once any of these has changed, the verdict is stale.
 """
 
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 from vitcourse.checking.judge import Verdict
 from vitcourse.codesets import CodeSet, load_code
 from vitcourse.course import Exercise, chapters, exercises
-from vitcourse.files import parse_json
+from vitcourse.files import read_json, write_atomically
 from vitcourse.given import given, note
 from vitcourse.places import root, workplace
 from vitcourse.progress import is_started
@@ -91,9 +90,9 @@ def fingerprint(code: CodeSet, module: str) -> str:
             digest.update((source or "").encode() + b"\0")
         if chapter.module == module:
             break
-    own = Path(__file__).parent
-    checks = (root() / "tests" / f"test_{module}.py", own / "check.py", own / "judge.py")
-    for file in (*checks, own.parent / "worker" / "workshop.py"):
+    package = Path(__file__).parents[1]
+    judged = (file for room in ("checking", "worker") for file in sorted((package / room).glob("*.py")))
+    for file in (root() / "tests" / f"test_{module}.py", package / "course.toml", *judged):
         digest.update(file.read_bytes() + b"\0")
     for name in ("torch", "einops"):
         with contextlib.suppress(PackageNotFoundError):
@@ -104,20 +103,14 @@ def fingerprint(code: CodeSet, module: str) -> str:
 
 def read_state(name: str) -> dict[str, Any]:
     """A file of the course's own notes on a learner; empty when there is none, or none that can be read."""
-    try:
-        state = parse_json((_folder() / name).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return state if isinstance(state, dict) else {}
+    return read_json(_folder() / name)
 
 
 def write_state(name: str, state: dict[str, Any]) -> None:
     """Replace such a file, whole or not at all; a folder that can't be written is no reason to fail a check."""
     with contextlib.suppress(OSError):
         _folder().mkdir(exist_ok=True)
-        draft = _folder() / f"{name}.{os.getpid()}"
-        draft.write_text(json.dumps(state, indent=1), encoding="utf-8")
-        draft.replace(_folder() / name)
+        write_atomically(_folder() / name, json.dumps(state, indent=1))
 
 
 def kept_folder() -> Path:

@@ -5,7 +5,6 @@ that nobody else knows says that who connects is the process that was started.
 """
 
 import contextlib
-import json
 import os
 import secrets
 import socket
@@ -16,10 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vitcourse import worker
-from vitcourse.checking.workers import ANSWER, START, Worker, WorkerEnded, Workers, paths
-from vitcourse.errors import RunError
-from vitcourse.worker.__main__ import process_space
+from vitcourse.checking.workers import ANSWER, START, Worker, WorkerEnded, Workers, not_started, program
 
 
 class Spawned(Workers):
@@ -79,10 +75,9 @@ class _Process:
         self._word = secrets.token_hex(16)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1)
         self.socket = socket.socket()
-        main = Path(worker.__file__).parent / "__main__.py"
         port = str(self._listener.getsockname()[1])
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(main), json.dumps(paths()), process_space(), port, self.printed.name],
+            program(sys.executable, port, self.printed.name),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -103,8 +98,7 @@ class _Process:
                 return
         self._process.kill()
         _, said = self._process.communicate()
-        words = " ".join(said.decode(errors="replace").split()[-30:])
-        raise RunError(f"the process for the answers could not be started: {words}")
+        raise not_started(said)
 
     def say(self, words: str) -> None:
         """Ask for something, and wait until it is done. Raises WorkerEnded when the process is no longer there."""

@@ -71,12 +71,10 @@ class Workers:
             self.close()
         if self._process is None:
             self._control, theirs = socket.socketpair()
-            main = Path(worker.__file__).parent / "__main__.py"
             python = os.path.realpath(sys.executable) if self.wrapped else sys.executable
-            program = [python, "-I", "-S", str(main), json.dumps(paths()), process_space()]
             with theirs:
                 self._process = subprocess.Popen(
-                    [*self.wrapped, *program],
+                    [*self.wrapped, *program(python)],
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.PIPE,
@@ -144,9 +142,9 @@ class Workers:
             assert self._process is not None
             assert self._process.stderr is not None
             self._process.kill()
-            said = self._process.stderr.read(4096).decode(errors="replace")
+            said = self._process.stderr.read(4096)
             self.close()
-            raise RunError(f"the process for the answers could not be started: {' '.join(said.split()[-30:])}")
+            raise not_started(said)
 
     def _say(self, words: str, *files: int) -> str:
         """Ask for something. Raises WorkerEnded when the process is no longer there, or no longer answers."""
@@ -249,6 +247,18 @@ def paths() -> list[str]:
     """Where the worker finds torch: this Python's paths, without the course's own folder."""
     own = root().resolve()
     return [path for path in sys.path if path and Path(path).resolve() != own and Path(path).is_dir()]
+
+
+def program(python: str, *more: str) -> list[str]:
+    """What starts the process."""
+    main = Path(worker.__file__).parent / "__main__.py"
+    return [python, "-I", "-S", str(main), json.dumps(paths()), process_space(), *more]
+
+
+def not_started(said: bytes) -> RunError:
+    """What is wrong where the process didn't load torch, in the last words that it said."""
+    words = " ".join(said.decode(errors="replace").split()[-30:])
+    return RunError(f"the process for the answers could not be started: {words}")
 
 
 def fenced() -> list[str]:

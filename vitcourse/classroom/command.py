@@ -19,6 +19,7 @@ from vitcourse.classroom.layouts import Submission, submissions
 from vitcourse.classroom.rows import Row, as_csv, as_gradescope, as_json, as_junit, file_names, replace_file
 from vitcourse.course import exercises
 from vitcourse.errors import RequestError, RunError
+from vitcourse.files import writing
 
 _FEW = 12  # columns of exercises that fit on a terminal
 
@@ -36,10 +37,8 @@ class Outputs:
         """Raise RequestError now where writing would fail at the end."""
         for folder in (self.gradescope, self.junit):
             if folder is not None:
-                try:
+                with writing(folder, "name another folder"):
                     folder.mkdir(parents=True, exist_ok=True)
-                except OSError as error:
-                    raise RequestError(f"can't make the folder {folder}: {error.strerror}; name another") from error
         for file in (self.csv, self.json):
             if file is not None and (file.is_dir() or not file.parent.is_dir()):
                 why = "is a folder" if file.is_dir() else f"can't be written: there is no folder {file.parent}"

@@ -25,13 +25,13 @@ from typing import Any
 from platformdirs import user_cache_path
 
 from vitcourse.checking.grading import Course
-from vitcourse.checking.judge import TIMEOUT, Judge, Verdict, new_seed
+from vitcourse.checking.judge import TIMEOUT, Judge, Status, Verdict, new_seed
 from vitcourse.checking.workers import Workers
 from vitcourse.classroom.box import boxed
 from vitcourse.classroom.layouts import Submission
 from vitcourse.classroom.rows import Row, row, without_verdicts
 from vitcourse.course import Exercise, exercise, exercises
-from vitcourse.files import parse_json
+from vitcourse.files import read_json, write_atomically
 from vitcourse.places import root
 from vitcourse.stubs import pristine
 
@@ -60,7 +60,8 @@ class Handed(Course):
 
     def _absent(self, exercise: Exercise) -> Verdict | None:
         module = exercise.module
-        for status, why in (("unreadable", self.handed.unreadable), ("missing", self.handed.missing)):
+        statuses: dict[Status, dict[str, str]] = {"unreadable": self.handed.unreadable, "missing": self.handed.missing}
+        for status, why in statuses.items():
             if module in why:
                 return Verdict(exercise.id, status, why[module], file=self.handed.shown_as(module))
         if self.handed.found[module] == pristine(module):
@@ -181,16 +182,11 @@ def kept_rows() -> Path:
 
 
 def _kept(key: str) -> Row | None:
-    try:
-        known = parse_json((kept_rows() / f"{key}.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return known if isinstance(known, dict) and "verdicts" in known else None
+    known = read_json(kept_rows() / f"{key}.json")
+    return known if "verdicts" in known else None
 
 
 def _keep(key: str, made: Row) -> None:
     with contextlib.suppress(OSError):  # a full disk costs the next run its time, and this one nothing
         kept_rows().mkdir(parents=True, exist_ok=True)
-        draft = kept_rows() / f"{key}.{os.getpid()}"
-        draft.write_text(json.dumps(made), encoding="utf-8")
-        draft.replace(kept_rows() / f"{key}.json")
+        write_atomically(kept_rows() / f"{key}.json", json.dumps(made))

@@ -8,8 +8,7 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from sys import stdlib_module_names
 
-from vitcourse.classroom.decoding import decoded
-from vitcourse.classroom.reading import ARCHIVES, OTHER_ARCHIVES, Entry, UnreadableError, entries, without_suffix
+from vitcourse.classroom.reading import ANY_ARCHIVE, Entry, UnreadableError, decoded, entries, without_suffix
 from vitcourse.course import Chapter, chapters
 from vitcourse.stubs import pristine
 
@@ -17,7 +16,6 @@ from vitcourse.stubs import pristine
 _TAKEN = {"vitcourse", "solutions", "tests", "conftest", "chapters", "sitecustomize", "usercustomize"}
 _TAKEN |= {"torch", "torchvision", "numpy", "einops", "jaxtyping", "safetensors", "worker", *stdlib_module_names}
 _MOST_TEXT = 8 * 2**20  # bytes of all texts of one submission
-_ANY_ARCHIVE = (*ARCHIVES, *OTHER_ARCHIVES)
 _ASIDE = ("solutions", "tests", "test", "old", "backup", "alternatives", "independent")
 _PREFIXES = (  # what Canvas and Moodle put before a file's name, or make a folder's name of
     re.compile(r"^(?P<student>[^_]+)_(?:LATE_)?(?P<number>\d+_\d+)_(?P<file>.+)$", re.IGNORECASE),
@@ -161,7 +159,7 @@ def submission(name: str, found: Sequence[Entry]) -> Submission:
             others = [str(entry.path) for entry in ranked[1:] if not _set_aside(entry.path)]
             if others:
                 made.notes.append(f"{ranked[0].path} is graded; also there: {', '.join(others[:3])}")
-        elif faulty := [entry for entry in found if entry.path.name.lower().endswith(_ANY_ARCHIVE) and entry.fault]:
+        elif faulty := [entry for entry in found if entry.path.name.lower().endswith(ANY_ARCHIVE) and entry.fault]:
             made.unreadable[chapter.module] = f"{faulty[0].path} {faulty[0].fault}"
         else:
             made.missing[chapter.module] = f"there is no {chapter.module}.py; {_instead(found)}"

@@ -1,12 +1,15 @@
 """What lies in a folder or an archive that somebody else made: names first, and only what is wanted is read.
 
 Nothing is unpacked, written or run. Regular files only, each read up to a size; links are followed within the folder.
+A chapter's bytes become text by their mark, by the encoding that the first lines declare, or as UTF-8.
 """
 
+import codecs
 import io
 import os
 import stat
 import tarfile
+import tokenize
 import zipfile
 import zlib
 from collections import Counter
@@ -15,12 +18,15 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from vitcourse.files import printable
+
 LARGEST = 2**20  # bytes of one text
 LARGEST_ARCHIVE = 64 * 2**20  # bytes of an archive inside another, and of all that a tar file holds
 MOST = 5_000  # entries of one submission
 DEEPEST = 12  # folders in folders, and three archives in archives
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 OTHER_ARCHIVES = (".7z", ".rar")
+ANY_ARCHIVE = (*ARCHIVES, *OTHER_ARCHIVES)
 IGNORED = ("__pycache__", "__macosx", ".git", ".venv", "venv", "node_modules", ".ds_store", ".ipynb_checkpoints")
 
 
@@ -105,7 +111,7 @@ def _folder(folder: Path, top: Path, path: PurePosixPath) -> Iterator[Entry]:
     for name in names:
         if name.lower() in IGNORED:
             continue
-        place, below = folder / name, path / _readable(name)
+        place, below = folder / name, path / printable(name)
         try:
             is_folder = stat.S_ISDIR(os.lstat(place).st_mode)
         except OSError as error:
@@ -157,7 +163,7 @@ def _opened(entry: Entry, levels: int) -> Iterator[Entry]:
     """The entry, or what it holds if it is an archive."""
     name = entry.path.name
     if entry.fault or not is_archive(name) or not levels:
-        other = not entry.fault and name.lower().endswith((*OTHER_ARCHIVES, *ARCHIVES))
+        other = not entry.fault and name.lower().endswith(ANY_ARCHIVE)
         yield Entry(entry.path, "is an archive that can't be opened here; hand in a .zip") if other else entry
         return
     try:
@@ -212,22 +218,55 @@ def _tarred(content: BinaryIO) -> Iterator[Entry]:
 
 def _within(name: str) -> PurePosixPath:
     """A name in an archive, as a path that can't lead out."""
-    parts = [part for part in _readable(name).replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    parts = [part for part in printable(name).replace("\\", "/").split("/") if part not in ("", ".", "..")]
     return PurePosixPath(*parts[: DEEPEST + 2]) if parts else PurePosixPath("nameless")
 
 
 def without_suffix(name: str) -> str:
     """An archive's name without what tells that it is one."""
-    endings = [ending for ending in (*ARCHIVES, *OTHER_ARCHIVES) if name.lower().endswith(ending)]
+    endings = [ending for ending in ANY_ARCHIVE if name.lower().endswith(ending)]
     ending = max(endings, key=len, default="")
     return name[: len(name) - len(ending)] or name
 
 
-def _readable(name: str) -> str:
-    name = name.encode("utf-8", "replace").decode()
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
-
-
 def _reason(error: BaseException) -> str:
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return f"can't be read: {_readable(' '.join(text.split())) or type(error).__name__}"[:200]
+    return f"can't be read: {printable(' '.join(text.split())) or type(error).__name__}"[:200]
+
+
+_MARKS: tuple[tuple[bytes, str], ...] = (
+    *((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32")),
+    *((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")),
+)
+_REFUSED = ("punycode", "idna", "undefined", "unicode_escape", "raw_unicode_escape")  # these are slow, or no encodings
+
+
+def decoded(content: bytes) -> str:
+    """The text, with lines that end as Python's do. Raises UnreadableError, which says where and what to do."""
+    encoding = _encoding(content)
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UnreadableError(
+            f"can't be read: line {line} holds a byte that is no {encoding}; save the file as UTF-8"
+        ) from error
+    except (LookupError, ValueError) as error:
+        raise UnreadableError(f"can't be read: {encoding} is no encoding of texts") from error
+    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _encoding(content: bytes) -> str:
+    for mark, name in _MARKS:
+        if content.startswith(mark):
+            return name
+    lines = io.BytesIO(content[:4096].replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
+    try:
+        name = tokenize.detect_encoding(lines.readline)[0]
+    except SyntaxError as error:
+        if "unknown encoding" in str(error):
+            raise UnreadableError(f"can't be read: {error}; save the file as UTF-8") from error
+        return "utf-8"  # the bad byte is in its first lines: decoding says where
+    if codecs.lookup(name).name.replace("-", "_") in _REFUSED:
+        raise UnreadableError(f"can't be read: {name} is no encoding of texts")
+    return name

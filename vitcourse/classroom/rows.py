@@ -5,14 +5,14 @@ import io
 import json
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from vitcourse.checking.judge import Verdict, plain
+from vitcourse.checking.junit import junit
 from vitcourse.classroom.layouts import Submission
 from vitcourse.course import Exercise, exercise
-from vitcourse.errors import RequestError
+from vitcourse.files import write_atomically, writing
 
 Row = dict[str, Any]
 
@@ -94,8 +94,6 @@ def as_gradescope(entry: Row) -> str:
 
 def as_junit(entry: Row) -> str:
     """JUnit XML of one row."""
-    from vitcourse.checking.junit import junit
-
     known = Verdict.__dataclass_fields__
     verdicts = [Verdict(**{key: v for key, v in verdict.items() if key in known}) for verdict in entry["verdicts"]]
     return junit(entry["submission"], verdicts)
@@ -117,15 +115,8 @@ def file_names(rows: Sequence[Row]) -> list[str]:
 
 def replace_file(path: Path, content: str) -> None:
     """Write a file, whole or not at all. Raises RequestError when it can't be written."""
-    draft = path.with_name(f".{path.name}.part")
-    try:
-        draft.write_text(content, encoding="utf-8")
-        draft.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
-        why = f"can't write {path}: {error.strerror}; name another place: what is graded is kept"
-        raise RequestError(why) from error
+    with writing(path, "name another place: what is graded is kept"):
+        write_atomically(path, content)
 
 
 def _points(verdict: Verdict) -> float:

@@ -15,11 +15,19 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from vitcourse.checking.grading import grade
+from vitcourse.checking.judge import Judge
+from vitcourse.checking.keeping import put
+from vitcourse.checking.record import at, fingerprints, keep, kept_folder
+from vitcourse.checking.workers import Workers
 from vitcourse.codesets import CodeSet, load_code
 from vitcourse.course import Exercise, chapters, exercise
 from vitcourse.errors import RequestError, RunError
+from vitcourse.given import init
 from vitcourse.jupyter.cells import Cell, read_cell, with_cell
-from vitcourse.starting import init
+from vitcourse.jupyter.page import Curve, Shown, verdict_page
+from vitcourse.stubs import pristine
+from vitcourse.worker.started import started
 
 COMMANDS = (
     "check", "doctor", "explore", "hint", "predict", "redo", "reset", "runs", "solution", "status", "trace", "undo",
@@ -57,11 +65,6 @@ def write_exercise(shell: Any, line: str, text: str) -> None:
 
     A cell that still holds the stub changes nothing. What the answer replaces is kept, and `%undo` brings it back.
     """
-    from vitcourse.checking.keeping import put
-    from vitcourse.checking.record import kept_folder
-    from vitcourse.stubs import pristine
-    from vitcourse.worker.started import started
-
     asked = exercise(line.strip())
     code = load_code("chapters")
     cell = read_cell(text, asked.names)
@@ -93,17 +96,10 @@ def take_into_use(shell: Any, code: CodeSet, module: str, cell: Cell) -> None:
 @cache
 def _judge() -> Any:
     """One judge for the notebook's life: its workers are warm."""
-    from vitcourse.checking.judge import Judge
-    from vitcourse.checking.workers import Workers
-
     return Judge(Workers())
 
 
 def _show_verdict(code: CodeSet, asked: Exercise) -> None:
-    from vitcourse.checking.grading import grade
-    from vitcourse.checking.record import at, fingerprints, keep
-    from vitcourse.jupyter.page import Shown, verdict_page
-
     before = fingerprints(code)
     verdict = grade(code, [asked], _judge())[0]
     keep(code, [verdict], before)
@@ -118,8 +114,6 @@ def _show_verdict(code: CodeSet, asked: Exercise) -> None:
 
 def trace(line: str) -> None:
     """`%trace 1.3`: the shapes of your code, as a table to open; and how they compare with what is expected."""
-    from vitcourse.checking.record import at
-    from vitcourse.jupyter.page import Shown
     from vitcourse.trace.exercises import trace_exercise
 
     words, here = shlex.split(line), at(load_code("chapters"))
@@ -158,8 +152,6 @@ def as_typed_here(text: str) -> str:
 
 def train(words: list[str]) -> None:
     """`%train`: a run in a process of its own, its words and its curve in this cell; the stop button ends it tidily."""
-    from vitcourse.jupyter.page import Curve
-
     program = [sys.executable, "-u", "-m", "vitcourse", "train", *words]
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
     with subprocess.Popen(program, stdout=-1, stderr=-2, text=True, encoding="utf-8", env=environment) as run:
@@ -201,4 +193,4 @@ def _said(do: Callable[..., None], *words: Any) -> None:
 def _display(value: Any) -> None:
     from IPython.display import display
 
-    display(value)  # type: ignore[no-untyped-call]
+    display(value)

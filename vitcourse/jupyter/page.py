@@ -3,13 +3,15 @@
 import re
 from collections.abc import Sequence
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vitcourse.checking.grading import FAILURES
 from vitcourse.checking.judge import Verdict
 from vitcourse.codesets import CodeSet
 from vitcourse.course import Exercise
-from vitcourse.trace.record import Trace
+
+if TYPE_CHECKING:
+    from vitcourse.trace.shown import Trace
 
 _STYLE = """
 .vitcourse-verdict { border-left: .3em solid var(--mark); padding: .2em 0 .2em .9em; margin: .4em 0; color: inherit; }
@@ -34,7 +36,7 @@ class Shown:
 
 
 def verdict_page(
-    code: CodeSet, asked: Exercise, verdict: Verdict, traces: Sequence[Trace], here: Exercise | None
+    code: CodeSet, asked: Exercise, verdict: Verdict, traces: "Sequence[Trace]", here: Exercise | None
 ) -> tuple[str, str]:
     """A verdict as HTML and as text: what is wrong, an example, the shapes of one's own code, where to go on."""
     word = verdict.status.replace("-", " ")
@@ -105,9 +107,9 @@ class Curve:
             right = axes.twinx()
             right.plot(at, accuracies, "s--", color="#d55e00")
             right.set(ylabel="accuracy, %", ylim=(0, 100))
-        picture = Image(png(figure))  # type: ignore[no-untyped-call]
+        picture = Image(png(figure))
         plt.close(figure)
         if self._handle is None:
-            self._handle = display(picture, display_id=True)  # type: ignore[no-untyped-call]
+            self._handle = display(picture, display_id=True)
         else:
             self._handle.update(picture)

@@ -4,9 +4,12 @@ import ast
 from pathlib import Path
 from typing import Any
 
+import jupytext
+
 from vitcourse.codesets import CodeSet, load_code
 from vitcourse.course import Chapter, chapters
 from vitcourse.definitions import definition
+from vitcourse.progress import is_started
 from vitcourse.stubs import pristine
 
 _LAST = 5  # the chapter that ends with a model to train
@@ -49,8 +52,6 @@ def whole_course(solved: bool) -> list[tuple[str, str]]:
 
 def answer_cell(asked: Any, code: CodeSet) -> str:
     """A cell to write an answer in: with what the learner has, where something is begun, else with the stub."""
-    from vitcourse.progress import is_started
-
     text = pristine(asked.module)
     if is_started(code, asked):
         text = code.source(asked.module) or text
@@ -89,8 +90,6 @@ def _opening(text: str, answers: set[str]) -> str:
 
 
 def _training(solved: bool) -> list[tuple[str, str]]:
-    import jupytext
-
     text = Path(__file__).with_name("training.md").read_text(encoding="utf-8")
     cells = [(cell.cell_type, cell.source) for cell in jupytext.reads(text, fmt="md:myst").cells]
     if not solved:

@@ -10,10 +10,12 @@ brings along · `errors` which axes disagree · `source` the expression as writt
 `exercises`, `command` the course's own examples.
 """
 
+from vitcourse.trace.described import build
 from vitcourse.trace.diff import Diff, diff
 from vitcourse.trace.flow import flow_svg
-from vitcourse.trace.record import Axis, Failure, Row, Trace
-from vitcourse.trace.tracing import build, trace
+from vitcourse.trace.record import Axis, Failure, Row
+from vitcourse.trace.shown import Trace
+from vitcourse.trace.tracing import trace
 
 __all__ = [
     "Axis",

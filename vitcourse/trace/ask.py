@@ -21,7 +21,7 @@ from vitcourse.trace.recorder import Sizes, tensors_in
 _UNSAFE = frozenset(("lstm", "gru", "rnn_tanh", "rnn_relu"))
 # A size in terms of the operands' axes, counted through: a number, and products of axes with a factor each.
 # None where it is not known.
-Size = tuple[int, tuple[tuple[int | Fraction, tuple[int, ...]], ...]] | None
+Growth = tuple[int, tuple[tuple[int | Fraction, tuple[int, ...]], ...]] | None
 MOST = 20_000
 
 
@@ -30,7 +30,7 @@ class Answer:
     """The operands' axes that must be equal, as pairs, and the sizes of each result's axes."""
 
     equal: tuple[tuple[int, int], ...] = ()
-    results: tuple[tuple[Size, ...], ...] = ()
+    results: tuple[tuple[Growth, ...], ...] = ()
 
 
 _answers: dict[Any, Answer] = {}
@@ -109,7 +109,7 @@ class Question:
             ),
         )
 
-    def _size(self, told: list[tuple[int, list[list[Sizes]]]], i: int, j: int, size: int, stuck: bool) -> Size:
+    def _size(self, told: list[tuple[int, list[list[Sizes]]]], i: int, j: int, size: int, stuck: bool) -> Growth:
         """One axis of a result, from what it was at twice and three times each size."""
         causes = [(place, seen[0][i][j], seen[1][i][j]) for place, seen in told]
         causes = [cause for cause in causes if cause[1:] != (size, size)]

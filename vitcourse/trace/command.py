@@ -9,8 +9,8 @@ from vitcourse.speech import print_json
 from vitcourse.trace.diff import Diff, diff
 from vitcourse.trace.exercises import trace_exercise
 from vitcourse.trace.flow import flow_svg
-from vitcourse.trace.record import Trace
 from vitcourse.trace.render import print_trace, to_dict
+from vitcourse.trace.shown import Trace
 
 
 def show_exercise(

@@ -19,6 +19,7 @@ from vitcourse.trace.recorder import Watch, tensors_in
 from vitcourse.trace.sizes import worth
 
 _CACHED = functools._lru_cache_wrapper
+_PLAIN = frozenset((type(None), bool, int, float, str))
 
 
 @dataclass
@@ -72,6 +73,8 @@ class Copies:
         self.memo: dict[int, Any] = {}
         # What copies share with what they are copies of.
         self.shared: Shared = before.shared if before is not None else Shared()
+        # Tensors that keep their sizes.
+        self.kept: set[int] = set()
         # Whether something came along that keeps its own sizes.
         self.finished = False
         with torch.device("meta") if meta else ExitStack():
@@ -135,6 +138,7 @@ class Copies:
         self.finished = True
         if self.before is not None:
             # Of a copy: its numbers may be changed, and only sizes are kept.
+            self.kept.add(id(tensor))
             return tensor
         with torch.no_grad():
             new = torch.empty_like(tensor, device="meta") if self.meta else tensor.detach().clone()
@@ -143,13 +147,13 @@ class Copies:
         return new.requires_grad_(tensor.requires_grad)
 
     def _copy(self, value: Any) -> Any:
+        if type(value) in _PLAIN:
+            return value
         if id(value) in self.memo:
             return self.memo[id(value)]
         if isinstance(value, type):
             self.shared.keep(value)
-        if value is None or isinstance(
-            value, (int, float, str, bytes, torch.dtype, torch.device, type, types.ModuleType)
-        ):
+        if isinstance(value, (int, float, str, bytes, torch.dtype, torch.device, type, types.ModuleType)):
             return value
         if isinstance(value, Tensor):
             new: Any = self._tensor(value)
@@ -180,13 +184,17 @@ class Copies:
             return new
         new = object.__new__(type(module))
         self.memo[id(module)] = new
+        inside = vars(new)
         for name, value in vars(module).items():
-            if name == "_compiled_call_impl":
-                continue
-            if isinstance(value, dict) and type(value) in (dict, OrderedDict):
-                vars(new)[name] = type(value)((key, self._copy(item)) for key, item in value.items())
-            else:
-                vars(new)[name] = self._copy(value)
+            kind = type(value)
+            if kind in _PLAIN:
+                inside[name] = value
+            elif kind is dict or kind is OrderedDict:
+                inside[name] = copied = value.copy()
+                for key, item in value.items():
+                    copied[key] = self._copy(item)
+            elif name != "_compiled_call_impl":
+                inside[name] = self._copy(value)
         if module._compiled_call_impl is not None:
             vars(new)["forward"] = _apart(new.forward)
         return new

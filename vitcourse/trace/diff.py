@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -9,9 +10,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vitcourse.trace.record import Axis, Row, Shape, Trace, shape_words, together
+from vitcourse.trace.errors import ordinal
+from vitcourse.trace.record import Axis, Row, Shape, shape_words, together
 from vitcourse.trace.recorder import named_results
 from vitcourse.trace.render import cell, to_dict
+from vitcourse.trace.shown import Trace
 
 Shapes = tuple[Shape, ...]
 
@@ -160,50 +163,24 @@ def _equal(one: Shapes, two: Shapes) -> bool:
 
 
 def _aligned(own: list[Row], other: list[Row]) -> list[tuple[Row | None, Row | None]]:
-    """Rows of equal shapes beside one another, as many as go in order; the rest alone."""
+    """Rows of equal shapes beside one another, as many as go in order; between them the rest, as it comes."""
     best = [[0] * (len(other) + 1) for _ in range(len(own) + 1)]
     for i in reversed(range(len(own))):
         for j in reversed(range(len(other))):
-            together = best[i + 1][j + 1] + 1 if _equal(own[i].shapes, other[j].shapes) else 0
-            best[i][j] = max(together, best[i + 1][j], best[i][j + 1])
+            both = best[i + 1][j + 1] + 1 if _agree(own[i], other[j]) else 0
+            best[i][j] = max(both, best[i + 1][j], best[i][j + 1])
     pairs: list[tuple[Row | None, Row | None]] = []
-    i = j = 0
+    i = j = first = second = 0
     while i < len(own) or j < len(other):
         both = i < len(own) and j < len(other)
-        if both and _equal(own[i].shapes, other[j].shapes) and best[i][j] == best[i + 1][j + 1] + 1:
-            pairs.append((own[i], other[j]))
-            i, j = i + 1, j + 1
+        if both and _agree(own[i], other[j]) and best[i][j] == best[i + 1][j + 1] + 1:
+            pairs += [*zip_longest(own[first:i], other[second:j]), (own[i], other[j])]
+            i, j = first, second = i + 1, j + 1
         elif j >= len(other) or (i < len(own) and best[i + 1][j] >= best[i][j + 1]):
-            pairs.append((own[i], None))
             i += 1
         else:
-            pairs.append((None, other[j]))
             j += 1
-    return _beside(pairs)
-
-
-def _beside(pairs: list[tuple[Row | None, Row | None]]) -> list[tuple[Row | None, Row | None]]:
-    """Rows that stand alone on both sides, between two that agree, put beside one another."""
-    result: list[tuple[Row | None, Row | None]] = []
-    left: list[Row] = []
-    right: list[Row] = []
-
-    def flush() -> None:
-        for k in range(max(len(left), len(right))):
-            result.append((left[k] if k < len(left) else None, right[k] if k < len(right) else None))
-        left.clear()
-        right.clear()
-
-    for mine, reference in pairs:
-        if mine is not None and reference is not None:
-            flush()
-            result.append((mine, reference))
-        elif mine is not None:
-            left.append(mine)
-        elif reference is not None:
-            right.append(reference)
-    flush()
-    return result
+    return [*pairs, *zip_longest(own[first:], other[second:])]
 
 
 def _parting(mine: Trace, reference: Trace, pairs: list[tuple[Row | None, Row | None]]) -> Parting:
@@ -261,14 +238,14 @@ def _explained(mine: Shape, other: Shape) -> str:
             if wrong == [len(mine) - 2, len(mine) - 1]:
                 return "the last two axes are swapped"
             return f"the axes {mine[wrong[0]].word} and {mine[wrong[1]].word} are swapped"
-        if _matched(mine, other) == len(mine):
+        if not _rest(mine, other):
             return "the axes are in another order"
         if len(wrong) == 1:
-            return f"{_ordinal(wrong[0], len(mine))} axis is {mine[wrong[0]].word}, not {other[wrong[0]].word}"
+            return f"the {ordinal(wrong[0], len(mine))} axis is {mine[wrong[0]].word}, not {other[wrong[0]].word}"
         return f"{len(wrong)} of the {len(mine)} axes differ"
     short, long = (mine, other) if len(mine) < len(other) else (other, mine)
-    if _matched(short, long) == len(short):
-        rest = _rest(long, short)
+    rest = _rest(long, short)
+    if len(rest) == len(long) - len(short):
         words = " and ".join(axis.word for axis in rest)
         which = f"ax{'is' if len(rest) == 1 else 'es'} {words}"
         return f"the {which} {'is' if len(rest) == 1 else 'are'} {'missing' if short is mine else 'too many'}"
@@ -276,20 +253,10 @@ def _explained(mine: Shape, other: Shape) -> str:
 
 
 def _rest(long: Shape, short: Shape) -> list[Axis]:
-    left = list(long)
-    for axis in short:
-        left.remove(next(other for other in left if _same_axis(axis, other)))
-    return left
-
-
-def _matched(short: Shape, long: Shape) -> int:
+    """The axes of a shape that another one lacks."""
     left = list(long)
     for axis in short:
         found = next((other for other in left if _same_axis(axis, other)), None)
         if found is not None:
             left.remove(found)
-    return len(long) - len(left)
-
-
-def _ordinal(place: int, count: int) -> str:
-    return "the last" if place == count - 1 else ("the first", "the second", "the third", "the fourth")[min(place, 3)]
+    return left

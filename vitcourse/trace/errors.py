@@ -54,7 +54,8 @@ def _size(axis: Axis) -> str:
     return str(axis.size) if axis.name is None else f"{axis.size} = {axis.name}"
 
 
-def _ordinal(place: int, count: int) -> str:
+def ordinal(place: int, count: int) -> str:
+    """Which of so many axes it is, in a word."""
     names = ("first", "second", "third", "fourth", "fifth")
     return "last" if place == count - 1 and count > 1 else names[place] if place < len(names) else f"{place + 1}th"
 
@@ -63,7 +64,7 @@ def _broadcast(x: str, one: Shape, y: str, two: Shape, behind: int) -> str:
     for back in range(1, min(len(one), len(two)) + 1):
         a, b = one[-back], two[-back]
         if a.size != b.size and 1 not in (a.size, b.size):
-            first, second = _ordinal(len(one) - back, len(one) + behind), _ordinal(len(two) - back, len(two) + behind)
+            first, second = ordinal(len(one) - back, len(one) + behind), ordinal(len(two) - back, len(two) + behind)
             return f"{x}'s {first} axis is {_size(a)}, {y}'s {second} is {_size(b)}, and axes match from the last one"
     return ""
 
@@ -76,8 +77,8 @@ def _put_together(op: str, operands: Operands, numbers: Sequence[object]) -> str
             return f"{x} has {len(one)} axes {shape_words(one)}, {y} {len(two)} {shape_words(two)}"
         for place, (a, b) in enumerate(zip(one, two, strict=True)):
             if a.size != b.size and (op == "stack" or place != dim):
-                where = _ordinal(place, len(one))
-                along = "" if op == "stack" else f", and only the {_ordinal(dim, len(one))} may differ"
+                where = ordinal(place, len(one))
+                along = "" if op == "stack" else f", and only the {ordinal(dim, len(one))} may differ"
                 return f"{x}'s {where} axis is {_size(a)}, {y}'s is {_size(b)}{along}"
     return ""
 

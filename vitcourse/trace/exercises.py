@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from vitcourse.codesets import CodeSet, load_code
 from vitcourse.course import Exercise, exercise, exercises
 from vitcourse.errors import RequestError
-from vitcourse.trace.record import Trace
-from vitcourse.trace.tracing import build, built, failed, trace
+from vitcourse.trace.described import build, built
+from vitcourse.trace.shown import Trace
+from vitcourse.trace.sizes import worth
+from vitcourse.trace.tracing import failed, trace
 
 
 @cache
@@ -118,10 +120,4 @@ def _value(codes: CodeSet, entry: Any, sizes: Mapping[str, int], others: Mapping
 
 
 def _number(text: str, sizes: Mapping[str, int]) -> int:
-    total = 0
-    for term in text.split("+"):
-        product = 1
-        for word in term.split("*"):
-            product *= int(word) if word.isdigit() else sizes[word]
-        total += product
-    return total
+    return int(worth(text.replace("*", "·"), sizes))

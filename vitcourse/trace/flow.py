@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html import escape
 
-from vitcourse.trace.record import Row, Trace, together
+from vitcourse.trace.record import Row, Steps, together
 
 LEFT, TOP, INSET, HEIGHT, GAP, HEAD, LANE, CHARACTER = 24, 20, 18, 46, 26, 30, 16, 7.85
 NARROWEST, WIDEST = 260, 560
@@ -62,7 +62,7 @@ class Box:
         return f"{row.label}  × {row.repeat} {row.unit}".rstrip() if row.repeat > 1 else row.label
 
 
-def flow_svg(trace: Trace, depth: int | None = None) -> str:
+def flow_svg(trace: Steps, depth: int | None = None) -> str:
     """The trace as an SVG picture, to be put into a page or a file of its own.
 
     `depth` is how many levels of calls are opened; without it two, and only calls that call something themselves.

@@ -8,7 +8,8 @@ import torch
 
 from vitcourse.trace.errors import ELEMENTWISE
 from vitcourse.trace.record import Row, Shape, shape_words
-from vitcourse.trace.recorder import Node, Ref
+from vitcourse.trace.recorder import Ref
+from vitcourse.trace.steps import Node
 
 ShapeOf = Callable[[Ref], Shape]
 # A turn of a loop that has more steps of its own than this is not looked for.
@@ -43,7 +44,7 @@ def _folds(nodes: list[Node], shape: ShapeOf, kinds: dict[object, int]) -> list[
         text = node.place.text if node.place.line else node.place.callee
         inner = tuple((child.kind, child.repeat) for child in children)
         # What two turns of a loop have in common, as one number: a loop may have thousands of turns.
-        kind = kinds.setdefault((node.key, text, shapes, node.dtype, inner), len(kinds))
+        kind = kinds.setdefault((node.key, text, tuple(map(id, shapes)), node.kind and node.kind[0], inner), len(kinds))
         result.append(Fold(node, children, shapes, kind, modules=0 if node.module is None else 1))
     return _loops(result)
 
@@ -86,8 +87,9 @@ def _rows(folds: list[Fold], shape: ShapeOf, depth: int) -> Iterator[Row]:
         if place.receiver and place.receiver in texts and place.text.startswith(place.receiver):
             link = f"…{place.text[len(place.receiver) :].strip()}"
         texts.append(place.text)
-        dtype, device = next(iter(node.used.values()), (torch.float32, torch.device("cpu")))
-        sources = [maker for maker in node.used if maker >= 0]
+        before = next(iter(node.uses().values()), (torch.float32, torch.device("cpu")))
+        dtype, device = node.kind or before
+        sources = [maker for maker in node.uses() if maker >= 0]
         yield Row(
             expression=place.text,
             op=node.op,
@@ -95,14 +97,14 @@ def _rows(folds: list[Fold], shape: ShapeOf, depth: int) -> Iterator[Row]:
             file=place.file,
             line=place.line,
             depth=depth,
-            dtype=str(node.dtype).removeprefix("torch.") if node.dtype not in (None, dtype) else None,
-            device=str(node.device) if node.device not in (None, device) else None,
+            dtype=str(dtype).removeprefix("torch.") if dtype != before[0] else None,
+            device=str(device) if device != before[1] else None,
             repeat=fold.repeat,
             unit="layers" if fold.repeat > 1 and fold.modules == fold.repeat else "",
             link=link,
             inputs=tuple(sources),
             span=(node.start, node.end),
-            warning=_spread(node.op, [shape(ref) for ref in node.spread]),
+            warning=_spread(node.op, [shape(ref) for ref in node.spread()]),
             before=tuple(shape((source, 0)) for source in sources),
             parameters=sum(p.numel() for p in node.module.parameters()) * fold.modules
             if node.module is not None
@@ -113,7 +115,7 @@ def _rows(folds: list[Fold], shape: ShapeOf, depth: int) -> Iterator[Row]:
 
 def _spread(op: str, operands: list[Shape]) -> str:
     """What to say of two shapes that broadcast to one that nobody meant: (B, 1) and (B) to (B, B)."""
-    if len(operands) != 2 or op not in ELEMENTWISE:
+    if len({len(shape) for shape in operands}) != 2 or op not in ELEMENTWISE:
         return ""
     few, many = sorted(operands, key=len)
     whole = [*many[: len(many) - len(few)]]

@@ -5,122 +5,116 @@ alone. What the answers say of single steps is put together here; the two functi
 reshapes, and the kernels that cut patches, are read.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
-from vitcourse.trace.ask import Answer, Question, Size, answer
-from vitcourse.trace.atoms import Atoms, Poly, inverse, number, plus, product, regrouped
+from vitcourse.trace.ask import Answer, Growth, Question, answer
+from vitcourse.trace.atoms import Atoms, Size, number, plus, product, regrouped
 from vitcourse.trace.recorder import tensors_of
 
 RESHAPES = {"reshape", "view", "unflatten", "view_as", "reshape_as"}
 NORMS = {"layer_norm", "rms_norm"}
+Axes = Sequence[Size]
 
 
 class Follower:
     """Gives the axes of every step's results their sizes, as expressions of the sizes that were there before."""
 
-    def __init__(self, given: Mapping[str, int]) -> None:
-        self.atoms = Atoms(given)
-        self.steps: list[list[list[Poly]]] = []
+    def __init__(self, given: Mapping[str, int], kept: Container[int]) -> None:
+        self.atoms, self.kept = Atoms(given), kept
+        self.steps: list[list[Axes]] = []
         # Whether the names that the call brings along are given.
         self.told = False
         # What is normalised, token by token.
-        self.normed: list[Poly] = []
-        self._axes: dict[int, tuple[Tensor, list[Poly]]] = {}
-        # Lists of the same sizes are one, so that a step of the same operands, in a loop say, is known again.
-        self._lists: dict[tuple[int, ...], list[Poly]] = {}
-        self._again: dict[Any, list[list[Poly]]] = {}
+        self.normed: list[Size] = []
+        self._axes: dict[int, tuple[Tensor, Axes]] = {}
+        # What came of steps that told nothing new, a loop's turns say: they are the same again.
+        self._again: dict[Any, list[Axes]] = {}
 
-    def axes(self, tensor: Tensor) -> list[Poly]:
+    def axes(self, tensor: Tensor) -> Axes:
         """What is known of a tensor's axes."""
         entry = self._axes.get(id(tensor))
-        return entry[1] if entry is not None else self.note(tensor, [self.atoms.fresh(n) for n in tensor.shape])
+        if entry is None:
+            entry = self._axes[id(tensor)] = (tensor, [self.atoms.fresh(n) for n in tensor.shape])
+            if id(tensor) in self.kept:
+                self.atoms.fixed.update(entry[1])
+        return entry[1]
 
-    def note(self, tensor: Tensor, axes: list[Poly]) -> list[Poly]:
+    def forget(self) -> None:
+        """Let go of the tensors: only sizes are asked for from now on."""
+        self._axes.clear()
+
+    def note(self, tensor: Tensor, axes: Axes) -> Axes:
         """Remember a tensor's axes; those that don't fit its shape are not believed."""
         atoms, sizes = self.atoms, tensor.shape
         if len(axes) != len(sizes):
             axes = [atoms.fresh(n) for n in sizes]
         else:
             axes = [atoms.called(a) for a in axes]
-            axes = [a if atoms.value(a) == n else atoms.fresh(n) for a, n in zip(axes, sizes, strict=True)]
+            axes = [a if atoms.values[a] == n else atoms.fresh(n) for a, n in zip(axes, sizes, strict=True)]
         self._axes[id(tensor)] = (tensor, axes)
         return axes
 
     def step(
         self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], results: list[Tensor]
     ) -> None:
-        """Follow one call of a function of torch, or remember that one."""
-        others = [a for a in args if not isinstance(a, Tensor)]
-        key: Any = None
-        if not kwargs and not any(True for _ in tensors_of(others)):
-            key = (func, self.atoms.proved(), repr(others), *[id(self.axes(a)) for a in args if isinstance(a, Tensor)])
-        if key is not None and key in self._again:
-            for tensor, axes in zip(results, self._again[key], strict=True):
-                self._axes[id(tensor)] = (tensor, axes)
-            return
-        before = len(self.atoms.values)
-        self._step(name, func, args, kwargs, results)
-        if key is not None and before == len(self.atoms.values):
-            self._again[key] = [self.axes(tensor) for tensor in results]
-
-    def _step(
-        self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], results: list[Tensor]
-    ) -> None:
-        operands = list({id(t): t for t in (*tensors_of(args), *tensors_of(kwargs.values()))}.values())
+        """Follow one call of a function of torch."""
+        operands = tensors_of((*args, *kwargs.values()))
+        if len(operands) > 1:
+            operands = list({id(tensor): tensor for tensor in operands}.values())
         if name in RESHAPES and operands:
-            self.note(results[0], regrouped(self.atoms, self.axes(operands[0]), list(results[0].shape)))
-            return
-        in_place = name == "__setitem__" or any(t is operand for operand in operands for t in results)
-        if in_place and (name not in ("__setitem__", "copy_") or len(operands) != 2):
-            return
-        if name in NORMS:
-            self.normed.append(self.axes(operands[0])[-1])
-        resolve = self.atoms.resolve
-        polys = [resolve(poly) for tensor in operands for poly in self.axes(tensor)]
-        kinds: list[Poly] = []
-        for poly in polys:
-            if poly not in kinds:
-                kinds.append(poly)
-        # Plain numbers can't change.
-        pattern = tuple([kinds.index(poly) if any(poly) else -1 for poly in polys])
-        found = answer(Question(name, func, args, kwargs, operands, results), pattern)
-        sizes = self._sizes(found, polys, results)
-        if name in ("conv1d", "conv2d", "conv3d"):
-            self._patches(args, kwargs, results[0], sizes[0])
-        for tensor, axes in zip(results, sizes, strict=True):
-            # What is an operand's axis fits as it is.
-            if all(any(axis is poly for poly in polys) for axis in axes) and not found.equal:
-                self._axes[id(tensor)] = (tensor, self._lists.setdefault(tuple(map(id, axes)), axes))
-            else:
-                self.note(tensor, axes)
+            self.note(results[0], regrouped(self.atoms, self.axes(operands[0]), results[0].shape))
+        elif not (name == "__setitem__" or any(t is operand for operand in operands for t in results)) or (
+            name in ("__setitem__", "copy_") and len(operands) == 2
+        ):
+            self._ask(Question(name, func, args, kwargs, operands, results), results)
+        self.steps.append([self.axes(tensor) for tensor in results])
 
-    def _sizes(self, found: Answer, polys: list[Poly], results: list[Tensor]) -> list[list[Poly]]:
+    def _ask(self, question: Question, results: list[Tensor]) -> None:
+        resolve, operands = self.atoms.resolve, question.operands
+        sizes = tuple([resolve(size) for tensor in operands for size in self.axes(tensor)])
+        key = (question.key, sizes)
+        known = self._again.get(key)
+        if known is None:
+            # Plain numbers can't change.
+            seen: dict[Size, int] = {}
+            pattern = [-1 if self.atoms.constant(size) else seen.setdefault(size, len(seen)) for size in sizes]
+            found, count = answer(question, tuple(pattern)), len(self.atoms.values)
+            known = self._sizes(found, sizes, results)
+            if question.name in ("conv1d", "conv2d", "conv3d"):
+                known = [self._patches(question.args, question.kwargs, results[0], list(known[0]))]
+            elif not found.equal and count == len(self.atoms.values):
+                self._again[key] = known
+        if question.name in NORMS:
+            self.normed.append(self.axes(operands[0])[-1])
+        for tensor, axes in zip(results, known, strict=True):
+            self.note(tensor, axes)
+
+    def _sizes(self, found: Answer, sizes: Axes, results: list[Tensor]) -> list[Axes]:
         for one, two in found.equal:
-            self.atoms.equal(polys[one], polys[two])
-        if found.equal:
-            polys = [self.atoms.resolve(poly) for poly in polys]
+            self.atoms.equal(sizes[one], sizes[two])
+        sizes = [self.atoms.resolve(size) for size in sizes]
         return [
-            [self._size(size, polys, n) for size, n in zip(axes, tensor.shape, strict=True)]
+            [self._size(growth, sizes, n) for growth, n in zip(axes, tensor.shape, strict=True)]
             for axes, tensor in zip(found.results, results, strict=True)
         ]
 
-    def _size(self, size: Size, polys: list[Poly], value: int) -> Poly:
-        if size is None:
+    def _size(self, growth: Growth, sizes: Axes, value: int) -> Size:
+        if growth is None:
             return self.atoms.fresh(value)
-        rest, terms = size
+        rest, terms = growth
         if rest == 0 and len(terms) == 1 and terms[0][0] == 1 and len(terms[0][1]) == 1:
-            return polys[terms[0][1][0]]
+            return sizes[terms[0][1][0]]
         total = number(rest)
         for times, places in terms:
-            total = plus(total, product(number(times), *(polys[place] for place in places)))
-        return total
+            total = plus(total, product(number(times), *(self.atoms.polys[sizes[place]] for place in places)))
+        return self.atoms.size(total)
 
-    def _patches(self, args: tuple[Any, ...], kwargs: dict[str, Any], result: Tensor, axes: list[Poly]) -> None:
+    def _patches(self, args: tuple[Any, ...], kwargs: dict[str, Any], result: Tensor, axes: list[Size]) -> Axes:
         """A kernel that steps by its own width over an image cuts it into patches: its width is what P means."""
-        image, weight = (self.axes(tensor) for tensor in list(tensors_of((*args, *kwargs.values())))[:2])
+        image, weight = (self.axes(tensor) for tensor in tensors_of((*args, *kwargs.values()))[:2])
         given = dict(zip(("stride", "padding", "dilation"), args[3:6], strict=False)) | kwargs
         count = result.ndim - 2
         stride: Any
@@ -130,10 +124,10 @@ class Follower:
                 for k, d in (("stride", 1), ("padding", 0), ("dilation", 1))
             )
             kernel, whole = self.atoms.resolve(weight[place]), self.atoms.resolve(image[place])
-            if padding in (0, "valid") and dilation == 1 and self.atoms.value(kernel) == stride > 1:
-                atom = self.atoms.unnamed(kernel)
-                if atom is not None and self.atoms.text(whole) in ("H", "W"):
+            if padding in (0, "valid") and dilation == 1 and self.atoms.values[kernel] == stride > 1:
+                if self.atoms.unnamed(kernel) is not None and self.atoms.text(whole) in ("H", "W"):
                     self.atoms.equal(kernel, self.atoms.fresh(stride, "P"))
-                size = product(whole, inverse(self.atoms.resolve(kernel))) if len(kernel) == 1 else None
-                if size is not None and self.atoms.value(size) == result.shape[place]:
+                size = self.atoms.quotient(whole, [kernel])
+                if size is not None and self.atoms.values[size] == result.shape[place]:
                     axes[place] = size
+        return axes

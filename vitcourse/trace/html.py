@@ -2,7 +2,7 @@
 
 from html import escape
 
-from vitcourse.trace.record import NEW, OLD, Row, Trace
+from vitcourse.trace.record import NEW, OLD, Row, Steps
 
 # The colours are those of the page, light or dark; only the lines are drawn, in a faint shade of its text.
 STYLE = """
@@ -32,7 +32,7 @@ STYLE = """
 COLUMNS = ("line", "expression", "operation", "shape")
 
 
-def to_html(trace: Trace) -> str:
+def to_html(trace: Steps) -> str:
     """The whole trace; the levels below the first are closed, or open down to the trace's own depth."""
     depth = trace.depth or 1
     body = _table(trace.steps, 0, f"Shapes in {trace.name}", depth)

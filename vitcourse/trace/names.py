@@ -4,6 +4,7 @@ import inspect
 import re
 import types
 import typing
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
@@ -66,8 +67,24 @@ class Contract:
 
 def contract_of(function: Callable[..., Any]) -> Contract:
     """What a function's, or a module's, annotations promise."""
+    if isinstance(function, nn.Module):
+        function = function.forward
+    kept = getattr(function, "__func__", function)
     try:
-        plain = inspect.unwrap(function.forward if isinstance(function, nn.Module) else function)
+        return _contracts[kept]
+    except (KeyError, TypeError):
+        found = _promised(function)
+    if isinstance(kept, types.FunctionType):
+        _contracts[kept] = found
+    return found
+
+
+_contracts: "weakref.WeakKeyDictionary[Callable[..., Any], Contract]" = weakref.WeakKeyDictionary()
+
+
+def _promised(function: Callable[..., Any]) -> Contract:
+    try:
+        plain = inspect.unwrap(function)
         annotations = inspect.get_annotations(plain, eval_str=True)
     except Exception:
         # An annotation that can't be evaluated promises nothing.

@@ -1,8 +1,9 @@
 """What a trace is: rows, one per tensor step, and what came out."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -114,19 +115,11 @@ class Row:
 
     def to_dict(self) -> dict[str, Any]:
         """The row as JSON has it."""
-        return {
-            "file": self.file,
-            "line": self.line,
-            "depth": self.depth,
-            "expression": self.expression,
-            "op": self.op,
-            "shapes": [[{"name": axis.name, "size": axis.size} for axis in shape] for shape in self.shapes],
-            "dtype": self.dtype,
-            "device": self.device,
-            "repeat": self.repeat,
-            "error": self.error,
+        kept = ("file", "line", "depth", "expression", "op", "shapes", "dtype", "device", "repeat", "error", "warning")
+        row = {name: getattr(self, name) for name in (*kept, "parameters")}
+        return row | {
+            "shapes": [[asdict(axis) for axis in shape] for shape in self.shapes],
             "warning": self.warning or None,
-            "parameters": self.parameters,
         }
 
 
@@ -152,12 +145,12 @@ class Failure:
         return "\n".join(lines)
 
 
-@dataclass
-class Trace:
-    """The steps that a call took, and its result or its error."""
+@dataclass(repr=False)
+class Steps:
+    """The steps that a call took, and its result or its error; they are made into rows when they are looked at."""
 
     name: str
-    steps: list[Row]
+    made: Callable[[], list[Row]]
     result: Any = None
     failure: Failure | None = None
     depth: int | None = None
@@ -166,6 +159,13 @@ class Trace:
     runs: int = 1
     findings: tuple[str, ...] = ()
     weights: tuple[str, ...] = ()
+
+    @cached_property
+    def steps(self) -> list[Row]:
+        """Every row, whatever its depth."""
+        steps = self.made()
+        self.made = list
+        return steps
 
     @property
     def error(self) -> BaseException | None:
@@ -199,53 +199,11 @@ class Trace:
         }
         return [f"{word} = {meaning}" for word, meaning in self.meanings.items() if word in words]
 
-    def at(self, depth: int | None) -> "Trace":
-        """The same trace, shown to another depth."""
-        return replace(self, depth=depth)
-
     def __iter__(self) -> Iterator[Row]:
         return iter(self.rows)
 
     def __len__(self) -> int:
         return len(self.rows)
-
-    def to_text(self, columns: tuple[str, ...] = ("expression", "shape"), legend: bool = False) -> str:
-        """The rows as plain text."""
-        from vitcourse.trace.render import to_text
-
-        return to_text(self, columns, legend)
-
-    def to_json(self) -> str:
-        """Every row, whatever its depth, as JSON."""
-        from vitcourse.trace.render import to_json
-
-        return to_json(self)
-
-    def to_html(self) -> str:
-        """A table for a page: no scripts, light and dark."""
-        from vitcourse.trace.html import to_html
-
-        return to_html(self)
-
-    def to_svg(self) -> str:
-        """The flow of the tensors as a picture."""
-        from vitcourse.trace.flow import flow_svg
-
-        return flow_svg(self)
-
-    def print(self) -> None:
-        """The rows as a table in the terminal."""
-        from vitcourse.trace.render import print_trace
-
-        print_trace(self)
-
-    def _repr_html_(self) -> str:
-        return self.to_html()
-
-    def __str__(self) -> str:
-        return self.to_text(legend=True)
-
-    __repr__ = __str__
 
     @property
     def file(self) -> str:

@@ -2,13 +2,14 @@
 
 import json
 import re
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vitcourse.trace.record import NEW, OLD, Row, Trace
+from vitcourse.trace.record import NEW, OLD, Row, Steps
 
 WIDTH = 30
 LONGEST = 58
@@ -29,7 +30,7 @@ def cell(row: Row, column: str) -> str:
     return str(getattr(row, column))
 
 
-def to_text(trace: Trace, columns: tuple[str, ...], legend: bool) -> str:
+def to_text(trace: Steps, columns: tuple[str, ...], legend: bool) -> str:
     """The rows, a line each, with the columns under one another."""
     table = [[cell(row, column) for column in columns] for row in trace.rows]
     lines = _wrapped(table, columns.index("expression") if "expression" in columns else None)
@@ -61,22 +62,14 @@ def _wrapped(table: list[list[str]], place: int | None) -> list[str]:
     return lines
 
 
-def to_dict(trace: Trace) -> dict[str, Any]:
+def to_dict(trace: Steps) -> dict[str, Any]:
     """The trace as JSON has it."""
     failure = trace.failure
     error: dict[str, Any] | None = None
     if failure is not None:
-        operands = {
-            name: [{"name": axis.name, "size": axis.size} for axis in shape] for name, shape in failure.operands
-        }
-        error = {
-            "type": type(failure.exception).__name__,
-            "message": str(failure.exception),
-            "file": failure.file,
-            "line": failure.line,
-            "expression": failure.expression,
-            "operands": operands,
-        }
+        error = {"type": type(failure.exception).__name__, "message": str(failure.exception)}
+        error |= {name: getattr(failure, name) for name in ("file", "line", "expression")}
+        error["operands"] = {name: [asdict(axis) for axis in shape] for name, shape in failure.operands}
     return {
         "name": trace.name,
         "rows": [row.to_dict() for row in trace.steps],
@@ -85,12 +78,12 @@ def to_dict(trace: Trace) -> dict[str, Any]:
     }
 
 
-def to_json(trace: Trace) -> str:
+def to_json(trace: Steps) -> str:
     """The trace as JSON."""
     return json.dumps(to_dict(trace), ensure_ascii=False, indent=2)
 
 
-def table_of(trace: Trace, columns: tuple[str, ...]) -> Table:
+def table_of(trace: Steps, columns: tuple[str, ...]) -> Table:
     """The trace as a table for the terminal."""
     legend = ",  ".join(trace.definitions())
     table = Table(title=trace.name, caption=legend or None, title_justify="left", caption_justify="left")
@@ -116,7 +109,7 @@ def _marked(text: str) -> Text:
     return result
 
 
-def print_trace(trace: Trace, console: Console | None = None, parameters: bool = False) -> None:
+def print_trace(trace: Steps, console: Console | None = None, parameters: bool = False) -> None:
     """The trace in the terminal."""
     console = console or Console()
     columns = ("line", "expression", "op", "shape") if console.width >= WIDE else ("line", "expression", "shape")

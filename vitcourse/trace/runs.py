@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
-from types import FrameType
 from typing import Any
 
 import numpy
@@ -44,7 +43,6 @@ class Rehearsal(Watch):
         self.strays: dict[int, tuple[Tensor, Tensor]] = {}
         # What was made, kept alive, so that what nobody saw being made can be told from it.
         self.made: list[Tensor] = []
-        self.plain = False
 
     def note(self, name: str, tensors: list[Tensor]) -> int:
         """Keep a step's sizes, and what is known of them; another step than the one that is shown ends the run."""
@@ -56,28 +54,40 @@ class Rehearsal(Watch):
         if self.opaque:
             self.remember(tensors, place)
             self.made += tensors
-        if self.follower is not None:
+        if name == "input" and self.follower is not None:
             self.follower.steps.append([self.follower.axes(tensor) for tensor in tensors])
         return place
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        name = self._names.get(func) or self.name(func)
-        if self.plain:
-            # Nothing but a tensor's size is wanted: loops have many such steps.
-            result = func(*args, **kwargs) if kwargs else func(*args)
-            if name and type(result) is Tensor and not result.is_nested:
-                main = self.main[len(self.steps)] if len(self.steps) < len(self.main) else ()
-                self.steps.append((name, shape := result.shape))
-                if len(main) != 2 or main[0] != name or len(main[1]) != len(shape):
-                    raise Parted
-            elif name:
-                self._done(name, func, args, kwargs or {}, result)
-            return result
-        kwargs = kwargs or {}
+        name = self._names.get(func)
+        if name is None:
+            name = self.name(func)
         if not name:
-            return func(*args, **kwargs)
+            return func(*args, **(kwargs or {}))
+        if self.meta or self.contrary:
+            result, args, kwargs = self._otherwise(name, func, args, kwargs or {})
+        else:
+            result = func(*args, **kwargs) if kwargs else func(*args)
+        if type(result) is Tensor and not self.opaque and not result.is_nested:
+            if self.follower is not None:
+                self.follower.step(name, func, args, kwargs or {}, [result])
+            serial = len(self.steps)
+            main = self.main[serial] if serial < len(self.main) else ()
+            self.steps.append((name, shape := result.shape))
+            if len(main) != 2 or main[0] != name or len(main[1]) != len(shape):
+                raise Parted
+            return result
+        tensors = list(args[:1]) if name == "__setitem__" else tensors_in(result)
+        if tensors or name == "backward":
+            if self.follower is not None:
+                self.follower.step(name, func, args, kwargs or {}, tensors)
+            self.note(name, tensors)
+        return result
+
+    def _otherwise(self, name: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The result of a function of torch on tensors without numbers, or on other data; and its arguments."""
         if self.meta:
             args = tuple(self._without_numbers(value) for value in args)
             kwargs = {key: self._without_numbers(value) for key, value in kwargs.items()}
@@ -91,17 +101,7 @@ class Rehearsal(Watch):
             result = _cut(result, kwargs.get("dim") or 0)
         elif contrary and name in READS:
             result = _smaller(result)
-        self._done(name, func, args, kwargs, result)
-        return result
-
-    def _done(self, name: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        tensors = [result] if isinstance(result, Tensor) else tensors_in(result)
-        if not tensors and name == "__setitem__":
-            tensors = list(args[:1])
-        if tensors or name == "backward":
-            if self.follower is not None:
-                self.follower.step(name, func, args, kwargs, tensors)
-            self.note(name, tensors)
+        return result, args, kwargs
 
     def _without_numbers(self, value: Any) -> Any:
         if isinstance(value, Tensor):
@@ -112,15 +112,10 @@ class Rehearsal(Watch):
             return self.strays[id(value)][1]
         return type(value)(map(self._without_numbers, value)) if type(value) in (tuple, list) else value
 
-    def unseen(self, frame: FrameType, back: FrameType, tensors: list[Tensor]) -> None:
-        """Something that can't be looked into returned tensors: it is one step here as it is in the call shown."""
-        self.note("opaque", tensors)
-
     def run(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], opaque: bool) -> Any:
         """Call the function; what it raises is kept."""
         before = sys.getprofile()
         self.base, self.opaque = sys._getframe(), opaque
-        self.plain = not (self.meta or self.contrary or opaque or self.follower)
         try:
             for tensor in tensors_in([*args, *kwargs.values()]):
                 self.note("input", [tensor])
@@ -197,8 +192,9 @@ class Turn:
 class Rehearsals:
     """Runs of one call at other sizes, as many as tell its sizes apart."""
 
-    def __init__(self, call: Call, large: bool, follower: Callable[[Copies, list[Tensor]], Follower]) -> None:
-        self.call, self.meta, self.follower = call, large, follower
+    def __init__(self, call: Call, follower: Callable[[Copies, list[Tensor]], Follower]) -> None:
+        self.call, self.follower = call, follower
+        self.meta = sum(p.numel() for _, module in call.modules for p in module.parameters()) > LARGE
         self.main: list[Step] = []
         self.failed = self.opaque = self.contrary = False
         self.turns: list[Turn] = []
@@ -231,17 +227,24 @@ class Rehearsals:
         """Every symbol at once, where the call allows it; else as many as can change, one after the other."""
         held, done = True, 0
         heads = {"h": "twice"} if self.call.heads else {}
+        movable = symbols
+        if self.finished:
+            # The batch alone, while the module's own sizes are followed: that tells what must stay as it is.
+            self._one_by_one(symbols[:1], heads)
+            bound = next((turn.follower.atoms.bound() for turn in self.turns if turn.follower is not None), set())
+            movable = [name for name in symbols if name not in bound and name not in self.stopped]
+        rest = [name for name in movable if name not in self.ways]
         # A finished instance has sizes of its own: what it takes at all, it takes at any size.
         for way, held in (("free", False), ("free", True), ("small", True))[: 1 if self.finished else 3]:
-            ways = dict.fromkeys(symbols, way)
-            if symbols and (self._try({**ways, **heads}, 0, held) or (heads and self._try(ways, 0, held))):
+            ways = {**self.ways, **dict.fromkeys(rest, way)}
+            if rest and (self._try({**ways, **heads}, 0, held) or (heads and self._try(ways, 0, held))):
                 self.ways, done = self.last_ways, 1
                 if self._again(1, held):
                     break
-        if not self.ways:
-            self._one_by_one(symbols, heads)
-            if self.stopped and self.ways and symbols[-1] in self.ways:
-                self._one_by_one([name for name in symbols if name not in self.ways], {})
+        if not rest or not set(rest) <= self.ways.keys():
+            self._one_by_one([name for name in rest if name not in self.ways], heads)
+            if self.stopped and self.ways and movable[-1] in self.ways:
+                self._one_by_one([name for name in movable if name not in self.ways], {})
         if heads and "h" not in self.ways and self._try({**self.ways, **heads}, 0, True):
             self.ways = self.last_ways
         # What can't change has to be followed.
@@ -249,8 +252,8 @@ class Rehearsals:
         if not self.turns:
             self._try({}, 0, True)
         for turn in range(1 + done, 5) if self.ways else ():
-            settled = (not self.finished or any(t.follower for t in self.turns)) and self.decided()
-            if settled or not self._again(turn, held):
+            followed = not self.finished or any(turn.follower for turn in self.turns)
+            if (followed and self.decided()) or (not self._again(turn, held) and followed):
                 break
 
     def _again(self, turn: int, held: bool) -> bool:
@@ -261,7 +264,11 @@ class Rehearsals:
     def _one_by_one(self, symbols: list[str], heads: dict[str, str]) -> None:
         for name in symbols:
             at: list[int] = []
+            loops = False
             for way in ("free", "even", "times", "next"):
+                # The turns of a loop are as many as this size: one more is all that is left to try.
+                if loops and way != "next":
+                    continue
                 ways = {**self.ways, name: way}
                 if (heads and not self.ways and self._try({**ways, **heads}, 0, True)) or self._try(ways, 0, True):
                     self.ways = self.last_ways
@@ -270,6 +277,7 @@ class Rehearsals:
                 at.append(len(self.last.steps))
                 if isinstance(self.last.error, Exception) and at.count(at[-1]) > 1:
                     break
+                loops = len(self.last.steps) > len(self.main)
             if name in self.ways:
                 continue
             self.stopped[name] = self.last
@@ -313,8 +321,4 @@ class Rehearsals:
 
 def _alike(mine: Step, other: Step) -> bool:
     """Whether two steps are the same, but for their sizes."""
-    return mine[0] == other[0] and len(mine) == len(other) and all(map(_as_many, mine[1:], other[1:]))
-
-
-def _as_many(one: Any, two: Any) -> bool:
-    return len(one) == len(two)
+    return mine[0] == other[0] and [*map(len, mine[1:])] == [*map(len, other[1:])]

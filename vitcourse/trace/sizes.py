@@ -108,6 +108,8 @@ class Names:
         self._derive()
         varied = {name: v for name, v in self.sizes.items() if len(set(v)) > 1}
         self._varied = {name: v for name, v in varied.items() if not name.startswith("_")}
+        # Numbers that may be sizes which no run could change.
+        self._stuck = {v[0] for v in self.sizes.values() if len(set(v)) == 1 and v[0] > 1}
         self.hidden = {v for name, v in varied.items() if name.startswith("_")} - set(self._varied.values())
 
     def _derive(self) -> None:
@@ -198,7 +200,7 @@ class Names:
         ]
         for _, name, size in terms:
             times, plus = self._line(v, size)
-            if times and (times == 1 or len(set(v)) > 3) and (not self.fixed or (times == 1 and abs(plus) < 4)):
+            if times and (times == 1 or len(set(v)) > 3) and (not self.fixed or (times == 1 and self._small(plus))):
                 yield f"{times}·{name}{plus:+d}" if times > 1 else f"{name}{plus:+d}"
         for i, (a, x) in enumerate(names):
             rest = _minus(v, x)
@@ -211,12 +213,16 @@ class Names:
                         yield "+".join(both)
             for b, y in names[i + 1 :] if len(set(v)) > 3 else ():
                 more = set(_minus(rest, y))
-                if len(more) == 1 and (not self.fixed or abs(min(more)) < 4):
+                if len(more) == 1 and (not self.fixed or self._small(min(more))):
                     yield f"{a}+{b}{min(more):+d}"
             for b, y in names if len(set(v)) > 3 else ():
                 more = set(_minus(v, _minus(x, y)))
-                if a != b and len(more) == 1 and (not self.fixed or abs(min(more)) < 4):
+                if a != b and len(more) == 1 and (not self.fixed or self._small(min(more))):
                     yield f"{a}-{b}{min(more):+d}" if min(more) else f"{a}-{b}"
+
+    def _small(self, number: int) -> bool:
+        """Whether a number is likely to be written as such."""
+        return abs(number) < 4 and abs(number) not in self._stuck
 
     @staticmethod
     def _line(v: Vector, size: Vector) -> tuple[int, int]:

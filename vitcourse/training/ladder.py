@@ -15,6 +15,7 @@ from rich.table import Table
 
 from vitcourse.errors import RequestError
 from vitcourse.training.graph import WARM_UP
+from vitcourse.training.kernels import PARTS
 from vitcourse.training.loop import Run
 from vitcourse.training.preparation import Setup, prepare
 from vitcourse.training.presets import TrainConfig
@@ -25,6 +26,7 @@ GROUND: dict[str, Any] = {
     "sync": True,
     "fused": False,
     "kernels": "own",
+    "parts": (),
     "amp": "off",
     "compile": "off",
     "graph": False,
@@ -35,9 +37,12 @@ RUNGS: list[tuple[str, dict[str, Any], bool]] = [
     ("whole batches, made on the device", {"pipeline": "device"}, False),
     ("nothing waits for the device", {"sync": False}, False),
     ("fused optimiser", {"fused": True}, False),
-    ("torch's fused kernels", {"kernels": "fused"}, False),
+    ("torch's layer norm and GELU", {"kernels": "fused", "parts": PARTS[:2]}, False),
+    ("torch's attention, or products for few tokens", {"parts": PARTS[:3]}, False),
+    ("patches by one matrix product", {"parts": PARTS[:4]}, False),
+    ("the last block for CLS alone", {"parts": PARTS}, False),
     ("bf16 autocast", {"amp": "bf16"}, False),
-    ("torch.compile, in place of those kernels", {"kernels": "own", "compile": "default"}, False),
+    ("torch.compile", {"compile": "default"}, False),
     ("CUDA graphs of the model", {"compile": "reduce-overhead"}, True),
     ("the whole step as one CUDA graph", {"compile": "default", "graph": True}, True),
 ]
@@ -62,7 +67,7 @@ def climb(config: TrainConfig, rounds: int, console: Console) -> Iterator[dict[s
 
     Raises RequestError as training does.
     """
-    setup = prepare(replace(config, **GROUND))
+    setup = _with(prepare(replace(config, **_settings(GROUND))), GROUND)
     if len(setup.train_images) < config.batch_size:
         raise RequestError(
             f"--batch-size {config.batch_size} is more than the {len(setup.train_images):,} training images; type less"
@@ -96,10 +101,19 @@ def climb(config: TrainConfig, rounds: int, console: Console) -> Iterator[dict[s
         }
 
 
+def _settings(rung: dict[str, Any]) -> dict[str, Any]:
+    """What of a rung is a setting; which parts are computed otherwise isn't one."""
+    return {name: value for name, value in rung.items() if name != "parts"}
+
+
+def _with(setup: Setup, rung: dict[str, Any]) -> Setup:
+    return replace(setup, config=replace(setup.config, **_settings(rung)), parts=rung["parts"])
+
+
 class _Contender:
     def __init__(self, name: str, settings: dict[str, Any], setup: Setup, missing: str | None) -> None:
         self.name, self.settings, self.missing = name, settings, missing
-        self.setup = replace(setup, config=replace(setup.config, **settings))
+        self.setup = _with(setup, settings)
         self.speeds: list[float] = []
         self.first_step: float | None = None
 

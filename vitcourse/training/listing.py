@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from vitcourse.errors import RequestError
-from vitcourse.files import parse_json, printable
+from vitcourse.files import parse_json, printable, read_json
 from vitcourse.speech import print_json
 from vitcourse.training.presets import MAY_DIFFER, PRESETS, option, spoken
-from vitcourse.training.runs import CONFIG, read_json
+from vitcourse.training.runs import CONFIG
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def _listed(folder: Path, config: dict[str, Any], base: Path) -> Listed:
     changed = {
         name: value
         for name, value in config.items()
-        if name in preset and value != preset[name] and (name not in MAY_DIFFER or name == "kernels")
+        if name in preset and value != preset[name] and (name not in MAY_DIFFER or (name, value) == ("kernels", "own"))
     }
     result = read_json(folder / "result.json")
     epochs = _epochs(folder)

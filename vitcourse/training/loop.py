@@ -16,10 +16,9 @@ from vitcourse.training.display import Display
 from vitcourse.training.engine import prepared
 from vitcourse.training.graph import RecordedStep
 from vitcourse.training.interrupt import StopOnInterrupt
-from vitcourse.training.kernels import use_fused_kernels
 from vitcourse.training.measure import measured_loss, outputs_of
 from vitcourse.training.optim import average_weights, load_optimizer, make_optimizer, set_learning_rate
-from vitcourse.training.original import behind_softmax
+from vitcourse.training.original import with_loss_of
 from vitcourse.training.preparation import Setup
 from vitcourse.training.runs import Epoch
 from vitcourse.training.steps import take_step
@@ -30,17 +29,22 @@ STEPS_BETWEEN_QUESTIONS = 20
 
 @dataclass
 class Run:
-    """A model in training: `trained` goes into train_step, `kept` is what is measured and saved.
+    """A model in training: `trained` goes into train_step, `kept` is saved, and `measured` computes the same as that.
+
+    `twin` is what is trained before it is compiled or shared, and `how` says in words how it differs from the model.
 
     The last fields tell of the epoch under way: its loss, summed over the images seen, and the seconds that it took.
     """
 
     setup: Setup
     model: nn.Module
+    twin: nn.Module
     trained: nn.Module
     averaged: nn.Module | None
+    measured: nn.Module
     optimizer: torch.optim.Optimizer
     batches: Batches
+    how: str = ""
     recorded: RecordedStep | None = None
     steps_done: int = 0
     loss_sum: Tensor = field(default_factory=lambda: torch.zeros(()))
@@ -52,17 +56,17 @@ class Run:
         """A run before its first step."""
         config = setup.config
         model = setup.make_model()
-        if config.kernels == "fused":
-            use_fused_kernels(model)
+        twin, how = setup.twin_of(model)
         optimizer = make_optimizer(model, config, setup.transfer)
         averaged = average_weights(model, optimizer, config.ema) if config.ema else None
+        measured = setup.twin_of(averaged)[0] if averaged is not None else twin
         batches = setup.batches()
-        trained = prepared(behind_softmax(model) if config.loss == "original" else model, setup, batches)
+        trained = prepared(with_loss_of(config, twin), setup, batches)
         if not setup.processes.is_first:
             # The weights are the same everywhere; what dropout draws is each process's own.
             torch.manual_seed(config.seed + setup.processes.rank)
         loss_sum = torch.zeros((), device=setup.device)
-        run = cls(setup, model, trained, averaged, optimizer, batches, loss_sum=loss_sum)
+        run = cls(setup, model, twin, trained, averaged, measured, optimizer, batches, how, loss_sum=loss_sum)
         if setup.records:
             example = torch.empty(min(config.batch_size, len(batches.images)), dtype=torch.long, device=setup.device)
             run.recorded = RecordedStep(lambda index: run._train(*batches.made(index)), example, [batches.generator])
@@ -70,7 +74,7 @@ class Run:
 
     @property
     def kept(self) -> nn.Module:
-        """The model that is measured and saved."""
+        """The model that is saved."""
         return self.averaged if self.averaged is not None else self.model
 
     @property
@@ -149,8 +153,10 @@ class Run:
         loss = _finite(self.setup.processes.sum(self.loss_sum) / n_images, number)
         # The loss is there when the device has done its last step.
         self.seconds += time.perf_counter() - started
-        with outputs_of(self.kept) as outputs:
-            accuracy = self.setup.accuracy(self.kept, exactly=number == self.setup.config.epochs)
+        exactly = number == self.setup.config.epochs
+        model = self.kept if exactly else self.measured
+        with outputs_of(model) as outputs:
+            accuracy = self.setup.accuracy(model, exactly)
         epoch = Epoch(
             epoch=number,
             loss=loss,

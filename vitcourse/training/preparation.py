@@ -16,7 +16,9 @@ from vitcourse.data import Dataset, load_dataset
 from vitcourse.errors import RequestError, RunError
 from vitcourse.training.augment import augmentations, center_crop
 from vitcourse.training.batches import Batches, LoadedBatches, standardised
+from vitcourse.training.choice import left_open, settled
 from vitcourse.training.devices import choose_device, passed_over
+from vitcourse.training.kernels import PARTS, twin_of
 from vitcourse.training.learner import faults_in_one_line, load_trainer, load_transfer
 from vitcourse.training.origin import Origin, read_origin
 from vitcourse.training.presets import TrainConfig
@@ -44,6 +46,8 @@ class Setup:
     notes: tuple[str, ...] = ()  # what its owner may want to know before it starts
     transfer: ModuleType | None = None  # chapter 7, where the run asks for it
     origin: Origin | None = None  # the weights that it starts from, if not from chance
+    left_open: tuple[str, ...] = ()  # the settings that the course chose
+    parts: tuple[str, ...] = PARTS  # what fused kernels may take the place of
 
     @property
     def measured_on(self) -> str:
@@ -107,6 +111,12 @@ class Setup:
         if self.origin is not None:
             self._start_from(self.origin, model)
         return model.to(self.device)
+
+    def twin_of(self, model: nn.Module) -> tuple[nn.Module, str]:
+        """What computes the same as the model with less work, and how; where its lines are asked for, itself."""
+        if self.config.kernels == "own":
+            return model, ""
+        return twin_of(model, self.test_images, self.config.n_heads, self.config.dropout, self.parts)
 
     def _start_from(self, origin: Origin, model: nn.Module) -> None:
         (height, width), patch_size = self.image_size, self.config.patch_size
@@ -234,6 +244,10 @@ def prepare(config: TrainConfig, processes: Processes | None = None, *, resumed:
     if config.init is not None and not resumed:
         with faults_in_one_line(code):
             origin = read_origin(config, chapter, dataset)
+    open_settings = left_open(config)
+    height, width = (config.crop, config.crop) if config.crop else dataset.image_size
+    n_patches = height * width // config.patch_size**2
+    config = settled(config, device, len(dataset.train_images), n_patches)
     tested = processes.share(len(dataset.test_images))
     test_images = center_crop(dataset.test_images[tested], config.crop).to(device)
     return Setup(
@@ -252,6 +266,7 @@ def prepare(config: TrainConfig, processes: Processes | None = None, *, resumed:
         (*notes, *dataset.notes, *_all_in_one_batch(config, dataset), *_starts_from(config, origin)),
         transfer,
         origin,
+        open_settings,
     )
 
 

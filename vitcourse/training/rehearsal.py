@@ -1,7 +1,9 @@
 """A few steps and a measure before a run, with a model that is thrown away: what can't work ends here, in one line."""
 
+import math
 import os
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -9,8 +11,9 @@ from torch import Tensor, nn
 from vitcourse.errors import RequestError, RunError
 from vitcourse.training.graph import WARM_UP
 from vitcourse.training.loop import Run
+from vitcourse.training.original import with_loss_of
 from vitcourse.training.preparation import Setup
-from vitcourse.training.steps import exercise_of_step
+from vitcourse.training.steps import exercise_of_step, take_step
 
 STEPS = {"5.4": "train_step", "7.4": "soft_cross_entropy", "7.5": "accumulated_step"}
 
@@ -18,12 +21,28 @@ STEPS = {"5.4": "train_step", "7.4": "soft_cross_entropy", "7.5": "accumulated_s
 STAGES = {"patches": ("patch_embedding", "B N D"), "tokens": ("positional_encoding", "B T D")}
 
 
+# Measuring may take so many rounds, one in a hundred of the run's steps, and then no more than this time.
+ROUNDS, SHARE, SECONDS = 10, 100, 1.0
+# Below this a difference may be chance, and the same run is to be the same again.
+CLEARLY = 1.25
+
+
 @dataclass(frozen=True)
 class Rehearsal:
-    """What it showed: how many numbers the model learns, and the shapes of the first batch on its way."""
+    """What it showed: how many numbers the model learns, and the shapes of the first batch on its way.
+
+    `how` says how a step is computed otherwise than by the model's lines. `paces` are the seconds of a step by the ways
+    that were measured: "lines", "twin" where that is something between, and "chosen"; of a run too short for it, none.
+    """
 
     parameters: int
     shapes: str
+    how: str = ""
+    paces: dict[str, float] = field(default_factory=dict)
+
+    def too_slow(self, other: str) -> bool:
+        """Whether what was chosen is clearly slower than another way."""
+        return other in self.paces and self.paces["chosen"] > CLEARLY * self.paces[other]
 
 
 def rehearse(setup: Setup) -> Rehearsal:
@@ -51,7 +70,35 @@ def rehearse(setup: Setup) -> Rehearsal:
     accuracy = setup.chapter.evaluate(run.kept, setup.test_images[:size], setup.test_labels[:size], size)
     _require("5.5", isinstance(accuracy, float | int | Tensor), "evaluate returns no number")
     run.recorded = None  # it knows the run, and so would keep its memory
-    return Rehearsal(sum(parameter.numel() for parameter in run.kept.parameters()), shapes)
+    return Rehearsal(sum(parameter.numel() for parameter in run.kept.parameters()), shapes, run.how, _paces(run))
+
+
+def _paces(run: Run) -> dict[str, float]:
+    """Seconds of a step as it was chosen and as the lines say, the ways in turns, each one's shortest."""
+    setup, config = run.setup, run.setup.config
+    ways = {"chosen": run.trained, "lines": with_loss_of(config, run.model)}
+    if run.how and config.compile != "off":
+        ways["twin"] = with_loss_of(config, run.twin)
+    rounds = min(ROUNDS, run.steps // SHARE)
+    # What is recorded, or shared by several processes, has no other way beside it.
+    alone = not setup.records and setup.processes.world == 1
+    if not (setup.left_open and rounds and alone) or (not run.how and config.compile == "off"):
+        return {}
+    images, labels = next(iter(run.batches))
+    paces: dict[str, float] = {}
+    # One thread's own time is the same on a machine that others use.
+    one_thread = setup.device.type == "cpu" and torch.get_num_threads() == 1
+    clock = time.process_time if one_thread else time.perf_counter
+    started = time.perf_counter()
+    for number in range(rounds + 1):
+        for way, model in ways.items():
+            before = clock()
+            float(take_step(setup, model, images, labels, run.optimizer))
+            if number:  # the first step of each allocates
+                paces[way] = min(paces.get(way, math.inf), clock() - before)
+        if number and time.perf_counter() - started > SECONDS:
+            break
+    return paces
 
 
 def _n_steps(setup: Setup) -> int:

@@ -10,8 +10,6 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -20,10 +18,11 @@ from typing import Any
 
 import vitcourse
 from vitcourse.errors import RequestError
-from vitcourse.files import parse_json
+from vitcourse.files import parse_json, read_json, write_atomically, writing
 
 CONFIG = "config.json"
 WEIGHTS = "weights.safetensors"
+_ELSEWHERE = "type --output with a folder that can be written"
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ class RunFolder:
         if not self.writes:
             return
         data = content.encode("utf-8") if isinstance(content, str) else content
-        with _disk_errors_in_one_line(self.path):
+        with writing(self.path, _ELSEWHERE):
             self.path.mkdir(parents=True, exist_ok=True)
             write_atomically(self.path / name, data)
 
@@ -111,36 +110,13 @@ class RunFolder:
         return sorted(entry.name for entry in self.path.iterdir())
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that a reader, whenever it looks, sees either the old content or the new."""
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        beside.write_bytes(data)
-        # The name must not reach the disk before the content does.
-        _sync(beside)
-        beside.replace(path)
-        if os.name == "posix":
-            _sync(path.parent)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def choose_folder(output: Path | None, preset: str, base: Path = Path("runs")) -> RunFolder:
     """The folder that was asked for, or a new one in runs/ with the preset and the time in its name.
 
     Nothing is made yet. Raises RequestError when a run stands there already.
     """
     if output is not None:
-        with _disk_errors_in_one_line(output):
+        with writing(output, _ELSEWHERE):
             if output.exists() and (not output.is_dir() or any(output.iterdir())):
                 raise RequestError(
                     f"{output} is there already and not empty; type --output with another name, or --resume"
@@ -157,7 +133,7 @@ def find_run(output: Path | None, preset: str | None, base: Path = Path("runs"))
     None when the folder that was asked for isn't there yet, or is empty. Raises RequestError when there is no such run.
     """
     if output is not None:
-        with _disk_errors_in_one_line(output):
+        with writing(output, _ELSEWHERE):
             if not output.exists() or (output.is_dir() and not any(output.iterdir())):
                 return None
         if not (output / CONFIG).is_file():
@@ -196,25 +172,6 @@ def _is_finished(run: Path) -> bool:
     result = read_json(run / "result.json")
     parts = result.get("runs", {"": result})
     return all(part.get("finished", False) for part in parts.values())
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """What a run's file holds; nothing where there is none that can be read."""
-    try:
-        found = parse_json(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-@contextmanager
-def _disk_errors_in_one_line(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise RequestError(
-            f"can't write to {path}: {error.strerror or error}; type --output with a folder that can be written"
-        ) from error
 
 
 def provenance(command: str | None = None) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def train(
     with machine_errors_in_one_line(config):
         setup = prepare(config, processes, resumed=_goes_on(config, folder))
     with _joined(setup), faults_in_one_line(setup.code), machine_errors_in_one_line(config):
-        if config.compile != "off":
+        if setup.config.compile != "off":
             console.print("compiling the model, which takes a while the first time")
         setup, rehearsal = rehearsed(setup, console)
         _announce(setup, rehearsal, console)
@@ -62,9 +62,11 @@ def train(
 
 
 def rehearsed(setup: Setup, console: Console) -> tuple[Setup, Rehearsal]:
-    """The rehearsal, if need be without the settings that only make it faster and don't work here."""
+    """The rehearsal, if need be without the settings that only make it faster and don't work here, or are slower."""
     try:
-        return setup, rehearse(setup)
+        rehearsal = rehearse(setup)
+        slower = _slower(setup, rehearsal)
+        return rehearsed(_changed(setup, slower), console) if slower else (setup, rehearsal)
     except (RequestError, RunError):
         raise
     except Exception as error:
@@ -73,12 +75,27 @@ def rehearsed(setup: Setup, console: Console) -> tuple[Setup, Rehearsal]:
             what, changes = "a CUDA graph of the whole step", {"graph": False}
         elif setup.config.compile != "off":
             what, changes = "torch.compile", {"compile": "off"}
+        elif setup.config.kernels != "own":
+            what, changes = "what torch's kernels compute", {"kernels": "own"}
         else:
             raise
         # Either this way of computing fails, which may need a C++ compiler or Triton, or the model does, here too.
-        found = rehearsed(replace(setup, config=replace(setup.config, **changes)), console)
+        found = rehearsed(_changed(setup, changes), console)
         console.print(f"{what} doesn't work here ({type(error).__name__}); the run goes on without it")
         return found
+
+
+def _changed(setup: Setup, changes: dict[str, Any]) -> Setup:
+    return replace(setup, config=replace(setup.config, **changes))
+
+
+def _slower(setup: Setup, rehearsal: Rehearsal) -> dict[str, Any]:
+    """What to take back of what the course itself chose."""
+    if "compile" in setup.left_open and setup.config.compile != "off" and rehearsal.too_slow("twin"):
+        return {"compile": "off"}
+    if "kernels" in setup.left_open and setup.config.kernels != "own" and rehearsal.too_slow("lines"):
+        return {"kernels": "own"}
+    return {}
 
 
 def _goes_on(config: TrainConfig, folder: RunFolder) -> bool:
@@ -116,8 +133,23 @@ def _announce(setup: Setup, rehearsal: Rehearsal, console: Console) -> None:
     threads = f" (threads: {torch.get_num_threads()})" if setup.device.type == "cpu" else ""
     console.print(f"device {setup.device_name}{threads}")
     console.print(f"parameters {rehearsal.parameters:,}")
+    if setup.left_open:
+        console.print(_way(setup, rehearsal))
     share = " of one process" if setup.processes.world > 1 else ""
     console.print(f"first batch{share}: {rehearsal.shapes}")
+
+
+def _way(setup: Setup, rehearsal: Rehearsal) -> str:
+    """How a step is computed, and what that gains."""
+    compiled = ["torch.compile"] if setup.config.compile != "off" else []
+    how = ", ".join(([rehearsal.how] if rehearsal.how else []) + compiled)
+    if not how:
+        return "a step is computed as the lines are written: nothing that is faster gives the same here"
+    gained = ""
+    if rehearsal.paces:
+        lines, chosen = (1000 * rehearsal.paces[way] for way in ("lines", "chosen"))
+        gained = f", {lines / chosen:.2f} times as fast as the lines ({lines:.1f} ms, now {chosen:.1f})"
+    return f"a step is computed by {how}: the same numbers{gained}; --kernels own --compile off takes the lines"
 
 
 def _train_both(setup: Setup, folder: RunFolder, console: Console, stop: StopOnInterrupt) -> dict[str, Result]:

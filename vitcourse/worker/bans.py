@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 from torch.library import Library
-from torch.overrides import TorchFunctionMode
+
+from .watching import Calls
 
 # Functions whose kernels have other names.
 _KERNELS = {
@@ -64,17 +65,14 @@ class Bans:
         return refuse
 
 
-class Named(TorchFunctionMode):
+class Named(Calls):
     """Sees the functions that Python code calls by name, and refuses those that are banned."""
 
     def __init__(self, bans: Bans, names: Sequence[str]) -> None:
         super().__init__()
         self.bans, self.names = bans, frozenset(names)
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        name = getattr(func, "__name__", "")
+    def told(self, name: str) -> None:
+        """Banned, or nothing."""
         if name in self.names:
             self.bans._refusal(name)()
-        return func(*args, **(kwargs or {}))

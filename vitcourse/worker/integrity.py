@@ -9,18 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 # What answers are written with; anything else that is imported is worth a look.
 _USUAL = (
     *("torch", "einops", "jaxtyping", "typing", "math", "numpy", "collections", "functools", "itertools", "copy"),
-    *(
-        "dataclasses",
-        "__future__",
-        "warnings",
-        "abc",
-        "enum",
-        "contextlib",
-        "operator",
-        "random",
-        "numbers",
-        "chapters",
-    ),
+    *("dataclasses", "__future__", "warnings", "abc", "enum", "contextlib", "operator", "random", "numbers"),
+    "chapters",
 )
 _RUNS_TEXT = ("exec", "eval", "compile", "__import__")
 _FRAMES = ("_getframe", "currentframe", "f_back", "f_locals", "f_globals", "get_objects", "get_referrers", "tb_frame")

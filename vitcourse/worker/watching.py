@@ -20,36 +20,43 @@ _PRODUCTS = (
 _SOFTMAXES = ("softmax", "exp", "log_softmax", "scaled_dot_product_attention")
 
 
-class Reads(TorchFunctionMode):
+class Calls(TorchFunctionMode):
+    """Is told the name of each of torch's functions that Python code calls, before it runs."""
+
+    def told(self, name: str) -> None:
+        """What to do then."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        self.told(getattr(func, "__name__", ""))
+        return func(*args, **(kwargs or {}))
+
+
+class Reads(Calls):
     """Notes each read of a tensor's value that a line of the learner's own asks for."""
 
     def __init__(self) -> None:
         super().__init__()
         self.seen: list[str] = []
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        name = getattr(func, "__name__", "")
+    def told(self, name: str) -> None:
+        """A read, or nothing."""
         if name in _READS and _asked_by_the_learner() and _READS[name] not in self.seen:
             self.seen.append(_READS[name])
-        return func(*args, **(kwargs or {}))
 
 
-class Operations(TorchFunctionMode):
+class Operations(Calls):
     """Counts the matrix products and the softmaxes that lines of Python ask for."""
 
     def __init__(self) -> None:
         super().__init__()
         self.products = self.softmaxes = 0
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        name = getattr(func, "__name__", "")
+    def told(self, name: str) -> None:
+        """One more, or none."""
         self.products += name in _PRODUCTS
         self.softmaxes += name in _SOFTMAXES
-        return func(*args, **(kwargs or {}))
 
 
 @contextmanager

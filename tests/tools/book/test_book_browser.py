@@ -15,7 +15,7 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 import pytest
 
-from vitcourse.book import fingerprint, serve
+from vitcourse.book import command, fingerprint
 from vitcourse.book.browser import launch
 from vitcourse.book.site import Site
 from vitcourse.course import chapters, exercises
@@ -56,9 +56,9 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def http(output: Path) -> Iterator[str]:
-    with serve.server(output, None) as server:
+    with command.server(output, None) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield serve.address(server)
+        yield command.address(server)
         server.shutdown()
 
 

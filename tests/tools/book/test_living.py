@@ -332,7 +332,7 @@ def test_the_map_shows_the_tensors_of_the_seven(open_page: Callable[..., Any], t
             assert sizes * canvases.count() == torch.Size(told).numel(), f"{key}: {shape}"
         linked = page.locator(".model .live a").all_inner_texts()
         assert [text.split()[1].rstrip(":") for text in linked] == [
-            made.id for made in architecture.PARTS[key or ""].exercises()
+            made.id for made in architecture.made_by()[key or ""]
         ]
     page.locator('.model .part[data-part="qkv"] rect').click()
     expect(page.locator(".map-title")).to_have_text("q, k, v")

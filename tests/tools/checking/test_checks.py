@@ -16,9 +16,8 @@ from vitcourse.checking import naming
 from vitcourse.checking.check import Check
 from vitcourse.checking.examples import onward, smallest
 from vitcourse.checking.grading import Course
-from vitcourse.checking.hypotheses import Hypothesis
 from vitcourse.checking.judge import Judge, Verdict, check_of
-from vitcourse.checking.misconceptions import Misconception, misconceptions
+from vitcourse.checking.misconceptions import Hypothesis, Misconception, misconceptions
 from vitcourse.checking.naming import named, references
 from vitcourse.checking.subjects import CheckFailedError, Inputs, Side
 from vitcourse.checking.workers import Workers
@@ -28,6 +27,8 @@ from vitcourse.places import root
 from vitcourse.stubs import pristine
 from vitcourse.worker.protocol import pack
 from vitcourse.worker.workshop import Workshop
+
+pytestmark = pytest.mark.course
 
 Verdicts = dict[tuple[str, str], Verdict]
 IDS = [entry.id for entry in exercises()]

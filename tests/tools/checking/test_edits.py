@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from vitcourse.checking.edits import edits, reference
-from vitcourse.checking.hypotheses import Hypothesis
+from vitcourse.checking.edits.telling import expressions
+from vitcourse.checking.edits.trees import matched
+from vitcourse.checking.misconceptions import Hypothesis
 from vitcourse.checking.naming import edits_of
 from vitcourse.codesets import load_code
 from vitcourse.course import Exercise, exercise, exercises
@@ -25,6 +27,7 @@ def executed(hypothesis: Hypothesis) -> dict[str, object]:
     return names
 
 
+@pytest.mark.course
 @EVERY
 def test_every_exercise_has_edits_and_each_changes_something(each: Exercise) -> None:
     found = edits_of(each)
@@ -68,6 +71,31 @@ def test_steps_stand_for_the_functions_of_the_solutions_and_no_others() -> None:
         f.name for module in dict.fromkeys(e.module for e in exercises()) for f in reference.chapter(module).functions
     ]
     assert sorted(functions) == sorted(reference.words()["function"])
+
+
+def test_every_form_of_a_row_is_that_of_some_expression_in_the_solutions() -> None:
+    functions = [
+        f for module in dict.fromkeys(e.module for e in exercises()) for f in reference.chapter(module).functions
+    ]
+    nodes = [node for function in functions for _, node in expressions(function)]
+    for form in dict.fromkeys(row[0] for row in reference.rewrites()):
+        tree = ast.parse(form, mode="eval").body
+        assert any(matched(tree, node) is not None for node in nodes), form
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "parts"),
+    [
+        ("a / b", "x / (y + 1)", {"a": "x", "b": "y + 1"}),
+        ("a / a", "x / y", None),
+        ("a ** n", "x ** 2", None),
+        ("x.mean(*R)", "scores.mean(dim=-1)", {"x": "scores", "R": "scores.mean(dim=-1)"}),
+        ("f(a, b // 2)", "table(3, d // 2)", {"f": "table", "a": "3", "b": "d"}),
+    ],
+)
+def test_letters_of_a_form_stand_for_parts_of_an_expression(form: str, text: str, parts: dict[str, str] | None) -> None:
+    found = matched(*(ast.parse(code, mode="eval").body for code in (form, text)))
+    assert (found and {letter: ast.unparse(part) for letter, part in found.items()}) == parts
 
 
 def words_for(id: str, wrong: str, call: str) -> list[str]:

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from commands import Ended
 
-from vitcourse import starting
 from vitcourse.checking import updating
 from vitcourse.checking.keeping import versions
 from vitcourse.checking.updating import merged_lines
@@ -14,7 +13,7 @@ from vitcourse.codesets import load_code
 from vitcourse.course import chapters, exercises, select
 from vitcourse.definitions import definition
 from vitcourse.given import given
-from vitcourse.places import root, workplace
+from vitcourse.places import package, root, workplace
 from vitcourse.progress import is_started
 from vitcourse.stubs import pristine
 
@@ -121,7 +120,7 @@ def test_a_course_update_with_work_half_done_loses_nothing_and_says_everything(
     gone = (folder / "chapters" / "ch03_attention.py").read_bytes()
     newer(
         ("ch01_patches", "def unpatchify(\n", "def unpatchify(  # the inverse\n"),
-        ("ch01_patches", "# 1. Read D, C and P off conv.weight", "# 1. Read D, C, P off conv.weight"),
+        ("ch01_patches", "# 1. D, C and P, read off conv.weight", "# 1. D, C, P, read off conv.weight"),
         ("ch02_tokens", "n_positions: int, d_model: int)", "n_positions: int, d_model: int, base: float = 1e4)"),
         ("ch02_tokens", "# 1. the error for a d_model that doesn't fit", "# 1. the error"),
         ("ch02_tokens", "import torch\n", "import math\n\nimport torch\n"),
@@ -136,7 +135,7 @@ def test_a_course_update_with_work_half_done_loses_nothing_and_says_everything(
             assert definition(file.read_text(encoding="utf-8"), name) == definition(before[file].decode(), name)
     assert "return x  # mine" in first.read_text(encoding="utf-8")
     # the rest is new
-    assert "# 1. Read D, C, P off" in first.read_text(encoding="utf-8")
+    assert "# 1. D, C, P, read off" in first.read_text(encoding="utf-8")
     assert "import math\n" in text
     assert "# 1. the error\n" in text
     assert "# 1. how? prepend:" in text
@@ -258,7 +257,8 @@ def test_lines_are_merged_and_mine_stay(base: str, mine: str, new: str, lines: s
 
 
 def test_the_readme_of_a_folder_names_only_commands_that_there_are(folder: Path, type_in: Type) -> None:
-    for line in starting._README.splitlines():
-        if line.startswith("    vitcourse "):
-            word = line.split()[1]
-            assert type_in(word, "--help")[0] == 0, word
+    lines = (package() / "learner_readme.md").read_text(encoding="utf-8").splitlines()
+    words = [line.split()[1] for line in lines if line.startswith("    vitcourse ")]
+    assert {"check", "hint"} <= set(words)
+    for word in words:
+        assert type_in(word, "--help")[0] == 0, word

@@ -19,10 +19,10 @@ import pytest
 from vitcourse.checking.judge import Judge
 from vitcourse.checking.workers import Workers
 from vitcourse.classroom import grading
-from vitcourse.classroom.autograder import make_autograder
 from vitcourse.classroom.box import box, boxed
 from vitcourse.classroom.grading import Order, grade, rows
 from vitcourse.classroom.layouts import Submission, submissions
+from vitcourse.classroom.packing import make_autograder
 from vitcourse.classroom.rows import Row, as_csv
 from vitcourse.cli import main
 from vitcourse.course import exercise, exercises

@@ -331,14 +331,16 @@ def test_the_rehearsal_is_as_long_as_it_takes(
 
 def test_graphs_of_the_model_are_not_recorded_within_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     modes: list[str] = []
-    monkeypatch.setattr(torch, "compile", lambda model, **how: (modes.append(how["mode"]), model)[1])
+    monkeypatch.setattr(torch, "compile", lambda model, **how: (modes.append(how.get("mode", "own")), model)[1])
     setup: Any = SimpleNamespace(
         processes=SimpleNamespace(world=1), device=torch.device("cuda"), records=False, config=None
     )
-    for records in (False, True):
-        for mode in ("default", "reduce-overhead", "max-autotune"):
-            setup.records, setup.config = records, SimpleNamespace(compile=mode)
-            prepared(torch.nn.Identity(), setup, None)  # type: ignore[arg-type]
-    assert modes == [
-        "default", "reduce-overhead", "max-autotune", "default", "default", "max-autotune-no-cudagraphs"
-    ]  # fmt: skip
+    for amp in ("bf16", "off"):
+        for records in (False, True):
+            for mode in ("default", "reduce-overhead", "max-autotune"):
+                setup.records, setup.config = records, SimpleNamespace(compile=mode, amp=amp)
+                prepared(torch.nn.Identity(), setup, None)  # type: ignore[arg-type]
+    recorded = ["default", "default", "max-autotune-no-cudagraphs"]
+    # In float32 the compiler is told what to leave alone, which goes without a mode.
+    assert modes[:6] == ["default", "reduce-overhead", "max-autotune", *recorded]
+    assert modes[6:] == ["own", "reduce-overhead", "max-autotune", "own", "own", "max-autotune-no-cudagraphs"]

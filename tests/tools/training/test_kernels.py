@@ -1,34 +1,207 @@
-"""Torch's fused kernels take the place of what the chapters write out, where they compute the same."""
+"""A twin computes the same as a model with less work, anyone's model, or it isn't used."""
 
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from vitcourse.codesets import load_code
-from vitcourse.training.kernels import use_fused_kernels
+from vitcourse.places import root
+from vitcourse.training import kernels
+from vitcourse.training.kernels import PARTS, LastBlock, attend, twin_of
+
+CODES = ["solutions", *(str(root() / "tests" / "alternatives" / name) for name in ("one", "two", "three"))]
+IMAGES = torch.rand(5, 2, 4, 6, generator=torch.Generator().manual_seed(0))  # 6 patches of 2 by 2, T = 7
+WIDTH, N_HEADS, LAYERS = 33, 3, 2
 
 
-def test_fused_kernels_give_the_same_numbers_and_keep_the_parameters() -> None:
+def vit(code: str = "solutions", dropout: float = 0.0) -> Any:
     torch.manual_seed(0)
-    model = load_code("solutions").module("ch05_vit").VisionTransformer(8, 4, 1, 10, 12, 2, 3)
-    model.blocks[1].eval()
-    images, parameters, names = torch.rand(2, 1, 8, 8), dict(model.named_parameters()), set(model.state_dict())
-    expected = model(images)
+    model = load_code(code).module("ch05_vit").VisionTransformer
+    return model((4, 6), 2, 2, 11, WIDTH, LAYERS, N_HEADS, dropout=dropout)
+
+
+def results(model: nn.Module, parameters: list[nn.Parameter], images: Tensor = IMAGES) -> list[Tensor]:
+    labels = torch.arange(len(images))
+    logits = model(images)
+    return [logits, *torch.autograd.grad(F.cross_entropy(logits, labels), parameters)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("parts", [PARTS, *([part] for part in PARTS)], ids=str)
+def test_logits_and_gradients_are_the_models(parts: list[str], dtype: torch.dtype) -> None:
+    model = vit().to(dtype)
+    parameters, images = list(model.parameters()), IMAGES.to(dtype)
+    expected = results(model, parameters, images)
     state = torch.get_rng_state()
-    assert use_fused_kernels(model) == 2 * 4 + 1
+    twin, how = twin_of(model, images, N_HEADS, 0.0, parts)
+    assert twin is not model
+    assert how
     assert torch.equal(torch.get_rng_state(), state)
-    torch.testing.assert_close(model(images), expected)
-    assert set(model.state_dict()) == names
-    assert all(parameters[name] is parameter for name, parameter in model.named_parameters())
-    assert (model.blocks[0].mlp.training, model.blocks[1].mlp.training) == (True, False)
+    exact = {"rtol": 1e-8, "atol": 1e-12} if dtype == torch.float64 else {}
+    for one, other in zip(results(twin, parameters, images), expected, strict=True):
+        torch.testing.assert_close(one, other, **exact)
 
 
-def test_a_kernel_takes_the_place_only_of_what_computes_the_same() -> None:
-    module = load_code("solutions").module("ch04_encoder")
+@pytest.mark.parametrize("code", CODES, ids=lambda code: code.rpartition("/")[2])
+@pytest.mark.parametrize("dropout", [0.0, 0.25])
+def test_other_right_answers_have_a_twin_too(code: str, dropout: float) -> None:
+    model = vit(code, dropout)
+    twin, how = twin_of(model, IMAGES, N_HEADS, dropout)
+    assert "the last block for CLS alone" in how
+    assert "torch's kernels" in how
+    parameters = list(model.parameters())
+    assert {id(parameter) for parameter in twin.parameters()} == {id(parameter) for parameter in parameters}
+    model.eval(), twin.eval()
+    for one, other in zip(results(twin, parameters), results(model, parameters), strict=True):
+        torch.testing.assert_close(one, other)
 
-    class LayerNorm(module.LayerNorm):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return super().forward(x) * 1.1
 
-    model = nn.Sequential(LayerNorm(7), module.LayerNorm(7), nn.LayerNorm(7))
-    assert use_fused_kernels(model) == 1
-    assert type(model[0]) is LayerNorm
+def test_the_model_stays_as_it_is_and_its_twin_learns_with_it() -> None:
+    model = vit()
+    model.blocks[0].eval()
+    kinds, names = [type(module) for module in model.modules()], list(model.state_dict())
+    twin, _ = twin_of(model, IMAGES, N_HEADS, 0.0)
+    assert [type(module) for module in model.modules()] == kinds
+    assert list(model.state_dict()) == names
+    assert (model.training, model.blocks[0].training, twin.blocks[0].mlp.training) == (True, False, False)
+    assert all(parameter.grad is None for parameter in model.parameters())
+    before = twin(IMAGES)
+    model.load_state_dict({name: value + 0.01 for name, value in model.state_dict().items()})
+    assert not torch.allclose(twin(IMAGES), before)
+    torch.testing.assert_close(twin(IMAGES), model(IMAGES))
+
+
+def test_dropout_stands_in_the_same_places_at_the_same_rate() -> None:
+    """The share of zeros that reaches each place tells: over many draws the means are the model's."""
+    model = vit(dropout=0.5)
+    twin, _ = twin_of(model, IMAGES, N_HEADS, 0.5)
+    assert twin is not model
+    torch.manual_seed(0)
+    with torch.no_grad():
+        means = [torch.stack([one(IMAGES[:2]) for _ in range(4000)]).var(dim=0) for one in (model, twin)]
+    torch.testing.assert_close(*means, rtol=0.15, atol=0.0)
+
+
+class MeanOfPatches(nn.Module):
+    """Reads all tokens of the last block, and not CLS alone."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model, self.blocks = model, model.blocks
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.model.positional_encoding(self.model.patch_embedding(images))
+        for block in self.blocks:
+            x = block(x)
+        return self.model.head(self.model.norm(x).mean(dim=1))
+
+
+def scaled(module: nn.Module, factor: float) -> nn.Module:
+    module.register_forward_hook(lambda _module, _inputs, output: output * factor)
+    return module
+
+
+def noisy(module: nn.Module) -> nn.Module:
+    """Chance of its own, which only training has."""
+    module.register_forward_hook(
+        lambda module, _inputs, output: output + torch.randn_like(output) if module.training else output
+    )
+    return module
+
+
+class Otherwise(nn.Module):
+    """A part that does something else, under the names of the contract."""
+
+    def __init__(self, part: Any, what: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.what = what
+        for name, child in part.named_children():
+            setattr(self, name, child)
+        for name, parameter in part.named_parameters(recurse=False):
+            setattr(self, name, parameter)
+        self.part = [part]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.what(self.part[0](x))
+
+
+def test_what_computes_something_else_keeps_its_place() -> None:
+    model = vit()
+    model.blocks[0].mlp = Otherwise(model.blocks[0].mlp, lambda x: 1.001 * x)
+    model.blocks[1].attention = Otherwise(model.blocks[1].attention, lambda x: x.flip(1))
+    twin, how = twin_of(model, IMAGES, N_HEADS, 0.0)
+    assert type(twin.blocks[0].mlp) is Otherwise
+    assert type(twin.blocks[1].attention) is Otherwise
+    assert type(twin.blocks[1].norm1) is nn.LayerNorm
+    assert "last block" not in how
+    torch.testing.assert_close(twin(IMAGES), model(IMAGES))
+
+
+def test_a_model_that_reads_more_than_cls_keeps_its_last_block() -> None:
+    model = MeanOfPatches(vit())
+    twin, how = twin_of(model, IMAGES, N_HEADS, 0.0)
+    assert twin is not model
+    assert how.startswith("torch's kernels")
+    assert "last block" not in how
+    torch.testing.assert_close(twin(IMAGES), model(IMAGES))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model: noisy(model.blocks[0]),
+        lambda model: setattr(model.blocks[1].dropout, "p", 0.3),
+        lambda model: setattr(model, "lock", __import__("threading").Lock()),  # can't be copied
+    ],
+)
+def test_a_model_that_the_twin_would_not_follow_trains_as_it_is(change: Callable[[Any], object]) -> None:
+    model = vit(dropout=0.25)
+    change(model)
+    twin, how = twin_of(model, IMAGES, N_HEADS, 0.25)
+    assert type(twin.blocks[-1]) is not LastBlock
+    if how:  # the parts that are the same in it
+        assert "last block" not in how
+
+
+def test_what_a_model_counts_is_not_counted_in_the_trial() -> None:
+    model = vit()
+    model.dropout = nn.BatchNorm1d(7)  # running means over the T = 7 tokens
+    before = copy.deepcopy(model.state_dict())
+    twin_of(model, IMAGES, N_HEADS, 0.0)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_a_frozen_model_has_a_twin() -> None:
+    model = vit()
+    for parameter in model.blocks.parameters():
+        parameter.requires_grad_(False)
+    assert twin_of(model, IMAGES, N_HEADS, 0.0)[0] is not model
+
+
+@pytest.mark.parametrize("few", [0, 100])
+def test_both_ways_of_attention_are_attention(monkeypatch: pytest.MonkeyPatch, few: int) -> None:
+    monkeypatch.setitem(kernels.FEW_TOKENS, "cpu", few)
+    q, k, v = torch.randn(3, 2, 3, 7, 5)
+    expected, _ = load_code("solutions").module("ch03_attention").scaled_dot_product_attention(q, k, v)
+    torch.testing.assert_close(attend(q, k, v), expected)
+
+
+def test_the_trial_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A last block that is wrong in its gradient alone is seen."""
+    right = LastBlock.forward
+    monkeypatch.setattr(LastBlock, "forward", lambda self, x: right(self, x.detach()))
+    assert "last block" not in twin_of(vit(), IMAGES, N_HEADS, 0.0)[1]
+
+
+def test_the_twin_compiles_as_one_graph() -> None:
+    model = vit()
+    twin, _ = twin_of(model, IMAGES, N_HEADS, 0.0)
+    parameters = list(model.parameters())
+    compiled = torch.compile(twin, backend="aot_eager", fullgraph=True)
+    for one, other in zip(results(compiled, parameters), results(model, parameters), strict=True):
+        torch.testing.assert_close(one, other)

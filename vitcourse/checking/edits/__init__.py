@@ -9,14 +9,25 @@ import dataclasses
 from collections.abc import Iterator
 from functools import cache
 
-from vitcourse.checking.edits import axes, calls, conditions, extras, functions, layers, loops, order, patterns, values
+from vitcourse.checking.edits import (
+    axes,
+    calls,
+    conditions,
+    extras,
+    functions,
+    layers,
+    patterns,
+    rewriting,
+    statements,
+    values,
+)
 from vitcourse.checking.edits.reference import Function, chapter, functions_of
 from vitcourse.checking.edits.telling import agreed, shortened
 from vitcourse.checking.edits.trees import Change
-from vitcourse.checking.hypotheses import Hypothesis
+from vitcourse.checking.misconceptions import Hypothesis
 from vitcourse.course import Exercise
 
-RULES = (axes, calls, conditions, extras, functions, layers, loops, order, patterns, values)
+RULES = (axes, calls, conditions, extras, functions, layers, rewriting, statements, patterns, values)
 
 # How much less likely a mistake is in what the exercise stands on: an earlier one, written anew in its place.
 _BELOW = 6

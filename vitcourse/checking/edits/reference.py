@@ -18,31 +18,38 @@ Axes = tuple[str, ...]
 _TORCH = ast.parse("import torch").body[0]
 
 
+def _table(name: str) -> dict[str, Any]:
+    return tomllib.loads(Path(__file__).with_name(f"{name}.toml").read_text(encoding="utf-8"))
+
+
 @cache
 def words() -> dict[str, Any]:
-    """The words of words.toml."""
-    return tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
+    """What statements do and names stand for: words.toml."""
+    return _table("words")
+
+
+@cache
+def phrases() -> dict[str, tuple[int, str]]:
+    """What rules say, each with its rank: phrases.toml."""
+    return {name: phrase for group in _table("phrases").values() for name, phrase in group.items()}
+
+
+@cache
+def rewrites() -> list[list[Any]]:
+    """What stands in place of an expression: the rows of rewrites.toml."""
+    return list(_table("rewrites")["rewrites"])
 
 
 @cache
 def siblings() -> dict[str, Any]:
-    """The tables of siblings.toml."""
-    return tomllib.loads(Path(__file__).with_name("siblings.toml").read_text(encoding="utf-8"))
-
-
-@dataclass(frozen=True)
-class Step:
-    """What a statement does, in the outline's words, and the part of the outline to which it belongs."""
-
-    part: str
-    says: str
+    """What stands in place of what is meant: siblings.toml."""
+    return _table("siblings")
 
 
 @dataclass(frozen=True)
 class Attribute:
-    """What __init__ keeps on self: the statement that makes it, its value, its kind (module, parameter or number)."""
+    """What __init__ keeps on self: its value, and its kind (module, parameter or number)."""
 
-    made_by: ast.stmt
     value: ast.expr
     kind: str
 
@@ -61,7 +68,7 @@ class Function:
     definition: ast.stmt
     node: ast.FunctionDef
     attributes: dict[str, Attribute]
-    steps: dict[int, Step] = field(default_factory=dict)
+    steps: dict[int, str] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     kinds: dict[str, str] = field(default_factory=dict)
     axes: dict[int, dict[str, Axes]] = field(default_factory=dict)
@@ -84,7 +91,11 @@ class Function:
 
     def step(self, statement: ast.stmt) -> str:
         """What a statement does."""
-        return self.steps[id(statement)].says
+        return self.steps[id(statement)]
+
+    def steps_of(self, statements: list[ast.stmt]) -> str:
+        """What several do."""
+        return " and ".join(map(self.step, statements))
 
 
 @dataclass(frozen=True)
@@ -199,9 +210,7 @@ def _function(module: str, definition: ast.stmt, node: ast.FunctionDef, comments
     lines = list(statements(body))
     if len(lines) != len(phrases):
         raise ValueError(f"words.toml: {name} has {len(lines)} statements and {len(phrases)} steps")
-    for line, phrase in zip(lines, phrases, strict=True):
-        part, _, says = phrase.rpartition(" | ")
-        function.steps[id(line)] = Step(part or says, says)
+    function.steps = {id(line): phrase for line, phrase in zip(lines, phrases, strict=True)}
     function.names.update(said.get("names", {}))
     axes: dict[str, Axes] = {}
     for argument in node.args.args:
@@ -251,12 +260,12 @@ def _attributes(definition: ast.ClassDef) -> dict[str, Attribute]:
             kind = "number"
             if isinstance(node.value, ast.Call):
                 kind = "parameter" if called(node.value) == "Parameter" else "module"
-            found[node.targets[0].attr] = Attribute(node, node.value, kind)
+            found[node.targets[0].attr] = Attribute(node.value, kind)
         if isinstance(node, ast.Expr) and called(node.value) == "register_buffer":
             assert isinstance(node.value, ast.Call)
             name = node.value.args[0]
             assert isinstance(name, ast.Constant)
-            found.setdefault(str(name.value), Attribute(node, node.value, "parameter"))
+            found.setdefault(str(name.value), Attribute(node.value, "parameter"))
     return found
 
 

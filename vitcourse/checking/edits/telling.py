@@ -2,9 +2,16 @@
 
 import ast
 import re
+from collections.abc import Iterator, Mapping
 from functools import cache
 
-from vitcourse.checking.edits.reference import Axes, Function, called, public_names, words
+from vitcourse.checking.edits.reference import Axes, Function, called, phrases, public_names, words
+from vitcourse.checking.edits.trees import Beside, Change, Replace, expr, own_expressions
+
+_NOWHERE: Beside = {}
+Told = (
+    Mapping[str, ast.expr] | Mapping[str, str] | Mapping[str, ast.expr | str]
+)  # parts of what is said, by their names
 
 _OPERATORS = {
     ast.Add: "+",
@@ -51,6 +58,37 @@ class Teller:
     def step(self) -> str:
         """What the statement does."""
         return self.function.step(self.line)
+
+    def says(self, words: str, **parts: ast.expr | str) -> str:
+        """The words as a sentence: {…} is the step, a part, or an expression made of parts; {x@1} an axis of x.
+
+        Words without a full stop end in the step.
+        """
+        words = words if words.endswith(".") else f"{words} ({{step}})."
+        trees = {name: part for name, part in parts.items() if isinstance(part, ast.expr)}
+
+        def told(found: re.Match[str]) -> str:
+            if isinstance(text := {"step": self.step, **parts}.get(found[1]), str):
+                return text
+            node = expr(found[1], **trees)
+            return self.along(node, int(found[2])) if found[2] else self.tell(node)
+
+        return sentence(re.sub(r"\{([^{}@]+)(?:@(-?\d))?\}", told, words))
+
+    def change(
+        self,
+        phrase: str,
+        replace: Replace = _NOWHERE,
+        told: Told | None = None,
+        *,
+        before: Beside = _NOWHERE,
+        after: Beside = _NOWHERE,
+        rank: int = 0,
+        **parts: ast.expr | str,
+    ) -> Change:
+        """A change in the words of phrases.toml, with these parts told; rank where it is not the phrase's own."""
+        usual, text = phrases()[phrase]
+        return Change(self.says(text, **(told or {}), **parts), rank or usual, replace, before, after)
 
     def shape(self, node: ast.expr) -> Axes | None:
         """The axes of an expression, as far as they are known: those of a name, and of what keeps its shape."""
@@ -160,7 +198,7 @@ class Teller:
         if isinstance(node.value, ast.Attribute) and node.value.attr == "shape" and isinstance(node.slice, ast.expr):
             try:
                 place = int(ast.literal_eval(node.slice))
-            except ValueError:
+            except (ValueError, TypeError):
                 return "a size"
             symbol = self.symbol(node.value.value, place)
             return f"axis {place} of {self.tell(node.value.value)}" if symbol == "?" else symbol
@@ -182,6 +220,15 @@ class Teller:
         if isinstance(node.func, ast.Name):
             return f"the result of {function}"
         return subject
+
+
+def expressions(function: Function) -> Iterator[tuple[Teller, ast.expr]]:
+    """Each expression that a function works with, beside what tells of its statement: none of an error's message."""
+    for line in function.lines():
+        if not isinstance(line, ast.Raise):
+            teller = Teller(function, line)
+            for node in own_expressions(line):
+                yield teller, node
 
 
 def sentence(text: str) -> str:

@@ -1,12 +1,15 @@
 """Syntax trees that are changed without being touched: a change makes new nodes on the way up, and shares the rest."""
 
 import ast
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TypeVar
 
 Tree = TypeVar("Tree", bound=ast.AST)
+Replace = Mapping[int, ast.AST | list[ast.stmt]]
+Beside = Mapping[int, list[ast.stmt]]
 
 
 @dataclass(frozen=True)
@@ -19,9 +22,9 @@ class Change:
 
     says: str
     rank: int = 50
-    replace: dict[int, ast.AST | list[ast.stmt]] = field(default_factory=dict)
-    before: dict[int, list[ast.stmt]] = field(default_factory=dict)
-    after: dict[int, list[ast.stmt]] = field(default_factory=dict)
+    replace: Replace = field(default_factory=dict)
+    before: Beside = field(default_factory=dict)
+    after: Beside = field(default_factory=dict)
 
     @property
     def touched(self) -> set[int]:
@@ -70,18 +73,25 @@ class Change:
         return items
 
 
+Parts = dict[str, ast.expr]
+
+
 @cache
 def _parsed(template: str) -> ast.Module:
     return ast.parse(template)
 
 
 def code(template: str, **parts: ast.expr) -> list[ast.stmt]:
-    """The statements of a template, in which the names of parts stand for trees."""
-    tree = _parsed(template)
-    replace: dict[int, ast.AST | list[ast.stmt]] = {
-        id(node): parts[node.id] for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in parts
-    }
-    return list(Change("", replace=replace).applied(tree).body)
+    """The statements of a template, in which names stand for trees, and *R for the arguments of the call R."""
+    tree, rest = _parsed(template), parts.pop("R", None)
+    names = {id(node): parts[node.id] for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in parts}
+    filled = Change("", replace=names).applied(tree)
+    if isinstance(rest, ast.Call):
+        calls = [node for node in ast.walk(filled) if isinstance(node, ast.Call) and _is_rest(node.args[-1:])]
+        for call in calls:
+            whole = ast.Call(call.func, [*call.args[:-1], *rest.args], [*call.keywords, *rest.keywords])
+            filled = Change("", replace={id(call): whole}).applied(filled)
+    return list(filled.body)
 
 
 def expr(template: str, **parts: ast.expr) -> ast.expr:
@@ -89,6 +99,38 @@ def expr(template: str, **parts: ast.expr) -> ast.expr:
     statement = code(template, **parts)[0]
     assert isinstance(statement, ast.Expr)
     return statement.value
+
+
+def matched(form: ast.expr, node: ast.expr) -> Parts | None:
+    """What the single small letters of a form, and *R, stand for in an expression; None where it hasn't that form."""
+    parts: Parts = {}
+    return parts if _matches(form, node, parts) else None
+
+
+def _matches(form: object, node: object, parts: Parts) -> bool:
+    if isinstance(form, ast.Name) and len(form.id) == 1 and form.id.islower() and isinstance(node, ast.expr):
+        fits = form.id != "n" or not isinstance(node, ast.Constant)
+        return fits and same(parts.setdefault(form.id, node), node)
+    if isinstance(form, ast.Call) and isinstance(node, ast.Call) and _is_rest(form.args[-1:]):
+        given = {keyword.arg for keyword in form.keywords}
+        named = [keyword for keyword in node.keywords if keyword.arg in given]
+        count = len(form.args) - 1
+        parts["R"] = ast.Call(node.func, node.args[count:], [k for k in node.keywords if k not in named])
+        form = ast.Call(form.func, form.args[:-1], form.keywords)
+        node = ast.Call(node.func, node.args[:count], named)
+    if isinstance(form, list) and isinstance(node, list):
+        return len(form) == len(node) and all(map(_matches, form, node, itertools.repeat(parts)))
+    if not isinstance(form, ast.AST) or not isinstance(node, ast.AST):
+        return type(form) is type(node) and form == node
+    return type(form) is type(node) and all(
+        _matches(getattr(form, name, None), getattr(node, name, None), parts)
+        for name in form._fields
+        if name not in ("ctx", "kind")
+    )
+
+
+def _is_rest(last: list[ast.expr]) -> bool:
+    return any(isinstance(part, ast.Starred) and getattr(part.value, "id", "") == "R" for part in last)
 
 
 def same(one: ast.AST, other: ast.AST) -> bool:

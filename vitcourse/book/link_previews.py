@@ -15,7 +15,7 @@ WORDS = 220  # characters; what is longer is cut by those who show it
 ALT = "A handwritten seven flows through a small Vision Transformer, from its patches to the answer"
 
 
-def setup_heads(app: Sphinx) -> None:
+def setup_link_previews(app: Sphinx) -> None:
     """Tell Sphinx of it."""
     app.connect("html-page-context", _add)
     app.connect("build-finished", _write_card)

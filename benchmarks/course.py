@@ -1,0 +1,211 @@
+"""What the course itself costs: its size, and the seconds of what one types; into results/course.json.
+
+Each command runs in a new folder of a learner's, several times; its processor time and the clock's, both medians. The
+ratios are what a test holds: an import beside an empty program, `status` beside the import of numpy.
+
+In the course's folder, type: python benchmarks/course.py
+It takes about two minutes. With --install, --book or --suite it measures these too, which takes minutes more; what is
+left out keeps its figures from before.
+"""
+
+import argparse
+import json
+import os
+import re
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from vitcourse.files import parse_json
+from vitcourse.places import root
+from vitcourse.training.runs import provenance, write_atomically
+
+RESULTS = Path(__file__).parent / "results" / "course.json"
+PYTHON = [sys.executable]
+COURSE = [*PYTHON, "-m", "vitcourse"]
+COMMANDS = {
+    "python -c pass": [*PYTHON, "-c", "pass"],
+    "import numpy": [*PYTHON, "-c", "import numpy"],
+    "import torch": [*PYTHON, "-c", "import torch"],
+    "import vitcourse": [*PYTHON, "-c", "import vitcourse"],
+    "vitcourse --help": [*COURSE, "--help"],
+    "vitcourse status": [*COURSE, "status"],
+    "vitcourse check 1.1, cold": [*COURSE, "check", "1.1"],
+    "vitcourse check --code solutions, cold": [*COURSE, "check", "--code", "solutions"],
+}
+RATIOS = {
+    "import vitcourse beside python -c pass": ("import vitcourse", "python -c pass"),
+    "vitcourse --help beside import numpy": ("vitcourse --help", "import numpy"),
+    "vitcourse status beside import numpy": ("vitcourse status", "import numpy"),
+    "vitcourse check 1.1 beside import torch": ("vitcourse check 1.1, cold", "import torch"),
+}
+# At most, in CI: what was measured when they were set, and a half more.
+BOUNDS = {
+    "import vitcourse beside python -c pass": 3.0,
+    "vitcourse --help beside import numpy": 2.6,
+    "vitcourse status beside import numpy": 10.0,
+}
+SAVES = 7
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, print, keep."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--commands", nargs="+", choices=list(COMMANDS), default=list(COMMANDS))
+    parser.add_argument("--install", action="store_true", help="an empty environment, filled from uv's cache")
+    parser.add_argument("--book", action="store_true", help="the book, from nothing and unchanged")
+    parser.add_argument("--suite", action="store_true", help="the tests, as uv run pytest runs them")
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    asked = parser.parse_args(arguments)
+    before = parse_json(asked.output.read_text(encoding="utf-8")) if asked.output.exists() else {}
+    record: dict[str, Any] = {
+        "what": f"seconds of the processor and on the clock, medians of {asked.rounds} rounds, the commands in turns",
+        "installed": installed(),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "my-vit"
+        subprocess.run([*COURSE, "init", str(place)], check=True, capture_output=True)
+        record["commands"] = in_turns({name: COMMANDS[name] for name in asked.commands}, asked.rounds, place)
+        record["ratios"] = ratios(record["commands"])
+        record["vitcourse watch, from a save to its verdict"] = reaction(place)
+    for name, wanted, measure in (
+        ("an install", asked.install, install),
+        ("the book", asked.book, book),
+        ("the tests", asked.suite, suite),
+    ):
+        record[name] = measure() if wanted else before.get(name, "not measured yet")
+    record["provenance"] = provenance("python benchmarks/course.py " + " ".join(sys.argv[1:]))
+    write_atomically(asked.output, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
+    print(json.dumps(record, indent=2, ensure_ascii=False))
+
+
+def timed(command: list[str], place: Path) -> dict[str, float]:
+    """What a command takes, with the processes that it starts and waits for. One that fails took its time too."""
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    subprocess.run(command, check=False, capture_output=True, cwd=place)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"cpu_seconds": round(cpu, 3), "seconds": round(time.perf_counter() - started, 3)}
+
+
+def in_turns(commands: dict[str, list[str]], rounds: int, place: Path) -> dict[str, dict[str, float]]:
+    """The median of each command's rounds; a round before them compiles and fills the system's cache."""
+    taken: dict[str, list[dict[str, float]]] = {name: [] for name in commands}
+    for number in range(rounds + 1):
+        for name, command in commands.items():
+            seconds = timed(command, place)
+            if number:
+                taken[name].append(seconds)
+    return {
+        name: {key: statistics.median(one[key] for one in found) for key in found[0]} for name, found in taken.items()
+    }
+
+
+def ratios(commands: dict[str, dict[str, float]]) -> dict[str, float]:
+    """How many times as much processor time the one takes as the other."""
+    return {
+        name: round(commands[one]["cpu_seconds"] / commands[other]["cpu_seconds"], 2)
+        for name, (one, other) in RATIOS.items()
+        if one in commands and other in commands
+    }
+
+
+def reaction(place: Path) -> dict[str, float]:
+    """Seconds on the clock from a save of 1.1, right and wrong in turns, until the watch has printed its verdict."""
+    file = place / "chapters" / "ch01_patches.py"
+    answer = (root() / "solutions" / "ch01_patches.py").read_text(encoding="utf-8")
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    watch = subprocess.Popen(
+        [*COURSE, "watch"], cwd=place, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    )
+    assert watch.stdout is not None
+    seconds = []
+    try:
+        until("watching", watch.stdout)
+        for number in range(SAVES):
+            started = time.perf_counter()
+            wrong = answer.replace("(gh gw) (C P1 P2)", "(gw gh) (C P1 P2)") if number % 2 else answer
+            file.write_text(f"{wrong}\n# {number}\n", encoding="utf-8")
+            until("verdict at", watch.stdout)
+            seconds.append(time.perf_counter() - started)
+    finally:
+        watch.terminate()
+        watch.wait()
+    return {"median_seconds": round(statistics.median(seconds), 2), "most_seconds": round(max(seconds), 2)}
+
+
+def until(word: str, lines: Any) -> None:
+    """Read until a line has the word. Raises RuntimeError when there are no more."""
+    for line in lines:
+        if word in line:
+            return
+    raise RuntimeError(f"the watch ended before it said {word!r}")
+
+
+def installed() -> dict[str, Any]:
+    """Megabytes of the course and of all that it needs, as this environment holds them, by the files' lists."""
+    needed, open_names = set[str](), ["vitcourse"]
+    while open_names:
+        name = open_names.pop()
+        if name in needed:
+            continue
+        try:
+            asked = metadata.requires(name) or []
+        except metadata.PackageNotFoundError:  # for another system
+            continue
+        needed.add(name)
+        open_names += [re.split(r"[ ;<>=!~\[(]", line)[0].lower() for line in asked if "extra ==" not in line]
+    sizes = {name: megabytes(name) for name in needed - {"vitcourse"}}
+    largest = sorted(sizes, key=lambda name: -sizes[name])[:5]
+    return {
+        "packages": len(sizes),
+        "megabytes": round(sum(sizes.values())),
+        "largest": {name: round(sizes[name]) for name in largest},
+        "without what torch brings for a GPU": round(
+            sum(size for name, size in sizes.items() if not name.startswith(("nvidia", "triton", "cuda")))
+        ),
+    }
+
+
+def megabytes(name: str) -> float:
+    """The size of a package's files."""
+    files = metadata.files(name) or []
+    return sum(Path(file.locate()).stat().st_size for file in files if Path(file.locate()).is_file()) / 1e6
+
+
+def install() -> dict[str, float]:
+    """The wheel into an empty environment, everything else from uv's cache, where an earlier install has put it."""
+    with tempfile.TemporaryDirectory() as folder:
+        uv = shutil.which("uv") or "uv"
+        subprocess.run([uv, "build", "--quiet", "--wheel", "--out-dir", folder], check=True, cwd=root())
+        (wheel,) = Path(folder).glob("*.whl")
+        subprocess.run([uv, "venv", "--quiet", f"{folder}/env"], check=True)
+        command = [uv, "pip", "install", "--quiet", "--python", f"{folder}/env/bin/python", str(wheel)]
+        return {**timed(command, Path(folder)), "wheel_megabytes": round(wheel.stat().st_size / 1e6, 2)}
+
+
+def book() -> dict[str, dict[str, float]]:
+    """The book from nothing, in a copy of the folder, and once more."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "course"
+        ignored = shutil.ignore_patterns(".git", ".venv", "_build", "runs", "__pycache__", ".*_cache", ".jupyter_cache")
+        shutil.copytree(root(), place, ignore=ignored)
+        command = [*COURSE, "book", "--no-serve"]
+        return {"from nothing": timed(command, place), "unchanged": timed(command, place)}
+
+
+def suite() -> dict[str, float]:
+    """All tests, in the two processes that they take by default."""
+    return timed([*PYTHON, "-m", "pytest", "-q"], root())
+
+
+if __name__ == "__main__":
+    main()

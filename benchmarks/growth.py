@@ -1,0 +1,202 @@
+"""How the cost of a training step grows with tokens, width and depth: seconds and memory; into results/growth.json.
+
+A forward and a backward pass for each point, on one CPU thread, in a process of its own, whose peak memory the system
+tells. The exponents are fitted to the last three points of an axis, and so are those of the theory beside them.
+
+In the course's folder, type: uv sync --group bench, then: python benchmarks/growth.py
+It takes about four minutes, and Linux with glibc: it forks, and reads of the memory in /proc.
+"""
+
+import argparse
+import ctypes
+import json
+import math
+import multiprocessing
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from contenders import SIZES, Size, ours, ours_fused, timm
+from rich.console import Console
+from rich.table import Table
+from throughput import with_peers
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from vitcourse.training.runs import provenance, write_atomically
+
+RESULTS = Path(__file__).parent / "results" / "growth.json"
+BASE = replace(SIZES["b"], n_layers=2)
+HEAD_WIDTH = 48
+# So many tokens in a step, if the images are small: enough to keep the processor at its arithmetic.
+TOKENS = 1024
+FITTED = 3
+
+
+class Recomputed(nn.Module):
+    """A block that keeps its input alone, and computes the rest again when the backward pass comes."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The block's output."""
+        output: Tensor = checkpoint(self.block, x, use_reentrant=False)
+        return output
+
+
+def ours_checkpointed(size: Size) -> nn.Module:
+    """Our model's faster twin, its blocks checkpointed."""
+    model: Any = ours_fused(size)
+    model.blocks = nn.ModuleList(map(Recomputed, model.blocks))
+    return model
+
+
+MODELS: dict[str, Callable[[Size], nn.Module]] = {
+    "this course, its lines": ours,
+    "this course": ours_fused,
+    "this course, blocks checkpointed": ours_checkpointed,
+    "timm": timm,
+}
+AXES: dict[str, list[Size]] = {
+    "T, P = 16": [replace(BASE, image_size=side, patch_size=16) for side in (32, 64, 96, 128, 160, 192, 224)],
+    "T, P = 4": [replace(BASE, image_size=side, patch_size=4) for side in (32, 64, 96, 128, 160, 224)],
+    "D": [replace(BASE, d_model=width, n_heads=width // HEAD_WIDTH) for width in (48, 96, 192, 384, 768)],
+    "L": [replace(BASE, n_layers=layers) for layers in (1, 2, 4, 8, 16)],
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure every point; print and write them with their exponents."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--points", type=int, default=9, help="of each axis the first so many")
+    parser.add_argument("--seconds", type=float, default=0.4, help="of steps for each point, at least one step")
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    asked = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    console = Console(highlight=False, width=150)
+    started = time.perf_counter()
+    result: dict[str, Any] = {
+        "what": (
+            "a forward and a backward pass, float32, one thread, dropout 0, for one image, in batches of about "
+            f"{TOKENS:,} tokens; CPU seconds, the shortest step; megabytes, the peak of the process during a step, "
+            "gradients included, above what it was before; exponents fitted to the last "
+            f"{FITTED} points of each axis. Where an axis doesn't say otherwise: {BASE.image_size} pixels, "
+            f"P = {BASE.patch_size}, D = {BASE.d_model}, L = {BASE.n_layers}, heads of {HEAD_WIDTH} or "
+            f"{BASE.d_model // BASE.n_heads}"
+        ),
+        "theory": "seconds by the FLOPs of throughput.json; memory by Korthikanti et al. 2022, equation 1",
+        "axes": {},
+        "provenance": with_peers(provenance(" ".join(["python benchmarks/growth.py", *(arguments or sys.argv[1:])]))),
+    }
+    for axis, sizes in AXES.items():
+        result["axes"][axis] = grown(axis, sizes[: asked.points], asked.seconds)
+        result["seconds_in_all"] = round(time.perf_counter() - started)
+        # After each: what ends a benchmark early must not take with it what was measured.
+        write_atomically(asked.output, (json.dumps(result, indent=2, ensure_ascii=False) + "\n").encode())
+        show(console, axis, result["axes"][axis])
+
+
+def grown(axis: str, sizes: list[Size], seconds: float) -> dict[str, Any]:
+    """All models along one axis, with the exponents, and those of the theory."""
+    xs = [along(axis, size) for size in sizes]
+    models = {}
+    for name in MODELS:
+        points = [point(name, size, seconds) for size in sizes]
+        exponents = {key: exponent(xs, [point[key] for point in points]) for key in ("seconds", "megabytes")}
+        models[name] = {"points": points, "exponents": exponents}
+    theory = {
+        "seconds": exponent(xs, [float(size.flops) for size in sizes]),
+        "megabytes": exponent(xs, [kept(size) for size in sizes]),
+    }
+    return {"x": xs, "models": models, "theory": theory}
+
+
+def along(axis: str, size: Size) -> int:
+    """Where a size stands on an axis."""
+    return {"T": size.n_patches + 1, "D": size.d_model, "L": size.n_layers}[axis[0]]
+
+
+def kept(size: Size) -> float:
+    """What the layers keep for the backward pass of an image; see `_require_memory` in training/rehearsal.py."""
+    n_tokens = size.n_patches + 1
+    return size.n_layers * n_tokens * (34 * size.d_model + 5 * size.n_heads * n_tokens)
+
+
+def exponent(xs: list[int], ys: list[float]) -> float:
+    """The slope of the last points on paper with logarithmic axes: 2 where twice x costs four times y."""
+    points = [(math.log(x), math.log(y)) for x, y in zip(xs, ys, strict=True)][-FITTED:]
+    mean_x, mean_y = (sum(values) / len(points) for values in zip(*points, strict=True))
+    slope = sum((x - mean_x) * (y - mean_y) for x, y in points) / sum((x - mean_x) ** 2 for x, _ in points)
+    return round(slope, 2)
+
+
+def point(name: str, size: Size, seconds: float) -> dict[str, Any]:
+    """What an image costs at one size, measured in a process of its own."""
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=measure, args=(name, size, seconds, there))
+    process.start()
+    there.close()
+    try:
+        found: dict[str, Any] = here.recv()
+    finally:
+        process.join()
+    return found
+
+
+def measure(name: str, size: Size, seconds: float, answer: Connection) -> None:
+    """Steps of one model; the second shows the memory, the shortest the time."""
+    torch.manual_seed(0)
+    batch_size = max(1, round(TOKENS / (size.n_patches + 1)))
+    model = MODELS[name](size).train()
+    _step(model, size, batch_size)  # torch's own code and tables are then in memory
+    model.zero_grad()
+    ctypes.CDLL(None).malloc_trim(0)  # what was free already would not be seen when a step takes it
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak is counted from here
+    before = status("VmRSS")
+    times = [_step(model, size, batch_size)]
+    megabytes = status("VmHWM") - before
+    while sum(times) < seconds:
+        times.append(_step(model, size, batch_size))
+    answer.send({"seconds": min(times) / batch_size, "megabytes": megabytes / batch_size, "batch_size": batch_size})
+
+
+def _step(model: nn.Module, size: Size, batch_size: int) -> float:
+    """CPU seconds of a step."""
+    images = torch.randn(batch_size, size.channels, size.image_size, size.image_size)
+    labels = torch.randint(size.n_classes, (batch_size,))
+    model.zero_grad()
+    before = time.process_time()
+    F.cross_entropy(model(images), labels).backward()
+    return time.process_time() - before
+
+
+def status(entry: str) -> float:
+    """Megabytes of this process: VmRSS now, VmHWM at most so far."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    (found,) = (line for line in lines if line.startswith(entry))
+    return int(found.split()[1]) / 1024
+
+
+def show(console: Console, axis: str, measured: dict[str, Any]) -> None:
+    """Print one axis."""
+    table = Table(axis, *map(str, measured["x"]), "exponent", title="seconds and megabytes an image")
+    for name, of_model in measured["models"].items():
+        for key, form in (("seconds", ".4f"), ("megabytes", ".1f")):
+            figures = [format(p[key], form) for p in of_model["points"]]
+            table.add_row(f"{name}: {key}", *figures, str(of_model["exponents"][key]))
+    for key, slope in measured["theory"].items():
+        table.add_row(f"theory: {key}", *[""] * len(measured["x"]), str(slope))
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

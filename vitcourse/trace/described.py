@@ -1,0 +1,186 @@
+"""A call as its caller describes it: the symbols of the sizes that it has, and how what it uses was made."""
+
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor, nn
+
+from vitcourse.trace.copies import Call, Recipe
+from vitcourse.trace.names import (
+    HYPERPARAMETERS,
+    aligned,
+    arguments_of,
+    contract_of,
+    hyperparameter,
+    is_symbol,
+    parts,
+    signature_of,
+    words,
+)
+from vitcourse.trace.recorder import Sizes, sizes_of
+from vitcourse.trace.sizes import worth
+
+NamesGiven = Mapping[str, str] | Sequence[str] | str | None
+# Numbers that are no sizes, or that change which steps there are.
+_NO_SIZES = {
+    *(
+        "dim",
+        "axis",
+        "dim0",
+        "dim1",
+        "start_dim",
+        "end_dim",
+        "seed",
+        "groups",
+        "index",
+        "layer",
+        "head",
+        "step",
+        "n_layers",
+    ),
+}
+
+# How modules that `build` made were made, and the parts of such modules.
+_RECIPES: "weakref.WeakKeyDictionary[nn.Module, Recipe]" = weakref.WeakKeyDictionary()
+
+
+def build(kind: Callable[..., nn.Module], *args: Any, **kwargs: Any) -> nn.Module:
+    """Make a module, so that traces of it can make it anew at other sizes: then they know every axis.
+
+    The module is what `kind(*args, **kwargs)` makes, nothing else.
+    """
+    return built(kind, args, kwargs, {})
+
+
+def built(
+    kind: Callable[..., nn.Module], args: tuple[Any, ...], kwargs: dict[str, Any], symbols: Mapping[str, str]
+) -> nn.Module:
+    """Make a module and remember how; some of its constructor's numbers have symbols that its words don't tell."""
+    module: nn.Module = kind(*args, **kwargs)
+    signature = signature_of(kind)
+    given = arguments_of(kind, args, kwargs)
+    if signature is not None:
+        # A default is a number with a name, as an argument is.
+        kwargs = {
+            **kwargs,
+            **{n: p.default for n, p in signature.parameters.items() if n not in given and type(p.default) is int},
+        }
+    paths = arguments_of(kind, args, kwargs)
+    numbers: dict[str, str] = {}
+    values: dict[str, int] = {}
+    known: dict[str, int] = {}
+    for path, symbol, value in _numbers(paths, [*args, *kwargs.values()], {"dim": "D", **symbols}):
+        if symbol != "L" and known.setdefault(symbol, value) == value:
+            numbers[path], values[path] = symbol, value
+    for path, part in module.named_modules():
+        _RECIPES[part] = Recipe(kind, args, kwargs, paths, numbers, values, path)
+    return module
+
+
+def described(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], names: NamesGiven) -> Call:
+    """The call, with the symbols of its sizes. Raises ValueError for names that don't fit."""
+    paths = arguments_of(function, args, kwargs)
+    values = [*args, *kwargs.values()]
+    call = Call(function, args, kwargs, paths)
+    leaves = [leaf for path, value in zip(paths, values, strict=True) for leaf in parts(value, path)]
+    call.tensors = {path: value for path, value in leaves if isinstance(value, Tensor)}
+    given = _given(names, call)
+    modules = [("", function), *zip(paths, values, strict=True)]
+    modules = [(path, module) for path, module in modules if isinstance(module, nn.Module)]
+    call.modules = modules
+    held = {f"{p}.{n}".lstrip("."): t for p, m in modules for n, t in (*m.named_parameters(), *m.named_buffers())}
+    for path in given:
+        if path not in call.tensors and path not in held and path not in paths and path not in dict(leaves):
+            known = ", ".join(dict.fromkeys([*paths, *call.tensors, *list(held)[:3]])) or "none"
+            raise ValueError(f"names has {path!r}, which is no input here; the inputs are {known}")
+    for path, symbol, value in _numbers(paths, values, {p: w for p, w in given.items() if p not in call.tensors}):
+        if call.sizes.setdefault(symbol, value) == value and path.split("[")[0] not in _NO_SIZES:
+            call.numbers[path] = symbol
+    for _, module in modules:
+        if (recipe := _RECIPES.get(module)) is not None:
+            call.recipes.append((module, _fitting(recipe, call)))
+        else:
+            _heads(module, call)
+    contract = contract_of(function)
+    told = {path: (words(given[path]), True) for path in call.tensors if path in given}
+    told |= {p: (contract.arguments[p], False) for p in call.tensors if p in contract.arguments and p not in told}
+    for path, tensor in call.tensors.items():
+        call.words[path] = _axis_words(call, path, sizes_of(tensor), *told.get(path, (("...",), False)))
+    for path, tensor in call.tensors.items():
+        call.words[path] = _settled(call, call.words[path], sizes_of(tensor))
+    call.held = [(held[path], words(given[path])) for path in given if path in held]
+    return call
+
+
+def _given(names: NamesGiven, call: Call) -> dict[str, str]:
+    if isinstance(names, Mapping):
+        return dict(names)
+    return dict(zip(call.tensors, [names] if isinstance(names, str) else names or (), strict=False))
+
+
+def _axis_words(call: Call, path: str, sizes: Sizes, shape: tuple[str, ...], certain: bool) -> list[str]:
+    """A word for each axis of an input; a shape that doesn't fit is the caller's mistake, or else is not believed."""
+    fitting = aligned(shape, len(sizes))
+    if fitting is None:
+        if certain:
+            raise ValueError(f"{path} has {len(sizes)} axes {sizes}, and names calls {len(shape)}: {' '.join(shape)}")
+        return ["_"] * len(sizes)
+    result = list(fitting)
+    for place, (word, size) in enumerate(zip(fitting, sizes, strict=True)):
+        if is_symbol(word) and call.sizes.setdefault(word, size) != size:
+            if certain:
+                raise ValueError(f"{word} is {call.sizes[word]} elsewhere, and {size} in {path} {sizes}")
+            result[place] = "_"
+    return result
+
+
+def _settled(call: Call, shape: list[str], sizes: Sizes) -> list[str]:
+    """Expressions of sizes that nothing has alone, C·P·P of patches that came as such, are names as well."""
+    result = []
+    for word, size in zip(shape, sizes, strict=True):
+        try:
+            fits = word != "_" and worth(word, call.sizes) == size
+        except KeyError:
+            fits = call.sizes.setdefault(word, size) == size
+        if not fits:
+            word = str(size) if size <= 1 else f"_{len(call.sizes)}"
+            if size > 1:
+                call.sizes[word] = size
+        result.append(word)
+    return result
+
+
+def _numbers(paths: list[str], values: list[Any], given: Mapping[str, str]) -> Iterator[tuple[str, str, int]]:
+    """The numbers among arguments that are sizes: where they are, their symbols, and what they are."""
+    for path, value in zip(paths, values, strict=True):
+        leaves = [(p, v) for p, v in parts(value, path, objects=True) if type(v) is int]
+        said = words(given[path]) if path in given else ()
+        for place, (leaf, size) in enumerate(leaves):
+            siblings = sum(other.rpartition("[")[0] == leaf.rpartition("[")[0] for other, _ in leaves)
+            symbol = said[place % len(said)] if said else hyperparameter(leaf, siblings)
+            if symbol is not None and size > 0 and path not in _NO_SIZES - set(given):
+                yield leaf, symbol, size
+
+
+def _fitting(recipe: Recipe, call: Call) -> Recipe:
+    """The recipe, without the numbers whose symbols are other sizes in this call."""
+    numbers = {
+        p: s for p, s in recipe.numbers.items() if call.sizes.setdefault(s, recipe.values[p]) == recipe.values[p]
+    }
+    return replace(recipe, numbers=numbers)
+
+
+def _heads(module: nn.Module, call: Call) -> None:
+    """Where a finished module keeps how many heads it has: it can have others without other parameters."""
+    found = [
+        (part, name, HYPERPARAMETERS[name] == "dh", value)
+        for part in module.modules()
+        for name, value in vars(part).items()
+        if HYPERPARAMETERS.get(name) in ("h", "dh") and type(value) is int
+    ]
+    numbers = {value for _, _, width, value in found if not width}
+    if len(numbers) == 1 and "h" not in call.sizes:
+        call.sizes["h"] = numbers.pop()
+        call.heads = [(part, name, width) for part, name, width, _ in found]

@@ -1,0 +1,359 @@
+"""A call's steps, as a tree of the expressions that asked for them."""
+
+import ast
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from inspect import CO_GENERATOR
+from types import FrameType, TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vitcourse.trace.recorder import (
+    DECIDING,
+    SEQUENTIAL,
+    Entry,
+    Kind,
+    Ref,
+    Watch,
+    decides,
+    quietly,
+    tensors_in,
+    tensors_of,
+)
+from vitcourse.trace.source import Place, place_of, readable
+
+# Before Python 3.12 it costs less to take the hook off while the tracer works than to have it called for each call.
+_PAUSES = sys.version_info < (3, 12)
+_NOWHERE = Place("", 0, "")
+
+
+def _nothing() -> None:
+    """What is left of a tensor that nobody saw being made."""
+
+
+class Node:
+    """A step of the traced code: from which step of torch to which, on what, and the steps inside it.
+
+    The operands are there for a function of torch: which step made them (-1: none did), and of what kind they are.
+    """
+
+    results: tuple[Ref, ...] = ()
+    kind: Kind | None = None
+    module: nn.Module | None = None
+    _uses: dict[int, Kind] | None = None
+
+    def __init__(
+        self, place: Place, op: str, start: int, key: tuple[int, int], operands: list[Entry], shown: bool = False
+    ) -> None:
+        self.place, self.op, self.start, self.end, self.key = place, op, start, start, key
+        self.operands, self.shown = operands, shown
+        self.children: list[Node] = []
+
+    def inside(self) -> Iterator["Node"]:
+        """All steps in here, the innermost first."""
+        for child in self.children:
+            yield from child.inside()
+            yield child
+
+    def uses(self) -> dict[int, Kind]:
+        """What was there before and is used in here: the step that made it (-1: none did), and of what kind it is."""
+        if self._uses is None:
+            self._uses = {}
+            for _, ref, kind in self.operands:
+                self._uses.setdefault(ref[0], kind)
+            for child in self.children:
+                for maker, kind in child.uses().items():
+                    if maker < self.start:
+                        self._uses.setdefault(maker, kind)
+        return self._uses
+
+    def spread(self) -> list[Ref]:
+        """The two operands of one step, which may have been spread to one shape."""
+        last = next((child for child in reversed(self.children) if not child.shown and child.operands), self)
+        refs = [ref for _, ref, _ in last.operands if ref[0] >= 0]
+        return refs if len(refs) == len(last.operands) == 2 else []
+
+
+@dataclass
+class Failed:
+    """Where the traced code raised: the line, the function of torch, and its tensors by name."""
+
+    error: BaseException
+    place: Place
+    op: str
+    args: tuple[Any, ...]
+    operands: list[tuple[str, Tensor]]
+    module: nn.Module | None = None
+
+
+class Recorder(Watch):
+    """Runs one call and keeps the steps it took."""
+
+    def __init__(self, also_shown: frozenset[str] = frozenset()) -> None:
+        super().__init__()
+        self.root = Node(_NOWHERE, "", 0, (0, 0), [])
+        self.failed: Failed | None = None
+        self.module_names: dict[int, str] = {}
+        # The first step of which data decides the sizes.
+        self.data: int | None = None
+        self._also_shown = also_shown
+        self._open: list[tuple[FrameType, int, Node]] = []
+        self._places: dict[FrameType, int] = {}
+        self._where: dict[tuple[int, int], Place] = {}
+        # The frame whose step was the last, and the step that it is in.
+        self._last: tuple[FrameType | None, Node] = (None, self.root)
+        self._busy = True
+        self._hook = self.hook
+
+    def info(self, code: Any) -> tuple[Any, bool, bool]:
+        info = super().info(code)
+        if not info[1] and code.co_filename in self._also_shown:
+            info = self._shown[id(code)] = (code, True, info[2])
+        return info
+
+    def run(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Call the function and record its steps. What it raises, it raises here."""
+        self.base = sys._getframe()
+        before = sys.getprofile()
+        try:
+            with self:
+                self._busy = False
+                sys.setprofile(self._hook)
+                try:
+                    return function(*args, **kwargs)
+                except Exception as error:
+                    sys.setprofile(before)
+                    self._locate(error)
+                    raise
+                finally:
+                    self._busy = True
+                    sys.setprofile(before)
+        finally:
+            self._close(0)
+            self.base, self._last = None, (None, self.root)
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        name = self._names.get(func)
+        if name is None:
+            name = self.name(func)
+        if not name or self._busy:
+            return func(*args, **(kwargs or {}))
+        self._busy = True
+        if _PAUSES:
+            sys.setprofile(None)
+        try:
+            result = func(*args, **kwargs) if kwargs else func(*args)
+            quietly(self._step, sys._getframe(1), name, args, kwargs or {}, result)
+            return result
+        except Exception as error:
+            quietly(self._failed_in, sys._getframe(1), name, args, kwargs or {}, error)
+            raise
+        finally:
+            self._busy = False
+            if _PAUSES:
+                sys.setprofile(self._hook)
+
+    def _step(self, frame: FrameType, name: str, args: tuple[Any, ...], kwargs: Any, result: Any) -> None:
+        tensors = [result] if isinstance(result, Tensor) else tensors_in(result)
+        if name in DECIDING and self.data is None and decides(name, args, kwargs):
+            self.data = len(self.steps)
+        operands = tensors_of(args)
+        if kwargs:
+            operands += tensors_of(kwargs.values())
+        if not tensors:
+            if name != "__setitem__" and name != "backward":
+                return
+            tensors = operands[:1] if name == "__setitem__" else []
+        known = self._known
+        entries: list[Entry] = []
+        for tensor in operands:
+            entry = known.get(id(tensor))
+            if entry is None or entry[0]() is not tensor:
+                entry = (_nothing, (-1, 0), (tensor.dtype, tensor.device))
+            entries.append(entry)
+        serial = self.note(name, tensors)
+        last, node = self._last
+        if frame is not last:
+            node = self._within(frame)
+        code = frame.f_code
+        shown = self._shown[id(code)][1]
+        key = (id(code), frame.f_lasti)
+        place = self._where.get(key)
+        if place is None:
+            place = self._where[key] = self._place(frame, frame.f_lasti) if shown else _NOWHERE
+        step = Node(place, name.strip("_") or name, serial, key, entries, shown)
+        if shown and tensors:
+            _, ref, step.kind = known[id(tensors[0])]
+            step.results = (ref,) if len(tensors) == 1 else tuple([(serial, i) for i in range(len(tensors))])
+        elif node is self.root and not shown:
+            return
+        elif name == "backward" and not node.results and not shown:
+            node.shown = True
+        node.children.append(step)
+
+    def ended(self, frame: FrameType, value: Any) -> None:
+        super().ended(frame, value)
+        self._enter(frame)
+
+    def unseen(self, frame: FrameType, back: FrameType, tensors: list[Tensor]) -> None:
+        super().unseen(frame, back, tensors)
+        self._enter(back)
+
+    # Frames
+
+    def _within(self, frame: FrameType) -> Node:
+        """The innermost open step round a function of torch that a frame uses."""
+        code = frame.f_code
+        _, direct, comprehension = self._shown.get(id(code)) or self.info(code)
+        if not direct:
+            return self._enter(frame)
+        place = self._places.get(frame)
+        if place is not None and not code.co_flags & CO_GENERATOR:
+            self._close(place)
+            node = self._open[-1][2] if self._open else self.root
+        else:
+            node = self._enter(frame.f_back, comprehension)
+        if not code.co_flags & CO_GENERATOR:
+            self._last = frame, node
+        return node
+
+    def _enter(self, frame: FrameType | None, inside: bool = False) -> Node:
+        """Open the expressions that are being evaluated and not open yet, close those that are left: the innermost."""
+        path: list[tuple[FrameType, int]] = []
+        codes, places, base, same = self._shown, self._places, self.base, 0
+        while frame is not None and frame is not base:
+            code = frame.f_code
+            _, shown, comprehension = codes.get(id(code)) or self.info(code)
+            if shown:
+                if not inside:
+                    path.append((frame, frame.f_lasti))
+                    # What is round an open one is still open, but for a generator, which others can go on with.
+                    if frame in places and not code.co_flags & CO_GENERATOR:
+                        same = places[frame]
+                        break
+                inside = comprehension
+            frame = frame.f_back
+        for (opened, lasti, _), (other, place) in zip(self._open[same:], reversed(path), strict=False):
+            if opened is not other or lasti != place:
+                break
+            same += 1
+            path.pop()
+        self._close(same)
+        for other, place in reversed(path):
+            parent = self._open[-1][2] if self._open else self.root
+            node = Node(self._place(other, place), "", len(self.steps) - 1, (id(other.f_code), place), [])
+            parent.children.append(node)
+            places[other] = len(self._open)
+            self._open.append((other, place, node))
+        self._last = (None, self.root)
+        return self._open[-1][2] if self._open else self.root
+
+    def _close(self, position: int) -> None:
+        while len(self._open) > position:
+            frame, _, node = self._open.pop()
+            del self._places[frame]
+            node.end = len(self.steps) - 1
+            self._last = (None, self.root)
+
+    def _place(self, frame: FrameType, lasti: int) -> Place:
+        if frame.f_code is SEQUENTIAL:
+            container, module = frame.f_locals["self"], frame.f_locals.get("module")
+            found = next((name for name, child in container._modules.items() if child is module), "?")
+            kind = type(module).__name__
+            return Place(frame.f_code.co_filename, 0, f"[{found}] {kind}", callee=kind)
+        return place_of(frame, lasti)
+
+    def returned(self, frame: FrameType, back: FrameType, value: Any) -> None:
+        """What a call returned is the result of the expression that is open around it."""
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            super().returned(frame, back, value)
+            position = self._places.get(back)
+            if position is not None and self._open[position][1] == back.f_lasti:
+                self._returned(position, frame, value)
+        finally:
+            self._busy = False
+
+    def _returned(self, position: int, frame: FrameType, value: Any) -> None:
+        node = self._open[position][2]
+        self._close(position)
+        name = frame.f_code.co_name
+        owner = frame.f_locals.get("self")
+        if isinstance(owner, nn.Module) and name in ("_wrapped_call_impl", "_call_impl", "__call__"):
+            node.op, node.module = type(owner).__name__, owner
+        elif isinstance(owner, torch.optim.Optimizer) or name == "backward":
+            node.op, node.shown = "step" if name == "wrapper" else name, True
+        else:
+            node.op = _called(frame, name)
+        entries = [entry for t in tensors_in(value) if (entry := self._known.get(id(t))) and entry[0]() is t]
+        if entries:
+            node.results, node.kind, node.shown = tuple([ref for _, ref, _ in entries]), entries[0][2], True
+
+    # Errors
+
+    def _failed_in(self, frame: FrameType, name: str, args: tuple[Any, ...], kwargs: Any, error: BaseException) -> None:
+        if self.failed is not None and self.failed.error is error:
+            return
+        shown: FrameType | None = frame
+        while shown is not None and not self.info(shown.f_code)[1]:
+            shown = shown.f_back if shown.f_back is not self.base else None
+        if shown is None:
+            return
+        local = {id(value): word for word, value in shown.f_locals.items() if isinstance(value, Tensor)}
+        operands = []
+        for number, tensor in enumerate(tensors_of((*args, *kwargs.values())), start=1):
+            ref = self.known(tensor)
+            made = next((n.place.text for n in self.root.inside() if ref in n.results), None)
+            word = local.get(id(tensor)) or self.module_names.get(id(tensor)) or made or f"operand {number}"
+            operands.append((word, tensor))
+        place, numbers = self._place(shown, shown.f_lasti), (*args, *kwargs.values())
+        self.failed = Failed(error, place, name.strip("_"), numbers, operands, self._module_of(frame))
+
+    def _module_of(self, frame: FrameType | None) -> nn.Module | None:
+        """The module of torch that the learner's line called."""
+        while frame is not None and frame is not self.base and not self.info(frame.f_code)[1]:
+            if isinstance(owner := frame.f_locals.get("self"), nn.Module):
+                return owner
+            frame = frame.f_back
+        return None
+
+    def _locate(self, error: BaseException) -> None:
+        """For what raised outside torch's functions: the last shown line, and the tensors it speaks of."""
+        if self.failed is not None and self.failed.error is error:
+            return
+        found: TracebackType | None = None
+        last: TracebackType | None = error.__traceback__
+        trace = last
+        while trace is not None:
+            if trace.tb_frame is not self.base and readable(trace.tb_frame.f_code.co_filename):
+                found = trace
+            last, trace = trace, trace.tb_next
+        module = self._module_of(last.tb_frame) if last is not None else None
+        if found is None:
+            self.failed = Failed(error, _NOWHERE, "", (), [], module)
+            return
+        place, local = place_of(found.tb_frame, found.tb_lasti), found.tb_frame.f_locals
+        operands = [(word, local[word]) for word in _names_in(place.text) if isinstance(local.get(word), Tensor)]
+        self.failed = Failed(error, place, "", (), operands, module)
+
+
+def _called(frame: FrameType, name: str) -> str:
+    """What a reader calls the function of a frame."""
+    # torch's wrapper round __rpow__ and its kin is called "wrapped", and the one round max_pool2d "fn".
+    inner = {"wrapped": "f", "fn": "if_false"}.get(name)
+    return str(getattr(frame.f_locals.get(inner), "__name__", name) if inner else name).strip("_")
+
+
+def _names_in(text: str) -> list[str]:
+    try:
+        tree = ast.parse(text.strip())
+    except SyntaxError:
+        return []
+    return list(dict.fromkeys(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)))
