@@ -424,6 +424,7 @@ def test_nothing_is_made_on_another_device_on_the_way(positions: str) -> None:
     assert resize_positions(model.positional_encoding.positions, (3, 2), (5, 7)).device.type == "meta"
 
 
+@pytest.mark.thorough
 def test_the_whole_model_compiles_as_one_graph() -> None:
     images = torch.randn(2, 3, 15, 10)
     model = VisionTransformer((15, 10), 5, 3, 11, 21, 2, 3)

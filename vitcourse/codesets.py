@@ -11,7 +11,6 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_file_location
 from pathlib import Path
@@ -162,7 +161,7 @@ def load_code(name: str | Path, use_solution: Sequence[str] = ()) -> CodeSet:
     return code
 
 
-class _ReplacedChapters(MetaPathFinder):
+class _ReplacedChapters:
     """Where Python finds a chapter that doesn't stand in the folder of its own set."""
 
     files: ClassVar[dict[str, Path]] = {}

@@ -320,7 +320,7 @@ def written_apart() -> Iterator[Any]:
 
 
 @pytest.mark.usefixtures("uncaused")
-@pytest.mark.parametrize(("asked", "file"), written_apart())
+@pytest.mark.parametrize(("asked", "file"), list(written_apart()))
 def test_a_wrong_answer_written_without_a_look_at_the_checks_is_refused_and_a_right_one_passes(
     asked: Exercise, file: Path, learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
 ) -> None:
