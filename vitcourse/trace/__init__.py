@@ -3,10 +3,11 @@
     from vitcourse.trace import trace
     trace(PatchEmbedding(9, 16), images)
 
-One idea a file: `tracing` from a call to named rows · `runs` the same call at other sizes, on `copies` · `sizes` names
-from sizes · `follow` what a finished instance leaves unknown, `ask` of one step, `atoms` of all · `names` what a call
-brings along · `errors` which axes disagree · `source` the expression as written · `recorder` watching a call ·
-`folding` steps into rows · `record` what a trace is · `render`, `html`, `flow` showing it · `diff` comparing two ·
+One idea a file: `tracing` from a call to its trace · `described` what its caller says · `recorder` watching a run,
+`steps` the one that is shown · `runs` the same call at other sizes, on `copies` · `sizes` names from sizes · `follow`
+what a finished instance leaves unknown, `ask` of one step, `atoms` of all · `told` what all that says of an axis ·
+`names` what a call brings along · `errors` which axes disagree · `source` the expression as written · `folding` steps
+into rows · `record` what a trace is · `render`, `html`, `flow` showing it, `shown` all of them · `diff` comparing two ·
 `exercises`, `command` the course's own examples.
 """
 

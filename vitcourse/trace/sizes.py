@@ -142,7 +142,7 @@ class Names:
         if size not in self._found:
             text = None
             if len(set(size)) > 1 and size not in self.hidden:
-                text = next(self._expressions(size), None)
+                text = _flat(next(self._expressions(size), None))
             self._found[size] = text
             if text is not None and text not in self.sizes and ("//" in text or "⌈" in text):
                 self._composed[_closed(text)] = size
@@ -283,6 +283,11 @@ def _minus(one: Vector, two: Vector) -> Vector:
 
 def _closed(text: str) -> str:
     return text if re.fullmatch(r"⌈[^⌈⌉]*⌉", text) else f"({text})"
+
+
+def _flat(text: str | None) -> str | None:
+    """A half that is rounded up, and halved and rounded up again, as a quarter."""
+    return text and re.sub(r"⌈⌈([^⌈⌉/]+)/(\d+)⌉/(\d+)⌉", lambda m: f"⌈{m[1]}/{int(m[2]) * int(m[3])}⌉", text)
 
 
 def place_of(name: str) -> tuple[int, str]:
