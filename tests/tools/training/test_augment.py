@@ -41,12 +41,12 @@ def test_about_half_of_the_images_are_mirrored_whole() -> None:
     mirrored = [torch.equal(new, old.flip(2)) for new, old in zip(changed, images, strict=True)]
     assert all(flip or torch.equal(new, old) for flip, new, old in zip(mirrored, changed, images, strict=True))
     assert 150 < sum(mirrored) < 250
-    assert augmentations(make_config("digits", flip=True)) == [random_flip]
+    assert augmentations(make_config("seed", flip=True)) == [random_flip]
 
 
 def test_no_shift_is_no_augmentation() -> None:
-    assert augmentations(make_config("digits", shift=0)) == []
-    assert len(augmentations(make_config("digits", shift=1))) == 1
+    assert augmentations(make_config("seed", shift=0)) == []
+    assert len(augmentations(make_config("seed", shift=1))) == 1
 
 
 def test_an_affine_change_of_nothing_changes_nothing() -> None:
@@ -118,7 +118,7 @@ def test_the_middle_is_cut_out_of_what_was_moved() -> None:
     images = numbered(23, 2, 7, 9)
     assert torch.equal(center_crop(images, 3), images[:, :, 2:5, 3:6])
     assert center_crop(images, None) is images
-    config = make_config("digits", shift=1)
+    config = make_config("seed", shift=1)
     zero, one = torch.zeros(2), torch.ones(2)
     batches = Batches(images, torch.arange(23), zero, one, 23, augmentations(config), crop=3)
     cut, labels = next(iter(batches))
@@ -130,7 +130,7 @@ def test_the_middle_is_cut_out_of_what_was_moved() -> None:
 def make_batches(seed: int = 0, shift: int = 0) -> Batches:
     images, labels = numbered(23, 2, 3, 5), torch.arange(23)
     mean, std = torch.tensor([1.0, -2.0]), torch.tensor([2.0, 4.0])
-    return Batches(images, labels, mean, std, 7, augmentations(make_config("digits", shift=shift)), seed)
+    return Batches(images, labels, mean, std, 7, augmentations(make_config("seed", shift=shift)), seed)
 
 
 def test_a_pass_gives_each_image_once_with_its_label() -> None:
@@ -157,6 +157,6 @@ def test_what_a_shift_uncovers_is_the_background_after_standardising_too() -> No
     """A black border stays as black as the black of the images."""
     black = torch.zeros(40, 1, 4, 4)
     mean, std = torch.tensor([0.3]), torch.tensor([0.5])
-    batches = Batches(black, torch.zeros(40), mean, std, 40, augmentations(make_config("digits", shift=1)))
+    batches = Batches(black, torch.zeros(40), mean, std, 40, augmentations(make_config("seed", shift=1)))
     images, _ = next(iter(batches))
     assert torch.equal(images, torch.full_like(images, -0.6))

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from small_runs import SMALL, Ended, read
+from commands import Ended
+from small_runs import SMALL, read
 from torch import Tensor, nn
 
 import solutions.ch04_encoder
