@@ -14,7 +14,7 @@ from vitcourse.places import root
 from vitcourse.training import kernels
 from vitcourse.training.kernels import PARTS, LastBlock, attend, twin_of
 
-CODES = ["solutions", *(str(root() / "tests" / "alternatives" / name) for name in ("one", "two", "three"))]
+CODES = ["solutions", *(str(root() / "tests" / "tools" / "alternatives" / name) for name in ("one", "two", "three"))]
 IMAGES = torch.rand(5, 2, 4, 6, generator=torch.Generator().manual_seed(0))  # 6 patches of 2 by 2, T = 7
 WIDTH, N_HEADS, LAYERS = 33, 3, 2
 
