@@ -60,7 +60,7 @@ def accuracy() -> str:
 def _preset(name: str) -> str:
     found = results(name)
     seconds = [round(run["cpu_seconds"]) for run in found["runs"]]
-    took = f"{min(seconds)} to {max(seconds)} CPU seconds each"
+    took = f"{' to '.join(map(str, sorted({min(seconds), max(seconds)})))} CPU seconds each"
     return f"{found['mean_accuracy']:.2%} (mean of {len(seconds)} seeds, {took})"
 
 
