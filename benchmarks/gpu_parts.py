@@ -301,9 +301,9 @@ def profile(asked: Asked) -> Iterator[dict[str, Any]]:
 
 def original(asked: Asked) -> Iterator[dict[str, Any]]:
     """The original's recipe as most code has it: image by image through a DataLoader, the loss read at every step."""
-    from vitcourse.training.ladder import GROUND
+    from vitcourse.training.ladder import GROUND, settings_of
 
-    found = timed_steps(asked, "seed", 128, GROUND)
+    found = timed_steps(asked, "seed", 128, settings_of(GROUND))
     yield {**found, "seconds_an_epoch": round(60_000 / found["images_per_second"], 1)}
 
 

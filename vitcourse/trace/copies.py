@@ -65,6 +65,10 @@ class Call:
     heads: list[tuple[nn.Module, str, bool]] = field(default_factory=list)
 
 
+# An input of more, 64 MB of float32, isn't made to try sizes: what is computed from it can be many times as large.
+MOST_NUMBERS = 2**24
+
+
 class Copies:
     """Copies of what a call uses, each made once, at other sizes where the call says how."""
 
@@ -123,6 +127,8 @@ class Copies:
 
     def _input(self, tensor: Tensor, shape: list[int]) -> Tensor:
         """Numbers of the same kind in another shape, and in another order, so that what data decides differs."""
+        if not self.meta and prod(shape) > max(MOST_NUMBERS, 4 * tensor.numel()):
+            raise ValueError("more numbers than it is worth")
         if self.meta or tensor.is_meta:
             new = torch.empty(shape, dtype=tensor.dtype, device="meta")
         elif tensor.is_floating_point() or not tensor.numel():

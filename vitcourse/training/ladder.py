@@ -67,7 +67,7 @@ def climb(config: TrainConfig, rounds: int, console: Console) -> Iterator[dict[s
 
     Raises RequestError as training does.
     """
-    setup = _with(prepare(replace(config, **_settings(GROUND))), GROUND)
+    setup = _with(prepare(replace(config, **settings_of(GROUND))), GROUND)
     if len(setup.train_images) < config.batch_size:
         raise RequestError(
             f"--batch-size {config.batch_size} is more than the {len(setup.train_images):,} training images; type less"
@@ -101,13 +101,13 @@ def climb(config: TrainConfig, rounds: int, console: Console) -> Iterator[dict[s
         }
 
 
-def _settings(rung: dict[str, Any]) -> dict[str, Any]:
+def settings_of(rung: dict[str, Any]) -> dict[str, Any]:
     """What of a rung is a setting; which parts are computed otherwise isn't one."""
     return {name: value for name, value in rung.items() if name != "parts"}
 
 
 def _with(setup: Setup, rung: dict[str, Any]) -> Setup:
-    return replace(setup, config=replace(setup.config, **_settings(rung)), parts=rung["parts"])
+    return replace(setup, config=replace(setup.config, **settings_of(rung)), parts=rung["parts"])
 
 
 class _Contender:
