@@ -4,7 +4,7 @@ The ladder and the race with other people's models go into files of their own, w
 throughput-gpu.json. Each part is a process of its own with a time of its own; what it has measured so far is kept,
 whatever becomes of it, and the parts that tell most come first. Needs no network: MNIST is read from VITCOURSE_DATA.
 
-In the course's folder, type: python benchmarks/gpu.py
+In the course's folder, type: python benchmarks/gpu.py (where the course isn't installed: PYTHONPATH=. before it)
 The same at sizes that show nothing, on a CPU: python benchmarks/gpu.py --small --device cpu --output FILE
 """
 

@@ -3,20 +3,17 @@
 In the course's folder, type: python benchmarks/presets.py digits 5
 """
 
-import json
-import os
 import statistics
 import sys
 import tempfile
 from pathlib import Path
 
 from rich.console import Console
+from shared import RESULTS, cpu_seconds, keep
 
 from vitcourse.training.presets import make_config
-from vitcourse.training.runs import RunFolder, provenance, write_atomically
+from vitcourse.training.runs import RunFolder
 from vitcourse.training.train import train
-
-RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
@@ -40,22 +37,19 @@ def main() -> None:
                 }
             )
     accuracies = [run["accuracy"] for run in runs]
-    table = {
-        "what": f"the preset {preset}, its accuracy on the {result.n_measured:,} test images, on one thread",
-        "mean_accuracy": round(statistics.mean(accuracies), 5),
-        "lowest_accuracy": min(accuracies),
-        "mean_cpu_seconds": round(statistics.mean(run["cpu_seconds"] for run in runs), 1),
-        "parameters": result.parameters,
-        "runs": runs,
-        "provenance": provenance(f"python benchmarks/presets.py {preset} {n_seeds}"),
-    }
-    write_atomically(RESULTS / f"{preset}.json", (json.dumps(table, indent=2) + "\n").encode())
+    table = keep(
+        "presets",
+        f"the preset {preset}, its accuracy on the {result.n_measured:,} test images, on one thread",
+        preset,
+        n_seeds,
+        file=RESULTS / f"{preset}.json",
+        mean_accuracy=round(statistics.mean(accuracies), 5),
+        lowest_accuracy=min(accuracies),
+        mean_cpu_seconds=round(statistics.mean(run["cpu_seconds"] for run in runs), 1),
+        parameters=result.parameters,
+        runs=runs,
+    )
     console.print(f"{preset}: {table['mean_accuracy']:.2%} on average")
-
-
-def cpu_seconds() -> float:
-    """Processor time of this process and of those that it started, such as a compiler."""
-    return sum(os.times()[:4])
 
 
 if __name__ == "__main__":

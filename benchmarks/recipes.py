@@ -14,19 +14,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from shared import RESULTS, keep
+
 from vitcourse.training.loop import Run
 from vitcourse.training.preparation import prepare
 from vitcourse.training.presets import make_config
-from vitcourse.training.runs import provenance, write_atomically
 
-RESULTS = Path(__file__).parent / "results"
 HELD_OUT = 5000
 FINALISTS, FINAL_SEEDS = 3, 3
+WHAT = "recipes tried for the presets, each on held-out training images; the best of a kind once on the test images"
 
 # Of a preset: what all recipes of its kind change, and then each.
 SHORT = {"crop": 24, "n_layers": 3, "mlp_ratio": 2, "batch_size": 100, "schedule": "trapezoid", "warmup": 0.05}
 SHORT |= {"cooldown": 0.7, "shift": 1, "rotate": 8.0, "stretch": 0.08, "shear": 0.08}
-# The rates are half of those with which all that was tried fell short of mnist-gpu; results/recipes.json has them.
+# With higher rates all that was tried fell short of mnist-gpu; results/recipes.json has them.
 LONG = {"batch_size": 250, "learning_rate": 3e-3, "muon_learning_rate": 0.007, "warmup": 0.02, "cooldown": 0.5}
 LONG |= {"epochs": 60, "elastic": 0.6}
 WIDE = {"d_model": 96, "n_layers": 6, "n_heads": 6}
@@ -69,22 +70,18 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--small", action="store_true", help="an epoch of 1,000 images each, to see that it runs")
     parser.add_argument("--output", type=Path, default=RESULTS / "recipes.json")
     asked = parser.parse_args(arguments)
+    if asked.small and asked.output.parent.resolve() == RESULTS.resolve():
+        parser.error("--small shows nothing that should stand among the results; type --output with another folder")
     asked.output.parent.mkdir(parents=True, exist_ok=True)
-    kinds: dict[str, Any] = {}
+    # What was tried of other kinds stays.
+    kinds: dict[str, Any] = json.loads(asked.output.read_text("utf-8"))["kinds"] if asked.output.exists() else {}
     for place, kind in enumerate(asked.kinds):
         end = time.monotonic() + asked.seconds[min(place, len(asked.seconds) - 1)]
         kinds[kind] = {"preset": KINDS[kind][0], "shared": KINDS[kind][1], "runs": []}
         for run in tried(kind, asked, end, kinds[kind]):
             kinds[kind]["runs"].append(run)
             print(kind, json.dumps(run), flush=True)
-            write_atomically(asked.output, json.dumps(record(kinds, asked), indent=2).encode() + b"\n")
-
-
-def record(kinds: dict[str, Any], asked: argparse.Namespace) -> dict[str, Any]:
-    """What is written down."""
-    command = f"python benchmarks/recipes.py --device {asked.device} --kinds {' '.join(asked.kinds)}"
-    what = "recipes tried for the presets, each on held-out training images; the best of a kind once on the test images"
-    return {"what": what, "held_out": HELD_OUT, "kinds": kinds, "provenance": provenance(command)}
+            keep("recipes", WHAT, "--device", asked.device, file=asked.output, held_out=HELD_OUT, kinds=kinds)
 
 
 def tried(kind: str, asked: argparse.Namespace, end: float, found: dict[str, Any]) -> Iterator[dict[str, Any]]:

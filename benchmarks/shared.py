@@ -28,9 +28,9 @@ def keep(
     return record
 
 
-def cpu_seconds() -> int:
+def cpu_seconds() -> float:
     """Processor time of this process and of those that it started, such as a compiler."""
-    return round(sum(os.times()[:4]))
+    return round(sum(os.times()[:4]), 1)
 
 
 def trained(setup: Setup) -> nn.Module:

@@ -264,7 +264,7 @@ PRESETS = {
         compile="default",
         graph=True,
     ),
-    # The same model in a thirteenth of its steps, for who wants 99% at once. For a GPU.
+    # The same model in a thirteenth of its steps, for anyone who wants 99% at once. For a GPU.
     "mnist-gpu-fast": TrainConfig(
         preset="mnist-gpu-fast",
         data="mnist",
