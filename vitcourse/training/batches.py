@@ -94,7 +94,7 @@ class Batches:
     def _changed(self, images: Tensor) -> Tensor:
         for augment in self.augmentations:
             images = augment(images, self.generator)
-        # Cut last: what a shift brings in is then the image's own margin.
+        # Cut last: what a shift brings in is then the image's own margin. An augmentation may have cut already.
         return standardised(center_crop(images, self.crop), self.mean, self.std)
 
     def _shared(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -114,6 +114,18 @@ def test_affine_changes_follow_the_seed_and_bring_in_background() -> None:
     assert float(first.max()) <= 1 + 1e-6
 
 
+@pytest.mark.parametrize("elastic", [0.0, 0.7])
+def test_of_what_is_moved_the_middle_alone_may_be_computed(elastic: float) -> None:
+    images, settings = torch.rand(5, 2, 11, 13), {"shift": 2.0, "rotate": 10.0, "stretch": 0.1, "shear": 0.1}
+    whole, middle = (
+        random_affine(images, torch.Generator().manual_seed(0), **settings, elastic=elastic, crop=crop)
+        for crop in (None, 7)
+    )
+    assert torch.equal(middle, whole[:, :, 2:9, 3:10])
+    (made,) = augmentations(make_config("mnist"))
+    assert made(torch.rand(3, 1, 28, 28), torch.Generator()).shape == (3, 1, 24, 24)
+
+
 def test_the_middle_is_cut_out_of_what_was_moved() -> None:
     images = numbered(23, 2, 7, 9)
     assert torch.equal(center_crop(images, 3), images[:, :, 2:5, 3:6])
