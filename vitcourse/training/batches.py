@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Subset, TensorDataset, default_collate
 
 from vitcourse.training.augment import Augmentation, center_crop
@@ -28,6 +29,9 @@ class Batches:
     Of several processes each takes its share of every batch; `n_local` and `n_global` count the images of the latest
     batch, its own share and all. Order and augmentation are drawn for the whole batch and so don't depend on the number
     of processes. Where a batch has fewer images than there are processes, some get one that counts for nothing.
+
+    With hardest below 1 a pass over all images is followed by passes over that share of them which had the largest loss
+    when seen last, as `note` was told: again and again, up to as many images as there are.
     """
 
     def __init__(
@@ -41,6 +45,7 @@ class Batches:
         seed: int = 0,
         crop: int | None = None,
         processes: Processes | None = None,
+        hardest: float = 1.0,
     ) -> None:
         self.images, self.labels = images, labels
         self.mean, self.std = mean, std
@@ -54,6 +59,9 @@ class Batches:
         self.taken = 0
         self.order_state = self.order_generator.get_state()
         self.n_local = self.n_global = 0
+        self.hardest = hardest
+        self.latest = self.chosen = torch.arange(len(images))
+        self.losses = torch.full(images.shape[:1], math.inf, device=images.device)
 
     def __len__(self) -> int:
         """How many batches a pass has."""
@@ -61,8 +69,9 @@ class Batches:
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """What is left of a pass over all images."""
-        for images, labels in self._gathered(self._left()):
-            self.taken += 1
+        indices = self._left()
+        for index, (images, labels) in zip(indices, self._gathered(indices), strict=True):
+            self.taken, self.latest = self.taken + 1, index
             yield self._shared(images, labels)
         self._end_pass()
 
@@ -76,12 +85,26 @@ class Batches:
 
     def made(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """The batch of these images."""
+        self.latest = index
         return self._shared(self._changed(self.images[index]), self.labels[index])
+
+    @torch.no_grad()
+    def note(self, logits: Tensor) -> None:
+        """Keep the loss of each image of the latest batch, which the model gave these logits. (B, K)."""
+        labels = self.labels[self.latest]
+        self.losses[self.latest] = cross_entropy(logits.float().to(labels.device), labels, reduction="none")
 
     def _left(self) -> Sequence[Tensor]:
         self.order_generator.set_state(self.order_state)
+        n_images = len(self.images)
+        if self.hardest < 1 and not self.taken and self.losses.isfinite().all():
+            self.chosen = self.losses.topk(max(1, round(self.hardest * n_images))).indices.cpu()
+        orders = [
+            self.chosen[torch.randperm(len(self.chosen), generator=self.order_generator)]
+            for _ in range(math.ceil(n_images / len(self.chosen)))
+        ]
         # The whole order at once: a copy in each step would be one more launch.
-        order = torch.randperm(len(self.images), generator=self.order_generator).to(self.images.device)
+        order = torch.cat(orders)[:n_images].to(self.images.device)
         return torch.split(order, self.batch_size)[self.taken :]
 
     def _end_pass(self) -> None:
@@ -105,12 +128,15 @@ class Batches:
         return images[share], labels[share]
 
     def state_dict(self) -> dict[str, Any]:
-        """Where in the pass it is, and the state of both sources of chance."""
-        return {"taken": self.taken, "order": self.order_state, "augmentation": self.generator.get_state()}
+        """Where in the pass it is, the state of both sources of chance, and what decides who is hard."""
+        state = {"taken": self.taken, "order": self.order_state, "augmentation": self.generator.get_state()}
+        return state | ({"losses": self.losses, "chosen": self.chosen} if self.hardest < 1 else {})
 
     def load_state_dict(self, state: dict[str, Any]) -> bool:
         """Go on where that state was taken; False where its augmentations must be drawn anew, on another device."""
         self.taken, self.order_state = state["taken"], state["order"]
+        if self.hardest < 1:
+            self.losses, self.chosen = state["losses"].to(self.losses.device), state["chosen"].cpu()
         try:
             self.generator.set_state(state["augmentation"])
         except RuntimeError:

@@ -67,7 +67,7 @@ class Setup:
         """Whether the whole step is recorded: on one GPU, on which the batches are made too."""
         wanted = self.config.graph and self.config.pipeline == "device"
         # A share drawn for each batch can't be recorded, and parts of a batch are for what is too large, not for speed.
-        wanted = wanted and not self.config.mixup and not self.config.micro_batch
+        wanted = wanted and not self.config.mixup and not self.config.micro_batch and self.config.hardest == 1
         return wanted and self.device.type == "cuda" and self.processes.world == 1
 
     @property
@@ -164,6 +164,7 @@ class Setup:
             self.config.seed,
             self.config.crop,
             self.processes,
+            self.config.hardest,
         )
 
     def as_input(self, images: Tensor) -> Tensor:
@@ -296,6 +297,8 @@ def _require_enough_images(config: TrainConfig, dataset: Dataset, processes: Pro
         raise RequestError(
             f"--micro-batch is for one process, and there are {processes.world}, which share each batch; leave it out"
         )
+    if config.hardest < 1 and processes.world > 1:
+        raise RequestError("--hardest is for one process, which knows the loss of every image; leave it out")
     if len(dataset.test_images) < processes.world:
         raise RequestError(
             f"{len(dataset.test_images)} images to measure on are too few for {processes.world} processes"

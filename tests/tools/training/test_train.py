@@ -165,7 +165,7 @@ CHANGES = {
     "learning_rate": 0.02, "beta1": 0.8, "beta2": 0.9, "weight_decay": 0.5, "schedule": "constant", "warmup": 0.4,
     "clip": 0.01, "batch_size": 15, "epochs": 3, "ema": 0.9, "amp": "bf16", "seed": 1, "held_out": 7, "patch_size": 1,
     "d_model": 14, "n_layers": 2, "n_heads": 3, "mlp_ratio": 3, "crop": 4, "rotate": 9.0, "stretch": 0.2, "shear": 0.3,
-    "flip": True, "elastic": 0.6,
+    "flip": True, "elastic": 0.6, "hardest": 0.4,
 }  # fmt: skip
 
 
@@ -187,6 +187,7 @@ def test_every_setting_makes_a_difference() -> None:
     muon = {"optimizer": "muon"}
     assert not same(plain, weights(**muon))
     assert not same(weights(**muon), weights(**muon, muon_learning_rate=0.02))
+    assert not same(weights(**muon), weights(**muon, muon_momentum=0.8))
     trapezoid = {"schedule": "trapezoid"}
     assert not same(plain, weights(**trapezoid))
     assert not same(weights(**trapezoid), weights(**trapezoid, cooldown=0.8))
@@ -194,6 +195,7 @@ def test_every_setting_makes_a_difference() -> None:
         "init",
         "micro_batch",
         "muon_learning_rate",
+        "muon_momentum",
         "cooldown",
         "preset",
         "data",
