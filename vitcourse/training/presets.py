@@ -215,8 +215,8 @@ PRESETS = {
         epochs=7,
         threads=1,
     ),
-    # As good as `mnist`, nearly, in half of its time: narrower, with smaller patches, in larger batches, and most of them
-    # of images that are not learned yet.
+    # Nearly as good as `mnist` in half of its time: narrower, with smaller patches, in larger batches, and most of them of
+    # images that are not learned yet.
     "mnist-fast": TrainConfig(
         preset="mnist-fast",
         data="mnist",
