@@ -215,7 +215,7 @@ PRESETS = {
         epochs=7,
         threads=1,
     ),
-    # Nearly as good as `mnist` in half of its time: narrower, with smaller patches, in larger batches, and most of them of
+    # Nearly as good as `mnist` in half of its time: narrower, with smaller patches and larger batches, most of them of
     # images that are not learned yet.
     "mnist-fast": TrainConfig(
         preset="mnist-fast",
