@@ -107,8 +107,8 @@ class TrainConfig:
     )
     epochs: int = _setting("how often each training image is seen", least=1)
     hardest: float = _setting(
-        "once all images were seen, go through this share of them alone, again and again, those with the largest loss by "
-        "then; 1 is off",
+        "once all images were seen, go through this share of them alone, those with the largest loss by then, again "
+        "and again; 1 is off",
         1.0,
         above=0,
         most=1,
