@@ -33,7 +33,7 @@ from vitcourse.stubs import pristine, write_stubs
 from vitcourse.training import devices, preparation
 from vitcourse.training.loop import Run
 from vitcourse.training.original import behind_softmax, loss_floor
-from vitcourse.training.presets import MAY_DIFFER, TrainConfig, make_config
+from vitcourse.training.presets import MAY_DIFFER, PRESETS, TrainConfig, make_config
 from vitcourse.training.rehearsal import rehearse
 from vitcourse.training.trained import load_trained
 
@@ -517,7 +517,7 @@ def test_a_run_that_learned_nothing_says_so_and_what_to_try(vitcourse: Callable[
     lost = vitcourse("train", *SMALL, "--epochs", "3", "--learning-rate", "30", "--schedule", "constant")
     assert lost.code == 0
     assert "it learned nothing: its loss is" in lost.out
-    assert "type --learning-rate 0.003, or --clip 1" in lost.out
+    assert f"type --learning-rate {PRESETS['digits'].learning_rate:g}, or --clip 1" in lost.out
     idle = vitcourse("train", *SMALL, "--epochs", "1", "--learning-rate", "1e-9")
     assert "it learned nothing" in idle.out
     assert "learned nothing" not in vitcourse("train", *SMALL, "--epochs", "8").out
