@@ -1,7 +1,4 @@
-"""What benchmarks/gpu.py measures, part by part: each gives what it knows so far, again and again.
-
-Torch is read within the parts: the process that starts them needs none.
-"""
+"""What benchmarks/gpu.py measures, part by part: each gives what it knows so far, again and again."""
 
 import time
 from collections.abc import Callable, Iterator

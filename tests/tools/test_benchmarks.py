@@ -271,7 +271,7 @@ def test_every_part_of_the_gpu_run_measures_something(
         assert states
         parts[name] = json.loads(json.dumps(states[-1]))
         assert "failed" not in json.dumps(parts[name]).replace('"failed": ""', ""), name
-    gpu.keep(SimpleNamespace(device="cpu", small=True, output=tmp_path / "gpu.json"), parts)
+    gpu.write(SimpleNamespace(device="cpu", small=True, output=tmp_path / "gpu.json"), parts)
     record = written(tmp_path / "gpu.json")
     assert record["trial"]
     assert len(written(tmp_path / "steps-gpu.json")["rungs"]) > 4

@@ -63,9 +63,6 @@ class Change:
     def _list(self, values: list[ast.AST], within: set[int] | None) -> list[ast.AST]:
         items: list[ast.AST] = []
         for value in values:
-            if not isinstance(value, ast.AST):
-                items.append(value)
-                continue
             new = self._node(value, within)
             items += self.before.get(id(value), [])
             items += new if isinstance(new, list) else [new]
