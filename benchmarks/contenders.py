@@ -129,6 +129,39 @@ def timm(size: Size) -> nn.Module:
     return model
 
 
+def transformers_vit(size: Size) -> nn.Module:
+    """The ViTForImageClassification of transformers; only its logits go on."""
+    from transformers import ViTConfig, ViTForImageClassification
+
+    config = ViTConfig(
+        image_size=size.image_size,
+        patch_size=size.patch_size,
+        num_channels=size.channels,
+        num_labels=size.n_classes,
+        hidden_size=size.d_model,
+        num_hidden_layers=size.n_layers,
+        num_attention_heads=size.n_heads,
+        intermediate_size=RATIO * size.d_model,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        layer_norm_eps=1e-6,
+    )
+    return Logits(ViTForImageClassification(config))
+
+
+class Logits(nn.Module):
+    """A classifier of transformers, which answers with a structure of which the others give one tensor."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, K)."""
+        logits: Tensor = self.model(images).logits
+        return logits
+
+
 def vit_pytorch(size: Size) -> nn.Module:
     """The ViT of vit-pytorch: normalisations around its patch embedding, no biases for queries, keys and values."""
     from vit_pytorch import ViT
@@ -260,6 +293,7 @@ CONTENDERS: dict[str, Callable[[Size], nn.Module]] = {
     "torchvision": torchvision,
     "torch.nn.TransformerEncoder": torch_encoder,
     "timm": timm,
+    "transformers": transformers_vit,
     "vit-pytorch ViT": vit_pytorch,
     "vit-pytorch SimpleViT": simple_vit,
     "a loop over the heads": tutorial,

@@ -123,7 +123,7 @@ def ways(asked: argparse.Namespace) -> tuple[bool, ...]:
 
 def with_peers(origin: dict[str, Any]) -> dict[str, Any]:
     """Where the numbers come from, with the versions of the peers that no one else asks for."""
-    for name in ("timm", "vit-pytorch"):
+    for name in ("timm", "transformers", "vit-pytorch"):
         try:
             origin["versions"][name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -154,6 +154,7 @@ def test_a_contender_that_fails_says_so(benchmark, monkeypatch: pytest.MonkeyPat
 
 def test_the_peers_have_the_measures_of_ours(benchmark) -> None:
     pytest.importorskip("timm", reason="timm is not installed: uv sync --group bench")
+    pytest.importorskip("transformers", reason="transformers is not installed: uv sync --group bench")
     pytest.importorskip("vit_pytorch", reason="vit-pytorch is not installed: uv sync --group bench")
     contenders = benchmark("contenders")
     size = contenders.SIZES["a"]
