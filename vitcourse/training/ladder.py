@@ -41,8 +41,8 @@ RUNGS: list[tuple[str, dict[str, Any], bool]] = [
     ("torch's attention, or products for few tokens", {"parts": PARTS[:3]}, False),
     ("patches by one matrix product", {"parts": PARTS[:4]}, False),
     ("the last block for CLS alone", {"parts": PARTS}, False),
-    ("bf16 autocast", {"amp": "bf16"}, False),
     ("torch.compile", {"compile": "default"}, False),
+    ("bf16 autocast", {"amp": "bf16"}, False),  # the last of a CPU's: many have no units for it, and it only costs
     ("CUDA graphs of the model", {"compile": "reduce-overhead"}, True),
     ("the whole step as one CUDA graph", {"compile": "default", "graph": True}, True),
 ]
