@@ -62,7 +62,7 @@ def _operand_fixed(teller: Teller, node: ast.BinOp) -> Iterator[Change]:
 def is_number(teller: Teller, node: ast.expr) -> bool:
     """Whether an expression is made of numbers alone."""
     names = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)} - {"math", "len", "self"}
-    if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Attribute) and node.value.attr == "shape":
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "len":
         return True
     return bool(names) and all(teller.function.kinds.get(name) == "number" for name in names)
 
