@@ -323,15 +323,9 @@ def race(asked: Asked) -> Iterator[dict[str, Any]]:
 def _seconds(step: Callable[[], Any], asked: Asked) -> float:
     """Of one call, after a few, over several in a row."""
     import torch
+    from throughput import timed
 
-    wait = torch.cuda.synchronize if asked.on_gpu else (lambda: None)
-    for n in (3, 20):
-        wait()
-        started = time.perf_counter()
-        for _ in range(n):
-            step()
-        wait()
-    return (time.perf_counter() - started) / n
+    return [timed(step, n, torch.device(asked.device))[0] for n in (3, 20)][1]
 
 
 def _or_failure(answer: Callable[[], dict[str, Any]]) -> dict[str, Any]:
