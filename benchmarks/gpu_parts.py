@@ -17,7 +17,8 @@ class Asked:
 
     def config(self, preset: str, **changes: Any) -> Any:
         """A preset, on the device; small, it is on the digits and has next to no parameters."""
-        from vitcourse.training.presets import PRESETS, make_config
+        from vitcourse.training.configuration import make_config
+        from vitcourse.training.presets import PRESETS
 
         if self.small:
             tiny = {"data": "digits", "image_size": 8, "crop": 8, "patch_size": 4, "d_model": 12, "n_layers": 1}
