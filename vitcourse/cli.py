@@ -160,6 +160,7 @@ def check(
         list[str] | None, typer.Option(help="take the solution in place of this chapter (ch02); may be repeated")
     ] = None,
     as_json: AsJson = False,
+    junit: Annotated[Path | None, typer.Option(help="write the verdicts as JUnit XML to this file too")] = None,
     seed: Annotated[int | None, typer.Option(help="the inputs of an earlier check, which said this seed")] = None,
 ) -> None:
     """Check what you wrote: everything up to the first exercise that is not done, or the part that you name."""
@@ -174,6 +175,10 @@ def check(
     if what is None:
         verdicts = up_to_first_not_done(verdicts)
     passed = all(verdict.status == "passed" for verdict in verdicts)
+    if junit is not None:
+        from vitcourse.classroom.rows import as_junit
+
+        write_file(junit, as_junit({"submission": code, "verdicts": [verdict.as_dict() for verdict in verdicts]}))
     if as_json:
         print_json([verdict.as_dict() for verdict in verdicts])
     else:

@@ -1,7 +1,8 @@
-"""Check again at every save: the chapters' files are looked at many times a second, which costs next to nothing.
+"""Check again at every save: what changed is told by the system's file events, by polling where there are none.
 
-The system's file events would say no more: they may be lost (on network drives, in containers), come in bursts, and
-speak of files that an editor has put aside for a moment. What counts is whether a file is another than before.
+Events may be lost (on network drives, in containers), come in bursts, and speak of files that an editor has put aside
+for a moment. So an event only says "look now"; what counts is whether a chapter's file is another than at the last
+look. And a look is taken every second in any case.
 """
 
 import _thread
@@ -32,11 +33,16 @@ from vitcourse.worker.started import definitions
 
 KEYS = "keys: h hint, t trace, n next, q quit"
 
-_LOOK = 0.04  # seconds between two looks; a burst of saves ends where two of them see the same
+_STEP = 20  # milliseconds without a change that end a burst of saves
+_POLL = 100  # milliseconds between two looks where events have to be replaced by polling
+_LOOK = 1000  # milliseconds after which to look, whatever the events say
 
 
 def watch(code: CodeSet, asked: Sequence[Exercise] | None, console: Console) -> None:
-    """Check at every save of a chapter, until Ctrl-C; asked is what to check, None what the saved file is about."""
+    """Check at every save of a chapter, until Ctrl-C; asked is what to check, None what the saved file is about.
+
+    Raises RequestError when the package that watches files is missing.
+    """
     with _ended_by_signals(), contextlib.suppress(KeyboardInterrupt), Workers() as workers:
         files = Saves(code)  # from here on no save is missed
         console.print("loading torch and the checks …", soft_wrap=True)
@@ -174,25 +180,48 @@ def is_started_or_broken(code: CodeSet, exercise: Exercise) -> bool:
 class Saves:
     """The chapters whose files are saved, from the moment at which this is made."""
 
-    def __init__(self, code: CodeSet) -> None:
+    def __init__(self, code: CodeSet, poll: bool | None = None) -> None:
+        try:
+            import watchfiles  # noqa: F401
+        except ImportError as error:
+            raise RequestError(f"watch needs the package watchfiles ({error}); type: uv sync") from error
         self.code = code
-        self.seen = self._look()
+        self.poll = poll
+        self.seen = {chapter.module: _mark(code.file(chapter.module)) for chapter in chapters()}
 
     def each(self) -> Iterator[list[str]]:
-        """The chapters of each burst of saves, in order, once they stay so; a file that is gone is waited for."""
-        before = self._look()
-        while True:
-            time.sleep(_LOOK)
-            now = self._look()
-            settled = {module: mark for module, mark in now.items() if mark is not None and mark == before[module]}
-            changed = [module for module, mark in settled.items() if mark != self.seen[module]]
-            self.seen |= settled
-            before = now
+        """The chapters of each burst of saves, in order; a file that is gone is waited for."""
+        for _ in self._looks():
+            changed = []
+            for module, before in self.seen.items():
+                now = _mark(self.code.file(module))
+                if now not in (None, before):
+                    self.seen[module] = now
+                    changed.append(module)
             if changed:
                 yield changed
 
-    def _look(self) -> dict[str, tuple[int, int, int] | None]:
-        return {chapter.module: _mark(self.code.file(chapter.module)) for chapter in chapters()}
+    def _looks(self) -> Iterator[object]:
+        from watchfiles import watch as events
+
+        # None leaves the choice to WATCHFILES_FORCE_POLLING; where events fail, the second try polls.
+        for poll in (self.poll, True):
+            with contextlib.suppress(RuntimeError, OSError):
+                yield from events(
+                    self.code.folder,
+                    watch_filter=None,
+                    step=_STEP,
+                    debounce=10 * _STEP,
+                    rust_timeout=_LOOK,
+                    yield_on_timeout=True,
+                    force_polling=poll,
+                    poll_delay_ms=_POLL,
+                    recursive=False,
+                )
+                return
+        while True:  # not even that: look by ourselves
+            time.sleep(_POLL / 1000)
+            yield None
 
 
 def _mark(file: Path) -> tuple[int, int, int] | None:
