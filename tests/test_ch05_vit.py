@@ -282,6 +282,8 @@ def test_evaluate(check: Check) -> None:
                 state["values"]["linear.weight"], weight, "evaluating should leave the model's weights as they are"
             )
             check.true("gradients" not in seen.left, "after evaluate, gradients should be enabled again")
+    best = measure(check.build("probe", weight=weight, bias=bias, training=False), images, logits.argmax(-1), 5)
+    check.close(best, 1.0, "where every image is right the accuracy should be 1")
 
 
 def model_of(seen: Observation) -> str:

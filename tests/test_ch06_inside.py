@@ -21,7 +21,8 @@ from vitcourse.checking.check import BFLOAT16, NORMS, Check
 from vitcourse.checking.subjects import CheckFailedError, Module, Subject
 from vitcourse.worker.workshop import Observation
 
-FROZEN = ("patch_embedding.projection.bias", "blocks.0.attention.qkv.weight", "blocks.1.mlp.fc1.bias", "head.weight")
+ATTENTION = ("blocks.1.attention.qkv.weight", "blocks.1.attention.out.weight")
+FROZEN = ("patch_embedding.projection.bias", *ATTENTION, "blocks.1.mlp.fc1.bias", "head.weight")
 
 
 @pytest.mark.exercise("6.1")

@@ -140,7 +140,7 @@ class Check:
         """The tensor has the shape that the symbols say."""
         __tracebackhide__ = True
         if not isinstance(tensor, Tensor):
-            raise CheckFailedError(no_tensor(what, tensor), facts=f"expected {self.s.named(pattern)}")
+            raise CheckFailedError(no_tensor(what, tensor), facts=pattern and f"expected {self.s.named(pattern)}")
         if tuple(tensor.shape) != self.s.shape(pattern):
             told = self.s.told(tuple(tensor.shape), pattern)
             facts = f"expected {self.s.named(pattern)}\nyours    {told}"
