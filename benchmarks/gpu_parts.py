@@ -1,7 +1,4 @@
-"""What benchmarks/gpu.py measures, part by part: each gives what it knows so far, again and again.
-
-Torch is read within the parts: the process that starts them needs none.
-"""
+"""What benchmarks/gpu.py measures, part by part: each gives what it knows so far, again and again."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -312,13 +309,15 @@ def race(asked: Asked) -> Iterator[dict[str, Any]]:
     import throughput
 
     file = asked.folder / "throughput-gpu.json"
-    size = ["--size", "a", "--batch", "2", "--steps", "1", "--no-compiled"] if asked.small else ["--size", "c"]
     contenders = ["this course", "torchvision", "timm", "this course, fused kernels"]
+    small: dict[str, Any] = {"size": ["a"], "batch": 2, "steps": 1, "rounds": 1, "compiled": False}
+    small["contenders"] = contenders[:2]
     yield {"file": file.name}
     throughput.main(
-        [*size, "--rounds", "1" if asked.small else "5", "--device", asked.device, "--output", str(file),
-         "--contenders", *(contenders[:2] if asked.small else contenders)]
-    )  # fmt: skip
+        device=asked.device,
+        output=file,
+        **(small if asked.small else {"size": ["c"], "rounds": 5, "contenders": contenders}),
+    )
 
 
 def _seconds(step: Callable[[], Any], asked: Asked) -> float:

@@ -36,7 +36,6 @@ def main() -> None:
         "inside",
         "agreement of attention, rollout and occlusion over the 360 test digits, P = 2, for several models; "
         "and the distance that each head of a model of MNIST looks over",
-        *(n_seeds, "runs/best"),
         digits=[agreement(seed, *made[seed]) for seed in made],
         between_seeds=between_seeds([model for _, model in made.values()], made[0][0]),
         mnist=distances(run),

@@ -40,8 +40,6 @@ def main() -> None:
     table = keep(
         "presets",
         f"the preset {preset}, its accuracy on the {result.n_measured:,} test images, on one thread",
-        preset,
-        n_seeds,
         file=RESULTS / f"{preset}.json",
         mean_accuracy=round(statistics.mean(accuracies), 5),
         lowest_accuracy=min(accuracies),

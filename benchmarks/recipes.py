@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> None:
         for run in tried(kind, asked, end, kinds[kind]):
             kinds[kind]["runs"].append(run)
             print(kind, json.dumps(run), flush=True)
-            keep("recipes", WHAT, "--device", asked.device, file=asked.output, held_out=HELD_OUT, kinds=kinds)
+            keep("recipes", WHAT, file=asked.output, held_out=HELD_OUT, kinds=kinds)
 
 
 def tried(kind: str, asked: argparse.Namespace, end: float, found: dict[str, Any]) -> Iterator[dict[str, Any]]:

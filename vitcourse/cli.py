@@ -162,16 +162,14 @@ def check(
     seed: Annotated[int | None, typer.Option(help="the inputs of an earlier check, which said this seed")] = None,
 ) -> None:
     """Check what you wrote: everything up to the first exercise that is not done, or the part that you name."""
-    from vitcourse.checking.grading import FAILURES, grade, up_to_first_not_done
+    from vitcourse.checking.grading import FAILURES, up_to_first_not_done
     from vitcourse.checking.judge import Judge
     from vitcourse.checking.workers import Workers
 
     asked = select(what)
     chosen = load_code(code, use_solution or ())
-    before = record.fingerprints(chosen)
     with Workers() as workers:
-        verdicts = grade(chosen, asked, Judge(workers, seed=seed))
-    record.keep(chosen, verdicts, before)
+        verdicts = record.checked(chosen, asked, Judge(workers, seed=seed))
     if what is None:
         verdicts = up_to_first_not_done(verdicts)
     passed = all(verdict.status == "passed" for verdict in verdicts)

@@ -17,6 +17,7 @@ from types import CodeType
 from typing import Any
 
 from vitcourse.checking.edits import edits
+from vitcourse.checking.edits.trees import bare
 from vitcourse.checking.evidence import alike
 from vitcourse.checking.misconceptions import Hypothesis, Misconception, misconceptions
 from vitcourse.checking.subjects import Question, Side
@@ -189,20 +190,8 @@ def _statements(source: str) -> dict[ast.stmt, str]:
 
 @cache
 def _compiled(hypothesis: Hypothesis) -> CodeType:
-    tree = ast.Module([_Bare().visit(node) for node in hypothesis.definitions], [])
+    tree = ast.Module([bare(node) for node in hypothesis.definitions], [])
     return compile(ast.fix_missing_locations(tree), "<hypothesis>", "exec")
-
-
-class _Bare(ast.NodeTransformer):
-    """Takes the annotations away, which take time to evaluate and do nothing."""
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        """A function without its annotations."""
-        self.generic_visit(node)
-        node.returns = None
-        for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs):
-            argument.annotation = None
-        return node
 
 
 def sides(exercise: Exercise, hypothesis: Hypothesis) -> Callable[[], Side]:

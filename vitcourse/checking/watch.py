@@ -1,8 +1,7 @@
-"""Check again at every save: what changed is told by the system's file events, by polling where there are none.
+"""Check again at every save: the chapters' files are looked at many times a second, which costs next to nothing.
 
-Events may be lost (on network drives, in containers), come in bursts, and speak of files that an editor has put aside
-for a moment. So an event only says "look now"; what counts is whether a chapter's file is another than at the last
-look. And a look is taken every second in any case.
+The system's file events would say no more: they may be lost (on network drives, in containers), come in bursts, and
+speak of files that an editor has put aside for a moment. What counts is whether a file is another than before.
 """
 
 import _thread
@@ -19,10 +18,10 @@ from types import FrameType
 
 from rich.console import Console
 
-from vitcourse.checking.grading import grade, up_to_first_not_done
+from vitcourse.checking.grading import up_to_first_not_done
 from vitcourse.checking.judge import Judge, Verdict, load_checks
 from vitcourse.checking.keys import pressed
-from vitcourse.checking.record import at, fingerprints, keep, standing
+from vitcourse.checking.record import at, checked, standing
 from vitcourse.checking.report import print_hints, print_next, print_verdicts
 from vitcourse.checking.workers import Workers
 from vitcourse.codesets import CodeSet
@@ -33,16 +32,11 @@ from vitcourse.worker.started import definitions
 
 KEYS = "keys: h hint, t trace, n next, q quit"
 
-_STEP = 20  # milliseconds without a change that end a burst of saves
-_POLL = 100  # milliseconds between two looks where events have to be replaced by polling
-_LOOK = 1000  # milliseconds after which to look, whatever the events say
+_LOOK = 0.04  # seconds between two looks; a burst of saves ends where two of them see the same
 
 
 def watch(code: CodeSet, asked: Sequence[Exercise] | None, console: Console) -> None:
-    """Check at every save of a chapter, until Ctrl-C; asked is what to check, None what the saved file is about.
-
-    Raises RequestError when the package that watches files is missing.
-    """
+    """Check at every save of a chapter, until Ctrl-C; asked is what to check, None what the saved file is about."""
     with _ended_by_signals(), contextlib.suppress(KeyboardInterrupt), Workers() as workers:
         files = Saves(code)  # from here on no save is missed
         console.print("loading torch and the checks …", soft_wrap=True)
@@ -154,9 +148,7 @@ def check_and_show(
     """
     since = time.monotonic()
     try:
-        before = fingerprints(code)
-        verdicts = grade(code, asked, judge)
-        keep(code, verdicts, before)
+        verdicts = checked(code, asked, judge)
     except (RequestError, OSError) as error:  # a file that is no text, or gone just now: the next save will tell
         console.print(f"could not check: {error}", soft_wrap=True)
         return []
@@ -182,48 +174,25 @@ def is_started_or_broken(code: CodeSet, exercise: Exercise) -> bool:
 class Saves:
     """The chapters whose files are saved, from the moment at which this is made."""
 
-    def __init__(self, code: CodeSet, poll: bool | None = None) -> None:
-        try:
-            import watchfiles  # noqa: F401
-        except ImportError as error:
-            raise RequestError(f"watch needs the package watchfiles ({error}); type: uv sync") from error
+    def __init__(self, code: CodeSet) -> None:
         self.code = code
-        self.poll = poll
-        self.seen = {chapter.module: _mark(code.file(chapter.module)) for chapter in chapters()}
+        self.seen = self._look()
 
     def each(self) -> Iterator[list[str]]:
-        """The chapters of each burst of saves, in order; a file that is gone is waited for."""
-        for _ in self._looks():
-            changed = []
-            for module, before in self.seen.items():
-                now = _mark(self.code.file(module))
-                if now not in (None, before):
-                    self.seen[module] = now
-                    changed.append(module)
+        """The chapters of each burst of saves, in order, once they stay so; a file that is gone is waited for."""
+        before = self._look()
+        while True:
+            time.sleep(_LOOK)
+            now = self._look()
+            settled = {module: mark for module, mark in now.items() if mark is not None and mark == before[module]}
+            changed = [module for module, mark in settled.items() if mark != self.seen[module]]
+            self.seen |= settled
+            before = now
             if changed:
                 yield changed
 
-    def _looks(self) -> Iterator[object]:
-        from watchfiles import watch as events
-
-        # None leaves the choice to WATCHFILES_FORCE_POLLING; where events fail, the second try polls.
-        for poll in (self.poll, True):
-            with contextlib.suppress(RuntimeError, OSError):
-                yield from events(
-                    self.code.folder,
-                    watch_filter=None,
-                    step=_STEP,
-                    debounce=10 * _STEP,
-                    rust_timeout=_LOOK,
-                    yield_on_timeout=True,
-                    force_polling=poll,
-                    poll_delay_ms=_POLL,
-                    recursive=False,
-                )
-                return
-        while True:  # not even that: look by ourselves
-            time.sleep(_POLL / 1000)
-            yield None
+    def _look(self) -> dict[str, tuple[int, int, int] | None]:
+        return {chapter.module: _mark(self.code.file(chapter.module)) for chapter in chapters()}
 
 
 def _mark(file: Path) -> tuple[int, int, int] | None:

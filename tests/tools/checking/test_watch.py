@@ -14,7 +14,7 @@ import pytest
 from commands import Ended
 from rich.console import Console
 
-from vitcourse.checking import record, watch
+from vitcourse.checking import record
 from vitcourse.checking.judge import Judge, Verdict
 from vitcourse.checking.watch import Saves, check_and_show, is_started_or_broken
 from vitcourse.checking.workers import Workers
@@ -47,10 +47,10 @@ def wait_for(condition: Callable[[], object], seconds: float = 10) -> None:
 
 
 @pytest.fixture
-def seen(code: CodeSet, request: pytest.FixtureRequest) -> Iterator[list[list[str]]]:
+def seen(code: CodeSet) -> Iterator[list[list[str]]]:
     """What Saves tells of the folder, as it comes."""
     found: list[list[str]] = []
-    saves = Saves(code, poll=getattr(request, "param", None))
+    saves = Saves(code)
 
     def read() -> None:
         for modules in saves.each():
@@ -67,7 +67,6 @@ def seen(code: CodeSet, request: pytest.FixtureRequest) -> Iterator[list[list[st
     assert not reader.is_alive()
 
 
-@pytest.mark.parametrize("seen", [None, True], indirect=True, ids=["events", "polling"])
 def test_every_way_of_saving_is_seen_once(code: CodeSet, seen: list[list[str]]) -> None:
     file = code.file("ch02_tokens")
     file.write_text("one", encoding="utf-8")
@@ -93,12 +92,7 @@ def test_a_burst_of_saves_is_one(code: CodeSet, seen: list[list[str]]) -> None:
     assert {module for modules in seen for module in modules} == {"ch01_patches", "ch03_attention"}
 
 
-def test_a_save_is_seen_without_any_event(code: CodeSet, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*paths: object, **options: object) -> Iterator[object]:
-        raise RuntimeError("no inotify watches left")
-        yield
-
-    monkeypatch.setattr("watchfiles.watch", broken)
+def test_a_save_from_before_the_first_look_is_seen(code: CodeSet) -> None:
     saves = Saves(code)
     code.file("ch04_encoder").write_text("saved while torch was loading", encoding="utf-8")
     assert next(saves.each()) == ["ch04_encoder"]
@@ -108,7 +102,7 @@ def test_the_verdicts_end_at_the_first_that_is_not_done_and_are_kept(
     code: CodeSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     verdicts = [Verdict("1.1", "passed", ""), Verdict("1.2", "failed", "wrong"), Verdict("1.3", "passed", "")]
-    monkeypatch.setattr(watch, "grade", lambda *_, **__: verdicts)
+    monkeypatch.setattr(record, "grade", lambda *_, **__: verdicts)
     screen = io.StringIO()
     shown = check_and_show(code, select("1"), True, JUDGE, Console(file=screen))
     assert [verdict.exercise for verdict in shown] == ["1.1", "1.2"]
@@ -124,7 +118,7 @@ def test_verdicts_on_what_was_edited_meanwhile_are_not_kept(code: CodeSet, monke
         code.file("ch01_patches").write_text("edited during the check", encoding="utf-8")
         return [Verdict("1.1", "passed", "")]
 
-    monkeypatch.setattr(watch, "grade", slow)
+    monkeypatch.setattr(record, "grade", slow)
     check_and_show(code, select("1.1"), True, JUDGE, Console(file=io.StringIO()))
     assert record.read_state("verdicts.json") == {}
 

@@ -306,7 +306,7 @@ def test_a_grader_that_is_ended_leaves_no_process_and_goes_on(class_of_three: Pa
     [
         (["grade"], "vitcourse grade FOLDER"),
         (["grade", "nowhere"], "there is no nowhere"),
-        (["grade", ".", "--csv", "/nowhere/a.csv"], "no folder /nowhere"),
+        (["grade", ".", "--csv", "/nowhere/a.csv"], "can't write /nowhere/a.csv"),
         (["grade", ".", "--what", "99"], "no exercise or chapter"),
         (["grade", ".", "--box", "maybe"], "--box none"),
         (["grade", "--make", "a.txt"], "--make a.zip"),

@@ -64,8 +64,6 @@ def is_number(teller: Teller, node: ast.expr) -> bool:
     names = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)} - {"math", "len", "self"}
     if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Attribute) and node.value.attr == "shape":
         return True
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "len":
-        return True
     return bool(names) and all(teller.function.kinds.get(name) == "number" for name in names)
 
 
