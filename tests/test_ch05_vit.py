@@ -29,6 +29,7 @@ def test_vision_transformer(check: Check) -> None:
         "image_size": (s.H, s.W), "patch_size": s.P, "in_channels": s.C, "n_classes": s.K,
         "d_model": s.D, "n_layers": s.L, "n_heads": s.h, "mlp_ratio": 2,
     }  # fmt: skip
+    check.norms = NORMS
     vit = check.module("VisionTransformer", **arguments)
 
     logits = vit(images)

@@ -285,6 +285,7 @@ def own_model(check: Check, **more: Any) -> Module:
     s = check.s
     sizes = {"image_size": (s.H, s.W), "patch_size": s.P, "in_channels": s.C, "n_classes": s.K}
     width = {"d_model": s.D, "n_layers": s.L, "n_heads": s.h, "mlp_ratio": 2}
+    check.norms = NORMS
     return check.module("VisionTransformer", **{**sizes, **width, **more})
 
 
