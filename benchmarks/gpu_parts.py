@@ -17,7 +17,8 @@ class Asked:
 
     def config(self, preset: str, **changes: Any) -> Any:
         """A preset, on the device; small, it is on the digits and has next to no parameters."""
-        from vitcourse.training.presets import PRESETS, make_config
+        from vitcourse.training.configuration import make_config
+        from vitcourse.training.presets import PRESETS
 
         if self.small:
             tiny = {"data": "digits", "image_size": 8, "crop": 8, "patch_size": 4, "d_model": 12, "n_layers": 1}
@@ -323,15 +324,9 @@ def race(asked: Asked) -> Iterator[dict[str, Any]]:
 def _seconds(step: Callable[[], Any], asked: Asked) -> float:
     """Of one call, after a few, over several in a row."""
     import torch
+    from throughput import timed
 
-    wait = torch.cuda.synchronize if asked.on_gpu else (lambda: None)
-    for n in (3, 20):
-        wait()
-        started = time.perf_counter()
-        for _ in range(n):
-            step()
-        wait()
-    return (time.perf_counter() - started) / n
+    return [timed(step, n, torch.device(asked.device))[0] for n in (3, 20)][1]
 
 
 def _or_failure(answer: Callable[[], dict[str, Any]]) -> dict[str, Any]:

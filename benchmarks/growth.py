@@ -11,6 +11,7 @@ import ctypes
 import json
 import math
 import multiprocessing
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -117,10 +118,8 @@ def kept(size: Size) -> float:
 
 def exponent(xs: list[int], ys: list[float]) -> float:
     """The slope of the last points on paper with logarithmic axes: 2 where twice x costs four times y."""
-    points = [(math.log(x), math.log(y)) for x, y in zip(xs, ys, strict=True)][-FITTED:]
-    mean_x, mean_y = (sum(values) / len(points) for values in zip(*points, strict=True))
-    slope = sum((x - mean_x) * (y - mean_y) for x, y in points) / sum((x - mean_x) ** 2 for x, _ in points)
-    return round(slope, 2)
+    x, y = ([math.log(value) for value in values[-FITTED:]] for values in (xs, ys))
+    return round(statistics.linear_regression(x, y).slope, 2)
 
 
 def point(name: str, size: Size, seconds: float) -> dict[str, Any]:

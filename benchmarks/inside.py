@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from benchmarks.shared import cpu_seconds, keep, trained
 from vitcourse.codesets import load_code
 from vitcourse.data import load_dataset
+from vitcourse.training.configuration import make_config
 from vitcourse.training.preparation import Setup, prepare
-from vitcourse.training.presets import make_config
 from vitcourse.training.trained import load_trained
 
 N_IMAGES = 1000  # of MNIST's test images: the mean over them has settled by then

@@ -94,10 +94,8 @@ def gathering() -> dict[str, Pass]:
         return random_affine(images, generator, recipe.shift, recipe.rotate, recipe.stretch, recipe.shear)
 
     def batches(*augmentations: Callable[[Tensor, torch.Generator], Tensor]) -> Pass:
-        made = Batches(
-            data.train_images, data.train_labels, data.mean, data.std, BATCH_SIZE, augmentations
-        )  # fmt: skip
-        return made.__iter__
+        images = (data.train_images, data.train_labels, data.mean, data.std)
+        return Batches(*images, batch_size=BATCH_SIZE, augmentations=augmentations).__iter__
 
     return {
         "gathered by index": batches(),

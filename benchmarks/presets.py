@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from shared import RESULTS, cpu_seconds, keep
 
-from vitcourse.training.presets import make_config
+from vitcourse.training.configuration import make_config
 from vitcourse.training.runs import RunFolder
 from vitcourse.training.train import train
 

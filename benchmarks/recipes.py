@@ -16,9 +16,9 @@ from typing import Any
 
 from shared import RESULTS, keep
 
+from vitcourse.training.configuration import make_config
 from vitcourse.training.loop import Run
 from vitcourse.training.preparation import prepare
-from vitcourse.training.presets import make_config
 
 HELD_OUT = 5000
 FINALISTS, FINAL_SEEDS = 3, 3

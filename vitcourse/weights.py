@@ -37,7 +37,9 @@ def load_weights(
     head: str = "theirs",
     grid: Grid | None = None,
 ) -> None:
-    """Load weights of any family into a VisionTransformer of this course: the same logits come out.
+    """Load weights of any family into a VisionTransformer of this course: their model's logits come out.
+
+    Of Google's files they come out nearly: its code approximates GELU by tanh, and the course's is exact.
 
     source is a state dict, a model that has one, or a file (.safetensors, .npz, or what torch.save wrote, read without
     running code) or the folder that holds it. With head="own" the model keeps its own head, for other classes than

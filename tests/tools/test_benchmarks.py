@@ -180,7 +180,7 @@ def test_the_operations_are_those_of_torchs_own_count(benchmark) -> None:
 def test_predict_is_measured_on_pictures_of_every_way(benchmark, tmp_path: Path) -> None:
     from rich.console import Console
 
-    from vitcourse.training.presets import make_config
+    from vitcourse.training.configuration import make_config
     from vitcourse.training.runs import RunFolder
     from vitcourse.training.train import train
 

@@ -14,7 +14,7 @@ from vitcourse.checking.check import Check, Run
 from vitcourse.checking.evidence import same
 from vitcourse.checking.likeness import relation
 from vitcourse.checking.subjects import CheckFailedError, Inputs, Question
-from vitcourse.checking.wording import as_call
+from vitcourse.checking.wording import as_call, farthest
 from vitcourse.worker.protocol import Slot
 from vitcourse.worker.workshop import Observation, slots_of, tensors_of
 
@@ -221,16 +221,14 @@ def shown(found: Differs) -> str:
         return "\n".join(lines)
     for name, expected in right.items():
         own = mine.get(name)
-        if own is None or not same(own, expected, *SEEN):
-            what = "" if len(right) == 1 else f" ({name})"
-            where, own_part, expected_part = _part(own, expected)
-            if own is not None and own.dtype != expected.dtype:
-                lines.append(f"  expected{what}  {expected.dtype}")
-                lines.append(f"  yours{what}     {own.dtype}")
-                break
-            lines.append(f"  expected{what}{where}  {numbers(expected_part)}")
-            lines.append(f"  yours{what}{where}     {numbers(own_part) if own_part is not None else 'nothing'}")
-            break
+        if own is not None and same(own, expected, *SEEN):
+            continue
+        what = "" if len(right) == 1 else f" ({name})"
+        where, own_part, expected_part = _part(own, expected)
+        told = (numbers(expected_part), "nothing" if own_part is None else numbers(own_part))
+        if own is not None and own.dtype != expected.dtype:
+            where, told = "", (str(expected.dtype), str(own.dtype))
+        return "\n".join([*lines, f"  expected{what}{where}  {told[0]}", f"  yours{what}{where}     {told[1]}"])
     return "\n".join(lines)
 
 
@@ -261,16 +259,10 @@ def _part(own: Tensor | None, expected: Tensor) -> tuple[str, Tensor | None, Ten
     """The whole, or the row in which the two differ most."""
     if own is None or own.shape != expected.shape or expected.numel() <= MOST or expected.dim() < 1:
         return "", own, expected
-    off = (own.double() - expected.double()).abs().nan_to_num(float("inf"))
-    place = int(off.flatten().argmax())
-    index = []
-    for size in reversed(expected.shape):
-        index.append(place % size)
-        place //= size
-    row = tuple(reversed(index))[:-1]
-    first = max(0, index[0] - MOST + 1)
+    *row, last = farthest(own, expected)
+    first = max(0, last - MOST + 1)
     where = f" at [{', '.join(map(str, row))}{', ' if row else ''}{first or ''}:]"
-    return where, own[row][first : first + MOST], expected[row][first : first + MOST]
+    return where, own[(*row,)][first : first + MOST], expected[(*row,)][first : first + MOST]
 
 
 def _difference(run: Run, check: Check, inputs: Inputs) -> Differs | None:

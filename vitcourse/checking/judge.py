@@ -14,7 +14,8 @@ from functools import cache
 from secrets import randbelow
 from typing import Any, Literal, Protocol
 
-from vitcourse.checking.workers import Worker, WorkerBroke, WorkerEnded, WorkerLate, Workers, fenced
+from vitcourse.checking.wall import Worker, WorkerBroke, WorkerEnded, WorkerLate
+from vitcourse.checking.workers import Workers, fenced
 from vitcourse.course import Exercise, chapters
 from vitcourse.places import root
 from vitcourse.progress import stubs

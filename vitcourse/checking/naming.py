@@ -131,7 +131,7 @@ def _naming(kind: str, found: Sequence[Hypothesis]) -> Naming | None:
 
 def _groups(exercise: Exercise) -> Iterator[tuple[str, Iterator[Hypothesis] | Sequence[Hypothesis]]]:
     yield "list", _known(exercise)
-    yield "edit", edits_of(exercise)
+    yield "edit", edits(exercise)
     yield "pair", _pairs(exercise)
 
 
@@ -139,12 +139,6 @@ def _groups(exercise: Exercise) -> Iterator[tuple[str, Iterator[Hypothesis] | Se
 def _known(exercise: Exercise) -> tuple[Hypothesis, ...]:
     own = (m for m in misconceptions() if m.exercise == exercise.id)
     return tuple(Hypothesis(exercise.id, m.name, m.says, changed(exercise, m.source())) for m in own)
-
-
-@cache
-def edits_of(exercise: Exercise) -> tuple[Hypothesis, ...]:
-    """The edits of the exercise's reference."""
-    return tuple(edits(exercise))
 
 
 @cache

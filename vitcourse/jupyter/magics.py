@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from vitcourse.checking.judge import Judge
-from vitcourse.checking.keeping import put
 from vitcourse.checking.record import at, checked, kept_folder
 from vitcourse.checking.workers import Workers
 from vitcourse.codesets import CodeSet, load_code
@@ -25,6 +24,7 @@ from vitcourse.errors import RequestError, RunError
 from vitcourse.given import init
 from vitcourse.jupyter.cells import Cell, read_cell, with_cell
 from vitcourse.jupyter.page import Curve, Shown, verdict_page
+from vitcourse.keeping import put
 from vitcourse.stubs import pristine
 from vitcourse.worker.started import started
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 
 from vitcourse.errors import RequestError
 from vitcourse.training.graph import WARM_UP
@@ -111,6 +112,12 @@ def _with(setup: Setup, rung: dict[str, Any]) -> Setup:
 
 
 class _Contender:
+    """One rung while it is measured; its run, and how many steps make a turn, come of warm_up."""
+
+    run: Run
+    losses: Iterator[Tensor]
+    n_steps: int
+
     def __init__(self, name: str, settings: dict[str, Any], setup: Setup, missing: str | None) -> None:
         self.name, self.settings, self.missing = name, settings, missing
         self.setup = _with(setup, settings)

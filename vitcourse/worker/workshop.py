@@ -64,12 +64,10 @@ class Workshop:
         self.events: list[dict[str, Any]] = []
 
     def answer(self, request: Mapping[str, Any]) -> Observation:
-        """Do what the request says; what the chapter's code raises is a part of the observation."""
-        known: dict[str, Callable[..., Observation]] = {
-            "look": self.look, "make": self.make, "load": self.load, "call": self.call, "values": self.values,
-            "mode": self.mode, "cast": self.cast, "build": self.build, "watch": self.watch, "freeze": self.freeze,
-        }  # fmt: skip
-        return known[request["do"]](**{key: value for key, value in request.items() if key != "do"})
+        """Do what the request says, by the method of that name; what the chapter's code raises is observed too."""
+        about = dict(request)
+        seen: Observation = getattr(self, about.pop("do"))(**about)
+        return seen
 
     def look(self, module: str, name: str) -> Observation:
         """What stands under a name: its kind, and where it was defined."""

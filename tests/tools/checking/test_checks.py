@@ -1,6 +1,5 @@
 """The checks themselves: each known wrong answer is refused, right ones pass, and what is not done is said to be so."""
 
-import ast
 import io
 import shutil
 import warnings
@@ -25,6 +24,7 @@ from vitcourse.checking.wording import begun
 from vitcourse.checking.workers import Workers
 from vitcourse.codesets import load_code
 from vitcourse.course import Chapter, Exercise, chapters, exercise, exercises
+from vitcourse.definitions import definition, definitions
 from vitcourse.places import root
 from vitcourse.stubs import pristine
 from vitcourse.worker.protocol import pack
@@ -43,17 +43,9 @@ def solved(*names: str) -> dict[str, str]:
     for module in texts:
         solution = load_code("solutions").source(module)
         for name in names:
-            if (answer := definition(solution, name)) is not None:
-                texts[module] = texts[module].replace(definition(texts[module], name), answer)
+            if name in definitions(solution):
+                texts[module] = texts[module].replace(definition(texts[module], name), definition(solution, name))
     return texts
-
-
-def definition(source: str, name: str) -> str | None:
-    """The text of a top-level function or class."""
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
-            return ast.get_source_segment(source, node)
-    return None
 
 
 @pytest.fixture
@@ -361,18 +353,8 @@ def test_a_wrong_answer_written_without_a_look_at_the_checks_is_refused_and_a_ri
 def in_place(module: str, answer: str) -> str:
     """The solutions' chapter with the definitions of an answer in place of its own."""
     text = load_code("solutions").source(module) or ""
-    names = [node.name for node in ast.parse(answer).body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-    own = [part for name in names if (part := whole_definition(text, name))]
+    own = [definition(text, name) for name in definitions(answer) if name in definitions(text)]
     assert own
     for part in own[1:]:
         text = text.replace(part, "")
     return text.replace(own[0], answer)
-
-
-def whole_definition(source: str, name: str) -> str | None:
-    """The text of a top-level function or class, decorators included."""
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
-            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-            return "\n".join(source.splitlines()[first - 1 : node.end_lineno])
-    return None

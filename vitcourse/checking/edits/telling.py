@@ -180,7 +180,7 @@ class Teller:
             return {"randn": "the noise", "rand": "the noise", "arange": "the numbers"}.get(function, f"the {function}")
         if function in _SAID:
             return _SAID[function].format(subject)
-        return f"the result of {function}" if function in self.function.attributes else subject
+        return f"the result of {function}" if isinstance(node.func, ast.Name) else subject
 
 
 def _sign(operator: ast.operator | ast.cmpop | ast.boolop) -> str:
