@@ -16,7 +16,7 @@ def begun(values: Tensor, least: float, most: float) -> str:
     mean, spread = float(values.mean()), float(values.std())
     if spread == 0 and (mean != 0 or least > 0):
         return f"as the constant {mean:.4g}, everywhere the same"
-    off = 5 * spread / math.sqrt(values.numel()) if least else max(0.02, spread)  # that chance alone may give
+    off = 5 * spread / values.numel() ** 0.5 if least else max(0.02, spread)  # that chance alone may give
     if not least <= spread <= most or abs(mean) > off:
         return f"with mean {mean:.2g} and standard deviation {spread:.2g}"
     if flows(values):
