@@ -26,6 +26,7 @@ from vitcourse.course import Exercise
 from vitcourse.worker.workshop import Observation, Workshop, slots_of
 
 SECONDS = {"list": 3.0, "edit": 0.8, "pair": 0.5}  # of the processor, that each part of a search may take
+_COMPARED = 6  # mistakes that explain as much, of which more would take too long
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,14 @@ class _Search:
                     whole.append(hypothesis)
                     if len(whole) > 1:
                         break
-        return list(found.values()), whole
+        return self._nearest(list(found.values())) if not whole else [], whole
+
+    def _nearest(self, found: list[Hypothesis]) -> list[Hypothesis]:
+        """Those that explain most of the rest: what can be told apart there doesn't look the same from outside."""
+        if not 1 < len(found) < _COMPARED:
+            return found
+        explained = [_explained(self.exercise, hypothesis, self.rest) for hypothesis in found]
+        return [one for one, count in zip(found, explained, strict=True) if count == max(explained)]
 
     @property
     def rest(self) -> Sequence[Question]:
@@ -208,6 +216,12 @@ def _explains(
         return False
     last = questions[-1]
     return _fits(chain, side(), last) and (len(chain) == len(questions) or _fits(questions, side(), last))
+
+
+def _explained(exercise: Exercise, hypothesis: Hypothesis, questions: Sequence[Question]) -> int:
+    """At how many questions the hypothesis gives the learner's observation."""
+    answers = _replayed(questions, sides(exercise, hypothesis)())
+    return sum(alike(question.seen, seen, question) for question, seen in zip(questions, answers, strict=False))
 
 
 def _fits(questions: Sequence[Question], side: Side, last: Question) -> bool:

@@ -16,7 +16,8 @@ def begun(values: Tensor, least: float, most: float) -> str:
     mean, spread = float(values.mean()), float(values.std())
     if spread == 0 and (mean != 0 or least > 0):
         return f"as the constant {mean:.4g}, everywhere the same"
-    if not least <= spread <= most or abs(mean) > max(0.02, spread):
+    off = 5 * spread / values.numel() ** 0.5 if least else max(0.02, spread)  # that chance alone may give
+    if not least <= spread <= most or abs(mean) > off:
         return f"with mean {mean:.2g} and standard deviation {spread:.2g}"
     if flows(values):
         return "as a table whose rows go on from one another, such as the sinusoids"

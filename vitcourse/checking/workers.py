@@ -23,7 +23,7 @@ from vitcourse.errors import RunError
 from vitcourse.places import root
 from vitcourse.worker.__main__ import process_space
 
-START = 120.0  # seconds in which torch should be loaded
+START = 120.0  # seconds in which torch should be loaded, or its optimizers
 ANSWER = 20.0  # seconds in which a fork should be made or ended
 FORKS = hasattr(os, "fork")
 
@@ -61,7 +61,7 @@ class Workers:
         """A worker on these chapters; seconds is the time that it may take in all."""
         self._ready()
         if optimizer and not self._optimizer:
-            self._optimizer = self._say("optimizer") == "loaded"
+            self._optimizer = self._say("optimizer", seconds=START) == "loaded"
         printed = tempfile.TemporaryFile()  # noqa: SIM115  # the worker closes it
         read, theirs = os.pipe()
         its_read, write = os.pipe()
@@ -123,12 +123,12 @@ class Workers:
             self.close()
             raise not_started(said)
 
-    def _say(self, words: str, *files: int) -> str:
+    def _say(self, words: str, *files: int, seconds: float = ANSWER) -> str:
         """Ask for something. Raises WorkerEnded when the process is no longer there, or no longer answers."""
         if self._control is not None:
             with contextlib.suppress(OSError):
                 socket.send_fds(self._control, [f"{words}\n".encode()], files)
-            if line := self._line(ANSWER):
+            if line := self._line(seconds):
                 return line
             self.close()
         raise WorkerEnded("and all beside it")
