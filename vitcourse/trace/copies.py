@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from vitcourse.trace.names import changed
-from vitcourse.trace.recorder import Watch, tensors_in
+from vitcourse.trace.recorder import Watch, quietly, tensors_in
 from vitcourse.trace.sizes import worth
 from vitcourse.trace.source import readable
 
 _CACHED = functools._lru_cache_wrapper
+_CONTAINERS = (dict, list, set, deque)
 _PLAIN = frozenset((type(None), bool, int, float, str))
 
 
@@ -203,7 +204,7 @@ class Copies:
             if kind in _PLAIN:
                 inside[name] = value
             elif kind is dict or kind is OrderedDict:
-                inside[name] = copied = value.copy()
+                inside[name] = copied = kind()
                 for key, item in value.items():
                     copied[key] = self._copy(item)
             elif name != "_compiled_call_impl":
@@ -312,20 +313,22 @@ class Shared:
 
     def _keep(self, value: Any, put: Callable[[Any], None]) -> None:
         self._undo.append(functools.partial(put, value))
-        modules = [m for m in value.modules() if isinstance(m._buffers, dict)] if isinstance(value, nn.Module) else []
-        for inside in (i for m in modules for i in (m._parameters, m._buffers)):
-            self._undo.append(functools.partial(_refill, inside, inside.copy()))
-        for numbers in [value, *(n for m in modules for n in (*m._parameters.values(), *m._buffers.values()))]:
-            if isinstance(numbers, (Tensor, numpy.ndarray)):
-                self._undo.append(functools.partial(_put_back, numbers, copy.deepcopy(numbers)))
-        if type(value) not in _PLAIN and not isinstance(value, (type, types.ModuleType, types.FunctionType)):
-            inside = value if isinstance(value, (dict, list, set, deque)) else getattr(value, "__dict__", None)
-            if isinstance(inside, (dict, list, set, deque)):
-                self._undo.append(functools.partial(_refill, inside, inside.copy()))
+        found = [value]
+        for part in value.modules() if isinstance(value, nn.Module) else ():
+            found += [part._parameters, part._buffers, *part._parameters.values(), *part._buffers.values()]
+        for item in found:
+            if isinstance(item, Tensor) and not is_lazy(item):
+                self._undo.append(functools.partial(_put_back, item, item.detach().clone()))
+            elif isinstance(item, numpy.ndarray):
+                self._undo.append(functools.partial(_put_back, item, item.copy()))
+            elif type(item) not in _PLAIN and not isinstance(item, (type, types.ModuleType, types.FunctionType)):
+                inside = item if isinstance(item, _CONTAINERS) else getattr(item, "__dict__", None)
+                if isinstance(inside, _CONTAINERS):
+                    self._undo.append(functools.partial(_refill, inside, inside.copy()))
 
     def __exit__(self, *error: Any) -> None:
         for back in self._undo:
-            back()
+            quietly(back)
         self._undo.clear()
         self._around_them.clear()
 

@@ -305,7 +305,7 @@ class Rehearsals:
                 if (heads and not self.ways and self._try({**ways, **heads}, 0, True)) or self._try(ways, 0, True):
                     self.ways = self.last_ways
                     break
-                # Stopped by the same step again, and not by being too small: by a size of its own, whatever this one is.
+                # Stopped by the same step again, and not by being too small: by a size of its own.
                 at.append(len(self.last.steps))
                 larger = self.last_sizes[name] > self.call.sizes[name]
                 if isinstance(self.last.error, Exception) and at.count(at[-1]) > 1 and larger:
