@@ -169,8 +169,6 @@ class Atoms:
 
     def link(self, atom: Size, target: Size) -> None:
         """Note what an atom is."""
-        if atom in self.fixed:
-            self.fixed.add(target)
         self._links[atom] = target
         self._resolved.clear()
         self._texts.clear()

@@ -83,6 +83,8 @@ class Follower:
             links, shapes = self._again[key]
             actual = {place: size for size, place in places.items()}
             for size, target in links:
+                if actual[size] in atoms.fixed:
+                    atoms.fixed.add(actual.get(target, target))
                 atoms.link(actual[size], actual.get(target, target))
             known: list[Axes] = [[actual.get(size, size) for size in axes] for axes in shapes]
         else:
@@ -90,7 +92,8 @@ class Follower:
             seen: dict[Size, int] = {}
             pattern = [-1 if atoms.constant(size) else seen.setdefault(size, len(seen)) for size in sizes]
             count, found = len(atoms.values), answer(question, tuple(pattern))
-            atoms.fixed.update([sizes[place] for place in found.stuck])
+            # Others that can't change alone may with what is written in the code; of one channel there are no two.
+            atoms.fixed.update([sizes[place] for place in found.stuck if atoms.values[sizes[place]] == 1])
             known = self._sizes(found, sizes, results)
             if question.name in ("conv1d", "conv2d", "conv3d"):
                 known = [self._patches(question.args, question.kwargs, results[0], list(known[0]))]
