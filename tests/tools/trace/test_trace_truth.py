@@ -182,15 +182,15 @@ def test_trying_sizes_does_not_fill_the_memory():
         return apart.sum(2)
 
     traced = trace(pairs, torch.rand(3, 11, 13), names="C H W")
-    assert 11**2 * 13**2 * 3 <= most.seen < 2**26
+    assert 11**2 * 13**2 * 3 <= most.seen < 2**25
     assert [axis.word for axis in traced.steps[-1].shape] == ["H·W", "H·W"]
 
 
 def test_what_follows_a_part_that_cannot_be_looked_into_has_its_names(monkeypatch):
     monkeypatch.setattr(recorder, "strict", True)
-    model = nn.Sequential(torch.jit.script(nn.Linear(5, 5)), nn.ReLU(), nn.Linear(5, 3))
+    model = nn.Sequential(torch.jit.script(nn.Linear(5, 5)), Called(lambda x: x.mean(1)), nn.Linear(5, 3))
     traced = trace(model, torch.rand(2, 7, 5), names="B T D")
-    assert [axis.word for axis in traced.steps[-1].shape][:2] == ["B", "T"]
+    assert [row.shape[0].word for row in traced.steps] == ["B"] * len(traced.steps)
 
 
 class Called(nn.Module):
