@@ -7,6 +7,7 @@ shows it. No dropout anywhere.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -69,20 +70,17 @@ SIZES = {
 
 def ours(size: Size) -> nn.Module:
     """The reference of this course, with the learned positions that its peers have."""
-    model: nn.Module = (
-        load_code("solutions")
-        .module("ch05_vit")
-        .VisionTransformer(
-            size.image_size,
-            size.patch_size,
-            size.channels,
-            size.n_classes,
-            size.d_model,
-            size.n_layers,
-            size.n_heads,
-            RATIO,
-            positions="learned",
-        )
+    vit = load_code("solutions").module("ch05_vit").VisionTransformer
+    model: nn.Module = vit(
+        size.image_size,
+        size.patch_size,
+        size.channels,
+        size.n_classes,
+        size.d_model,
+        size.n_layers,
+        size.n_heads,
+        RATIO,
+        positions="learned",
     )
     return model
 
@@ -129,11 +127,48 @@ def timm(size: Size) -> nn.Module:
     return model
 
 
-def vit_pytorch(size: Size) -> nn.Module:
-    """The ViT of vit-pytorch: normalisations around its patch embedding, no biases for queries, keys and values."""
-    from vit_pytorch import ViT
+def transformers_vit(size: Size) -> nn.Module:
+    """The ViTForImageClassification of transformers; only its logits go on."""
+    from transformers import ViTConfig, ViTForImageClassification
 
-    return ViT(
+    config = ViTConfig(
+        image_size=size.image_size,
+        patch_size=size.patch_size,
+        num_channels=size.channels,
+        num_labels=size.n_classes,
+        hidden_size=size.d_model,
+        num_hidden_layers=size.n_layers,
+        num_attention_heads=size.n_heads,
+        intermediate_size=RATIO * size.d_model,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        layer_norm_eps=1e-6,
+    )
+    return Logits(ViTForImageClassification(config))
+
+
+class Logits(nn.Module):
+    """A classifier of transformers, which answers with a structure of which the others give one tensor."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, K)."""
+        logits: Tensor = self.model(images).logits
+        return logits
+
+
+def vit_pytorch(kind: str, size: Size) -> nn.Module:
+    """A model of vit-pytorch.
+
+    ViT: normalisations around its patch embedding, no biases for queries, keys and values. SimpleViT: no CLS token but
+    the mean over all patches, and fixed positions.
+    """
+    import vit_pytorch
+
+    model: nn.Module = getattr(vit_pytorch, kind)(
         image_size=size.image_size,
         patch_size=size.patch_size,
         num_classes=size.n_classes,
@@ -144,23 +179,7 @@ def vit_pytorch(size: Size) -> nn.Module:
         mlp_dim=RATIO * size.d_model,
         channels=size.channels,
     )
-
-
-def simple_vit(size: Size) -> nn.Module:
-    """The SimpleViT of vit-pytorch: no CLS token but the mean over all patches, and fixed positions."""
-    from vit_pytorch import SimpleViT
-
-    return SimpleViT(
-        image_size=size.image_size,
-        patch_size=size.patch_size,
-        num_classes=size.n_classes,
-        dim=size.d_model,
-        depth=size.n_layers,
-        heads=size.n_heads,
-        dim_head=size.d_model // size.n_heads,
-        mlp_dim=RATIO * size.d_model,
-        channels=size.channels,
-    )
+    return model
 
 
 class Framed(nn.Module):
@@ -199,33 +218,18 @@ def torch_encoder(size: Size) -> nn.Module:
     return Framed(size, nn.TransformerEncoder(layer, size.n_layers, norm, enable_nested_tensor=False))
 
 
-class TutorialHead(nn.Module):
-    """One head, as most tutorials write it."""
-
-    def __init__(self, d_model: int, d_head: int) -> None:
-        super().__init__()
-        self.query = nn.Linear(d_model, d_head)
-        self.key = nn.Linear(d_model, d_head)
-        self.value = nn.Linear(d_model, d_head)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, T, D) -> (B, T, dh)."""
-        q, k, v = self.query(x), self.key(x), self.value(x)
-        scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5
-        return scores.softmax(dim=-1) @ v
-
-
 class TutorialAttention(nn.Module):
-    """The heads in a Python loop, one after the other."""
+    """The heads in a Python loop, one after the other; each is exercise 3.2."""
 
     def __init__(self, d_model: int, n_heads: int) -> None:
         super().__init__()
-        self.heads = nn.ModuleList(TutorialHead(d_model, d_model // n_heads) for _ in range(n_heads))
+        head = load_code("solutions").module("ch03_attention").AttentionHead
+        self.heads = nn.ModuleList(head(d_model, d_model // n_heads) for _ in range(n_heads))
         self.out = nn.Linear(d_model, d_model)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) -> (B, T, D)."""
-        mixed: Tensor = self.out(torch.cat([head(x) for head in self.heads], dim=-1))
+        mixed: Tensor = self.out(torch.cat([head(x)[0] for head in self.heads], dim=-1))
         return mixed
 
 
@@ -260,7 +264,8 @@ CONTENDERS: dict[str, Callable[[Size], nn.Module]] = {
     "torchvision": torchvision,
     "torch.nn.TransformerEncoder": torch_encoder,
     "timm": timm,
-    "vit-pytorch ViT": vit_pytorch,
-    "vit-pytorch SimpleViT": simple_vit,
+    "transformers": transformers_vit,
+    "vit-pytorch ViT": partial(vit_pytorch, "ViT"),
+    "vit-pytorch SimpleViT": partial(vit_pytorch, "SimpleViT"),
     "a loop over the heads": tutorial,
 }

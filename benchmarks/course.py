@@ -8,7 +8,6 @@ It takes about two minutes. With --install, --book or --suite it measures these 
 left out keeps its figures from before.
 """
 
-import argparse
 import json
 import os
 import re
@@ -19,15 +18,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from vitcourse.files import parse_json
-from vitcourse.places import root
-from vitcourse.training.runs import provenance, write_atomically
+import typer
+from shared import RESULTS, in_turns, keep
 
-RESULTS = Path(__file__).parent / "results" / "course.json"
+from vitcourse.files import read_json
+from vitcourse.places import root
+
 PYTHON = [sys.executable]
 COURSE = [*PYTHON, "-m", "vitcourse"]
 COMMANDS = {
@@ -55,36 +56,34 @@ BOUNDS = {
 SAVES = 7
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Measure, print, keep."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--commands", nargs="+", choices=list(COMMANDS), default=list(COMMANDS))
-    parser.add_argument("--install", action="store_true", help="an empty environment, filled from uv's cache")
-    parser.add_argument("--book", action="store_true", help="the book, from nothing and unchanged")
-    parser.add_argument("--suite", action="store_true", help="the tests, as uv run pytest runs them")
-    parser.add_argument("--output", type=Path, default=RESULTS)
-    asked = parser.parse_args(arguments)
-    before = parse_json(asked.output.read_text(encoding="utf-8")) if asked.output.exists() else {}
-    record: dict[str, Any] = {
-        "what": f"seconds of the processor and on the clock, medians of {asked.rounds} rounds, the commands in turns",
-        "installed": installed(),
-    }
+def main(
+    rounds: int = 5,
+    commands: list[str] | None = None,
+    install: bool = False,
+    book: bool = False,
+    suite: bool = False,
+    output: Path = RESULTS / "course.json",
+) -> None:
+    """Measure the commands (all, or those named), and if asked for an install, the book and the tests; print, keep."""
+    before = read_json(output)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "my-vit"
         subprocess.run([*COURSE, "init", str(place)], check=True, capture_output=True)
-        record["commands"] = in_turns({name: COMMANDS[name] for name in asked.commands}, asked.rounds, place)
-        record["ratios"] = ratios(record["commands"])
-        record["vitcourse watch, from a save to its verdict"] = reaction(place)
+        seconds = medians({name: COMMANDS[name] for name in commands or COMMANDS}, rounds, place)
+        figures: dict[str, Any] = {
+            "installed": installed(),
+            "commands": seconds,
+            "ratios": ratios(seconds),
+            "vitcourse watch, from a save to its verdict": reaction(place),
+        }
     for name, wanted, measure in (
-        ("an install", asked.install, install),
-        ("the book", asked.book, book),
-        ("the tests", asked.suite, suite),
+        ("an install", install, installing),
+        ("the book", book, building),
+        ("the tests", suite, testing),
     ):
-        record[name] = measure() if wanted else before.get(name, "not measured yet")
-    record["provenance"] = provenance("python benchmarks/course.py " + " ".join(sys.argv[1:]))
-    write_atomically(asked.output, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
-    print(json.dumps(record, indent=2, ensure_ascii=False))
+        figures[name] = measure() if wanted else before.get(name, "not measured yet")
+    what = f"seconds of the processor and on the clock, medians of {rounds} rounds, the commands in turns"
+    print(json.dumps(keep("course", what, file=output, **figures), indent=2, ensure_ascii=False))
 
 
 def timed(command: list[str], place: Path) -> dict[str, float]:
@@ -96,16 +95,13 @@ def timed(command: list[str], place: Path) -> dict[str, float]:
     return {"cpu_seconds": round(cpu, 3), "seconds": round(time.perf_counter() - started, 3)}
 
 
-def in_turns(commands: dict[str, list[str]], rounds: int, place: Path) -> dict[str, dict[str, float]]:
+def medians(commands: dict[str, list[str]], rounds: int, place: Path) -> dict[str, dict[str, float]]:
     """The median of each command's rounds; a round before them compiles and fills the system's cache."""
-    taken: dict[str, list[dict[str, float]]] = {name: [] for name in commands}
-    for number in range(rounds + 1):
-        for name, command in commands.items():
-            seconds = timed(command, place)
-            if number:
-                taken[name].append(seconds)
+    ways = {name: partial(timed, command, place) for name, command in commands.items()}
+    in_turns(ways, 1)
     return {
-        name: {key: statistics.median(one[key] for one in found) for key in found[0]} for name, found in taken.items()
+        name: {key: statistics.median(one[key] for one in found) for key in found[0]}
+        for name, found in in_turns(ways, rounds).items()
     }
 
 
@@ -181,7 +177,7 @@ def megabytes(name: str) -> float:
     return sum(Path(file.locate()).stat().st_size for file in files if Path(file.locate()).is_file()) / 1e6
 
 
-def install() -> dict[str, float]:
+def installing() -> dict[str, float]:
     """The wheel into an empty environment, everything else from uv's cache, where an earlier install has put it."""
     with tempfile.TemporaryDirectory() as folder:
         uv = shutil.which("uv") or "uv"
@@ -192,7 +188,7 @@ def install() -> dict[str, float]:
         return {**timed(command, Path(folder)), "wheel_megabytes": round(wheel.stat().st_size / 1e6, 2)}
 
 
-def book() -> dict[str, dict[str, float]]:
+def building() -> dict[str, dict[str, float]]:
     """The book from nothing, in a copy of the folder, and once more."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "course"
@@ -202,10 +198,10 @@ def book() -> dict[str, dict[str, float]]:
         return {"from nothing": timed(command, place), "unchanged": timed(command, place)}
 
 
-def suite() -> dict[str, float]:
+def testing() -> dict[str, float]:
     """All tests, in the two processes that they take by default."""
     return timed([*PYTHON, "-m", "pytest", "-q"], root())
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -20,11 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from gpu_parts import Asked, Measure, correct, device, ladder, original, profile, race, seeds, steps
+from shared import RESULTS, keep
 
-from vitcourse.training.runs import provenance, write_atomically
+from vitcourse.files import write_atomically
 
-RESULTS = Path(__file__).parent / "results"
 SECONDS = 540.0
 # Reading torch, and stopping a part that takes too long, is part of its time.
 LEAST_SECONDS = 10.0
@@ -55,7 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
     if asked.small and asked.output.parent.resolve() == RESULTS.resolve():
         parser.error("--small shows nothing that should stand among the results; type --output with another folder")
     end = time.monotonic() + asked.seconds
-    if asked.device == "cuda" and not gpu_is_there():
+    if asked.device == "cuda" and not torch.cuda.is_available():
         parser.error("there is no GPU here; to see that it runs, type: --small --device cpu --output FILE")
     asked.output.parent.mkdir(parents=True, exist_ok=True)
     # Of an earlier call on the same machine, what is not asked for again stays.
@@ -67,14 +68,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"{name}: at most {max(seconds, 0):.0f} s", flush=True)
         parts[name] = run(name, asked, seconds)
         print(json.dumps(parts[name], ensure_ascii=False)[:600], flush=True)
-        keep(asked, parts)
-
-
-def gpu_is_there() -> bool:
-    """Whether torch sees one: nothing may be written among the results otherwise."""
-    import torch
-
-    return torch.cuda.is_available()
+        write(asked, parts)
 
 
 def run(name: str, asked: argparse.Namespace, seconds: float) -> dict[str, Any]:
@@ -107,35 +101,26 @@ def run(name: str, asked: argparse.Namespace, seconds: float) -> dict[str, Any]:
 def only(name: str, asked: Asked, file: Path) -> None:
     """One part, in this process: whatever it gives is written at once."""
     for found in PARTS[name].measure(asked):
-        write_atomically(file, json.dumps(found, ensure_ascii=False).encode())
+        write_atomically(file, json.dumps(found, ensure_ascii=False))
 
 
-def keep(asked: argparse.Namespace, parts: dict[str, Any]) -> None:
-    """Write all that was measured: what has a file of its own there, the rest into the one asked for."""
-    origin = provenance(f"python benchmarks/gpu.py --device {asked.device}{' --small' if asked.small else ''}")
-    card = parts.get("device", {}).get("card")
-    if card:
-        origin["machine"]["gpu"] = card
+def write(asked: argparse.Namespace, parts: dict[str, Any]) -> None:
+    """Keep all that was measured: what has a file of its own there, the rest in the one asked for."""
     own: dict[str, Any] = {}
     for name, found in parts.items():
         file = PARTS[name].file
-        if file and "provenance" in found:
-            record = {**found, "provenance": origin}
-            write_atomically(asked.output.parent / file, _json(record))
+        if file and "what" in found:
+            keep("gpu", file=asked.output.parent / file, **{k: v for k, v in found.items() if k != "provenance"})
             found = {key: found[key] for key in ("seconds", "ended") if key in found} | {"file": file}
         own[name] = found
-    result = {
-        "what": "all that the course needs a GPU for, each part in a process of its own, in the order of the parts",
-        "device": card or asked.device,
+    keep(
+        "gpu",
+        "all that the course needs a GPU for, each part in a process of its own, in the order of the parts",
+        file=asked.output,
+        device=parts.get("device", {}).get("card") or asked.device,
         **({"trial": True} if asked.small else {}),
-        "parts": own,
-        "provenance": origin,
-    }
-    write_atomically(asked.output, _json(result))
-
-
-def _json(value: Any) -> bytes:
-    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+        parts=own,
+    )
 
 
 # By value: what comes first is measured even if what comes last is not. Together no more than SECONDS.

@@ -1,7 +1,4 @@
-"""What benchmarks/gpu.py measures, part by part: each gives what it knows so far, again and again.
-
-Torch is read within the parts: the process that starts them needs none.
-"""
+"""What benchmarks/gpu.py measures, part by part: each gives what it knows so far, again and again."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +17,8 @@ class Asked:
 
     def config(self, preset: str, **changes: Any) -> Any:
         """A preset, on the device; small, it is on the digits and has next to no parameters."""
-        from vitcourse.training.presets import PRESETS, make_config
+        from vitcourse.training.configuration import make_config
+        from vitcourse.training.presets import PRESETS
 
         if self.small:
             tiny = {"data": "digits", "image_size": 8, "crop": 8, "patch_size": 4, "d_model": 12, "n_layers": 1}
@@ -312,27 +310,23 @@ def race(asked: Asked) -> Iterator[dict[str, Any]]:
     import throughput
 
     file = asked.folder / "throughput-gpu.json"
-    size = ["--size", "a", "--batch", "2", "--steps", "1", "--no-compiled"] if asked.small else ["--size", "c"]
     contenders = ["this course", "torchvision", "timm", "this course, fused kernels"]
+    small: dict[str, Any] = {"size": ["a"], "batch": 2, "steps": 1, "rounds": 1, "compiled": False}
+    small["contenders"] = contenders[:2]
     yield {"file": file.name}
     throughput.main(
-        [*size, "--rounds", "1" if asked.small else "5", "--device", asked.device, "--output", str(file),
-         "--contenders", *(contenders[:2] if asked.small else contenders)]
-    )  # fmt: skip
+        device=asked.device,
+        output=file,
+        **(small if asked.small else {"size": ["c"], "rounds": 5, "contenders": contenders}),
+    )
 
 
 def _seconds(step: Callable[[], Any], asked: Asked) -> float:
     """Of one call, after a few, over several in a row."""
     import torch
+    from throughput import timed
 
-    wait = torch.cuda.synchronize if asked.on_gpu else (lambda: None)
-    for n in (3, 20):
-        wait()
-        started = time.perf_counter()
-        for _ in range(n):
-            step()
-        wait()
-    return (time.perf_counter() - started) / n
+    return [timed(step, n, torch.device(asked.device))[0] for n in (3, 20)][1]
 
 
 def _or_failure(answer: Callable[[], dict[str, Any]]) -> dict[str, Any]:

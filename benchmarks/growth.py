@@ -7,12 +7,11 @@ In the course's folder, type: uv sync --group bench, then: python benchmarks/gro
 It takes about four minutes, and Linux with glibc: it forks, and reads of the memory in /proc.
 """
 
-import argparse
 import ctypes
 import json
 import math
 import multiprocessing
-import sys
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,16 +21,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+import typer
 from contenders import SIZES, Size, ours, ours_fused, timm
-from rich.console import Console
-from rich.table import Table
-from throughput import with_peers
+from shared import keep
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from vitcourse.training.runs import provenance, write_atomically
-
-RESULTS = Path(__file__).parent / "results" / "growth.json"
 BASE = replace(SIZES["b"], n_layers=2)
 HEAD_WIDTH = 48
 # So many tokens in a step, if the images are small: enough to keep the processor at its arithmetic.
@@ -73,35 +68,26 @@ AXES: dict[str, list[Size]] = {
 }
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Measure every point; print and write them with their exponents."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--points", type=int, default=9, help="of each axis the first so many")
-    parser.add_argument("--seconds", type=float, default=0.4, help="of steps for each point, at least one step")
-    parser.add_argument("--output", type=Path, default=RESULTS)
-    asked = parser.parse_args(arguments)
+def main(points: int = 9, seconds: float = 0.4, output: Path | None = None) -> None:
+    """Measure the first points of each axis, so many seconds each; print and write them with their exponents."""
     torch.set_num_threads(1)
-    console = Console(highlight=False, width=150)
+    what = (
+        "a forward and a backward pass, float32, one thread, dropout 0, for one image, in batches of about "
+        f"{TOKENS:,} tokens; CPU seconds, the shortest step; megabytes, the peak of the process during a step, "
+        "gradients included, above what it was before; exponents fitted to the last "
+        f"{FITTED} points of each axis. Where an axis doesn't say otherwise: {BASE.image_size} pixels, "
+        f"P = {BASE.patch_size}, D = {BASE.d_model}, L = {BASE.n_layers}, heads of {HEAD_WIDTH} or "
+        f"{BASE.d_model // BASE.n_heads}"
+    )
+    theory = "seconds by the FLOPs of throughput.json; memory by Korthikanti et al. 2022, equation 1"
+    axes: dict[str, Any] = {}
     started = time.perf_counter()
-    result: dict[str, Any] = {
-        "what": (
-            "a forward and a backward pass, float32, one thread, dropout 0, for one image, in batches of about "
-            f"{TOKENS:,} tokens; CPU seconds, the shortest step; megabytes, the peak of the process during a step, "
-            "gradients included, above what it was before; exponents fitted to the last "
-            f"{FITTED} points of each axis. Where an axis doesn't say otherwise: {BASE.image_size} pixels, "
-            f"P = {BASE.patch_size}, D = {BASE.d_model}, L = {BASE.n_layers}, heads of {HEAD_WIDTH} or "
-            f"{BASE.d_model // BASE.n_heads}"
-        ),
-        "theory": "seconds by the FLOPs of throughput.json; memory by Korthikanti et al. 2022, equation 1",
-        "axes": {},
-        "provenance": with_peers(provenance(" ".join(["python benchmarks/growth.py", *(arguments or sys.argv[1:])]))),
-    }
     for axis, sizes in AXES.items():
-        result["axes"][axis] = grown(axis, sizes[: asked.points], asked.seconds)
-        result["seconds_in_all"] = round(time.perf_counter() - started)
+        axes[axis] = grown(axis, sizes[:points], seconds)
+        print(axis, json.dumps(axes[axis], indent=2))
+        so_far = round(time.perf_counter() - started)
         # After each: what ends a benchmark early must not take with it what was measured.
-        write_atomically(asked.output, (json.dumps(result, indent=2, ensure_ascii=False) + "\n").encode())
-        show(console, axis, result["axes"][axis])
+        keep("growth", what, file=output, theory=theory, axes=axes, seconds_in_all=so_far)
 
 
 def grown(axis: str, sizes: list[Size], seconds: float) -> dict[str, Any]:
@@ -132,10 +118,8 @@ def kept(size: Size) -> float:
 
 def exponent(xs: list[int], ys: list[float]) -> float:
     """The slope of the last points on paper with logarithmic axes: 2 where twice x costs four times y."""
-    points = [(math.log(x), math.log(y)) for x, y in zip(xs, ys, strict=True)][-FITTED:]
-    mean_x, mean_y = (sum(values) / len(points) for values in zip(*points, strict=True))
-    slope = sum((x - mean_x) * (y - mean_y) for x, y in points) / sum((x - mean_x) ** 2 for x, _ in points)
-    return round(slope, 2)
+    x, y = ([math.log(value) for value in values[-FITTED:]] for values in (xs, ys))
+    return round(statistics.linear_regression(x, y).slope, 2)
 
 
 def point(name: str, size: Size, seconds: float) -> dict[str, Any]:
@@ -186,17 +170,5 @@ def status(entry: str) -> float:
     return int(found.split()[1]) / 1024
 
 
-def show(console: Console, axis: str, measured: dict[str, Any]) -> None:
-    """Print one axis."""
-    table = Table(axis, *map(str, measured["x"]), "exponent", title="seconds and megabytes an image")
-    for name, of_model in measured["models"].items():
-        for key, form in (("seconds", ".4f"), ("megabytes", ".1f")):
-            figures = [format(p[key], form) for p in of_model["points"]]
-            table.add_row(f"{name}: {key}", *figures, str(of_model["exponents"][key]))
-    for key, slope in measured["theory"].items():
-        table.add_row(f"theory: {key}", *[""] * len(measured["x"]), str(slope))
-    console.print(table)
-
-
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from benchmarks.shared import cpu_seconds, keep, trained
 from vitcourse.codesets import load_code
 from vitcourse.data import load_dataset
+from vitcourse.training.configuration import make_config
 from vitcourse.training.preparation import Setup, prepare
-from vitcourse.training.presets import make_config
 from vitcourse.training.trained import load_trained
 
 N_IMAGES = 1000  # of MNIST's test images: the mean over them has settled by then
@@ -36,7 +36,6 @@ def main() -> None:
         "inside",
         "agreement of attention, rollout and occlusion over the 360 test digits, P = 2, for several models; "
         "and the distance that each head of a model of MNIST looks over",
-        *(n_seeds, "runs/best"),
         digits=[agreement(seed, *made[seed]) for seed in made],
         between_seeds=between_seeds([model for _, model in made.values()], made[0][0]),
         mnist=distances(run),

@@ -14,8 +14,8 @@ from einops import reduce
 from torch import Tensor
 
 from benchmarks.shared import keep, trained
+from vitcourse.training.configuration import make_config
 from vitcourse.training.preparation import prepare
-from vitcourse.training.presets import make_config
 
 SEEDS = range(5)
 GRID, PATCH = 4, 2

@@ -3,22 +3,21 @@
 In the course's folder, type: python benchmarks/pipeline.py
 """
 
-import argparse
-import random
+import json
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from rich.console import Console
-from rich.table import Table
+import typer
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
-from benchmarks.shared import keep
+from benchmarks.shared import in_turns, keep
 from vitcourse.data import data_root, load_dataset
 from vitcourse.training.augment import random_affine, random_shift
 from vitcourse.training.batches import Batches
@@ -26,40 +25,24 @@ from vitcourse.training.presets import PRESETS
 
 BATCH_SIZE = 100
 PIXELS = 2
-WORKERS = 2
 Pass = Callable[[], Iterable[Any]]
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Measure passes in turns, in a new order each round; print and write the medians."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--images", type=int, default=3000, help="images in a pass of a DataLoader")
-    parser.add_argument("--workers", type=int, default=WORKERS)
-    parser.add_argument("--output", type=Path)
-    asked = parser.parse_args(arguments)
+def main(rounds: int = 7, images: int = 3000, workers: int = 2, output: Path | None = None) -> None:
+    """Measure passes in turns, a DataLoader's of so many images; print and write the medians."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    passes = {**loaders(asked.images, asked.workers), **gathering()}
-    for each in passes.values():
-        images_per_second(each)
-    rates: dict[str, list[float]] = {name: [] for name in passes}
-    order = random.Random(0)
-    for _ in range(asked.rounds):
-        for name in order.sample(list(passes), len(passes)):
-            rates[name].append(images_per_second(passes[name]))
-    medians = {name: round(statistics.median(found)) for name, found in rates.items()}
+    passes = {**loaders(images, workers), **gathering()}
+    ways = {name: partial(images_per_second, each) for name, each in passes.items()}
+    in_turns(ways, 1)
+    medians = {name: round(statistics.median(rates)) for name, rates in in_turns(ways, rounds).items()}
     what = (
         f"images a second, float32 in batches of {BATCH_SIZE}, standardised, nothing else done with them; all "
-        f"in turns, medians of {asked.rounds} passes ({asked.images:,} images of a DataLoader, else all 60,000) "
+        f"in turns, medians of {rounds} passes ({images:,} images of a DataLoader, else all 60,000) "
         "on the clock, on one thread and one more for each worker. Others' work on the machine, where there is "
         "some, makes the rates lower than on a quiet one; the turns keep the ratios fair"
     )
-    keep("pipeline", what, "--rounds", asked.rounds, file=asked.output, images_per_second=medians)
-    table = Table("pipeline", "images/s")
-    for name, rate in medians.items():
-        table.add_row(name, f"{rate:,}")
-    Console(highlight=False).print(table)
+    print(json.dumps(keep("pipeline", what, file=output, images_per_second=medians)["images_per_second"], indent=2))
 
 
 def images_per_second(each: Pass) -> float:
@@ -111,10 +94,8 @@ def gathering() -> dict[str, Pass]:
         return random_affine(images, generator, recipe.shift, recipe.rotate, recipe.stretch, recipe.shear)
 
     def batches(*augmentations: Callable[[Tensor, torch.Generator], Tensor]) -> Pass:
-        made = Batches(
-            data.train_images, data.train_labels, data.mean, data.std, BATCH_SIZE, augmentations
-        )  # fmt: skip
-        return made.__iter__
+        images = (data.train_images, data.train_labels, data.mean, data.std)
+        return Batches(*images, batch_size=BATCH_SIZE, augmentations=augmentations).__iter__
 
     return {
         "gathered by index": batches(),
@@ -142,4 +123,4 @@ def windows(images: Tensor, labels: Tensor, mean: Tensor, std: Tensor) -> Pass:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -4,7 +4,6 @@ Thirty digits made in ten other ways; the whole test set through PNG files; and 
 that are photographed. In the course's folder, type: python benchmarks/predict.py RUN [--images N]
 """
 
-import argparse
 import json
 import tempfile
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+import typer
 from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.shared import keep
@@ -147,26 +147,20 @@ def right_of(said: list[Any], data: Dataset) -> int:
     return sum(one.label == data.classes[truth] for one, truth in zip(said, truths, strict=False))
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Ask the run about all of these pictures; print and write what came of it."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("run")
-    parser.add_argument("--images", type=int, default=1000, help="how many test images are drawn on paper")
-    parser.add_argument("--output", type=Path)
-    asked = parser.parse_args(arguments)
-    trained = load_trained(asked.run)
+def main(run: str, images: int = 1000, output: Path | None = None) -> None:
+    """Ask the run about all of these pictures, so many test images on paper; print and write what came of it."""
+    trained = load_trained(run)
     data = load_dataset(trained.config.data, trained.config.image_size)
     record = keep(
         "predict",
         f"a run of {trained.config.preset}, asked about pictures that are not its data set's",
-        "RUN",
-        file=asked.output,
+        file=output,
         made=made_pictures(trained),
         test_set_through_png_files=through_files(trained, data),
-        test_images_on_paper_photographed=on_paper(trained, data, asked.images),
+        test_images_on_paper_photographed=on_paper(trained, data, images),
     )
     print(json.dumps({**record, "made": {**record["made"], "rows": "…"}}, indent=2, ensure_ascii=False))
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

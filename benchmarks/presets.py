@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from shared import RESULTS, cpu_seconds, keep
 
-from vitcourse.training.presets import make_config
+from vitcourse.training.configuration import make_config
 from vitcourse.training.runs import RunFolder
 from vitcourse.training.train import train
 
@@ -40,8 +40,6 @@ def main() -> None:
     table = keep(
         "presets",
         f"the preset {preset}, its accuracy on the {result.n_measured:,} test images, on one thread",
-        preset,
-        n_seeds,
         file=RESULTS / f"{preset}.json",
         mean_accuracy=round(statistics.mean(accuracies), 5),
         lowest_accuracy=min(accuracies),

@@ -16,9 +16,9 @@ from typing import Any
 
 from shared import RESULTS, keep
 
+from vitcourse.training.configuration import make_config
 from vitcourse.training.loop import Run
 from vitcourse.training.preparation import prepare
-from vitcourse.training.presets import make_config
 
 HELD_OUT = 5000
 FINALISTS, FINAL_SEEDS = 3, 3
@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> None:
         for run in tried(kind, asked, end, kinds[kind]):
             kinds[kind]["runs"].append(run)
             print(kind, json.dumps(run), flush=True)
-            keep("recipes", WHAT, "--device", asked.device, file=asked.output, held_out=HELD_OUT, kinds=kinds)
+            keep("recipes", WHAT, file=asked.output, held_out=HELD_OUT, kinds=kinds)
 
 
 def tried(kind: str, asked: argparse.Namespace, end: float, found: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -8,8 +8,8 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.shared import keep
+from vitcourse.training.configuration import make_config
 from vitcourse.training.original import loss_floor
-from vitcourse.training.presets import make_config
 from vitcourse.training.runs import Result, choose_folder
 from vitcourse.training.train import train
 

@@ -1,31 +1,51 @@
-"""What the benchmarks share: a model trained to its end, and the file that keeps what was measured."""
+"""What the benchmarks share: fair turns, a model trained to its end, and the file that keeps what was measured."""
 
 import json
 import os
+import random
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import torch
 from torch import nn
 
+from vitcourse.files import write_atomically
 from vitcourse.training.loop import Run
 from vitcourse.training.preparation import Setup
-from vitcourse.training.runs import provenance, write_atomically
+from vitcourse.training.runs import provenance
 
 RESULTS = Path(__file__).parent / "results"
+PEERS = ("timm", "transformers", "vit-pytorch")
+Figure = TypeVar("Figure")
 
 
-def keep(
-    name: str, what: str, *words: object, start: str = "python", file: Path | None = None, **figures: Any
-) -> dict[str, Any]:
+def keep(name: str, what: str, *, start: str = "python", file: Path | None = None, **figures: Any) -> dict[str, Any]:
     """Write results/NAME.json, or another file: what the figures are, the figures, and where they come from.
 
-    start is what runs the script, words what follows its name on the command line.
+    start is what runs the script; the versions of other people's models are those of the ones that were loaded.
     """
-    command = " ".join([start, f"benchmarks/{name}.py", *map(str, words)])
-    record = {"what": what, **figures, "provenance": provenance(command)}
-    text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-    write_atomically(file or RESULTS / f"{name}.json", text.encode())
+    origin = provenance(f"{start} benchmarks/{name}.py {shlex.join(sys.argv[1:])}".strip())
+    loaded = [peer for peer in PEERS if peer.replace("-", "_") in sys.modules]
+    origin["versions"] |= {peer: metadata.version(peer) for peer in loaded}
+    if torch.cuda.is_available():
+        origin["machine"]["gpu"] = torch.cuda.get_device_name()
+    record = {"what": what, **figures, "provenance": origin}
+    write_atomically(file or RESULTS / f"{name}.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
     return record
+
+
+def in_turns(ways: Mapping[str, Callable[[], Figure]], rounds: int) -> dict[str, list[Figure]]:
+    """What each way gives in each round, in a new order every time: a machine that slows down slows all of them."""
+    found: dict[str, list[Figure]] = {name: [] for name in ways}
+    order = random.Random(0)
+    for _ in range(rounds):
+        for name in order.sample(list(ways), len(ways)):
+            found[name].append(ways[name]())
+    return found
 
 
 def cpu_seconds() -> float:

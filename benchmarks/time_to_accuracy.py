@@ -26,10 +26,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
 from vitcourse.data import data_root
+from vitcourse.training.configuration import make_config
 from vitcourse.training.loop import Run
 from vitcourse.training.original import behind_softmax
 from vitcourse.training.preparation import Setup, prepare
-from vitcourse.training.presets import PRESETS, make_config
+from vitcourse.training.presets import PRESETS
 from vitcourse.training.runs import provenance, write_atomically
 
 RESULTS = Path(__file__).parent / "results" / "time_to_accuracy.json"

@@ -7,16 +7,14 @@ import json
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 
+from benchmarks.shared import keep
 from vitcourse.codesets import load_code
 from vitcourse.trace import trace
 from vitcourse.training.presets import PRESETS
-from vitcourse.training.runs import provenance, write_atomically
 
-RESULTS = Path(__file__).parent / "results" / "trace.json"
 ROUNDS = 21
 
 
@@ -36,17 +34,16 @@ def main() -> None:
         for _ in range(ROUNDS)
     ]
     plain, traced = (statistics.median(times) for times in zip(*rounds, strict=True))
-    result = {
-        "what": f"one forward pass of the mnist preset's model, batch of {config.batch_size}, "
+    record = keep(
+        "trace",
+        f"one forward pass of the mnist preset's model, batch of {config.batch_size}, "
         f"medians of {ROUNDS} rounds, processor time, the plain pass in a tight loop",
-        "plain_milliseconds": round(1000 * plain, 1),
-        "traced_milliseconds": round(1000 * traced, 1),
-        "runs": runs,
-        "ratio": round(statistics.median(b / a for a, b in rounds), 2),
-        "provenance": provenance("python benchmarks/trace.py"),
-    }
-    write_atomically(RESULTS, (json.dumps(result, indent=2) + "\n").encode())
-    print(json.dumps(result, indent=2))
+        plain_milliseconds=round(1000 * plain, 1),
+        traced_milliseconds=round(1000 * traced, 1),
+        runs=runs,
+        ratio=round(statistics.median(b / a for a, b in rounds), 2),
+    )
+    print(json.dumps(record, indent=2))
 
 
 def seconds(call: Callable[[], object]) -> float:

@@ -3,23 +3,19 @@
 In the course's folder, with uv sync --group bench, type: python benchmarks/trace_models.py
 """
 
-import json
 import re
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from benchmarks.shared import keep
 from vitcourse.trace import Trace, trace
-from vitcourse.training.runs import provenance, write_atomically
-
-RESULTS = Path(__file__).parent / "results" / "trace_models.json"
 
 
 @dataclass
@@ -165,13 +161,8 @@ def main() -> None:
               f"{row['contradictions'][:3] or ''}")  # fmt: skip
     share = sum(row["named"] / row["axes"] for row in rows if row["axes"]) / len(rows)
     print(f"{'mean':24} {share:.0%}")
-    result = {
-        "what": "other people's models traced at two sizes: axes with a name, and whether each name holds at both",
-        "models": rows,
-        "mean_share": round(share, 3),
-        "provenance": provenance("python benchmarks/trace_models.py"),
-    }
-    write_atomically(RESULTS, (json.dumps(result, indent=1, ensure_ascii=False) + "\n").encode())
+    what = "other people's models traced at two sizes: axes with a name, and whether each name holds at both"
+    keep("trace_models", what, models=rows, mean_share=round(share, 3))
 
 
 if __name__ == "__main__":

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from benchmarks.shared import cpu_seconds, keep, trained
 from vitcourse.data import Dataset, load_dataset
+from vitcourse.training.configuration import make_config
 from vitcourse.training.preparation import Setup, prepare
-from vitcourse.training.presets import TrainConfig, make_config
+from vitcourse.training.presets import TrainConfig
 from vitcourse.training.runs import WEIGHTS
 from vitcourse.training.trained import weights_file
 

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from .ch01_patches import PatchEmbedding
+from .ch01_patches import PatchEmbedding, patch_grid
 from .ch02_tokens import PositionalEncoding
 from .ch04_encoder import EncoderBlock, LayerNorm
 
@@ -56,7 +56,7 @@ class VisionTransformer(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        # 1. H and W, from image_size; the error for sizes that don't divide; N
+        # 1. H and W, from image_size; gh and gw, from patch_grid, which raises the error; N
         # 2. self.patch_embedding, self.positional_encoding, and the dropout
         # 3. self.blocks, an nn.ModuleList of n_layers encoder blocks
         # 4. self.norm, self.head
@@ -90,10 +90,11 @@ def cross_entropy(
     Source: Szegedy et al. 2016, section 7, for the smoothing.
     """
     # 1. log p of every class, from logsumexp:               (B, K)
-    # 2. the loss with all of the target on the label:       (B)
-    # 3. the loss with the target spread over all classes:   (B)
-    # 4. mix the two by label_smoothing:                     (B)
-    # 5. the mean over the batch:                            ()
+    # 2. log p of the label:                                 (B, 1)
+    # 3. the loss with all of the target on the label:       (B)
+    # 4. the loss with the target spread over all classes:   (B)
+    # 5. mix the two by label_smoothing:                     (B)
+    # 6. the mean over the batch:                            ()
     raise NotImplementedError("exercise 5.2 is yours to write; for a hint: vitcourse hint 5.2")
 
 

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from .ch01_patches import PatchEmbedding
+from .ch01_patches import PatchEmbedding, patch_grid
 from .ch02_tokens import PositionalEncoding
 from .ch04_encoder import EncoderBlock, LayerNorm
 
@@ -57,11 +57,8 @@ class VisionTransformer(nn.Module):
     ) -> None:
         super().__init__()
         height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-        if height % patch_size or width % patch_size:
-            raise ValueError(
-                f"an image of {height}×{width} pixels can't be cut into patches of {patch_size}×{patch_size}"
-            )
-        n_patches = (height // patch_size) * (width // patch_size)
+        gh, gw = patch_grid(height, width, patch_size)
+        n_patches = gh * gw
         self.patch_embedding = PatchEmbedding(d_model, patch_size, in_channels)
         self.positional_encoding = PositionalEncoding(d_model, n_patches, positions)
         self.dropout = nn.Dropout(dropout)
@@ -100,7 +97,8 @@ def cross_entropy(
     Source: Szegedy et al. 2016, section 7, for the smoothing.
     """
     log_p = logits - logits.logsumexp(dim=-1, keepdim=True)         # (B, K)
-    hard = -log_p.gather(1, labels.unsqueeze(1)).squeeze(1)         # (B), all of the target on the label
+    log_p_label = log_p.gather(1, labels.unsqueeze(1))              # (B, 1)
+    hard = -log_p_label.squeeze(1)                                  # (B), all of the target on the label
     uniform = -log_p.mean(dim=-1)                                   # (B), the target spread over all classes
     loss = (1 - label_smoothing) * hard + label_smoothing * uniform  # (B)
     return loss.mean()                                              # ()

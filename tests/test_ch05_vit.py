@@ -29,6 +29,7 @@ def test_vision_transformer(check: Check) -> None:
         "image_size": (s.H, s.W), "patch_size": s.P, "in_channels": s.C, "n_classes": s.K,
         "d_model": s.D, "n_layers": s.L, "n_heads": s.h, "mlp_ratio": 2,
     }  # fmt: skip
+    check.norms = NORMS
     vit = check.module("VisionTransformer", **arguments)
 
     logits = vit(images)
@@ -282,6 +283,8 @@ def test_evaluate(check: Check) -> None:
                 state["values"]["linear.weight"], weight, "evaluating should leave the model's weights as they are"
             )
             check.true("gradients" not in seen.left, "after evaluate, gradients should be enabled again")
+    best = measure(check.build("probe", weight=weight, bias=bias, training=False), images, logits.argmax(-1), 5)
+    check.close(best, 1.0, "where every image is right the accuracy should be 1")
 
 
 def model_of(seen: Observation) -> str:

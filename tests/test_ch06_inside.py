@@ -21,7 +21,8 @@ from vitcourse.checking.check import BFLOAT16, NORMS, Check
 from vitcourse.checking.subjects import CheckFailedError, Module, Subject
 from vitcourse.worker.workshop import Observation
 
-FROZEN = ("patch_embedding.projection.bias", "blocks.0.attention.qkv.weight", "blocks.1.mlp.fc1.bias", "head.weight")
+ATTENTION = ("blocks.1.attention.qkv.weight", "blocks.1.attention.out.weight")
+FROZEN = ("patch_embedding.projection.bias", *ATTENTION, "blocks.1.mlp.fc1.bias", "head.weight")
 
 
 @pytest.mark.exercise("6.1")
@@ -284,6 +285,7 @@ def own_model(check: Check, **more: Any) -> Module:
     s = check.s
     sizes = {"image_size": (s.H, s.W), "patch_size": s.P, "in_channels": s.C, "n_classes": s.K}
     width = {"d_model": s.D, "n_layers": s.L, "n_heads": s.h, "mlp_ratio": 2}
+    check.norms = NORMS
     return check.module("VisionTransformer", **{**sizes, **width, **more})
 
 

@@ -180,7 +180,7 @@ def test_param_groups(check: Check) -> None:
     frozen = ("patch_embedding.projection.weight", "blocks.0.norm1.bias")
     # The last asks without layer_decay, whose default is 1.
     for n_layers, positions, *decay in ((2, "learned", 0.5), (s.L, "sinusoidal", 0.75), (3, "learned")):
-        vit = check.fresh("VisionTransformer", **arguments, n_layers=n_layers, positions=positions).freeze(*frozen)
+        vit = check.module("VisionTransformer", **arguments, n_layers=n_layers, positions=positions).freeze(*frozen)
         shapes = {name: held["shape"] for name, held in vit.structure["parameters"].items()}
         seen = grouping.observe(vit.target, 0.1, 0.3, *decay, expects="groups")
         where = grouped(check, seen.result, list(shapes))

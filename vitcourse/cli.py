@@ -14,7 +14,8 @@ import typer
 from rich.console import Console
 from typer.main import get_command
 
-from vitcourse.checking import keeping, record, report
+from vitcourse import keeping
+from vitcourse.checking import record, report
 from vitcourse.codesets import load_code
 from vitcourse.course import Exercise, exercise, select
 from vitcourse.definitions import definition
@@ -22,8 +23,9 @@ from vitcourse.errors import RequestError, RunError
 from vitcourse.files import write_file
 from vitcourse.places import root
 from vitcourse.speech import end_unread, print_json, speak_plainly, take_over_output
+from vitcourse.training.configuration import config_of_run, make_config
 from vitcourse.training.options import with_settings
-from vitcourse.training.presets import PRESETS, config_of_run, make_config
+from vitcourse.training.presets import PRESETS
 from vitcourse.training.processes import Processes
 from vitcourse.training.runs import CONFIG, choose_folder, find_run, find_trained
 
@@ -62,7 +64,7 @@ def init(folder: Annotated[Path, typer.Argument(help="the folder to make")]) -> 
 @app.command()
 def update() -> None:
     """Bring the stubs of this version of the course into your chapters/, and keep what you wrote."""
-    from vitcourse.checking.updating import update as bring
+    from vitcourse.updating import update as bring
 
     said, whole = bring(load_code("chapters"), record.kept_folder())
     print(said)
@@ -132,7 +134,7 @@ def explore(
     It is one file, which works without a network, and the model's own weights are in it. Choose a token, and see where
     it looks in every head; switch heads off, cover patches, and watch the logits move.
     """
-    from vitcourse.training.explore import explore as write
+    from vitcourse.book.explore import explore as write
 
     write(find_trained(run), output, open_it, _console())
 
@@ -162,23 +164,21 @@ def check(
     seed: Annotated[int | None, typer.Option(help="the inputs of an earlier check, which said this seed")] = None,
 ) -> None:
     """Check what you wrote: everything up to the first exercise that is not done, or the part that you name."""
-    from vitcourse.checking.grading import FAILURES, grade, up_to_first_not_done
+    from vitcourse.checking.grading import FAILURES, up_to_first_not_done
     from vitcourse.checking.judge import Judge
     from vitcourse.checking.workers import Workers
 
     asked = select(what)
     chosen = load_code(code, use_solution or ())
-    before = record.fingerprints(chosen)
     with Workers() as workers:
-        verdicts = grade(chosen, asked, Judge(workers, seed=seed))
-    record.keep(chosen, verdicts, before)
+        verdicts = record.checked(chosen, asked, Judge(workers, seed=seed))
     if what is None:
         verdicts = up_to_first_not_done(verdicts)
     passed = all(verdict.status == "passed" for verdict in verdicts)
     if junit is not None:
-        from vitcourse.checking.junit import junit as as_junit
+        from vitcourse.classroom.rows import as_junit
 
-        write_file(junit, as_junit(code, verdicts))
+        write_file(junit, as_junit({"submission": code, "verdicts": [verdict.as_dict() for verdict in verdicts]}))
     if as_json:
         print_json([verdict.as_dict() for verdict in verdicts])
     else:

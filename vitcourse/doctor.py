@@ -4,7 +4,6 @@ A finding is data; `examine` collects them and `render` prints them. Nothing her
 can't be imported is a finding.
 """
 
-import ast
 import importlib.metadata
 import importlib.util
 import os
@@ -33,9 +32,6 @@ GB = 1e9  # bytes
 LITTLE_SPACE = 2 * GB  # CIFAR-10 and its archive take 0.4 GB, the checkpoints of a few runs the same
 NO_SPACE = 0.1 * GB
 
-# What traces and the book print, and an old console's encoding lacks.
-SPECIAL_CHARACTERS = "×√→·"
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -49,7 +45,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Look at everything; the findings of an area follow one another."""
-    return [*_python(), *_packages(), *_torchvision(), *_device(), *_data(), *_course(), *_limits(), *_console()]
+    return [*_python(), *_packages(), *_torchvision(), *_device(), *_data(), *_course(), *_limits()]
 
 
 def has_problem(findings: Sequence[Finding]) -> bool:
@@ -199,7 +195,6 @@ def _device() -> Iterator[Finding]:
         yield Finding("Device", "note", f"{what}, so that threads wait for one another", _set("OMP_NUM_THREADS", cpus))
     else:
         yield Finding("Device", "ok", what)
-    yield _wait_policy()
 
 
 def _gpus() -> Iterator[Finding]:
@@ -234,16 +229,6 @@ def _cuda(index: int) -> Finding:
 def _cpus() -> int:
     """The number of CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _wait_policy() -> Finding:
-    policy = os.environ.get("OMP_WAIT_POLICY", "")
-    if policy.upper() == "PASSIVE":
-        return Finding("Device", "ok", f"OMP_WAIT_POLICY is {policy}")
-    what = (
-        f"OMP_WAIT_POLICY is {policy or 'not set'}: where CPUs are shared, threads that wait slow down those that work"
-    )
-    return Finding("Device", "note", what, _set("OMP_WAIT_POLICY", "PASSIVE"))
 
 
 # Data
@@ -302,58 +287,12 @@ def _download(name: str, root: Path, writable: bool) -> Finding:
 
 
 def _course() -> Iterator[Finding]:
-    root = places.package().parent
-    if places.is_installed():
-        yield from _folder()
-        return
-    missing = [name for name in ("chapters", "solutions", "tests") if not (root / name).is_dir()]
-    for name in missing:
-        yield Finding("Course", "problem", f"the folder {name}/ is missing in {root}", _restore(root, name))
-    if not missing:
-        yield Finding("Course", "ok", f"chapters/, solutions/ and tests/ are in {root}")
-    if "chapters" not in missing:
-        yield from _chapters(root)
-
-
-def _folder() -> Iterator[Finding]:
-    """What an installed course has to say: its own files are in the package; a learner's are in a folder."""
-    yield Finding("Course", "ok", f"vitcourse {vitcourse.__version__}, its files in {places.root()}")
+    """Where the course's own files and the learner's are; what is wrong in a chapter is for the checks to say."""
     try:
-        yield from _chapters(places.workplace())
-    except RequestError:
-        yield Finding("Course", "note", "the current folder holds no chapters", "vitcourse init my-vit")
-
-
-def _chapters(root: Path) -> Iterator[Finding]:
-    chapters = sorted((root / "chapters").glob("ch*.py"))
-    if not chapters:
-        yield Finding("Course", "problem", f"chapters/ in {root} holds no chapter", _restore(root, "chapters"))
-        return
-    broken = [finding for finding in map(_chapter, chapters) if finding]
-    yield from broken
-    if not broken:
-        yield Finding("Course", "ok", "your chapters are valid Python")
-
-
-def _chapter(path: Path) -> Finding | None:
-    """A problem if the learner's chapter is no Python; what it does is for the checks to say."""
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            ast.parse(path.read_bytes())
-    except SyntaxError as error:
-        what = f"chapters/{path.name}, line {error.lineno}: {error.msg}"
-    except (ValueError, OSError) as error:  # a null byte is a ValueError to Pythons before 3.11.4
-        what = f"chapters/{path.name}: {first_line(error)}"
-    else:
-        return None
-    return Finding("Course", "problem", what, f'python -m py_compile "{path}"')
-
-
-def _restore(root: Path, folder: str) -> str | None:
-    return f'git -C "{root}" restore {folder}' if (root / ".git").exists() else None
-
-
-# The console
+        yield Finding("Course", "ok", f"vitcourse {vitcourse.__version__}, its files in {places.root()}")
+        yield Finding("Course", "ok", f"your chapters are in {places.workplace() / places.CHAPTERS}")
+    except RequestError as error:
+        yield Finding("Course", "problem" if not places.is_installed() else "note", str(error))
 
 
 def _limits() -> Iterator[Finding]:
@@ -364,21 +303,6 @@ def _limits() -> Iterator[Finding]:
         )
     if not hasattr(os, "fork"):
         yield Finding("Course", "note", "this system can't fork a process: each check is some seconds slower")
-
-
-def _console() -> Iterator[Finding]:
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    try:
-        SPECIAL_CHARACTERS.encode(encoding)
-    except UnicodeEncodeError:
-        # Said in words, as the console couldn't show them here either.
-        what = f"this console's encoding, {encoding}, lacks the multiplication sign, the root sign or the arrow"
-        yield Finding("Console", "note", what, _set("PYTHONUTF8", 1))
-    else:
-        yield Finding("Console", "ok", f"encoding {encoding}")
-
-
-# Words
 
 
 def _set(variable: str, value: object) -> str:

@@ -7,7 +7,7 @@ Google. The numbers are put into the model's own tensors, all of them or none.
 import argparse
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -37,7 +37,9 @@ def load_weights(
     head: str = "theirs",
     grid: Grid | None = None,
 ) -> None:
-    """Load weights of any family into a VisionTransformer of this course: the same logits come out.
+    """Load weights of any family into a VisionTransformer of this course: their model's logits come out.
+
+    Of Google's files they come out nearly: its code approximates GELU by tanh, and the course's is exact.
 
     source is a state dict, a model that has one, or a file (.safetensors, .npz, or what torch.save wrote, read without
     running code) or the folder that holds it. With head="own" the model keeps its own head, for other classes than
@@ -57,16 +59,16 @@ def load_weights(
     state = {_bare(name): tensor for name, tensor in read_weights(source).items()}
     family = family_of(state)
     given = _under_our_names(family, state, expected, own_head=head == "own")
-    _refuse_strangers(family, given, expected)
-    _refuse_sizes(family, given, expected)
-    _refuse_heads(state, model)
-    _require_learned_positions(family, given, model)
+    for fault in _faults(family, state, given, expected, model):
+        raise ValueError(f"these weights ({family.name}) {fault}")
     if POSITIONS in given and given[POSITIONS].ndim == 3:
         own = getattr(model, "grid", None) or _square(expected[POSITIONS].shape[1] - 1)
         given[POSITIONS] = _fitted(
             given[POSITIONS], expected[POSITIONS].shape[1] - 1, grid and (grid[0], grid[1]), own and (own[0], own[1])
         )
-    _refuse_faults(family, given, expected)
+    if misfits := _misfits(given, expected):
+        listed = _listed(misfits, "\n  ")
+        raise ValueError(f"these weights ({family.name}) don't fit the model\n  {listed}")
     with torch.no_grad():
         for name, tensor in given.items():
             expected[name].copy_(tensor)
@@ -177,52 +179,45 @@ def _under_our_names(
     return given
 
 
-def _refuse_strangers(family: Family, given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+_OWN_HEAD = 'to load all the rest and keep the model\'s own head, pass head="own"'
+
+
+def _faults(
+    family: Family,
+    state: Mapping[str, Tensor],
+    given: Mapping[str, Tensor],
+    expected: Mapping[str, Tensor],
+    model: nn.Module,
+) -> Iterator[str]:
+    """What these weights have or lack so that the model can't take them, whatever their shapes."""
     extra = [name for name in given if name not in expected]
     for pattern, what in STRANGERS.items():
-        names = [name for name in extra if re.search(pattern, name)]
-        if names:
-            raise ValueError(f"these weights ({family.name}) have what this model has not: {what}\n  {_listed(names)}")
+        if names := [name for name in extra if re.search(pattern, name)]:
+            yield f"have what this model has not: {what}\n  {_listed(names)}"
     if any(re.fullmatch(PRE_LOGITS, name) for name in extra):
-        raise ValueError(
-            f"these weights ({family.name}) have a layer in front of their head, pre_logits, which this model has not; "
+        yield (
+            "have a layer in front of their head, pre_logits, which this model has not; "
             'to leave out both and keep the model\'s own head, pass head="own"'
         )
     if CLS not in given and family.name != "this course":
-        raise ValueError(f"these weights ({family.name}) have no CLS token: their head reads all patches")
-
-
-def _refuse_sizes(family: Family, given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+        yield "have no CLS token: their head reads all patches"
     theirs, ours = _sizes(given), _sizes(expected)
-    other = [name for name in ours if name in theirs and theirs[name] != ours[name]]
-    if other:
-        raise ValueError(
-            f"these weights ({family.name}) are of a model of other sizes: "
-            + ", ".join(f"{name}={theirs[name]:g}, where this one has {ours[name]:g}" for name in other)
-            + "\nmake the model with: "
-            + ", ".join(f"{name}={size:g}" for name, size in theirs.items())
-        )
-    classes = [state["head.weight"].shape[0] for state in (given, expected) if "head.weight" in state]
+    if other := [name for name in ours if name in theirs and theirs[name] != ours[name]]:
+        unlike = ", ".join(f"{name}={theirs[name]:g}, where this one has {ours[name]:g}" for name in other)
+        sizes = ", ".join(f"{name}={size:g}" for name, size in theirs.items())
+        yield f"are of a model of other sizes: {unlike}\nmake the model with: {sizes}"
+    classes = [weights["head.weight"].shape[0] for weights in (given, expected) if "head.weight" in weights]
     if len(classes) == 2 and classes[0] != classes[1]:
-        raise ValueError(
-            f"these weights ({family.name}) tell {classes[0]} classes, this model {classes[1]}: the head doesn't fit\n"
-            'to load all the rest and keep the model\'s own head, pass head="own"'
-        )
+        yield f"tell {classes[0]} classes, this model {classes[1]}: the head doesn't fit\n{_OWN_HEAD}"
     if "head.weight" not in given and "head.weight" in expected:
-        raise ValueError(
-            f"these weights ({family.name}) have no head\n"
-            'to load all the rest and keep the model\'s own head, pass head="own"'
-        )
-
-
-def _refuse_heads(state: Mapping[str, Tensor], model: nn.Module) -> None:
-    """Google's weights alone show how many heads share the width; the shapes would fit any other number too."""
-    theirs = _heads_shown(state)
-    ours = next((m.n_heads for m in model.modules() if isinstance(getattr(m, "n_heads", None), int)), None)
-    if theirs and ours and theirs != ours:
-        raise ValueError(
-            f"these weights are of a model of {theirs} heads, this one has {ours}; make it with n_heads={theirs}"
-        )
+        yield f"have no head\n{_OWN_HEAD}"
+    # Google's weights alone show how many heads share the width; the shapes would fit any other number too.
+    shown = _heads_shown(state)
+    heads = next((m.n_heads for m in model.modules() if isinstance(getattr(m, "n_heads", None), int)), None)
+    if shown and heads and shown != heads:
+        yield f"are of a model of {shown} heads, this one has {heads}; make it with n_heads={shown}"
+    if not _takes_positions(given, model):
+        yield 'have positions of their own; make the model with positions="learned"'
 
 
 def _heads_shown(state: Mapping[str, Tensor]) -> int | None:
@@ -243,17 +238,13 @@ def _sizes(state: Mapping[str, Tensor]) -> dict[str, float]:
     return found
 
 
-def _require_learned_positions(family: Family, given: Mapping[str, Tensor], model: nn.Module) -> None:
-    """A fixed table of positions may only be loaded where it is the same."""
+def _takes_positions(given: Mapping[str, Tensor], model: nn.Module) -> bool:
+    """Whether the model's positions are parameters, or a fixed table that is the same."""
     if any(_bare(name) == POSITIONS for name, _ in model.named_parameters()):
-        return
+        return True
     own = next((tensor for name, tensor in model.named_buffers() if _bare(name) == POSITIONS), None)
     theirs = given.get(POSITIONS)
-    if own is not None and theirs is not None and own.shape == theirs.shape and torch.allclose(own, theirs.to(own)):
-        return
-    raise ValueError(
-        f'these weights ({family.name}) have positions of their own; make the model with positions="learned"'
-    )
+    return own is not None and theirs is not None and own.shape == theirs.shape and torch.allclose(own, theirs.to(own))
 
 
 def _fitted(positions: Tensor, n_own: int, grid: Grid | None, own: Grid | None) -> Tensor:
@@ -286,16 +277,17 @@ def _square(n: int) -> Grid | None:
     return (side, side) if side * side == n else None
 
 
-def _refuse_faults(family: Family, given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    faults = [f"{name}: missing from the weights" for name in expected if name not in given]
-    faults += [f"{name}: the model has no such part" for name in given if name not in expected]
-    faults += [
-        f"{name}: the model's shape is {tuple(expected[name].shape)}, that of the weights {tuple(tensor.shape)}"
-        for name, tensor in given.items()
-        if name in expected and expected[name].shape != tensor.shape
+def _misfits(given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
+    """Each tensor that is missing, too many, or of another shape."""
+    return [
+        *(f"{name}: missing from the weights" for name in expected if name not in given),
+        *(f"{name}: the model has no such part" for name in given if name not in expected),
+        *(
+            f"{name}: the model's shape is {tuple(expected[name].shape)}, that of the weights {tuple(tensor.shape)}"
+            for name, tensor in given.items()
+            if name in expected and expected[name].shape != tensor.shape
+        ),
     ]
-    if faults:
-        raise ValueError(f"these weights ({family.name}) don't fit the model\n  {_listed(faults, chr(10) + '  ')}")
 
 
 def _listed(words: list[str], between: str = ", ") -> str:

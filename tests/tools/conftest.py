@@ -10,7 +10,7 @@ import pytest
 from commands import Ended, typed
 from pages import WIDE
 
-from vitcourse.checking import examples, grading, naming, pytest_plugin
+from vitcourse.checking import examples, naming, pytest_plugin
 from vitcourse.checking import workers as processes
 from vitcourse.checking.workers import Workers
 from vitcourse.errors import RunError
@@ -27,8 +27,7 @@ def workers(request: pytest.FixtureRequest) -> Workers:
 @pytest.fixture
 def one_process(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
     """A command that judges takes the process that is there: to load torch in one of its own takes seconds."""
-    for module in (grading, processes):
-        monkeypatch.setattr(module, "Workers", lambda: nullcontext(workers))
+    monkeypatch.setattr(processes, "Workers", lambda: nullcontext(workers))
 
 
 @pytest.fixture

@@ -78,9 +78,9 @@ def test_each_file_of_results_says_where_its_numbers_come_from(path: Path) -> No
 
 @pytest.mark.thorough
 def test_throughput_is_measured_beside_the_peers(benchmark, tmp_path: Path) -> None:
-    command = "--size a --rounds 2 --steps 1 --batch 2 --no-compiled --output"
     peers = ["this course", "this course, fused kernels", "torchvision", "a loop over the heads"]
-    benchmark("throughput").main([*command.split(), str(tmp_path / "t.json"), "--contenders", *peers])
+    few = {"size": ["a"], "rounds": 2, "steps": 1, "batch": 2, "compiled": False}
+    benchmark("throughput").main(**few, contenders=peers, output=tmp_path / "t.json")
     found = written(tmp_path / "t.json")
     rows = found["sizes"]["a"]["rows"]
     assert [row["contender"] for row in rows] == peers
@@ -98,7 +98,7 @@ def test_growth(benchmark, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     monkeypatch.setattr(growth, "AXES", {name: growth.AXES[name] for name in ("T, P = 16", "L")})
     models = {name: growth.MODELS[name] for name in ("this course, its lines", "this course, blocks checkpointed")}
     monkeypatch.setattr(growth, "MODELS", models)
-    growth.main(["--points", "2", "--seconds", "0", "--output", str(tmp_path / "g.json")])
+    growth.main(points=2, seconds=0, output=tmp_path / "g.json")
     found = written(tmp_path / "g.json")
     assert found["axes"]["T, P = 16"]["x"] == [5, 17]
     assert found["axes"]["L"]["theory"]["megabytes"] == pytest.approx(1.0)
@@ -131,7 +131,7 @@ def test_course_costs(benchmark, tmp_path: Path) -> None:
     few = ["python -c pass", "import numpy", "import vitcourse", "vitcourse --help", "vitcourse status"]
     course: ModuleType = benchmark("course")
     course.SAVES = 1
-    course.main(["--rounds", "3", "--output", str(tmp_path / "c.json"), "--commands", *few])
+    course.main(rounds=3, output=tmp_path / "c.json", commands=few)
     found = written(tmp_path / "c.json")
     assert found["installed"]["megabytes"] > found["installed"]["largest"]["torch"] > 100
     assert found["vitcourse watch, from a save to its verdict"]["median_seconds"] > 0
@@ -154,6 +154,7 @@ def test_a_contender_that_fails_says_so(benchmark, monkeypatch: pytest.MonkeyPat
 
 def test_the_peers_have_the_measures_of_ours(benchmark) -> None:
     pytest.importorskip("timm", reason="timm is not installed: uv sync --group bench")
+    pytest.importorskip("transformers", reason="transformers is not installed: uv sync --group bench")
     pytest.importorskip("vit_pytorch", reason="vit-pytorch is not installed: uv sync --group bench")
     contenders = benchmark("contenders")
     size = contenders.SIZES["a"]
@@ -179,13 +180,13 @@ def test_the_operations_are_those_of_torchs_own_count(benchmark) -> None:
 def test_predict_is_measured_on_pictures_of_every_way(benchmark, tmp_path: Path) -> None:
     from rich.console import Console
 
-    from vitcourse.training.presets import make_config
+    from vitcourse.training.configuration import make_config
     from vitcourse.training.runs import RunFolder
     from vitcourse.training.train import train
 
     small = {"d_model": 8, "n_heads": 2, "n_layers": 1, "compile": "off", "epochs": 1, "device": "cpu"}
     train(make_config("mnist", **small), RunFolder(tmp_path / "run"), Console(quiet=True))
-    benchmark("predict").main([str(tmp_path / "run"), "--images", "3", "--output", str(tmp_path / "p.json")])
+    benchmark("predict").main(str(tmp_path / "run"), images=3, output=tmp_path / "p.json")
     found = written(tmp_path / "p.json")
     rows = found["made"]["rows"]
     assert [row["digit"] for row in rows] == [*range(10)] * 3
@@ -197,8 +198,7 @@ def test_predict_is_measured_on_pictures_of_every_way(benchmark, tmp_path: Path)
 
 @pytest.mark.usefixtures("mnist")
 def test_the_ways_to_make_batches_are_measured(benchmark, tmp_path: Path) -> None:
-    command = "--rounds 1 --images 60 --workers 0 --output"
-    benchmark("pipeline").main([*command.split(), str(tmp_path / "p.json")])
+    benchmark("pipeline").main(rounds=1, images=60, workers=0, output=tmp_path / "p.json")
     rates = written(tmp_path / "p.json")["images_per_second"]
     assert all(rate > 0 for rate in rates.values())
 
@@ -271,7 +271,7 @@ def test_every_part_of_the_gpu_run_measures_something(
         assert states
         parts[name] = json.loads(json.dumps(states[-1]))
         assert "failed" not in json.dumps(parts[name]).replace('"failed": ""', ""), name
-    gpu.keep(SimpleNamespace(device="cpu", small=True, output=tmp_path / "gpu.json"), parts)
+    gpu.write(SimpleNamespace(device="cpu", small=True, output=tmp_path / "gpu.json"), parts)
     record = written(tmp_path / "gpu.json")
     assert record["trial"]
     assert len(written(tmp_path / "steps-gpu.json")["rungs"]) > 4
@@ -313,7 +313,7 @@ def test_a_part_that_takes_too_long_or_fails_costs_only_itself(
 @pytest.mark.thorough
 def test_on_a_lent_machine_packages_may_be_missing(tmp_path: Path) -> None:
     """What doesn't need them runs: training, and the benchmark; and what does says so."""
-    missing = ("platformdirs", "executing", "watchfiles", "timm", "transformers", "vit_pytorch", "playwright")
+    missing = ("platformdirs", "executing", "timm", "transformers", "vit_pytorch", "playwright")
     script = f"""
 import os, sys
 from pathlib import Path

@@ -80,6 +80,7 @@ def made() -> ModuleType:
     return module
 
 
+@pytest.mark.course
 def test_its_figures_are_counted_or_come_from_files(made: ModuleType) -> None:
     said = " ".join(README.split())
     assert made.accuracy() in said, "type python benchmarks/readme.py, and put what it prints into README.md"
@@ -97,10 +98,12 @@ def test_its_picture_is_one_for_light_and_for_dark_pages(made: ModuleType) -> No
         assert f">{chapter}</text>" in drawn
 
 
+@pytest.mark.course
 def test_the_map_of_the_course_is_the_list_of_chapters_there_and_in_the_book() -> None:
     for chapter in chapters():
         name = f"{chapter.number} {chapter.title}"
-        assert f"| {name} | {chapter.writes} | {chapter.minutes} min |" in README
+        row = f"| {name} | {chapter.writes} | {chapter.minutes} min |"
+        assert row in README, f"README.md's table lacks {row}"
         assert f"| [{name}]({chapter.module.removeprefix('ch')}.md) | {chapter.writes} | {{glue:" in INDEX
 
 

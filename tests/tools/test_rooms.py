@@ -1,5 +1,6 @@
 """The plan on the wall: CONTRIBUTING's table of rooms, and the contracts on imports, agree with the tree."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -43,3 +44,30 @@ def test_the_worker_the_door_and_the_chapters_have_contracts_of_their_own() -> N
     }
     assert {("vitcourse.worker", other) for other in ("solutions", "chapters", "tests")} <= forbidden
     assert {("vitcourse", other) for other in ("solutions", "chapters", "tests")} <= forbidden
+
+
+def defined(file: Path) -> set[str]:
+    """What a file defines at its top, and the methods of its classes."""
+    text = file.read_text(encoding="utf-8")
+    if file.suffix != ".py":
+        return set(re.findall(r"\bfunction (\w+)", text))
+    nodes = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    methods = {
+        f"{node.name}.{part.name}"
+        for node in nodes
+        for part in getattr(node, "body", ())
+        if isinstance(node, ast.ClassDef) and isinstance(part, ast.FunctionDef)
+    }
+    return {node.name for node in nodes} | methods
+
+
+def test_each_file_of_the_walks_is_there_and_defines_what_is_named_behind_it() -> None:
+    file, walked = None, 0
+    for word in re.findall(r"`([^`\n]+)`", (root() / "book" / "walks.md").read_text(encoding="utf-8")):
+        if re.fullmatch(r"[\w/]+\.(py|js|md|yml)", word):
+            file, walked = root() / word, walked + 1
+            assert file.is_file(), word
+        elif re.fullmatch(r"[A-Za-z_]\w*(\.\w+)?", word):
+            assert file is not None, word
+            assert word in defined(file), (file.name, word)
+    assert walked > 30

@@ -7,7 +7,7 @@ import torch
 from solutions.ch05_vit import VisionTransformer
 from vitcourse.data import Dataset
 from vitcourse.ink import Framing
-from vitcourse.training.presets import make_config
+from vitcourse.training.configuration import make_config
 from vitcourse.training.trained import Trained
 
 

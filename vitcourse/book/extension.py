@@ -9,8 +9,10 @@ from docutils import nodes
 from nbformat.v4 import new_code_cell
 from sphinx.application import Sphinx
 from sphinx.config import Config
+from sphinx.domains.index import IndexDomain
 from sphinx.domains.math import MathDomain
 from sphinx.errors import ExtensionError
+from sphinx.util.index_entries import split_index_msg
 
 from vitcourse.book import fingerprint
 from vitcourse.book.architecture import setup_architecture
@@ -45,6 +47,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("vitcourse_repository", "", "env", [str])
     app.connect("doctree-read", _number_equations_by_chapter)
     app.connect("doctree-read", _offer_notebook)
+    app.connect("html-collect-pages", _tell_the_search_all_terms)
     app.connect("build-finished", _finish)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -108,6 +111,27 @@ def _offer_notebook(app: Sphinx, doctree: nodes.document) -> None:
     for text, address in ways:
         line += nodes.reference("", text, refuri=address, internal=False)
     title.parent.insert(title.parent.index(title) + 1, line)
+
+
+def _tell_the_search_all_terms(app: Sphinx) -> list[Any]:
+    """Let the search know the terms of every page, of those too that aren't written this time.
+
+    Sphinx forgets these: it saves what it knows before the pages are written, which is when they tell their terms.
+    """
+    indexer, domain = getattr(app.builder, "indexer", None), app.env.get_domain("index")
+    assert isinstance(domain, IndexDomain)
+    if indexer is not None:
+        indexer._index_entries = {
+            page: sorted(
+                {
+                    (term, place or "", main)
+                    for kind, value, place, main, _ in domain.entries.get(page, ())
+                    for term in split_index_msg(kind, value)
+                }
+            )
+            for page in indexer._titles
+        }
+    return []  # no pages more
 
 
 def _first_cell(repository: str) -> Any:

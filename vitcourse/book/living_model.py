@@ -20,6 +20,7 @@ from vitcourse.files import write_atomically
 
 # A grid of 4 × 4 patches is enough to look around in; learned positions are there to be looked at.
 SETTINGS: dict[str, Any] = {"patch_size": 2, "positions": "learned", "epochs": 15, "device": "cpu"}
+MAKERS = ("living_model.py", "card.py", "explore.py")  # a file is what these made of the model
 PHOTOGRAPH, SIDE, QUALITY = "china.jpg", 224, 72  # the size of the paper's images; JPEG, about 20 kB
 
 
@@ -59,7 +60,7 @@ class LivingModel:
 
 def place(app: Any, folder: Path) -> None:
     """Say where a build keeps it: in the folder of the cells' outputs."""
-    makers = b"".join(Path(module).read_bytes() for module in (__file__, card.__file__))
+    makers = b"".join(Path(__file__).with_name(name).read_bytes() for name in MAKERS)
     app.vitcourse_living = LivingModel(folder / f"living-{hashlib.sha256(makers).hexdigest()[:12]}.json")
 
 
@@ -73,7 +74,7 @@ def make() -> dict[str, Any]:
     """Train, and tell: `page` is what the pages' scripts read, `seen` what the static pictures draw."""
     from rich.console import Console
 
-    from vitcourse.training.presets import make_config
+    from vitcourse.training.configuration import make_config
     from vitcourse.training.runs import RunFolder
     from vitcourse.training.train import train
     from vitcourse.training.trained import load_trained
@@ -86,7 +87,7 @@ def make() -> dict[str, Any]:
 
 def tell(trained: Any) -> dict[str, Any]:
     """A trained model, and with it the images that every page knows."""
-    from vitcourse.training import explore
+    from vitcourse.book import explore
 
     pixels, seen = seven().flatten().tolist(), _seen(trained)
     return {

@@ -12,11 +12,11 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from vitcourse.book import markdown
+from vitcourse.book.whole import answer_cell, whole_course
 from vitcourse.codesets import load_code
 from vitcourse.course import exercise
 from vitcourse.errors import RequestError
 from vitcourse.files import write_atomically, writing
-from vitcourse.jupyter.whole import answer_cell, whole_course
 from vitcourse.places import is_installed, root
 
 _OPENING = """\

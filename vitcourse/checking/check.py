@@ -39,6 +39,7 @@ class Check:
         self.inputs = inputs
         self.read: dict[str, Any] = read or {}
         self.s = Sizes()
+        self.norms: dict[str, float] = {}  # NORMS, once a learner's own block is part of what is asked
         self.questions: list[Question] = []
         self._slots = 0
 
@@ -140,7 +141,7 @@ class Check:
         """The tensor has the shape that the symbols say."""
         __tracebackhide__ = True
         if not isinstance(tensor, Tensor):
-            raise CheckFailedError(no_tensor(what, tensor), facts=f"expected {self.s.named(pattern)}")
+            raise CheckFailedError(no_tensor(what, tensor), facts=pattern and f"expected {self.s.named(pattern)}")
         if tuple(tensor.shape) != self.s.shape(pattern):
             told = self.s.told(tuple(tensor.shape), pattern)
             facts = f"expected {self.s.named(pattern)}\nyours    {told}"
@@ -326,6 +327,7 @@ class Check:
     ) -> Observation:
         """Send a request to the learner's side, and keep what was observed as evidence."""
         seen = self.learner.answer(request)
+        rtol, atol = max(rtol, self.norms.get("rtol", 0.0)), max(atol, self.norms.get("atol", 0.0))
         self.questions.append(Question(request, seen, rtol, atol, expects, naming))
         return seen
 

@@ -14,7 +14,7 @@ from vitcourse.checking.check import Check, Run
 from vitcourse.checking.evidence import same
 from vitcourse.checking.likeness import relation
 from vitcourse.checking.subjects import CheckFailedError, Inputs, Question
-from vitcourse.checking.wording import as_call
+from vitcourse.checking.wording import as_call, farthest
 from vitcourse.worker.protocol import Slot
 from vitcourse.worker.workshop import Observation, slots_of, tensors_of
 
@@ -106,7 +106,12 @@ class Comparing(Onward):
         """Passed over."""
 
     def _stands_alone(self, request: Mapping[str, Any]) -> bool:
-        """Whether a call can be shown with its numbers: not where a whole model of an earlier chapter is part of it."""
+        """Whether a call can be shown with its numbers: not where a whole model of an earlier chapter is part of it.
+
+        In bfloat16 right answers differ, by rounding, in digits that are shown.
+        """
+        if any(tensor.dtype == torch.bfloat16 for tensor in tensors_of((request["args"], request["kwargs"]))):
+            return False
         made = [q.request["module"] for q in self.questions if q.request["do"] == "make"]
         if isinstance(request["target"], Slot) and any(module != self.exercise.module for module in made):
             return False
@@ -117,7 +122,9 @@ class Comparing(Onward):
         target = request["target"]
         if not isinstance(target, Slot):
             return str(target[1])
-        made = (q.request for q in self.questions if q.request["do"] == "make" and q.request["slot"] == target.name)
+        copied = {q.request["new"]: q.request["slot"] for q in self.questions if q.request["do"] == "cast"}
+        slot = copied.get(target.name, target.name)
+        made = (q.request for q in self.questions if q.request["do"] == "make" and q.request["slot"] == slot)
         return next((as_call(request["name"], (), request["arguments"]) for request in made), "it")
 
 
@@ -208,21 +215,26 @@ def shown(found: Differs) -> str:
         if tensor.numel() <= MOST:
             lines.append(f"  {'input' if len(tensors) == 1 else f'input {number}'}  {numbers(tensor)}")
     mine, right = _results(found.mine.result), _results(found.right.result)
-    if not right:
-        return "\n".join([*lines, f"  expected  {found.right.result}", f"  yours     {found.mine.result}"])
+    small = isinstance(found.right.result, Tensor) and found.right.result.numel() <= MOST
+    if not right or (small and not mine):
+        lines += [f"  expected  {_told(found.right.result)}", f"  yours     {_told(found.mine.result)}"]
+        return "\n".join(lines)
     for name, expected in right.items():
         own = mine.get(name)
-        if own is None or not same(own, expected, *SEEN):
-            what = "" if len(right) == 1 else f" ({name})"
-            where, own_part, expected_part = _part(own, expected)
-            if own is not None and own.dtype != expected.dtype:
-                lines.append(f"  expected{what}  {expected.dtype}")
-                lines.append(f"  yours{what}     {own.dtype}")
-                break
-            lines.append(f"  expected{what}{where}  {numbers(expected_part)}")
-            lines.append(f"  yours{what}{where}     {numbers(own_part) if own_part is not None else 'nothing'}")
-            break
+        if own is not None and same(own, expected, *SEEN):
+            continue
+        what = "" if len(right) == 1 else f" ({name})"
+        where, own_part, expected_part = _part(own, expected)
+        told = (numbers(expected_part), "nothing" if own_part is None else numbers(own_part))
+        if own is not None and own.dtype != expected.dtype:
+            where, told = "", (str(expected.dtype), str(own.dtype))
+        return "\n".join([*lines, f"  expected{what}{where}  {told[0]}", f"  yours{what}{where}     {told[1]}"])
     return "\n".join(lines)
+
+
+def _told(result: Any) -> str:
+    """A result, which may be a tensor or not: by its number alone, 1.0 and a tensor of 1.0 look alike."""
+    return f"a tensor of {numbers(result)}" if isinstance(result, Tensor) else str(result)
 
 
 def _results(result: Any) -> dict[str, Tensor]:
@@ -247,16 +259,10 @@ def _part(own: Tensor | None, expected: Tensor) -> tuple[str, Tensor | None, Ten
     """The whole, or the row in which the two differ most."""
     if own is None or own.shape != expected.shape or expected.numel() <= MOST or expected.dim() < 1:
         return "", own, expected
-    off = (own.double() - expected.double()).abs().nan_to_num(float("inf"))
-    place = int(off.flatten().argmax())
-    index = []
-    for size in reversed(expected.shape):
-        index.append(place % size)
-        place //= size
-    row = tuple(reversed(index))[:-1]
-    first = max(0, index[0] - MOST + 1)
+    *row, last = farthest(own, expected)
+    first = max(0, last - MOST + 1)
     where = f" at [{', '.join(map(str, row))}{', ' if row else ''}{first or ''}:]"
-    return where, own[row][first : first + MOST], expected[row][first : first + MOST]
+    return where, own[(*row,)][first : first + MOST], expected[(*row,)][first : first + MOST]
 
 
 def _difference(run: Run, check: Check, inputs: Inputs) -> Differs | None:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from vitcourse.checking.judge import Judge, Status, Verdict
-from vitcourse.checking.workers import Workers
 from vitcourse.codesets import CodeSet
 from vitcourse.course import Exercise, exercises
 from vitcourse.errors import RequestError
@@ -29,6 +28,14 @@ class Course:
         if exercise.id not in self.verdicts:
             self.verdicts[exercise.id] = self._placed(exercise, self._judged(exercise))
         return self.verdicts[exercise.id]
+
+    def verdicts_on(self, asked: Sequence[Exercise]) -> list[Verdict]:
+        """The verdicts on these, after those on all that they stand on."""
+        wanted = {exercise.id for entry in asked for exercise in (*entry.all_needs, entry)}
+        for exercise in exercises():
+            if exercise.id in wanted and exercise.module not in self.code.use_solution:
+                self.verdict(exercise)
+        return [self.verdict(exercise) for exercise in asked]
 
     def _absent(self, exercise: Exercise) -> Verdict | None:
         """What there is to say where nothing can be run."""
@@ -80,7 +87,7 @@ def _missing(code: CodeSet, module: str) -> str:
     return f"{file.parent.name} has no {file.name}{instead}"
 
 
-def grade(code: CodeSet, asked: Sequence[Exercise], judge: Judge | None = None) -> list[Verdict]:
+def grade(code: CodeSet, asked: Sequence[Exercise], judge: Judge) -> list[Verdict]:
     """Check these exercises of the set, each with what it needs; the verdicts on them, in the order of the course.
 
     Exercises of a chapter that is the references' get no verdict.
@@ -91,15 +98,7 @@ def grade(code: CodeSet, asked: Sequence[Exercise], judge: Judge | None = None) 
         raise RequestError(
             f"{code.label}, nothing of yours is left to check; type another chapter, or no --use-solution"
         )
-    if judge is None:
-        with Workers() as workers:
-            return grade(code, asked, Judge(workers))
-    wanted = {exercise.id for entry in asked for exercise in (*entry.all_needs, entry)}
-    course = Course(code, judge)
-    for exercise in exercises():
-        if exercise.id in wanted and exercise.module not in code.use_solution:
-            course.verdict(exercise)
-    return [course.verdict(exercise) for exercise in asked]
+    return Course(code, judge).verdicts_on(asked)
 
 
 def up_to_first_not_done(verdicts: Sequence[Verdict]) -> list[Verdict]:

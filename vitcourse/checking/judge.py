@@ -14,7 +14,8 @@ from functools import cache
 from secrets import randbelow
 from typing import Any, Literal, Protocol
 
-from vitcourse.checking.workers import Worker, WorkerBroke, WorkerEnded, WorkerLate, Workers, fenced
+from vitcourse.checking.wall import Worker, WorkerBroke, WorkerEnded, WorkerLate
+from vitcourse.checking.workers import Workers, fenced
 from vitcourse.course import Exercise, chapters
 from vitcourse.places import root
 from vitcourse.progress import stubs
@@ -134,6 +135,7 @@ class _Case:
 
     def _failed(self, check: Any, error: Any, number: int) -> Verdict:
         from vitcourse.checking.examples import onward, opinion
+        from vitcourse.checking.findings import stub_of
         from vitcourse.checking.naming import named
 
         status: Status = "error" if error.raised else "failed"
@@ -147,9 +149,9 @@ class _Case:
             lines = [error.headline if error.raised else "", error.facts]
         with suppress(WorkerEnded, WorkerLate, WorkerBroke):  # it was seen to fail; this adds nothing
             lines += opinion(run, check, error, number, named=naming is not None)
-        return self._says(
-            status, headline, "\n".join(line for line in lines if line), misconception, found, error.raised
-        )
+        diagnosis = "\n".join(line for line in lines if line)
+        stub = stub_of(error.raised)
+        return self._says(status, headline, diagnosis, misconception=misconception, found=found, stub=stub)
 
     def _broken(self, fault: Mapping[str, Any]) -> Verdict:
         from vitcourse.checking.findings import explained
@@ -164,18 +166,7 @@ class _Case:
         lost = _lost(self.exercise, error, f"the check did not end within {self.timeout:g} seconds")
         return self._says(lost.status, lost.headline, died=True)
 
-    def _says(
-        self,
-        status: Status,
-        headline: str,
-        diagnosis: str = "",
-        misconception: str = "",
-        found: str = "",
-        raised: Mapping[str, Any] | None = None,
-        died: bool = False,
-    ) -> Verdict:
-        from vitcourse.checking.findings import stub_of
-
+    def _says(self, status: Status, headline: str, diagnosis: str = "", **more: Any) -> Verdict:
         if status != "passed" and (printed := (self.printed or self.worker.printed()).strip().splitlines()):
             last = printed[-_LINES:]
             diagnosis = f"{diagnosis}\nit printed{', at the end' if last != printed else ''}:\n" + "\n".join(last)
@@ -184,14 +175,11 @@ class _Case:
             status=status,
             headline=plain(headline)[:_LONGEST],
             diagnosis=plain(diagnosis.strip())[:_LONGEST],
-            misconception=misconception,
-            found=found,
             seed=self.seed,
-            stub=stub_of(raised or {}),
             around=tuple(self.worker.seen["around"]),
             file=self.read["file"],
             line=min([lines["lines"][0] for lines in self.read["definitions"].values()], default=0),
-            died=died,
+            **more,
         )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-RTOL, ATOL = 1e-3, 1e-5
+LIKE_RTOL, LIKE_ATOL = 1e-3, 1e-5
 LONGEST = 256  # indices along an axis that are matched with one another
 
 Pairs = Sequence[tuple[Tensor, Tensor]]
@@ -49,12 +49,12 @@ def _factor(pairs: Pairs) -> str:
         if abs(factor) < 1e-6 or not _close(mine, factor * expected):
             return ""
         factors.append(factor)
-    if max(factors) - min(factors) > RTOL * max(map(abs, factors)):
+    if max(factors) - min(factors) > LIKE_RTOL * max(map(abs, factors)):
         return "your values are the expected ones times a factor that changes with the sizes"
     factor = factors[0]
-    if abs(factor - 1) < RTOL:
+    if abs(factor - 1) < LIKE_RTOL:
         return ""
-    if abs(factor + 1) < RTOL:
+    if abs(factor + 1) < LIKE_RTOL:
         return "your values have the wrong sign, and are right otherwise"
     named = {0.5: ": half of them", 2.0: ": twice as large"}.get(round(factor, 3), "")
     return f"your values are the expected ones times {factor:.4g}, whatever the input{named}"
@@ -62,7 +62,7 @@ def _factor(pairs: Pairs) -> str:
 
 def _offset(pairs: Pairs) -> str:
     offsets = [float((mine - expected).mean()) for mine, expected in pairs]
-    if max(offsets) - min(offsets) > 10 * ATOL or abs(offsets[0]) < 10 * ATOL:
+    if max(offsets) - min(offsets) > 10 * LIKE_ATOL or abs(offsets[0]) < 10 * LIKE_ATOL:
         return ""
     if all(_close(mine, expected + offsets[0]) for mine, expected in pairs):
         return f"your values are the expected ones plus {offsets[0]:.4g}, everywhere"
@@ -85,10 +85,10 @@ def _matching(one: Tensor, other: Tensor) -> list[int] | None:
         return None
     closest = (one[:, None] - other[None]).abs().amax(dim=2).min(dim=1)  # (n, n) -> (n)
     order = [int(index) for index in closest.indices]
-    if float(closest.values.max()) > ATOL + RTOL * float(other.abs().max()) or len(set(order)) != len(order):
+    if float(closest.values.max()) > LIKE_ATOL + LIKE_RTOL * float(other.abs().max()) or len(set(order)) != len(order):
         return None
     return order
 
 
 def _close(one: Tensor, other: Tensor) -> bool:
-    return torch.allclose(one, other, rtol=RTOL, atol=ATOL)
+    return torch.allclose(one, other, rtol=LIKE_RTOL, atol=LIKE_ATOL)

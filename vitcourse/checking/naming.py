@@ -17,6 +17,7 @@ from types import CodeType
 from typing import Any
 
 from vitcourse.checking.edits import edits
+from vitcourse.checking.edits.trees import bare
 from vitcourse.checking.evidence import alike
 from vitcourse.checking.misconceptions import Hypothesis, Misconception, misconceptions
 from vitcourse.checking.subjects import Question, Side
@@ -25,6 +26,7 @@ from vitcourse.course import Exercise
 from vitcourse.worker.workshop import Observation, Workshop, slots_of
 
 SECONDS = {"list": 3.0, "edit": 0.8, "pair": 0.5}  # of the processor, that each part of a search may take
+_COMPARED = 6  # mistakes that explain as much, of which more would take too long
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,14 @@ class _Search:
                     whole.append(hypothesis)
                     if len(whole) > 1:
                         break
-        return list(found.values()), whole
+        return self._nearest(list(found.values())) if not whole else [], whole
+
+    def _nearest(self, found: list[Hypothesis]) -> list[Hypothesis]:
+        """Those that explain most of the rest: what can be told apart there doesn't look the same from outside."""
+        if not 1 < len(found) < _COMPARED:
+            return found
+        explained = [_explained(self.exercise, hypothesis, self.rest) for hypothesis in found]
+        return [one for one, count in zip(found, explained, strict=True) if count == max(explained)]
 
     @property
     def rest(self) -> Sequence[Question]:
@@ -122,7 +131,7 @@ def _naming(kind: str, found: Sequence[Hypothesis]) -> Naming | None:
 
 def _groups(exercise: Exercise) -> Iterator[tuple[str, Iterator[Hypothesis] | Sequence[Hypothesis]]]:
     yield "list", _known(exercise)
-    yield "edit", edits_of(exercise)
+    yield "edit", edits(exercise)
     yield "pair", _pairs(exercise)
 
 
@@ -130,12 +139,6 @@ def _groups(exercise: Exercise) -> Iterator[tuple[str, Iterator[Hypothesis] | Se
 def _known(exercise: Exercise) -> tuple[Hypothesis, ...]:
     own = (m for m in misconceptions() if m.exercise == exercise.id)
     return tuple(Hypothesis(exercise.id, m.name, m.says, changed(exercise, m.source())) for m in own)
-
-
-@cache
-def edits_of(exercise: Exercise) -> tuple[Hypothesis, ...]:
-    """The edits of the exercise's reference."""
-    return tuple(edits(exercise))
 
 
 @cache
@@ -181,20 +184,8 @@ def _statements(source: str) -> dict[ast.stmt, str]:
 
 @cache
 def _compiled(hypothesis: Hypothesis) -> CodeType:
-    tree = ast.Module([_Bare().visit(node) for node in hypothesis.definitions], [])
+    tree = ast.Module([bare(node) for node in hypothesis.definitions], [])
     return compile(ast.fix_missing_locations(tree), "<hypothesis>", "exec")
-
-
-class _Bare(ast.NodeTransformer):
-    """Takes the annotations away, which take time to evaluate and do nothing."""
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        """A function without its annotations."""
-        self.generic_visit(node)
-        node.returns = None
-        for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs):
-            argument.annotation = None
-        return node
 
 
 def sides(exercise: Exercise, hypothesis: Hypothesis) -> Callable[[], Side]:
@@ -225,6 +216,12 @@ def _explains(
         return False
     last = questions[-1]
     return _fits(chain, side(), last) and (len(chain) == len(questions) or _fits(questions, side(), last))
+
+
+def _explained(exercise: Exercise, hypothesis: Hypothesis, questions: Sequence[Question]) -> int:
+    """At how many questions the hypothesis gives the learner's observation."""
+    answers = _replayed(questions, sides(exercise, hypothesis)())
+    return sum(alike(question.seen, seen, question) for question, seen in zip(questions, answers, strict=False))
 
 
 def _fits(questions: Sequence[Question], side: Side, last: Question) -> bool:

@@ -26,13 +26,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--code", action="append", metavar="SET", help="check this set only: solutions, chapters or a folder's path"
     )
-    group.addoption(
-        "--use-solution",
-        action="append",
-        default=[],
-        metavar="CHAPTER",
-        help="put the solution in the place of this chapter, such as ch02",
-    )
     group.addoption("--seed", type=int, metavar="N", help="repeat the inputs of a check that said this seed")
 
 
@@ -129,8 +122,7 @@ def _course(config: pytest.Config, name: str) -> "Course":
 
     courses = config.stash[_COURSES]
     if name not in courses:
-        replaced = config.getoption("--use-solution") if name != "solutions" else ()
-        courses[name] = Course(load_code(name, replaced), Judge(workers(config), seed=config.getoption("--seed")))
+        courses[name] = Course(load_code(name), Judge(workers(config), seed=config.getoption("--seed")))
     return courses[name]
 
 

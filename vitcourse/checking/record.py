@@ -8,32 +8,37 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import python_version
 from typing import Any
 
-from vitcourse.checking.judge import Verdict
-from vitcourse.codesets import CodeSet, load_code
+from vitcourse.checking.grading import grade
+from vitcourse.checking.judge import Judge, Verdict
+from vitcourse.codesets import CodeSet
 from vitcourse.course import Exercise, chapters, exercises
 from vitcourse.files import read_json, write_atomically
 from vitcourse.given import given, note
-from vitcourse.places import root, workplace
+from vitcourse.places import package, root, workplace
 from vitcourse.progress import is_started
 from vitcourse.stubs import pristine
 
 
-def keep(code: CodeSet, verdicts: Sequence[Verdict], before: dict[str, str] | None = None) -> None:
-    """Remember verdicts of the learner's chapters; for any other set, or a mixed one, nothing is written anywhere.
+def checked(code: CodeSet, asked: Sequence[Exercise], judge: Judge) -> list[Verdict]:
+    """The verdicts on these exercises, which are remembered unless something was saved meanwhile. Raises as grade."""
+    before = fingerprints(code)
+    verdicts = grade(code, asked, judge)
+    if before == fingerprints(code):
+        keep(code, verdicts)
+    return verdicts
 
-    before holds the fingerprints from before the check: when something was saved since, the verdicts are of no use.
-    """
+
+def keep(code: CodeSet, verdicts: Sequence[Verdict]) -> None:
+    """Remember verdicts of the learner's chapters; for any other set, or a mixed one, nothing is written anywhere."""
     if not code.is_own:
         return
-    known = _load()
-    current = fingerprints(code)
-    if before not in (None, current):
-        return
+    known, current = _load(), fingerprints(code)
     for verdict, exercise in ((v, e) for v in verdicts for e in exercises() if e.id == v.exercise):
         known[exercise.id] = {"status": verdict.status, "fingerprint": current[exercise.module]}
     write_state("verdicts.json", known)
@@ -77,27 +82,25 @@ def at(code: CodeSet) -> Exercise | None:
 
 
 def fingerprints(code: CodeSet) -> dict[str, str]:
-    """For each chapter, a hash of all that a verdict on it rests on."""
-    return {chapter.module: fingerprint(code, chapter.module) for chapter in chapters()}
-
-
-def fingerprint(code: CodeSet, module: str) -> str:
-    """A hash of all that a verdict on this chapter rests on."""
-    digest = hashlib.sha256()
-    reference = load_code("solutions")
+    """For each chapter, a hash of all that a verdict on it rests on: the course, and the chapters up to it."""
+    digest, found = hashlib.sha256(course_hash().encode()), {}
     for chapter in chapters():
-        for source in (code.source(chapter.module), reference.source(chapter.module)):
-            digest.update((source or "").encode() + b"\0")
-        if chapter.module == module:
-            break
-    package = Path(__file__).parents[1]
-    judged = (file for room in ("checking", "worker") for file in sorted((package / room).glob("*.py")))
-    for file in (root() / "tests" / f"test_{module}.py", package / "course.toml", *judged):
-        digest.update(file.read_bytes() + b"\0")
-    for name in ("torch", "einops"):
+        digest.update((code.source(chapter.module) or "").encode() + b"\0")
+        found[chapter.module] = digest.hexdigest()
+    return found
+
+
+@cache
+def course_hash() -> str:
+    """A hash of all of the course that a verdict rests on: references, checks, judge and worker, and the versions."""
+    digest = hashlib.sha256(python_version().encode())
+    for name in ("torch", "einops", "vitcourse"):
         with contextlib.suppress(PackageNotFoundError):
             digest.update(f"{name} {version(name)}\0".encode())
-    digest.update(python_version().encode())
+    rooms = [file for room in ("checking", "worker") for file in (package() / room).rglob("*")]
+    files = [package() / "course.toml", *(file for file in rooms if file.suffix in (".py", ".toml"))]
+    for file in sorted([*files, *(root() / "solutions").glob("*.py"), *(root() / "tests").glob("test_ch*.py")]):
+        digest.update(file.read_bytes() + b"\0")
     return digest.hexdigest()
 
 

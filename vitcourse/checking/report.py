@@ -11,16 +11,10 @@ from vitcourse.checking.record import read_state, write_state
 from vitcourse.codesets import CodeSet
 from vitcourse.course import Exercise, chapters, exercise
 
-_STYLES = {
+_STYLES: dict[str, str] = {
     "passed": "green",
-    "failed": "bold red",
-    "error": "bold red",
-    "timeout": "bold red",
-    "missing": "bold red",
-    "unreadable": "bold red",
-    "blocked": "yellow",
-    "stale": "yellow",
-    "unchecked": "yellow",
+    **dict.fromkeys(FAILURES, "bold red"),
+    **dict.fromkeys(("blocked", "stale", "unchecked"), "yellow"),
 }
 _WIDTH = 11
 

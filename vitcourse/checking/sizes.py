@@ -1,7 +1,9 @@
 """The sizes of one check by the course's symbols: patterns of symbols become shapes, and shapes are told by symbols."""
 
 import itertools
-import math
+import re
+from collections.abc import Mapping
+from typing import Any
 
 
 class Sizes:
@@ -66,8 +68,18 @@ class Sizes:
         return f": the axes are right, but stand in the order {', '.join(next(orders)).replace('*', '·')}"
 
     def _size(self, axis: str) -> int:
-        size = sum(math.prod(self._factor(f) for f in term.split("*")) for term in axis.split("+"))
-        return size
+        return int(worth(axis, self.known))
 
-    def _factor(self, word: str) -> int:
-        return int(word) if word.isdecimal() else int(self.known[word])
+
+def worth(text: str, sizes: Mapping[str, Any]) -> Any:
+    """What an expression of symbols, `1+gh·gw`, comes to; KeyError for a symbol without a size."""
+    if text in sizes:
+        return sizes[text]
+    total = 0
+    for sign, term in re.findall(r"([+-]?)([^+-]+)", text):
+        result: Any = 1
+        for by, word in re.findall(r"([*·/]?)([^*·/]+)", term):
+            size = int(word) if word.isdigit() else sizes[word]
+            result = result // size if by == "/" else result * size
+        total += -result if sign == "-" else result
+    return total

@@ -143,11 +143,9 @@ class Subject:
         """The same in another dtype; a function is what it was."""
         if not isinstance(self.target, Slot):
             return self
-        return self._copy(dtype)
-
-    def copy(self) -> "Subject":
-        """A module of its own with the same values."""
-        return self._copy(None)
+        slot = self.check.new_slot()
+        self.check.both({"do": "cast", "slot": self.target.name, "new": slot.name, "dtype": dtype}, self.name)
+        return type(self)(self.check, self.name, slot)
 
     def train(self, training: bool = True) -> Self:
         """Put both modules into training mode, or into evaluation mode."""
@@ -174,11 +172,6 @@ class Subject:
         """The learner's parameters and buffers."""
         found = self.check.ask({"do": "values", "slot": self.target.name}).result
         return dict(found) if isinstance(found, dict) else {}
-
-    def _copy(self, dtype: torch.dtype | None) -> "Subject":
-        slot = self.check.new_slot()
-        self.check.both({"do": "cast", "slot": self.target.name, "new": slot.name, "dtype": dtype}, self.name)
-        return type(self)(self.check, self.name, slot)
 
     def _request(self, args: Any, kwargs: Any, **more: Any) -> dict[str, Any]:
         seed = self.check.inputs.worker_seed()

@@ -19,10 +19,10 @@ from types import FrameType
 
 from rich.console import Console
 
-from vitcourse.checking.grading import grade, up_to_first_not_done
+from vitcourse.checking.grading import up_to_first_not_done
 from vitcourse.checking.judge import Judge, Verdict, load_checks
 from vitcourse.checking.keys import pressed
-from vitcourse.checking.record import at, fingerprints, keep, standing
+from vitcourse.checking.record import at, checked, standing
 from vitcourse.checking.report import print_hints, print_next, print_verdicts
 from vitcourse.checking.workers import Workers
 from vitcourse.codesets import CodeSet
@@ -154,9 +154,7 @@ def check_and_show(
     """
     since = time.monotonic()
     try:
-        before = fingerprints(code)
-        verdicts = grade(code, asked, judge)
-        keep(code, verdicts, before)
+        verdicts = checked(code, asked, judge)
     except (RequestError, OSError) as error:  # a file that is no text, or gone just now: the next save will tell
         console.print(f"could not check: {error}", soft_wrap=True)
         return []

@@ -1,6 +1,5 @@
 """In which words a check tells a value, a call, a difference."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +16,8 @@ def begun(values: Tensor, least: float, most: float) -> str:
     mean, spread = float(values.mean()), float(values.std())
     if spread == 0 and (mean != 0 or least > 0):
         return f"as the constant {mean:.4g}, everywhere the same"
-    if not least <= spread <= most or abs(mean) > max(0.02, spread):
+    off = 5 * spread / values.numel() ** 0.5 if least else max(0.02, spread)  # that chance alone may give
+    if not least <= spread <= most or abs(mean) > off:
         return f"with mean {mean:.2g} and standard deviation {spread:.2g}"
     if flows(values):
         return "as a table whose rows go on from one another, such as the sinusoids"
@@ -47,11 +47,15 @@ def difference(mine: Tensor, expected: Tensor) -> str:
     mine, expected = mine.double(), expected.double()
     if not torch.isfinite(mine).all() and torch.isfinite(expected).all():
         return f"{int((~torch.isfinite(mine)).sum())} of {mine.numel()} values are not finite (nan or inf)"
-    off = (mine - expected).abs()
-    flat = int(off.flatten().argmax())
-    at = tuple(int(i) for i in np.unravel_index(flat, tuple(off.shape)))
-    where = f", at {at}," if at and math.prod(off.shape) > 1 else ""
-    return f"expected{where} {float(expected.flatten()[flat]):.6g}, yours {float(mine.flatten()[flat]):.6g}"
+    at = farthest(mine, expected)
+    where = f", at {at}," if at and mine.numel() > 1 else ""
+    return f"expected{where} {float(expected[at]):.6g}, yours {float(mine[at]):.6g}"
+
+
+def farthest(mine: Tensor, expected: Tensor) -> tuple[int, ...]:
+    """The place at which two tensors of one shape differ most."""
+    off = (mine.double() - expected.double()).abs().nan_to_num(float("inf"))
+    return tuple(int(i) for i in np.unravel_index(int(off.argmax()), tuple(off.shape)))
 
 
 def no_tensor(what: str, value: Any) -> str:

@@ -1,51 +1,31 @@
 """The processes in which learners' code runs: one is kept that has torch loaded, and each exercise gets a fork of it.
 
-Here the wall stands: what a learner's code does to its process reaches the judge as answers over a pipe, limited in
-size and time, or as an end.
+Where a system can't fork, each gets a process of its own.
 """
 
 import contextlib
 import json
 import os
+import secrets
 import select
 import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import Any
 
 from vitcourse import worker
+from vitcourse.checking.wall import Worker, WorkerEnded
 from vitcourse.errors import RunError
 from vitcourse.places import root
 from vitcourse.worker.__main__ import process_space
 
-if TYPE_CHECKING:
-    from vitcourse.worker.protocol import File
-
-START = 120.0  # seconds in which torch should be loaded
+START = 120.0  # seconds in which torch should be loaded, or its optimizers
 ANSWER = 20.0  # seconds in which a fork should be made or ended
 FORKS = hasattr(os, "fork")
-_PRINTED = 2_000  # characters of what an answer prints that are shown
-
-
-class WorkerEnded(Exception):
-    """The process that ran a learner's code ended by itself; how says how, in words."""
-
-    def __init__(self, how: str) -> None:
-        super().__init__(how)
-        self.how = how
-
-
-class WorkerLate(Exception):
-    """A learner's code took more than its time."""
-
-
-class WorkerBroke(Exception):
-    """What came back is no answer of ours: a learner's code wrote into the pipe, say."""
 
 
 class Workers:
@@ -53,11 +33,7 @@ class Workers:
 
     def __new__(cls, wrapped: Sequence[str] = ()) -> "Workers":
         """The ones of this system."""
-        if FORKS:
-            return super().__new__(cls)
-        from vitcourse.checking.spawned import Spawned
-
-        return super().__new__(Spawned)
+        return super().__new__(cls if FORKS else Spawned)
 
     def __init__(self, wrapped: Sequence[str] = ()) -> None:
         self.wrapped = tuple(wrapped)
@@ -85,7 +61,7 @@ class Workers:
         """A worker on these chapters; seconds is the time that it may take in all."""
         self._ready()
         if optimizer and not self._optimizer:
-            self._optimizer = self._say("optimizer") == "loaded"
+            self._optimizer = self._say("optimizer", seconds=START) == "loaded"
         printed = tempfile.TemporaryFile()  # noqa: SIM115  # the worker closes it
         read, theirs = os.pipe()
         its_read, write = os.pipe()
@@ -99,7 +75,8 @@ class Workers:
         finally:
             os.close(its_read)
             os.close(theirs)
-        return Worker(self, number, read, write, printed, seconds, {**first, "boxed": bool(self.wrapped)})
+        end = partial(self.end, number)
+        return Worker(end, read, write, printed, seconds, {**first, "boxed": bool(self.wrapped)})
 
     @property
     def pid(self) -> int | None:
@@ -146,12 +123,12 @@ class Workers:
             self.close()
             raise not_started(said)
 
-    def _say(self, words: str, *files: int) -> str:
+    def _say(self, words: str, *files: int, seconds: float = ANSWER) -> str:
         """Ask for something. Raises WorkerEnded when the process is no longer there, or no longer answers."""
         if self._control is not None:
             with contextlib.suppress(OSError):
                 socket.send_fds(self._control, [f"{words}\n".encode()], files)
-            if line := self._line(ANSWER):
+            if line := self._line(seconds):
                 return line
             self.close()
         raise WorkerEnded("and all beside it")
@@ -165,82 +142,126 @@ class Workers:
         return ""
 
 
-class Worker:
-    """One exercise's process. All that is asked of it takes from one budget of time."""
+class Spawned(Workers):
+    """Starts workers where a system can't fork, such as Windows: each is a process that has loaded torch by itself.
 
-    def __init__(
-        self,
-        workers: Workers,
-        number: int,
-        read: "File",
-        write: "File",
-        printed: IO[bytes],
-        seconds: float,
-        first: Mapping[str, Any],
-    ) -> None:
-        self._workers, self._number, self._read, self._write, self._file = workers, number, read, write, printed
-        self._left = seconds
-        self._open = True
+    The next one loads while the present one is judged. Judge and worker talk over a socket of this machine alone; a
+    word that nobody else knows says that who connects is the process that was started.
+    """
+
+    def __init__(self, wrapped: Sequence[str] = ()) -> None:
+        super().__init__(wrapped)
+        self._next: _Process | None = None
+        self._running: dict[int, _Process] = {}
+
+    def begin(self) -> None:
+        """Start a process that loads torch, unless one is waiting already; this doesn't wait for it."""
+        if self._next is None:
+            self._next = _Process()
+
+    def start(self, first: Mapping[str, Any], seconds: float, optimizer: bool = False) -> Worker:
+        """A worker on these chapters; seconds is the time that it may take in all."""
+        self.begin()
+        assert self._next is not None
+        process, self._next = self._next, None
+        self._running[process.number] = process
         try:
-            self.seen: dict[str, Any] = self._exchange(dict(first))
+            process.wait()
+            if optimizer:
+                process.say("optimizer")
+            process.say("start")
         except BaseException:
-            self.close()
+            self.end(process.number, 0.0)
             raise
+        self.begin()
+        process.socket.setblocking(False)
+        end = partial(self.end, process.number)
+        return Worker(end, process.socket, process.socket, process.printed, seconds, {**first, "boxed": False})
 
-    def load(self) -> dict[str, Any]:
-        """Have the chapter run; what went wrong, if anything. This comes first, once."""
-        fault = self._exchange(None)
-        kinds = {"type": str, "kinds": list, "message": str, "name": str, "frames": list}
-        if not isinstance(fault, dict) or (fault and {key: type(value) for key, value in fault.items()} != kinds):
-            raise WorkerBroke("a fault without its parts")
-        return fault
+    @property
+    def pid(self) -> int | None:
+        """There is none that is kept."""
+        return None
 
-    def ask(self, request: Mapping[str, Any]) -> Any:
-        """The observation of a request. Raises WorkerEnded, WorkerLate or WorkerBroke."""
-        from vitcourse.worker.workshop import Observation
+    def end(self, number: int, grace: float) -> str:
+        """End a worker; how it had ended by itself, or did in so many seconds; else "killed"."""
+        return self._running.pop(number).end(grace)
 
-        answer = self._exchange(dict(request))
-        if not isinstance(answer, dict) or set(answer) != {field.name for field in fields(Observation)}:
-            raise WorkerBroke("an answer without its parts")
-        blank = Observation()
-        for name, value in answer.items():
-            if name != "result" and type(value) is not type(getattr(blank, name)):
-                raise WorkerBroke("an answer with other parts")
-        return Observation(**answer)
+    def close(self) -> None:
+        """End all of them."""
+        for process in (*self._running.values(), *([self._next] if self._next else [])):
+            process.end(0.0)
+        self._running, self._next = {}, None
 
-    def printed(self) -> str:
-        """The last of what the code printed."""
-        self._file.seek(0, os.SEEK_END)
-        self._file.seek(max(0, self._file.tell() - 4 * _PRINTED))
-        return self._file.read(4 * _PRINTED).decode("utf-8", "replace")[-_PRINTED:]
 
-    def close(self, grace: float = 0.0) -> str:
-        """End it, and all that it started; how it had ended, if it had."""
-        if not self._open:
-            return ""
-        self._open = False
-        how = self._workers.end(self._number, grace)
-        for file in {self._read, self._write}:
-            file.close() if isinstance(file, socket.socket) else os.close(file)
-        return how
+class _Process:
+    """A process that loads torch, and the socket over which it is spoken to."""
 
-    def _exchange(self, value: dict[str, Any] | None) -> Any:
-        """Send a message, unless it is None, and read one."""
-        from vitcourse.worker.protocol import Gone, ProtocolError, TooLate, receive, send
+    def __init__(self) -> None:
+        self.printed = tempfile.NamedTemporaryFile(prefix="vitcourse-", delete=False)  # noqa: SIM115  # end does
+        self._word = secrets.token_hex(16)
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1)
+        self.socket = socket.socket()
+        port = str(self._listener.getsockname()[1])
+        self._process = subprocess.Popen(
+            program(sys.executable, port, self.printed.name),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        self.number = self._process.pid
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError), self._process.stdin as told:
+            told.write(f"{self._word}\n".encode())  # not among the arguments, which others can see
 
-        since = time.monotonic()
+    def wait(self) -> None:
+        """Wait until it has loaded torch. Raises RunError when it can't."""
+        self._listener.settimeout(START)
+        with contextlib.suppress(OSError), self._listener:
+            self.socket, _ = self._listener.accept()
+            self.socket.settimeout(START)
+            if self._line() == f"ready {self._word}":
+                self.socket.settimeout(ANSWER)
+                return
+        self._process.kill()
+        _, said = self._process.communicate()
+        raise not_started(said)
+
+    def say(self, words: str) -> None:
+        """Ask for something, and wait until it is done. Raises WorkerEnded when the process is no longer there."""
+        with contextlib.suppress(OSError):
+            self.socket.sendall(f"{words}\n".encode())
+            if self._line():
+                return
+        raise WorkerEnded("before it began")
+
+    def _line(self) -> str:
+        """One line, to its end and no further."""
+        line = b""
+        while not line.endswith(b"\n") and (letter := self.socket.recv(1)):
+            line += letter
+        return line.decode(errors="replace").strip()
+
+    def end(self, grace: float) -> str:
+        """End it, and what it started where the system knows that."""
         try:
-            if value is not None:
-                send(self._write, value, since + self._left)
-            return receive(self._read, since + self._left)
-        except TooLate:
-            raise WorkerLate from None
-        except ProtocolError as error:
-            raise WorkerBroke(str(error)) from None
-        except Gone:
-            raise WorkerEnded(self.close(grace=0.5)) from None
-        finally:
-            self._left -= time.monotonic() - since
+            self._process.wait(grace)
+        except subprocess.TimeoutExpired:
+            how = "killed"
+        else:
+            code = self._process.returncode
+            how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        if hasattr(os, "killpg"):
+            with contextlib.suppress(OSError):
+                os.killpg(self.number, 9)
+        with contextlib.suppress(OSError):
+            self._process.kill()
+        self._process.wait()
+        for thing in (self._process.stderr, self._listener, self.socket, self.printed):
+            if thing is not None:
+                thing.close()
+        Path(self.printed.name).unlink(missing_ok=True)
+        return how
 
 
 def paths() -> list[str]:

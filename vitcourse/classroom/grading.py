@@ -26,11 +26,12 @@ from platformdirs import user_cache_path
 
 from vitcourse.checking.grading import Course
 from vitcourse.checking.judge import TIMEOUT, Judge, Status, Verdict, new_seed
+from vitcourse.checking.record import course_hash
 from vitcourse.checking.workers import Workers
 from vitcourse.classroom.box import boxed
 from vitcourse.classroom.layouts import Submission
 from vitcourse.classroom.rows import Row, row, without_verdicts
-from vitcourse.course import Exercise, exercise, exercises
+from vitcourse.course import Exercise, exercise
 from vitcourse.files import read_json, write_atomically
 from vitcourse.places import root
 from vitcourse.stubs import pristine
@@ -80,14 +81,9 @@ def grade(handed: Submission, order: Order, workers: Workers) -> Row:
     since = time.monotonic()
     seed = new_seed() if order.seed is None else order.seed
     asked = [exercise(id) for id in order.asked]
-    wanted = {entry.id for own in asked for entry in (*own.all_needs, own)}
     about = {"seed": seed, "box": "bubblewrap" if order.box else "none", **_of_the_course()}
     try:
-        course = Handed(handed, Judge(workers, order.timeout, seed))
-        for entry in exercises():
-            if entry.id in wanted:
-                course.verdict(entry)
-        verdicts = [course.verdict(entry) for entry in asked]
+        verdicts = Handed(handed, Judge(workers, order.timeout, seed)).verdicts_on(asked)
     except Exception as error:
         why = f"the check itself failed: {type(error).__name__}: {' '.join(str(error).split())}"[:500]
         return without_verdicts(handed, asked, why, {**about, **_now(since)})
@@ -164,16 +160,6 @@ def _of_the_course() -> dict[str, str]:
     except (OSError, subprocess.SubprocessError):
         said = ""
     return {"version": version("vitcourse"), "commit": said}
-
-
-@cache
-def course_hash() -> str:
-    """A hash of all of the course that a row rests on."""
-    digest = hashlib.sha256(f"{version('torch')} {version('vitcourse')}".encode())
-    files = [*(root() / "vitcourse").rglob("*.py"), *(root() / "vitcourse").rglob("*.toml")]
-    for file in sorted([*files, *(root() / "solutions").glob("*.py"), *(root() / "tests").glob("test_ch*.py")]):
-        digest.update(file.read_bytes() + b"\0")
-    return digest.hexdigest()
 
 
 def kept_rows() -> Path:

@@ -8,14 +8,13 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from sys import stdlib_module_names
 
-from vitcourse.classroom.reading import ANY_ARCHIVE, Entry, UnreadableError, decoded, entries, without_suffix
+from vitcourse.classroom.reading import ANY_ARCHIVE, PYTHON, Entry, entries, without_suffix
 from vitcourse.course import Chapter, chapters
 from vitcourse.stubs import pristine
 
 # Modules that are the course's, Python's or torch's: a file of that name is nobody's helper.
 _TAKEN = {"vitcourse", "solutions", "tests", "conftest", "chapters", "sitecustomize", "usercustomize"}
 _TAKEN |= {"torch", "torchvision", "numpy", "einops", "jaxtyping", "safetensors", "worker", *stdlib_module_names}
-_MOST_TEXT = 8 * 2**20  # bytes of all texts of one submission
 _ASIDE = ("solutions", "tests", "test", "old", "backup", "alternatives", "independent")
 _PREFIXES = (  # what Canvas and Moodle put before a file's name, or make a folder's name of
     re.compile(r"^(?P<student>[^_]+)_(?:LATE_)?(?P<number>\d+_\d+)_(?P<file>.+)$", re.IGNORECASE),
@@ -76,11 +75,7 @@ def submissions(place: Path, one: bool = False) -> list[Submission]:
 
     With one, all of it is one person's, whatever it looks like.
     """
-    name = place.resolve().name
-    try:
-        found = entries(place)
-    except UnreadableError as error:
-        return [Submission(name, unreadable={chapter.module: f"{name} {error}" for chapter in chapters()})]
+    name, found = place.resolve().name, entries(place)
     if not place.is_dir():
         found = [replace(entry, path=_rest(entry.path)) for entry in found]
     if one:
@@ -121,7 +116,7 @@ def _are_prefixed(groups: Mapping[str, Sequence[Entry]]) -> bool:
 
 def _is_somebodys(own: Sequence[Entry]) -> bool:
     """Whether what has one name in a class's folder is somebody's work, and no list of marks or the like."""
-    return len(own) > 1 or bool(own[0].fault) or len(own[0].path.parts) > 1 or _is_python(own[0])
+    return len(own) > 1 or bool(own[0].fault) or len(own[0].path.parts) > 1 or own[0].is_called(PYTHON)
 
 
 def _is_class(groups: Mapping[str, Sequence[Entry]]) -> bool:
@@ -131,93 +126,64 @@ def _is_class(groups: Mapping[str, Sequence[Entry]]) -> bool:
         return False
     holding = [name for name, own in groups.items() if any(_is_named(entry) for entry in own)]
     if not holding:
-        holding = [name for name, own in groups.items() if any(_is_python(e) and len(e.path.parts) > 1 for e in own)]
+        holding = [n for n, own in groups.items() if any(e.is_called(PYTHON) and len(e.path.parts) > 1 for e in own)]
     if len(holding) > 1:
         return not all(_PART.match(name) for name in holding)
     others = [own for name, own in groups.items() if name not in holding and _is_somebodys(own)]
     return bool(others) and len(groups) > 1 and all(entry.fault for own in others for entry in own)
 
 
-def _is_python(entry: Entry) -> bool:
-    return entry.path.name.lower().endswith((".py", ".py.txt"))
-
-
 def _is_named(entry: Entry) -> bool:
     """Whether a chapter's number or name is in a file's name."""
-    return _is_python(entry) and any(_likeness(entry.path, chapter) for chapter in chapters())
+    return entry.is_called(PYTHON) and any(_likeness(entry.path, chapter) for chapter in chapters())
 
 
 def submission(name: str, found: Sequence[Entry]) -> Submission:
     """The chapters and helpers among these entries."""
     made = Submission(name)
-    texts = _Texts(found)
+    files = [entry for entry in found if entry.is_called(PYTHON)]
     chosen: dict[str, Entry] = {}
     for chapter in chapters():
-        ranked = _ranked(chapter, texts)
+        ranked = _ranked(chapter, files)
         if ranked:
             chosen[chapter.module] = ranked[0]
             others = [str(entry.path) for entry in ranked[1:] if not _set_aside(entry.path)]
             if others:
                 made.notes.append(f"{ranked[0].path} is graded; also there: {', '.join(others[:3])}")
-        elif faulty := [entry for entry in found if entry.path.name.lower().endswith(ANY_ARCHIVE) and entry.fault]:
+        elif faulty := [entry for entry in found if entry.is_called(ANY_ARCHIVE) and entry.fault]:
             made.unreadable[chapter.module] = f"{faulty[0].path} {faulty[0].fault}"
         else:
             made.missing[chapter.module] = f"there is no {chapter.module}.py; {_instead(found)}"
     for module, entry in chosen.items():
         made.shown[module] = str(entry.path)
-        if entry in texts.faults:
-            made.unreadable[module] = f"{entry.path} {texts.faults[entry]}"
+        if entry.fault:
+            made.unreadable[module] = f"{entry.path} {entry.fault}"
         else:
-            made.found[module] = texts[entry]
+            made.found[module] = entry.text
         if entry.path.name != f"{module}.py":
             made.notes.append(f"{entry.path} was taken for {module}.py")
-    _add_helpers(made, texts, list(chosen.values()))
+    _add_helpers(made, files, list(chosen.values()))
     return made
 
 
-class _Texts:
-    """The Python files among the entries, each read once; faults tells of those that can't be."""
-
-    def __init__(self, found: Sequence[Entry]) -> None:
-        self.files = [entry for entry in found if _is_python(entry)]
-        self.faults: dict[Entry, str] = {}
-        self._read: dict[Entry, str] = {}
-        self._left = _MOST_TEXT
-
-    def __getitem__(self, entry: Entry) -> str:
-        """The text; an empty one where there is a fault."""
-        if entry not in self._read:
-            try:
-                content = entry.read()
-                self._left -= len(content)
-                if self._left < 0:
-                    raise UnreadableError("is too much, with all that was handed in beside it")
-                self._read[entry] = decoded(content)
-            except UnreadableError as error:
-                self.faults[entry], self._read[entry] = str(error), ""
-        return self._read[entry]
-
-
-def _ranked(chapter: Chapter, texts: _Texts) -> list[Entry]:
+def _ranked(chapter: Chapter, files: Sequence[Entry]) -> list[Entry]:
     """What may be a chapter's file, the likeliest first."""
     ranks: dict[Entry, tuple[float, ...]] = {}
-    named = [entry for entry in texts.files if any(_likeness(entry.path, other) for other in chapters())]
+    named = [entry for entry in files if any(_likeness(entry.path, other) for other in chapters())]
     crowds = Counter(entry.path.parent for entry in named)
-    for entry in texts.files:
+    for entry in files:
         like = _likeness(entry.path, chapter)
         if like < _SURE and not entry.fault:
             names = [name for exercise in chapter.exercises for name in exercise.names]
-            defined = sum(bool(re.search(rf"^(def|class) {name}\b", texts[entry], re.MULTILINE)) for name in names)
-            if like and not defined and entry not in texts.faults:
+            defined = sum(bool(re.search(rf"^(def|class) {name}\b", entry.text, re.MULTILINE)) for name in names)
+            if like and not defined:
                 like = 0
             elif not like and 2 * defined >= len(names) and entry not in named:
                 like = 1
         if like:
-            texts[entry]
             place = entry.path.parent
-            is_readable = entry not in texts.faults
             ranks[entry] = (
-                *(is_readable, not _set_aside(entry.path), like, place.name.lower() == "chapters"),
+                *(not entry.fault, not _set_aside(entry.path), like, place.name.lower() == "chapters"),
                 *(crowds[place], -len(place.parts)),
             )
     return sorted(ranks, key=lambda entry: ranks[entry], reverse=True)
@@ -254,14 +220,14 @@ def _instead(found: Sequence[Entry]) -> str:
     return f"there is {', '.join(names[:5])}{more}"
 
 
-def _add_helpers(made: Submission, texts: _Texts, chosen: Sequence[Entry]) -> None:
+def _add_helpers(made: Submission, files: Sequence[Entry], chosen: Sequence[Entry]) -> None:
     """Modules and packages beside the chapters, and beside their folder; a chapter's file under its own name, too."""
     folders = list(dict.fromkeys(entry.path.parent for entry in chosen))
     folders += [folder.parent for folder in folders if folder.parts and folder.parent not in folders]
     modules = {chapter.module for chapter in chapters()}
     refused = []
     for folder in folders:
-        for entry in texts.files:
+        for entry in files:
             if not entry.path.is_relative_to(folder):
                 continue
             *packages, stem = entry.path.relative_to(folder).with_suffix("").parts
@@ -271,20 +237,20 @@ def _add_helpers(made: Submission, texts: _Texts, chosen: Sequence[Entry]) -> No
             if names[0] in _TAKEN:
                 refused += [str(entry.path)] * (entry.path.parent == folder)
                 continue
-            _add_helper(made, names, stem == "__init__", entry, texts)
+            _add_helper(made, names, stem == "__init__", entry)
     if refused:
         made.notes.append(f"not used, since Python or the course has modules of these names: {', '.join(refused[:5])}")
 
 
-def _add_helper(made: Submission, names: Sequence[str], is_package: bool, entry: Entry, texts: _Texts) -> None:
+def _add_helper(made: Submission, names: Sequence[str], is_package: bool, entry: Entry) -> None:
     name = ".".join(names)
-    if made.helpers.get(name) or entry.fault:
+    if made.helpers.get(name) or entry.fault == "is a folder":
         return
     for count in range(1, len(names)):
         made.helpers.setdefault(".".join(names[:count]), "")
-    made.helpers[name] = texts[entry]
+    made.helpers[name] = entry.text
     made.shown[name] = str(entry.path)
     if is_package:
         made.helpers.setdefault(f"{name}.__init__", "")
-    if entry in texts.faults:
-        made.notes.append(f"{entry.path} {texts.faults[entry]}")
+    if entry.fault:
+        made.notes.append(f"{entry.path} {entry.fault}")

@@ -1,4 +1,4 @@
-"""What lies in a folder or an archive that somebody else made: names first, and only what is wanted is read.
+"""What lies in a folder or an archive that somebody else made: names, and the texts of the Python files.
 
 Nothing is unpacked, written or run. Regular files only, each read up to a size; links are followed within the folder.
 A chapter's bytes become text by their mark, by the encoding that the first lines declare, or as UTF-8.
@@ -14,16 +14,18 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import IO
 
 from vitcourse.files import printable
 
 LARGEST = 2**20  # bytes of one text
+LARGEST_TEXTS = 8 * 2**20  # bytes of all texts of one submission
 LARGEST_ARCHIVE = 64 * 2**20  # bytes of an archive inside another, and of all that a tar file holds
 MOST = 5_000  # entries of one submission
 DEEPEST = 12  # folders in folders, and three archives in archives
+PYTHON = (".py", ".py.txt")
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 OTHER_ARCHIVES = (".7z", ".rar")
 ANY_ARCHIVE = (*ARCHIVES, *OTHER_ARCHIVES)
@@ -36,28 +38,21 @@ class UnreadableError(Exception):
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing that was handed in: its path within the submission, and how its bytes are got.
+    """One thing that was handed in: its path within the submission, and its text if it is a Python file.
 
-    fault says why there are none: it is a folder, a link that leads out, a device, too large.
+    fault says why it can't be read: it is a folder, a link that leads out, a device, too large, no text.
     """
 
     path: PurePosixPath
     fault: str = ""
-    get: Callable[[int], bytes] = field(default=lambda _: b"", repr=False)
-    opened: Callable[[], BinaryIO] | None = field(default=None, repr=False)  # for what lies on the disk, however large
+    text: str = ""
 
-    def read(self, most: int = LARGEST) -> bytes:
-        """Its bytes. Raises UnreadableError."""
-        if self.fault:
-            raise UnreadableError(self.fault)
-        try:
-            content = self.get(most + 1)
-        except _BROKEN as error:
-            raise UnreadableError(_reason(error)) from error
-        if len(content) > most:
-            raise UnreadableError(f"is larger than {most // 2**20} MiB")
-        return content
+    def is_called(self, endings: tuple[str, ...]) -> bool:
+        """Whether its name ends like that."""
+        return self.path.name.lower().endswith(endings)
 
+
+Open = Callable[[], IO[bytes]]
 
 # What a broken archive may raise.
 _BROKEN: tuple[type[Exception], ...] = (
@@ -66,37 +61,23 @@ _BROKEN: tuple[type[Exception], ...] = (
 )
 
 
-def is_archive(name: str) -> bool:
-    """Whether a file of this name holds others."""
-    return name.lower().endswith(ARCHIVES)
-
-
 def entries(place: Path) -> list[Entry]:
-    """All that is in a folder or an archive, archives in it opened; what can't be read is an entry with its fault.
-
-    Raises UnreadableError when the place itself can't be read.
-    """
+    """All that is in a folder or an archive, archives in it opened; what can't be read is an entry with its fault."""
     found: list[Entry] = []
-    inside = _folder(place, place.resolve(), PurePosixPath()) if place.is_dir() else _one(place)
     counts: Counter[str] = Counter()
-    for entry in inside:
-        for part in _opened(entry, 3):
-            first = part.path.parts[0]
-            counts[first] += 1
-            if counts[first] <= MOST:
-                found.append(part)
-            elif counts[first] == MOST + 1:
-                found.append(Entry(PurePosixPath(first), f"holds more than {MOST} files; the rest was not looked at"))
+    sizes: Counter[str] = Counter()
+    walk, top, path = (_folder, place, "") if place.is_dir() else (_file, place.parent, place.name)
+    for entry in walk(place, top.resolve(), PurePosixPath(path)):
+        first = entry.path.parts[0]
+        counts[first] += 1
+        sizes[first] += len(entry.text)
+        if sizes[first] > LARGEST_TEXTS and entry.text:
+            entry = Entry(entry.path, "is too much, with all that was handed in beside it")
+        if counts[first] <= MOST:
+            found.append(entry)
+        elif counts[first] == MOST + 1:
+            found.append(Entry(PurePosixPath(first), f"holds more than {MOST} files; the rest was not looked at"))
     return found
-
-
-def _one(place: Path) -> Iterator[Entry]:
-    entry = _file(place, place.parent.resolve(), PurePosixPath(place.name))
-    if entry.fault:
-        raise UnreadableError(entry.fault)
-    if place.name.lower().endswith(OTHER_ARCHIVES):
-        raise UnreadableError("is an archive of another kind; a folder or a .zip can be read")
-    yield entry
 
 
 def _folder(folder: Path, top: Path, path: PurePosixPath) -> Iterator[Entry]:
@@ -106,37 +87,36 @@ def _folder(folder: Path, top: Path, path: PurePosixPath) -> Iterator[Entry]:
     try:
         names = sorted(place.name for place in folder.iterdir())
     except OSError as error:
-        yield Entry(path, _reason(error))
+        yield Entry(path if path.parts else PurePosixPath(folder.name), _reason(error))
         return
     for name in names:
         if name.lower() in IGNORED:
             continue
         place, below = folder / name, path / printable(name)
-        try:
-            is_folder = stat.S_ISDIR(os.lstat(place).st_mode)
-        except OSError as error:
-            yield Entry(below, _reason(error))
-            continue
-        if is_folder:
+        if place.is_dir() and not place.is_symlink():
             yield Entry(below, "is a folder")
             yield from _folder(place, top, below)
         else:
-            yield _file(place, top, below)
+            yield from _file(place, top, below)
 
 
-def _file(place: Path, top: Path, path: PurePosixPath) -> Entry:
+def _file(place: Path, top: Path, path: PurePosixPath) -> Iterator[Entry]:
+    """What a file on the disk holds, if it is a regular one."""
     try:
         mode = os.lstat(place).st_mode
         if stat.S_ISLNK(mode):
             place = Path(os.path.realpath(place))
             if not place.is_relative_to(top):
-                return Entry(path, "is a link that leads out of the submission; it isn't followed")
+                yield Entry(path, "is a link that leads out of the submission; it isn't followed")
+                return
             mode = os.lstat(place).st_mode
     except (OSError, ValueError) as error:
-        return Entry(path, _reason(error))
-    if not stat.S_ISREG(mode):
-        return Entry(path, f"is {_KINDS.get(stat.S_IFMT(mode), 'no file')}")
-    return Entry(path, get=lambda most: _bytes(place, most), opened=lambda: _stream(place))
+        yield Entry(path, _reason(error))
+        return
+    if stat.S_ISREG(mode):
+        yield from _read(path, lambda: _stream(place), levels=3)
+    else:
+        yield Entry(path, f"is {_KINDS.get(stat.S_IFMT(mode), 'no file')}")
 
 
 _KINDS = {
@@ -145,12 +125,7 @@ _KINDS = {
 }
 
 
-def _bytes(place: Path, most: int) -> bytes:
-    with _stream(place) as file:
-        return file.read(most)
-
-
-def _stream(place: Path) -> BinaryIO:
+def _stream(place: Path) -> IO[bytes]:
     # Neither a link nor a pipe that has come into its place meanwhile is followed or waited for.
     number = os.open(place, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     if not stat.S_ISREG(os.fstat(number).st_mode):
@@ -159,61 +134,67 @@ def _stream(place: Path) -> BinaryIO:
     return os.fdopen(number, "rb")
 
 
-def _opened(entry: Entry, levels: int) -> Iterator[Entry]:
-    """The entry, or what it holds if it is an archive."""
-    name = entry.path.name
-    if entry.fault or not is_archive(name) or not levels:
-        other = not entry.fault and name.lower().endswith(ANY_ARCHIVE)
-        yield Entry(entry.path, "is an archive that can't be opened here; hand in a .zip") if other else entry
-        return
+def _read(path: PurePosixPath, open_it: Open, levels: int, on_disk: bool = True) -> Iterator[Entry]:
+    """The entry with its text, or what it holds if it is an archive, as deep as levels says."""
+    entry = Entry(path)
     try:
-        content = entry.opened() if entry.opened else io.BytesIO(entry.read(LARGEST_ARCHIVE))
-        inside = list(_zipped(content) if name.lower().endswith(".zip") else _tarred(content))
+        if entry.is_called(PYTHON):
+            yield Entry(path, text=decoded(_limited(open_it, LARGEST)))
+        elif entry.is_called(ARCHIVES) and levels:
+            with open_it() if on_disk else io.BytesIO(_limited(open_it, LARGEST_ARCHIVE)) as content:
+                inside = _zipped if entry.is_called((".zip",)) else _tarred
+                # As a list: an archive that turns out to be broken is a sentence, and nothing of it is used.
+                yield from list(inside(PurePosixPath(path.parent, without_suffix(path.name)), content, levels - 1))
+        elif entry.is_called(ANY_ARCHIVE):
+            yield Entry(path, "is an archive that can't be opened here; hand in a .zip")
+        else:
+            yield entry
     except UnreadableError as error:
-        yield Entry(entry.path, str(error))
-        return
+        yield Entry(path, str(error))
     except _BROKEN as error:
-        yield Entry(entry.path, f"can't be opened: {_reason(error)}")
-        return
-    stem = PurePosixPath(entry.path.parent, without_suffix(name))
-    for part in inside:
-        if not any(word.lower() in IGNORED for word in part.path.parts):
-            yield from _opened(Entry(stem / part.path, part.fault, part.get), levels - 1)
+        opening = "can't be opened: " if entry.is_called(ARCHIVES) else ""
+        yield Entry(path, f"{opening}{_reason(error)}")
 
 
-def _zipped(content: BinaryIO) -> Iterator[Entry]:
+def _limited(open_it: Open, most: int) -> bytes:
+    with open_it() as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise UnreadableError(f"is larger than {most // 2**20} MiB")
+    return content
+
+
+def _zipped(path: PurePosixPath, content: IO[bytes], levels: int) -> Iterator[Entry]:
     archive = zipfile.ZipFile(content)
     for info in archive.infolist()[: MOST + 1]:
-        path, mode = _within(info.filename), info.external_attr >> 16
-        if info.is_dir():
+        inner = path / _within(info.filename)
+        if info.is_dir() or _is_ignored(inner):
             continue
-        if stat.S_ISLNK(mode):
-            yield Entry(path, "is a link in an archive; it isn't followed")
+        if stat.S_ISLNK(info.external_attr >> 16):
+            yield Entry(inner, "is a link in an archive; it isn't followed")
         elif info.flag_bits & 1:
-            yield Entry(path, "is encrypted")
+            yield Entry(inner, "is encrypted")
         else:
-            yield Entry(path, get=lambda most, info=info: _member(archive, info, most))  # type: ignore[misc]
+            yield from _read(inner, lambda info=info: archive.open(info), levels, on_disk=False)  # type: ignore[misc]
 
 
-def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> bytes:
-    with archive.open(info) as file:
-        return file.read(most)
-
-
-def _tarred(content: BinaryIO) -> Iterator[Entry]:
-    archive = tarfile.open(fileobj=content, mode="r:*")  # noqa: SIM115  # its members are read later
+def _tarred(path: PurePosixPath, content: IO[bytes], levels: int) -> Iterator[Entry]:
     left = LARGEST_ARCHIVE
-    for count, info in enumerate(archive):
-        left -= info.size
-        if count > MOST or left < 0:
-            raise UnreadableError("holds too much")
-        path = _within(info.name)
-        if info.isfile():
-            held = archive.extractfile(info)
-            assert held is not None
-            yield Entry(path, get=held.read)
-        elif not info.isdir():
-            yield Entry(path, "is no regular file")
+    with tarfile.open(fileobj=content, mode="r:*") as archive:
+        for count, info in enumerate(archive):
+            left -= info.size
+            if count > MOST or left < 0:
+                raise UnreadableError("holds too much")
+            inner = path / _within(info.name)
+            held = archive.extractfile(info) if info.isfile() else None
+            if held is not None and not _is_ignored(inner):
+                yield from _read(inner, lambda held=held: held, levels, on_disk=False)  # type: ignore[misc]
+            elif not info.isdir() and held is None:
+                yield Entry(inner, "is no regular file")
+
+
+def _is_ignored(path: PurePosixPath) -> bool:
+    return any(word.lower() in IGNORED for word in path.parts)
 
 
 def _within(name: str) -> PurePosixPath:

@@ -15,10 +15,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from vitcourse.checking.grading import grade
 from vitcourse.checking.judge import Judge
-from vitcourse.checking.keeping import put
-from vitcourse.checking.record import at, fingerprints, keep, kept_folder
+from vitcourse.checking.record import at, checked, kept_folder
 from vitcourse.checking.workers import Workers
 from vitcourse.codesets import CodeSet, load_code
 from vitcourse.course import Exercise, chapters, exercise
@@ -26,6 +24,7 @@ from vitcourse.errors import RequestError, RunError
 from vitcourse.given import init
 from vitcourse.jupyter.cells import Cell, read_cell, with_cell
 from vitcourse.jupyter.page import Curve, Shown, verdict_page
+from vitcourse.keeping import put
 from vitcourse.stubs import pristine
 from vitcourse.worker.started import started
 
@@ -100,9 +99,7 @@ def _judge() -> Any:
 
 
 def _show_verdict(code: CodeSet, asked: Exercise) -> None:
-    before = fingerprints(code)
-    verdict = grade(code, [asked], _judge())[0]
-    keep(code, [verdict], before)
+    (verdict,) = checked(code, [asked], _judge())
     traces: list[Any] = []
     if verdict.status in ("passed", "failed", "error"):
         from vitcourse.trace.exercises import trace_exercise

@@ -8,7 +8,8 @@ chose don't decide it, so that no coincidence among them can.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+
+from vitcourse.checking.sizes import worth as worth
 
 Vector = tuple[int, ...]
 
@@ -252,20 +253,6 @@ class Names:
                 yield (
                     f"{name}//{by}" if not plus else f"⌈{name}/{by}⌉" if plus == by - 1 else f"({name}{plus:+d})//{by}"
                 )
-
-
-def worth(text: str, sizes: Mapping[str, Any]) -> Any:
-    """What an expression of symbols, `1+gh·gw`, comes to; KeyError for a symbol without a size."""
-    if text in sizes:
-        return sizes[text]
-    total = 0
-    for sign, term in re.findall(r"([+-]?)([^+-]+)", text):
-        result: Any = 1
-        for by, word in re.findall(r"([·/]?)([^·/]+)", term):
-            size = int(word) if word.isdigit() else sizes[word]
-            result = result // size if by == "/" else result * size
-        total += -result if sign == "-" else result
-    return total
 
 
 def worth_all(text: str, sizes: Mapping[str, Vector]) -> Vector:

@@ -36,6 +36,7 @@ class Batches:
         labels: Tensor,
         mean: Tensor,
         std: Tensor,
+        *,
         batch_size: int,
         augmentations: Sequence[Augmentation] = (),
         seed: int = 0,
@@ -125,8 +126,8 @@ class LoadedBatches(Batches):
     The images are in memory already; what it costs is one call for each image in place of one for each batch.
     """
 
-    def __init__(self, images: Tensor, labels: Tensor, mean: Tensor, std: Tensor, *args: Any, **kwargs: Any) -> None:
-        super().__init__(images.cpu(), labels.cpu(), mean.cpu(), std.cpu(), *args, **kwargs)
+    def __init__(self, images: Tensor, labels: Tensor, mean: Tensor, std: Tensor, **more: Any) -> None:
+        super().__init__(images.cpu(), labels.cpu(), mean.cpu(), std.cpu(), **more)
         self.device = images.device
 
     def _gathered(self, indices: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:

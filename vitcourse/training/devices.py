@@ -28,7 +28,7 @@ def choose_device(name: str, processes: Processes | None = None) -> torch.device
     fault = cannot_compute(name)
     if fault is not None:
         raise RequestError(f"{fault}; type --device cpu, or vitcourse doctor")
-    if processes is None or processes.world == 1:
+    if processes is None or processes.world_size == 1:
         return torch.device(name)
     if name == "mps":
         raise RequestError("several processes can't share one MPS device; type --device cpu")

@@ -11,9 +11,9 @@ from vitcourse.training.batches import Batches
 from vitcourse.training.preparation import Setup
 
 
-def prepared(model: nn.Module, setup: Setup, batches: Batches) -> nn.Module:
+def wrapped(model: nn.Module, setup: Setup, batches: Batches) -> nn.Module:
     """The model as it goes into train_step. Its parameters are the given model's own."""
-    if setup.processes.world > 1:
+    if setup.processes.world_size > 1:
         model = _with_all_gradients(model, setup, batches)
     mode = setup.config.compile
     if mode != "off":

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 
 from vitcourse.errors import RequestError
 from vitcourse.training.graph import WARM_UP
@@ -41,8 +42,8 @@ RUNGS: list[tuple[str, dict[str, Any], bool]] = [
     ("torch's attention, or products for few tokens", {"parts": PARTS[:3]}, False),
     ("patches by one matrix product", {"parts": PARTS[:4]}, False),
     ("the last block for CLS alone", {"parts": PARTS}, False),
-    ("bf16 autocast", {"amp": "bf16"}, False),
     ("torch.compile", {"compile": "default"}, False),
+    ("bf16 autocast", {"amp": "bf16"}, False),  # the last of a CPU's: many have no units for it, and it only costs
     ("CUDA graphs of the model", {"compile": "reduce-overhead"}, True),
     ("the whole step as one CUDA graph", {"compile": "default", "graph": True}, True),
 ]
@@ -111,6 +112,12 @@ def _with(setup: Setup, rung: dict[str, Any]) -> Setup:
 
 
 class _Contender:
+    """One rung while it is measured; its run, and how many steps make a turn, come of warm_up."""
+
+    run: Run
+    losses: Iterator[Tensor]
+    n_steps: int
+
     def __init__(self, name: str, settings: dict[str, Any], setup: Setup, missing: str | None) -> None:
         self.name, self.settings, self.missing = name, settings, missing
         self.setup = _with(setup, settings)

@@ -13,7 +13,7 @@ from vitcourse.errors import RequestError
 from vitcourse.files import parse_json, printable, read_json
 from vitcourse.speech import print_json
 from vitcourse.training.presets import MAY_DIFFER, PRESETS, option, spoken
-from vitcourse.training.runs import CONFIG
+from vitcourse.training.runs import CONFIG, RESULT
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _listed(folder: Path, config: dict[str, Any], base: Path) -> Listed:
         for name, value in config.items()
         if name in preset and value != preset[name] and (name not in MAY_DIFFER or (name, value) == ("kernels", "own"))
     }
-    result = read_json(folder / "result.json")
+    result = read_json(folder / RESULT)
     epochs = _epochs(folder)
     last = epochs[-1] if epochs else {}
     finished = bool(result.get("finished"))

@@ -13,11 +13,11 @@ from vitcourse.errors import RunError
 from vitcourse.training.batches import Batches
 from vitcourse.training.checkpoints import Pace
 from vitcourse.training.display import Display
-from vitcourse.training.engine import prepared
+from vitcourse.training.engine import wrapped
 from vitcourse.training.graph import RecordedStep
 from vitcourse.training.interrupt import StopOnInterrupt
 from vitcourse.training.measure import measured_loss, outputs_of
-from vitcourse.training.optim import average_weights, load_optimizer, make_optimizer, set_learning_rate
+from vitcourse.training.optim import average_weights, load_optimizer, make_optimizer, rate_factor, set_learning_rate
 from vitcourse.training.original import with_loss_of
 from vitcourse.training.preparation import Setup
 from vitcourse.training.runs import Epoch
@@ -61,7 +61,7 @@ class Run:
         averaged = average_weights(model, optimizer, config.ema) if config.ema else None
         measured = setup.twin_of(averaged)[0] if averaged is not None else twin
         batches = setup.batches()
-        trained = prepared(with_loss_of(config, twin), setup, batches)
+        trained = wrapped(with_loss_of(config, twin), setup, batches)
         if not setup.processes.is_first:
             # The weights are the same everywhere; what dropout draws is each process's own.
             torch.manual_seed(config.seed + setup.processes.rank)
@@ -106,8 +106,10 @@ class Run:
         return self._counted(self._train(images, labels))
 
     def _set_rate(self) -> None:
-        schedule = self.setup.chapter.warmup_cosine
-        set_learning_rate(self.optimizer, self.setup.config, self.steps_done, self.steps, schedule)
+        set_learning_rate(self.optimizer, self._factor(self.steps_done))
+
+    def _factor(self, step: int) -> float:
+        return rate_factor(self.setup.config, step, self.steps, self.setup.chapter.warmup_cosine)
 
     def _train(self, images: Tensor, labels: Tensor) -> Tensor:
         return take_step(self.setup, self.trained, images, labels, self.optimizer)
@@ -133,7 +135,7 @@ class Run:
             if display.due():
                 speed = self.batches.taken * self.batches.batch_size / self.seconds
                 display.show(number, self.steps_done, _finite(self.loss_sum / self.seen, number), speed)
-            asked = processes.world == 1 or self.batches.taken % STEPS_BETWEEN_QUESTIONS == 0
+            asked = processes.world_size == 1 or self.batches.taken % STEPS_BETWEEN_QUESTIONS == 0
             if self.batches.taken == len(self.batches) or not asked:
                 continue
             stopping, due = processes.any_of(stop.requested, pace.due)
@@ -162,7 +164,7 @@ class Run:
             loss=loss,
             accuracy=accuracy,
             test_loss=measured_loss(self.setup, outputs, accuracy),
-            learning_rate=float(self.optimizer.param_groups[-1]["lr"]),
+            learning_rate=float(self.setup.config.learning_rate * self._factor(self.steps_done - 1)),
             seconds=round(self.seconds, 3),
             images_per_second=round(n_images / self.seconds, 1),
         )
@@ -182,8 +184,8 @@ class Run:
             "loss_sum": processes.sum(self.loss_sum.clone()),
             "seen": int(processes.sum(torch.tensor(self.seen))),
             "seconds": self.seconds,
-            # Dropout draws from the process's own source of chance.
-            "chance": processes.gathered(_chance(self.setup.device)),
+            # Dropout draws from the process's own generator.
+            "rng_states": processes.gathered(_rng_states(self.setup.device)),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> list[str]:
@@ -199,14 +201,14 @@ class Run:
         if processes.is_first:
             # One takes all that has been counted; what counts in the end is the sum.
             self.loss_sum, self.seen = state["loss_sum"].to(self.setup.device), state["seen"]
-        if processes.rank < len(state["chance"]) and not _set_chance(
-            state["chance"][processes.rank], self.setup.device
+        if processes.rank < len(state["rng_states"]) and not _set_rng_states(
+            state["rng_states"][processes.rank], self.setup.device
         ):
             anew.append("dropout")
         return anew
 
 
-def _chance(device: torch.device) -> dict[str, Tensor]:
+def _rng_states(device: torch.device) -> dict[str, Tensor]:
     states = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         states["cuda"] = torch.cuda.get_rng_state(device)
@@ -215,7 +217,7 @@ def _chance(device: torch.device) -> dict[str, Tensor]:
     return states
 
 
-def _set_chance(states: dict[str, Tensor], device: torch.device) -> bool:
+def _set_rng_states(states: dict[str, Tensor], device: torch.device) -> bool:
     """Take up the states; False when that of this kind of device is missing, which then draws anew."""
     if "cpu" in states:
         torch.set_rng_state(states["cpu"])

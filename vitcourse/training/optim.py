@@ -15,10 +15,8 @@ from vitcourse.errors import RequestError, RunError
 from vitcourse.training.muon import Muon
 from vitcourse.training.presets import TrainConfig
 
-OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
-
-class Together(torch.optim.Optimizer):
+class CombinedOptimizer(torch.optim.Optimizer):
     """Several optimisers as one, each with parameters of its own: a step is a step of each."""
 
     def __init__(self, *parts: torch.optim.Optimizer) -> None:
@@ -26,10 +24,12 @@ class Together(torch.optim.Optimizer):
         # The groups are the parts' own, so that a learning rate set here holds there.
         super().__init__([group for part in parts for group in part.param_groups], {})
 
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """One step of each part."""
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:  # type: ignore[override]
+        """One step of each part; what the closure returns, if there is one."""
+        loss = closure() if closure is not None else None
         for part in self.parts:
             part.step()
+        return loss
 
     def state_dict(self) -> dict[str, Any]:
         """The state of each part."""
@@ -59,9 +59,20 @@ def make_optimizer(model: nn.Module, config: TrainConfig, transfer: Any = None) 
         group["initial_lr"] = group["lr"]
         if _on_gpu(group["params"]):
             group["lr"] = torch.tensor(group["lr"], device=group["params"][0].device)
+    optimizer.register_step_pre_hook(_gradients_first)
     if config.clip:
         clip_gradients(optimizer, config.clip)
     return optimizer
+
+
+def _gradients_first(optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call a step's closure, if it has one, before anything else: what is clipped are then the gradients it makes."""
+    closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
+    if closure is None:
+        return None
+    with torch.enable_grad():
+        loss = closure()
+    return (args[0], lambda: loss), {}
 
 
 def _adam(parameters: Iterable[nn.Parameter], model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
@@ -74,7 +85,8 @@ def _adam(parameters: Iterable[nn.Parameter], model: nn.Module, config: TrainCon
 
 
 def _adam_of(groups: list[dict[str, Any]], config: TrainConfig) -> torch.optim.Optimizer:
-    kind = OPTIMIZERS.get(config.optimizer, torch.optim.AdamW)
+    # Beside Muon stands AdamW.
+    kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
     optimizer: torch.optim.Optimizer = kind(
         groups,
         lr=config.learning_rate,
@@ -99,7 +111,7 @@ def _muon_and_adamw(model: nn.Module, config: TrainConfig) -> torch.optim.Optimi
     pieces = [3 if name.endswith(".qkv") else 1 for name in matrices]
     muon = Muon([{"params": list(matrices.values()), "pieces": pieces}], lr=config.muon_learning_rate)
     inside = {id(matrix) for matrix in matrices.values()}
-    return Together(muon, _adam([p for p in model.parameters() if id(p) not in inside], model, config))
+    return CombinedOptimizer(muon, _adam([p for p in model.parameters() if id(p) not in inside], model, config))
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -116,10 +128,10 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 
 
 def groups_by_layer(model: nn.Module, config: TrainConfig, transfer: Any) -> list[dict[str, Any]]:
-    """The groups of 7.3, that with the largest rate last. Raises RunError when these can't be an optimiser's."""
+    """The groups of 7.3. Raises RunError when these can't be an optimiser's."""
     found = transfer.param_groups(model, config.learning_rate, config.weight_decay, config.layer_decay)
     try:
-        groups = sorted(({**group, "params": list(group["params"])} for group in found), key=lambda group: group["lr"])
+        groups = [{**group, "params": list(group["params"])} for group in found]
         given = [id(parameter) for group in groups for parameter in group["params"]]
     except (TypeError, KeyError, ValueError) as error:
         raise RunError(
@@ -154,18 +166,20 @@ def average_weights(model: nn.Module, optimizer: torch.optim.Optimizer, decay: f
     return averaged
 
 
-def set_learning_rate(
-    optimizer: torch.optim.Optimizer, config: TrainConfig, step: int, steps: int, warmup_cosine: Callable[..., float]
-) -> None:
-    """Set the learning rates of a step (counted from 0) of a run of so many steps."""
-    factor = 1.0
+def rate_factor(config: TrainConfig, step: int, steps: int, warmup_cosine: Callable[..., float]) -> float:
+    """The factor on the peak learning rates at a step (counted from 0) of a run of so many steps."""
     if config.schedule == "cosine":
         # From 1 and to one beyond the end: at both ends of the curve the rate is 0, and the step would be lost.
-        factor = warmup_cosine(step + 1, round(config.warmup * steps), steps + 1)
-    elif config.schedule == "trapezoid":
+        return warmup_cosine(step + 1, round(config.warmup * steps), steps + 1)
+    if config.schedule == "trapezoid":
         # In the same way: no rate of 0, neither at the first step nor at the last.
         rise, fall = round(config.warmup * steps), round(config.cooldown * steps)
-        factor = min(1.0, (step + 1) / max(rise, 1), (steps - step) / (fall + 1))
+        return min(1.0, (step + 1) / max(rise, 1), (steps - step) / (fall + 1))
+    return 1.0
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Set each group's learning rate to this share of its peak."""
     for group in optimizer.param_groups:
         rate = factor * group["initial_lr"]
         if isinstance(group["lr"], Tensor):
@@ -176,7 +190,7 @@ def set_learning_rate(
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     """Put an optimiser into a state that one on another kind of device may have left: the way of computing stays."""
-    if not isinstance(optimizer, Together):
+    if not isinstance(optimizer, CombinedOptimizer):
         ways = [{name: group[name] for name in _WAYS if name in group} for group in optimizer.param_groups]
         groups = [{**group, **way} for group, way in zip(state["param_groups"], ways, strict=True)]
         state = {**state, "param_groups": groups}

@@ -102,7 +102,7 @@ def draw_ladder(record: Mapping[str, Any]) -> Figure:
     bars = axes.barh([rung["name"] for rung in rungs], speeds, color=STYLES[0]["color"])
     labels = [rung["missing"] or f"{speed:,.0f}" for rung, speed in zip(rungs, speeds, strict=True)]
     axes.bar_label(bars, labels, padding=4)
-    axes.margins(x=0.15)
+    axes.margins(x=0.2)
     axes.invert_yaxis()
     axes.set_xlabel(f"images a second, {record['device']}")
     return figure

@@ -9,7 +9,7 @@ from vitcourse.codesets import load_code
 from vitcourse.errors import RequestError
 from vitcourse.files import printable, write_file
 from vitcourse.speech import print_json
-from vitcourse.training.learner import faults_in_one_line
+from vitcourse.training.chapters import faults_in_one_line
 from vitcourse.training.pictures import draw_seen, png
 from vitcourse.training.trained import Prediction, load_trained
 

@@ -4,7 +4,7 @@ import hashlib
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
@@ -16,10 +16,10 @@ from vitcourse.data import Dataset, load_dataset
 from vitcourse.errors import RequestError, RunError
 from vitcourse.training.augment import augmentations, center_crop
 from vitcourse.training.batches import Batches, LoadedBatches, standardised
+from vitcourse.training.chapters import faults_in_one_line, load_trainer, load_transfer
 from vitcourse.training.choice import left_open, settled
 from vitcourse.training.devices import choose_device, passed_over
 from vitcourse.training.kernels import PARTS, twin_of
-from vitcourse.training.learner import faults_in_one_line, load_trainer, load_transfer
 from vitcourse.training.origin import Origin, read_origin
 from vitcourse.training.presets import TrainConfig
 from vitcourse.training.processes import Processes
@@ -27,7 +27,7 @@ from vitcourse.training.processes import Processes
 EVALUATION_BATCH = 500
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Setup:
     """What a run starts from. Images and labels are on the device; the test images are standardised."""
 
@@ -60,7 +60,7 @@ class Setup:
         name = self.device.type
         if name == "cuda":
             name = f"cuda ({torch.cuda.get_device_name(self.device)})"
-        return f"{self.processes.world} × {name}" if self.processes.world > 1 else name
+        return f"{self.processes.world_size} × {name}" if self.processes.world_size > 1 else name
 
     @property
     def records(self) -> bool:
@@ -68,7 +68,7 @@ class Setup:
         wanted = self.config.graph and self.config.pipeline == "device"
         # A share drawn for each batch can't be recorded, and parts of a batch are for what is too large, not for speed.
         wanted = wanted and not self.config.mixup and not self.config.micro_batch
-        return wanted and self.device.type == "cuda" and self.processes.world == 1
+        return wanted and self.device.type == "cuda" and self.processes.world_size == 1
 
     @property
     def data_fingerprint(self) -> str:
@@ -159,11 +159,11 @@ class Setup:
             self.train_labels,
             self.mean,
             self.std,
-            self.config.batch_size,
-            augmentations(self.config),
-            self.config.seed,
-            self.config.crop,
-            self.processes,
+            batch_size=self.config.batch_size,
+            augmentations=augmentations(self.config),
+            seed=self.config.seed,
+            crop=self.config.crop,
+            processes=self.processes,
         )
 
     def as_input(self, images: Tensor) -> Tensor:
@@ -183,7 +183,7 @@ class Setup:
         n_images = len(self.dataset.test_images)
         with self._precision(exactly):
             accuracy = float(self.chapter.evaluate(model, self.test_images, self.test_labels, self.evaluation_batch))
-        if self.processes.world == 1:
+        if self.processes.world_size == 1:
             return accuracy
         right = torch.tensor(accuracy * len(self.test_images), dtype=torch.float64).round()
         return float(self.processes.sum(right) / n_images)
@@ -244,30 +244,28 @@ def prepare(config: TrainConfig, processes: Processes | None = None, *, resumed:
     if config.init is not None and not resumed:
         with faults_in_one_line(code):
             origin = read_origin(config, chapter, dataset)
-    open_settings = left_open(config)
-    height, width = (config.crop, config.crop) if config.crop else dataset.image_size
-    n_patches = height * width // config.patch_size**2
-    config = settled(config, device, len(dataset.train_images), n_patches)
     tested = processes.share(len(dataset.test_images))
     test_images = center_crop(dataset.test_images[tested], config.crop).to(device)
-    return Setup(
-        config,
-        code,
-        chapter,
-        dataset,
-        device,
-        mean,
-        std,
-        dataset.train_images.to(device),
-        dataset.train_labels.to(device),
-        standardised(test_images, mean, std),
-        dataset.test_labels[tested].to(device),
-        processes,
-        (*notes, *dataset.notes, *_all_in_one_batch(config, dataset), *_starts_from(config, origin)),
-        transfer,
-        origin,
-        open_settings,
+    setup = Setup(
+        config=config,
+        code=code,
+        chapter=chapter,
+        transfer=transfer,
+        dataset=dataset,
+        device=device,
+        mean=mean,
+        std=std,
+        train_images=dataset.train_images.to(device),
+        train_labels=dataset.train_labels.to(device),
+        test_images=standardised(test_images, mean, std),
+        test_labels=dataset.test_labels[tested].to(device),
+        processes=processes,
+        notes=(*notes, *dataset.notes, *_all_in_one_batch(config, dataset), *_starts_from(config, origin)),
+        origin=origin,
+        left_open=left_open(config),
     )
+    n_patches = math.prod(setup.image_size) // config.patch_size**2
+    return replace(setup, config=settled(config, device, len(setup.train_images), n_patches))
 
 
 def _starts_from(config: TrainConfig, origin: Origin | None) -> tuple[str, ...]:
@@ -287,16 +285,17 @@ def _all_in_one_batch(config: TrainConfig, dataset: Dataset) -> tuple[str, ...]:
 
 
 def _require_enough_images(config: TrainConfig, dataset: Dataset, processes: Processes) -> None:
-    if config.batch_size < processes.world:
+    if config.batch_size < processes.world_size:
         raise RequestError(
-            f"a batch of {config.batch_size} images is too small for {processes.world} processes; "
-            f"type --batch-size {processes.world} or more"
+            f"a batch of {config.batch_size} images is too small for {processes.world_size} processes; "
+            f"type --batch-size {processes.world_size} or more"
         )
-    if config.micro_batch and processes.world > 1:
+    if config.micro_batch and processes.world_size > 1:
         raise RequestError(
-            f"--micro-batch is for one process, and there are {processes.world}, which share each batch; leave it out"
+            f"--micro-batch is for one process, and there are {processes.world_size}, which share each batch; "
+            "leave it out"
         )
-    if len(dataset.test_images) < processes.world:
+    if len(dataset.test_images) < processes.world_size:
         raise RequestError(
-            f"{len(dataset.test_images)} images to measure on are too few for {processes.world} processes"
+            f"{len(dataset.test_images)} images to measure on are too few for {processes.world_size} processes"
         )

@@ -20,7 +20,7 @@ class Processes:
     """One process's place: its number among all, how many there are, and its number on this machine."""
 
     rank: int = 0
-    world: int = 1
+    world_size: int = 1
     local_rank: int = 0
 
     @classmethod
@@ -35,12 +35,12 @@ class Processes:
 
     def share(self, n: int) -> slice:
         """The part of n things in a row that is this process's; parts differ by one at most."""
-        return slice(n * self.rank // self.world, n * (self.rank + 1) // self.world)
+        return slice(n * self.rank // self.world_size, n * (self.rank + 1) // self.world_size)
 
     @contextmanager
     def joined(self, device: Any) -> Iterator[None]:
         """Within this context the processes can talk: over NCCL between GPUs, over Gloo between CPUs."""
-        if self.world == 1:
+        if self.world_size == 1:
             yield
             return
         import torch.distributed as dist
@@ -58,7 +58,7 @@ class Processes:
 
     def sum(self, tensor: Any) -> Any:
         """The sum of all processes' tensors, in place."""
-        if self.world > 1:
+        if self.world_size > 1:
             import torch.distributed as dist
 
             dist.all_reduce(tensor)
@@ -66,7 +66,7 @@ class Processes:
 
     def any_of(self, *hold: bool) -> tuple[bool, ...]:
         """Of each of these things, whether it holds in any of the processes."""
-        if self.world == 1:
+        if self.world_size == 1:
             return hold
         import torch
 
@@ -74,11 +74,11 @@ class Processes:
 
     def gathered(self, value: Any) -> list[Any]:
         """Every process's value, in the order of their numbers."""
-        if self.world == 1:
+        if self.world_size == 1:
             return [value]
         import torch.distributed as dist
 
-        values: list[Any] = [None] * self.world
+        values: list[Any] = [None] * self.world_size
         dist.all_gather_object(values, value)
         return values
 

@@ -81,7 +81,7 @@ def _paces(run: Run) -> dict[str, float]:
         ways["twin"] = with_loss_of(config, run.twin)
     rounds = min(ROUNDS, run.steps // SHARE)
     # What is recorded, or shared by several processes, has no other way beside it.
-    alone = not setup.records and setup.processes.world == 1
+    alone = not setup.records and setup.processes.world_size == 1
     if not (setup.left_open and rounds and alone) or (not run.how and config.compile == "off"):
         return {}
     images, labels = next(iter(run.batches))
@@ -120,7 +120,7 @@ def _require_memory(setup: Setup) -> None:
         return
     config, (height, width) = setup.config, setup.image_size
     at_once = config.micro_batch or config.batch_size
-    batch = min(at_once, config.batch_size, len(setup.train_images)) / setup.processes.world
+    batch = min(at_once, config.batch_size, len(setup.train_images)) / setup.processes.world_size
     n_tokens = height * width // config.patch_size**2 + 1
     a_layer = batch * n_tokens * (2 * config.d_model * (18 + 4 * config.mlp_ratio) + 10 * config.n_heads * n_tokens)
     needed, there = config.n_layers * a_layer, _memory()

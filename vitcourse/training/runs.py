@@ -21,6 +21,7 @@ from vitcourse.errors import RequestError
 from vitcourse.files import parse_json, read_json, write_atomically, writing
 
 CONFIG = "config.json"
+RESULT = "result.json"
 WEIGHTS = "weights.safetensors"
 _ELSEWHERE = "type --output with a folder that can be written"
 
@@ -101,7 +102,7 @@ class RunFolder:
     def result(self) -> Result | None:
         """What result.json holds; None when there is none that can be read."""
         try:
-            return Result.from_json((self.path / "result.json").read_text(encoding="utf-8"))
+            return Result.from_json((self.path / RESULT).read_text(encoding="utf-8"))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -169,7 +170,7 @@ def find_trained(run: Path | None, base: Path = Path("runs")) -> Path:
 
 
 def _is_finished(run: Path) -> bool:
-    result = read_json(run / "result.json")
+    result = read_json(run / RESULT)
     parts = result.get("runs", {"": result})
     return all(part.get("finished", False) for part in parts.values())
 

@@ -16,11 +16,11 @@ from rich.console import Console
 from torch import Tensor
 
 from vitcourse.errors import RequestError, RunError
+from vitcourse.training.chapters import faults_in_one_line
 from vitcourse.training.checkpoints import CHECKPOINT, Pace, checkpoint_file, read_checkpoint
 from vitcourse.training.devices import machine_errors_in_one_line
 from vitcourse.training.display import make_display
 from vitcourse.training.interrupt import StopOnInterrupt
-from vitcourse.training.learner import faults_in_one_line
 from vitcourse.training.loop import Run
 from vitcourse.training.measure import Answers, answers, as_csv, commonest_mistakes
 from vitcourse.training.original import loss_floor, side_by_side
@@ -29,7 +29,7 @@ from vitcourse.training.preparation import Setup, prepare, reason
 from vitcourse.training.presets import MAY_DIFFER, PRESETS, TrainConfig
 from vitcourse.training.processes import Processes
 from vitcourse.training.rehearsal import Rehearsal, rehearse
-from vitcourse.training.runs import CONFIG, WEIGHTS, Epoch, Result, RunFolder, provenance
+from vitcourse.training.runs import CONFIG, RESULT, WEIGHTS, Epoch, Result, RunFolder, provenance
 from vitcourse.training.trained import weights_file
 
 N_SHOWN = 16
@@ -110,7 +110,7 @@ def _joined(setup: Setup) -> Iterator[None]:
             yield
         except RuntimeError as error:
             # However torch puts it: with several processes, what fails in the exchange is another one's end.
-            if setup.processes.world > 1 and _is_about_another_process(error):
+            if setup.processes.world_size > 1 and _is_about_another_process(error):
                 raise RunError(
                     "another process of this run has ended; to go on from its checkpoint, type the same and --resume"
                 ) from error
@@ -135,7 +135,7 @@ def _announce(setup: Setup, rehearsal: Rehearsal, console: Console) -> None:
     console.print(f"parameters {rehearsal.parameters:,}")
     if setup.left_open:
         console.print(_way(setup, rehearsal))
-    share = " of one process" if setup.processes.world > 1 else ""
+    share = " of one process" if setup.processes.world_size > 1 else ""
     console.print(f"first batch{share}: {rehearsal.shapes}")
 
 
@@ -164,7 +164,7 @@ def _train_both(setup: Setup, folder: RunFolder, console: Console, stop: StopOnI
     floor = loss_floor(n_classes)
     curves = {loss: result.epochs for loss, result in results.items()}
     folder.write("curves.png", png(draw_curves(curves, setup.measured_on, n_classes, _title(setup.config))))
-    folder.write_json("result.json", {"floor": floor, "runs": {loss: asdict(r) for loss, r in results.items()}})
+    folder.write_json(RESULT, {"floor": floor, "runs": {loss: asdict(r) for loss, r in results.items()}})
     console.print(side_by_side(results))
     console.print(f"with the softmax in front the loss can't go below {floor:.4f}")
     if len(results) == 1 and results["cross-entropy"].finished:
@@ -295,7 +295,7 @@ def _keep(run: Run, progress: Progress, folder: RunFolder, console: Console) -> 
     folder.write("predictions.png", png(draw_predictions(_shown(setup, given))))
     folder.write("confusion.csv", as_csv(confusion, setup.dataset.classes))
     # Last: a run that has a result has everything.
-    folder.write_json("result.json", asdict(result))
+    folder.write_json(RESULT, asdict(result))
     if result.finished:
         folder.remove(CHECKPOINT)
     _report(result, run, confusion, folder, console)

@@ -22,7 +22,7 @@ from vitcourse.images import Pixels, as_image, as_pixels, fitted, read_pixels
 from vitcourse.ink import Framing, find_ink
 from vitcourse.training.augment import center_crop
 from vitcourse.training.batches import standardised
-from vitcourse.training.learner import faults_in_one_line
+from vitcourse.training.chapters import TRAINER, faults_in_one_line
 from vitcourse.training.presets import TrainConfig
 from vitcourse.training.runs import WEIGHTS
 
@@ -196,15 +196,15 @@ def load_trained(path: str | Path, code: str | None = None) -> Trained:
         resized_from = tuple(about["resized_from"]) if about.get("resized_from") else None
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise RequestError(f"{file} is not a weights file that this version of the course wrote") from error
-    chapters = load_code(code or config.code)
-    with faults_in_one_line(chapters):
-        model = chapters.module("ch05_vit").VisionTransformer(**arguments)
+    found = load_code(code or config.code)
+    with faults_in_one_line(found):
+        model = found.module(TRAINER).VisionTransformer(**arguments)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
         first, *more = [line.strip().rstrip(".") for line in str(error).splitlines()[1:]]
         others = f", and {len(more)} more" if more else ""
-        raise RequestError(f"the weights in {file} don't fit the model of {chapters.name}: {first}{others}") from error
+        raise RequestError(f"the weights in {file} don't fit the model of {found.name}: {first}{others}") from error
     mean, std = torch.tensor(mean), torch.tensor(std)
     patch_size = arguments["patch_size"]
     return Trained(model.eval(), config, tuple(classes), mean, std, *sizes, patch_size, framing, resized_from)

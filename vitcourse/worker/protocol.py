@@ -141,12 +141,8 @@ def _encode(value: Any, tensors: dict[str, Tensor], depth: int) -> Any:
         return value if math.isfinite(value) else {"float": str(value)}
     if isinstance(value, torch.dtype):
         return {"dtype": str(value).removeprefix("torch.")}
-    if isinstance(value, Slot):
-        return {"slot": value.name}
-    if isinstance(value, Part):
-        return {"part": [value.slot, value.name]}
-    if isinstance(value, Other):
-        return {"other": value.kind}
+    if isinstance(value, Slot | Part | Other):
+        return {type(value).__name__: list(dataclasses.astuple(value))}
     if isinstance(value, Tensor):
         return _encode_tensor(value, tensors)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -156,12 +152,12 @@ def _encode(value: Any, tensors: dict[str, Tensor], depth: int) -> Any:
             return {"dict": [[str(key)[:LONGEST], _encode(item, tensors, depth - 1)] for key, item in value.items()]}
         kind = "tuple" if isinstance(value, tuple) else "list"
         return {kind: [_encode(item, tensors, depth - 1) for item in value]}
-    return {"other": type(value).__name__[:100]}
+    return {"Other": [type(value).__name__[:100]]}
 
 
 def _encode_tensor(tensor: Tensor, tensors: dict[str, Tensor]) -> Any:
     if tensor.dtype not in _DTYPES or tensor.layout != torch.strided or tensor.device.type != "cpu":
-        return {"other": f"tensor of {str(tensor.dtype).removeprefix('torch.')} on {tensor.device.type}"}
+        return {"Other": [f"tensor of {str(tensor.dtype).removeprefix('torch.')} on {tensor.device.type}"]}
     key = str(len(tensors))
     # A copy of its own: safetensors takes no views of one memory, and what is noted can't be changed later.
     tensors[key] = torch.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor.detach())
@@ -182,9 +178,9 @@ def _decode(value: Any, tensors: dict[str, Tensor]) -> Any:
 _DECODERS: dict[str, Callable[[Any, dict[str, Tensor]], Any]] = {
     "float": lambda content, _: float(str(content)),
     "dtype": lambda content, _: {str(dtype).removeprefix("torch."): dtype for dtype in _DTYPES}[content],
-    "slot": lambda content, _: Slot(str(content)),
-    "part": lambda content, _: Part(str(content[0]), str(content[1])),
-    "other": lambda content, _: Other(str(content)),
+    "Slot": lambda content, _: Slot(*map(str, content)),
+    "Part": lambda content, _: Part(*map(str, content)),
+    "Other": lambda content, _: Other(*map(str, content)),
     "tensor": lambda content, tensors: tensors[content],
     "tuple": lambda content, tensors: tuple(_decode(item, tensors) for item in content),
     "list": lambda content, tensors: [_decode(item, tensors) for item in content],

@@ -64,12 +64,10 @@ class Workshop:
         self.events: list[dict[str, Any]] = []
 
     def answer(self, request: Mapping[str, Any]) -> Observation:
-        """Do what the request says; what the chapter's code raises is a part of the observation."""
-        known: dict[str, Callable[..., Observation]] = {
-            "look": self.look, "make": self.make, "load": self.load, "call": self.call, "values": self.values,
-            "mode": self.mode, "cast": self.cast, "build": self.build, "watch": self.watch, "freeze": self.freeze,
-        }  # fmt: skip
-        return known[request["do"]](**{key: value for key, value in request.items() if key != "do"})
+        """Do what the request says, by the method of that name; what the chapter's code raises is observed too."""
+        about = dict(request)
+        seen: Observation = getattr(self, about.pop("do"))(**about)
+        return seen
 
     def look(self, module: str, name: str) -> Observation:
         """What stands under a name: its kind, and where it was defined."""
@@ -130,11 +128,10 @@ class Workshop:
         self._run(seen, lambda: self.things[slot].train(training), 0)
         return seen
 
-    def cast(self, slot: str, new: str, dtype: torch.dtype | None) -> Observation:
-        """A copy of a module, in another dtype if one is given."""
+    def cast(self, slot: str, new: str, dtype: torch.dtype) -> Observation:
+        """A copy of a module, in another dtype."""
         seen = Observation()
-        made = self._run(seen, lambda: copy.deepcopy(self.things[slot]), 0)
-        self.things[new] = made if dtype is None or seen.raised else made.to(dtype)
+        self.things[new] = self._run(seen, lambda: copy.deepcopy(self.things[slot]).to(dtype), 0)
         return seen
 
     def watch(self, slot: str) -> Observation:
@@ -293,26 +290,27 @@ def noted(value: Any, parts: Mapping[int, Part] | None = None) -> Any:
     return value if value is None or type(value) in (bool, int, str, torch.dtype) else Other(type(value).__name__)
 
 
-def tensors_of(value: Any) -> list[Tensor]:
-    """The tensors in a tree of values, in order."""
-    if isinstance(value, Tensor):
-        return [value]
-    if isinstance(value, dict):
-        value = list(value.values())
-    return [tensor for part in value for tensor in tensors_of(part)] if isinstance(value, tuple | list) else []
-
-
-def named_tensors(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
-    """The tensors in a tree of values and modules, each with its path, such as 0.weight."""
-    if isinstance(value, Tensor):
-        yield path, value
-    elif isinstance(value, nn.Module):
-        yield from (
-            (f"{path}.{name}".lstrip("."), t) for name, t in (*value.named_parameters(), *value.named_buffers())
-        )
-    elif isinstance(value, dict | tuple | list):
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """What stands in a tree of containers, in order, each with its path, such as 0.weight."""
+    if isinstance(value, dict | tuple | list):
         for key, part in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from named_tensors(part, f"{path}.{key}".lstrip("."))
+            yield from leaves(part, f"{path}.{key}".lstrip("."))
+    else:
+        yield path, value
+
+
+def tensors_of(value: Any) -> list[Tensor]:
+    """The tensors in a tree of containers, in order."""
+    return [leaf for _, leaf in leaves(value) if isinstance(leaf, Tensor)]
+
+
+def named_tensors(value: Any) -> Iterator[tuple[str, Tensor]]:
+    """The tensors in a tree of containers and modules, each with its path."""
+    for path, leaf in leaves(value):
+        if isinstance(leaf, Tensor):
+            yield path, leaf
+        elif isinstance(leaf, nn.Module):
+            yield from leaves(dict((*leaf.named_parameters(), *leaf.named_buffers())), path)
 
 
 def shared(result: Any, given: Sequence[Any]) -> list[str]:
@@ -326,17 +324,11 @@ def shared(result: Any, given: Sequence[Any]) -> list[str]:
     return sorted(path for path, address in memory(result).items() if address in known)
 
 
-def layout(value: Any) -> Any:
+def layout(value: Any) -> list[tuple[str, int]]:
     """Which objects stand where in a tree of containers: another one after a call tells that one was changed."""
-    if isinstance(value, dict):
-        return {key: layout(part) for key, part in value.items()}
-    return [layout(part) for part in value] if isinstance(value, tuple | list) else id(value)
+    return [(path, id(leaf)) for path, leaf in leaves(value)]
 
 
 def slots_of(value: Any) -> list[str]:
-    """The names of the slots in a tree of values."""
-    if isinstance(value, Slot):
-        return [value.name]
-    if isinstance(value, dict):
-        value = list(value.values())
-    return [name for part in value for name in slots_of(part)] if isinstance(value, tuple | list) else []
+    """The names of the slots in a tree of containers."""
+    return [leaf.name for _, leaf in leaves(value) if isinstance(leaf, Slot)]

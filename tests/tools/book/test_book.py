@@ -195,6 +195,7 @@ def test_a_typed_figure_is_found() -> None:
         assert not stray_figures(f"# Title\n\nIt is {plain}.\n"), plain
 
 
+@pytest.mark.course
 @per_chapter
 def test_a_chapters_minutes_come_from_the_list_and_are_honest(page: Path) -> None:
     assert re.search(r"\{glue:text\}`minutes`\s+minutes", text_of(page))
@@ -204,7 +205,8 @@ def test_a_chapters_minutes_come_from_the_list_and_are_honest(page: Path) -> Non
     words, lines = len(prose(text_of(page)).split()), sum(len(re.findall(r"\S.*", source)) for source in shown)
     tasks = sum(int(asked.id.split(".")[0]) == int(page.stem[:2]) for asked in exercises())
     tasks += page.stem == "00_start"  # the set-up, and the first exercise
-    assert minutes(page.stem) == pytest.approx(words / 200 + lines / 10 + 15 * tasks, abs=15)
+    told, expected = minutes(page.stem), words / 200 + lines / 10 + 15 * tasks
+    assert told == pytest.approx(expected, abs=15), f"vitcourse/course.toml: {page.stem} takes about {expected:.0f}"
 
 
 SHARED = ["Questions", "In short", "What goes wrong in practice", "Further reading"]
@@ -334,8 +336,8 @@ def test_a_quiz_that_is_not_whole_says_so_in_one_line(body: str, said: str) -> N
 # Directives, in Sphinx
 
 
-def sphinx_page(folder: Path, text: str, name: str = "index", **settings: str) -> tuple[str, str]:
-    """A page of that text and name as HTML, and Sphinx's warnings."""
+def sphinx_page(folder: Path, text: str, name: str = "index", anew: bool = True, **settings: str) -> tuple[str, str]:
+    """A page of that text and name as HTML, and Sphinx's warnings; not anew, only what has changed is built."""
     from sphinx.application import Sphinx
     from sphinx.util.docutils import docutils_namespace
 
@@ -346,7 +348,7 @@ def sphinx_page(folder: Path, text: str, name: str = "index", **settings: str) -
     warnings = io.StringIO()
     with docutils_namespace():
         places = (folder, None, folder / "_build" / "html", folder / "_build" / "doctrees")
-        app = Sphinx(*places, "html", confoverrides=config, status=None, warning=warnings, freshenv=True)
+        app = Sphinx(*places, "html", confoverrides=config, status=None, warning=warnings, freshenv=anew)
         app.build()
     return (folder / "_build" / "html" / f"{name}.html").read_text(encoding="utf-8"), warnings.getvalue()
 
@@ -398,6 +400,21 @@ def test_with_a_repository_chapters_lead_to_colab(tmp_path: Path) -> None:
     nbformat.validate(made)
     assert "git clone --depth 1 https://github.com/someone/vit" in made.cells[0].source
     assert 'href="https://colab.research.google.com/github/someone/vit/blob/gh-pages/notebooks/03_three.ipynb"' in page
+
+
+def test_the_search_knows_the_terms_of_pages_that_are_not_built_again(tmp_path: Path) -> None:
+    from sphinx.search import js_index
+
+    (tmp_path / "glossary.md").write_text("# Glossary\n\n```{glossary}\npatch\n  A piece.\n```\n", encoding="utf-8")
+
+    def search(text: str) -> Any:
+        sphinx_page(tmp_path, f"```{{toctree}}\nglossary\n```\n\n{text}", anew=False)
+        return js_index.loads((tmp_path / "_build" / "html" / "searchindex.js").read_text(encoding="utf-8"))
+
+    first, second = search("One."), search("One word.")
+    assert first["indexentries"].keys() == {"patch"}
+    assert second["terms"].keys() - first["terms"].keys() == {"word"}
+    assert second["indexentries"] == first["indexentries"]
 
 
 def test_a_table_escapes_its_text_and_leads_where_a_link_says() -> None:

@@ -1,6 +1,5 @@
 """The checks themselves: each known wrong answer is refused, right ones pass, and what is not done is said to be so."""
 
-import ast
 import io
 import shutil
 import warnings
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from vitcourse.checking import naming
 from vitcourse.checking.check import Check
@@ -20,9 +20,11 @@ from vitcourse.checking.judge import Judge, Verdict, check_of
 from vitcourse.checking.misconceptions import Hypothesis, Misconception, misconceptions
 from vitcourse.checking.naming import named, references
 from vitcourse.checking.subjects import CheckFailedError, Inputs, Side
+from vitcourse.checking.wording import begun
 from vitcourse.checking.workers import Workers
 from vitcourse.codesets import load_code
 from vitcourse.course import Chapter, Exercise, chapters, exercise, exercises
+from vitcourse.definitions import definition, definitions
 from vitcourse.places import root
 from vitcourse.stubs import pristine
 from vitcourse.worker.protocol import pack
@@ -41,17 +43,9 @@ def solved(*names: str) -> dict[str, str]:
     for module in texts:
         solution = load_code("solutions").source(module)
         for name in names:
-            if (answer := definition(solution, name)) is not None:
-                texts[module] = texts[module].replace(definition(texts[module], name), answer)
+            if name in definitions(solution):
+                texts[module] = texts[module].replace(definition(texts[module], name), definition(solution, name))
     return texts
-
-
-def definition(source: str, name: str) -> str | None:
-    """The text of a top-level function or class."""
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
-            return ast.get_source_segment(source, node)
-    return None
 
 
 @pytest.fixture
@@ -188,6 +182,33 @@ def variant(asked: Exercise, misconception: Misconception) -> Workshop:
         return space[name] if module == asked.module and name in space else getattr(code.module(module), name)
 
     return Workshop(find)
+
+
+def test_a_cause_is_found_whatever_the_learners_own_model_starts_as(
+    learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
+) -> None:
+    mistake = next(wrong for wrong in misconceptions() if wrong.name == "blocks one too high")
+    start = (load_code("solutions").source("ch02_tokens") or "").replace("0.02 * torch.randn", "0.03 * torch.randn")
+    verdicts = verdicts_of([learner("own", ch02_tokens=start, ch07_transfer=mistake.source())], ["2.4", "7.3"])
+    assert verdicts["own", "2.4"].status == "passed"
+    assert verdicts["own", "7.3"].misconception == mistake.name
+
+
+def test_an_example_shows_what_is_wrong_and_no_rounding(
+    learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
+) -> None:
+    mistake = next(wrong for wrong in misconceptions() if wrong.name == "sum over the batch").source()
+    mixed = "lam * images + (1 - lam) * images[order]"
+    assert mixed in mistake
+    lerp = mistake.replace(mixed, "images.lerp(images[order], 1 - lam)")  # in bfloat16 its last digit is another
+    verdict = verdicts_of([learner("lerp", ch07_transfer=lerp)], ["7.4"])["lerp", "7.4"]
+    assert "for example, soft_cross_entropy(" in verdict.diagnosis
+
+
+@pytest.mark.parametrize(("mean", "refused"), [(0.0, False), (0.01, True), (-0.5, True)])
+def test_first_values_that_lean_to_one_side_are_no_noise_of_mean_0(mean: float, refused: bool) -> None:
+    noise = torch.randn(1, 101, 61, generator=torch.Generator().manual_seed(7))
+    assert bool(begun(0.02 * noise + mean, 0.005, 0.1)) is refused
 
 
 def test_each_misconception_is_one_of_its_kind() -> None:
@@ -332,18 +353,8 @@ def test_a_wrong_answer_written_without_a_look_at_the_checks_is_refused_and_a_ri
 def in_place(module: str, answer: str) -> str:
     """The solutions' chapter with the definitions of an answer in place of its own."""
     text = load_code("solutions").source(module) or ""
-    names = [node.name for node in ast.parse(answer).body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-    own = [part for name in names if (part := whole_definition(text, name))]
+    own = [definition(text, name) for name in definitions(answer) if name in definitions(text)]
     assert own
     for part in own[1:]:
         text = text.replace(part, "")
     return text.replace(own[0], answer)
-
-
-def whole_definition(source: str, name: str) -> str | None:
-    """The text of a top-level function or class, decorators included."""
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
-            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-            return "\n".join(source.splitlines()[first - 1 : node.end_lineno])
-    return None

@@ -12,7 +12,6 @@ from vitcourse.checking.edits import edits, reference
 from vitcourse.checking.edits.telling import expressions
 from vitcourse.checking.edits.trees import matched
 from vitcourse.checking.misconceptions import Hypothesis
-from vitcourse.checking.naming import edits_of
 from vitcourse.codesets import load_code
 from vitcourse.course import Exercise, exercise, exercises
 
@@ -30,7 +29,7 @@ def executed(hypothesis: Hypothesis) -> dict[str, object]:
 @pytest.mark.course
 @EVERY
 def test_every_exercise_has_edits_and_each_changes_something(each: Exercise) -> None:
-    found = edits_of(each)
+    found = edits(each)
     assert 100 < len(found) <= 800
     solution = {node.name: ast.dump(node) for node in reference.definitions(reference.chapter(each.module).tree)}
     for hypothesis in found[::17]:
@@ -40,7 +39,7 @@ def test_every_exercise_has_edits_and_each_changes_something(each: Exercise) -> 
 
 @EVERY
 def test_every_edit_can_be_executed(each: Exercise) -> None:
-    for hypothesis in edits_of(each)[::17]:
+    for hypothesis in edits(each)[::17]:
         names = executed(hypothesis)
         assert all(name in names for name in each.names)
 
@@ -51,7 +50,7 @@ def test_every_edit_is_told_in_sentences_and_not_in_code(each: Exercise) -> None
     public = reference.public_names() | {"range"}
     hidden = {name for function in own + below for name in function.kinds} - public - {"self", "_"}
     hidden = {name for name in hidden if "_" in name}
-    for hypothesis in edits_of(each):
+    for hypothesis in edits(each):
         says = hypothesis.says
         assert says.endswith("."), says
         assert not re.search(r"[{}]|  ", says), says

@@ -82,30 +82,32 @@ def test_hostile_code_gets_its_verdict_and_leaves_the_files_and_the_other_exerci
     assert before["ch01_patches.py"].splitlines()[verdicts["1.1"].line - 1].startswith("def patchify")
 
 
-def test_code_that_fails_when_it_is_imported_is_said_with_its_line(learner: Callable[..., CodeSet]) -> None:
+def test_code_that_fails_when_it_is_imported_is_said_with_its_line(
+    learner: Callable[..., CodeSet], workers: Workers
+) -> None:
     code = learner(gelu="return x", patchify="return images")
     file = code.folder / "ch04_encoder.py"
     file.write_text(file.read_text(encoding="utf-8") + "\nundefined_name\n", encoding="utf-8")
     last = len(file.read_text(encoding="utf-8").splitlines())
-    verdicts = {verdict.exercise: verdict for verdict in grade(code, [*select("1.1"), *select("4.2")])}
+    verdicts = {verdict.exercise: verdict for verdict in grade(code, [*select("1.1"), *select("4.2")], Judge(workers))}
     assert verdicts["4.2"].status == "error"
     assert verdicts["4.2"].headline.startswith(f"learner/ch04_encoder.py, line {last}: NameError")
     assert verdicts["1.1"].status == "failed"
 
 
-def test_nothing_is_written_into_a_folder_that_is_checked(learner: Callable[..., CodeSet]) -> None:
+def test_nothing_is_written_into_a_folder_that_is_checked(learner: Callable[..., CodeSet], workers: Workers) -> None:
     code = learner(gelu="return x * 0.5 * (1 + torch.erf(x / math.sqrt(2)))")
     before = sorted(path.name for path in code.folder.rglob("*"))
-    assert [verdict.status for verdict in grade(code, select("4.2"))] == ["passed"]
+    assert [verdict.status for verdict in grade(code, select("4.2"), Judge(workers))] == ["passed"]
     assert sorted(path.name for path in code.folder.rglob("*")) == before
 
 
-def test_a_needed_exercise_is_checked_too_but_not_shown(learner: Callable[..., CodeSet]) -> None:
+def test_a_needed_exercise_is_checked_too_but_not_shown(learner: Callable[..., CodeSet], workers: Workers) -> None:
     code = learner(
         sinusoidal_positions="return torch.zeros(n_positions, d_model)",
         sinusoidal_positions_2d="return sinusoidal_positions(grid[0] * grid[1], d_model)",
     )
-    (verdict,) = grade(code, select("2.3"))
+    (verdict,) = grade(code, select("2.3"), Judge(workers))
     assert (verdict.exercise, verdict.status, verdict.headline) == ("2.3", "blocked", "blocked by 2.2")
 
 
@@ -224,7 +226,10 @@ def test_without_a_number_the_exercise_that_one_is_at_is_meant(
 
 
 def test_a_chapter_may_be_the_solutions_and_every_result_says_so(
-    learner: Callable[..., CodeSet], type_in: Callable[..., Ended], capsys: pytest.CaptureFixture[str]
+    learner: Callable[..., CodeSet],
+    type_in: Callable[..., Ended],
+    capsys: pytest.CaptureFixture[str],
+    workers: Workers,
 ) -> None:
     own = learner(patchify="return images").folder
     shutil.copy(root() / "solutions" / "ch04_encoder.py", own)
@@ -243,7 +248,7 @@ def test_a_chapter_may_be_the_solutions_and_every_result_says_so(
     assert [line.count("with the solutions of chapters 2 and 3") for line in lines] == [1, 1, 1, 1, 0, 1]
 
     # What is the solution's gets no verdict; and what comes before it doesn't rest on it.
-    verdicts = grade(code, select("1.2") + select("2") + select("5.2"))
+    verdicts = grade(code, select("1.2") + select("2") + select("5.2"), Judge(workers))
     assert [verdict.exercise for verdict in verdicts] == ["1.2", "5.2"]
     assert ["solution" in verdict.headline for verdict in verdicts] == [False, True]
     ended, _, said = type_in(*words, "2")

@@ -9,8 +9,7 @@ import pytest
 from vitcourse.checking import workers
 from vitcourse.checking.grading import grade
 from vitcourse.checking.judge import Judge
-from vitcourse.checking.spawned import Spawned
-from vitcourse.checking.workers import Workers
+from vitcourse.checking.workers import Spawned, Workers
 from vitcourse.codesets import load_code
 from vitcourse.course import select
 from vitcourse.stubs import pristine, write_stubs

@@ -14,7 +14,7 @@ import pytest
 from commands import Ended
 from rich.console import Console
 
-from vitcourse.checking import record, watch
+from vitcourse.checking import record
 from vitcourse.checking.judge import Judge, Verdict
 from vitcourse.checking.watch import Saves, check_and_show, is_started_or_broken
 from vitcourse.checking.workers import Workers
@@ -108,7 +108,7 @@ def test_the_verdicts_end_at_the_first_that_is_not_done_and_are_kept(
     code: CodeSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     verdicts = [Verdict("1.1", "passed", ""), Verdict("1.2", "failed", "wrong"), Verdict("1.3", "passed", "")]
-    monkeypatch.setattr(watch, "grade", lambda *_, **__: verdicts)
+    monkeypatch.setattr(record, "grade", lambda *_, **__: verdicts)
     screen = io.StringIO()
     shown = check_and_show(code, select("1"), True, JUDGE, Console(file=screen))
     assert [verdict.exercise for verdict in shown] == ["1.1", "1.2"]
@@ -124,7 +124,7 @@ def test_verdicts_on_what_was_edited_meanwhile_are_not_kept(code: CodeSet, monke
         code.file("ch01_patches").write_text("edited during the check", encoding="utf-8")
         return [Verdict("1.1", "passed", "")]
 
-    monkeypatch.setattr(watch, "grade", slow)
+    monkeypatch.setattr(record, "grade", slow)
     check_and_show(code, select("1.1"), True, JUDGE, Console(file=io.StringIO()))
     assert record.read_state("verdicts.json") == {}
 

@@ -265,7 +265,8 @@ def test_a_class_in_every_form_and_never_twice(
     assert [test["max_score"] for test in scope["tests"]] == [entry.points for entry in exercises()[:4]]
     assert len(list(out["junit"].glob("*.xml"))) == 3
     suite = ElementTree.parse(out["junit"] / "ben.xml").getroot()[0]
-    assert suite.get("skipped") == "4"
+    assert [suite.get(count) for count in ("tests", "failures", "errors", "skipped")] == ["4", "0", "0", "4"]
+    assert suite.find("testcase").find("skipped").get("message") == "exercise 1.1 not started"
     monkeypatch.setattr(grading, "ProcessPoolExecutor", None)  # nothing is graded again
     assert run(monkeypatch, "grade", class_of_three, *words) == 0
     assert json.loads(out["a.json"].read_text(encoding="utf-8")) == made
@@ -306,7 +307,7 @@ def test_a_grader_that_is_ended_leaves_no_process_and_goes_on(class_of_three: Pa
     [
         (["grade"], "vitcourse grade FOLDER"),
         (["grade", "nowhere"], "there is no nowhere"),
-        (["grade", ".", "--csv", "/nowhere/a.csv"], "no folder /nowhere"),
+        (["grade", ".", "--csv", "/nowhere/a.csv"], "can't write /nowhere/a.csv"),
         (["grade", ".", "--what", "99"], "no exercise or chapter"),
         (["grade", ".", "--box", "maybe"], "--box none"),
         (["grade", "--make", "a.txt"], "--make a.zip"),

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from vitcourse.book.whole import whole_course
 from vitcourse.codesets import load_code
 from vitcourse.definitions import definition
 from vitcourse.errors import RequestError
 from vitcourse.jupyter.cells import read_cell, with_cell
 from vitcourse.jupyter.page import Curve
-from vitcourse.jupyter.whole import whole_course
 from vitcourse.places import root
 from vitcourse.stubs import pristine
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from vitcourse.training.augment import augmentations, center_crop, random_affine, random_flip, random_shift
 from vitcourse.training.batches import Batches, standardised
-from vitcourse.training.presets import make_config
+from vitcourse.training.configuration import make_config
 
 
 def numbered(n: int, channels: int, height: int, width: int) -> torch.Tensor:
@@ -120,7 +120,7 @@ def test_the_middle_is_cut_out_of_what_was_moved() -> None:
     assert center_crop(images, None) is images
     config = make_config("seed", shift=1)
     zero, one = torch.zeros(2), torch.ones(2)
-    batches = Batches(images, torch.arange(23), zero, one, 23, augmentations(config), crop=3)
+    batches = Batches(images, torch.arange(23), zero, one, batch_size=23, augmentations=augmentations(config), crop=3)
     cut, labels = next(iter(batches))
     around = images[labels, :, 1:6, 2:7]  # a shift by one pixel brings in the image's own margin, not background
     for image, near in zip(cut, around, strict=True):
@@ -130,7 +130,8 @@ def test_the_middle_is_cut_out_of_what_was_moved() -> None:
 def make_batches(seed: int = 0, shift: int = 0) -> Batches:
     images, labels = numbered(23, 2, 3, 5), torch.arange(23)
     mean, std = torch.tensor([1.0, -2.0]), torch.tensor([2.0, 4.0])
-    return Batches(images, labels, mean, std, 7, augmentations(make_config("seed", shift=shift)), seed)
+    augment = augmentations(make_config("seed", shift=shift))
+    return Batches(images, labels, mean, std, batch_size=7, augmentations=augment, seed=seed)
 
 
 def test_a_pass_gives_each_image_once_with_its_label() -> None:
@@ -157,6 +158,7 @@ def test_what_a_shift_uncovers_is_the_background_after_standardising_too() -> No
     """A black border stays as black as the black of the images."""
     black = torch.zeros(40, 1, 4, 4)
     mean, std = torch.tensor([0.3]), torch.tensor([0.5])
-    batches = Batches(black, torch.zeros(40), mean, std, 40, augmentations(make_config("seed", shift=1)))
+    augment = augmentations(make_config("seed", shift=1))
+    batches = Batches(black, torch.zeros(40), mean, std, batch_size=40, augmentations=augment)
     images, _ = next(iter(batches))
     assert torch.equal(images, torch.full_like(images, -0.6))

@@ -403,8 +403,8 @@ def as_a_gpu_leaves_it(file: Path) -> None:
     """The generators' states as CUDA has them, 16 bytes each, and the tensors marked as those of a GPU."""
     state = read_checkpoint(file)
     state["run"]["batches"]["augmentation"] = torch.zeros(16, dtype=torch.uint8)
-    for chance in state["run"]["chance"]:
-        chance["cuda"] = torch.zeros(16, dtype=torch.uint8)
+    for states in state["run"]["rng_states"]:
+        states["cuda"] = torch.zeros(16, dtype=torch.uint8)
     content = checkpoint_file(state)
     with zipfile.ZipFile(io.BytesIO(content)) as archive, zipfile.ZipFile(file, "w") as marked:
         for entry in archive.infolist():

@@ -28,10 +28,10 @@ from torch.utils._pytree import tree_leaves
 
 from solutions.ch05_vit import warmup_cosine
 from vitcourse.training import graph, optim, preparation
-from vitcourse.training.engine import prepared
+from vitcourse.training.configuration import make_config
+from vitcourse.training.engine import wrapped
 from vitcourse.training.graph import WARM_UP
 from vitcourse.training.loop import Run
-from vitcourse.training.presets import make_config
 from vitcourse.training.processes import Processes
 from vitcourse.training.rehearsal import rehearse
 
@@ -333,13 +333,13 @@ def test_graphs_of_the_model_are_not_recorded_within_the_steps(monkeypatch: pyte
     modes: list[str] = []
     monkeypatch.setattr(torch, "compile", lambda model, **how: (modes.append(how.get("mode", "own")), model)[1])
     setup: Any = SimpleNamespace(
-        processes=SimpleNamespace(world=1), device=torch.device("cuda"), records=False, config=None
+        processes=SimpleNamespace(world_size=1), device=torch.device("cuda"), records=False, config=None
     )
     for amp in ("bf16", "off"):
         for records in (False, True):
             for mode in ("default", "reduce-overhead", "max-autotune"):
                 setup.records, setup.config = records, SimpleNamespace(compile=mode, amp=amp)
-                prepared(torch.nn.Identity(), setup, None)  # type: ignore[arg-type]
+                wrapped(torch.nn.Identity(), setup, None)  # type: ignore[arg-type]
     recorded = ["default", "default", "max-autotune-no-cudagraphs"]
     # In float32 the compiler is told what to leave alone, which goes without a mode.
     assert modes[:6] == ["default", "reduce-overhead", "max-autotune", *recorded]

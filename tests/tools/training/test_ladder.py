@@ -10,9 +10,10 @@ from commands import Ended
 from small_runs import SMALL
 
 from vitcourse.training import ladder
+from vitcourse.training.configuration import make_config
 from vitcourse.training.kernels import PARTS
 from vitcourse.training.ladder import GROUND, RUNGS
-from vitcourse.training.presets import TrainConfig, make_config
+from vitcourse.training.presets import TrainConfig
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from torch import nn
 
 from vitcourse.data import Dataset
 from vitcourse.training import preparation
+from vitcourse.training.configuration import make_config
 from vitcourse.training.measure import Answers, as_csv, commonest_mistakes, measured_loss, outputs_of
-from vitcourse.training.presets import make_config
 
 
 def test_the_surest_mistakes_come_first_then_the_least_sure_right_answers() -> None:

@@ -6,18 +6,19 @@ import pytest
 import torch
 from torch import nn
 
-from solutions.ch05_vit import VisionTransformer, train_step, warmup_cosine
+from solutions.ch05_vit import VisionTransformer, cross_entropy, train_step, warmup_cosine
 from vitcourse.errors import RequestError
 from vitcourse.training import optim
+from vitcourse.training.configuration import make_config
 from vitcourse.training.muon import Muon, orthogonalised
 from vitcourse.training.optim import (
     average_weights,
     load_optimizer,
     make_optimizer,
     parameter_groups,
+    rate_factor,
     set_learning_rate,
 )
-from vitcourse.training.presets import make_config
 
 
 @pytest.fixture
@@ -77,6 +78,30 @@ def test_clipping_shortens_the_gradient_before_the_step(
     assert lengths[0.05] == pytest.approx(0.05, rel=1e-3)
 
 
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+@pytest.mark.parametrize("by_name", [True, False])
+def test_a_step_that_makes_its_gradients_in_a_closure_is_the_same_step(
+    model: VisionTransformer, batch: tuple[torch.Tensor, torch.Tensor], name: str, by_name: bool
+) -> None:
+    images, labels = batch
+    plain, other = copy.deepcopy(model), copy.deepcopy(model)
+    config = make_config("mnist", optimizer=name, clip=0.05)
+    expected = train_step(plain, images, labels, make_optimizer(plain, config))
+    optimizer = make_optimizer(other, config)
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = cross_entropy(other(images), labels)
+        loss.backward()
+        return loss
+
+    loss = optimizer.step(closure=closure) if by_name else optimizer.step(closure)
+    assert torch.equal(loss.detach(), expected)
+    assert all(torch.equal(mine, p) for mine, p in zip(other.parameters(), plain.parameters(), strict=True))
+    lengths = nn.utils.get_total_norm([parameter.grad for parameter in other.parameters()])
+    assert lengths == pytest.approx(0.05, rel=1e-3)
+
+
 def test_the_average_follows_the_weights(model: VisionTransformer, batch: tuple[torch.Tensor, torch.Tensor]) -> None:
     optimizer = make_optimizer(model, make_config("digits"))
     averaged = average_weights(model, optimizer, decay=0.75)
@@ -93,7 +118,7 @@ def test_a_cosine_rises_falls_and_wastes_no_step(model: VisionTransformer) -> No
     optimizer = make_optimizer(model, config)
     rates = []
     for step in range(50):
-        set_learning_rate(optimizer, config, step, 50, warmup_cosine)
+        set_learning_rate(optimizer, rate_factor(config, step, 50, warmup_cosine))
         rates.append(optimizer.param_groups[0]["lr"])
     assert max(rates) == rates[9] == 0.5
     assert rates[:10] == sorted(rates[:10])
@@ -107,7 +132,7 @@ def test_a_trapezoid_rises_stays_and_falls_in_its_cooldown(model: VisionTransfor
     optimizer = make_optimizer(model, config)
     rates = []
     for step in range(50):
-        set_learning_rate(optimizer, config, step, 50, warmup_cosine)
+        set_learning_rate(optimizer, rate_factor(config, step, 50, warmup_cosine))
         rates.append(optimizer.param_groups[0]["lr"])
     assert rates[:10] == pytest.approx([0.05 * step for step in range(1, 11)])
     assert set(rates[9:35]) == {0.5}
@@ -131,7 +156,7 @@ def test_an_optimiser_goes_on_where_one_on_a_gpu_stopped(
         for group in here.param_groups:
             assert isinstance(group["lr"], torch.Tensor) == (not gpu_first)
             assert group.get("capturable", not gpu_first) == (not gpu_first)
-        set_learning_rate(here, config, 3, 50, warmup_cosine)
+        set_learning_rate(here, 0.3)
         train_step(model, *batch, here)
         assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
 
@@ -144,7 +169,7 @@ def test_a_constant_rate_is_constant_and_asks_no_schedule(model: VisionTransform
         raise AssertionError
 
     for step in range(50):
-        set_learning_rate(optimizer, config, step, 50, never)
+        set_learning_rate(optimizer, rate_factor(config, step, 50, never))
         assert {group["lr"] for group in optimizer.param_groups} == {0.005}
 
 
@@ -161,7 +186,7 @@ def test_muon_trains_the_blocks_matrices_and_adamw_the_rest(
     assert by_rate == {0.02: matrices, 0.004: set(names.values()) - matrices}
 
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-    set_learning_rate(optimizer, config, 0, 50, lambda *_: 0.5)
+    set_learning_rate(optimizer, 0.5)
     train_step(model, *batch, optimizer)
     for name, parameter in model.named_parameters():
         step = parameter.detach() - before[name]

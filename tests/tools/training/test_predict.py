@@ -21,7 +21,7 @@ from vitcourse.errors import RequestError
 from vitcourse.ink import Framing, find_ink
 from vitcourse.places import root
 from vitcourse.training import preparation
-from vitcourse.training.presets import make_config
+from vitcourse.training.configuration import make_config
 from vitcourse.training.runs import RunFolder
 from vitcourse.training.train import train
 from vitcourse.training.trained import Trained

@@ -7,7 +7,8 @@ from dataclasses import asdict
 import pytest
 
 from vitcourse.errors import RequestError
-from vitcourse.training.presets import PRESETS, help_line, make_config, option, settings
+from vitcourse.training.configuration import make_config
+from vitcourse.training.presets import PRESETS, help_line, option, settings
 
 
 def test_the_seed_preset_is_the_originals_recipe() -> None:

@@ -24,10 +24,10 @@ from vitcourse.data import Dataset
 from vitcourse.training import loop, preparation
 from vitcourse.training.batches import Batches
 from vitcourse.training.checkpoints import Pace
+from vitcourse.training.configuration import make_config
 from vitcourse.training.display import PlainDisplay
 from vitcourse.training.interrupt import StopOnInterrupt
 from vitcourse.training.loop import Run
-from vitcourse.training.presets import make_config
 from vitcourse.training.processes import Processes
 
 NEEDS_FORK = pytest.mark.skipif(sys.platform != "linux", reason="these tests fork, which is safe on Linux alone")
@@ -190,7 +190,7 @@ def test_the_shares_of_a_batch_are_the_batch_of_one_process() -> None:
     images, labels = torch.rand(29, 1, 3, 5), torch.arange(29)
 
     def batches(processes: Processes) -> Batches:
-        return Batches(images, labels, torch.zeros(1), torch.ones(1), 7, seed=3, processes=processes)
+        return Batches(images, labels, torch.zeros(1), torch.ones(1), batch_size=7, seed=3, processes=processes)
 
     parts = zip(*(batches(Processes(rank, 3)) for rank in range(3)), strict=True)
     for (whole, of_whole), shares in zip(batches(Processes()), parts, strict=True):

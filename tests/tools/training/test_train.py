@@ -31,9 +31,10 @@ from vitcourse.errors import RequestError
 from vitcourse.places import root
 from vitcourse.stubs import pristine, write_stubs
 from vitcourse.training import devices, preparation
+from vitcourse.training.configuration import make_config
 from vitcourse.training.loop import Run
 from vitcourse.training.original import behind_softmax, loss_floor
-from vitcourse.training.presets import MAY_DIFFER, TrainConfig, make_config
+from vitcourse.training.presets import MAY_DIFFER, TrainConfig
 from vitcourse.training.rehearsal import rehearse
 from vitcourse.training.trained import load_trained
 
@@ -336,6 +337,15 @@ def test_a_learners_own_step_is_the_one_that_trains(
 
 
 @pytest.mark.usefixtures("stripes", "undrawn")
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("written", ["one", "two", "three"])
+def test_other_right_answers_train_too(vitcourse: Callable[..., Ended], written: str, optimizer: str) -> None:
+    code = root() / "tests" / "tools" / "alternatives" / written
+    done = vitcourse("train", *SMALL, "--epochs=1", "--optimizer", optimizer, "--clip=1", "--code", code)
+    assert done.code == 0, done.err
+
+
+@pytest.mark.usefixtures("stripes", "undrawn")
 def test_what_training_does_not_need_may_be_missing(vitcourse: Callable[..., Ended], learner: Path) -> None:
     for module, name in [
         ("ch01_patches", "unpatchify"),
@@ -369,6 +379,27 @@ def test_unfinished_chapters_say_what_is_missing_and_what_to_type(
         ("ch05_vit", "    return float(correct / len(images))", "    return", 1, "vitcourse check 5.5"),
         ("ch05_vit", "def warmup_cosine", "def warmup_sine", 2, "mine/ch05_vit.py has no warmup_cosine"),
         ("ch05_vit", "import math\n", "import maths\n", 2, "mine/ch05_vit.py, line"),
+        (
+            "ch05_vit",
+            "    amp_dtype: torch.dtype | None = None,\n",
+            "",
+            1,
+            "argument 'amp_dtype'; to find out why, type vitcourse check 5.4",
+        ),
+        (
+            "ch05_vit",
+            'labels: Int[Tensor, "n"], batch_size: int\n',
+            'labels: Int[Tensor, "n"]\n',
+            1,
+            "vitcourse check 5.5",
+        ),
+        (
+            "ch05_vit",
+            "        dropout: float = 0.0,\n",
+            "",
+            1,
+            "mine/ch05_vit.py: TypeError: VisionTransformer.__init__()",
+        ),
         (
             "ch05_vit",
             "return loss.detach()",

@@ -24,7 +24,6 @@ def changes(own: list[Function]) -> Iterator[Change]:
                 yield from _exchanged(teller, node)
                 if called(node) not in _PATTERNS:
                     yield from _dropped(teller, node)
-                yield from _added(teller, node)
                 yield from _wrapper(teller, node)
 
 
@@ -93,18 +92,6 @@ def _default(node: ast.Call, name: str) -> str:
     if known is not None and name in known.defaults:
         return ast.unparse(known.defaults[name])
     return str(words()["defaults"].get(f"{called(node)} {name}", ""))
-
-
-def _added(teller: Teller, node: ast.Call) -> Iterator[Change]:
-    """An optional argument that nobody asked for."""
-    known = signature(called(node))
-    given = {*parameters(node)[: len(node.args)], *(keyword.arg for keyword in node.keywords)}
-    for name, default in known.defaults.items() if known is not None else ():
-        if name not in given and isinstance(default, ast.Constant):
-            values = [True] if default.value is False else [0.1, 0.5, 0.2, 0.05] if default.value == 0.0 else []
-            for value in values:
-                more = ast.Call(node.func, node.args, [*node.keywords, ast.keyword(name, ast.Constant(value))])
-                yield teller.change("also given", {id(node): more}, to=called(node), name=name, value=str(value))
 
 
 def _wrapper(teller: Teller, node: ast.Call) -> Iterator[Change]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from vitcourse.checking.edits.reference import Function
 from vitcourse.checking.edits.telling import Teller
-from vitcourse.checking.edits.trees import Change, expr, same
+from vitcourse.checking.edits.trees import Change, expr
 
 _SIGNS: dict[type[ast.cmpop], str] = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
 _EDGES = {"<": "<=", "<=": "<", ">": ">=", ">=": ">"}
@@ -20,7 +20,6 @@ def changes(own: list[Function]) -> Iterator[Change]:
                 yield teller.change(phrase, {id(test): expr(template, x=test)}, x=test)
             yield from _part(teller, test)
             yield from _comparison(teller, test)
-        yield from _everywhere(tests)
         for line in function.lines():
             yield from _errors(Teller(function, line), line)
 
@@ -34,15 +33,6 @@ def _tests(line: ast.stmt) -> Iterator[ast.expr]:
                 yield node.test
             if isinstance(node, ast.keyword) and isinstance(node.value, ast.Compare):
                 yield node.value
-
-
-def _everywhere(tests: list[tuple[Teller, ast.expr]]) -> Iterator[Change]:
-    """The same condition, wherever it is asked."""
-    for place, (teller, test) in enumerate(tests):
-        alike = [other for _, other in tests if same(test, other)]
-        if len(alike) > 1 and not any(same(test, other) for _, other in tests[:place]):
-            yield teller.change("always on", {id(other): expr("True") for other in alike}, x=test)
-            yield teller.change("always off", {id(other): expr("False") for other in alike}, x=test)
 
 
 def _part(teller: Teller, test: ast.expr) -> Iterator[Change]:

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from vitcourse.checking.edits.trees import Known, statements
+from vitcourse.checking.edits.trees import Known, bare, statements
 from vitcourse.codesets import load_code
 from vitcourse.course import Exercise, exercises
 
@@ -151,15 +151,7 @@ def chapter(module: str) -> Chapter:
         for node in (statement.body if isinstance(statement, ast.ClassDef) else [statement])
         if isinstance(node, ast.FunctionDef)
     ]
-    for statement in definitions(tree):
-        for node in ast.walk(statement):
-            if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node):
-                node.body = node.body[1:] or [ast.Pass()]
-            if isinstance(node, ast.FunctionDef):
-                node.returns = None
-            if isinstance(node, ast.arg):
-                node.annotation = None
-    return Chapter(tree, tuple(functions), Known(tree))
+    return Chapter(bare(tree), tuple(functions), Known(tree))
 
 
 @cache

@@ -21,7 +21,6 @@ def changes(own: list[Function]) -> Iterator[Change]:
             for line in body:
                 yield from _left_out(Teller(function, line), line)
                 yield from _moved(function, body, line)
-            yield from _widened(function, body)
         yield from _earlier_values(function)
 
 
@@ -84,18 +83,6 @@ def _left_out(teller: Teller, line: ast.stmt) -> Iterator[Change]:
         yield teller.change("no error" if isinstance(line.body[0], ast.Raise) else "left out", gone)
     elif isinstance(line, ast.Return):
         yield teller.change("no return", gone)
-
-
-def _widened(function: Function, body: list[ast.stmt]) -> Iterator[Change]:
-    """What stands after a with, inside it."""
-    for place, line in enumerate(body):
-        if isinstance(line, ast.With):
-            for count in range(1, len(body) - place - 1):
-                moved = body[place + 1 : place + 1 + count]
-                gone = {id(other): list[ast.stmt]() for other in moved}
-                inside = {id(line.body[-1]): moved}
-                what = function.steps_of(moved)
-                yield Teller(function, line).change("goes on too long", gone, after=inside, what=what)
 
 
 def _moved(function: Function, body: list[ast.stmt], line: ast.stmt) -> Iterator[Change]:

@@ -13,25 +13,6 @@ Told = (
     Mapping[str, ast.expr] | Mapping[str, str] | Mapping[str, ast.expr | str]
 )  # parts of what is said, by their names
 
-_OPERATORS = {
-    ast.Add: "+",
-    ast.Sub: "-",
-    ast.Mult: "·",
-    ast.Div: "/",
-    ast.FloorDiv: "//",
-    ast.Mod: "%",
-    ast.MatMult: "·",
-    ast.Gt: ">",
-    ast.GtE: ">=",
-    ast.Lt: "<",
-    ast.LtE: "<=",
-    ast.Eq: "==",
-    ast.NotEq: "!=",
-    ast.IsNot: "is not",
-    ast.Is: "is",
-    ast.Or: "or",
-    ast.And: "and",
-}
 _SAID = {
     "sin": "the sine of {}",
     "cos": "the cosine of {}",
@@ -94,21 +75,11 @@ class Teller:
         """The axes of an expression, as far as they are known: those of a name, and of what keeps its shape."""
         if isinstance(node, ast.Name):
             return self.axes.get(node.id)
-        if isinstance(node, ast.UnaryOp):
-            return self.shape(node.operand)
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
             return self.shape(node.left)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            if node.func.attr in ("detach", "softmax", "float", "sin", "cos"):
-                return self.shape(node.func.value)
-            if node.func.attr == "transpose" and (axes := self.shape(node.func.value)):
-                places = [ast.literal_eval(place) for place in node.args]
-                moved = list(axes)
-                try:
-                    moved[places[0]], moved[places[1]] = moved[places[1]], moved[places[0]]
-                except IndexError:
-                    return None
-                return tuple(moved)
+        keeping = called(node) in ("detach", "softmax", "float", "sin", "cos")
+        if keeping and isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            return self.shape(node.func.value)
         return None
 
     def along(self, node: ast.expr, place: int) -> str:
@@ -149,12 +120,9 @@ class Teller:
         if isinstance(node, ast.BinOp):
             return self._product(node)
         if isinstance(node, ast.Compare):
-            return (
-                f"{self.tell(node.left)} {_OPERATORS.get(type(node.ops[0]), '?')} {self.tell(node.comparators[0])}",
-                True,
-            )
+            return f" {_sign(node.ops[0])} ".join(map(self.tell, (node.left, node.comparators[0]))), True
         if isinstance(node, ast.BoolOp):
-            return f" {_OPERATORS[type(node.op)]} ".join(self.tell(value) for value in node.values), True
+            return f" {_sign(node.op)} ".join(map(self.tell, node.values)), True
         if isinstance(node, ast.Subscript):
             return self._subscript(node), False
         if isinstance(node, ast.Tuple):
@@ -191,8 +159,7 @@ class Teller:
         for side in (node.left, node.right):
             text, loose = self._tell(side)
             sides.append(f"({text})" if loose and isinstance(node.op, ast.Mult | ast.Div) else text)
-        operator = _OPERATORS[type(node.op)]
-        return f" {operator} ".join(sides), isinstance(node.op, ast.Add | ast.Sub)
+        return f" {_sign(node.op)} ".join(sides), isinstance(node.op, ast.Add | ast.Sub)
 
     def _subscript(self, node: ast.Subscript) -> str:
         if isinstance(node.value, ast.Attribute) and node.value.attr == "shape" and isinstance(node.slice, ast.expr):
@@ -202,8 +169,6 @@ class Teller:
                 return "a size"
             symbol = self.symbol(node.value.value, place)
             return f"axis {place} of {self.tell(node.value.value)}" if symbol == "?" else symbol
-        if isinstance(node.value, ast.Name) and node.value.id in ("grid", "new_grid"):
-            return f"{node.value.id}[{ast.unparse(node.slice)}]"
         return f"a part of {self.tell(node.value)}"
 
     def _call(self, node: ast.Call) -> str:
@@ -215,11 +180,19 @@ class Teller:
             return {"randn": "the noise", "rand": "the noise", "arange": "the numbers"}.get(function, f"the {function}")
         if function in _SAID:
             return _SAID[function].format(subject)
-        if function in self.function.attributes:
-            return f"the result of {function}"
-        if isinstance(node.func, ast.Name):
-            return f"the result of {function}"
-        return subject
+        return f"the result of {function}" if isinstance(node.func, ast.Name) else subject
+
+
+def _sign(operator: ast.operator | ast.cmpop | ast.boolop) -> str:
+    """An operator as one writes it."""
+    one, other = ast.Name("a"), ast.Name("b")
+    if isinstance(operator, ast.Mult | ast.MatMult):
+        return "·"
+    if isinstance(operator, ast.cmpop):
+        return ast.unparse(ast.Compare(one, [operator], [other]))[2:-2]
+    if isinstance(operator, ast.boolop):
+        return ast.unparse(ast.BoolOp(operator, [one, other]))[2:-2]
+    return ast.unparse(ast.BinOp(one, operator, other))[2:-2]
 
 
 def expressions(function: Function) -> Iterator[tuple[Teller, ast.expr]]:

@@ -63,9 +63,6 @@ class Change:
     def _list(self, values: list[ast.AST], within: set[int] | None) -> list[ast.AST]:
         items: list[ast.AST] = []
         for value in values:
-            if not isinstance(value, ast.AST):
-                items.append(value)
-                continue
             new = self._node(value, within)
             items += self.before.get(id(value), [])
             items += new if isinstance(new, list) else [new]
@@ -136,6 +133,18 @@ def _is_rest(last: list[ast.expr]) -> bool:
 def same(one: ast.AST, other: ast.AST) -> bool:
     """Whether two trees say the same."""
     return ast.dump(one) == ast.dump(other)
+
+
+def bare(tree: Tree) -> Tree:
+    """The tree, from which docstrings and annotations are taken: they take time to evaluate and do nothing."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node):
+            node.body = node.body[1:] or [ast.Pass()]
+        if isinstance(node, ast.FunctionDef):
+            node.returns = None
+        if isinstance(node, ast.arg):
+            node.annotation = None
+    return tree
 
 
 def statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:

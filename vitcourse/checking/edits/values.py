@@ -8,7 +8,7 @@ from vitcourse.checking.edits.axes import place_of
 from vitcourse.checking.edits.reference import Attribute, Function, siblings
 from vitcourse.checking.edits.rewriting import rewritten
 from vitcourse.checking.edits.telling import Teller, expressions
-from vitcourse.checking.edits.trees import Change, expr, own_expressions, same
+from vitcourse.checking.edits.trees import Change, expr, same
 
 # What one writes for a number that should come from an argument.
 FIXED = (1, 2, 3, 4, 5, 8, 10, 12, 16, 64)
@@ -31,7 +31,6 @@ def changes(own: list[Function]) -> Iterator[Change]:
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
                 yield from _another_attribute(teller, node)
         yield from _attributes_exchanged(function)
-        yield from _names_exchanged(function)
         yield from _everywhere(function)
         for argument, default in function.defaults.items():
             yield from _default(function, argument, default)
@@ -62,8 +61,6 @@ def _operand_fixed(teller: Teller, node: ast.BinOp) -> Iterator[Change]:
 def is_number(teller: Teller, node: ast.expr) -> bool:
     """Whether an expression is made of numbers alone."""
     names = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)} - {"math", "len", "self"}
-    if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Attribute) and node.value.attr == "shape":
-        return True
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "len":
         return True
     return bool(names) and all(teller.function.kinds.get(name) == "number" for name in names)
@@ -138,20 +135,6 @@ def _another_attribute(teller: Teller, node: ast.Attribute) -> Iterator[Change]:
 def _attributes(function: Function) -> dict[str, Attribute]:
     """What a method works with; __init__ makes it."""
     return {} if function.name.endswith("__init__") else function.attributes
-
-
-def _names_exchanged(function: Function) -> Iterator[Change]:
-    """Two tensors of one shape, each in the other's place in one statement."""
-    for line in function.lines():
-        teller = Teller(function, line)
-        if not isinstance(line, ast.Assign | ast.Return):
-            continue
-        names = [
-            node for node in own_expressions(line) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
-        ]
-        for one, other in itertools.combinations(names, 2):
-            if one.id != other.id and teller.axes.get(one.id) == teller.axes.get(other.id) is not None:
-                yield teller.change("names exchanged", {id(one): other, id(other): one}, a=one, b=other)
 
 
 def _attributes_exchanged(function: Function) -> Iterator[Change]:

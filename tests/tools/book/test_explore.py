@@ -17,17 +17,17 @@ from commands import Ended
 from pages import NARROW, WIDE, frames
 from PIL import Image, ImageDraw, ImageOps
 from playwright.sync_api import expect
-from small_runs import SMALL
 from torch import Tensor
 from untrained import make_trained
 
-from vitcourse.book import parts
+from vitcourse.book import explore, parts
 from vitcourse.data import Dataset, load_dataset, resized
 from vitcourse.errors import RequestError
-from vitcourse.training import explore
 from vitcourse.training.augment import center_crop
-from vitcourse.training.trained import Trained
+from vitcourse.training.runs import WEIGHTS
+from vitcourse.training.trained import Trained, weights_file
 
+SIZES = ("d_model", "n_layers", "n_heads", "mlp_ratio")
 MARKUP = "</script><b>seven"
 
 
@@ -399,30 +399,35 @@ def test_a_run_on_pictures_takes_a_picture_and_names_are_never_markup(
 
 
 def test_the_command_writes_the_page_of_a_run(
-    vitcourse: Callable[..., Ended], stripes: Dataset, undrawn: None, monkeypatch: pytest.MonkeyPatch
+    type_in: Callable[..., Ended], tmp_path: Path, digits: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(explore, "load_dataset", lambda name, image_size: stripes)
-    assert "type: vitcourse train" in vitcourse("explore").err
-    assert vitcourse("train", *SMALL, "--epochs=1", "--device=cpu", "--output=runs/a").code == 0
-    ended = vitcourse("explore")
+    monkeypatch.chdir(tmp_path)
+    assert "type: vitcourse train" in type_in("explore").err
+    trained = make_trained(digits, {})
+    sizes = {name: getattr(trained.config, name) for name in (*SIZES, "patch_size")}
+    about = {"image_size": digits.image_size, "in_channels": 1, "n_classes": 10, **sizes}
+    Path("runs/a").mkdir(parents=True)
+    content = weights_file(trained.model, about, trained.config, digits, trained.mean, trained.std)
+    Path("runs/a", WEIGHTS).write_bytes(content)
+    ended = type_in("explore")
     assert ended.code == 0, ended.err
     assert re.match(r"wrote runs/a/explore.html \(\d+ kB\)", ended.out)
     assert "otherwise" not in ended.out
     assert Path("runs/a/explore.html").read_text(encoding="utf-8").startswith("<!doctype html>")
-    assert vitcourse("explore", "runs/a", "--output=mine.html").code == 0
+    assert type_in("explore", "runs/a", "--output=mine.html").code == 0
     assert Path("mine.html").is_file()
-    assert vitcourse("explore", "nowhere").code == 2
+    assert type_in("explore", "nowhere").code == 2
 
     def away(name: str, image_size: int | None) -> Dataset:
         raise RequestError("the images are away")
 
     monkeypatch.setattr(explore, "load_dataset", away)
-    ended = vitcourse("explore", "runs/a", "--output=without.html")
+    ended = type_in("explore", "runs/a", "--output=without.html")
     assert (ended.code, ended.out.splitlines()[0]) == (0, "the page has no test images: the images are away")
-    failed = vitcourse("explore", "runs/a", "--output=no/such/folder.html")
+    failed = type_in("explore", "runs/a", "--output=no/such/folder.html")
     assert (failed.code, failed.err.count("\n")) == (2, 1)
     monkeypatch.setattr(explore, "MOST_PARAMETERS", 100)
-    failed = vitcourse("explore", "runs/a")
+    failed = type_in("explore", "runs/a")
     assert failed.code == 2
     assert "too large for a page" in failed.err
 

@@ -1,5 +1,6 @@
-"""What a learner's unfinished or faulty code does to a training run, said in one line."""
+"""The chapters that a run takes, a learner's or the reference's; what is unfinished or faulty there, in one line."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -74,12 +75,18 @@ def faults_in_one_line(code: CodeSet) -> Iterator[None]:
             raise
         raise RequestError(f"{where} is not written yet: {_line(error)}") from error
     except Exception as error:
-        where = code.line_of(error)
+        called = _called_wrongly(error)
+        where = code.line_of(error) or (code.shown_as(called.module) if called else None)
         if where is None or code.name == "solutions":
             raise
-        raise RunError(
-            f"{where}: {type(error).__name__}: {_line(error)}; to find out why, type vitcourse check"
-        ) from error
+        check = f"vitcourse check{f' {called.id}' if called else ''}"
+        raise RunError(f"{where}: {type(error).__name__}: {_line(error)}; to find out why, type {check}") from error
+
+
+def _called_wrongly(error: Exception) -> Exercise | None:
+    """The exercise whose function doesn't take what it is given: such a call fails before any line of it has run."""
+    said = re.match(r"(\w+)(\.\w+)?\(\) (got|takes|missing) ", str(error)) if isinstance(error, TypeError) else None
+    return next((asked for asked in exercises() if said and said[1] in asked.names), None)
 
 
 def _line(error: Exception) -> str:

@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 from commands import Ended
 
-from vitcourse.checking import updating
-from vitcourse.checking.keeping import versions
-from vitcourse.checking.updating import merged_lines
+from vitcourse import updating
 from vitcourse.codesets import load_code
 from vitcourse.course import chapters, exercises, select
 from vitcourse.definitions import definition
 from vitcourse.given import given
+from vitcourse.keeping import versions
 from vitcourse.places import package, root, workplace
 from vitcourse.progress import is_started
 from vitcourse.stubs import pristine
+from vitcourse.updating import merged_lines
 
 pytestmark = pytest.mark.usefixtures("one_process")
 

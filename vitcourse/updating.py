@@ -12,11 +12,11 @@ from difflib import SequenceMatcher
 from pathlib import Path
 
 import vitcourse
-from vitcourse.checking.keeping import content, near, replace
 from vitcourse.codesets import CodeSet
 from vitcourse.course import Chapter, Exercise, chapters
 from vitcourse.definitions import definitions
 from vitcourse.given import given, note
+from vitcourse.keeping import content, near, replace
 from vitcourse.places import workplace
 from vitcourse.stubs import pristine
 from vitcourse.worker.started import started

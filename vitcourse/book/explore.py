@@ -23,7 +23,7 @@ from vitcourse.files import write_file
 from vitcourse.places import root
 from vitcourse.training.augment import center_crop
 from vitcourse.training.batches import standardised
-from vitcourse.training.learner import faults_in_one_line
+from vitcourse.training.chapters import faults_in_one_line
 from vitcourse.training.runs import Result, RunFolder
 from vitcourse.training.trained import BATCH, Trained, load_trained
 

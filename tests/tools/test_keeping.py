@@ -10,8 +10,8 @@ import pytest
 from commands import Ended
 from rich.console import Console
 
-from vitcourse import codesets
-from vitcourse.checking import keeping, record
+from vitcourse import codesets, keeping
+from vitcourse.checking import record
 from vitcourse.checking.grading import Verdict
 from vitcourse.checking.report import print_code
 from vitcourse.codesets import CodeSet

@@ -1,0 +1,95 @@
+"""From a request to a run's configuration: a preset with what was typed, checked; or that of a run that goes on."""
+
+import math
+import operator
+from collections.abc import Iterable
+from dataclasses import Field, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from vitcourse.errors import RequestError
+from vitcourse.files import parse_json
+from vitcourse.training.presets import MAY_DIFFER, PRESETS, TrainConfig, option, settings, spoken
+
+_BOUNDS = {
+    "least": (operator.ge, "at least"),
+    "above": (operator.gt, "more than"),
+    "most": (operator.le, "at most"),
+    "below": (operator.lt, "less than"),
+}
+
+
+def make_config(preset: str = "digits", **overrides: Any) -> TrainConfig:
+    """A preset with some settings changed; None leaves a setting as the preset has it.
+
+    Raises RequestError for a preset, a setting or a value that can't be.
+    """
+    if preset not in PRESETS:
+        raise RequestError(f"there is no preset {preset!r}; {_suggestion(preset, PRESETS)}")
+    names = [setting.name for setting in settings()]
+    for name in overrides:
+        if name not in names:
+            raise RequestError(f"there is no setting {name!r}; {_suggestion(name, names)}")
+    typed = {name: value for name, value in overrides.items() if value is not None}
+    config = _checked(replace(PRESETS[preset], **typed))
+    if config.init is not None:
+        from vitcourse.training.origin import with_sizes_of_weights  # with it comes torch
+
+        config = with_sizes_of_weights(config, typed)
+    return config
+
+
+def config_of_run(file: Path, preset: str | None = None, **overrides: Any) -> TrainConfig:
+    """The configuration of a run that is to go on, from its config.json; what the machine decides may be overridden.
+
+    Raises RequestError when the file is damaged, or when a preset or a setting is asked for that the run doesn't have.
+    """
+    try:
+        config = TrainConfig(**parse_json(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise RequestError(f"{file} is not what training wrote; type --output with another folder") from error
+    if preset not in (None, config.preset):
+        raise RequestError(
+            f"{file.parent} is a run of {config.preset}, not of {preset}; type --output with another folder"
+        )
+    changed = {name: value for name, value in overrides.items() if value is not None}
+    for name, value in changed.items():
+        if name not in MAY_DIFFER and value != getattr(config, name):
+            raise RequestError(
+                f"the run in {file.parent} has {option(name)} {spoken(getattr(config, name))}; leave {option(name)} "
+                "out to go on with it, or type --output with another folder to start anew"
+            )
+    return _checked(replace(config, **changed))
+
+
+def _checked(config: TrainConfig) -> TrainConfig:
+    for setting in settings():
+        _check(setting, getattr(config, setting.name))
+    if config.layer_decay != 1 and config.optimizer == "muon":
+        raise RequestError("--layer-decay is for adam and adamw, and the optimiser is muon; type --optimizer adamw too")
+    if config.mixup and config.micro_batch:
+        raise RequestError(
+            "--mixup and --micro-batch don't go together: 7.5 takes labels, and mixed images have shares of two; "
+            "leave one out"
+        )
+    return config
+
+
+def _suggestion(word: str, known: Iterable[str]) -> str:
+    close = get_close_matches(word, known, n=1)
+    return f"did you mean {close[0]}?" if close else f"type one of: {', '.join(known)}"
+
+
+def _check(setting: Field[Any], value: Any) -> None:
+    name, choices = option(setting.name), setting.metadata["choices"]
+    if choices and value not in choices:
+        raise RequestError(f"{name} can't be {value!r}; {_suggestion(str(value), choices)}")
+    if setting.type in (int, int | None) and value is not None and type(value) is not int:
+        raise RequestError(f"{name} must be a whole number, not {value!r}")
+    if setting.type is float and not (type(value) in (int, float) and math.isfinite(value)):
+        raise RequestError(f"{name} must be a number, not {value!r}")
+    for word, bound in setting.metadata["bounds"].items():
+        holds, spoken = _BOUNDS[word]
+        if value is not None and not holds(value, bound):
+            raise RequestError(f"{name} must be {spoken} {bound}, not {value}")
