@@ -323,7 +323,8 @@ class Shared:
                 self._undo.append(functools.partial(_put_back, item, item.copy()))
             elif type(item) not in _PLAIN and not isinstance(item, (type, types.ModuleType, types.FunctionType)):
                 inside = item if isinstance(item, _CONTAINERS) else getattr(item, "__dict__", None)
-                if isinstance(inside, _CONTAINERS):
+                # A dict of somebody's own kind may give, or take, other things than it holds.
+                if isinstance(inside, _CONTAINERS) and type(inside).__module__ in ("builtins", "collections"):
                     self._undo.append(functools.partial(_refill, inside, inside.copy()))
 
     def __exit__(self, *error: Any) -> None:
@@ -334,8 +335,13 @@ class Shared:
 
 
 def _refill(inside: Any, content: Any) -> None:
-    inside.clear()
-    (inside.extend if isinstance(inside, (list, deque)) else inside.update)(content)
+    if _held(inside) != _held(content):
+        inside.clear()
+        (inside.extend if isinstance(inside, (list, deque)) else inside.update)(content)
+
+
+def _held(container: Any) -> list[int]:
+    return [id(item) for item in (*container, *(container.values() if isinstance(container, dict) else ()))]
 
 
 def _put_back(numbers: Any, content: Any) -> None:
