@@ -206,18 +206,34 @@ def test_the_ways_to_make_batches_are_measured(benchmark, tmp_path: Path) -> Non
 @pytest.mark.usefixtures("mnist")
 def test_the_time_to_an_accuracy_is_measured(benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda model, **_: model)  # it takes longer than all the rest
-    command = "--seeds 1 --images 60 --epochs 1 --most 0.001 --output"
+    command = "--seeds 1 --images 60 --epochs 1 --most 0.001 --most-mnistvit 0.001 --output"
     benchmark("time_to_accuracy").main([*command.split(), str(tmp_path / "t.json")])
     found = written(tmp_path / "t.json")
     assert found["trial"]
-    assert len(found["rows"]) == 6
+    assert len(found["rows"]) == 7
+    assert [row["contender"].split()[0] for row in found["rows"] if row["cut_off"]] == ["the", "the", "mnistvit"]
     for row in found["rows"]:
         if row["cut_off"]:
-            assert "original" in row["contender"]
-            assert row["to"]["99%"].startswith("never in 0 CPU seconds")
+            assert len(row["runs"][0]["points"]) == 1, "no step is begun after the last second"
+            assert row["to"]["99%"].endswith("CPU seconds")
             continue
         assert row["to"]["99%"] == "never in one epoch"
         assert row["runs"][0]["points"][-1]["epoch"] == 1
+
+
+def test_mnistvit_has_its_own_measures_and_its_schedule_starts_anew(benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
+    mnistvit: ModuleType = benchmark("mnistvit")
+    assert sum(parameter.numel() for parameter in mnistvit.MnistVit().parameters()) == 11_106_693
+    monkeypatch.setattr(mnistvit, "RESTART", 3)
+    rates: list[float] = []
+    step = torch.optim.AdamW.step
+    monkeypatch.setattr(torch.optim.AdamW, "step", lambda self: rates.append(self.param_groups[0]["lr"]) or step(self))
+    batches = [(torch.rand(2, 1, 28, 28), torch.tensor([1, 2]))] * 2
+    model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    for _, _ in zip(range(8), mnistvit.mnistvit_loop(model, batches), strict=False):
+        pass
+    assert rates[0] == rates[1] == rates[7] == 1e-4
+    assert rates[1:7] == sorted(rates[1:7], reverse=True)
 
 
 def test_recipes_are_chosen_on_held_out_images_and_the_choice_alone_is_tested(

@@ -24,7 +24,7 @@ def augmentations(config: TrainConfig) -> list[Augmentation]:
     """The augmentations that a configuration asks for, in the order in which they are applied."""
     chosen: list[Augmentation] = [random_flip] if config.flip else []
     if config.rotate or config.stretch or config.shear or config.elastic:
-        changes = {name: getattr(config, name) for name in ("shift", "rotate", "stretch", "shear", "elastic")}
+        changes = {name: getattr(config, name) for name in ("shift", "rotate", "stretch", "shear", "elastic", "crop")}
         chosen.append(partial(random_affine, **changes))
     elif config.shift:
         chosen.append(partial(random_shift, pixels=config.shift))
@@ -54,8 +54,11 @@ def random_affine(
     stretch: float,
     shear: float,
     elastic: float = 0.0,
+    crop: int | None = None,
 ) -> Tensor:
     """Slant, stretch, turn, move and bend each image about its centre, all at once and with bilinear interpolation.
+
+    With crop only the middle of what comes out is computed, crop × crop pixels.
 
     shift is in pixels and rotate in degrees, each way; stretch and shear are shares: an axis is stretched by a factor
     from exp(-stretch) to exp(stretch), and the slant moves a row by up to shear times its distance from the centre.
@@ -71,19 +74,26 @@ def random_affine(
     # Where a pixel of the new image comes from: rotation · slant · stretching. grid_sample measures in half sides of
     # the image: what mixes the axes is rescaled, so that images that are not square turn without being squeezed. All by
     # numbers of Python's: a tensor made of them here would have to wait for the GPU.
-    rows = [
-        torch.stack([wide * cos, high * (cos * slant - sin) * (height / width), draw(shift) * (2 / width)], dim=1),
-        torch.stack([wide * sin * (width / height), high * (sin * slant + cos), draw(shift) * (2 / height)], dim=1),
-    ]
-    matrix = torch.stack(rows, dim=1)  # (B, 2, 3)
-    grid = F.affine_grid(matrix, list(images.shape), align_corners=False)  # (B, H, W, 2)
+    by_x = torch.stack([wide * cos, wide * sin * (width / height)], dim=1)  # (B, 2), across and down
+    by_y = torch.stack([high * (cos * slant - sin) * (height / width), high * (sin * slant + cos)], dim=1)
+    moved = torch.stack([draw(shift) * (2 / width), draw(shift) * (2 / height)], dim=1)
+    x, y = (_centres(side, images.device) for side in (width, height))
+    # A sum that is spread out costs a tenth of torch's affine_grid, a product of matrices three numbers wide.
+    down_the_rows = (by_y[:, :, None] * y + moved[:, :, None])[..., None]  # (B, 2, H, 1)
+    places = down_the_rows + (by_x[:, :, None] * x)[:, :, None]  # (B, 2, H, W)
     if elastic:
-        grid = grid + _bending(images, generator, elastic)
+        places = places + _bending(images, generator, elastic)
+    grid = center_crop(places, crop).permute(0, 2, 3, 1)  # (B, H, W, 2)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)  # (B, C, H, W)
 
 
+def _centres(side: int, device: torch.device) -> Tensor:
+    """Where the middles of the pixels are, in half sides of the image from its centre. (side)."""
+    return (2 * torch.arange(side, device=device) + 1) / side - 1
+
+
 def _bending(images: Tensor, generator: torch.Generator, pixels: float) -> Tensor:
-    """How far each pixel is moved, across and down, in half sides of the image: smooth between knots. (B, H, W, 2).
+    """How far each pixel is moved, across and down, in half sides of the image: smooth between knots. (B, 2, H, W).
 
     Source: the elastic distortions of Simard, Steinkraus & Platt 2003, "Best practices for convolutional neural
     networks applied to visual document analysis"; a coarse grid drawn in place of a fine one made smooth.
@@ -92,7 +102,7 @@ def _bending(images: Tensor, generator: torch.Generator, pixels: float) -> Tenso
     knots = (n_images, 2, _knots(height), _knots(width))
     moved = pixels * torch.randn(knots, generator=generator, device=images.device)
     smooth = F.interpolate(moved, size=(height, width), mode="bicubic", align_corners=True)  # (B, 2, H, W)
-    return torch.stack([smooth[:, 0] * (2 / width), smooth[:, 1] * (2 / height)], dim=-1)
+    return torch.stack([smooth[:, 0] * (2 / width), smooth[:, 1] * (2 / height)], dim=1)
 
 
 def _knots(side: int) -> int:

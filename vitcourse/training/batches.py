@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Subset, TensorDataset, default_collate
 
 from vitcourse.training.augment import Augmentation, center_crop
@@ -28,6 +29,9 @@ class Batches:
     Of several processes each takes its share of every batch; `n_local` and `n_global` count the images of the latest
     batch, its own share and all. Order and augmentation are drawn for the whole batch and so don't depend on the number
     of processes. Where a batch has fewer images than there are processes, some get one that counts for nothing.
+
+    With hardest below 1 the first pass goes over all images, and each later one in rounds over that share of them which
+    had the largest loss when seen last, as `note` was told; up to as many batches as a pass has.
     """
 
     def __init__(
@@ -42,6 +46,7 @@ class Batches:
         seed: int = 0,
         crop: int | None = None,
         processes: Processes | None = None,
+        hardest: float = 1.0,
     ) -> None:
         self.images, self.labels = images, labels
         self.mean, self.std = mean, std
@@ -52,9 +57,12 @@ class Batches:
         # The order is drawn on the CPU, so that it is the same whatever the device.
         self.order_generator = torch.Generator().manual_seed(seed)
         self.generator = torch.Generator(images.device).manual_seed(seed)
-        self.taken = 0
+        self.taken = self.begun = 0
         self.order_state = self.order_generator.get_state()
         self.n_local = self.n_global = 0
+        self.hardest = hardest
+        self.latest = self.chosen = torch.arange(len(images))
+        self.losses = torch.full(images.shape[:1], math.inf, device=images.device)
 
     def __len__(self) -> int:
         """How many batches a pass has."""
@@ -62,31 +70,44 @@ class Batches:
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """What is left of a pass over all images."""
-        for images, labels in self._gathered(self._left()):
-            self.taken += 1
-            yield self._shared(images, labels)
-        self._end_pass()
+        for indices in self._rounds():
+            for index, (images, labels) in zip(indices, self._gathered(indices), strict=True):
+                self.taken, self.latest = self.taken + 1, index
+                yield self._shared(images, labels)
 
     def indices(self) -> Iterator[Tensor]:
         """The same as numbers of images, on the device; `made` makes the batch."""
-        for index in self._left():
-            self.taken += 1
-            self.n_local = self.n_global = len(index)
-            yield index
-        self._end_pass()
+        for indices in self._rounds():
+            for index in indices:
+                self.taken += 1
+                self.n_local = self.n_global = len(index)
+                yield index
 
     def made(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """The batch of these images."""
+        self.latest = index
         return self._shared(self._changed(self.images[index]), self.labels[index])
 
-    def _left(self) -> Sequence[Tensor]:
-        self.order_generator.set_state(self.order_state)
-        # The whole order at once: a copy in each step would be one more launch.
-        order = torch.randperm(len(self.images), generator=self.order_generator).to(self.images.device)
-        return torch.split(order, self.batch_size)[self.taken :]
+    @torch.no_grad()
+    def note(self, logits: Tensor) -> None:
+        """Keep the loss of each image of the latest batch, which the model gave these logits. (B, K)."""
+        labels = self.labels[self.latest]
+        self.losses[self.latest] = cross_entropy(logits.float().to(labels.device), labels, reduction="none")
 
-    def _end_pass(self) -> None:
-        self.taken, self.order_state = 0, self.order_generator.get_state()
+    def _rounds(self) -> Iterator[Sequence[Tensor]]:
+        """What is left of a pass: one round over all images, or several, each over those that are hardest by then."""
+        while self.taken < len(self):
+            self.order_generator.set_state(self.order_state)
+            order = self.chosen[torch.randperm(len(self.chosen), generator=self.order_generator)]
+            # The whole order at once: a copy in each step would be one more launch.
+            batches = torch.split(order.to(self.images.device), self.batch_size)
+            yield batches[self.taken - self.begun : len(self) - self.begun]
+            self.begun, self.order_state = self.taken, self.order_generator.get_state()
+            if self.hardest < 1 and self.losses.isfinite().all():
+                # Whole batches, so that the compiler meets no other size.
+                n_chosen = self.batch_size * max(1, round(self.hardest * len(self.images) / self.batch_size))
+                self.chosen = self.losses.topk(min(n_chosen, len(self.images))).indices.cpu()
+        self.taken = self.begun = 0
 
     def _gathered(self, indices: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         for index in indices:
@@ -95,7 +116,7 @@ class Batches:
     def _changed(self, images: Tensor) -> Tensor:
         for augment in self.augmentations:
             images = augment(images, self.generator)
-        # Cut last: what a shift brings in is then the image's own margin.
+        # Cut last: what a shift brings in is then the image's own margin. An augmentation may have cut already.
         return standardised(center_crop(images, self.crop), self.mean, self.std)
 
     def _shared(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -106,12 +127,18 @@ class Batches:
         return images[share], labels[share]
 
     def state_dict(self) -> dict[str, Any]:
-        """Where in the pass it is, and the state of both sources of chance."""
-        return {"taken": self.taken, "order": self.order_state, "augmentation": self.generator.get_state()}
+        """Where in the pass it is, the state of both sources of chance, and what decides who is hard."""
+        state = {"taken": self.taken, "order": self.order_state, "augmentation": self.generator.get_state()}
+        if self.hardest < 1:
+            state |= {"losses": self.losses, "chosen": self.chosen, "begun": self.begun}
+        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> bool:
         """Go on where that state was taken; False where its augmentations must be drawn anew, on another device."""
         self.taken, self.order_state = state["taken"], state["order"]
+        if self.hardest < 1:
+            self.losses, self.chosen = state["losses"].to(self.losses.device), state["chosen"].cpu()
+            self.begun = state["begun"]
         try:
             self.generator.set_state(state["augmentation"])
         except RuntimeError:

@@ -68,6 +68,10 @@ def _checked(config: TrainConfig) -> TrainConfig:
         _check(setting, getattr(config, setting.name))
     if config.layer_decay != 1 and config.optimizer == "muon":
         raise RequestError("--layer-decay is for adam and adamw, and the optimiser is muon; type --optimizer adamw too")
+    if config.hardest < 1 and (config.mixup or config.micro_batch):
+        raise RequestError(
+            "--hardest needs each image's own loss, which --mixup mixes and --micro-batch doesn't tell; leave one out"
+        )
     if config.mixup and config.micro_batch:
         raise RequestError(
             "--mixup and --micro-batch don't go together: 7.5 takes labels, and mixed images have shares of two; "

@@ -62,6 +62,8 @@ class Run:
         measured = setup.twin_of(averaged)[0] if averaged is not None else twin
         batches = setup.batches()
         trained = wrapped(with_loss_of(config, twin), setup, batches)
+        if config.hardest < 1:
+            trained.register_forward_hook(lambda model, _, logits: batches.note(logits) if model.training else None)
         if not setup.processes.is_first:
             # The weights are the same everywhere; what dropout draws is each process's own.
             torch.manual_seed(config.seed + setup.processes.rank)

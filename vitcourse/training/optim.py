@@ -109,7 +109,8 @@ def _muon_and_adamw(model: nn.Module, config: TrainConfig) -> torch.optim.Optimi
         raise RequestError("--optimizer muon needs encoder blocks that hold linear layers; type --optimizer adamw")
     # Queries, keys and values are three maps, though one layer makes them.
     pieces = [3 if name.endswith(".qkv") else 1 for name in matrices]
-    muon = Muon([{"params": list(matrices.values()), "pieces": pieces}], lr=config.muon_learning_rate)
+    groups = [{"params": list(matrices.values()), "pieces": pieces}]
+    muon = Muon(groups, lr=config.muon_learning_rate, momentum=config.muon_momentum)
     inside = {id(matrix) for matrix in matrices.values()}
     return CombinedOptimizer(muon, _adam([p for p in model.parameters() if id(p) not in inside], model, config))
 

@@ -67,7 +67,7 @@ class Setup:
         """Whether the whole step is recorded: on one GPU, on which the batches are made too."""
         wanted = self.config.graph and self.config.pipeline == "device"
         # A share drawn for each batch can't be recorded, and parts of a batch are for what is too large, not for speed.
-        wanted = wanted and not self.config.mixup and not self.config.micro_batch
+        wanted = wanted and not self.config.mixup and not self.config.micro_batch and self.config.hardest == 1
         return wanted and self.device.type == "cuda" and self.processes.world_size == 1
 
     @property
@@ -164,6 +164,7 @@ class Setup:
             seed=self.config.seed,
             crop=self.config.crop,
             processes=self.processes,
+            hardest=self.config.hardest,
         )
 
     def as_input(self, images: Tensor) -> Tensor:
@@ -295,6 +296,8 @@ def _require_enough_images(config: TrainConfig, dataset: Dataset, processes: Pro
             f"--micro-batch is for one process, and there are {processes.world_size}, which share each batch; "
             "leave it out"
         )
+    if config.hardest < 1 and processes.world_size > 1:
+        raise RequestError("--hardest is for one process, which knows the loss of every image; leave it out")
     if len(dataset.test_images) < processes.world_size:
         raise RequestError(
             f"{len(dataset.test_images)} images to measure on are too few for {processes.world_size} processes"

@@ -68,6 +68,7 @@ class TrainConfig:
     )
     learning_rate: float = _setting("learning rate, at its peak", above=0)
     muon_learning_rate: float = _setting("the same of what Muon trains, where Muon is the optimiser", 0.01, above=0)
+    muon_momentum: float = _setting("decay of Muon's mean of the gradients", 0.95, least=0, below=1)
     beta1: float = _setting("decay of the optimiser's mean of the gradients", 0.9, least=0, below=1)
     beta2: float = _setting("decay of the optimiser's mean of their squares", 0.999, least=0, below=1)
     weight_decay: float = _setting(
@@ -90,6 +91,13 @@ class TrainConfig:
         "images at once in a step, whose gradients add up to the batch's, where memory is short; 0 is off", 0, least=0
     )
     epochs: int = _setting("how often each training image is seen", least=1)
+    hardest: float = _setting(
+        "once all images were seen, go through this share of them alone, those with the largest loss by then, again "
+        "and again; 1 is off",
+        1.0,
+        above=0,
+        most=1,
+    )
     ema: float = _setting(
         "decay of a moving average of the weights, measured and kept in their place; 0 is off", 0.0, least=0, below=1
     )
@@ -140,14 +148,13 @@ PRESETS = {
         n_layers=3,
         n_heads=4,
         mlp_ratio=2,
-        dropout=0.1,
         optimizer="adamw",
-        learning_rate=3e-3,
+        learning_rate=3.6e-3,
         beta2=0.99,
         weight_decay=0.1,
         schedule="cosine",
         warmup=0.1,
-        batch_size=64,
+        batch_size=96,
         epochs=40,
         threads=1,
     ),
@@ -193,7 +200,8 @@ PRESETS = {
         epochs=7,
         threads=1,
     ),
-    # Nearly as good as `mnist` in six tenths of its time: narrower, with smaller patches, and a rate that falls longer.
+    # Nearly as good as `mnist` in half of its time: narrower, with smaller patches and larger batches, most of them of
+    # images that are not learned yet.
     "mnist-fast": TrainConfig(
         preset="mnist-fast",
         data="mnist",
@@ -208,15 +216,16 @@ PRESETS = {
         n_heads=4,
         mlp_ratio=2,
         optimizer="muon",
-        learning_rate=3e-3,
-        muon_learning_rate=0.008,
+        learning_rate=4e-3,
+        muon_learning_rate=0.011,
+        muon_momentum=0.9,
         beta2=0.99,
         weight_decay=0.05,
         schedule="trapezoid",
         warmup=0.05,
         cooldown=0.7,
-        clip=1.0,
-        batch_size=100,
+        batch_size=200,
+        hardest=0.33,
         epochs=4,
         threads=1,
     ),

@@ -114,6 +114,18 @@ def test_affine_changes_follow_the_seed_and_bring_in_background() -> None:
     assert float(first.max()) <= 1 + 1e-6
 
 
+@pytest.mark.parametrize("elastic", [0.0, 0.7])
+def test_of_what_is_moved_the_middle_alone_may_be_computed(elastic: float) -> None:
+    images, settings = torch.rand(5, 2, 11, 13), {"shift": 2.0, "rotate": 10.0, "stretch": 0.1, "shear": 0.1}
+    whole, middle = (
+        random_affine(images, torch.Generator().manual_seed(0), **settings, elastic=elastic, crop=crop)
+        for crop in (None, 7)
+    )
+    assert torch.equal(middle, whole[:, :, 2:9, 3:10])
+    (made,) = augmentations(make_config("mnist"))
+    assert made(torch.rand(3, 1, 28, 28), torch.Generator()).shape == (3, 1, 24, 24)
+
+
 def test_the_middle_is_cut_out_of_what_was_moved() -> None:
     images = numbered(23, 2, 7, 9)
     assert torch.equal(center_crop(images, 3), images[:, :, 2:5, 3:6])
@@ -162,3 +174,44 @@ def test_what_a_shift_uncovers_is_the_background_after_standardising_too() -> No
     batches = Batches(black, torch.zeros(40), mean, std, batch_size=40, augmentations=augment)
     images, _ = next(iter(batches))
     assert torch.equal(images, torch.full_like(images, -0.6))
+
+
+def hard_after_a_pass() -> Batches:
+    """Of 13 images those with an odd number were taken for another class."""
+    batches = Batches(
+        numbered(13, 1, 2, 3), torch.zeros(13).long(), torch.zeros(1), torch.ones(1), batch_size=3, hardest=0.46
+    )
+    for _ in batches:
+        batches.note(torch.stack([torch.zeros(len(batches.latest)), batches.latest % 2.0], dim=1))
+    return batches
+
+
+def numbers(images: torch.Tensor) -> list[int]:
+    return ((images[:, 0, 0, 0] - 1) / 6).int().tolist()
+
+
+def test_after_a_pass_over_all_images_the_hardest_by_then_are_gone_through_again_and_again() -> None:
+    batches = hard_after_a_pass()
+    rounds: list[list[int]] = [[]]
+    for place, (images, _) in enumerate(batches):
+        rounds[-1] += numbers(images)
+        # What is learned in the first round counts in the second: of the odd ones 3 alone stays hard.
+        batches.note(torch.stack([torch.zeros(len(images)), 2.0 * (batches.latest == 3) - 1], dim=1))
+        if place == 1:
+            rounds.append([])
+    first, second = rounds
+    assert sorted(first) == [1, 3, 5, 7, 9, 11]
+    assert len(set(second[:6])) == 6
+    assert {place for place in second[:6] if place % 2} == {3}
+    assert len(second) == 9, "five batches in all, as in the first pass"
+
+
+def test_rounds_over_the_hardest_go_on_where_they_stopped() -> None:
+    one, other = hard_after_a_pass(), hard_after_a_pass()
+    passing = iter(one)
+    for place in range(3):  # into the second round
+        next(passing)
+        one.note(torch.zeros(3, 2) + place)
+    other.load_state_dict(one.state_dict())
+    assert [numbers(images) for images, _ in other] == [numbers(images) for images, _ in passing]
+    assert torch.equal(one.losses, other.losses)

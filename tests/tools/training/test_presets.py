@@ -54,6 +54,9 @@ def test_overrides_change_only_what_they_name() -> None:
         ("digits", {"loss": "mse"}, "type one of: cross-entropy, original, both"),
         ("digits", {"device": "gpu"}, "--device can't be 'gpu'"),
         ("digits", {"positions": "2d"}, "--positions can't be '2d'"),
+        ("digits", {"hardest": 0.0}, "--hardest must be more than 0, not 0.0"),
+        ("digits", {"hardest": 0.5, "mixup": 0.2}, "--hardest needs each image's own loss"),
+        ("digits", {"hardest": 0.5, "micro_batch": 7}, "--hardest needs each image's own loss"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(preset: str, overrides: dict[str, object], message: str) -> None:

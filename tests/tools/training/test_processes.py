@@ -21,6 +21,7 @@ from small_runs import SMALL, read
 
 from vitcourse import cli
 from vitcourse.data import Dataset
+from vitcourse.errors import RequestError
 from vitcourse.training import loop, preparation
 from vitcourse.training.batches import Batches
 from vitcourse.training.checkpoints import Pace
@@ -124,6 +125,12 @@ def test_too_small_a_batch_is_refused_by_all(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     assert run_together(2, "train", *SMALL, "--batch-size=1", "--device=cpu", "--output=run") == [2, 2]
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("stripes")
+def test_whose_loss_is_large_is_known_to_one_process_alone() -> None:
+    with pytest.raises(RequestError, match="--hardest is for one process"):
+        preparation.prepare(make_config("digits", hardest=0.3, device="cpu"), Processes(0, 2))
 
 
 def test_several_processes_ask_one_another_rarely(stripes: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

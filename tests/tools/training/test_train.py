@@ -34,7 +34,7 @@ from vitcourse.training import devices, preparation
 from vitcourse.training.configuration import make_config
 from vitcourse.training.loop import Run
 from vitcourse.training.original import behind_softmax, loss_floor
-from vitcourse.training.presets import MAY_DIFFER, TrainConfig
+from vitcourse.training.presets import MAY_DIFFER, PRESETS, TrainConfig
 from vitcourse.training.rehearsal import rehearse
 from vitcourse.training.trained import load_trained
 
@@ -166,7 +166,7 @@ CHANGES = {
     "learning_rate": 0.02, "beta1": 0.8, "beta2": 0.9, "weight_decay": 0.5, "schedule": "constant", "warmup": 0.4,
     "clip": 0.01, "batch_size": 15, "epochs": 3, "ema": 0.9, "amp": "bf16", "seed": 1, "held_out": 7, "patch_size": 1,
     "d_model": 14, "n_layers": 2, "n_heads": 3, "mlp_ratio": 3, "crop": 4, "rotate": 9.0, "stretch": 0.2, "shear": 0.3,
-    "flip": True, "elastic": 0.6,
+    "flip": True, "elastic": 0.6, "hardest": 0.4,
 }  # fmt: skip
 
 
@@ -188,6 +188,7 @@ def test_every_setting_makes_a_difference() -> None:
     muon = {"optimizer": "muon"}
     assert not same(plain, weights(**muon))
     assert not same(weights(**muon), weights(**muon, muon_learning_rate=0.02))
+    assert not same(weights(**muon), weights(**muon, muon_momentum=0.8))
     trapezoid = {"schedule": "trapezoid"}
     assert not same(plain, weights(**trapezoid))
     assert not same(weights(**trapezoid), weights(**trapezoid, cooldown=0.8))
@@ -195,6 +196,7 @@ def test_every_setting_makes_a_difference() -> None:
         "init",
         "micro_batch",
         "muon_learning_rate",
+        "muon_momentum",
         "cooldown",
         "preset",
         "data",
@@ -546,7 +548,7 @@ def test_a_run_that_learned_nothing_says_so_and_what_to_try(vitcourse: Callable[
     lost = vitcourse("train", *SMALL, "--epochs", "3", "--learning-rate", "30", "--schedule", "constant")
     assert lost.code == 0
     assert "it learned nothing: its loss is" in lost.out
-    assert "type --learning-rate 0.003, or --clip 1" in lost.out
+    assert f"type --learning-rate {PRESETS['digits'].learning_rate:g}, or --clip 1" in lost.out
     idle = vitcourse("train", *SMALL, "--epochs", "1", "--learning-rate", "1e-9")
     assert "it learned nothing" in idle.out
     assert "learned nothing" not in vitcourse("train", *SMALL, "--epochs", "8").out
