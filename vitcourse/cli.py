@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -421,9 +422,10 @@ def notebook(
 def main() -> None:
     """Run the command line: exit code 0, or one line on stderr and 1 (it failed) or 2 (the request was wrong)."""
     speak_plainly()
-    take_over_output(get_command(app).commands)  # type: ignore[attr-defined]
+    command = _command()
+    take_over_output(command.commands)
     try:
-        code = app(standalone_mode=False)
+        code = command(standalone_mode=False)
         sys.stdout.flush()
     except RequestError as error:
         _end(str(error), 2)
@@ -437,6 +439,12 @@ def main() -> None:
     except OSError as error:
         end_unread(error)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+@cache
+def _command() -> Any:
+    """What reads the line: made once, which takes a hundredth of a second."""
+    return get_command(app)
 
 
 def _asked(word: str | None) -> Exercise:

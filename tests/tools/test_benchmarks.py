@@ -131,7 +131,7 @@ def test_course_costs(benchmark, tmp_path: Path) -> None:
     few = ["python -c pass", "import numpy", "import vitcourse", "vitcourse --help", "vitcourse status"]
     course: ModuleType = benchmark("course")
     course.SAVES = 1
-    course.main(rounds=3, output=tmp_path / "c.json", commands=few)
+    course.main(rounds=2, output=tmp_path / "c.json", commands=few)
     found = written(tmp_path / "c.json")
     assert found["installed"]["megabytes"] > found["installed"]["largest"]["torch"] > 100
     assert found["vitcourse watch, from a save to its verdict"]["median_seconds"] > 0

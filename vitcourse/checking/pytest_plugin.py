@@ -42,8 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
     """Run what takes long in two processes, where pytest-xdist is there; a file or a test that is asked for, in one."""
-    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and config.option.markexpr != "book"
-    whole = whole or config.option.markexpr in ("not book", "thorough")
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
     unsaid = getattr(config.option, "numprocesses", "no xdist") is None and not hasattr(config, "workerinput")
     if whole and unsaid and not config.option.usepdb:
         config.option.numprocesses, config.option.dist = 2, "loadgroup"

@@ -8,7 +8,7 @@ answer depends on nothing but the function, the sizes and the other arguments.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import combinations
+from itertools import combinations, count
 from math import prod
 from typing import Any
 
@@ -27,24 +27,24 @@ MOST = 20_000
 
 @dataclass(frozen=True)
 class Answer:
-    """The operands' axes that must be equal, as pairs, and the sizes of each result's axes."""
+    """The operands' axes that must be equal, as pairs, those that can't change, and the sizes of each result's axes."""
 
     equal: tuple[tuple[int, int], ...] = ()
+    stuck: tuple[int, ...] = ()
     results: tuple[tuple[Growth, ...], ...] = ()
 
 
-_answers: dict[Any, Answer] = {}
+# A number for each question, and its answers by the patterns of its axes.
+_answers: dict[Any, tuple[int, dict[tuple[int, ...], Answer]]] = {}
+_numbers = count()
 
 
 def answer(question: "Question", pattern: tuple[int, ...]) -> Answer:
     """The answer to a question in which operands' axes of one number are one size; -1 is a plain number."""
-    key = (question.key, pattern)
-    found = _answers.get(key)
+    found = question.answers.get(pattern)
     if found is None:
-        if len(_answers) >= MOST:
-            _answers.clear()
         with torch.no_grad():
-            found = _answers[key] = question.answer(pattern)
+            found = question.answers[pattern] = question.answer(pattern)
     return found
 
 
@@ -60,7 +60,13 @@ class Question:
         self.results = [tuple(tensor.shape) for tensor in results]
         self.written: set[int] = set()
         shapes = tuple([(tensor.shape, tensor.dtype) for tensor in operands])
-        self.key = (func, shapes, self._frozen(args), self._frozen(kwargs) if kwargs else None)
+        key = (func, shapes, self._frozen(args), self._frozen(kwargs) if kwargs else None)
+        if len(_answers) >= MOST:
+            _answers.clear()
+        asked = _answers.get(key)
+        if asked is None:
+            asked = _answers[key] = (next(_numbers), {})
+        self.number, self.answers = asked
 
     def _frozen(self, value: Any) -> Any:
         kind = type(value)
@@ -82,12 +88,12 @@ class Question:
     def answer(self, pattern: tuple[int, ...]) -> Answer:
         """Change the axes that can change, those that only change together as one, and see what the results do."""
         if self.name in _UNSAFE:
-            return Answer((), tuple((None,) * len(shape) for shape in self.results))
+            return Answer(results=tuple((None,) * len(shape) for shape in self.results))
         self.sizes = [n for tensor in self.operands for n in tensor.shape]
         classes = {kind: [i for i, other in enumerate(pattern) if other == kind] for kind in pattern if kind >= 0}
         told: list[tuple[int, list[list[Sizes]]]] = []
         equal: list[tuple[int, int]] = []
-        stuck = False
+        stuck: list[int] = []
         while classes:
             places = classes.pop(next(iter(classes)))
             size = self.sizes[places[0]]
@@ -98,13 +104,16 @@ class Question:
                 more = [classes.pop(kind) for kind in some]
                 equal += [(places[0], others[0]) for others in more]
             if seen is None:
-                stuck = True
+                stuck.append(places[0])
             else:
                 told.append((places[0], seen))
         return Answer(
             tuple(equal),
+            tuple(stuck),
             tuple(
-                tuple(self._size(told, i, j, n, stuck or not told or n in self.written) for j, n in enumerate(shape))
+                tuple(
+                    self._size(told, i, j, n, bool(stuck) or not told or n in self.written) for j, n in enumerate(shape)
+                )
                 for i, shape in enumerate(self.results)
             ),
         )
@@ -138,7 +147,7 @@ class Question:
             return self._seen([*places, *(place for kind in some for place in others[kind])], size)
 
         few = len(others) if len(others) < 5 else 1
-        for some in (some for count in range(1, few + 1) for some in combinations(others, count)):
+        for some in (some for number in range(1, few + 1) for some in combinations(others, number)):
             if (found := seen(some)) is not None:
                 return list(some), found
         # Of many, a stack of patches say, all but those that aren't needed: trying all choices would take too long.
@@ -168,7 +177,8 @@ class Question:
                     seen.append(shapes if not one_more else self._even(shapes, seen[0], size))
                 if len(seen) == 2:
                     return seen
-            if size not in self.written:
+            # One is a stride, or a number of groups, rather than a size.
+            if size not in self.written or size == 1:
                 break
         return None
 

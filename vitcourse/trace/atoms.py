@@ -31,6 +31,7 @@ class Atoms:
         self._links: dict[Size, Size] = {}
         self._resolved: dict[Size, Size] = {}
         self._called: dict[Size, Size] = {}
+        self._texts: dict[Size, str | None] = {}
 
     def fresh(self, value: int, name: str | None = None) -> Size:
         """An axis of which only the number is known. Size 1 stays a number: it is what broadcasting fills up."""
@@ -52,6 +53,7 @@ class Atoms:
         """Give a size that is an expression of no others a name."""
         self.names[atom] = name
         self._called.clear()
+        self._texts.clear()
 
     def size(self, poly: Poly) -> Size:
         """The size that an expression is."""
@@ -145,10 +147,10 @@ class Atoms:
         for size, other in ((one, two), (two, one)):
             if size in self.fixed:
                 self.fixed.add(other)
-        # What is a product of more is said by what is one of fewer: 3·D by D.
-        longest = [max(map(len, self.polys[size]), default=0) for size in (one, two)]
-        if one != two and not self._solve(*((one, two) if longest[0] >= longest[1] else (two, one))):
-            self._solve(*((two, one) if longest[0] >= longest[1] else (one, two)))
+        # What is a product of more is said by what is one of fewer, 3·D by D; else what is newer by what is older.
+        size, target = sorted((one, two), key=lambda size: (max(map(len, self.polys[size]), default=0), size))[::-1]
+        if one != two and not self._solve(size, target):
+            self._solve(target, size)
 
     def _solve(self, size: Size, target: Size) -> bool:
         """Read `size = target` as what an unnamed atom in size is."""
@@ -162,14 +164,23 @@ class Atoms:
         if any(other == atom for terms in self.polys[target] for other, _ in terms):
             return False
         rest: Poly = {tuple(pair for pair in monomial if pair[0] != atom): times}
-        self._links[atom] = target if size == atom else self.size(product(self.polys[target], power_of(rest, -1)))
-        self._resolved.clear()
+        self.link(atom, target if size == atom else self.size(product(self.polys[target], power_of(rest, -1))))
         return True
+
+    def link(self, atom: Size, target: Size) -> None:
+        """Note what an atom is."""
+        self._links[atom] = target
+        self._resolved.clear()
+        self._texts.clear()
+
+    def within(self, size: Size) -> set[Size]:
+        """The atoms that a size is made of."""
+        return {atom for monomial in self.polys[size] for atom, _ in monomial}
 
     def bound(self) -> set[str]:
         """The symbols to which what is fixed leaves no choice."""
         found: set[str] = set()
-        atoms = {atom for size in self.fixed for monomial in self.polys[size] for atom, _ in monomial}
+        atoms = {atom for size in self.fixed for atom in self.within(size)}
         names = [self.names[atom] for atom in atoms if atom in self.names]
         while names:
             found.add(name := names.pop())
@@ -178,7 +189,12 @@ class Atoms:
 
     def text(self, size: Size) -> str | None:
         """The size in symbols; None for a number, and for what has a part that nobody named."""
-        poly = self.polys[self.resolve(size)]
+        size = self.resolve(size)
+        if size not in self._texts:
+            self._texts[size] = self._text(self.polys[size])
+        return self._texts[size]
+
+    def _text(self, poly: Poly) -> str | None:
         terms: list[str] = []
         for monomial, times in sorted(poly.items(), key=lambda item: not item[0]):
             if any(atom not in self.names for atom, _ in monomial):

@@ -4,21 +4,25 @@ import copy
 import functools
 import inspect
 import types
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
+import numpy
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from vitcourse.trace.names import changed
-from vitcourse.trace.recorder import Watch, tensors_in
+from vitcourse.trace.recorder import Watch, quietly, tensors_in
 from vitcourse.trace.sizes import worth
+from vitcourse.trace.source import readable
 
 _CACHED = functools._lru_cache_wrapper
+_CONTAINERS = (dict, list, set, deque)
 _PLAIN = frozenset((type(None), bool, int, float, str))
 
 
@@ -146,6 +150,8 @@ class Copies:
             # Of a copy: its numbers may be changed, and only sizes are kept.
             self.kept.add(id(tensor))
             return tensor
+        if is_lazy(tensor):
+            return copy.deepcopy(tensor)
         with torch.no_grad():
             new = torch.empty_like(tensor, device="meta") if self.meta else tensor.detach().clone()
         if isinstance(tensor, nn.Parameter):
@@ -164,13 +170,15 @@ class Copies:
         if isinstance(value, Tensor):
             new: Any = self._tensor(value)
         elif isinstance(value, nn.Module) and not isinstance(value, torch.jit.ScriptModule):
-            return self._module(value)
+            return self._object(value)
         elif isinstance(value, (types.FunctionType, types.MethodType, functools.partial, _CACHED)):
             return self._function(value)
         elif type(value) in (list, tuple, set):
             new = type(value)(self._copy(item) for item in value)
         elif type(value) is dict:
             new = {key: self._copy(item) for key, item in value.items()}
+        elif _is_plain(type(value)):
+            return self._object(value)
         else:
             self.shared.keep(type(value))
             if isinstance(value, torch.optim.Optimizer):
@@ -180,28 +188,28 @@ class Copies:
         self.memo[id(value)] = new
         return new
 
-    def _module(self, module: nn.Module) -> nn.Module:
+    def _object(self, old: Any) -> Any:
         # What deepcopy does, in an eighth of its time.
-        self.shared.keep(type(module))
-        if isinstance(inner := vars(module).get("_modules", {}).get("_orig_mod"), nn.Module):
-            new = self._module(inner)
-            self.memo[id(module)] = new
+        self.shared.keep(type(old))
+        if isinstance(inner := vars(old).get("_modules", {}).get("_orig_mod"), nn.Module):
+            new = self._object(inner)
+            self.memo[id(old)] = new
             vars(new)["forward"] = _apart(new.forward)
             return new
-        new = object.__new__(type(module))
-        self.memo[id(module)] = new
+        new = object.__new__(type(old))
+        self.memo[id(old)] = new
         inside = vars(new)
-        for name, value in vars(module).items():
+        for name, value in vars(old).items():
             kind = type(value)
             if kind in _PLAIN:
                 inside[name] = value
             elif kind is dict or kind is OrderedDict:
-                inside[name] = copied = value.copy()
+                inside[name] = copied = kind()
                 for key, item in value.items():
                     copied[key] = self._copy(item)
             elif name != "_compiled_call_impl":
                 inside[name] = self._copy(value)
-        if module._compiled_call_impl is not None:
+        if vars(old).get("_compiled_call_impl") is not None:
             vars(new)["forward"] = _apart(new.forward)
         return new
 
@@ -220,15 +228,10 @@ class Copies:
             return self._copy(function)
         if id(function) in self.memo:
             return self.memo[id(function)]
-        outside = function.__globals__
-        used = [name for name in _names_of(function.__code__) if self._is_own(outside.get(name), outside)]
-        cells = function.__closure__ or ()
-        for name in _names_of(function.__code__):
-            if isinstance(outside.get(name), type):
-                self.shared.keep(outside[name])
-        if not cells and not used and not function.__defaults__ and not function.__kwdefaults__:
-            return function
-        inside = dict(outside) if used else outside
+        outside, cells = function.__globals__, function.__closure__ or ()
+        names = _names_of(function.__code__) & outside.keys() if readable(function.__code__.co_filename) else set()
+        # Functions of one file go on sharing what is outside of them.
+        inside = self.memo.setdefault(id(outside), dict(outside)) if names else outside
         new = types.FunctionType(
             function.__code__, inside, function.__name__, None, tuple(types.CellType() for _ in cells) or None
         )
@@ -240,17 +243,27 @@ class Copies:
                 mine.cell_contents = self._copy(cell.cell_contents)
             except ValueError:
                 continue  # nothing is in it yet
-        for name in used:
-            inside[name] = self._copy(outside[name])
+        for name in names:
+            inside[name] = self._outside(outside[name], outside)
         return new
 
-    @staticmethod
-    def _is_own(value: Any, outside: dict[str, Any]) -> bool:
-        """Whether something outside of a function is what its code may change, or leads to such."""
-        if isinstance(value, (types.FunctionType, _CACHED)):
-            return inspect.unwrap(value).__globals__ is outside
-        kinds = (nn.Module, Tensor, list, dict, set, torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler)
-        return isinstance(value, kinds)
+    def _outside(self, value: Any, outside: dict[str, Any]) -> Any:
+        """What a function finds outside of it: a copy, but of what is another file's; and of what has no copies."""
+        if isinstance(value, (types.FunctionType, _CACHED)) and inspect.unwrap(value).__globals__ is not outside:
+            return value
+        try:
+            return self._copy(value)
+        except Exception:
+            return value
+
+
+def _is_plain(kind: type) -> bool:
+    """Whether all of an object is its attributes: its class is written in Python, and says nothing of copies."""
+    names = ("__reduce_ex__", "__reduce__", "__getstate__", "__setstate__", "__deepcopy__")
+    own = any(getattr(kind, name, None) is not getattr(object, name, None) for name in names)
+    return not own and all(
+        base is object or (base.__flags__ & 1 << 9 and "__slots__" not in vars(base)) for base in kind.__mro__
+    )
 
 
 class Shared:
@@ -262,6 +275,7 @@ class Shared:
     def __init__(self) -> None:
         self._seen: set[type] = set()
         self._kinds: dict[type, None] = {}
+        self._around_them: set[types.FunctionType] = set()
         self._undo: list[Callable[[], None]] = []
 
     def keep(self, kind: type) -> None:
@@ -278,28 +292,62 @@ class Shared:
             for name in names:
                 self._keep(vars(kind)[name], functools.partial(_put, kind, name))
             for function in [f for f in vars(kind).values() if isinstance(f, types.FunctionType)]:
-                outside = function.__globals__
-                for word in _names_of(function.__code__) & outside.keys():
-                    self._keep(outside[word], functools.partial(outside.__setitem__, word))
-                for cell in function.__closure__ or ():
-                    if cell != types.CellType():
-                        self._keep(cell.cell_contents, functools.partial(setattr, cell, "cell_contents"))
+                self._around(function)
+
+    def _around(self, function: types.FunctionType) -> None:
+        """Keep what a function, and those of its file that it calls, find outside of them."""
+        if function in self._around_them or not readable(function.__code__.co_filename):
+            return
+        self._around_them.add(function)
+        outside = function.__globals__
+        for word in _names_of(function.__code__):
+            if (value := outside.get(word, self)) is self:
+                self._undo.append(functools.partial(outside.pop, word, None))
+                continue
+            self._keep(value, functools.partial(outside.__setitem__, word))
+            if isinstance(value, types.FunctionType) and value.__globals__ is outside:
+                self._around(value)
+        for cell in function.__closure__ or ():
+            if cell != types.CellType():
+                self._keep(cell.cell_contents, functools.partial(setattr, cell, "cell_contents"))
 
     def _keep(self, value: Any, put: Callable[[Any], None]) -> None:
-        content = copy.copy(value) if type(value) in (list, dict, set) else None
-
-        def back() -> None:
-            put(value)
-            if content is not None:
-                value.clear()
-                (value.extend if isinstance(value, list) else value.update)(content)
-
-        self._undo.append(back)
+        self._undo.append(functools.partial(put, value))
+        found = [value]
+        for part in value.modules() if isinstance(value, nn.Module) else ():
+            found += [part._parameters, part._buffers, *part._parameters.values(), *part._buffers.values()]
+        for item in found:
+            if isinstance(item, Tensor) and not is_lazy(item):
+                self._undo.append(functools.partial(_put_back, item, item.detach().clone()))
+            elif isinstance(item, numpy.ndarray):
+                self._undo.append(functools.partial(_put_back, item, item.copy()))
+            elif type(item) not in _PLAIN and not isinstance(item, (type, types.ModuleType, types.FunctionType)):
+                inside = item if isinstance(item, _CONTAINERS) else getattr(item, "__dict__", None)
+                # A dict of somebody's own kind may give, or take, other things than it holds.
+                if isinstance(inside, _CONTAINERS) and type(inside).__module__ in ("builtins", "collections"):
+                    self._undo.append(functools.partial(_refill, inside, inside.copy()))
 
     def __exit__(self, *error: Any) -> None:
         for back in self._undo:
-            back()
+            quietly(back)
         self._undo.clear()
+        self._around_them.clear()
+
+
+def _refill(inside: Any, content: Any) -> None:
+    if _held(inside) != _held(content):
+        inside.clear()
+        (inside.extend if isinstance(inside, (list, deque)) else inside.update)(content)
+
+
+def _held(container: Any) -> list[int]:
+    return [id(item) for item in (*container, *(container.values() if isinstance(container, dict) else ()))]
+
+
+def _put_back(numbers: Any, content: Any) -> None:
+    if not bool((numbers == content).all()):
+        with torch.no_grad():
+            numbers[...] = content
 
 
 def _put(kind: type, name: str, value: Any) -> None:

@@ -15,6 +15,7 @@ from vitcourse.trace.names import (
     contract_of,
     hyperparameter,
     is_symbol,
+    kept_numbers,
     parts,
     signature_of,
     words,
@@ -176,9 +177,8 @@ def _heads(module: nn.Module, call: Call) -> None:
     """Where a finished module keeps how many heads it has: it can have others without other parameters."""
     found = [
         (part, name, HYPERPARAMETERS[name] == "dh", value)
-        for part in module.modules()
-        for name, value in vars(part).items()
-        if HYPERPARAMETERS.get(name) in ("h", "dh") and type(value) is int
+        for part, name, value in kept_numbers(module)
+        if HYPERPARAMETERS[name] in ("h", "dh") and type(value) is int and name in vars(part)
     ]
     numbers = {value for _, _, width, value in found if not width}
     if len(numbers) == 1 and "h" not in call.sizes:

@@ -28,6 +28,8 @@ def explained(op: str, operands: Operands, module: str, numbers: Sequence[object
             place = "last axis but one" if len(second) > 1 else "last axis"
             return f"{x}'s last axis is {_size(shape[-1])}, {other}'s {place} is {_size(inner)}: they must be equal"
         return _broadcast(x, shape[:-2], other, second[:-2], 2)
+    if op == "scaled_dot_product_attention" and second and shape and shape[-1].size != second[-1].size:
+        return f"{x}'s last axis is {_size(shape[-1])}, {other}'s is {_size(second[-1])}: they must be equal"
     if op.startswith("conv") and len(second) > 2:
         wanted = len(second) - 1
         if len(shape) not in (wanted, wanted + 1):

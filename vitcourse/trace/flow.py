@@ -96,9 +96,6 @@ def _nested(rows: list[Row], depth: int, forced: bool) -> list[Box]:
         while end < len(rows) and rows[end].depth > rows[start].depth:
             end += 1
         inside = _nested(rows[start + 1 : end], depth - 1, forced) if depth > 1 else []
-        if len(inside) == 1 and inside[0].inside:
-            # A wrapper that only passes on shows what it wraps.
-            inside = inside[0].inside
         # What is only arithmetic, a normalisation say, stays closed: its shapes tell nothing of the flow.
         telling = forced or any(
             row.depth > rows[start].depth + 1 or row.op[:1].isupper() for row in rows[start + 1 : end]

@@ -39,6 +39,9 @@ def _folds(nodes: list[Node], shape: ShapeOf, kinds: dict[object, int]) -> list[
         children = _folds(node.children, shape, kinds)
         if not node.shown and not children:
             continue
+        if len(children) == 1 and children[0].children and children[0].node.results == node.results:
+            # A wrapper that only passes on shows what it wraps.
+            children = children[0].children
         shapes = tuple(shape(ref) for ref in node.results)
         # An element of a Sequential has no line of its own; the same class in it again is its loop.
         text = node.place.text if node.place.line else node.place.callee

@@ -171,6 +171,18 @@ def is_config(value: Any) -> bool:
     )
 
 
+def kept_numbers(module: nn.Module) -> Iterator[tuple[nn.Module, str, Any]]:
+    """What a finished module, its parts and their configurations keep under the words of hyper-parameters."""
+    known = HYPERPARAMETERS.keys()
+    for part in module.modules():
+        inside = vars(part)
+        configs = [
+            vars(value) for value in inside.values() if type(value).__module__ != "builtins" and is_config(value)
+        ]
+        for owner in (inside, *configs):
+            yield from ((part, name, owner[name]) for name in owner.keys() & known)
+
+
 def changed(value: Any, path: str, new: Mapping[str, Any], copy: Callable[[Any], Any]) -> Any:
     """The same value, with other parts at some of the paths that `parts` gives, and the rest copied."""
     if path in new:

@@ -1,17 +1,21 @@
 """The same call, run again at other sizes, as often as its sizes need to be told apart."""
 
+import logging
 import random
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from contextvars import copy_context
 from dataclasses import dataclass
 from io import StringIO
+from math import prod
 from typing import Any
 
 import numpy
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 from torch.utils._device import _device_constructors
 
 from vitcourse.trace.copies import Call, Copies
@@ -22,6 +26,8 @@ from vitcourse.trace.source import Place, place_of, readable
 
 # A model with more numbers than this is run on tensors without any, torch's meta device: slow by step, not by size.
 LARGE = 10_000_000
+# A step that makes more, 64 MB of float32, isn't run to try sizes.
+MOST_IN_A_STEP = 2**24
 
 
 class Parted(BaseException):
@@ -41,6 +47,8 @@ class Rehearsal(Watch):
         self.error: BaseException | None = None
         self.place: Place | None = None
         self.strays: dict[int, tuple[Tensor, Tensor]] = {}
+        # The steps that may be too large at these sizes.
+        self.heavy: set[int] = set()
         # What was made, kept alive, so that what nobody saw being made can be told from it.
         self.made: list[Tensor] = []
 
@@ -54,7 +62,8 @@ class Rehearsal(Watch):
         if self.opaque:
             self.remember(tensors, place)
             self.made += tensors
-        if name == "input" and self.follower is not None:
+        # Inputs, and what can't be looked into.
+        if self.follower is not None and len(self.follower.steps) == place:
             self.follower.steps.append([self.follower.axes(tensor) for tensor in tensors])
         return place
 
@@ -66,6 +75,8 @@ class Rehearsal(Watch):
             name = self.name(func)
         if not name:
             return func(*args, **(kwargs or {}))
+        if len(self.steps) in self.heavy and not self.meta:
+            _weigh(func, args, kwargs or {})
         if self.meta or self.contrary:
             result, args, kwargs = self._otherwise(name, func, args, kwargs or {})
         else:
@@ -89,8 +100,7 @@ class Rehearsal(Watch):
     def _otherwise(self, name: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The result of a function of torch on tensors without numbers, or on other data; and its arguments."""
         if self.meta:
-            args = tuple(self._without_numbers(value) for value in args)
-            kwargs = {key: self._without_numbers(value) for key, value in kwargs.items()}
+            args, kwargs = _without_numbers((args, kwargs), self.strays)
             if func in _device_constructors() and kwargs.get("device") is None:
                 kwargs["device"] = "meta"
         contrary = self.contrary and decides(name, args, kwargs)
@@ -103,15 +113,6 @@ class Rehearsal(Watch):
             result = _smaller(result)
         return result, args, kwargs
 
-    def _without_numbers(self, value: Any) -> Any:
-        if isinstance(value, Tensor):
-            if value.is_meta:
-                return value
-            if id(value) not in self.strays:
-                self.strays[id(value)] = (value, torch.empty_like(value, device="meta"))
-            return self.strays[id(value)][1]
-        return type(value)(map(self._without_numbers, value)) if type(value) in (tuple, list) else value
-
     def run(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], opaque: bool) -> Any:
         """Call the function; what it raises is kept."""
         before = sys.getprofile()
@@ -121,12 +122,14 @@ class Rehearsal(Watch):
                 self.note("input", [tensor])
             with ExitStack() as stack:
                 if opaque:
-                    stack.enter_context(torch.compiler.set_stance("force_eager"))
+                    # Nothing is compiled where nobody has loaded what compiles, which takes seconds.
+                    if "torch._dynamo" in sys.modules:
+                        stack.enter_context(torch.compiler.set_stance("force_eager"))
                     stack.callback(sys.setprofile, before)
                 stack.enter_context(self)
                 if opaque:
                     sys.setprofile(self.hook)
-                return function(*args, **kwargs)
+                return copy_context().run(function, *args, **kwargs)
         except (Exception, SystemExit, Parted) as error:
             self.error = error
             trace = error.__traceback__
@@ -135,6 +138,32 @@ class Rehearsal(Watch):
                     self.place = place_of(trace.tb_frame, trace.tb_lasti)
                 trace = trace.tb_next
         return None
+
+
+def _without_numbers(value: Any, made: dict[int, tuple[Tensor, Tensor]]) -> Any:
+    """The same arguments, with tensors on torch's meta device; of one tensor one, which is kept in `made`."""
+    if isinstance(value, Tensor):
+        if value.is_meta:
+            return value
+        if id(value) not in made:
+            made[id(value)] = (value, torch.empty_like(value, device="meta"))
+        return made[id(value)][1]
+    if type(value) is dict:
+        return {key: _without_numbers(item, made) for key, item in value.items()}
+    return type(value)([_without_numbers(item, made) for item in value]) if type(value) in (tuple, list) else value
+
+
+def _weigh(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """End a run before a step that would fill the memory."""
+    args, kwargs = _without_numbers((args, kwargs), {})
+    try:
+        with torch.device("meta"):
+            count = sum(tensor.numel() for tensor in tensors_in(func(*args, **kwargs)))
+    except Exception:
+        # What needs numbers is done with as many as there are.
+        return
+    if count > MOST_IN_A_STEP:
+        raise Parted
 
 
 def _fewer(value: Any) -> Any:
@@ -166,14 +195,16 @@ def _smaller(number: Any) -> Any:
 
 @contextmanager
 def _unnoticed() -> Iterator[None]:
-    """Runs leave no trace in what is printed, and none in the state of chance."""
-    state = random.getstate(), numpy.random.get_state()
+    """Runs leave no trace in what is printed or logged, and none in the state of chance."""
+    state, level = (random.getstate(), numpy.random.get_state()), logging.root.manager.disable
+    logging.disable()
     with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
         warnings.simplefilter("ignore")
         try:
             with torch.random.fork_rng(devices=[]):
                 yield
         finally:
+            logging.disable(level)
             random.setstate(state[0])
             numpy.random.set_state(state[1])
 
@@ -194,7 +225,8 @@ class Rehearsals:
 
     def __init__(self, call: Call, follower: Callable[[Copies, list[Tensor]], Follower]) -> None:
         self.call, self.follower = call, follower
-        self.meta = sum(p.numel() for _, module in call.modules for p in module.parameters()) > LARGE
+        parameters = [p for _, module in call.modules for p in module.parameters() if not is_lazy(p)]
+        self.meta = sum(p.numel() for p in parameters) > LARGE
         self.main: list[Step] = []
         self.failed = self.opaque = self.contrary = False
         self.turns: list[Turn] = []
@@ -208,7 +240,7 @@ class Rehearsals:
             self._first = Copies(call, call.sizes, self.meta)
             self.call = self._first.call_of()
         self._spare: Copies | None = None
-        self._tried: set[tuple[Any, ...]] = set()
+        self._tried: dict[tuple[Any, ...], Rehearsal] = {}
         self.finished = self._first.finished
 
     def run(self, main: list[Step], failed: bool, opaque: bool, data: int | None, decided: Callable[[], bool]) -> None:
@@ -243,7 +275,7 @@ class Rehearsals:
                     break
         if not rest or not set(rest) <= self.ways.keys():
             self._one_by_one([name for name in rest if name not in self.ways], heads)
-            if self.stopped and self.ways and movable[-1] in self.ways:
+            if self.stopped and self.ways and movable and movable[-1] in self.ways:
                 self._one_by_one([name for name in movable if name not in self.ways], {})
         if heads and "h" not in self.ways and self._try({**self.ways, **heads}, 0, True):
             self.ways = self.last_ways
@@ -273,9 +305,10 @@ class Rehearsals:
                 if (heads and not self.ways and self._try({**ways, **heads}, 0, True)) or self._try(ways, 0, True):
                     self.ways = self.last_ways
                     break
-                # Stopped by the same step again: by a size of its own, whatever this one is.
+                # Stopped by the same step again, and not by being too small: by a size of its own.
                 at.append(len(self.last.steps))
-                if isinstance(self.last.error, Exception) and at.count(at[-1]) > 1:
+                larger = self.last_sizes[name] > self.call.sizes[name]
+                if isinstance(self.last.error, Exception) and at.count(at[-1]) > 1 and larger:
                     break
                 loops = len(self.last.steps) > len(self.main)
             if name in self.ways:
@@ -291,13 +324,13 @@ class Rehearsals:
         sizes = chosen(self.call.sizes, {k: w for k, w in ways.items() if k not in self.together}, turn, held)
         for name, other in {**self.together, **(also or {})}.items():
             sizes[name] = sizes[other]
-        key = tuple(sizes.values())
+        self.last_sizes, key = sizes, tuple(sizes.values())
         if key in self._tried:
+            self.last = self._tried[key]
             return False
-        self._tried.add(key)
         self.last_ways = ways
         result, copies = None, self._spare
-        self.last = Rehearsal(self.meta, self.main, self.contrary, None)
+        self.last = self._tried[key] = Rehearsal(self.meta, self.main, self.contrary, None)
         try:
             if copies is None or self.call.recipes:
                 copies = Copies(self.call, sizes, self.meta, self._first)
@@ -307,6 +340,11 @@ class Rehearsals:
             if self.finished and not any(turn.follower for turn in self.turns):
                 self.last.follower = self.follower(copies, tensors_in([*args, *kwargs.values()]))
             self.count += 1
+            # What is made for each pair of what is there grows with the square.
+            growth = prod([max(1, size // self.call.sizes[name]) for name, size in sizes.items()]) ** 2
+            if growth > 1:
+                most = MOST_IN_A_STEP // growth
+                self.last.heavy = {i for i, s in enumerate(self.main) if max([0, *map(prod, s[1:])]) > most}
             result = self.last.run(copies.function, args, kwargs, self.opaque)
         except Exception as error:
             # What can't be copied, or not be made at these sizes, can't be run at them.

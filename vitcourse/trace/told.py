@@ -8,7 +8,7 @@ from torch import Tensor
 from vitcourse.trace.atoms import Size, number, plus, product
 from vitcourse.trace.copies import Call, Copies
 from vitcourse.trace.follow import Axes, Follower
-from vitcourse.trace.names import HYPERPARAMETERS, aligned, contract_of, is_config, is_symbol
+from vitcourse.trace.names import HYPERPARAMETERS, aligned, contract_of, is_symbol, kept_numbers
 from vitcourse.trace.record import Axis, Shape
 from vitcourse.trace.recorder import Ref, Sizes, Step, quietly, sizes_of, tensors_in
 from vitcourse.trace.runs import Rehearsals
@@ -157,14 +157,11 @@ class Told:
         unnamed = {atom for size in sizes if (atom := atoms.unnamed(size)) is not None}
         normed = {atom for size in self.follower.normed if (atom := atoms.unnamed(size)) is not None}
         kept: dict[str, set[int]] = {}
-        for _, module in self.call.modules:
-            for part in module.modules():
-                owners = [vars(part), *(vars(value) for value in vars(part).values() if is_config(value))]
-                for name, value in (item for owner in owners for item in owner.items()):
-                    word = HYPERPARAMETERS.get(name)
-                    pair = value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value
-                    if word in ("D", "M", "K", "C", "P") and type(pair) is int:
-                        kept.setdefault(str(word), set()).add(pair)
+        for _, name, value in (item for _, module in self.call.modules for item in kept_numbers(module)):
+            word = HYPERPARAMETERS.get(name)
+            pair = value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value
+            if word in ("D", "M", "K", "C", "P") and type(pair) is int:
+                kept.setdefault(str(word), set()).add(pair)
         for word, values in kept.items():
             alone = {atom for atom in unnamed if atoms.values[atom] in values}
             if len(alone) > 1 and word == "D":

@@ -35,14 +35,15 @@ def main() -> None:
     package.__path__ = [str(Path(__file__).parent)]
     sys.modules["worker"] = package
     warnings.simplefilter("ignore")
+    gc.disable()  # of what torch loads nothing is garbage: to look for some takes a tenth of the time
     import torch
 
     for name in ("einops.layers.torch", "jaxtyping", "safetensors.torch", "worker.serving", "torch.overrides"):
         importlib.import_module(name)
     torch.set_num_threads(1)
     serving: Any = sys.modules["worker.serving"]
-    gc.collect()
     gc.freeze()  # so that the forks share this memory
+    gc.enable()
     spawned = sys.argv[3:]
     if spawned:
         word = sys.stdin.readline().strip()

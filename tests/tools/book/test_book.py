@@ -12,6 +12,7 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ def text_of(page: Path) -> str:
     return page.read_text(encoding="utf-8")
 
 
+@cache
 def cells(text: str) -> list[Any]:
     return list(jupytext.reads(text, fmt="md:myst").cells)
 
@@ -43,6 +45,7 @@ def code_cells(text: str) -> list[Any]:
     return [cell for cell in cells(text) if cell.cell_type == "code"]
 
 
+@cache
 def blocks(text: str) -> list[str | markdown.Directive]:
     """All blocks of the prose, those inside directives too."""
 
@@ -160,6 +163,7 @@ DEFINED = re.compile(
 )
 
 
+@cache
 def prose(text: str) -> str:
     """What a page says in words: no code, no formulas, no addresses."""
     parts = []
@@ -264,11 +268,11 @@ def test_the_counts_of_public_code_name_checks_that_there_are() -> None:
             assert {(kind["exercise"], name) for name in kind["caught_as"]} <= known
 
 
-@per_page
-def test_each_source_that_is_cited_is_in_the_bibliography(page: Path) -> None:
+def test_each_source_that_is_cited_is_in_the_bibliography() -> None:
     sources = markdown.read_book(BOOK).sources
-    for keys in re.findall(r"\{cite(?::\w+)?\}`([^`]+)`", text_of(page)):
-        assert {key.strip() for key in keys.split(",")} <= set(sources)
+    for page in PAGES:
+        for keys in re.findall(r"\{cite(?::\w+)?\}`([^`]+)`", text_of(page)):
+            assert {key.strip() for key in keys.split(",")} <= set(sources), page
 
 
 @per_page

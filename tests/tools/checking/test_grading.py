@@ -102,6 +102,7 @@ def test_nothing_is_written_into_a_folder_that_is_checked(learner: Callable[...,
     assert sorted(path.name for path in code.folder.rglob("*")) == before
 
 
+@pytest.mark.usefixtures("uncaused")
 def test_a_needed_exercise_is_checked_too_but_not_shown(learner: Callable[..., CodeSet], workers: Workers) -> None:
     code = learner(
         sinusoidal_positions="return torch.zeros(n_positions, d_model)",

@@ -1,7 +1,9 @@
 """A name in a trace is true at every size, or not there: code that tempts a tracer to guess."""
 
 import functools
-from collections import namedtuple
+import logging
+from collections import Counter, OrderedDict, namedtuple
+from contextvars import ContextVar
 
 import pytest
 import torch
@@ -9,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmarks.trace_models import contradictions
-from vitcourse.trace import trace
+from vitcourse.trace import recorder, trace
 
 Pair = namedtuple("Pair", "q k")
 
@@ -128,3 +130,96 @@ def test_a_loss_over_two_shapes_that_broadcast_says_so():
 def test_what_is_mapped_has_the_shape_that_comes_out():
     traced = trace(lambda x: torch.func.vmap(lambda row: row @ row)(x), torch.rand(4, 3), names="B D")
     assert [[axis.word for axis in shape] for shape in traced.outcome] == [["B"]]
+
+
+STEPS = Counter()
+FRAME = ContextVar("FRAME", default=0)
+SHARED = nn.BatchNorm1d(3)
+
+
+def counted_twice(x):
+    STEPS["calls"] += 1
+    FRAME.set(FRAME.get() + len(x))
+    return x * 2
+
+
+class Made(OrderedDict):
+    """Gives what it holds made, as transformers keeps its activations."""
+
+    def __getitem__(self, key):
+        return super().__getitem__(key)()
+
+
+KINDS = Made(relu=nn.ReLU)
+
+
+class Outside(nn.Module):
+    """A forward that changes what stands outside of it, by itself and through a function that it calls."""
+
+    def __init__(self):
+        super().__init__()
+        self.out = nn.Linear(5, 3)
+
+    def forward(self, x):
+        global LAST
+        LAST = x.shape[0]
+        logging.getLogger("outside").warning("%s", tuple(x.shape))
+        return KINDS["relu"](SHARED(self.out(counted_twice(x))))
+
+
+def test_what_a_forward_changes_outside_of_it_is_as_one_call_leaves_it(caplog):
+    trace(Outside(), torch.rand(7, 5), names="B D")
+    assert (STEPS["calls"], LAST, FRAME.get()) == (1, 7, 7)
+    assert (SHARED.num_batches_tracked.item(), caplog.messages) == (1, ["(7, 5)"])
+    assert isinstance(KINDS["relu"], nn.ReLU)
+
+
+class Largest:
+    """Keeps the most numbers that it saw; copies of it are itself."""
+
+    seen = 0
+
+    def __deepcopy__(self, memo):
+        return self
+
+
+def test_trying_sizes_does_not_fill_the_memory():
+    most = Largest()
+
+    def pairs(x):
+        points = x.flatten(1).mT
+        apart = points[:, None] - points[None]
+        most.seen = max(most.seen, apart.numel())
+        return apart.sum(2)
+
+    traced = trace(pairs, torch.rand(3, 11, 13), names="C H W")
+    assert 11**2 * 13**2 * 3 <= most.seen < 2**25
+    assert [axis.word for axis in traced.steps[-1].shape] == ["H·W", "H·W"]
+
+
+def test_what_follows_a_part_that_cannot_be_looked_into_has_its_names(monkeypatch):
+    monkeypatch.setattr(recorder, "strict", True)
+    model = nn.Sequential(torch.jit.script(nn.Linear(5, 5)), Called(lambda x: x.mean(1)), nn.Linear(5, 3))
+    traced = trace(model, torch.rand(2, 7, 5), names="B T D")
+    assert [row.shape[0].word for row in traced.steps] == ["B"] * len(traced.steps)
+
+
+class Called(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, *args, **kwargs):
+        return self.function(*args, **kwargs)
+
+
+def test_a_wrapper_that_only_passes_on_is_no_row_of_its_own():
+    inner = nn.Sequential(nn.Linear(5, 3), nn.ReLU())
+    plain, wrapped = (trace(nn.Sequential(part), torch.rand(2, 5)) for part in (inner, Called(Called(inner))))
+    assert [row.op for row in plain.steps][2:] == [row.op for row in wrapped.steps][2:] == ["Linear", "ReLU"]
+
+
+@pytest.mark.parametrize("indices", [False, True])
+def test_a_pool_is_called_what_it_is(indices):
+    traced = trace(lambda x: F.max_pool2d(x, 2, return_indices=indices), torch.rand(2, 3, 8, 10))
+    assert traced.steps[-1].op == "max_pool2d"
