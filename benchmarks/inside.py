@@ -45,8 +45,7 @@ def main() -> None:
 
 def trained_digits(seed: int) -> tuple[Setup, nn.Module]:
     """The model of the page, of another seed."""
-    recipe = {"patch_size": P, "dropout": 0.1, "batch_size": 64, "learning_rate": 3e-3, "epochs": 15}
-    setup = prepare(make_config("digits", **recipe, device="cpu", seed=seed))
+    setup = prepare(make_config("digits", patch_size=P, epochs=15, device="cpu", seed=seed))
     return setup, trained(setup)
 
 

@@ -39,8 +39,7 @@ def main() -> None:
 
 def learned(seed: int) -> dict[str, Any]:
     """One run: the cosines of its positions, (N, N)."""
-    recipe = {"patch_size": PATCH, "positions": "learned", "dropout": 0.1, "batch_size": 64, "learning_rate": 3e-3}
-    setup = prepare(make_config("digits", **recipe, seed=seed, threads=1, device="cpu"))
+    setup = prepare(make_config("digits", patch_size=PATCH, positions="learned", seed=seed, threads=1, device="cpu"))
     model = trained(setup)
     positions = F.normalize(model.positional_encoding.positions[0, 1:].detach(), dim=-1)
     cosines = positions @ positions.T

@@ -20,7 +20,6 @@ from vitcourse.files import write_atomically
 
 # A grid of 4 × 4 patches is enough to look around in; learned positions are there to be looked at.
 SETTINGS: dict[str, Any] = {"patch_size": 2, "positions": "learned", "epochs": 15, "device": "cpu"}
-SETTINGS |= {"dropout": 0.1, "batch_size": 64, "learning_rate": 3e-3}
 MAKERS = ("living_model.py", "card.py", "explore.py")  # a file is what these made of the model
 PHOTOGRAPH, SIDE, QUALITY = "china.jpg", 224, 72  # the size of the paper's images; JPEG, about 20 kB
 
