@@ -22,6 +22,7 @@ PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67
 FEW = ("ratio", "P", "h", "gh", "gw", "B", "C", "L", "K", "dh", "gh'", "gw'")
 # How many there are of what comes in rows: cut to a most, filled up to a least.
 LENGTHS = ("T", "N", "Tq", "Tk")
+WIDTHS = ("D", "dv", "M", "W", "H")
 
 
 def chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, held: bool) -> dict[str, int]:
@@ -64,6 +65,9 @@ def _chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, shift: 
             elif turn < 2 and (name in LENGTHS or name not in ORDER):
                 # Once more than a sequence is cut to, once less than it is filled up to.
                 free = PRIMES[max(rank - 1, 0) + shift + extra] if turn else unit * (prime + 16)
+            elif turn == 1 and name in WIDTHS:
+                # Once less than a width is filled up to.
+                free = 2 * PRIMES[[width for width in WIDTHS if width in ways].index(name) + shift + extra]
             else:
                 free = unit * prime + (0, 1, -1, 2, 3)[turn]
             sizes[name] = {

@@ -33,6 +33,7 @@ SIZES = [
     ("cut at a hundred", lambda x: x[:, :100], "B T", [(2, 6), (2, 70), (3, 110)]),
     ("batch cut at four", lambda x: x[:4], "B T", [(3, 6), (4, 8), (9, 10)]),
     ("filled up to four", lambda x: torch.zeros(max(x.shape[1], 4)), "B T", [(2, 6), (2, 3), (5, 4)]),
+    ("width filled up to seven", lambda x: torch.zeros(max(x.shape[1], 7)), "B D", [(2, 11), (2, 24), (3, 5)]),
     ("larger side", lambda x: torch.zeros(max(x.shape[2:])), "B C H W", [(2, 3, 8, 8), (2, 3, 9, 8), (2, 3, 8, 10)]),
     ("three quarters", lambda x: torch.zeros(round(x.shape[1] * 0.75)), "B T", [(2, 8), (2, 9), (2, 30)]),
     ("root", lambda x: torch.zeros(int(x.shape[1] ** 0.5)), "B T", [(2, 16), (2, 9), (2, 30)]),
