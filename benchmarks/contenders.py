@@ -5,12 +5,14 @@ linear head, where they leave the choice; what a library does otherwise, it does
 shows it. No dropout anywhere.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from vitcourse.codesets import load_code
 from vitcourse.training.kernels import twin_of
@@ -256,6 +258,25 @@ def tutorial(size: Size) -> nn.Module:
     """A Vision Transformer as most tutorials write it, its heads in a Python loop."""
     blocks = (TutorialBlock(size.d_model, size.n_heads) for _ in range(size.n_layers))
     return Framed(size, nn.Sequential(*blocks, nn.LayerNorm(size.d_model, eps=1e-6)))
+
+
+def tutorial_loop(
+    model: nn.Module, loader: DataLoader[Any], optimizer: torch.optim.Optimizer, schedule: Any = None
+) -> Iterator[None]:
+    """The loop of every tutorial, down to the loss that is read at each step; schedule is told the epoch so far."""
+    criterion = nn.CrossEntropyLoss()
+    training_loss, steps = 0.0, 0
+    while True:
+        for images, labels in loader:
+            model.train()
+            optimizer.zero_grad()
+            loss = criterion(model(images), labels)
+            loss.backward()
+            optimizer.step()
+            if schedule is not None:
+                schedule.step(steps / len(loader))
+            training_loss, steps = training_loss + loss.item(), steps + 1
+            yield
 
 
 CONTENDERS: dict[str, Callable[[Size], nn.Module]] = {

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from contenders import tutorial_loop
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
@@ -62,15 +63,4 @@ def mnistvit_loop(model: nn.Module, loader: DataLoader[Any]) -> Iterator[None]:
     """Its loop: AdamW, and a cosine that starts anew after 22 epochs, moved on at each step."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, RESTART)
-    criterion = nn.CrossEntropyLoss()
-    training_loss, steps = 0.0, 0
-    while True:
-        for images, labels in loader:
-            model.train()
-            optimizer.zero_grad()
-            loss = criterion(model(images), labels)
-            loss.backward()
-            optimizer.step()
-            schedule.step(steps / len(loader))
-            training_loss, steps = training_loss + loss.item(), steps + 1
-            yield
+    return tutorial_loop(model, loader, optimizer, schedule)

@@ -3,6 +3,7 @@
 In the course's folder, type: python benchmarks/readme.py
 """
 
+import argparse
 from pathlib import Path
 
 from vitcourse.book import results
@@ -65,6 +66,7 @@ def _preset(name: str) -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     PICTURE.write_text(picture(), encoding="utf-8", newline="\n")
     print(PICTURE.relative_to(ROOT))
     print(accuracy())

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from contenders import Size, tutorial
+from contenders import Size, tutorial, tutorial_loop
 from mnistvit import EPOCHS, MnistVit, mnistvit_loader, mnistvit_loop
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
 from vitcourse.data import data_root
@@ -150,7 +150,7 @@ def original(setup: Setup, seed: int, softmax: bool, n_images: int | None, most_
     return Contender(
         name=f"the original, {'softmax in front of the loss' if softmax else 'plain logits'}",
         seed=seed,
-        steps=tutorial_loop(model, loader, config.learning_rate),
+        steps=tutorial_loop(model, loader, torch.optim.Adam(model.parameters(), lr=config.learning_rate)),
         n_steps=config.epochs * len(loader),
         steps_per_epoch=len(loader),
         accuracy=lambda: setup.accuracy(model),
@@ -175,22 +175,6 @@ def mnistvit(setup: Setup, seed: int, n_images: int | None, most_seconds: float)
         random_state=torch.get_rng_state(),
         most_seconds=most_seconds,
     )
-
-
-def tutorial_loop(model: nn.Module, loader: DataLoader[Any], learning_rate: float) -> Iterator[None]:
-    """The training loop that every tutorial has, down to the loss that is read at every step."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
-    criterion = nn.CrossEntropyLoss()
-    while True:
-        training_loss = 0.0
-        for images, labels in loader:
-            model.train()
-            optimizer.zero_grad()
-            loss = criterion(model(images), labels)
-            loss.backward()
-            optimizer.step()
-            training_loss += loss.item()
-            yield
 
 
 def main(arguments: list[str] | None = None) -> None:

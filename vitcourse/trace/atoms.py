@@ -164,23 +164,15 @@ class Atoms:
         if any(other == atom for terms in self.polys[target] for other, _ in terms):
             return False
         rest: Poly = {tuple(pair for pair in monomial if pair[0] != atom): times}
-        self.link(atom, target if size == atom else self.size(product(self.polys[target], power_of(rest, -1))))
-        return True
-
-    def link(self, atom: Size, target: Size) -> None:
-        """Note what an atom is."""
-        self._links[atom] = target
+        self._links[atom] = target if size == atom else self.size(product(self.polys[target], power_of(rest, -1)))
         self._resolved.clear()
         self._texts.clear()
-
-    def within(self, size: Size) -> set[Size]:
-        """The atoms that a size is made of."""
-        return {atom for monomial in self.polys[size] for atom, _ in monomial}
+        return True
 
     def bound(self) -> set[str]:
         """The symbols to which what is fixed leaves no choice."""
         found: set[str] = set()
-        atoms = {atom for size in self.fixed for atom in self.within(size)}
+        atoms = {atom for size in self.fixed for monomial in self.polys[size] for atom, _ in monomial}
         names = [self.names[atom] for atom in atoms if atom in self.names]
         while names:
             found.add(name := names.pop())

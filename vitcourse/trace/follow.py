@@ -30,8 +30,8 @@ class Follower:
         # What is normalised, token by token.
         self.normed: list[Size] = []
         self._axes: dict[int, tuple[Tensor, Axes]] = {}
-        # What came of questions, to which of the new sizes what is linked, and the results': it is the same again.
-        self._again: dict[Any, tuple[list[tuple[int, Size]], list[list[int]]]] = {}
+        # What came of steps that told nothing new, a loop's turns say: they are the same again.
+        self._again: dict[Any, list[Axes]] = {}
 
     def axes(self, tensor: Tensor) -> Axes:
         """What is known of a tensor's axes."""
@@ -74,39 +74,22 @@ class Follower:
 
     def _ask(self, question: Question, results: list[Tensor]) -> None:
         atoms, operands = self.atoms, question.operands
-        resolve, free = atoms.resolve, atoms.unnamed
-        sizes = tuple([resolve(size) for tensor in operands for size in self.axes(tensor)])
-        # Sizes without a name, those of a layer's parameters, by their order: the next layer's are told the same.
-        places = {size: ~place for place, size in enumerate(dict.fromkeys([n for n in sizes if free(n) is not None]))}
-        key = (question.number, tuple([places.get(size, size) for size in sizes]))
-        if key in self._again:
-            links, shapes = self._again[key]
-            actual = {place: size for size, place in places.items()}
-            for size, target in links:
-                if actual[size] in atoms.fixed:
-                    atoms.fixed.add(actual.get(target, target))
-                atoms.link(actual[size], actual.get(target, target))
-            known: list[Axes] = [[actual.get(size, size) for size in axes] for axes in shapes]
-        else:
+        sizes = tuple([atoms.resolve(size) for tensor in operands for size in self.axes(tensor)])
+        key = (question.number, sizes)
+        known = self._again.get(key)
+        if known is None:
             # Plain numbers can't change.
             seen: dict[Size, int] = {}
             pattern = [-1 if atoms.constant(size) else seen.setdefault(size, len(seen)) for size in sizes]
             count, found = len(atoms.values), answer(question, tuple(pattern))
             # Others that can't change alone may with what is written in the code; of one channel there are no two.
-            atoms.fixed.update([sizes[place] for place in found.stuck if atoms.values[sizes[place]] == 1])
+            stuck = [sizes[place] for place in found.stuck if atoms.values[sizes[place]] == 1]
+            atoms.fixed.update(stuck)
             known = self._sizes(found, sizes, results)
             if question.name in ("conv1d", "conv2d", "conv3d"):
                 known = [self._patches(question.args, question.kwargs, results[0], list(known[0]))]
-            else:
-                links = [(place, end) for size, place in places.items() if (end := resolve(size)) != size]
-                links = [(place, places.get(end, end)) for place, end in links]
-                shapes = [[places.get(resolve(size), resolve(size)) for size in axes] for axes in known]
-                # Not what is made of those, or new.
-                told = {
-                    size for size in (*(end for _, end in links), *(n for axes in shapes for n in axes)) if size >= 0
-                }
-                if not any(atom in places or atom >= count for size in told for atom in atoms.within(size)):
-                    self._again[key] = links, shapes
+            elif not found.equal and not stuck and count == len(atoms.values):
+                self._again[key] = known
         if question.name in NORMS:
             self.normed.append(self.axes(operands[0])[-1])
         for tensor, axes in zip(results, known, strict=True):

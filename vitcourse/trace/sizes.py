@@ -22,6 +22,7 @@ PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67
 FEW = ("ratio", "P", "h", "gh", "gw", "B", "C", "L", "K", "dh", "gh'", "gw'")
 # How many there are of what comes in rows: cut to a most, filled up to a least.
 LENGTHS = ("T", "N", "Tq", "Tk")
+# How wide something is: filled up to a least.
 WIDTHS = ("D", "dv", "M", "W", "H")
 
 
