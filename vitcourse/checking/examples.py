@@ -132,7 +132,7 @@ def opinion(run: Run, check: Check, error: CheckFailedError, seed: int, named: b
     """Lines for the diagnosis."""
     lines: list[str] = []
     if not named:
-        lines.append(_structure(check, error))
+        lines.append(_structure(check))
         lines.append(holds_when(run, check, seed + 1))
     if error.raised or not _about_values(check):
         return lines
@@ -148,13 +148,9 @@ def _about_values(check: Check) -> bool:
     return bool(check.questions) and check.questions[-1].request["do"] == "call"
 
 
-def _structure(check: Check, error: CheckFailedError) -> str:
-    found: Any = check.read["definitions"].get(check.exercise.names[0], {})
-    if found and not found["returns"]:
-        return f"{check.exercise.names[0]} has no return: what it computes never comes back"
-    if found and not found["forward_returns"]:
-        return f"forward of {check.exercise.names[0]} has no return: what it computes never comes back"
-    return ""
+def _structure(check: Check) -> str:
+    silent = check.read["definitions"].get(check.exercise.names[0], {}).get("no_return")
+    return f"{silent} has no return: what it computes never comes back" if silent else ""
 
 
 def onward(run: Run, check: Check, seed: int) -> list[Question]:
