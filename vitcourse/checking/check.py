@@ -17,10 +17,9 @@ from torch import Tensor, nn
 from vitcourse.checking import parameters
 from vitcourse.checking.evidence import names, same
 from vitcourse.checking.findings import explained, places
-from vitcourse.checking.likeness import likeness
 from vitcourse.checking.sizes import Sizes
 from vitcourse.checking.subjects import ATOL, RTOL, CheckFailedError, Inputs, Module, Question, Side, Subject
-from vitcourse.checking.wording import article, as_call, begun, described, difference, no_tensor, word
+from vitcourse.checking.wording import article, as_call, begun, described, difference, likeness, no_tensor, word
 from vitcourse.course import Exercise, exercises
 from vitcourse.worker.protocol import Slot
 from vitcourse.worker.workshop import Observation, tensors_of

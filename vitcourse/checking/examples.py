@@ -12,7 +12,6 @@ from torch import Tensor
 
 from vitcourse.checking.check import Check, Run
 from vitcourse.checking.evidence import same
-from vitcourse.checking.likeness import relation
 from vitcourse.checking.subjects import CheckFailedError, Inputs, Question
 from vitcourse.checking.wording import as_call, farthest
 from vitcourse.worker.protocol import Slot
@@ -85,9 +84,6 @@ class Differs(Exception):
 class Comparing(Onward):
     """Asks what a check asks, and compares each result with the reference's; the check's own words are passed over."""
 
-    pairs: list[tuple[Tensor, Tensor]]
-    stops = True
-
     def ask(self, request: dict[str, Any], *args: Any, **kwargs: Any) -> Observation:
         """The observation; Differs when it is not the reference's."""
         seen = super().ask(request, *args, **kwargs)
@@ -95,11 +91,8 @@ class Comparing(Onward):
             right = self.reference.answer(request)
             if right.raised:
                 raise CheckFailedError("the reference can't do this")
-            if not seen.raised:
-                mine, expected = tensors_of(seen.result), tensors_of(right.result)
-                self.pairs += zip(mine, expected, strict=False)
-                if self.stops and self._stands_alone(request) and not same(seen.result, right.result, *SEEN):
-                    raise Differs(self._called(request), request, seen, right)
+            if not seen.raised and self._stands_alone(request) and not same(seen.result, right.result, *SEEN):
+                raise Differs(self._called(request), request, seen, right)
         return seen
 
     def raises(self, *args: Any, **kwargs: Any) -> None:
@@ -130,27 +123,14 @@ class Comparing(Onward):
 
 def opinion(run: Run, check: Check, error: CheckFailedError, seed: int, named: bool) -> list[str]:
     """Lines for the diagnosis."""
-    lines: list[str] = []
+    silent = check.read["definitions"].get(check.exercise.names[0], {}).get("no_return")
+    lines = [f"{silent} has no return: what it computes never comes back"] if silent and not named else []
     if not named:
-        lines.append(_structure(check))
         lines.append(holds_when(run, check, seed + 1))
-    if error.raised or not _about_values(check):
-        return lines
-    example = smallest(run, check, seed + 2)
-    if example is not None and not named:
-        lines.append(relation(pairs(run, check, seed + 3)))
-    if example is not None:
+    about_values = bool(check.questions) and check.questions[-1].request["do"] == "call"
+    if about_values and not error.raised and (example := smallest(run, check, seed + 2)) is not None:
         lines.append(shown(example))
     return lines
-
-
-def _about_values(check: Check) -> bool:
-    return bool(check.questions) and check.questions[-1].request["do"] == "call"
-
-
-def _structure(check: Check) -> str:
-    silent = check.read["definitions"].get(check.exercise.names[0], {}).get("no_return")
-    return f"{silent} has no return: what it computes never comes back" if silent else ""
 
 
 def onward(run: Run, check: Check, seed: int) -> list[Question]:
@@ -188,18 +168,6 @@ def holds_when(run: Run, check: Check, seed: int) -> str:
         if len(again.questions) > len(check.questions) and inputs.given != inputs.change(inputs.given):
             return f"what fails here is right {words}, and wrong otherwise"
     return ""
-
-
-def pairs(run: Run, check: Check, seed: int) -> list[tuple[Tensor, Tensor]]:
-    """Results of the learner's and the reference's at several sizes, of the same kind as the first that differ."""
-    found: list[tuple[Tensor, Tensor]] = []
-    for number, factor in enumerate((1, 2)):
-        again = _comparing(check, Small(seed + number, partial(_larger, factor), plain=False))
-        again.stops = False
-        with suppress(Exception):
-            run(again)
-        found += again.pairs
-    return [pair for pair in found if pair[0].is_floating_point() and pair[1].numel() > 1]
 
 
 def shown(found: Differs) -> str:
@@ -273,7 +241,6 @@ def _difference(run: Run, check: Check, inputs: Inputs) -> Differs | None:
 
 def _comparing(check: Check, inputs: Inputs) -> Comparing:
     again = Comparing(check.exercise, check.learner, check.reference, inputs, check.read)
-    again.pairs = []
     again._slots = check._slots + 1000  # names that nothing has yet
     check._slots = again._slots
     return again
@@ -293,10 +260,6 @@ def _changes() -> Iterator[Callable[[dict[str, int]], dict[str, int]]]:
 
 def _at_most(keep: int, given: dict[str, int]) -> dict[str, int]:
     return {symbol: 1 if symbol == "B" else min(size, keep) for symbol, size in given.items()}
-
-
-def _larger(by: int, given: dict[str, int]) -> dict[str, int]:
-    return {symbol: size + by for symbol, size in given.items()}
 
 
 def _with(symbols: tuple[tuple[str, str | int], ...], given: dict[str, int]) -> dict[str, int]:
