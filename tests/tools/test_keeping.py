@@ -11,7 +11,7 @@ from commands import Ended
 from rich.console import Console
 
 from vitcourse import codesets, keeping
-from vitcourse.checking import record
+from vitcourse.checking import state
 from vitcourse.checking.grading import Verdict
 from vitcourse.checking.report import print_code
 from vitcourse.codesets import CodeSet
@@ -285,7 +285,7 @@ def test_the_solution_is_shown_once_passed_or_given_up(desk: Desk) -> None:
     assert "vitcourse solution 1.1 --give-up" in err
     reference = codesets.load_code("solutions").source("ch01_patches") or ""
     assert desk.type("solution", "1.1", "--give-up") == (0, definition(reference, "patchify") + "\n", "")
-    record.keep(desk.code, [Verdict("1.1", "passed", "")])
+    state.keep(desk.code, [Verdict("1.1", "passed", "")])
     assert desk.type("solution", "1.1") == (0, definition(reference, "patchify") + "\n", "")
     desk.write(MINE + "# changed since\n")
     code, _, err = desk.type("solution", "1.1")

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from vitcourse.checking.grading import FAILURES, place
 from vitcourse.checking.judge import Verdict
-from vitcourse.checking.record import read_state, write_state
+from vitcourse.checking.state import read_state, write_state
 from vitcourse.codesets import CodeSet
 from vitcourse.course import Exercise, chapters, exercise
 

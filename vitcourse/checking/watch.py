@@ -22,8 +22,8 @@ from rich.console import Console
 from vitcourse.checking.grading import up_to_first_not_done
 from vitcourse.checking.judge import Judge, Verdict, load_checks
 from vitcourse.checking.keys import pressed
-from vitcourse.checking.record import at, checked, standing
 from vitcourse.checking.report import print_hints, print_next, print_verdicts
+from vitcourse.checking.state import at, checked, standing
 from vitcourse.checking.workers import Workers
 from vitcourse.codesets import CodeSet
 from vitcourse.course import Exercise, chapters, exercise, exercises

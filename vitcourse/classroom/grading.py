@@ -26,7 +26,7 @@ from platformdirs import user_cache_path
 
 from vitcourse.checking.grading import Course
 from vitcourse.checking.judge import TIMEOUT, Judge, Status, Verdict, new_seed
-from vitcourse.checking.record import course_hash
+from vitcourse.checking.state import course_hash
 from vitcourse.checking.workers import Workers
 from vitcourse.classroom.box import boxed
 from vitcourse.classroom.layouts import Submission

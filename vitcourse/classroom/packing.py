@@ -7,7 +7,7 @@ from importlib.metadata import files, requires, version
 from pathlib import Path
 from platform import python_version
 
-from vitcourse.checking.record import standing
+from vitcourse.checking.state import standing
 from vitcourse.codesets import CodeSet
 from vitcourse.course import select
 from vitcourse.errors import RequestError

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vitcourse.checking.judge import Judge
-from vitcourse.checking.record import at, checked, kept_folder
+from vitcourse.checking.state import at, checked, kept_folder
 from vitcourse.checking.workers import Workers
 from vitcourse.codesets import CodeSet, load_code
 from vitcourse.course import Exercise, chapters, exercise

@@ -13,7 +13,7 @@ import torch
 from commands import Ended
 from rich.console import Console
 
-from vitcourse.checking import record
+from vitcourse.checking import state
 from vitcourse.checking.grading import grade, up_to_first_not_done
 from vitcourse.checking.judge import Judge, Verdict
 from vitcourse.checking.report import print_verdicts
@@ -165,15 +165,15 @@ def test_a_wrong_request_is_one_line_and_exit_code_2(tmp_path: Path, type_in: Ca
 def test_a_verdict_is_stale_once_anything_it_rests_on_has_changed(
     learner: Callable[..., CodeSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(record, "_folder", lambda: tmp_path / "state")
+    monkeypatch.setattr(state, "_folder", lambda: tmp_path / "state")
     path = learner(
         patchify="return images", prepend_cls="return tokens", gelu="return x", cross_entropy="return logits"
     ).folder
     code = CodeSet("chapters", path, "unused")
-    record.keep(code, [Verdict("1.1", "failed", ""), Verdict("2.1", "passed", ""), Verdict("4.2", "passed", "")])
+    state.keep(code, [Verdict("1.1", "failed", ""), Verdict("2.1", "passed", ""), Verdict("4.2", "passed", "")])
 
     def statuses() -> dict[str, str]:
-        return {asked.id: status for asked, status in record.standing(code)}
+        return {asked.id: status for asked, status in state.standing(code)}
 
     now = statuses()
     assert (now["1.1"], now["2.1"], now["4.2"]) == ("failed", "passed", "passed")
@@ -187,15 +187,15 @@ def test_a_verdict_is_stale_once_anything_it_rests_on_has_changed(
 def test_only_the_learners_own_chapters_are_remembered(
     learner: Callable[..., CodeSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(record, "_folder", lambda: tmp_path / "state")
-    record.keep(learner(), [Verdict("1.1", "passed", "")])
+    monkeypatch.setattr(state, "_folder", lambda: tmp_path / "state")
+    state.keep(learner(), [Verdict("1.1", "passed", "")])
     assert not (tmp_path / "state").exists()
 
 
 def test_hints_come_one_by_one_and_stay_at_the_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, type_in: Callable[..., Ended]
 ) -> None:
-    monkeypatch.setattr(record, "_folder", lambda: tmp_path / "state")
+    monkeypatch.setattr(state, "_folder", lambda: tmp_path / "state")
     for shown, last, more in ((1, 0, 0), (2, 0, 0), (2, 1, 0), (2, 1, 1)):
         code, said, _ = type_in("hint", "1.3")
         assert code == 0
@@ -206,23 +206,23 @@ def test_hints_come_one_by_one_and_stay_at_the_last(
 def test_without_a_number_the_exercise_that_one_is_at_is_meant(
     learner: Callable[..., CodeSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(record, "_folder", lambda: tmp_path / "state")
+    monkeypatch.setattr(state, "_folder", lambda: tmp_path / "state")
     path = learner(patchify="return images", unpatchify="return patches", prepend_cls="return tokens").folder
     code = CodeSet("chapters", path, "unused")
 
     def at() -> str:
-        here = record.at(code)
+        here = state.at(code)
         return here.id if here else ""
 
     assert at() == "1.1"
-    record.keep(code, [Verdict("1.1", "passed", ""), Verdict("1.2", "failed", ""), Verdict("2.1", "failed", "")])
+    state.keep(code, [Verdict("1.1", "passed", ""), Verdict("1.2", "failed", ""), Verdict("2.1", "failed", "")])
     assert at() == "1.2"
-    record.keep(code, [Verdict("1.2", "passed", "")])
+    state.keep(code, [Verdict("1.2", "passed", "")])
     assert at() == "2.1"
     chapter_1 = path / "ch01_patches.py"
     chapter_1.write_text(chapter_1.read_text(encoding="utf-8") + "\n# changed\n", encoding="utf-8")
     assert at() == "2.1", "what had passed is not what one is at"
-    record.keep(code, [Verdict("2.1", "passed", "")])
+    state.keep(code, [Verdict("2.1", "passed", "")])
     assert at() == "1.3"
 
 
@@ -259,9 +259,9 @@ def test_a_chapter_may_be_the_solutions_and_every_result_says_so(
 def test_verdicts_that_rest_on_a_solution_are_not_the_learners(
     learner: Callable[..., CodeSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(record, "_folder", lambda: tmp_path / "state")
+    monkeypatch.setattr(state, "_folder", lambda: tmp_path / "state")
     mixed = CodeSet("chapters", learner().folder, "unused", use_solution=("ch01_patches",))
-    record.keep(mixed, [Verdict("2.1", "passed", "")])
+    state.keep(mixed, [Verdict("2.1", "passed", "")])
     assert not (tmp_path / "state").exists()
 
 
