@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from vitcourse.checking import naming
 from vitcourse.checking.edits import edits, reference
 from vitcourse.checking.edits.telling import expressions
 from vitcourse.checking.edits.trees import matched
@@ -22,7 +23,7 @@ def executed(hypothesis: Hypothesis) -> dict[str, object]:
     """The names of the reference's chapter, with a hypothesis in it."""
     chapter: ModuleType = load_code("solutions").module(exercise(hypothesis.exercise).module)
     names = dict(chapter.__dict__)
-    exec(compile(ast.Module(list(hypothesis.definitions), []), "<edit>", "exec"), names)
+    exec(naming._compiled(hypothesis), names)
     return names
 
 

@@ -85,7 +85,7 @@ def _along(found: _Along) -> Iterator[Change]:
         bare = ast.Call(found.node.func, found.node.args, rest)
         yield change("no axis", {id(found.node): bare}, what=name, meant=meant)
         for places, said in (((-2, -1), "the last two axes together"), ((1, 2), "axes 1 and 2 together")):
-            both = ast.Tuple([_constant(other) for other in places])
+            both = ast.Tuple([_constant(other) for other in places], ast.Load())
             yield change("two axes", {id(found.place): both}, what=name, both=said, meant=meant)
 
 

@@ -133,14 +133,14 @@ def _returned(teller: Teller, value: ast.expr) -> Iterator[Change]:
     parts = pair.elts if isinstance(pair, ast.Tuple) else [pair]
     if len(parts) == 2:
         a, b = parts
-        yield teller.change("wrong order", {id(pair): ast.Tuple([b, a])}, a=a, b=b)
+        yield teller.change("wrong order", {id(pair): ast.Tuple([b, a], ast.Load())}, a=a, b=b)
         for part, lost in ((a, b), (b, a)):
             yield teller.change("one alone", {id(pair): part}, part=part, lost=lost, a=a, b=b)
-        yield teller.change("list for a pair", {id(pair): ast.List(parts)})
+        yield teller.change("list for a pair", {id(pair): ast.List(parts, ast.Load())})
     for name in (name for name in teller.function.scope[id(teller.line)] if name in teller.axes):
         other = ast.Name(name, ast.Load())
         for part in parts:
             if isinstance(part, ast.Name) and teller.name(name) != teller.name(part.id):
                 yield teller.change("another returned", {id(part): other}, other=other, part=part)
         if not isinstance(value, ast.Tuple):
-            yield teller.change("pair for one", {id(value): ast.Tuple([value, other])}, other=other)
+            yield teller.change("pair for one", {id(value): ast.Tuple([value, other], ast.Load())}, other=other)

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 from vitcourse.checking.edits.axes import place_of
 from vitcourse.checking.edits.reference import Attribute, Function, siblings
-from vitcourse.checking.edits.rewriting import rewritten
 from vitcourse.checking.edits.telling import Teller, expressions
-from vitcourse.checking.edits.trees import Change, expr, same
+from vitcourse.checking.edits.trees import Change, expr
 
 # What one writes for a number that should come from an argument.
 FIXED = (1, 2, 3, 4, 5, 8, 10, 12, 16, 64)
@@ -31,7 +30,6 @@ def changes(own: list[Function]) -> Iterator[Change]:
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
                 yield from _another_attribute(teller, node)
         yield from _attributes_exchanged(function)
-        yield from _everywhere(function)
         for argument, default in function.defaults.items():
             yield from _default(function, argument, default)
 
@@ -150,20 +148,6 @@ def _attributes_exchanged(function: Function) -> Iterator[Change]:
             rank = 12 if attributes[one].maker == attributes[other].maker else 0
             first = Teller(function, function.lines()[0])
             yield first.change("layers exchanged", new, rank=rank, one=one, other=other)
-
-
-def _everywhere(function: Function) -> Iterator[Change]:
-    """A product of sizes that stands in several places, changed in all of them alike."""
-    found = [(teller, node) for teller, node in expressions(function) if isinstance(node, ast.BinOp)]
-    for place, (teller, node) in enumerate(found):
-        alike = [other for _, other in found if same(node, other)]
-        if len(alike) < 2 or any(same(node, other) for _, other in found[:place]):
-            continue
-        constants = [part for part in ast.walk(node) if isinstance(part, ast.Constant)]
-        inside = [change for part in constants for change in _constants(teller, part)]
-        for change in [*rewritten(teller, node), *_operand_fixed(teller, node), *inside]:
-            new = change.replace.get(id(node)) or Change("", replace=change.replace).applied(node)
-            yield Change(change.says.replace(f" ({teller.step})", ""), change.rank, {id(other): new for other in alike})
 
 
 def _default(function: Function, argument: str, default: ast.expr) -> Iterator[Change]:
