@@ -9,12 +9,14 @@ import io
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import combinations
 from types import CodeType
 from typing import Any
+
+import torch
 
 from vitcourse.checking.edits import edits
 from vitcourse.checking.edits.trees import bare
@@ -60,10 +62,11 @@ def named(
     if all(alike(question.seen, seen, question) for question, seen in zip(questions, right, strict=False)):
         return None  # nothing observed differs: what failed is something that hypotheses can't show
     first: Naming | None = None
-    for kind, group in _groups(exercise):
+    for kind, hypotheses in (("list", _known), ("edit", edits), ("pair", _pairs)):
         if first is not None and kind == "pair":
             break
         with _silence():
+            group = hypotheses(exercise)
             found, whole = search.among(group, time.process_time() + SECONDS[kind])
         naming = _naming(kind, whole or (found if kind != "pair" else []))
         if whole and naming is not None:
@@ -129,36 +132,25 @@ def _naming(kind: str, found: Sequence[Hypothesis]) -> Naming | None:
     return Naming(found[0].name, says, kind)
 
 
-def _groups(exercise: Exercise) -> Iterator[tuple[str, Iterator[Hypothesis] | Sequence[Hypothesis]]]:
-    yield "list", _known(exercise)
-    yield "edit", edits(exercise)
-    yield "pair", _pairs(exercise)
-
-
 @cache
 def _known(exercise: Exercise) -> tuple[Hypothesis, ...]:
-    own = (m for m in misconceptions() if m.exercise == exercise.id)
-    return tuple(Hypothesis(exercise.id, m.name, m.says, changed(exercise, m.source())) for m in own)
+    return tuple(_hypothesis(exercise, wrong) for wrong in misconceptions() if wrong.exercise == exercise.id)
 
 
 @cache
 def _pairs(exercise: Exercise) -> tuple[Hypothesis, ...]:
     """Two known mistakes at once, wherever both fit into the reference."""
-    own = [m for m in misconceptions() if m.exercise == exercise.id]
-    return tuple(pair for one, other in combinations(own, 2) if (pair := _pair(exercise, one, other)) is not None)
+    found = []
+    for one, other in combinations([wrong for wrong in misconceptions() if wrong.exercise == exercise.id], 2):
+        says = f"Two things at once. {one.says} And: {other.says}"
+        both = Misconception(exercise.id, f"{one.name}; {other.name}", says, one.edits + other.edits)
+        with suppress(ValueError, SyntaxError):
+            found.append(_hypothesis(exercise, both))
+    return tuple(found)
 
 
-def _pair(exercise: Exercise, one: Misconception, other: Misconception) -> Hypothesis | None:
-    text = one.source()
-    for old, new in other.edits:
-        if text.count(old) != 1:
-            return None
-        text = text.replace(old, new)
-    says = f"Two things at once. {one.says} And: {other.says}"
-    try:
-        return Hypothesis(exercise.id, f"{one.name}; {other.name}", says, changed(exercise, text))
-    except SyntaxError:
-        return None
+def _hypothesis(exercise: Exercise, wrong: Misconception) -> Hypothesis:
+    return Hypothesis(exercise.id, wrong.name, wrong.says, changed(exercise, wrong.source()))
 
 
 def changed(exercise: Exercise, text: str) -> tuple[ast.stmt, ...]:
@@ -194,7 +186,7 @@ def sides(exercise: Exercise, hypothesis: Hypothesis) -> Callable[[], Side]:
     What the hypothesis raises where it is defined comes through.
     """
     code = load_code("solutions")
-    space: dict[str, Any] = dict(vars(code.module(exercise.module)))
+    space: dict[str, Any] = {"torch": torch, **vars(code.module(exercise.module))}  # edits may call it
     own = {node.name for node in hypothesis.definitions if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     exec(_compiled(hypothesis), space)
 

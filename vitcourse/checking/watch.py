@@ -39,10 +39,7 @@ _LOOK = 1000  # milliseconds after which to look, whatever the events say
 
 
 def watch(code: CodeSet, asked: Sequence[Exercise] | None, console: Console) -> None:
-    """Check at every save of a chapter, until Ctrl-C; asked is what to check, None what the saved file is about.
-
-    Raises RequestError when the package that watches files is missing.
-    """
+    """Check at every save of a chapter, until Ctrl-C; asked is what to check, None what the saved file is about."""
     with _ended_by_signals(), contextlib.suppress(KeyboardInterrupt), Workers() as workers:
         files = Saves(code)  # from here on no save is missed
         console.print("loading torch and the checks …", soft_wrap=True)
@@ -181,10 +178,6 @@ class Saves:
     """The chapters whose files are saved, from the moment at which this is made."""
 
     def __init__(self, code: CodeSet, poll: bool | None = None) -> None:
-        try:
-            import watchfiles  # noqa: F401
-        except ImportError as error:
-            raise RequestError(f"watch needs the package watchfiles ({error}); type: uv sync") from error
         self.code = code
         self.poll = poll
         self.seen = {chapter.module: _mark(code.file(chapter.module)) for chapter in chapters()}

@@ -116,34 +116,29 @@ def fault(error: BaseException) -> dict[str, Any]:
 
 
 def read(text: str, names: Sequence[str]) -> dict[str, Any]:
-    """What can be seen in a chapter's text without running it, of the definitions with these names.
+    """What can be seen in a chapter's text without running it, of these names.
 
-    For each: its lines, where the stub's NotImplementedError is still raised (line and function), its methods, and
-    what of it should return something and doesn't.
+    definitions: for each that is defined, its lines, where the stub's NotImplementedError is still raised (line and
+    function), its methods, and what of it should return something and doesn't. like: for each, the definition whose
+    name is nearest to it, if one is near.
     """
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return {}
-    return {
-        node.name: {
+        tree = ast.parse("")
+    there = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    definitions = {
+        name: {
             "lines": (min([node.lineno, *(word.lineno for word in node.decorator_list)]), node.end_lineno or 0),
             "raises": _stub_raises(node),
             "methods": [part.name for part in node.body if isinstance(part, ast.FunctionDef)],
-            "no_return": "" if _returns(node) else f"{'forward of ' * isinstance(node, ast.ClassDef)}{node.name}",
+            "no_return": "" if _returns(node) else f"{'forward of ' * isinstance(node, ast.ClassDef)}{name}",
         }
-        for node in tree.body
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name in names
+        for name, node in there.items()
+        if name in names
     }
-
-
-def defined_like(text: str, name: str) -> str:
-    """The definition in a chapter's text whose name is nearest to this one, if one is near."""
-    try:
-        own = [node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return ""
-    return next(iter(difflib.get_close_matches(name, own, n=1, cutoff=0.75)), "")
+    like = {name: next(iter(difflib.get_close_matches(name, there, n=1, cutoff=0.75)), "") for name in names}
+    return {"definitions": definitions, "like": like}
 
 
 def _files() -> set[str]:

@@ -66,7 +66,6 @@ def looked_at(first: dict[str, Any]) -> dict[str, Any]:
     text, names = first["texts"].get(first["module"], ""), first["names"]
     return {
         "started": started(text, first["stubs"], names),
-        "definitions": chapters.read(text, names),
-        "like": {name: chapters.defined_like(text, name) for name in names},
+        **chapters.read(text, names),
         "around": integrity.around(first["texts"], first["shown"], first["module"], first["chapters"]),
     }

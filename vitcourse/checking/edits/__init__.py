@@ -81,4 +81,4 @@ def _applied(exercise: Exercise, change: Change) -> tuple[ast.stmt, ...]:
         for node in whole.needing(changed)
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name in names
     ]
-    return (*whole.missing_imports, *again) if again else ()
+    return tuple(again)

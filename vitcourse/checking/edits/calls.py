@@ -48,8 +48,6 @@ def _exchanged(teller: Teller, node: ast.Call) -> Iterator[Change]:
         swapped = {id(a): b, id(b): a}
         yield teller.change("last comes first" if listed else "arguments exchanged", swapped, a=said[0], b=said[1])
         if listed:
-            yield teller.change("in both places", {id(b): a}, a=a, b=b)
-            yield teller.change("in both places", {id(a): b}, a=b, b=a)
             yield teller.change("added up", {id(node): expr("a + b", a=a, b=b)}, a=a, b=b)
 
 

@@ -93,9 +93,6 @@ def _arguments_exchanged(start: _Start) -> Iterator[Change]:
             continue
         a, b = start.said(one), start.said(other)
         yield start.change("exchanged from the start", f"{one}, {other} = {other}, {one}", one=a, other=b)
-        if kind == "tensor":
-            yield start.change("stands in too", f"{other} = {one}", kept=a, lost=b, name=other)
-            yield start.change("stands in too", f"{one} = {other}", kept=b, lost=a, name=one)
 
 
 def _unpacked(teller: Teller, target: ast.Tuple) -> Iterator[Change]:
@@ -123,9 +120,6 @@ def _unpacked(teller: Teller, target: ast.Tuple) -> Iterator[Change]:
             continue
         rest = " and ".join(part for part in said if part != said[place])
         yield teller.change("all the same part", told=told, after=alike, others=rest)
-        for other in others:
-            one = {id(line): code(f"{other.id} = {name.id}")}
-            yield teller.change("one and the same part", after=one, one=other, other=name)
 
 
 def _returned(teller: Teller, value: ast.expr) -> Iterator[Change]:

@@ -105,9 +105,6 @@ def _another_name(teller: Teller, node: ast.Name) -> Iterator[Change]:
         unlike = kind == "tensor" and len(teller.axes[name]) != len(teller.axes.get(node.id, ()))
         phrase = "earlier or later value" if teller.name(name) == teller.name(node.id) else "another name"
         yield teller.change(phrase, {id(node): other}, rank=30 if unlike else 0, other=other, meant=node)
-    if isinstance(getattr(teller.function.defaults.get(node.id), "value", None), float):
-        for value in (0.0, 0.1, 0.5, 0.2):
-            yield teller.change("fixed there", {id(node): ast.Constant(value)}, meant=node, value=str(value))
     yield from _instead(teller, node, kind, teller.name(node.id))
 
 
