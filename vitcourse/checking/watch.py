@@ -17,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from types import FrameType
 
+import watchfiles
 from rich.console import Console
 
 from vitcourse.checking.grading import up_to_first_not_done
@@ -193,12 +194,10 @@ class Saves:
                 yield changed
 
     def _looks(self) -> Iterator[object]:
-        from watchfiles import watch as events
-
         # None leaves the choice to WATCHFILES_FORCE_POLLING; where events fail, the second try polls.
         for poll in (self.poll, True):
             with contextlib.suppress(RuntimeError, OSError):
-                yield from events(
+                yield from watchfiles.watch(
                     self.code.folder,
                     watch_filter=None,
                     step=_STEP,

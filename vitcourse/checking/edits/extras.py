@@ -16,6 +16,7 @@ def changes(own: list[Function]) -> Iterator[Change]:
     for function in own:
         if not function.name.endswith("__init__"):
             yield from _round_results(function)
+            yield from _round_arguments(function)
             yield from _cut_off(function)
             yield from _residuals(function)
         trains = any(called(node) == "backward" for node in ast.walk(function.node))
@@ -61,6 +62,16 @@ def _round_returned(teller: Teller, value: ast.expr) -> Iterator[Change]:
         name = teller.tell(part) if plain else "what is returned"
         for new, says, rank in _round(teller, part, name, teller.step):
             yield Change(says, rank + 4, {id(part): new})
+
+
+def _round_arguments(function: Function) -> Iterator[Change]:
+    """Something done to an argument before all else."""
+    first = function.node.body[0]
+    teller = Teller(function, first)
+    for name in function.arguments:
+        if teller.axes.get(name, ()) not in ((), ("B",), ("n",)):
+            for new, says, rank in _round(teller, ast.Name(name, ast.Load()), teller.name(name), "at the start"):
+                yield Change(says, rank + 4, before={id(first): assigned(name, new)})
 
 
 def _round_number(teller: Teller, node: ast.expr) -> Iterator[Change]:
