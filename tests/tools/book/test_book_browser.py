@@ -488,5 +488,6 @@ def test_a_page_says_what_it_is_to_who_links_to_it(output: Path) -> None:
         for what in ('name="description"', 'property="og:title"', 'property="og:description"', 'property="og:image"'):
             (found,) = re.findall(f'<meta {what} content="([^"]+)"', text)
             assert len(found) > 4, (name, what)
+            assert not found.startswith("Download"), (name, what)
         assert (output / name).parent.joinpath(found).resolve() == output / "_static" / "card.png"
     assert Image.open(output / "_static" / "card.png").size == (1200, 630)
