@@ -161,7 +161,7 @@ def trained(config: Any) -> Iterator[dict[str, Any]]:
     from rich.console import Console
 
     from vitcourse.training.checkpoints import Pace
-    from vitcourse.training.display import PlainDisplay
+    from vitcourse.training.display import Display
     from vitcourse.training.interrupt import StopOnInterrupt
     from vitcourse.training.loop import Run
     from vitcourse.training.preparation import prepare
@@ -182,7 +182,7 @@ def trained(config: Any) -> Iterator[dict[str, Any]]:
     }
     training, started = 0.0, time.perf_counter()
     for number in range(1, config.epochs + 1):
-        run.epoch(number, PlainDisplay(quiet, config.epochs), StopOnInterrupt(), pace)
+        run.epoch(number, Display(quiet, config.epochs, run.steps), StopOnInterrupt(), pace)
         epoch = run.end_epoch(number)
         training += epoch.seconds
         found["epochs"].append(

@@ -19,7 +19,7 @@ from vitcourse.errors import RequestError, RunError
 from vitcourse.training.chapters import faults_in_one_line
 from vitcourse.training.checkpoints import CHECKPOINT, Pace, checkpoint_file, read_checkpoint
 from vitcourse.training.devices import machine_errors_in_one_line
-from vitcourse.training.display import make_display
+from vitcourse.training.display import Display
 from vitcourse.training.interrupt import StopOnInterrupt
 from vitcourse.training.loop import Run
 from vitcourse.training.measure import Answers, answers, as_csv, commonest_mistakes
@@ -190,7 +190,7 @@ def _train_one(setup: Setup, folder: RunFolder, console: Console, stop: StopOnIn
 
     pace = Pace(checkpoint)
     pace.keep()
-    with make_display(console, setup.config.epochs, run.steps) as display:
+    with Display(console, setup.config.epochs, run.steps) as display:
         while len(progress.epochs) < setup.config.epochs:
             number = len(progress.epochs) + 1
             # Until the checkpoint is written a second Ctrl-C waits: it would cost the epoch.
