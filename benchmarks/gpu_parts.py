@@ -224,7 +224,7 @@ def steps(preset: str, *batch_sizes: int, **changes: Any) -> Measure:
 def timed_steps(asked: Asked, preset: str, batch_size: int, changes: dict[str, Any]) -> dict[str, Any]:
     """The steps of one size."""
     import torch
-    from contenders import Size, data_sheet
+    from contenders import data_sheet, size_of
 
     from vitcourse.training.loop import Run
     from vitcourse.training.preparation import prepare
@@ -254,10 +254,7 @@ def timed_steps(asked: Asked, preset: str, batch_size: int, changes: dict[str, A
     if asked.on_gpu:
         found["peak_memory_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 2)
         if config.mlp_ratio == 4:
-            size = Size(
-                setup.image_size[0], config.patch_size, setup.dataset.channels, len(setup.dataset.classes),
-                config.d_model, config.n_layers, config.n_heads, 0, 0,
-            )  # fmt: skip
+            size = size_of(setup)
             done, promised = size.flops * config.batch_size / seconds, data_sheet(torch.cuda.get_device_name())
             found["tflops"] = round(done / 1e12, 1)
             if promised:

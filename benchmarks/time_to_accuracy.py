@@ -9,7 +9,6 @@ In the course's folder, type: python benchmarks/time_to_accuracy.py
 """
 
 import argparse
-import json
 import math
 import statistics
 import time
@@ -19,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from contenders import Size, tutorial, tutorial_loop
+from contenders import size_of, tutorial, tutorial_loop
 from mnistvit import EPOCHS, MnistVit, mnistvit_loader, mnistvit_loop
 from rich.console import Console
 from rich.table import Table
+from shared import keep
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
@@ -32,9 +32,7 @@ from vitcourse.training.loop import Run
 from vitcourse.training.original import behind_softmax
 from vitcourse.training.preparation import Setup, prepare
 from vitcourse.training.presets import PRESETS
-from vitcourse.training.runs import provenance, write_atomically
 
-RESULTS = Path(__file__).parent / "results" / "time_to_accuracy.json"
 TARGETS = (0.93, 0.98, 0.99)
 # Accuracy is measured after each of so many equal parts of an epoch. It rises fastest in the first, and in the only one
 # of a run that has no other.
@@ -130,17 +128,7 @@ def original(setup: Setup, seed: int, softmax: bool, n_images: int | None, most_
 
     torch.manual_seed(seed)
     config = setup.config
-    size = Size(
-        image_size=32,
-        patch_size=config.patch_size,
-        channels=1,
-        n_classes=10,
-        d_model=config.d_model,
-        n_layers=config.n_layers,
-        n_heads=config.n_heads,
-        batch_size=config.batch_size,
-        gpu_batch_size=config.batch_size,
-    )
+    size = size_of(setup)
     model = behind_softmax(tutorial(size)) if softmax else tutorial(size)
     transform = transforms.Compose([transforms.Resize((32, 32)), transforms.ToTensor()])
     train_set: Any = datasets.MNIST(str(data_root()), train=True, transform=transform)
@@ -185,7 +173,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, help="other than the recipes', for a trial")
     parser.add_argument("--most", type=float, default=60.0, help="CPU seconds after which the original's runs end")
     parser.add_argument("--most-mnistvit", type=float, default=300.0, help="the same for mnistvit's")
-    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--output", type=Path)
     asked = parser.parse_args(arguments)
     console = Console(highlight=False)
     contenders = start(asked)
@@ -197,9 +185,7 @@ def main(arguments: list[str] | None = None) -> None:
             f"{contender.name}, seed {contender.seed}, epoch {point['epoch']:.2f}: {point['accuracy']:.2%} "
             f"after {point['cpu_seconds']:.1f} CPU seconds"
         )
-    result = summary(contenders, asked)
-    show(console, result)
-    write_atomically(asked.output, (json.dumps(result, indent=2, ensure_ascii=False) + "\n").encode())
+    show(console, keep("time_to_accuracy", file=asked.output, **summary(contenders, asked)))
 
 
 def start(asked: argparse.Namespace) -> list[Contender]:
@@ -273,10 +259,6 @@ def summary(contenders: list[Contender], asked: argparse.Namespace) -> dict[str,
         },
         "trial": bool(asked.images or asked.epochs),
         "rows": rows,
-        "provenance": provenance(
-            f"python benchmarks/time_to_accuracy.py --seeds {asked.seeds} --most {asked.most:g} "
-            f"--most-mnistvit {asked.most_mnistvit:g}"
-        ),
     }
 
 
