@@ -65,7 +65,10 @@ class CodeSet:
         return replace(self, use_solution=earlier).label
 
     def source(self, module: str) -> str | None:
-        """The chapter's text, or None when there is no such file."""
+        """The chapter's text, or None when there is no such file. Raises BrokenChapterError for what is no answer."""
+        if is_link_to_solution(self.file(module)):
+            shown, number = self.shown_as(module), chapter_of(module).number
+            raise BrokenChapterError(f"{shown} is a link to the solution; for the stub type vitcourse reset {number}")
         try:
             return self.file(module).read_text(encoding="utf-8-sig")
         except FileNotFoundError:
@@ -121,6 +124,11 @@ class CodeSet:
             return f"{self.shown(error.filename)}, line {line}: {type(error).__name__}: {message}"
         where = self.line_of(error) or self.shown(self.file(module))
         return f"{where}: {type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def is_link_to_solution(file: Path) -> bool:
+    """Whether a chapter's file is none of its own: a check would praise the reference, a reset overwrite it."""
+    return file.is_symlink() and file.resolve().is_relative_to(root() / "solutions")
 
 
 def load_code(name: str | Path, use_solution: Sequence[str] = ()) -> CodeSet:
