@@ -44,17 +44,13 @@ def _add(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree
 
 
 def description(doctree: nodes.document) -> str:
-    """The page's first words: its first paragraph, and the list that it begins, if it does."""
+    """The page's first sentence, with the list that it ends in, if it does."""
     words = ""
-    for node in doctree.findall(lambda node: isinstance(node, nodes.paragraph | nodes.list_item)):
-        if isinstance(node, nodes.paragraph) and (words or _is_in_a_box(node)):
-            continue
-        text = " ".join(node.astext().split())
-        words = f"{words} {text}".strip()
-        if words.endswith((".", "!", "?", ":")) and not isinstance(node, nodes.list_item):
-            break
-        if len(words) > WORDS or words.endswith("."):
-            break
+    for node in doctree.findall(nodes.paragraph):
+        if not _is_in_a_box(node):
+            words = f"{words} {' '.join(node.astext().split())}".strip()
+            if words.endswith((".", "!", "?")) or len(words) > WORDS:
+                break
     return words if len(words) <= WORDS else f"{words[: words.rfind(' ', 0, WORDS)]} …"
 
 

@@ -399,7 +399,8 @@ def test_with_a_repository_chapters_lead_to_colab(tmp_path: Path) -> None:
 
     (tmp_path / "book").mkdir()
     (tmp_path / "book" / "03_three.md").write_text("# Three\n", encoding="utf-8")
-    page, _ = sphinx_page(tmp_path, "Text.", name="03_three", vitcourse_repository="someone/vit")
+    page, _ = sphinx_page(tmp_path, "One:\n\n- two\n- three.\n\nMore.", "03_three", vitcourse_repository="someone/vit")
+    assert '<meta name="description" content="One: two three." />' in page, "its own words, not the ways to a notebook"
     made = nbformat.read(tmp_path / "_build" / "html" / "notebooks" / "03_three.ipynb", as_version=4)
     nbformat.validate(made)
     assert "git clone --depth 1 https://github.com/someone/vit" in made.cells[0].source
