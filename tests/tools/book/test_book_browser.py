@@ -422,6 +422,8 @@ def test_the_pdf_has_bookmarks_and_formulas(tmp_path: Path, browser: Any, output
     command = [sys.executable, "-m", "vitcourse", "book", "--pdf", str(file)]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.endswith(f"{file}\n")
     pdf = PdfReader(file)
+    assert pdf.metadata
+    assert pdf.metadata.title == "Learn the Vision Transformer by writing one"
 
     def titles(entries: Any) -> Iterator[str]:
         for entry in entries:
