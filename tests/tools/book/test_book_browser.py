@@ -422,6 +422,8 @@ def test_the_pdf_has_bookmarks_and_formulas(tmp_path: Path, browser: Any, output
     command = [sys.executable, "-m", "vitcourse", "book", "--pdf", str(file)]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.endswith(f"{file}\n")
     pdf = PdfReader(file)
+    assert pdf.metadata
+    assert pdf.metadata.title == "Learn the Vision Transformer by writing one"
 
     def titles(entries: Any) -> Iterator[str]:
         for entry in entries:
@@ -488,5 +490,6 @@ def test_a_page_says_what_it_is_to_who_links_to_it(output: Path) -> None:
         for what in ('name="description"', 'property="og:title"', 'property="og:description"', 'property="og:image"'):
             (found,) = re.findall(f'<meta {what} content="([^"]+)"', text)
             assert len(found) > 4, (name, what)
+            assert not found.startswith("Download"), (name, what)
         assert (output / name).parent.joinpath(found).resolve() == output / "_static" / "card.png"
     assert Image.open(output / "_static" / "card.png").size == (1200, 630)
