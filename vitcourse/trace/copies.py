@@ -152,8 +152,7 @@ class Copies:
             return tensor
         if is_lazy(tensor):
             return copy.deepcopy(tensor)
-        with torch.no_grad():
-            new = torch.empty_like(tensor, device="meta") if self.meta else tensor.detach().clone()
+        new = torch.empty_like(tensor, device="meta") if self.meta else tensor.detach().clone()
         if isinstance(tensor, nn.Parameter):
             return type(tensor)(new, tensor.requires_grad) if type(tensor) is nn.Parameter else new
         return new.requires_grad_(tensor.requires_grad)

@@ -25,23 +25,8 @@ from vitcourse.trace.sizes import worth
 
 NamesGiven = Mapping[str, str] | Sequence[str] | str | None
 # Numbers that are no sizes, or that change which steps there are.
-_NO_SIZES = {
-    *(
-        "dim",
-        "axis",
-        "dim0",
-        "dim1",
-        "start_dim",
-        "end_dim",
-        "seed",
-        "groups",
-        "index",
-        "layer",
-        "head",
-        "step",
-        "n_layers",
-    ),
-}
+_NO_SIZE = "dim axis dim0 dim1 start_dim end_dim seed groups index layer head step n_layers"
+_NO_SIZES = frozenset(_NO_SIZE.split())
 
 # How modules that `build` made were made, and the parts of such modules.
 _RECIPES: "weakref.WeakKeyDictionary[nn.Module, Recipe]" = weakref.WeakKeyDictionary()

@@ -230,9 +230,8 @@ class Rehearsals:
         self.main: list[Step] = []
         self.failed = self.opaque = self.contrary = False
         self.turns: list[Turn] = []
-        # The symbols that could change, and how; those that had to change with another; and what stopped the others.
+        # The symbols that could change, and how; and what stopped the others.
         self.ways: dict[str, str] = {}
-        self.together: dict[str, str] = {}
         self.stopped: dict[str, Rehearsal] = {}
         self.count = 0
         # Before the call, which may change what it is given.
@@ -276,11 +275,13 @@ class Rehearsals:
         if not rest or not set(rest) <= self.ways.keys():
             self._one_by_one([name for name in rest if name not in self.ways], heads)
             if self.stopped and self.ways and movable and movable[-1] in self.ways:
-                self._one_by_one([name for name in movable if name not in self.ways], {})
+                # The turns of a loop stay as many as they are.
+                turns = {name for name, run in self.stopped.items() if len(run.steps) > len(self.main)}
+                self._one_by_one([name for name in movable if name not in self.ways and name not in turns], {})
         if heads and "h" not in self.ways and self._try({**self.ways, **heads}, 0, True):
             self.ways = self.last_ways
         # What can't change has to be followed.
-        self.finished = self.finished or not symbols or not set(symbols) <= self.ways.keys() | self.together.keys()
+        self.finished = self.finished or not symbols or not set(symbols) <= self.ways.keys()
         if not self.turns:
             self._try({}, 0, True)
         for turn in range(1 + done, 5) if self.ways else ():
@@ -311,19 +312,12 @@ class Rehearsals:
                 if isinstance(self.last.error, Exception) and at.count(at[-1]) > 1 and larger:
                     break
                 loops = len(self.last.steps) > len(self.main)
-            if name in self.ways:
-                continue
-            self.stopped[name] = self.last
-            for other in [o for o, n in self.call.sizes.items() if o != name and n == self.call.sizes[name]]:
-                if other not in self.ways and self._try({**self.ways, name: "free"}, 0, True, {other: name}):
-                    self.ways, self.together[other] = self.last_ways, name
-                    break
+            if name not in self.ways:
+                self.stopped[name] = self.last
 
-    def _try(self, ways: dict[str, str], turn: int, held: bool, also: dict[str, str] | None = None) -> bool:
+    def _try(self, ways: dict[str, str], turn: int, held: bool) -> bool:
         """One run; whether it took the steps of the run that is shown."""
-        sizes = chosen(self.call.sizes, {k: w for k, w in ways.items() if k not in self.together}, turn, held)
-        for name, other in {**self.together, **(also or {})}.items():
-            sizes[name] = sizes[other]
+        sizes = chosen(self.call.sizes, ways, turn, held)
         self.last_sizes, key = sizes, tuple(sizes.values())
         if key in self._tried:
             self.last = self._tried[key]
