@@ -336,8 +336,8 @@ class Rehearsals:
             self.count += 1
             # What is made for each pair of what is there grows with the square.
             growth = prod([max(1, size // self.call.sizes[name]) for name, size in sizes.items()]) ** 2
-            if growth > 1:
-                most = MOST_IN_A_STEP // growth
+            most = MOST_IN_A_STEP // growth
+            if growth > 1 and max(map(prod, {shape for step in self.main for shape in step[1:]}), default=0) > most:
                 self.last.heavy = {i for i, s in enumerate(self.main) if max([0, *map(prod, s[1:])]) > most}
             result = self.last.run(copies.function, args, kwargs, self.opaque)
         except Exception as error:
