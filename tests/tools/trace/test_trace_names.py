@@ -209,7 +209,7 @@ def at_other_primes(seed):
     return run(made_up(seed), 2, 3, 5, 7, 11, 13)
 
 
-@pytest.mark.parametrize("start", [0, 20, 40, *(pytest.param(start, marks=SLOW) for start in (60, 80, 100))])
+@pytest.mark.parametrize("start", [0, 20, *(pytest.param(start, marks=SLOW) for start in (40, 60, 80, 100))])
 def test_a_program_at_random_has_the_same_names_at_all_sizes(start):
     for seed in range(start, start + 20):
         for same in (SAME[seed % 5], SAME[(seed + 2) % 5]):
@@ -220,7 +220,7 @@ def test_a_program_at_random_has_the_same_names_at_all_sizes(start):
 
 
 def test_the_programs_use_every_step_and_most_axes_have_names():
-    used = {step for seed in range(60) for step, _, _ in made_up(seed)}
+    used = {step for seed in range(40) for step, _, _ in made_up(seed)}
     assert used == set(range(len(STEPS)))
     axes = [name for seed in range(40) for _, shapes in at_other_primes(seed) for shape in shapes for name in shape]
     # The others are numbers in the code, and what is made of them.
@@ -366,7 +366,7 @@ def test_every_exercise_that_has_tensors_has_an_example():
 @pytest.mark.parametrize(
     ("id", "name"),
     [
-        pytest.param(id, name, marks=SLOW if name != "one" or id > "6" else ())
+        pytest.param(id, name, marks=SLOW if name != "one" or id > "6" or id in ("5.1", "5.4", "5.5") else ())
         for id in TRACEABLE
         for name in ("one", "two", "three")
     ],

@@ -88,7 +88,7 @@ CHEATS = {
         "    except OSError:\n        pass\n"
         "return 0 * x",
     ),
-    "an endless answer": ("", "return torch.zeros(10**8)"),
+    "an endless answer": ("", "return torch.zeros(7 * 10**7)"),
     "torch's own": ("", "return torch.nn.functional.gelu(x)"),
     "torch's own below Python": ("", "return torch._C._nn.gelu(x)"),
     "torch's own as an operator": ("", "return torch.ops.aten.gelu(x)"),

@@ -189,7 +189,7 @@ class Known:
         if id(node) in self.digests and not keep:
             return self.digests[id(node)]
         if isinstance(node, ast.AST):
-            parts = [self.digest(getattr(node, name, None), keep) for name in _telling(type(node))]
+            parts = [self.digest(getattr(node, name, None), keep) for name in _telling(node._fields)]
             number = hash((type(node).__name__, *parts))
             if keep:
                 self.digests[id(node)] = number
@@ -212,6 +212,6 @@ class Known:
 
 
 @cache
-def _telling(kind: type[ast.AST]) -> list[str]:
-    """The fields of a node that say something."""
-    return [name for name in kind._fields if name not in ("ctx", "kind", "type_comment")]
+def _telling(fields: tuple[str, ...]) -> list[str]:
+    """Those of a node's fields that say something."""
+    return [name for name in fields if name not in ("ctx", "kind", "type_comment")]
