@@ -7,7 +7,6 @@ In the course's folder, type: uv sync --group bench, then: python benchmarks/thr
 Only one size: --size a. On a GPU, which adds ViT-B/16 (size c) and the share of the bf16 peak: --device cuda.
 """
 
-import json
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +18,8 @@ import torch
 import torch.nn.functional as F
 import typer
 from contenders import CONTENDERS, FORMULA, SIZES, Size, data_sheet
+from rich.console import Console
+from rich.table import Table
 from shared import RESULTS, in_turns, keep
 from torch import nn
 
@@ -88,7 +89,7 @@ def main(
                 else NOT_MEASURED,
                 sizes=sizes,
             )
-    print(json.dumps(record["sizes"], indent=2))
+    show(record["sizes"])
 
 
 def measure(
@@ -259,6 +260,18 @@ def rows(entries: list[Entry], size: Size, batch_size: int, device: torch.device
             row |= {name: figure for name, figure in figures.items() if figure is not None}
         found["rows"].append(row)
     return found
+
+
+def show(sizes: dict[str, Any]) -> None:
+    """Print a table for each size that was measured; on a CPU the seconds are the processor's."""
+    for name, found in sizes.items():
+        if rows := found.get("rows"):
+            table = Table("contender", "images a second", "beside ours", "default beside it", title=f"size {name}")
+            for row in rows:
+                rate = row.get("images_per_cpu_second", row.get("images_per_second", row.get("failed")))
+                ratios = (str(row.get(ratio, "")) for ratio in ("speed_beside_ours", "default_beside_it"))
+                table.add_row(row["contender"] + (", compiled" if row["compiled"] else ""), str(rate), *ratios)
+            Console(highlight=False).print(table)
 
 
 if __name__ == "__main__":

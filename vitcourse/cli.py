@@ -304,11 +304,19 @@ def dev_stubs(
 
 
 @dev.command("check")
-def dev_check() -> None:
-    """Check the course itself: the tests that are marked as its own, of all that an exercise is made of."""
-    # What is missing is said before the long part: each known wrong answer, each other right one.
-    for part in ("not thorough", "thorough"):
-        command = [sys.executable, "-m", "pytest", "--quiet", "-m", f"course and not book and {part}"]
+def dev_check(
+    exercise: Annotated[
+        str | None, typer.Argument(help="one exercise (1.3) alone: its parts, its wrong answers")
+    ] = None,
+) -> None:
+    """Check the course itself: what is missing, in seconds; then, for minutes, each right and each wrong answer."""
+    one, processes = (f" and [{select(exercise)[0].id}", "0") if exercise else ("", "2")
+    for part in (
+        ["tests/tools/test_course.py", "--tb", "short", "-k", f"(complete or whole){one}"],
+        ["-m", "course and not book and not thorough", "-k", f"test{one}"],
+        ["-m", "course and not book and thorough", "-k", f"test{one}"],
+    ):
+        command = [sys.executable, "-m", "pytest", "--quiet", "-n", processes, *part]
         failed = subprocess.run(command, cwd=root()).returncode
         if failed:
             break

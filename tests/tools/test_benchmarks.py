@@ -77,11 +77,15 @@ def test_each_file_of_results_says_where_its_numbers_come_from(path: Path) -> No
 
 
 @pytest.mark.thorough
-def test_throughput_is_measured_beside_the_peers(benchmark, tmp_path: Path) -> None:
+def test_throughput_is_measured_beside_the_peers(benchmark, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     peers = ["this course", "this course, fused kernels", "torchvision", "a loop over the heads"]
     few = {"size": ["a"], "rounds": 2, "steps": 1, "batch": 2, "compiled": False}
     benchmark("throughput").main(**few, contenders=peers, output=tmp_path / "t.json")
     found = written(tmp_path / "t.json")
+    printed = capsys.readouterr().out
+    assert "size a" in printed
+    assert "size c" not in printed
+    assert "{" not in printed
     rows = found["sizes"]["a"]["rows"]
     assert [row["contender"] for row in rows] == peers
     assert {row["parameters"] for row in rows} == {205_066}

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from vitcourse.checking import edits
+from vitcourse.checking.edits import reference
+from vitcourse.checking.edits.trees import statements
 from vitcourse.checking.misconceptions import misconceptions
 from vitcourse.codesets import load_code
 from vitcourse.course import Chapter, Exercise, chapters, exercises, select
@@ -25,6 +26,8 @@ pytestmark = pytest.mark.course
 
 MODULES = [chapter.module for chapter in chapters()]
 DEFINITIONS = (ast.FunctionDef, ast.ClassDef)
+WORDS = "vitcourse/checking/edits/words.toml"
+ALTERNATIVES = "tests/tools/alternatives"
 
 
 def solution(module: str) -> str:
@@ -95,55 +98,91 @@ def test_a_module_begins_with_its_chapters_title(chapter: Chapter) -> None:
 def parts(exercise: Exercise) -> dict[str, bool]:
     """All that an exercise is made of, said with its place, and whether it is there."""
     folder, number = root(), int(exercise.id.partition(".")[0])
-    check = f'@pytest.mark.exercise("{exercise.id}")'
-    checks = f"tests/test_{exercise.module}.py"
-    others = (folder / "tests" / "tools" / "alternatives").glob(f"*/{exercise.module}.py")
-    written = [names_in(file.read_text(encoding="utf-8")) for file in others]
-    page = next((folder / "book").glob(f"{number:02d}_*.md"))
-    answers = folder / "book" / "solutions" / f"ch{number:02d}.md"
-    api = (folder / "book" / "api_solutions.md").read_text(encoding="utf-8")
-    parsed = functions_and_classes(ast.parse(solution(exercise.module)))
-    functions = {name: node for name, node in parsed if name.partition(".")[0] in exercise.names}
-    functions = {name: node for name, node in functions.items() if isinstance(node, ast.FunctionDef)}
+    source = solution(exercise.module)
+    answer, course = f"solutions/{exercise.module}.py", "vitcourse/course.toml"
+    if absent := sorted({*exercise.names} - names_in(source)):
+        return {f"{', '.join(absent)} in {answer}": False}
+    definitions = [defined(source, name) for name in exercise.names]
+    docstrings = [ast.get_docstring(node) or "" for node in definitions]
+    functions = {
+        name: node
+        for name, node in functions_and_classes(ast.parse(source))
+        if name.partition(".")[0] in exercise.names and isinstance(node, ast.FunctionDef)
+    }
     takes_tensors = any("Tensor" in ast.unparse(node.args) for node in functions.values())
+    used = {node.id for part in definitions for node in ast.walk(part) if isinstance(node, ast.Name)}
+    calls = {other.id for other in exercises() if used.intersection(other.names)} - {exercise.id}
+    words = reference.words()["function"]
+    wrong = [each for each in misconceptions() if each.exercise == exercise.id]
+    checks = f"tests/test_{exercise.module}.py"
+    page = next((folder / "book").glob(f"{number:02d}_*.md"))
+    api = (folder / "book" / "api_solutions.md").read_text(encoding="utf-8")
 
     def stands_once(directive: str, page: Path) -> bool:
         found = re.findall(rf"^`{{3,}}{{{directive}}} (\S+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
         return found.count(exercise.id) == 1
 
-    return {
-        f"one check in {checks}": (folder / checks).read_text(encoding="utf-8").count(check) == 1,
-        "three hints in vitcourse/course.toml": len(exercise.hints) == 3,
-        "earlier exercises as its needs in vitcourse/course.toml": all(
+    def steps(node: ast.FunctionDef) -> int:
+        return len(list(statements(node.body[ast.get_docstring(node) is not None :])))
+
+    def others(which: str) -> set[str]:
+        return names_in((folder / f"{ALTERNATIVES}/{which}/{exercise.module}.py").read_text(encoding="utf-8"))
+
+    found = {
+        f"a docstring for each of its names in {answer}": all(docstrings),
+        f'"Not to be called here: …" in its docstring in {answer}, or no builds in {course}': (
+            any("Not to be called here: " in text for text in docstrings) == bool(exercise.builds)
+        ),
+        f"three hints in {course}": len(exercise.hints) == 3,
+        f"what it calls among its needs in {course}": calls <= rests_on(exercise),
+        f"earlier exercises as its needs in {course}": all(
             in_order(needed) < in_order(exercise.id) for needed in exercise.needs
         ),
-        "four wrong answers in vitcourse/checking/misconceptions.toml": (
-            sum(wrong.exercise == exercise.id for wrong in misconceptions()) >= 4
+        f'an outline in vitcourse/outlines.toml ("" for none) for {", ".join(functions)}': (
+            functions.keys() <= outlines()[exercise.module].keys()
         ),
-        "words for each function in vitcourse/checking/edits/words.toml": (
-            functions.keys() <= edits.reference.words()["function"].keys()
+        f'one check, marked @pytest.mark.exercise("{exercise.id}"), in {checks}': (
+            (folder / checks).read_text(encoding="utf-8").count(f'@pytest.mark.exercise("{exercise.id}")') == 1
         ),
-        "three other right answers in tests/tools/alternatives": (
-            sum(names.issuperset(exercise.names) for names in written) >= 3
-        ),
+        "four wrong answers in vitcourse/checking/misconceptions.toml": len(wrong) >= 4,
         "an example in vitcourse/trace/examples.toml": (
             not takes_tensors or any(name in examples() for name in exercise.names)
         ),
-        f"one exercise {exercise.id} in {page.name}": stands_once("exercise", page),
-        f"one solution {exercise.id} in book/solutions/{answers.name}": stands_once("solution", answers),
+        f"one ```{{exercise}} {exercise.id} in book/{page.name}": stands_once("exercise", page),
+        f"one ```{{solution}} {exercise.id} in book/solutions/ch{number:02d}.md": stands_once(
+            "solution", folder / "book" / "solutions" / f"ch{number:02d}.md"
+        ),
         "its names in book/api_solutions.md": all(
             re.search(rf"solutions\.{exercise.module}\.{name}$", api, re.MULTILINE) for name in exercise.names
         ),
-        "docstrings in its solution": all(
-            ast.get_docstring(defined(solution(exercise.module), name)) for name in exercise.names
-        ),
     }
+    for which in ("one", "two", "three"):
+        found[f"its answer in {ALTERNATIVES}/{which}/{exercise.module}.py"] = others(which).issuperset(exercise.names)
+    for name, node in functions.items():
+        told = len(words.get(name, {}).get("steps", []))
+        found[f"{steps(node)} steps, not {told}, for {name} in {WORDS}"] = told == steps(node)
+    return found
+
+
+def rests_on(exercise: Exercise) -> set[str]:
+    """The exercises that it needs, and those that they need."""
+    return {*exercise.needs}.union(*(rests_on(one) for id in exercise.needs for one in select(id)))
 
 
 @pytest.mark.parametrize("exercise", exercises(), ids=lambda exercise: exercise.id)
 def test_each_exercise_is_whole(exercise: Exercise) -> None:
     missing = [part for part, there in parts(exercise).items() if not there]
-    assert not missing, f"{exercise.id} lacks {'; '.join(missing)}"
+    assert not missing, "\n".join(f"{exercise.id} lacks {part}" for part in missing)
+    strangers = [name for function in reference.functions_of(exercise)[0] for name in unworded(function)]
+    assert not strangers, f"{exercise.id} lacks what {', '.join(strangers)} stands for, under names in {WORDS}"
+    for wrong in misconceptions():
+        if wrong.exercise == exercise.id:
+            assert wrong.source()
+
+
+def unworded(function: reference.Function) -> list[str]:
+    """The names in a function that words.toml says nothing of, and that are no argument, attribute or symbol."""
+    return sorted(function.kinds.keys() - reference.public_names() - function.names.keys() - {"self", "_"})
 
 
 @pytest.mark.parametrize("exercise", exercises(), ids=lambda exercise: exercise.id)
@@ -158,13 +197,6 @@ def test_each_function_of_a_stub_raises_and_says_what_to_type(exercise: Exercise
                 f"raise NotImplementedError('exercise {exercise.id} is yours to write; "
                 f"for a hint: vitcourse hint {exercise.id}')"
             )
-
-
-@pytest.mark.parametrize("exercise", exercises(), ids=lambda exercise: exercise.id)
-def test_what_an_exercise_may_not_call_is_said_in_its_stub(exercise: Exercise) -> None:
-    text = pristine(exercise.module)
-    said = any("Not to be called here: " in ast.get_source_segment(text, defined(text, n)) for n in exercise.names)
-    assert said == bool(exercise.builds)
 
 
 @pytest.mark.parametrize("exercise", exercises(), ids=lambda exercise: exercise.id)

@@ -614,26 +614,28 @@ def test_files_that_cannot_be_read_are_named_and_skipped(folder: Path) -> None:
     (cat / "more").mkdir()
     Image.new("F", (4, 4), 0.5).save(cat / "fractions.tiff")
     Image.fromarray(np.full((4, 4), 100_000, np.int32)).save(cat / "thirty-two.tiff")
-    (cat / "two\nlines.png").write_text("no image")
     dataset = load_dataset(f"folder:{folder}", 4)
     assert dataset.train_labels.sort().values.tolist() == [0, 0, 1]
     reasons = {Path(path).name: reason for path, reason in (line.split(": ", 1) for line in dataset.skipped)}
-    assert set(reasons) == {
-        *("cut.png", "empty.jpg", "letter.txt", "more", "fractions.tiff", "thirty-two.tiff", "two?lines.png")
-    }
+    assert set(reasons) == {"cut.png", "empty.jpg", "letter.txt", "more", "fractions.tiff", "thirty-two.tiff"}
     assert "truncated" in reasons["cut.png"]
     assert reasons["letter.txt"] == "not an image that Pillow can read"
     assert reasons["more"] == "not a file"
     assert "8 or 16 bits" in reasons["fractions.tiff"]
     assert "32 bits" in reasons["thirty-two.tiff"]
-    assert all("\n" not in line and line.startswith(str(cat)) for line in dataset.skipped)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux allows such names")
-def test_a_name_of_bytes_that_are_no_text_can_be_printed(folder: Path) -> None:
-    with open(os.fsencode(folder / "test" / "dog") + b"/\xff.png", "wb") as file:  # noqa: PTH123 - no Path has it
-        file.write(b"no image")
+@pytest.mark.parametrize("name", [b"two\nlines.png", b"\xff.png"])
+def test_a_file_of_an_odd_name_is_told_in_one_line_of_text(folder: Path, name: bytes) -> None:
+    dogs = folder / "test" / "dog"
+    try:
+        with open(os.fsencode(dogs) + b"/" + name, "wb") as file:  # noqa: PTH123 - no Path has it
+            file.write(b"no image")
+    except (OSError, ValueError):
+        pytest.skip("this file system takes no such name")
     (line,) = load_dataset(f"folder:{folder}", 4).skipped
+    assert line.startswith(str(dogs))
+    assert "\n" not in line
     assert line.encode()
 
 

@@ -16,7 +16,7 @@ FOOTER = (
     '<div style="font-size:8px; width:100%; text-align:center; color:#555">'
     '<span class="pageNumber"></span> / <span class="totalPages"></span></div>'
 )
-# What is there to click, and the code behind pictures, which the site folds too.
+# What is there to click, and the code of pictures, which the site folds too.
 NOT_PRINTED = ".headerlink, .copybtn, .prev-next-footer, details.hide.above-input, .tocwrapper, script"
 # Open what is folded on the screen, and wait for formulas, fonts and pictures.
 PREPARE = """async () => {
@@ -50,7 +50,7 @@ def write_pdf(site: Site, file: Path) -> None:
 
 
 def one_page(site: Site) -> Path:
-    """All pages as one, in the order of the contents; each place keeps its name, behind that of its page."""
+    """All pages as one, in the order of the contents; each place keeps its name, after that of its page."""
     names = [f"{name}.html" for name in parse_toc_yaml(site.root / "_toc.yml")]
     whole: Any = BeautifulSoup((site.output / names[0]).read_text(encoding="utf-8"), "html.parser")
     _rebase(whole.head, names[0], [])

@@ -105,7 +105,7 @@ def _run(command: list[str], site: Site, tell: Tell) -> Iterable[str]:
 
 
 def problems(lines: Iterable[str], root: Path) -> list[str]:
-    """The warnings and errors in Sphinx's output, each behind its file of the book and the line in it."""
+    """The warnings and errors in Sphinx's output, each after its file of the book and the line in it."""
     found: list[str] = []
     lines = list(lines)
     for number, line in enumerate(lines):

@@ -1,6 +1,7 @@
 """What may be wrong with an answer: known wrong answers, each an edit of the reference, and hypotheses made of them."""
 
 import ast
+import re
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -22,14 +23,21 @@ class Misconception:
     def source(self) -> str:
         """The reference's chapter with the mistake in it.
 
-        Raises ValueError when an edit no longer fits the reference: its old text must stand there exactly once.
+        Raises ValueError when an edit no longer fits the reference: its old text must stand exactly once under the
+        exercise's heading, or else among the chapter's first lines, where the imports are.
         """
-        text = load_code("solutions").source(exercise(self.exercise).module) or ""
+        module, heading = exercise(self.exercise).module, f"# Exercise {self.exercise}\n"
+        parts = re.split(r"(?m)(?=^# Exercise )", load_code("solutions").source(module) or "")
+        own = next(number for number, part in enumerate(parts) if part.startswith(heading))
         for old, new in self.edits:
-            if text.count(old) != 1:
-                raise ValueError(f"{self.exercise} {self.name!r}: found {text.count(old)} times, not once: {old!r}")
-            text = text.replace(old, new)
-        return text
+            place = 0 if old in parts[0] and old not in parts[own] else own
+            if (times := parts[place].count(old)) != 1:
+                raise ValueError(
+                    f"{self.exercise} {self.name!r} in misconceptions.toml doesn't fit solutions/{module}.py: "
+                    f"its old text stands there {times} times, not once: {old!r}"
+                )
+            parts[place] = parts[place].replace(old, new)
+        return "".join(parts)
 
 
 @dataclass(frozen=True)

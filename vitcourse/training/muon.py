@@ -61,7 +61,7 @@ class Muon(torch.optim.Optimizer):
 
     @staticmethod
     def _add(parameters: list[Tensor], directions: Tensor) -> None:
-        """Add to each parameter its own of the directions, which lie one behind the other. (n, height, width)"""
+        """Add to each parameter its own of the directions, which lie one after the other. (n, height, width)"""
         if parameters:
             parts = torch.split(directions.flatten(0, 1), [len(parameter) for parameter in parameters])
             torch._foreach_add_(parameters, list(parts))
