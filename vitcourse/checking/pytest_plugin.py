@@ -76,6 +76,7 @@ def pytest_collection_finish() -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """End the process that the workers came from."""
+    gc.unfreeze()  # some libraries complain of what is left at the end
     if _WORKERS in config.stash:
         config.stash[_WORKERS].close()
 

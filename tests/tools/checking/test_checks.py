@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from vitcourse.checking import examples, naming
+from vitcourse.checking import naming
 from vitcourse.checking.check import Check
 from vitcourse.checking.examples import onward, smallest
 from vitcourse.checking.grading import Course
@@ -197,7 +197,7 @@ def test_a_cause_is_found_whatever_the_learners_own_model_starts_as(
 def test_an_example_shows_what_is_wrong_and_no_rounding(
     learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(examples, "SECONDS", 20.0)  # on a busy machine too
+    monkeypatch.setattr("vitcourse.checking.examples.SECONDS", 20.0)  # on a busy machine too
     mistake = next(wrong for wrong in misconceptions() if wrong.name == "sum over the batch").source()
     mixed = "lam * images + (1 - lam) * images[order]"
     assert mixed in mistake
