@@ -6,7 +6,7 @@ shows it. No dropout anywhere.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from vitcourse.codesets import load_code
 from vitcourse.training.kernels import twin_of
+from vitcourse.training.preparation import Setup
 
 RATIO = 4
 
@@ -31,8 +32,12 @@ class Size:
     d_model: int
     n_layers: int
     n_heads: int
-    batch_size: int
-    gpu_batch_size: int
+    batch_size: int = 0
+    gpu_batch_size: int = 0
+
+    def by(self, names: str) -> dict[str, int]:
+        """The measures of a model under a library's names for them, in the order of the fields."""
+        return dict(zip(names.split(), astuple(self), strict=False))
 
     @property
     def n_patches(self) -> int:
@@ -70,20 +75,18 @@ SIZES = {
 }
 
 
+def size_of(setup: Setup) -> Size:
+    """The measures of the model that a run trains."""
+    arguments = setup.model_arguments
+    names = ("patch_size", "in_channels", "n_classes", "d_model", "n_layers", "n_heads")
+    return Size(arguments["image_size"][0], *(arguments[name] for name in names))
+
+
 def ours(size: Size) -> nn.Module:
     """The reference of this course, with the learned positions that its peers have."""
     vit = load_code("solutions").module("ch05_vit").VisionTransformer
-    model: nn.Module = vit(
-        size.image_size,
-        size.patch_size,
-        size.channels,
-        size.n_classes,
-        size.d_model,
-        size.n_layers,
-        size.n_heads,
-        RATIO,
-        positions="learned",
-    )
+    sizes = size.by("image_size patch_size in_channels n_classes d_model n_layers n_heads")
+    model: nn.Module = vit(**sizes, mlp_ratio=RATIO, positions="learned")
     return model
 
 
@@ -116,16 +119,8 @@ def timm(size: Size) -> nn.Module:
     """The VisionTransformer of timm."""
     from timm.models import VisionTransformer
 
-    model: nn.Module = VisionTransformer(
-        img_size=size.image_size,
-        patch_size=size.patch_size,
-        in_chans=size.channels,
-        num_classes=size.n_classes,
-        embed_dim=size.d_model,
-        depth=size.n_layers,
-        num_heads=size.n_heads,
-        mlp_ratio=RATIO,
-    )
+    sizes = size.by("img_size patch_size in_chans num_classes embed_dim depth num_heads")
+    model: nn.Module = VisionTransformer(**sizes, mlp_ratio=RATIO)
     return model
 
 
@@ -133,19 +128,9 @@ def transformers_vit(size: Size) -> nn.Module:
     """The ViTForImageClassification of transformers; only its logits go on."""
     from transformers import ViTConfig, ViTForImageClassification
 
-    config = ViTConfig(
-        image_size=size.image_size,
-        patch_size=size.patch_size,
-        num_channels=size.channels,
-        num_labels=size.n_classes,
-        hidden_size=size.d_model,
-        num_hidden_layers=size.n_layers,
-        num_attention_heads=size.n_heads,
-        intermediate_size=RATIO * size.d_model,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-        layer_norm_eps=1e-6,
-    )
+    sizes = size.by("image_size patch_size num_channels num_labels hidden_size num_hidden_layers num_attention_heads")
+    without = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    config = ViTConfig(**sizes, **without, intermediate_size=RATIO * size.d_model, layer_norm_eps=1e-6)
     return Logits(ViTForImageClassification(config))
 
 
@@ -170,16 +155,9 @@ def vit_pytorch(kind: str, size: Size) -> nn.Module:
     """
     import vit_pytorch
 
+    sizes = size.by("image_size patch_size channels num_classes dim depth heads")
     model: nn.Module = getattr(vit_pytorch, kind)(
-        image_size=size.image_size,
-        patch_size=size.patch_size,
-        num_classes=size.n_classes,
-        dim=size.d_model,
-        depth=size.n_layers,
-        heads=size.n_heads,
-        dim_head=size.d_model // size.n_heads,
-        mlp_dim=RATIO * size.d_model,
-        channels=size.channels,
+        **sizes, dim_head=size.d_model // size.n_heads, mlp_dim=RATIO * size.d_model
     )
     return model
 

@@ -161,7 +161,7 @@ def trained(config: Any) -> Iterator[dict[str, Any]]:
     from rich.console import Console
 
     from vitcourse.training.checkpoints import Pace
-    from vitcourse.training.display import PlainDisplay
+    from vitcourse.training.display import Display
     from vitcourse.training.interrupt import StopOnInterrupt
     from vitcourse.training.loop import Run
     from vitcourse.training.preparation import prepare
@@ -182,7 +182,7 @@ def trained(config: Any) -> Iterator[dict[str, Any]]:
     }
     training, started = 0.0, time.perf_counter()
     for number in range(1, config.epochs + 1):
-        run.epoch(number, PlainDisplay(quiet, config.epochs), StopOnInterrupt(), pace)
+        run.epoch(number, Display(quiet, config.epochs, run.steps), StopOnInterrupt(), pace)
         epoch = run.end_epoch(number)
         training += epoch.seconds
         found["epochs"].append(
@@ -224,7 +224,7 @@ def steps(preset: str, *batch_sizes: int, **changes: Any) -> Measure:
 def timed_steps(asked: Asked, preset: str, batch_size: int, changes: dict[str, Any]) -> dict[str, Any]:
     """The steps of one size."""
     import torch
-    from contenders import Size, data_sheet
+    from contenders import data_sheet, size_of
 
     from vitcourse.training.loop import Run
     from vitcourse.training.preparation import prepare
@@ -254,10 +254,7 @@ def timed_steps(asked: Asked, preset: str, batch_size: int, changes: dict[str, A
     if asked.on_gpu:
         found["peak_memory_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 2)
         if config.mlp_ratio == 4:
-            size = Size(
-                setup.image_size[0], config.patch_size, setup.dataset.channels, len(setup.dataset.classes),
-                config.d_model, config.n_layers, config.n_heads, 0, 0,
-            )  # fmt: skip
+            size = size_of(setup)
             done, promised = size.flops * config.batch_size / seconds, data_sheet(torch.cuda.get_device_name())
             found["tflops"] = round(done / 1e12, 1)
             if promised:

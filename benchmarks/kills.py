@@ -70,7 +70,7 @@ def kill_after(seconds: float, run: Path) -> dict[str, Any]:
     kept = torch.load(run / "checkpoint.pt", weights_only=True) if (run / "checkpoint.pt").exists() else None
     # A run that has its result needs no checkpoint any more.
     finished = (run / "result.json").exists()
-    in_checkpoint = len(kept["progress"]["epochs"]) if kept else epochs if finished else 0
+    in_checkpoint = len(kept["run"]["epochs"]) if kept else epochs if finished else 0
     return {
         "after_seconds": round(seconds, 2),
         "resumed_at_step": resumed_at(out),

@@ -1,5 +1,6 @@
 """What the README shows: its picture, drawn from a model that is trained for it, and its figures, read from results/.
 
+And the same river as the card that stands beside a link to the book, 1200 × 630 pixels, as Chromium draws it.
 In the course's folder, type: python benchmarks/readme.py
 """
 
@@ -10,6 +11,7 @@ from vitcourse.book import results
 
 ROOT = Path(__file__).parents[1]
 PICTURE = ROOT / ".github" / "readme.svg"
+CARD = ROOT / "book" / "assets" / "card.png"
 # GitHub shows the picture on its own paper, light or dark; what the reader's system prefers decides.
 LOOK = """\
 text { font: 13px system-ui, sans-serif; fill: var(--ink) }
@@ -30,6 +32,11 @@ HEADS = (
     (450, "attention, in three blocks", "chapters 3 and 4"),
     (702, "the answer", "chapter 5"),
 )
+TITLE = """\
+<body style="margin: 36px 64px; background: white; color: #222832; font: 22px system-ui, sans-serif">
+<b style="font-size: 42px">Learn the Vision Transformer by writing one</b>
+<div style="margin: 12px 0 12px 120px; width: 800px">{}</div>
+vitcourse · from pixels to a trained model, each step checked as you write it"""
 
 
 def picture() -> str:
@@ -47,6 +54,16 @@ def picture() -> str:
     _, _, rest = drawn.partition('viewBox="0 0 760 376"')
     words, _, body = rest.partition(">")
     return f"{opening}{words}><style>\n{LOOK}\n</style>{heads}{body}\n"
+
+
+def card(drawn: str) -> bytes:
+    """The picture under a title, as PNG: other places show no SVG."""
+    from vitcourse.book.browser import launch
+
+    with launch() as browser:
+        page = browser.new_page(viewport={"width": 1200, "height": 630}, color_scheme="light")
+        page.set_content(TITLE.format(drawn))
+        return page.screenshot()
 
 
 def accuracy() -> str:
@@ -67,6 +84,8 @@ def _preset(name: str) -> str:
 
 if __name__ == "__main__":
     argparse.ArgumentParser(description=__doc__).parse_args()
-    PICTURE.write_text(picture(), encoding="utf-8", newline="\n")
-    print(PICTURE.relative_to(ROOT))
+    drawn = picture()
+    PICTURE.write_text(drawn, encoding="utf-8", newline="\n")
+    CARD.write_bytes(card(drawn))
+    print(PICTURE.relative_to(ROOT), CARD.relative_to(ROOT))
     print(accuracy())

@@ -4,8 +4,9 @@ import json
 import os
 import random
 import shlex
+import statistics
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ from vitcourse.training.runs import provenance
 RESULTS = Path(__file__).parent / "results"
 PEERS = ("timm", "transformers", "vit-pytorch")
 Figure = TypeVar("Figure")
+Accuracy = Callable[[float, int, bool], float]  # at a learning rate, of a seed; held out or on the test images
 
 
 def keep(name: str, what: str, *, start: str = "python", file: Path | None = None, **figures: Any) -> dict[str, Any]:
@@ -51,6 +53,16 @@ def in_turns(ways: Mapping[str, Callable[[], Figure]], rounds: int) -> dict[str,
 def cpu_seconds() -> float:
     """Processor time of this process and of those that it started, such as a compiler."""
     return round(sum(os.times()[:4]), 1)
+
+
+def tuned(rates: Sequence[float], tuning_seed: int, seeds: Sequence[int], accuracy: Accuracy) -> dict[str, Any]:
+    """The accuracy of each seed at the rate that did best, with another seed, on images that nobody learned from."""
+    by_rate = {rate: accuracy(rate, tuning_seed, True) for rate in rates}
+    rate = max(by_rate, key=by_rate.__getitem__)
+    accuracies = [round(accuracy(rate, seed, False), 4) for seed in seeds]
+    found = {"learning_rate": rate, "mean": round(statistics.mean(accuracies), 4), "accuracies": accuracies}
+    print(by_rate, found, file=sys.stderr, flush=True)
+    return found
 
 
 def trained(setup: Setup) -> nn.Module:

@@ -6,14 +6,13 @@ on training images which nobody learned from. About as many parameters each.
 In the course's folder, type: python benchmarks/small_data.py
 """
 
-import statistics
-import sys
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks.shared import cpu_seconds, keep
+from benchmarks.shared import cpu_seconds, keep, tuned
 from vitcourse.codesets import load_code
 from vitcourse.data import load_dataset
 from vitcourse.training.batches import standardised
@@ -55,20 +54,14 @@ def main() -> None:
     rows = []
     for n in SIZES:
         for name, make in MODELS.items():
-            chosen = order(TUNING_SEED, len(everything))
-            unseen = everything[chosen[n:]], digits.train_labels[chosen[n:]]
-            by_rate = {
-                rate: trained(make, everything[chosen[:n]], digits.train_labels[chosen[:n]], *unseen, rate, TUNING_SEED)
-                for rate in RATES
-            }
-            rate = max(by_rate, key=by_rate.__getitem__)
-            accuracies = []
-            for seed in SEEDS:
-                few = order(seed, len(everything))[:n]
-                accuracies.append(trained(make, everything[few], digits.train_labels[few], *test, rate, seed))
-            print(n, name, rate, accuracies, file=sys.stderr, flush=True)
-            mean = round(statistics.mean(accuracies), 4)
-            rows.append({"images": n, "model": name, "learning_rate": rate, "mean": mean, "accuracies": accuracies})
+
+            def accuracy(rate: float, seed: int, held_out: bool, n: int = n, make: Any = make) -> float:
+                places = order(seed, len(everything))
+                unseen = everything[places[n:]], digits.train_labels[places[n:]]
+                few = everything[places[:n]], digits.train_labels[places[:n]]
+                return trained(make, *few, *(unseen if held_out else test), rate, seed)
+
+            rows.append({"images": n, "model": name, **tuned(RATES, TUNING_SEED, SEEDS, accuracy)})
     keep(
         "small_data",
         "accuracy on the 360 test digits after training on few, of a small CNN and of the ViT of preset digits",

@@ -8,8 +8,6 @@ same time, in turns: whoever is least far along goes next.
 In the course's folder, type: python benchmarks/time_to_accuracy.py
 """
 
-import argparse
-import json
 import math
 import statistics
 import time
@@ -19,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from contenders import Size, tutorial, tutorial_loop
+import typer
+from contenders import size_of, tutorial, tutorial_loop
 from mnistvit import EPOCHS, MnistVit, mnistvit_loader, mnistvit_loop
 from rich.console import Console
 from rich.table import Table
+from shared import keep
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
@@ -32,9 +32,7 @@ from vitcourse.training.loop import Run
 from vitcourse.training.original import behind_softmax
 from vitcourse.training.preparation import Setup, prepare
 from vitcourse.training.presets import PRESETS
-from vitcourse.training.runs import provenance, write_atomically
 
-RESULTS = Path(__file__).parent / "results" / "time_to_accuracy.json"
 TARGETS = (0.93, 0.98, 0.99)
 # Accuracy is measured after each of so many equal parts of an epoch. It rises fastest in the first, and in the only one
 # of a run that has no other.
@@ -58,8 +56,8 @@ class Contender:
     n_steps: int
     steps_per_epoch: int
     accuracy: Callable[[], float]
-    threads: int
-    random_state: Tensor
+    threads: int = 1
+    random_state: Tensor = field(default_factory=torch.get_rng_state)
     most_seconds: float = math.inf
     done: int = 0
     wall_seconds: float = 0.0
@@ -120,7 +118,6 @@ def ours(name: str, setup: Setup, seed: int) -> Contender:
         steps_per_epoch=len(run.batches),
         accuracy=lambda: setup.accuracy(run.kept),
         threads=setup.config.threads or torch.get_num_threads(),
-        random_state=torch.get_rng_state(),
     )
 
 
@@ -130,17 +127,7 @@ def original(setup: Setup, seed: int, softmax: bool, n_images: int | None, most_
 
     torch.manual_seed(seed)
     config = setup.config
-    size = Size(
-        image_size=32,
-        patch_size=config.patch_size,
-        channels=1,
-        n_classes=10,
-        d_model=config.d_model,
-        n_layers=config.n_layers,
-        n_heads=config.n_heads,
-        batch_size=config.batch_size,
-        gpu_batch_size=config.batch_size,
-    )
+    size = size_of(setup)
     model = behind_softmax(tutorial(size)) if softmax else tutorial(size)
     transform = transforms.Compose([transforms.Resize((32, 32)), transforms.ToTensor()])
     train_set: Any = datasets.MNIST(str(data_root()), train=True, transform=transform)
@@ -155,7 +142,6 @@ def original(setup: Setup, seed: int, softmax: bool, n_images: int | None, most_
         steps_per_epoch=len(loader),
         accuracy=lambda: setup.accuracy(model),
         threads=config.threads or torch.get_num_threads(),
-        random_state=torch.get_rng_state(),
         most_seconds=most_seconds,
     )
 
@@ -171,24 +157,25 @@ def mnistvit(setup: Setup, seed: int, n_images: int | None, most_seconds: float)
         n_steps=EPOCHS * len(loader),
         steps_per_epoch=len(loader),
         accuracy=lambda: setup.accuracy(model),
-        threads=1,
-        random_state=torch.get_rng_state(),
         most_seconds=most_seconds,
     )
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Train all in turns; print and write the medians."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--images", type=int, help="only so many training and test images, for a trial")
-    parser.add_argument("--epochs", type=int, help="other than the recipes', for a trial")
-    parser.add_argument("--most", type=float, default=60.0, help="CPU seconds after which the original's runs end")
-    parser.add_argument("--most-mnistvit", type=float, default=300.0, help="the same for mnistvit's")
-    parser.add_argument("--output", type=Path, default=RESULTS)
-    asked = parser.parse_args(arguments)
+def main(
+    seeds: int = 3,
+    images: int | None = None,
+    epochs: int | None = None,
+    most: float = 60.0,
+    most_mnistvit: float = 300.0,
+    output: Path | None = None,
+) -> None:
+    """Train all in turns; print and write the medians.
+
+    So many training and test images, and epochs other than the recipes', are for a trial. most are the CPU seconds
+    after which the original's runs end.
+    """
     console = Console(highlight=False)
-    contenders = start(asked)
+    contenders = start(seeds, images, epochs, most, most_mnistvit)
     while any(contender.share_done < 1 for contender in contenders):
         contender = min(contenders, key=lambda each: each.share_done)
         contender.go_on()
@@ -197,17 +184,18 @@ def main(arguments: list[str] | None = None) -> None:
             f"{contender.name}, seed {contender.seed}, epoch {point['epoch']:.2f}: {point['accuracy']:.2%} "
             f"after {point['cpu_seconds']:.1f} CPU seconds"
         )
-    result = summary(contenders, asked)
-    show(console, result)
-    write_atomically(asked.output, (json.dumps(result, indent=2, ensure_ascii=False) + "\n").encode())
+    found = summary(contenders, seeds, trial=bool(images or epochs))
+    show(console, keep("time_to_accuracy", file=output, **found))
 
 
-def start(asked: argparse.Namespace) -> list[Contender]:
+def start(seeds: int, images: int | None, epochs: int | None, most: float, most_mnistvit: float) -> list[Contender]:
     """All contenders before their first step. Whoever comes first has its data ready; none is timed for that."""
 
     def made(preset: str, **changes: Any) -> Setup:
-        config = make_config(preset, device="cpu", **{**changes, **shorter(asked.epochs)})
-        return limited(prepare(config), asked.images)
+        changes |= {"epochs": epochs} if epochs else {}
+        setup = prepare(make_config(preset, device="cpu", **changes))
+        names = ("train_images", "train_labels", "test_images", "test_labels")
+        return replace(setup, **{name: getattr(setup, name)[:images] for name in names})
 
     recipes = {
         "preset mnist": made("mnist"),
@@ -217,30 +205,14 @@ def start(asked: argparse.Namespace) -> list[Contender]:
     }
     seed_recipe, whole = made("seed"), made("mnist", crop=28, patch_size=7)
     contenders = []
-    for seed in range(asked.seeds):
+    for seed in range(seeds):
         contenders += [ours(f"this course: {name}", setup, seed) for name, setup in recipes.items()]
-        contenders += [original(seed_recipe, seed, softmax, asked.images, asked.most) for softmax in (False, True)]
-        contenders.append(mnistvit(whole, seed, asked.images, asked.most_mnistvit))
+        contenders += [original(seed_recipe, seed, softmax, images, most) for softmax in (False, True)]
+        contenders.append(mnistvit(whole, seed, images, most_mnistvit))
     return contenders
 
 
-def shorter(epochs: int | None) -> dict[str, int]:
-    """So many epochs, if any number is given."""
-    return {"epochs": epochs} if epochs else {}
-
-
-def limited(setup: Setup, n_images: int | None) -> Setup:
-    """The same with fewer images, if any number is given."""
-    return replace(
-        setup,
-        **{
-            name: getattr(setup, name)[:n_images]
-            for name in ("train_images", "train_labels", "test_images", "test_labels")
-        },
-    )
-
-
-def summary(contenders: list[Contender], asked: argparse.Namespace) -> dict[str, Any]:
+def summary(contenders: list[Contender], seeds: int, *, trial: bool) -> dict[str, Any]:
     """Seconds to each target, the medians over the seeds; a run that never got there counts as infinitely long."""
     names = list(dict.fromkeys(contender.name for contender in contenders))
     rows = []
@@ -262,7 +234,7 @@ def summary(contenders: list[Contender], asked: argparse.Namespace) -> dict[str,
     return {
         "what": (
             "seconds of training until the accuracy on the test images first reached a target, medians of "
-            f"{asked.seeds} seeds, all runs in turns on one machine on which others worked too (the CPU seconds hardly "
+            f"{seeds} seeds, all runs in turns on one machine on which others worked too (the CPU seconds hardly "
             "feel them). Only training is timed: the steps and the images' way to them, not reading the files from the "
             f"disk, and not the measuring, {PARTS_OF_FIRST_EPOCH} times in the first epoch ({PARTS_OF_ONLY_EPOCH} "
             f"in an only one) and {PARTS} times in each other one. The test images serve to report, not to choose"
@@ -271,12 +243,8 @@ def summary(contenders: list[Contender], asked: argparse.Namespace) -> dict[str,
             **{name: repr(PRESETS[name]) for name in ("seed", "mnist", "mnist-fast")},
             "sprint": repr(make_config("mnist", **SPRINT)),
         },
-        "trial": bool(asked.images or asked.epochs),
+        "trial": trial,
         "rows": rows,
-        "provenance": provenance(
-            f"python benchmarks/time_to_accuracy.py --seeds {asked.seeds} --most {asked.most:g} "
-            f"--most-mnistvit {asked.most_mnistvit:g}"
-        ),
     }
 
 
@@ -305,4 +273,4 @@ def show(console: Console, result: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -6,7 +6,6 @@ learning rate that was best for it on held-out training images, of another seed.
 In the course's folder, type: python benchmarks/transfer.py
 """
 
-import statistics
 import sys
 import tempfile
 from dataclasses import replace
@@ -16,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.shared import cpu_seconds, keep, trained
+from benchmarks.shared import cpu_seconds, keep, trained, tuned
 from vitcourse.data import Dataset, load_dataset
 from vitcourse.training.configuration import make_config
 from vitcourse.training.preparation import Setup, prepare
@@ -43,15 +42,12 @@ def main() -> None:
         rows = []
         for n in PER_CLASS:
             for name in ("from scratch", "fine-tuned", "fine-tuned, rates by layer"):
-                rate = chosen_rate(mnist, n, name, runs[TUNING_SEED][0])
-                accuracies = []
-                for seed in SEEDS:
-                    data = few(mnist, range(5, 10), n, seed)
-                    accuracies.append(round(accuracy_after(data, way(name, runs[seed][0], rate), seed), 4))
-                    print(n, name, rate, seed, accuracies[-1], file=sys.stderr, flush=True)
-                mean = round(statistics.mean(accuracies), 4)
-                row = {"per_class": n, "way": name, "learning_rate": rate, "mean": mean, "accuracies": accuracies}
-                rows.append(row)
+
+                def accuracy(rate: float, seed: int, held_out: bool, n: int = n, name: str = name) -> float:
+                    data = few(mnist, range(5, 10), n, seed, held_out=held_out)
+                    return accuracy_after(data, way(name, runs[seed][0], rate), seed)
+
+                rows.append({"per_class": n, "way": name, **tuned(RATES, TUNING_SEED, SEEDS, accuracy)})
     accuracies = [round(runs[seed][2], 4) for seed in SEEDS]
     keep(
         "transfer",
@@ -102,14 +98,6 @@ def accuracy_after(data: Dataset, settings: Way, seed: int) -> float:
     # Weights are read for the data that they are to learn.
     setup = with_data(prepare(config), data)
     return setup.accuracy(trained(setup))
-
-
-def chosen_rate(mnist: Dataset, n: int, name: str, run: Path) -> float:
-    """The learning rate that does best on training images which nobody learns from."""
-    data = few(mnist, range(5, 10), n, TUNING_SEED, held_out=True)
-    accuracies = {rate: accuracy_after(data, way(name, run, rate), TUNING_SEED) for rate in RATES}
-    print(n, name, accuracies, file=sys.stderr, flush=True)
-    return max(accuracies, key=accuracies.__getitem__)
 
 
 def few(mnist: Dataset, digits: range, n: int | None, seed: int, *, held_out: bool = False) -> Dataset:

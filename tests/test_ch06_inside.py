@@ -266,7 +266,6 @@ def test_linear_probe(check: Check) -> None:
 
 def pure_dtype(check: Check, function: Subject, weights: Tensor, *args: Any) -> None:
     """Weights in float64 or bfloat16 give a result in it; bfloat16 isn't asked for where torch has no kernel for it."""
-    __tracebackhide__ = True
     check.same(function, weights.double(), *args)
     for dtype in (torch.float64, torch.bfloat16):
         cast = weights.to(dtype)
@@ -291,7 +290,6 @@ def own_model(check: Check, **more: Any) -> Module:
 
 def looked(check: Check, subject: Subject, vit: Module, *args: Any, training: bool) -> Any:
     """The result of a call that only looks at the model, which came in this mode and has to leave as it came."""
-    __tracebackhide__ = True
     vit.train(training)
     before = vit.values()
     seen = subject.observe(vit.target, *args, **NORMS)
@@ -314,7 +312,6 @@ def unchanged(
     frozen: tuple[str, ...] = (),
 ) -> None:
     """The model is as it was: its mode, its values, what of it is trained, its hooks."""
-    __tracebackhide__ = True
     state = seen.things[vit.target.name]
     wrong = [path or "the model" for path, on in state["structure"]["modes"].items() if on != training]
     check.true(
@@ -343,7 +340,6 @@ def copied(
     check: Check, ablate: Subject, vit: Module, layer: int, head: int, training: bool, frozen: tuple[str, ...] = ()
 ) -> Subject:
     """The copy in which a head is silent: the model is as it was, and the copy in the same mode, trained as it was."""
-    __tracebackhide__ = True
     vit.train(training)
     before = vit.values()
     slot = check.new_slot()
@@ -374,7 +370,6 @@ def copied(
 
 def model_dtype(check: Check, subject: Subject, vit: Module, images: Tensor, *args: Any) -> None:
     """A model in float64 or bfloat16, on images in the same, gives a result in it."""
-    __tracebackhide__ = True
     for dtype in (torch.float64, torch.bfloat16):
         cast = vit.to(dtype).train(False)
         result = subject(cast.target, images.to(dtype), *args)
@@ -386,7 +381,6 @@ def model_dtype(check: Check, subject: Subject, vit: Module, images: Tensor, *ar
 
 def kept_dtype(check: Check, subject: Subject, result: Any, dtype: torch.dtype) -> None:
     """The result has the dtype of what was given."""
-    __tracebackhide__ = True
     came, word = (str(kind).removeprefix("torch.") for kind in (getattr(result, "dtype", "no tensor"), dtype))
     check.true(
         came == word,

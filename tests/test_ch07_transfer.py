@@ -355,7 +355,6 @@ def test_accumulated_step(check: Check) -> None:
 
 def is_state(check: Check, name: str, state: Any) -> None:
     """What came back is a dict of tensors."""
-    __tracebackhide__ = True
     check.true(isinstance(state, dict), f"{name} should return a dict, and returned {described(state)}")
     for key, value in state.items():
         check.true(isinstance(value, Tensor), f"{key} in what {name} returns is no tensor but {described(value)}")
@@ -365,7 +364,6 @@ def same_state(
     check: Check, subject: Subject, *args: Any, when: str = "", near: float = 1e-5, **how: Any
 ) -> dict[str, Tensor]:
     """The state dict that comes back has the names, shapes, dtypes and values of the reference's."""
-    __tracebackhide__ = True
     mine: Any = subject.observe(*args, rtol=near, atol=near, **how).result
     is_state(check, subject.name, mine)
     expected = subject.expected(*args)
@@ -389,7 +387,6 @@ def same_state(
 
 def grouped(check: Check, groups: Any, names: list[str]) -> dict[str, dict[str, Any]]:
     """The group of each parameter, by the parameter's name: each stands in exactly one."""
-    __tracebackhide__ = True
     check.true(
         isinstance(groups, list), f"param_groups should return a list of dicts, and returned {described(groups)}"
     )
@@ -422,7 +419,6 @@ def depth_of(name: str, n_layers: int) -> int:
 
 def updated(check: Check, seen: Observation, right: Observation, before: Mapping[str, Tensor], when: str) -> None:
     """After the step, the weights are those of one step on the whole batch."""
-    __tracebackhide__ = True
     mine, expected = (one.things[model_of(one)]["values"] for one in (seen, right))
     for name, old in before.items():
         step, wanted = mine[name] - old, expected[name] - old

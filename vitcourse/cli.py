@@ -16,7 +16,7 @@ from rich.console import Console
 from typer.main import get_command
 
 from vitcourse import keeping
-from vitcourse.checking import record, report
+from vitcourse.checking import report, state
 from vitcourse.codesets import load_code
 from vitcourse.course import Exercise, exercise, select
 from vitcourse.definitions import definition
@@ -51,7 +51,7 @@ def _root(context: typer.Context) -> None:
     """Learn the Vision Transformer by writing one."""
     if context.invoked_subcommand is None:
         code = load_code("chapters")
-        report.print_where(_console(), code, record.standing(code), record.at(code))
+        report.print_where(_console(), code, state.standing(code), state.at(code))
 
 
 @app.command()
@@ -67,7 +67,7 @@ def update() -> None:
     """Bring the stubs of this version of the course into your chapters/, and keep what you wrote."""
     from vitcourse.updating import update as bring
 
-    said, whole = bring(load_code("chapters"), record.kept_folder())
+    said, whole = bring(load_code("chapters"), state.kept_folder())
     print(said)
     if not whole:
         raise typer.Exit(1)
@@ -172,7 +172,7 @@ def check(
     asked = select(what)
     chosen = load_code(code, use_solution or ())
     with Workers() as workers:
-        verdicts = record.checked(chosen, asked, Judge(workers, seed=seed))
+        verdicts = state.checked(chosen, asked, Judge(workers, seed=seed))
     if what is None:
         verdicts = up_to_first_not_done(verdicts)
     passed = all(verdict.status == "passed" for verdict in verdicts)
@@ -185,7 +185,7 @@ def check(
     else:
         report.print_verdicts(_console(), chosen, verdicts)
         if passed and chosen.is_own:
-            report.print_next(_console(), chosen, record.at(chosen))
+            report.print_next(_console(), chosen, state.at(chosen))
     if any(verdict.status in FAILURES for verdict in verdicts):
         raise typer.Exit(1)
 
@@ -206,11 +206,11 @@ def watch(
 def status(as_json: AsJson = False) -> None:
     """Show how far you are: every exercise, as the last check left it."""
     code = load_code("chapters")
-    exercises = record.standing(code)
+    exercises = state.standing(code)
     if as_json:
         print_json([{"exercise": asked.id, "status": word} for asked, word in exercises])
     else:
-        report.print_standing(_console(), code, exercises, record.at(code))
+        report.print_standing(_console(), code, exercises, state.at(code))
 
 
 @app.command()
@@ -333,7 +333,7 @@ def solution(
     """Show the reference's answer to an exercise, once yours has passed."""
     asked = _asked(exercise)
     if not give_up:
-        status = dict(record.standing(load_code("chapters")))[asked]
+        status = dict(state.standing(load_code("chapters")))[asked]
         if status != "passed":
             raise RunError(
                 f"{asked.id} has not passed ({report.said(status)}); type vitcourse check {asked.id}, "
@@ -351,19 +351,19 @@ def reset(
 ) -> None:
     """Put the stub of an exercise, or all of a chapter, back; your version is kept, and undo brings it back."""
     named = what or _asked(None).id
-    print(keeping.reset(load_code("chapters"), named, select(named), record.kept_folder()))
+    print(keeping.reset(load_code("chapters"), named, select(named), state.kept_folder()))
 
 
 @app.command()
 def undo() -> None:
     """Bring back what the last reset replaced; again, and it brings back what the one before replaced."""
-    print(keeping.undo(load_code("chapters"), record.kept_folder()))
+    print(keeping.undo(load_code("chapters"), state.kept_folder()))
 
 
 @app.command()
 def redo() -> None:
     """Take the last undo back."""
-    print(keeping.redo(load_code("chapters"), record.kept_folder()))
+    print(keeping.redo(load_code("chapters"), state.kept_folder()))
 
 
 @app.command()
@@ -459,7 +459,7 @@ def _asked(word: str | None) -> Exercise:
     """The exercise of that id; without one, the one that the learner is at."""
     if word is not None:
         return exercise(word)
-    here = record.at(load_code("chapters"))
+    here = state.at(load_code("chapters"))
     if here is None:
         raise RequestError("you have done them all; to name an exercise, type its number, such as 1.3")
     return here

@@ -11,11 +11,8 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.machinery import ModuleSpec
-from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar
 
 from vitcourse.course import chapter as chapter_of
 from vitcourse.course import chapters
@@ -68,7 +65,10 @@ class CodeSet:
         return replace(self, use_solution=earlier).label
 
     def source(self, module: str) -> str | None:
-        """The chapter's text, or None when there is no such file."""
+        """The chapter's text, or None when there is no such file. Raises BrokenChapterError for what is no answer."""
+        if is_link_to_solution(self.file(module)):
+            shown, number = self.shown_as(module), chapter_of(module).number
+            raise BrokenChapterError(f"{shown} is a link to the solution; for the stub type vitcourse reset {number}")
         try:
             return self.file(module).read_text(encoding="utf-8-sig")
         except FileNotFoundError:
@@ -126,12 +126,16 @@ class CodeSet:
         return f"{where}: {type(error).__name__}: {' '.join(str(error).split())}"
 
 
+def is_link_to_solution(file: Path) -> bool:
+    """Whether a chapter's file is none of its own: a check would praise the reference, a reset overwrite it."""
+    return file.is_symlink() and file.resolve().is_relative_to(root() / "solutions")
+
+
 def load_code(name: str | Path, use_solution: Sequence[str] = ()) -> CodeSet:
     """The set of chapters called "solutions" or "chapters", or the one in the folder of that path.
 
-    The chapters that use_solution names ("ch02_tokens", "ch02" or "2") are fresh copies of the references', in which
-    earlier chapters are still the set's own. Each other folder, and each such mixture, is loaded anew at every call, so
-    that its present text is what counts.
+    The chapters that use_solution names ("ch02_tokens", "ch02" or "2") are the references' in what `file`, `source` and
+    `texts` give. Each other folder is loaded anew at every call, so that its present text is what counts.
     Raises RequestError when the folder is not there or holds no chapter, or use_solution names no chapter.
     """
     replaced = _chapter_modules(use_solution)
@@ -141,8 +145,6 @@ def load_code(name: str | Path, use_solution: Sequence[str] = ()) -> CodeSet:
         folder, package = (root() if str(name) == "solutions" else workplace()) / str(name), str(name)
     else:
         folder, package = Path(name).expanduser().resolve(), f"vitcourse_code_{next(_count)}"
-    if replaced:
-        package = f"vitcourse_code_{next(_count)}"
     if not folder.is_dir():
         raise RequestError(f"there is no set of chapters {str(name)!r}; type solutions, chapters or a folder's path")
     if not holds_chapters(folder):
@@ -153,23 +155,7 @@ def load_code(name: str | Path, use_solution: Sequence[str] = ()) -> CodeSet:
         module = ModuleType(package, f"The chapters in {folder}.")
         module.__path__ = [str(folder)]
         sys.modules[package] = module
-    code = CodeSet(str(name), folder, package, use_solution=replaced)
-    for chapter in replaced:
-        _ReplacedChapters.files[f"{package}.{chapter}"] = code.file(chapter)
-    if replaced and _ReplacedChapters not in sys.meta_path:
-        sys.meta_path.insert(0, _ReplacedChapters)
-    return code
-
-
-class _ReplacedChapters:
-    """Where Python finds a chapter that doesn't stand in the folder of its own set."""
-
-    files: ClassVar[dict[str, Path]] = {}
-
-    @classmethod
-    def find_spec(cls, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        file = cls.files.get(fullname)
-        return None if file is None else spec_from_file_location(fullname, file)
+    return CodeSet(str(name), folder, package, use_solution=replaced)
 
 
 def _chapter_modules(words: Sequence[str]) -> tuple[str, ...]:

@@ -1,18 +1,18 @@
 """What `vitcourse doctor` finds: Python, packages, device, data, and what to type where something is missing.
 
 A finding is data; `examine` collects them and `render` prints them. Nothing here needs an installation that works: what
-can't be imported is a finding.
+can't be looked at is a finding.
 """
 
-import importlib.metadata
 import importlib.util
 import os
 import shutil
 import sys
 import textwrap
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from itertools import groupby
 from pathlib import Path
 from typing import Literal
@@ -27,6 +27,9 @@ from vitcourse.errors import RequestError, first_line
 from vitcourse.worker import limits
 
 Status = Literal["ok", "note", "problem"]
+
+Told = tuple[Status, str] | tuple[Status, str, str]  # of a finding: all but its area
+Look = Callable[[], Iterable[Told]]
 
 GB = 1e9  # bytes
 LITTLE_SPACE = 2 * GB  # CIFAR-10 and its archive take 0.4 GB, the checkpoints of a few runs the same
@@ -45,7 +48,14 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Look at everything; the findings of an area follow one another."""
-    return [*_python(), *_packages(), *_torchvision(), *_device(), *_data(), *_course(), *_limits()]
+    return [finding for area, look in _looks() for finding in _found(area, look)]
+
+
+def _found(area: str, look: Look) -> list[Finding]:
+    try:
+        return [Finding(area, *told) for told in look()]
+    except Exception as error:  # a library that is missing or of another version makes almost anything happen
+        return [Finding(area, "problem", f"can't be looked at: {first_line(error)}", _repair())]
 
 
 def has_problem(findings: Sequence[Finding]) -> bool:
@@ -82,65 +92,53 @@ def _summary(findings: Sequence[Finding]) -> str:
     return f"{counts}." if problems else f"{counts}: everything that the course needs is here."
 
 
+def _looks() -> list[tuple[str, Look]]:
+    return [
+        ("Python", _python), ("Packages", _packages), ("Packages", _torchvision), ("Device", _device),
+        ("Data", _space), ("Data", _data), ("Course", _course), ("Course", _limits),
+    ]  # fmt: skip
+
+
 # Python and packages
 
 
-def _python() -> Iterator[Finding]:
-    version = ".".join(map(str, sys.version_info[:3]))
+def _python() -> Iterator[Told]:
+    version, needed = ".".join(map(str, sys.version_info[:3])), metadata.metadata("vitcourse")["Requires-Python"]
     where = f"Python {version}, {sys.executable}"
-    try:
-        needed = importlib.metadata.metadata("vitcourse")["Requires-Python"]
-        fits = _fits(version, needed)
-    except ImportError:  # of vitcourse or of packaging, which is said with the packages
-        yield Finding("Python", "note", where)
-    else:
-        other = Finding("Python", "problem", f"{where}; the course needs {needed}", "uv venv --python 3.13")
-        yield Finding("Python", "ok", where) if fits else other
-
-
-def _packages() -> Iterator[Finding]:
-    try:
-        required = _required_by("vitcourse")
-    except importlib.metadata.PackageNotFoundError:
-        yield Finding(
-            "Packages", "problem", "vitcourse is not installed here", _install("-e", str(places.package().parent))
-        )
-        return
-    except ImportError:
-        yield Finding("Packages", "problem", "packaging is missing, which reads versions", _install("packaging"))
-        return
-    for name, needed in required.items():
-        yield _package(name, needed)
-
-
-def _package(name: str, needed: str) -> Finding:
-    try:
-        version = importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return Finding("Packages", "problem", f"{name} is missing", _install(f"{name}{needed}"))
     if _fits(version, needed):
-        return Finding("Packages", "ok", f"{name} {version}")
-    what = f"{name} {version} is installed; the course needs {needed}"
-    return Finding("Packages", "problem", what, _install(f"{name}{needed}"))
+        yield "ok", where
+    else:
+        yield "problem", f"{where}; the course needs {needed}", "uv venv --python 3.13"
 
 
-def _torchvision() -> Iterator[Finding]:
-    """A problem if torch and torchvision were made for one another in name only, which shows when they are imported."""
-    try:
-        import torchvision  # noqa: F401
-    except Exception as error:  # a RuntimeError where they don't fit
-        what = f"torchvision can't be imported: {first_line(error)}"
-        yield Finding("Packages", "problem", what, _reinstall_torch())
+def _packages() -> Iterator[Told]:
+    for name, needed in _required().items():
+        try:
+            version = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            yield "problem", f"{name} is missing", _install(f"{name}{needed}")
+            continue
+        if _fits(version, needed):
+            yield "ok", f"{name} {version}"
+        else:
+            yield "problem", f"{name} {version} is installed; the course needs {needed}", _install(f"{name}{needed}")
 
 
-def _required_by(distribution: str, extra: str = "") -> dict[str, str]:
-    """The packages that an installed one needs here, and their versions: {"torch": "<2.16,>=2.11"}.
+def _torchvision() -> Iterator[Told]:
+    """Nothing, or the error of torch and torchvision that were made for one another in name only."""
+    import torchvision  # noqa: F401
 
-    With an extra, those that it adds. Raises PackageNotFoundError if it is not installed.
+    yield from ()
+
+
+def _required(extra: str = "") -> dict[str, str]:
+    """The packages that the course needs here, and their versions: {"torch": "<2.16,>=2.11"}.
+
+    With an extra, those that it adds. Raises PackageNotFoundError if the course is not installed.
     """
     from packaging.requirements import Requirement
 
-    requirements = map(Requirement, importlib.metadata.requires(distribution) or [])
+    requirements = map(Requirement, metadata.requires("vitcourse") or [])
     # A marker asks about this machine, or for an extra that nobody asked for here.
     return {
         one.name: str(one.specifier)
@@ -166,53 +164,46 @@ def to_install(extra: str) -> str:
     """What to type for the packages of one of the course's extras."""
     if not places.is_installed():
         return "uv sync"
-    return _install(*(f"{name}{needed}" for name, needed in _required_by("vitcourse", extra).items()))
+    return _install(*(f"{name}{needed}" for name, needed in _required(extra).items()))
 
 
-def _reinstall_torch() -> str:
-    try:
-        required = _required_by("vitcourse")
-    except ImportError:
-        required = {}
-    return _install("--force-reinstall", *(f"{name}{required.get(name, '')}" for name in ("torch", "torchvision")))
+def _repair() -> str:
+    """What to type where the installation is broken: everything again."""
+    return _install("--force-reinstall", "vitcourse") if places.is_installed() else "uv sync --reinstall"
 
 
 # Devices
 
 
-def _device() -> Iterator[Finding]:
-    try:
-        import torch
-    except Exception as error:  # a library that is missing or of another version makes almost anything happen
-        what = f"torch can't be imported: {first_line(error)}"
-        yield Finding("Device", "problem", what, _reinstall_torch())
-        return
+def _device() -> Iterator[Told]:
+    import torch
+
     with warnings.catch_warnings(action="ignore"):  # about drivers; the findings say it
         yield from _gpus()
     threads, cpus = torch.get_num_threads(), _cpus()
     what = f"torch computes in {threads} threads; {cpus} CPUs are free to use"
     if threads > cpus:
-        yield Finding("Device", "note", f"{what}, so that threads wait for one another", _set("OMP_NUM_THREADS", cpus))
+        yield "note", f"{what}, so that threads wait for one another", _set("OMP_NUM_THREADS", cpus)
     else:
-        yield Finding("Device", "ok", what)
+        yield "ok", what
 
 
-def _gpus() -> Iterator[Finding]:
+def _gpus() -> Iterator[Told]:
     import torch
 
     if torch.cuda.is_available():
         yield from (_cuda(index) for index in range(torch.cuda.device_count()))
     elif torch.backends.mps.is_available():
-        yield Finding("Device", "ok", "mps: the GPU of this Mac")
+        yield "ok", "mps: the GPU of this Mac"
     elif shutil.which("nvidia-smi"):
         build = f"made for CUDA {torch.version.cuda}" if torch.version.cuda else "made without CUDA"
         what = f"there is an NVIDIA driver, but torch {torch.__version__}, {build}, sees no GPU: the CPU will be used"
-        yield Finding("Device", "note", what, "nvidia-smi")
+        yield "note", what, "nvidia-smi"
     else:
-        yield Finding("Device", "note", "no GPU: the CPU will be used, which is enough for digits")
+        yield "note", "no GPU: the CPU will be used, which is enough for digits"
 
 
-def _cuda(index: int) -> Finding:
+def _cuda(index: int) -> Told:
     import torch
 
     properties = torch.cuda.get_device_properties(index)
@@ -220,10 +211,8 @@ def _cuda(index: int) -> Finding:
     try:
         torch.ones(1, device=f"cuda:{index}").add(1).item()
     except Exception as error:  # a GPU that is too old for this torch is seen, and fails when it has to compute
-        return Finding(
-            "Device", "problem", f"{gpu}, can't compute: {first_line(error)}", "vitcourse train --device cpu"
-        )
-    return Finding("Device", "ok", gpu)
+        return "problem", f"{gpu}, can't compute: {first_line(error)}", "vitcourse train --device cpu"
+    return "ok", gpu
 
 
 def _cpus() -> int:
@@ -234,75 +223,64 @@ def _cpus() -> int:
 # Data
 
 
-def _data() -> Iterator[Finding]:
-    yield _space()
-    try:
-        root = data_root()
-    except RequestError as error:
-        yield Finding("Data", "problem", f"the folder of the downloads is unknown: {first_line(error)}")
-        return
+def _space() -> Iterator[Told]:
+    here = Path.cwd()
+    free = shutil.disk_usage(here).free
+    what = f"{free / GB:,.1f} GB free in {here}"
+    if free < NO_SPACE:
+        yield "problem", f"only {what}: runs can't be saved"
+    else:
+        yield "note" if free < LITTLE_SPACE else "ok", what
+
+
+def _data() -> Iterator[Told]:
+    root = data_root()
     chosen = "set by VITCOURSE_DATA" if os.environ.get("VITCOURSE_DATA") else "VITCOURSE_DATA would change it"
     where = f"downloads go to {root} ({chosen})"
     # Where the folder is still to be made, it is its nearest ancestor that has to allow it.
     nearest = next((path for path in (root, *root.parents) if os.access(path, os.F_OK)), root)
     writable = nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
     if writable:
-        yield Finding("Data", "ok", where)
+        yield "ok", where
     else:
         fault = "can't be written to" if nearest.is_dir() else "is no folder"
-        yield Finding("Data", "note", f"{where}, but {nearest} {fault}", _set("VITCOURSE_DATA", "~/vitcourse-data"))
+        yield "note", f"{where}, but {nearest} {fault}", _set("VITCOURSE_DATA", "~/vitcourse-data")
     yield from (_download(name, root, writable) for name in DOWNLOADS)
 
 
-def _space() -> Finding:
-    try:
-        here = Path.cwd()
-        free = shutil.disk_usage(here).free
-    except OSError as error:
-        return Finding("Data", "problem", f"the current folder can't be used: {first_line(error)}", "cd")
-    what = f"{free / GB:,.1f} GB free in {here}"
-    if free < NO_SPACE:
-        return Finding("Data", "problem", f"only {what}: runs can't be saved")
-    return Finding("Data", "note" if free < LITTLE_SPACE else "ok", what)
-
-
-def _download(name: str, root: Path, writable: bool) -> Finding:
+def _download(name: str, root: Path, writable: bool) -> Told:
     download = DOWNLOADS[name]
     state = download.state(root)
     if state == "unpacked":
-        return Finding("Data", "ok", f"{name} is there")
+        return "ok", f"{name} is there"
     if state == "packed" and writable:
-        return Finding("Data", "ok", f"{name} is there, to be unpacked at its first use")
+        return "ok", f"{name} is there, to be unpacked at its first use"
     if state == "packed":
-        what = f"{name} is there, but has to be unpacked in a folder that you can write to"
-        return Finding("Data", "note", what, download.to_copy(root))
+        return "note", f"{name} is there, but has to be unpacked where you can write", download.to_copy(root)
     what = (
         f"{name} is not there: its first use downloads {download.megabytes} MB; without a network, set VITCOURSE_DATA "
         f"to a folder that holds {download.wanted}"
     )
-    return Finding("Data", "note", what, f"vitcourse train --data {name}")
+    return "note", what, f"vitcourse train --data {name}"
 
 
 # The course's own files
 
 
-def _course() -> Iterator[Finding]:
+def _course() -> Iterator[Told]:
     """Where the course's own files and the learner's are; what is wrong in a chapter is for the checks to say."""
     try:
-        yield Finding("Course", "ok", f"vitcourse {vitcourse.__version__}, its files in {places.root()}")
-        yield Finding("Course", "ok", f"your chapters are in {places.workplace() / places.CHAPTERS}")
+        yield "ok", f"vitcourse {vitcourse.__version__}, its files in {places.root()}"
+        yield "ok", f"your chapters are in {places.workplace() / places.CHAPTERS}"
     except RequestError as error:
-        yield Finding("Course", "problem" if not places.is_installed() else "note", str(error))
+        yield "problem" if not places.is_installed() else "note", str(error)
 
 
-def _limits() -> Iterator[Finding]:
-    lacking = limits.missing()
-    if lacking:
-        yield Finding(
-            "Course", "note", f"this system can't limit the {' and '.join(lacking)} of a check; its time it can"
-        )
+def _limits() -> Iterator[Told]:
+    if lacking := limits.missing():
+        yield "note", f"this system can't limit the {' and '.join(lacking)} of a check; its time it can"
     if not hasattr(os, "fork"):
-        yield Finding("Course", "note", "this system can't fork a process: each check is some seconds slower")
+        yield "note", "this system can't fork a process: each check is some seconds slower"
 
 
 def _set(variable: str, value: object) -> str:

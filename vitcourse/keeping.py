@@ -1,7 +1,8 @@
 """Putting stubs back without losing anything: each version of a chapter that is replaced is kept, and comes back.
 
-A kept version is a file of its own, whole before it gets its name, whose name tells its number, its time, its chapter
-and why it was replaced. So there is no list beside the files that could be lost or disagree with them.
+A kept version is a file of its own, whole before it gets its name, whose name tells its number, its time, its chapter,
+who may bring it back (undo, redo or, once that was done, neither) and why it was replaced. So there is no list beside
+the files that could be lost or disagree with them.
 """
 
 import contextlib
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from vitcourse.codesets import CodeSet
+from vitcourse.codesets import CodeSet, is_link_to_solution
 from vitcourse.course import Chapter, Exercise, chapters
 from vitcourse.definitions import NotReplaceableError, with_definitions
 from vitcourse.errors import RequestError, RunError
@@ -21,11 +22,12 @@ from vitcourse.stubs import pristine
 
 @dataclass(frozen=True)
 class Version:
-    """A chapter's file as it was before it was replaced: why ("reset 1.3", "undo") and when."""
+    """A chapter's file as it was before it was replaced: when, why ("reset 1.3"), who may bring it back ("undo")."""
 
     number: int
     time: str
     module: str
+    stack: str
     reason: str
     path: Path
 
@@ -68,64 +70,50 @@ def undo(code: CodeSet, kept: Path) -> str:
     What stood there is kept too, and redo brings it back.
     Raises RequestError when there is nothing to undo, and RunError when the disk doesn't allow it.
     """
-    undoable, redoable = _steps(kept)
-    what = "nothing more to undo: all is" if redoable else "nothing to undo: nothing was reset so far, all is"
-    return _back(code, kept, undoable, "undo", f"there is {what} as you wrote it")
+    what = (
+        "nothing more to undo: all is" if _stack(kept, "redo") else "nothing to undo: nothing was reset so far, all is"
+    )
+    return _back(code, kept, "undo", f"there is {what} as you wrote it")
 
 
 def redo(code: CodeSet, kept: Path) -> str:
     """Take the last undo back; what was done. Raises as undo does."""
-    return _back(code, kept, _steps(kept)[1], "redo", "there is nothing to redo: nothing was undone")
+    return _back(code, kept, "redo", "there is nothing to redo: nothing was undone")
 
 
-def _back(code: CodeSet, kept: Path, steps: list["Version"], word: str, nothing: str) -> str:
+def _back(code: CodeSet, kept: Path, word: str, nothing: str) -> str:
     """Take one step back, with word "undo" or "redo": one file, or all those that one update replaced."""
     said: list[str] = []
-    begun = ""
-    for step in reversed(steps):
-        act = _act(step, kept)
-        if said and (act != begun or not act.startswith("update")):
+    other = "redo" if word == "undo" else "undo"
+    act = ""
+    for step in reversed(_stack(kept, word)):
+        if said and not (step.reason == act and act.startswith("update")):
             break
         file = code.file(step.module)
         before, after = content(file), content(step.path)
-        if after is None or before == after:
-            continue  # as it was already
-        version = replace(file, before, after, step.module, f"{word} {step.number}", kept)
-        begun = act
-        what = f"{act} of {step.time}" if word == "undo" else f"undo of {act}"
-        said.append(f"{code.shown(file)} is again as it was before the {what}")
-        if version is not None:
-            said.append(f"  what stood there is kept as {near(version.path)}")
+        if after is not None and before != after:  # else it is as it was already
+            version = _replaced(file, before, after, step.module, other, step.reason, kept)
+            act = step.reason
+            what = f"{act} of {step.time}" if word == "undo" else f"undo of {act}"
+            said.append(f"{code.shown(file)} is again as it was before the {what}")
+            if version is not None:
+                said.append(f"  what stood there is kept as {near(version.path)}")
+        _take_off(step)
     if not said:
         raise RequestError(f"{nothing}; every version that was ever replaced is in {near(kept)}")
-    return "\n".join([*said, f"to take that back: vitcourse {'redo' if word == 'undo' else 'undo'}"])
+    return "\n".join([*said, f"to take that back: vitcourse {other}"])
 
 
-def _act(version: "Version", kept: Path) -> str:
-    """What replaced a version in the first place, through all that was undone and redone since."""
-    by_number = {str(other.number): other for other in versions(kept)}
-    reason = version.reason
-    while (parts := reason.partition(" "))[0] in ("undo", "redo") and parts[2] in by_number:
-        reason = by_number[parts[2]].reason
-    return reason
+def _stack(kept: Path, word: str) -> list["Version"]:
+    """What undo, or redo, can bring back, the next one last."""
+    return [version for version in versions(kept) if version.stack == word]
 
 
-def _steps(kept: Path) -> tuple[list["Version"], list["Version"]]:
-    """What undo can bring back, and what redo can, the next one last: the history, played once more."""
-    undoable: list[Version] = []
-    redoable: list[Version] = []
-    for version in versions(kept):
-        word, _, number = version.reason.partition(" ")
-        if word not in ("undo", "redo"):
-            undoable, redoable = [*undoable, version], []
-            continue
-        source, target = (undoable, redoable) if word == "undo" else (redoable, undoable)
-        while source and number.isdecimal() and source[-1].number > int(number):
-            source.pop()  # skipped, since the file was like it already
-        if source:
-            source.pop()
-        target.append(version)
-    return undoable, redoable
+def _take_off(version: "Version") -> None:
+    """Keep a version for whoever looks for it, but no longer for undo or redo."""
+    name = version.path.name.replace(f"{_BETWEEN}{version.stack}{_BETWEEN}", f"{_BETWEEN}past{_BETWEEN}")
+    with _disk_errors_in_one_line(version.path):
+        version.path.rename(version.path.with_name(name))
 
 
 def versions(kept: Path) -> list[Version]:
@@ -134,11 +122,12 @@ def versions(kept: Path) -> list[Version]:
     for path in kept.glob("*.py") if kept.is_dir() else ():
         number, *words = path.stem.split(_BETWEEN)
         with contextlib.suppress(ValueError):  # a file of somebody else's
-            start, module, reason = words
+            start, module, stack, reason = words
             time = datetime.strptime(start, _TIME)
             if not path.is_file() or module not in [chapter.module for chapter in chapters()]:
                 continue
-            found.append(Version(int(number), f"{time:%Y-%m-%d %H:%M:%S}", module, reason.replace("-", " "), path))
+            when, why = f"{time:%Y-%m-%d %H:%M:%S}", reason.replace("-", " ")
+            found.append(Version(int(number), when, module, stack, why, path))
     return sorted(found, key=lambda version: (version.number, version.path.name))
 
 
@@ -168,12 +157,24 @@ def _with_stubs(
 
 
 def replace(file: Path, before: bytes | None, after: bytes, module: str, reason: str, kept: Path) -> Version | None:
-    """Keep what stands there, then put the new content in its place; if either fails, all is as before."""
+    """Keep what stands there for undo, then put the new content in its place; what was undone can't be redone then.
+
+    If either fails, all is as before.
+    """
+    version = _replaced(file, before, after, module, "undo", reason, kept)
+    for undone in _stack(kept, "redo"):
+        _take_off(undone)
+    return version
+
+
+def _replaced(
+    file: Path, before: bytes | None, after: bytes, module: str, stack: str, reason: str, kept: Path
+) -> Version | None:
     with _disk_errors_in_one_line(kept):
-        version = None if before is None else _keep(before, module, reason, kept)
+        version = None if before is None else _keep(before, module, stack, reason, kept)
     try:
         with _disk_errors_in_one_line(file):
-            _write_synced(file.resolve(), after)
+            _write_synced(file if is_link_to_solution(file) else file.resolve(), after)
     except RunError:
         if version is not None:
             with contextlib.suppress(OSError):
@@ -182,14 +183,14 @@ def replace(file: Path, before: bytes | None, after: bytes, module: str, reason:
     return version
 
 
-def _keep(content: bytes, module: str, reason: str, kept: Path) -> Version:
+def _keep(content: bytes, module: str, stack: str, reason: str, kept: Path) -> Version:
     kept.mkdir(parents=True, exist_ok=True)
     number = max((version.number for version in versions(kept)), default=0) + 1
     time = datetime.now()
-    name = _BETWEEN.join([f"{number:04}", f"{time:{_TIME}}", module, reason.replace(" ", "-")])
+    name = _BETWEEN.join([f"{number:04}", f"{time:{_TIME}}", module, stack, reason.replace(" ", "-")])
     path = kept / f"{name}.py"
     _write_synced(path, content)
-    return Version(number, f"{time:%Y-%m-%d %H:%M:%S}", module, reason, path)
+    return Version(number, f"{time:%Y-%m-%d %H:%M:%S}", module, stack, reason, path)
 
 
 def _write_synced(path: Path, content: bytes) -> None:

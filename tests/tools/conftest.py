@@ -18,6 +18,11 @@ from vitcourse.errors import RunError
 os.environ.pop("UV_RUN_RECURSION_DEPTH", None)  # a command was not called through uv, however pytest was
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole notebooks go first: at the end one process would wait for the other's last."""
+    items.sort(key=lambda item: "notebook" not in item.name)
+
+
 @pytest.fixture(scope="session")
 def workers(request: pytest.FixtureRequest) -> Workers:
     """The process from which all workers of these tests come, and of the chapters' checks."""

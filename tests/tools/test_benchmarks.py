@@ -212,8 +212,8 @@ def test_the_ways_to_make_batches_are_measured(benchmark, tmp_path: Path) -> Non
 @pytest.mark.usefixtures("mnist")
 def test_the_time_to_an_accuracy_is_measured(benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda model, **_: model)  # it takes longer than all the rest
-    command = "--seeds 1 --images 60 --epochs 1 --most 0.001 --most-mnistvit 0.001 --output"
-    benchmark("time_to_accuracy").main([*command.split(), str(tmp_path / "t.json")])
+    short = {"seeds": 1, "images": 60, "epochs": 1, "most": 0.001, "most_mnistvit": 0.001}
+    benchmark("time_to_accuracy").main(**short, output=tmp_path / "t.json")
     found = written(tmp_path / "t.json")
     assert found["trial"]
     assert len(found["rows"]) == 7
@@ -269,7 +269,7 @@ def test_a_run_that_never_gets_there_is_the_longest(benchmark) -> None:
 
     def run(*accuracies: float):
         points = [{"accuracy": a, "cpu_seconds": i, "wall_seconds": 2 * i} for i, a in enumerate(accuracies, 1)]
-        return module.Contender("", 0, iter(()), 1, 1, lambda: 0.0, 1, torch.empty(0), points=points)
+        return module.Contender("", 0, iter(()), 1, 1, lambda: 0.0, points=points)
 
     assert module.median_to([run(0.5, 0.94), run(0.95), run(0.1)], 0.93, 10) == {"cpu_seconds": 2, "wall_seconds": 4}
     assert module.median_to([run(0.5), run(0.95), run(0.1)], 0.93, 10) == "never in ten epochs"

@@ -9,7 +9,7 @@ import sys
 from collections import namedtuple
 from itertools import pairwise
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -28,7 +28,8 @@ def find(text: str, findings: list[Finding] | None = None) -> Finding:
     return found[0]
 
 
-import_torchvision = doctor._torchvision
+def looked(look: doctor.Look) -> list[Finding]:
+    return doctor._found("", look)
 
 
 @pytest.fixture(autouse=True)
@@ -125,9 +126,9 @@ def test_a_python_out_of_range_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> 
     for minor, status in ((10, "problem"), (11, "ok"), (14, "ok"), (15, "problem")):
         with monkeypatch.context() as patch:
             patch.setattr(sys, "version_info", Version(3, minor, 0, "final", 0))
-            (finding,) = doctor._python()
-        assert finding.status == status, minor
-        assert (finding.to_type is not None) == (status == "problem")
+            (told,) = doctor._python()
+        assert told[0] == status, minor
+        assert (len(told) == 3) == (status == "problem")
 
 
 @pytest.mark.parametrize(
@@ -135,7 +136,7 @@ def test_a_python_out_of_range_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> 
 )
 def test_a_version_out_of_range_is_a_problem(packages: dict[str, str], version: str, status: str) -> None:
     packages["torch"] = version
-    finding = find(f"torch {version}", list(doctor._packages()))
+    finding = find(f"torch {version}", looked(doctor._packages))
     assert finding.status == status
     if status == "problem":
         assert "the course needs" in finding.what
@@ -145,50 +146,17 @@ def test_a_version_out_of_range_is_a_problem(packages: dict[str, str], version: 
 
 def test_a_missing_package_is_a_problem_with_what_to_type(packages: dict[str, str]) -> None:
     del packages["einops"]
-    finding = find("einops", list(doctor._packages()))
+    finding = find("einops", looked(doctor._packages))
     assert finding.what == "einops is missing"
     assert finding.status == "problem"
     assert finding.to_type is not None
     assert finding.to_type.endswith('pip install "einops<0.9,>=0.8.1"')
 
 
-def test_a_torchvision_that_cannot_be_imported_is_a_problem(
-    packages: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "torchvision", None)
-    (finding,) = import_torchvision()
-    assert finding.status == "problem"
-    assert "torchvision can't be imported" in finding.what
-    assert (finding.to_type or "").endswith('"torch<2.16,>=2.11" "torchvision<0.31,>=0.26"')
-
-
-def test_a_torchvision_that_can_be_imported_is_not_mentioned(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "torchvision", ModuleType("torchvision"))
-    assert list(import_torchvision()) == []
-
-
-def test_a_course_that_is_not_installed_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unknown(name: str) -> None:
-        raise importlib.metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(importlib.metadata, "requires", unknown)
-    monkeypatch.setattr(importlib.metadata, "metadata", unknown)
-    findings = examine()
-    assert find("vitcourse is not installed", findings).to_type == doctor._install("-e", str(places.package().parent))
-    assert has_problem(findings)
-
-
 def test_a_version_is_in_its_range_or_not() -> None:
     versions = ["2.10.9", "2.11", "2.11.0", "2.15.3+cu130", "2.16", "2.16.0", "3.0", "0.9"]
     expected = [False, True, True, True, False, False, False, False]
     assert [doctor._fits(version, "<2.16,>=2.11") for version in versions] == expected
-
-
-def test_without_packaging_that_is_the_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("packaging", "packaging.requirements", "packaging.specifiers"):
-        monkeypatch.setitem(sys.modules, module, None)
-    found = [finding for finding in examine() if finding.status == "problem"]
-    assert [finding.to_type for finding in found] == [doctor._install("packaging")]
 
 
 def test_what_needs_an_extra_is_not_needed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +167,7 @@ def test_what_needs_an_extra_is_not_needed(monkeypatch: pytest.MonkeyPatch) -> N
         'rich; python_version > "3"',
     ]
     monkeypatch.setattr(importlib.metadata, "requires", lambda name: requirements)
-    assert doctor._required_by("vitcourse") == {"einops": ">=0.8", "rich": ""}
+    assert doctor._required() == {"einops": ">=0.8", "rich": ""}
 
 
 @pytest.mark.parametrize(("pip", "installer"), [(object(), "python -m pip install"), (None, "uv pip install")])
@@ -210,16 +178,30 @@ def test_what_to_type_uses_the_installer_that_is_there(
     assert doctor._install("-e", "a b") == f'{installer} -e "a b"'
 
 
-# Devices
-
-
-def test_a_torch_that_cannot_be_imported_is_a_problem(
-    packages: dict[str, str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("module", "areas"),
+    [("packaging", ["Python", "Packages"]), ("torch", ["Device"]), ("platformdirs", ["Data"]), (None, ["Data"])],
+)
+def test_what_cannot_be_looked_at_is_a_problem_and_the_rest_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, module: str | None, areas: list[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "torch", None)
-    finding = find("torch can't be imported")
-    assert finding.status == "problem"
-    assert '"torch<2.16,>=2.11" "torchvision' in (finding.to_type or "")
+    """A library that is missing, or the current folder."""
+
+    def gone() -> None:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.delenv("VITCOURSE_DATA", raising=False)
+    if module is None:
+        monkeypatch.setattr(Path, "cwd", gone)
+    for name in [name for name in sys.modules if module and name.split(".")[0] == module]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setattr(doctor, "_torchvision", lambda: iter(()))
+    found = [finding for finding in examine() if "can't be looked at" in finding.what]
+    assert [finding.area for finding in found] == areas
+    assert {(finding.status, finding.to_type) for finding in found} == {("problem", "uv sync --reinstall")}
+
+
+# Devices
 
 
 def no_gpu(monkeypatch: pytest.MonkeyPatch, driver: bool) -> None:
@@ -230,13 +212,13 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch, driver: bool) -> None:
 
 def test_no_gpu_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     no_gpu(monkeypatch, driver=False)
-    assert find("no GPU", list(doctor._device())).status == "note"
+    assert find("no GPU", looked(doctor._device)).status == "note"
 
 
 def test_a_driver_whose_gpu_torch_does_not_see_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     no_gpu(monkeypatch, driver=True)
     monkeypatch.setattr(torch.version, "cuda", None)
-    finding = find("NVIDIA driver", list(doctor._device()))
+    finding = find("NVIDIA driver", looked(doctor._device))
     assert finding.status == "note"
     assert "made without CUDA" in finding.what
 
@@ -244,7 +226,7 @@ def test_a_driver_whose_gpu_torch_does_not_see_is_a_note(monkeypatch: pytest.Mon
 def test_the_gpu_of_a_mac_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     no_gpu(monkeypatch, driver=False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert find("mps", list(doctor._device())).status == "ok"
+    assert find("mps", looked(doctor._device)).status == "ok"
 
 
 def test_each_gpu_is_named_and_has_to_compute(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,8 +242,8 @@ def test_each_gpu_is_named_and_has_to_compute(monkeypatch: pytest.MonkeyPatch) -
     properties = SimpleNamespace(name="Some GPU", total_memory=8 * 2**30)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: properties)
     monkeypatch.setattr(torch, "ones", ones)
-    findings = list(doctor._device())
-    assert find("cuda:0", findings) == Finding("Device", "ok", "cuda:0, Some GPU, 8 GiB")
+    findings = looked(doctor._device)
+    assert find("cuda:0", findings) == Finding("", "ok", "cuda:0, Some GPU, 8 GiB")
     broken = find("cuda:1", findings)
     assert broken.status == "problem"
     assert broken.what.endswith("can't compute: CUDA error: no kernel image is available")
@@ -272,7 +254,7 @@ def test_each_gpu_is_named_and_has_to_compute(monkeypatch: pytest.MonkeyPatch) -
 def test_more_threads_than_cpus_is_a_note(cpus: int, status: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     monkeypatch.setattr(doctor, "_cpus", lambda: cpus)
-    finding = find(f"2 threads; {cpus} CPUs", list(doctor._device()))
+    finding = find(f"2 threads; {cpus} CPUs", looked(doctor._device))
     assert finding.status == status
     assert finding.to_type == (doctor._set("OMP_NUM_THREADS", 1) if status == "note" else None)
 
@@ -281,7 +263,7 @@ def test_more_threads_than_cpus_is_a_note(cpus: int, status: str, monkeypatch: p
 
 
 def test_missing_downloads_are_notes_with_both_ways_to_get_them(root: Path) -> None:
-    findings = list(doctor._data())
+    findings = looked(doctor._data)
     assert not has_problem(findings)
     for name, download in DOWNLOADS.items():
         finding = find(f"{name} is not there", findings)
@@ -293,15 +275,15 @@ def test_missing_downloads_are_notes_with_both_ways_to_get_them(root: Path) -> N
 @pytest.mark.parametrize("name", DOWNLOADS)
 def test_downloads_that_are_there_are_ok(root: Path, name: str) -> None:
     put(root, DOWNLOADS[name].archives)
-    assert find(f"{name} is there, to be unpacked", list(doctor._data())).status == "ok"
+    assert find(f"{name} is there, to be unpacked", looked(doctor._data)).status == "ok"
     put(root, DOWNLOADS[name].files)
-    assert Finding("Data", "ok", f"{name} is there") in doctor._data()
+    assert Finding("", "ok", f"{name} is there") in looked(doctor._data)
 
 
 def test_archives_that_cannot_be_unpacked_where_they_are(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(root, DOWNLOADS["mnist"].archives)
     monkeypatch.setattr(os, "access", lambda path, mode: mode == os.F_OK)
-    findings = list(doctor._data())
+    findings = looked(doctor._data)
     assert find("can't be written to", findings).status == "note"
     finding = find("mnist is there", findings)
     assert finding.status == "note"
@@ -310,51 +292,37 @@ def test_archives_that_cannot_be_unpacked_where_they_are(root: Path, monkeypatch
 
 def test_a_root_that_is_to_be_made_is_ok(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VITCOURSE_DATA", str(root / "new" / "newer"))
-    assert find("downloads go to", list(doctor._data())) == Finding(
-        "Data", "ok", f"downloads go to {root / 'new' / 'newer'} (set by VITCOURSE_DATA)"
+    assert find("downloads go to", looked(doctor._data)) == Finding(
+        "", "ok", f"downloads go to {root / 'new' / 'newer'} (set by VITCOURSE_DATA)"
     )
 
 
 def test_a_root_that_is_a_file_is_said_to_be_one(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (root / "file").touch(mode=0o755)
     monkeypatch.setenv("VITCOURSE_DATA", str(root / "file"))
-    finding = find("downloads go to", list(doctor._data()))
+    finding = find("downloads go to", looked(doctor._data))
     assert finding.status == "note"
     assert finding.what.endswith("file is no folder")
-
-
-def test_a_root_that_cannot_be_named_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("VITCOURSE_DATA", raising=False)
-    monkeypatch.setitem(sys.modules, "platformdirs", None)
-    assert find("is unknown", list(doctor._data())).status == "problem"
 
 
 @pytest.mark.parametrize(("free", "status"), [(50e6, "problem"), (1e9, "note"), (50e9, "ok")])
 def test_little_space_is_found(free: float, status: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
-    finding = doctor._space()
+    (finding,) = looked(doctor._space)
     assert finding.status == status
     assert f"{free / 1e9:.1f} GB" in finding.what
-
-
-def test_a_current_folder_that_is_gone_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    def gone() -> None:
-        raise FileNotFoundError(2, "No such file or directory")
-
-    monkeypatch.setattr(Path, "cwd", gone)
-    assert doctor._space().status == "problem"
 
 
 # The course
 
 
 def test_a_whole_course_is_ok(course: Path) -> None:
-    assert {finding.status for finding in doctor._course()} == {"ok"}
+    assert {finding.status for finding in looked(doctor._course)} == {"ok"}
 
 
 def test_a_course_without_its_own_files_is_a_problem(course: Path) -> None:
     shutil.rmtree(course / "solutions")
-    (finding,) = doctor._course()
+    (finding,) = looked(doctor._course)
     assert finding.status == "problem"
     assert "the course's own files are missing" in finding.what
 

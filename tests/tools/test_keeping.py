@@ -11,7 +11,7 @@ from commands import Ended
 from rich.console import Console
 
 from vitcourse import codesets, keeping
-from vitcourse.checking import record
+from vitcourse.checking import state
 from vitcourse.checking.grading import Verdict
 from vitcourse.checking.report import print_code
 from vitcourse.codesets import CodeSet
@@ -216,6 +216,19 @@ def test_a_missing_file_comes_back_with_its_chapter(desk: Desk) -> None:
     assert (desk.read(), desk.kept()) == (STUB, [])
 
 
+def test_a_link_to_the_solution_is_no_answer_and_a_reset_leaves_the_solution_whole(desk: Desk) -> None:
+    solution = root() / "solutions" / "ch01_patches.py"
+    before = solution.read_text(encoding="utf-8")
+    desk.file.unlink()
+    desk.file.symlink_to(solution)
+    code, out, err = desk.type("check", "1.1")
+    assert (code, out) == (2, "")
+    assert err == "vitcourse: chapters/ch01_patches.py is a link to the solution; for the stub type vitcourse reset 1\n"
+    assert desk.type("reset", "1")[0] == 0
+    assert (desk.read(), desk.file.is_symlink()) == (STUB, False)
+    assert solution.read_text(encoding="utf-8") == before
+
+
 @pytest.mark.parametrize("full", ["kept", "chapters"])
 def test_a_full_disk_changes_nothing(desk: Desk, full: str) -> None:
     before = desk.files()
@@ -285,7 +298,7 @@ def test_the_solution_is_shown_once_passed_or_given_up(desk: Desk) -> None:
     assert "vitcourse solution 1.1 --give-up" in err
     reference = codesets.load_code("solutions").source("ch01_patches") or ""
     assert desk.type("solution", "1.1", "--give-up") == (0, definition(reference, "patchify") + "\n", "")
-    record.keep(desk.code, [Verdict("1.1", "passed", "")])
+    state.keep(desk.code, [Verdict("1.1", "passed", "")])
     assert desk.type("solution", "1.1") == (0, definition(reference, "patchify") + "\n", "")
     desk.write(MINE + "# changed since\n")
     code, _, err = desk.type("solution", "1.1")

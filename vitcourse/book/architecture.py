@@ -140,7 +140,7 @@ class Architecture(SphinxDirective):
 
 def visit(translator: HTMLTranslator, node: nodes.Element) -> None:
     """Draw it."""
-    told = living_model.of(translator.builder.app).told()
+    told = living_model.told(translator.builder.app)
     only = set(node["only"]) if node["only"] else None
     drawing = draw(told["page"]["seven"], set(node["lit"]), addresses(translator), only)
     label = "The Vision Transformer and its parts, each with the exercises that make it"

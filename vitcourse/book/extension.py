@@ -16,7 +16,7 @@ from sphinx.util.index_entries import split_index_msg
 
 from vitcourse.book import fingerprint
 from vitcourse.book.architecture import setup_architecture
-from vitcourse.book.directives import setup_directives
+from vitcourse.book.directives import element, setup_directives
 from vitcourse.book.execution import run_ahead
 from vitcourse.book.figures import setup_figures
 from vitcourse.book.link_previews import setup_link_previews
@@ -107,7 +107,7 @@ def _offer_notebook(app: Sphinx, doctree: nodes.document) -> None:
     ways = [("Download as a notebook", f"{up}{NOTEBOOKS}/{page.name}.ipynb")]
     if app.config.vitcourse_repository:
         ways.append(("Open in Colab", COLAB.format(repository=app.config.vitcourse_repository, page=page.name)))
-    line = nodes.paragraph(classes=["page-ways"])
+    line = element("p", class_="page-ways", line=True)  # no paragraph, of which a page's description is made
     for text, address in ways:
         line += nodes.reference("", text, refuri=address, internal=False)
     title.parent.insert(title.parent.index(title) + 1, line)
@@ -165,15 +165,13 @@ def _begin(app: Sphinx) -> None:
         return
     # Until the build has ended well, nothing says that there is a site; the hash is that of the sources as they are
     # read now, not of what is edited meanwhile.
-    (Path(app.outdir).parent / fingerprint.RECORD).unlink(missing_ok=True)
+    fingerprint.record(Path(app.outdir)).unlink(missing_ok=True)
     app.vitcourse_built_from = fingerprint.everything(Path(app.srcdir))  # type: ignore[attr-defined]
 
 
 def _finish(app: Sphinx, error: Exception | None) -> None:
     if error is None and app.builder.name == "html":
         _write_notebooks(app)
-        fingerprint.write_record(
-            Path(app.outdir),
-            app.vitcourse_built_from,  # type: ignore[attr-defined]
-            app._warncount,
-        )
+        if not app._warncount:
+            made = fingerprint.record(Path(app.outdir))
+            made.write_text(app.vitcourse_built_from, encoding="utf-8")  # type: ignore[attr-defined]

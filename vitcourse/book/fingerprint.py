@@ -1,12 +1,10 @@
 """What the book is made of, as hashes: what tells that there is nothing to build, and that cells must run again."""
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from vitcourse.places import package
 
@@ -14,7 +12,6 @@ from vitcourse.places import package
 FOR_CELLS = frozenset(("__init__", "example", "measured", "on_gpu", "style", "tables"))
 # The packages whose release changes the pages.
 PACKAGES = ("jupyter-book", "myst-nb", "pydata-sphinx-theme", "sphinx", "sphinx-book-theme", "sphinx-mathjax-offline")
-RECORD = "built.json"
 
 
 def code(root: Path) -> str:
@@ -37,25 +34,16 @@ def everything(root: Path) -> str:
     return _hash(root, [root / "_config.yml", *sources], (code(root), machinery(root)))
 
 
-def read_record(output: Path) -> dict[str, Any]:
-    """What the last build left beside the site: its hash and its number of warnings; nothing if it didn't end well."""
-    try:
-        found = json.loads((output.parent / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def write_record(output: Path, built_from: str, warnings: int) -> None:
-    """Say what was built, and with how many warnings."""
-    record = {"everything": built_from, "warnings": warnings}
-    (output.parent / RECORD).write_text(json.dumps(record), encoding="utf-8")
+def record(output: Path) -> Path:
+    """The file beside the site that says of what it was made; there is none where a build didn't end well."""
+    return output.parent / "built.txt"
 
 
 def is_current(root: Path, output: Path) -> bool:
     """Whether the site stands there, made without a warning from what is there now."""
-    record = read_record(output)
-    return (output / "book" / "index.html").is_file() and record == {"everything": everything(root), "warnings": 0}
+    made = record(output)
+    whole = made.is_file() and (output / "book" / "index.html").is_file()
+    return whole and made.read_text(encoding="utf-8") == everything(root)
 
 
 def _package(root: Path) -> Path:

@@ -2,15 +2,12 @@
 
 import re
 from html import escape
-from pathlib import Path
 from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
 
-from vitcourse.book import living_model
-
-CARD = "card.png"
+CARD = "card.png"  # of book/assets, made by benchmarks/readme.py
 WORDS = 220  # characters; what is longer is cut by those who show it
 ALT = "A handwritten seven flows through a small Vision Transformer, from its patches to the answer"
 
@@ -18,7 +15,6 @@ ALT = "A handwritten seven flows through a small Vision Transformer, from its pa
 def setup_link_previews(app: Sphinx) -> None:
     """Tell Sphinx of it."""
     app.connect("html-page-context", _add)
-    app.connect("build-finished", _write_card)
 
 
 def _add(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
@@ -48,17 +44,13 @@ def _add(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree
 
 
 def description(doctree: nodes.document) -> str:
-    """The page's first words: its first paragraph, and the list that it begins, if it does."""
+    """The page's first sentence, with the list that it ends in, if it does."""
     words = ""
-    for node in doctree.findall(lambda node: isinstance(node, nodes.paragraph | nodes.list_item)):
-        if isinstance(node, nodes.paragraph) and (words or _is_in_a_box(node)):
-            continue
-        text = " ".join(node.astext().split())
-        words = f"{words} {text}".strip()
-        if words.endswith((".", "!", "?", ":")) and not isinstance(node, nodes.list_item):
-            break
-        if len(words) > WORDS or words.endswith("."):
-            break
+    for node in doctree.findall(nodes.paragraph):
+        if not _is_in_a_box(node):
+            words = f"{words} {' '.join(node.astext().split())}".strip()
+            if words.endswith((".", "!", "?")) or len(words) > WORDS:
+                break
     return words if len(words) <= WORDS else f"{words[: words.rfind(' ', 0, WORDS)]} …"
 
 
@@ -69,8 +61,3 @@ def _is_in_a_box(node: nodes.Node) -> bool:
         if isinstance(node, nodes.container) or type(node).__name__ in ("html_element", "living"):
             return True
     return False
-
-
-def _write_card(app: Sphinx, error: Exception | None) -> None:
-    if error is None and app.builder.name == "html" and living_model.of(app).is_wanted():
-        (Path(app.outdir) / "_static" / CARD).write_bytes(living_model.of(app).card())

@@ -33,8 +33,6 @@ class Living(SphinxDirective):
         kind = self.arguments[0].strip()
         if kind not in stills.KINDS:
             raise self.error(f"there is no explorable {kind}; there are {', '.join(stills.KINDS)}")
-        if self.env.app.builder.name == "html":
-            living_model.of(self.env.app).begin()
         node = living(kind=kind)
         self.state.nested_parse(self.content, self.content_offset, node)
         return [node]
@@ -42,7 +40,7 @@ class Living(SphinxDirective):
 
 def visit(translator: HTMLTranslator, node: nodes.Element) -> None:
     """The picture; the caption follows."""
-    told = living_model.of(translator.builder.app).told()
+    told = living_model.told(translator.builder.app)
     translator.body.append(opened(node["kind"], told, addresses(translator)))
     if node.children:
         translator.body.append('<div class="living-caption told">')
@@ -86,10 +84,10 @@ def _load(app: Sphinx, page: str, template: str, context: dict[str, Any], doctre
             app.add_js_file(name, loading_method="defer")
 
 
-def _write(app: Sphinx, error: Exception | None) -> None:
-    if error is None and app.builder.name == "html" and living_model.of(app).is_wanted():
+def _write(app: Any, error: Exception | None) -> None:
+    if error is None and app.builder.name == "html" and app.vitcourse_living.is_file():
         static = Path(app.outdir) / "_static"
-        for name, text in files(living_model.of(app).told()).items():
+        for name, text in files(living_model.told(app)).items():
             (static / name).write_text(text, encoding="utf-8")
 
 

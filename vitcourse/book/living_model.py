@@ -1,73 +1,41 @@
-"""The model that lives in the book's pages: trained from the digits while the book is built, and told as one file.
-
-python -m vitcourse.book.living_model FILE
-"""
+"""The model that lives in the book's pages: trained from the digits while the book is built, and told as one file."""
 
 import base64
 import hashlib
 import io
 import json
-import subprocess
-import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from vitcourse.book import card
 from vitcourse.book.example import seven
 from vitcourse.codesets import load_code
 from vitcourse.files import write_atomically
 
 # A grid of 4 × 4 patches is enough to look around in; learned positions are there to be looked at.
 SETTINGS: dict[str, Any] = {"patch_size": 2, "positions": "learned", "epochs": 15, "device": "cpu"}
-MAKERS = ("living_model.py", "card.py", "explore.py")  # a file is what these made of the model
+MAKERS = ("living_model.py", "explore.py")  # a file is what these made of the model
 PHOTOGRAPH, SIDE, QUALITY = "china.jpg", 224, 72  # the size of the paper's images; JPEG, about 20 kB
-
-
-class LivingModel:
-    """The file, made once by a process of its own, which runs while the pages are read."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        self._process: subprocess.Popen[str] | None = None
-        self._told: dict[str, Any] | None = None
-
-    def begin(self) -> None:
-        """Begin to make it, unless it is there: called when a page is found that shows it."""
-        if self._process is None and not self.file.is_file():
-            command = [sys.executable, "-m", "vitcourse.book.living_model", str(self.file)]
-            self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-
-    def is_wanted(self) -> bool:
-        """Whether some page shows it, as far as is known."""
-        return self._process is not None or self.file.is_file()
-
-    def told(self) -> dict[str, Any]:
-        """What the file tells, as soon as it is there. Raises RuntimeError when it can't be made."""
-        self.begin()
-        if self._told is None:
-            if self._process is not None:
-                _, said = self._process.communicate()
-                if self._process.returncode:
-                    raise RuntimeError(f"the pages' model can't be trained: {said.strip().splitlines()[-1:]}")
-            self._told = json.loads(self.file.read_text(encoding="utf-8"))
-        return self._told
-
-    def card(self) -> bytes:
-        """The picture that stands beside a link to the book."""
-        return base64.b64decode(self.told()["card"])
 
 
 def place(app: Any, folder: Path) -> None:
     """Say where a build keeps it: in the folder of the cells' outputs."""
     makers = b"".join(Path(__file__).with_name(name).read_bytes() for name in MAKERS)
-    app.vitcourse_living = LivingModel(folder / f"living-{hashlib.sha256(makers).hexdigest()[:12]}.json")
+    app.vitcourse_living = folder / f"living-{hashlib.sha256(makers).hexdigest()[:12]}.json"
 
 
-def of(app: Any) -> LivingModel:
-    """That of a build."""
-    made: LivingModel = app.vitcourse_living
-    return made
+def told(app: Any) -> dict[str, Any]:
+    """What the file tells; the first page that shows the model has it made."""
+    if not app.vitcourse_living.is_file():
+        write_atomically(app.vitcourse_living, json.dumps(make()))
+    return _read(app.vitcourse_living)
+
+
+@cache
+def _read(file: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return found
 
 
 def make() -> dict[str, Any]:
@@ -89,11 +57,10 @@ def tell(trained: Any) -> dict[str, Any]:
     """A trained model, and with it the images that every page knows."""
     from vitcourse.book import explore
 
-    pixels, seen = seven().flatten().tolist(), _seen(trained)
+    pixels = seven().flatten().tolist()
     return {
         "page": {**explore.spec(trained, None), "seven": pixels, "photograph": photograph()},
-        "seen": seen,
-        "card": base64.b64encode(card.draw(pixels, seen["flows"], seen["shares"])).decode("ascii"),
+        "seen": _seen(trained),
     }
 
 
@@ -152,8 +119,3 @@ def _likenesses() -> dict[str, list[float]]:
         name: [round(value, 3) for value in F.cosine_similarity(table[16:17], table).tolist()]
         for name, table in tables.items()
     }
-
-
-if __name__ == "__main__":
-    target = Path(sys.argv[1])
-    write_atomically(target, json.dumps(make()))

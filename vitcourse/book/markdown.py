@@ -219,36 +219,15 @@ def _math(block: Directive, book: Book) -> str:
     return f"$$\n{body}{tag}\n$$"
 
 
-def _note(block: Directive, book: Book) -> str:
-    title = block.argument if block.name == "admonition" else block.name.capitalize()
-    first = "" if block.name == "admonition" else block.argument
-    body = all_plain("\n".join(part for part in (first, block.body) if part), book)
-    text = "\n\n".join(part for part in (f"**{inline(title, book)}**", body) if part)
-    if "dropdown" in block.options.get("class", ""):
-        return folded(title, body)
-    return "\n".join(f"> {line}".rstrip() for line in text.splitlines())
-
-
-def _content(block: Directive, book: Book) -> str:
-    title = f"**{inline(block.argument, book)}**" if block.argument else ""
-    return "\n\n".join(part for part in (title, all_plain(block.body, book)) if part)
-
-
-_NOTHING = ("solution", "bibliography", "contents", "tableofcontents", "index", "toctree")
-_OF_SCRIPTS = ("living", "architecture")  # a notebook has no scripts of the book's
-_GLUE = ("glue", "glue:any", "glue:figure", "glue:text", "glue:md")
+# A notebook has no scripts of the book's, and no other pages.
+_NOTHING = ("solution", "bibliography", "toctree", "living", "architecture")
 _DIRECTIVES: dict[str, Callable[[Directive, Book], str]] = {
     "exercise": _exercise,
     "predict": _predict,
     "quiz": _quiz,
     "math": _math,
-    "dropdown": lambda block, book: folded(inline(block.argument, book) or "More", all_plain(block.body, book)),
     "glossary": lambda block, book: inline(block.body, book),
-    **dict.fromkeys(("admonition", "note", "tip", "hint", "important", "warning", "caution", "seealso"), _note),
-    **dict.fromkeys(("code", "code-block", "sourcecode"), lambda block, _: f"```{block.argument}\n{block.body}\n```"),
-    **dict.fromkeys(("margin", "sidebar", "epigraph", "table", "container", "div"), _content),
-    **dict.fromkeys((*_NOTHING, *_OF_SCRIPTS), lambda *_: ""),
-    **dict.fromkeys(_GLUE, lambda block, _: f"{{glue}}`{block.argument}`"),
+    **dict.fromkeys(_NOTHING, lambda *_: ""),
 }
 
 

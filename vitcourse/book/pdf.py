@@ -54,6 +54,7 @@ def one_page(site: Site) -> Path:
     names = [f"{name}.html" for name in parse_toc_yaml(site.root / "_toc.yml")]
     whole: Any = BeautifulSoup((site.output / names[0]).read_text(encoding="utf-8"), "html.parser")
     _rebase(whole.head, names[0], [])
+    whole.title.string = whole.title.string.partition(" \u2014 ")[0]  # without the site's name, which says the same
     whole.head.append(whole.new_tag("style", string=(site.root / "book" / "print.css").read_text(encoding="utf-8")))
     whole.body.clear()
     article = whole.new_tag("article", attrs={"class": "bd-article bd-content"})

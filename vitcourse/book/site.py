@@ -64,7 +64,7 @@ def build(site: Site, tell: Tell) -> bool:
     command = [sys.executable, "-c", JUPYTER_BOOK, "build", str(site.root), "-W", "--keep-going"]
     if site.work is not None:
         command += ["--path-output", str(site.work)]
-    if fingerprint.read_record(site.output).get("warnings") != 0:
+    if not fingerprint.record(site.output).is_file():
         command.append("--all")
     lines = list(_run(command, site, tell))
     _raise_problems(problems(lines, site.root))

@@ -3,9 +3,6 @@
 A check asks in this order and stops at the first thing that is wrong: can it be called as the contract says; are the
 shapes right; do the invariants hold; are the values the reference's, with copied weights; do the gradients arrive; are
 the dtypes kept. What is wrong comes out as one CheckFailedError.
-
-The learner's code runs in a worker's process. Each question is a request, sent there and done here by the references;
-the requests and what was observed of the learner's are kept as the evidence of the check.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,32 +13,19 @@ from torch import Tensor, nn
 
 from vitcourse.checking import parameters
 from vitcourse.checking.evidence import names, same
-from vitcourse.checking.findings import explained, places
-from vitcourse.checking.likeness import likeness
 from vitcourse.checking.sizes import Sizes
-from vitcourse.checking.subjects import ATOL, RTOL, CheckFailedError, Inputs, Module, Question, Side, Subject
-from vitcourse.checking.wording import article, as_call, begun, described, difference, no_tensor, word
-from vitcourse.course import Exercise, exercises
+from vitcourse.checking.subjects import ATOL, RTOL, Asking, CheckFailedError, Module, Subject
+from vitcourse.checking.wording import article, as_call, begun, described, difference, likeness, no_tensor, word
 from vitcourse.worker.protocol import Slot
-from vitcourse.worker.workshop import Observation, tensors_of
+from vitcourse.worker.workshop import tensors_of
 
 BFLOAT16 = (0.1, 0.1)
 # A norm with torch's eps of 1e-5 is as right in a block as one with 1e-6.
 NORMS = {"rtol": 1e-3, "atol": 3e-4}
 
 
-class Check:
+class Check(Asking):
     """One exercise of one set of chapters, being checked against the references."""
-
-    def __init__(self, exercise: Exercise, learner: Side, reference: Side, inputs: Inputs, read: Any = None) -> None:
-        self.exercise = exercise
-        self.learner, self.reference = learner, reference
-        self.inputs = inputs
-        self.read: dict[str, Any] = read or {}
-        self.s = Sizes()
-        self.norms: dict[str, float] = {}  # NORMS, once a learner's own block is part of what is asked
-        self.questions: list[Question] = []
-        self._slots = 0
 
     # inputs
 
@@ -70,7 +54,6 @@ class Check:
 
     def get(self, name: str) -> Subject:
         """The function or the class of that name, in the chapter that writes it."""
-        __tracebackhide__ = True
         module = self._home(name)
         seen = self.ask({"do": "look", "module": module, "name": name})
         self.fine(f"importing {name}", seen)
@@ -90,9 +73,8 @@ class Check:
 
     def module(self, name: str, **arguments: Any) -> Module:
         """The module of that class, made with these arguments, holding a randomised reference's parameters."""
-        __tracebackhide__ = True
         subject = self.fresh(name, **arguments)
-        reference = self._of_reference(subject)
+        reference = self.reference.things[subject.target.name]
         self.agree(name, subject, reference)
         with torch.no_grad():
             tensors = {
@@ -105,7 +87,6 @@ class Check:
 
     def fresh(self, name: str, **arguments: Any) -> Module:
         """The module as it starts, with its own initial parameters."""
-        __tracebackhide__ = True
         self.get(name)
         slot = self.new_slot()
         request = {
@@ -131,15 +112,10 @@ class Check:
         """What a call returned and the worker kept."""
         return Subject(self, name, Slot(slot))
 
-    def solved(self, module: str, name: str) -> Any:
-        """Something of the references, from any chapter: a check never needs a learner's other exercises."""
-        return self.reference.find(module, name)  # type: ignore[attr-defined]
-
     # questions
 
     def shape(self, tensor: Any, pattern: str, what: str = "the result") -> None:
         """The tensor has the shape that the symbols say."""
-        __tracebackhide__ = True
         if not isinstance(tensor, Tensor):
             raise CheckFailedError(no_tensor(what, tensor), facts=pattern and f"expected {self.s.named(pattern)}")
         if tuple(tensor.shape) != self.s.shape(pattern):
@@ -149,14 +125,12 @@ class Check:
 
     def pair(self, value: Any, what: str) -> tuple[Any, Any]:
         """The value is a pair, such as output and weights."""
-        __tracebackhide__ = True
         if not isinstance(value, tuple | list) or len(value) != 2:
             raise CheckFailedError(f"expected a pair, {what}, and got {described(value)}")
         return value[0], value[1]
 
     def true(self, condition: bool, otherwise: str, diagnosis: str = "") -> None:
         """The condition holds."""
-        __tracebackhide__ = True
         if not condition:
             raise CheckFailedError(otherwise, diagnosis)
 
@@ -164,7 +138,6 @@ class Check:
         self, mine: Any, expected: Any, otherwise: str, rtol: float = RTOL, atol: float = ATOL, diagnosis: str = ""
     ) -> None:
         """Two tensors, or tuples of tensors, agree within the tolerance."""
-        __tracebackhide__ = True
         if isinstance(expected, tuple | list) and not all(isinstance(part, int | float) for part in expected):
             for index, part in enumerate(expected):
                 self.close(mine[index], part, otherwise, rtol, atol)
@@ -176,7 +149,6 @@ class Check:
 
     def same(self, subject: Subject, *args: Any, rtol: float = RTOL, atol: float = ATOL, **kwargs: Any) -> None:
         """The learner's answer has the values of the reference's, and has them at every call."""
-        __tracebackhide__ = True
         expected = subject.expected(*args, **kwargs)
         mine = subject.observe(*args, rtol=rtol, atol=atol, **kwargs).result
         self._same_kind(subject.name, mine, expected)
@@ -186,7 +158,6 @@ class Check:
 
     def independent(self, subject: Subject, batch: Tensor) -> None:
         """What comes out for one image of the batch doesn't depend on the others."""
-        __tracebackhide__ = True
         together = subject(batch)
         for index in range(len(batch)):
             alone = subject(batch[index : index + 1])
@@ -203,7 +174,6 @@ class Check:
 
         of names those that are asked for, where that isn't all of them.
         """
-        __tracebackhide__ = True
         mine, expected = subject.gradients(*args, **kwargs)
         self._same_kind(subject.name, mine.result, expected.result)
         if not any(mine.attached):
@@ -223,7 +193,6 @@ class Check:
 
     def steady(self, subject: Subject, x: Tensor, when: str = "with dropout=0.0") -> None:
         """Two calls with the same input give the same: nothing is dropped."""
-        __tracebackhide__ = True
         one, other = subject.observe(x), subject.observe(x)
         if one.draws and not same(one.result, other.result, RTOL, ATOL):
             raise CheckFailedError(
@@ -234,7 +203,6 @@ class Check:
 
     def dropped(self, zeros: Tensor, p: float, what: str) -> None:
         """In training, the share p of some numbers is dropped, once."""
-        __tracebackhide__ = True
         share = float(zeros.double().mean())
         if abs(share - (1 - (1 - p) ** 2)) < 0.06:
             meaning = f"that is what two dropouts of {p:g} drop, one after the other: it is dropped twice"
@@ -245,7 +213,6 @@ class Check:
 
     def starts(self, subject: Subject, name: str, deviation: tuple[float, float]) -> None:
         """A parameter of a fresh module starts as small noise; where the least deviation is 0, zeros are right too."""
-        __tracebackhide__ = True
         request = {"do": "values", "slot": subject.target.name}
         values = self.ask(request, expects="start").result[name].double()
         least, most = deviation
@@ -270,7 +237,6 @@ class Check:
 
         or_float32 lets float32 come back for either.
         """
-        __tracebackhide__ = True
         for dtype, (r, a) in {torch.float64: (rtol, atol), torch.bfloat16: BFLOAT16}.items():
             cast = subject.to(dtype)
             cast_args = tuple(
@@ -292,15 +258,12 @@ class Check:
 
     def agree(self, name: str, subject: Module, reference: nn.Module) -> None:
         """The learner's module holds what the contract says."""
-        __tracebackhide__ = True
         parameters.compare(name, subject.structure, reference)
 
     def raises(self, subject: Subject, *args: Any, naming: tuple[int, ...] = (), **kwargs: Any) -> None:
         """The call is refused with a ValueError whose message names these numbers."""
-        __tracebackhide__ = True
         call = as_call(subject.name, args, kwargs)
-        module = isinstance(subject.target, tuple) and self._is_module(subject)
-        request = self._making(subject, args, kwargs) if module else subject._request(args, kwargs)
+        request = subject._request(args, kwargs, keep=self.new_slot().name)
         seen = self.ask(request, expects="error", naming=naming)
         self._not_banned(subject.name, seen)
         if not seen.raised:
@@ -315,71 +278,7 @@ class Check:
                 f"yours says: {message}",
             )
 
-    # how the learner's code is asked
-
-    def ask(
-        self,
-        request: dict[str, Any],
-        rtol: float = RTOL,
-        atol: float = ATOL,
-        expects: str = "",
-        naming: tuple[int, ...] = (),
-    ) -> Observation:
-        """Send a request to the learner's side, and keep what was observed as evidence."""
-        seen = self.learner.answer(request)
-        rtol, atol = max(rtol, self.norms.get("rtol", 0.0)), max(atol, self.norms.get("atol", 0.0))
-        self.questions.append(Question(request, seen, rtol, atol, expects, naming))
-        return seen
-
-    def both(self, request: dict[str, Any], name: str) -> Observation:
-        """Have both sides do something that should succeed."""
-        __tracebackhide__ = True
-        self.reference.answer(request)
-        seen = self.ask(request)
-        self.fine(name, seen)
-        return seen
-
-    def fine(self, name: str, seen: Observation, args: Any = (), should: str = "raised") -> None:
-        """Nothing was raised, and nothing called that the exercise builds."""
-        __tracebackhide__ = True
-        self._not_banned(name, seen)
-        if seen.raised:
-            headline, diagnosis = explained(name, seen.raised, self.read, self.exercise, should)
-            shapes = ", ".join(self.s.told(tuple(arg.shape)) for arg in tensors_of(args))
-            lines = [*places(seen.raised, self.read), f"with tensors of shape {shapes}" if shapes else ""]
-            raise CheckFailedError(headline, diagnosis, "\n".join(line for line in lines if line), seen.raised)
-
-    def new_slot(self) -> Slot:
-        """A name that nothing in the worker has yet."""
-        self._slots += 1
-        return Slot(f"{self._slots}")
-
-    def _home(self, name: str) -> str:
-        """The chapter in which that name is written: the exercise's own, or an earlier one that it works on."""
-        return next((entry.module for entry in exercises() if name in entry.names), self.exercise.module)
-
-    def _not_banned(self, name: str, seen: Observation) -> None:
-        __tracebackhide__ = True
-        if seen.banned:
-            raise CheckFailedError(f"{name} calls torch's own {seen.banned}: this exercise builds it; you called it")
-
-    def _is_module(self, subject: Subject) -> bool:
-        kind = self.solved(*subject.target)
-        return isinstance(kind, type) and issubclass(kind, nn.Module)
-
-    def _making(self, subject: Subject, args: Any, kwargs: Any) -> dict[str, Any]:
-        return {
-            **{"do": "call", "target": subject.target, "args": args, "kwargs": kwargs},
-            **{"seed": self.inputs.worker_seed(), "keep": self.new_slot().name},
-        }
-
-    def _of_reference(self, subject: Subject) -> nn.Module:
-        thing = self.reference.things[subject.target.name]  # type: ignore[attr-defined]
-        assert isinstance(thing, nn.Module)
-        return thing
-
     def _same_kind(self, name: str, mine: Any, expected: Any) -> None:
-        __tracebackhide__ = True
         if isinstance(expected, tuple):
             self.true(
                 isinstance(mine, tuple | list) and len(mine) == len(expected),

@@ -114,7 +114,7 @@ def _meanings(name: str, raised: Mapping[str, Any], read: Mapping[str, Any], exe
 def _left_over(definitions: Mapping[str, Any], raised: Mapping[str, Any]) -> Iterator[str]:
     line = raised["frames"][-1]["line"] if raised.get("frames") else 0
     for found in definitions.values():
-        for number, method in zip(found["raises"], found["raises_in"], strict=False):
+        for number, method in found["raises"]:
             if number == line:
                 what = f"{method} is still the stub there" if method else "the stub's line is still there"
                 yield (

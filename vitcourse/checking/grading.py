@@ -29,13 +29,13 @@ class Course:
             self.verdicts[exercise.id] = self._placed(exercise, self._judged(exercise))
         return self.verdicts[exercise.id]
 
-    def verdicts_on(self, asked: Sequence[Exercise]) -> list[Verdict]:
+    def verdicts_on(self, chosen: Sequence[Exercise]) -> list[Verdict]:
         """The verdicts on these, after those on all that they stand on."""
-        wanted = {exercise.id for entry in asked for exercise in (*entry.all_needs, entry)}
+        wanted = {exercise.id for entry in chosen for exercise in (*entry.all_needs, entry)}
         for exercise in exercises():
             if exercise.id in wanted and exercise.module not in self.code.use_solution:
                 self.verdict(exercise)
-        return [self.verdict(exercise) for exercise in asked]
+        return [self.verdict(exercise) for exercise in chosen]
 
     def _absent(self, exercise: Exercise) -> Verdict | None:
         """What there is to say where nothing can be run."""
@@ -87,18 +87,18 @@ def _missing(code: CodeSet, module: str) -> str:
     return f"{file.parent.name} has no {file.name}{instead}"
 
 
-def grade(code: CodeSet, asked: Sequence[Exercise], judge: Judge) -> list[Verdict]:
+def grade(code: CodeSet, chosen: Sequence[Exercise], judge: Judge) -> list[Verdict]:
     """Check these exercises of the set, each with what it needs; the verdicts on them, in the order of the course.
 
     Exercises of a chapter that is the references' get no verdict.
     Raises RequestError when the course's folders are not beside the package, and when nothing is left to check.
     """
-    asked = [exercise for exercise in asked if exercise.module not in code.use_solution]
-    if not asked:
+    chosen = [exercise for exercise in chosen if exercise.module not in code.use_solution]
+    if not chosen:
         raise RequestError(
             f"{code.label}, nothing of yours is left to check; type another chapter, or no --use-solution"
         )
-    return Course(code, judge).verdicts_on(asked)
+    return Course(code, judge).verdicts_on(chosen)
 
 
 def up_to_first_not_done(verdicts: Sequence[Verdict]) -> list[Verdict]:

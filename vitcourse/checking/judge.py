@@ -10,12 +10,12 @@ import sys
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from secrets import randbelow
 from typing import Any, Literal, Protocol
 
-from vitcourse.checking.wall import Worker, WorkerBroke, WorkerEnded, WorkerLate
+from vitcourse.checking.wall import Worker, WorkerLost
 from vitcourse.checking.workers import Workers, fenced
 from vitcourse.course import Exercise, chapters
 from vitcourse.places import root
@@ -88,13 +88,10 @@ class Judge:
         check_of(exercise)
         try:
             worker = self.workers.start(_first(code, exercise), self.timeout, optimizer=exercise.needs_optimizer)
-        except (WorkerEnded, WorkerLate, WorkerBroke, ValueError) as error:
-            return _lost(exercise, error, f"the chapter could not be read within {self.timeout:g} seconds")
+        except WorkerLost as lost:
+            return Verdict(exercise.id, lost.status, lost.headline, died=True)
         try:
-            return _Case(code, exercise, worker, seed, self.timeout).verdict()
-        except (WorkerEnded, WorkerLate, WorkerBroke) as error:
-            lost = _lost(exercise, error, f"the chapter did not load within {self.timeout:g} seconds")
-            return replace(lost, around=tuple(worker.seen["around"]))
+            return _Case(code, exercise, worker, seed).verdict()
         except Exception as error:  # what came back has parts, but no sense
             text = plain(f"{type(error).__name__}: {' '.join(str(error).split())}")[:_LONGEST]
             return Verdict(exercise.id, "error", "what came back is no answer that the check can read", text)
@@ -105,11 +102,10 @@ class Judge:
 class _Case:
     """One exercise of one learner, with a worker that has loaded it."""
 
-    def __init__(self, code: Answers, exercise: Exercise, worker: Worker, seed: int, timeout: float) -> None:
-        self.code, self.exercise, self.worker, self.seed, self.timeout = code, exercise, worker, seed, timeout
+    def __init__(self, code: Answers, exercise: Exercise, worker: Worker, seed: int) -> None:
+        self.exercise, self.worker, self.seed = exercise, worker, seed
         self.printed = ""
-        self.read = {"file": code.shown_as(exercise.module), "definitions": worker.seen["read"]}
-        self.read["like"] = worker.seen["like"]
+        self.read = {**worker.seen, "file": code.shown_as(exercise.module)}
 
     def verdict(self) -> Verdict:
         """Run the check, and look into what it found."""
@@ -119,19 +115,19 @@ class _Case:
         from vitcourse.checking.naming import references
         from vitcourse.checking.subjects import CheckFailedError, Inputs
 
-        if not self.worker.seen["started"]:
+        if not self.read["started"]:
             return Verdict(self.exercise.id, "not-started", f"exercise {self.exercise.id} not started")
-        if fault := self.worker.load():
-            return self._broken(fault)
         number = zlib.crc32(f"{self.seed} {self.exercise.id}".encode())
         torch.set_num_threads(1)  # the tensors of a check are small
-        check = Check(self.exercise, _Learner(self.worker), references(), Inputs(number), self.read)
+        check = Check(self.exercise, self.worker, references(), Inputs(number), self.read)
         try:
+            if fault := self.worker.load():
+                return self._broken(fault)
             check_of(self.exercise)(check)
         except CheckFailedError as error:
             return self._failed(check, error, number)
-        except (WorkerEnded, WorkerLate, WorkerBroke) as error:
-            return self._lost(error)
+        except WorkerLost as lost:
+            return self._says(lost.status, lost.headline, died=True)
         return self._says("passed", "passed")
 
     def _failed(self, check: Any, error: Any, number: int) -> Verdict:
@@ -151,7 +147,7 @@ class _Case:
         else:
             headline, misconception, found = naming.says, naming.name, naming.kind
             lines = [error.headline if error.raised else "", error.facts]
-        with suppress(WorkerEnded, WorkerLate, WorkerBroke):  # it was seen to fail; this adds nothing
+        with suppress(WorkerLost):  # it was seen to fail; this adds nothing
             lines += opinion(run, check, error, number, named=naming is not None)
         diagnosis = "\n".join(line for line in lines if line)
         return self._says(status, headline, diagnosis, misconception=misconception, found=found, stub=stub)
@@ -165,10 +161,6 @@ class _Case:
         _, diagnosis = explained("the chapter", fault, self.read, self.exercise)
         return self._says("error", headline, diagnosis)
 
-    def _lost(self, error: Exception) -> Verdict:
-        lost = _lost(self.exercise, error, f"the check did not end within {self.timeout:g} seconds")
-        return self._says(lost.status, lost.headline, died=True)
-
     def _says(self, status: Status, headline: str, diagnosis: str = "", **more: Any) -> Verdict:
         if status != "passed" and (printed := (self.printed or self.worker.printed()).strip().splitlines()):
             last = printed[-_LINES:]
@@ -179,30 +171,11 @@ class _Case:
             headline=plain(headline)[:_LONGEST],
             diagnosis=plain(diagnosis.strip())[:_LONGEST],
             seed=self.seed,
-            around=tuple(self.worker.seen["around"]),
+            around=tuple(self.read["around"]),
             file=self.read["file"],
             line=min([lines["lines"][0] for lines in self.read["definitions"].values()], default=0),
             **more,
         )
-
-
-def _lost(exercise: Exercise, error: Exception, late: str) -> Verdict:
-    if isinstance(error, WorkerLate):
-        return Verdict(exercise.id, "timeout", late, died=True)
-    if isinstance(error, WorkerEnded):
-        return Verdict(exercise.id, "error", f"the answer ended Python itself ({error.how})", died=True)
-    return Verdict(exercise.id, "error", f"what came back is no answer: {error}", died=True)
-
-
-class _Learner:
-    """The learner's side of a check: a worker."""
-
-    def __init__(self, worker: Worker) -> None:
-        self.worker = worker
-
-    def answer(self, request: Mapping[str, Any]) -> Any:
-        """What was observed."""
-        return self.worker.ask(request)
 
 
 def check_of(exercise: Exercise) -> Any:

@@ -9,12 +9,14 @@ import io
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import combinations
 from types import CodeType
 from typing import Any
+
+import torch
 
 from vitcourse.checking.edits import edits
 from vitcourse.checking.edits.trees import bare
@@ -24,6 +26,8 @@ from vitcourse.checking.subjects import Question, Side
 from vitcourse.codesets import load_code
 from vitcourse.course import Exercise
 from vitcourse.worker.workshop import Observation, Workshop, slots_of
+
+Questions = Sequence[Question]
 
 SECONDS = {"list": 3.0, "edit": 0.8, "pair": 0.5}  # of the processor, that each part of a search may take
 _COMPARED = 6  # mistakes that explain as much, of which more would take too long
@@ -46,8 +50,8 @@ def references() -> Workshop:
 
 def named(
     exercise: Exercise,
-    questions: Sequence[Question],
-    onward: Callable[[], Sequence[Question]],
+    questions: Questions,
+    onward: Callable[[], Questions],
 ) -> Naming | None:
     """The mistake that explains all that was observed; None where none does, or several do that say other things.
 
@@ -55,16 +59,17 @@ def named(
     preferred to one that explains only what came until the check failed. Two at once are thought of where no single
     one explains it, and must explain all.
     """
-    search = _Search(exercise, questions, onward)
     right = list(_replayed(questions, references()))
     if all(alike(question.seen, seen, question) for question, seen in zip(questions, right, strict=False)):
         return None  # nothing observed differs: what failed is something that hypotheses can't show
+    rest = cache(onward)
     first: Naming | None = None
-    for kind, group in _groups(exercise):
+    for kind, hypotheses in (("list", _known), ("edit", edits), ("pair", _pairs)):
         if first is not None and kind == "pair":
             break
         with _silence():
-            found, whole = search.among(group, time.process_time() + SECONDS[kind])
+            group = hypotheses(exercise)
+            found, whole = _among(exercise, group, questions, rest, time.process_time() + SECONDS[kind])
         naming = _naming(kind, whole or (found if kind != "pair" else []))
         if whole and naming is not None:
             return naming
@@ -80,44 +85,25 @@ def _silence() -> Iterator[None]:
         yield
 
 
-class _Search:
-    """Goes through hypotheses, while there is time."""
-
-    def __init__(
-        self, exercise: Exercise, questions: Sequence[Question], onward: Callable[[], Sequence[Question]]
-    ) -> None:
-        self.exercise, self.questions, self.chain = exercise, questions, _chain(questions)
-        self._onward = onward
-        self._rest: Sequence[Question] | None = None
-
-    def among(self, group: Iterable[Hypothesis], until: float) -> tuple[list[Hypothesis], list[Hypothesis]]:
-        """Those that explain what was seen until the check failed; and those of them that explain the rest too."""
-        found: dict[str, Hypothesis] = {}
-        whole: list[Hypothesis] = []
-        for hypothesis in group:
-            if time.process_time() > until:
-                break
-            if hypothesis.says not in found and _explains(self.exercise, hypothesis, self.questions, self.chain):
-                found[hypothesis.says] = hypothesis
-                if _explains(self.exercise, hypothesis, self.rest, _chain(self.rest)):
-                    whole.append(hypothesis)
-                    if len(whole) > 1:
-                        break
-        return self._nearest(list(found.values())) if not whole else [], whole
-
-    def _nearest(self, found: list[Hypothesis]) -> list[Hypothesis]:
-        """Those that explain most of the rest: what can be told apart there doesn't look the same from outside."""
-        if not 1 < len(found) < _COMPARED:
-            return found
-        explained = [_explained(self.exercise, hypothesis, self.rest) for hypothesis in found]
-        return [one for one, count in zip(found, explained, strict=True) if count == max(explained)]
-
-    @property
-    def rest(self) -> Sequence[Question]:
-        """The questions of the whole check; those that were asked, where it can't go on."""
-        if self._rest is None:
-            self._rest = self._onward()
-        return self._rest
+def _among(
+    exercise: Exercise, group: Iterable[Hypothesis], questions: Questions, rest: Callable[[], Questions], until: float
+) -> tuple[list[Hypothesis], list[Hypothesis]]:
+    """Those that explain what was seen until the check failed; and those of them that explain the rest too."""
+    found: dict[str, Hypothesis] = {}
+    whole: list[Hypothesis] = []
+    chain = _chain(questions)
+    for hypothesis in group:
+        if time.process_time() > until or len(whole) > 1:
+            break
+        if hypothesis.says not in found and _explains(exercise, hypothesis, questions, chain):
+            found[hypothesis.says] = hypothesis
+            if _explains(exercise, hypothesis, rest(), _chain(rest())):
+                whole.append(hypothesis)
+    if whole or not 1 < len(found) < _COMPARED:
+        return list(found.values()), whole
+    # Those that explain most of the rest: what can be told apart there doesn't look the same from outside.
+    explained = {hypothesis: _explained(exercise, hypothesis, rest()) for hypothesis in found.values()}
+    return [one for one, count in explained.items() if count == max(explained.values())], whole
 
 
 def _naming(kind: str, found: Sequence[Hypothesis]) -> Naming | None:
@@ -129,36 +115,25 @@ def _naming(kind: str, found: Sequence[Hypothesis]) -> Naming | None:
     return Naming(found[0].name, says, kind)
 
 
-def _groups(exercise: Exercise) -> Iterator[tuple[str, Iterator[Hypothesis] | Sequence[Hypothesis]]]:
-    yield "list", _known(exercise)
-    yield "edit", edits(exercise)
-    yield "pair", _pairs(exercise)
-
-
 @cache
 def _known(exercise: Exercise) -> tuple[Hypothesis, ...]:
-    own = (m for m in misconceptions() if m.exercise == exercise.id)
-    return tuple(Hypothesis(exercise.id, m.name, m.says, changed(exercise, m.source())) for m in own)
+    return tuple(_hypothesis(exercise, wrong) for wrong in misconceptions() if wrong.exercise == exercise.id)
 
 
 @cache
 def _pairs(exercise: Exercise) -> tuple[Hypothesis, ...]:
     """Two known mistakes at once, wherever both fit into the reference."""
-    own = [m for m in misconceptions() if m.exercise == exercise.id]
-    return tuple(pair for one, other in combinations(own, 2) if (pair := _pair(exercise, one, other)) is not None)
+    found = []
+    for one, other in combinations([wrong for wrong in misconceptions() if wrong.exercise == exercise.id], 2):
+        says = f"Two things at once. {one.says} And: {other.says}"
+        both = Misconception(exercise.id, f"{one.name}; {other.name}", says, one.edits + other.edits)
+        with suppress(ValueError, SyntaxError):
+            found.append(_hypothesis(exercise, both))
+    return tuple(found)
 
 
-def _pair(exercise: Exercise, one: Misconception, other: Misconception) -> Hypothesis | None:
-    text = one.source()
-    for old, new in other.edits:
-        if text.count(old) != 1:
-            return None
-        text = text.replace(old, new)
-    says = f"Two things at once. {one.says} And: {other.says}"
-    try:
-        return Hypothesis(exercise.id, f"{one.name}; {other.name}", says, changed(exercise, text))
-    except SyntaxError:
-        return None
+def _hypothesis(exercise: Exercise, wrong: Misconception) -> Hypothesis:
+    return Hypothesis(exercise.id, wrong.name, wrong.says, changed(exercise, wrong.source()))
 
 
 def changed(exercise: Exercise, text: str) -> tuple[ast.stmt, ...]:
@@ -194,7 +169,7 @@ def sides(exercise: Exercise, hypothesis: Hypothesis) -> Callable[[], Side]:
     What the hypothesis raises where it is defined comes through.
     """
     code = load_code("solutions")
-    space: dict[str, Any] = dict(vars(code.module(exercise.module)))
+    space: dict[str, Any] = {"torch": torch, **vars(code.module(exercise.module))}  # edits may call it
     own = {node.name for node in hypothesis.definitions if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     exec(_compiled(hypothesis), space)
 
@@ -206,9 +181,7 @@ def sides(exercise: Exercise, hypothesis: Hypothesis) -> Callable[[], Side]:
     return lambda: Workshop(find, whole=False)
 
 
-def _explains(
-    exercise: Exercise, hypothesis: Hypothesis, questions: Sequence[Question], chain: Sequence[Question]
-) -> bool:
+def _explains(exercise: Exercise, hypothesis: Hypothesis, questions: Questions, chain: Questions) -> bool:
     """Whether the hypothesis gives the learner's observation at every question; those of the chain are asked first."""
     try:
         side = sides(exercise, hypothesis)
@@ -218,13 +191,13 @@ def _explains(
     return _fits(chain, side(), last) and (len(chain) == len(questions) or _fits(questions, side(), last))
 
 
-def _explained(exercise: Exercise, hypothesis: Hypothesis, questions: Sequence[Question]) -> int:
+def _explained(exercise: Exercise, hypothesis: Hypothesis, questions: Questions) -> int:
     """At how many questions the hypothesis gives the learner's observation."""
     answers = _replayed(questions, sides(exercise, hypothesis)())
     return sum(alike(question.seen, seen, question) for question, seen in zip(questions, answers, strict=False))
 
 
-def _fits(questions: Sequence[Question], side: Side, last: Question) -> bool:
+def _fits(questions: Questions, side: Side, last: Question) -> bool:
     count = 0
     for question, seen in zip(questions, _replayed(questions, side), strict=False):
         if not alike(question.seen, seen, question, last=question is last):
@@ -233,7 +206,7 @@ def _fits(questions: Sequence[Question], side: Side, last: Question) -> bool:
     return count == len(questions)
 
 
-def _chain(questions: Sequence[Question]) -> Sequence[Question]:
+def _chain(questions: Questions) -> Questions:
     """The last question, and all that has to do with what it asks about: most hypotheses are out after these."""
     slots: set[str] = set()
     more = set(_slots(questions[-1]))
@@ -260,7 +233,7 @@ def _slots(question: Question) -> list[str]:
     return named + slots_of((request.get("target"), request.get("args", ()), request.get("kwargs", {})))
 
 
-def _replayed(questions: Sequence[Question], side: Side) -> Iterator[Observation]:
+def _replayed(questions: Questions, side: Side) -> Iterator[Observation]:
     for question in questions:
         try:
             yield side.answer(question.request)

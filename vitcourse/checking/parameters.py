@@ -14,7 +14,6 @@ from vitcourse.checking.subjects import CheckFailedError
 
 def compare(name: str, held: Mapping[str, Any], reference: nn.Module) -> None:
     """CheckFailedError where what a learner's module holds is not what the reference's does."""
-    __tracebackhide__ = True
     for headline, diagnosis in _faults(name, held, reference):
         raise CheckFailedError(headline, diagnosis)
 

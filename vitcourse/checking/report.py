@@ -7,7 +7,7 @@ from rich.text import Text
 
 from vitcourse.checking.grading import FAILURES, place
 from vitcourse.checking.judge import Verdict
-from vitcourse.checking.record import read_state, write_state
+from vitcourse.checking.state import read_state, write_state
 from vitcourse.codesets import CodeSet
 from vitcourse.course import Exercise, chapters, exercise
 
@@ -22,9 +22,9 @@ _WIDTH = 11
 def print_verdicts(console: Console, code: CodeSet, verdicts: Sequence[Verdict]) -> None:
     """A line for each exercise; below it, for what failed, what is wrong, where, and what to type next."""
     for verdict in verdicts:
-        asked = exercise(verdict.exercise)
+        entry = exercise(verdict.exercise)
         told = verdict.status in (*FAILURES, "blocked")
-        _print_line(console, verdict.status, asked, "" if told else code.label_for(asked.module))
+        _print_line(console, verdict.status, entry, "" if told else code.label_for(entry.module))
         if verdict.status in FAILURES:
             _print_indented(console, verdict.headline, style="bold")
             _print_indented(console, verdict.diagnosis)
@@ -66,19 +66,19 @@ def print_where(
     console.print(f"  {'every command':<22}  vitcourse --help", soft_wrap=True)
 
 
-def print_hints(console: Console, asked: Exercise) -> None:
+def print_hints(console: Console, entry: Exercise) -> None:
     """One hint more than last time, and that it was the last one when it was."""
     shown = read_state("hints.json")
-    so_far = shown.get(asked.id, 0)
+    so_far = shown.get(entry.id, 0)
     so_far = so_far if isinstance(so_far, int) else 0
-    count = len(asked.hints)
+    count = len(entry.hints)
     number = min(so_far + 1, count)
-    write_state("hints.json", {**shown, asked.id: number})
-    for index, text in enumerate(asked.hints[:number], start=1):
+    write_state("hints.json", {**shown, entry.id: number})
+    for index, text in enumerate(entry.hints[:number], start=1):
         which = f"hint {index} of {count}" if index < count else "the last hint"
-        console.print(f"{asked.id}, {which}: {text}")
+        console.print(f"{entry.id}, {which}: {text}")
     if so_far >= count:
-        console.print(f"there are no more; for the answer, type: vitcourse solution {asked.id} --give-up")
+        console.print(f"there are no more; for the answer, type: vitcourse solution {entry.id} --give-up")
 
 
 def print_standing(
@@ -86,13 +86,13 @@ def print_standing(
 ) -> None:
     """The whole course, chapter by chapter, and how far one is."""
     for chapter in chapters():
-        own = [(asked, status) for asked, status in standing if asked.module == chapter.module]
+        own = [(entry, status) for entry, status in standing if entry.module == chapter.module]
         done = sum(status == "passed" for _, status in own)
         console.print(
             f"\nChapter {chapter.number}: {chapter.title} ({done} of {len(own)} passed)", style="bold", soft_wrap=True
         )
-        for asked, status in own:
-            _print_line(console, status, asked)
+        for entry, status in own:
+            _print_line(console, status, entry)
     done = sum(status == "passed" for _, status in standing)
     cells = round(30 * done / len(standing))
     console.print(f"\n[{'#' * cells}{'-' * (30 - cells)}] {done} of {len(standing)} passed", soft_wrap=True)
@@ -125,10 +125,10 @@ def said(status: str) -> str:
     return "changed since the last check" if status == "stale" else status.replace("-", " ")
 
 
-def _print_line(console: Console, status: str, asked: Exercise, label: str = "") -> None:
+def _print_line(console: Console, status: str, entry: Exercise, label: str = "") -> None:
     word = "changed" if status == "stale" else said(status)
-    title = f"{asked.title} ({label})" if label else asked.title
-    line = Text.assemble((f"{word:<{_WIDTH}}", _STYLES.get(status, "")), f"  {asked.id}  {title}")
+    title = f"{entry.title} ({label})" if label else entry.title
+    line = Text.assemble((f"{word:<{_WIDTH}}", _STYLES.get(status, "")), f"  {entry.id}  {title}")
     console.print(line, soft_wrap=True)
 
 

@@ -6,16 +6,16 @@ requests, and what was observed of the learner's, are the evidence of the check.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
 
+from vitcourse.checking.findings import explained, places
+from vitcourse.checking.sizes import Sizes
+from vitcourse.course import Exercise, exercises
 from vitcourse.worker.protocol import Slot
-from vitcourse.worker.workshop import Observation, tensors_of
-
-if TYPE_CHECKING:
-    from vitcourse.checking.check import Check
+from vitcourse.worker.workshop import Observation, Workshop, tensors_of
 
 # Two right ways to compute a float32 result differ by rounding: 5e-5 in a position table of 1,025 rows.
 RTOL, ATOL = 1e-4, 1e-5
@@ -83,18 +83,80 @@ class Inputs:
         return int(torch.randint(2**31, (), generator=self.seeds))
 
 
+class Asking:
+    """One exercise of one set of chapters, asked: the learner's code in its process, the references in this one."""
+
+    def __init__(
+        self, exercise: Exercise, learner: Side, reference: Workshop, inputs: Inputs, read: Any = None
+    ) -> None:
+        self.exercise = exercise
+        self.learner, self.reference = learner, reference
+        self.inputs = inputs
+        self.read: dict[str, Any] = read or {}
+        self.s = Sizes()
+        self.norms: dict[str, float] = {}  # NORMS, once a learner's own block is part of what is asked
+        self.questions: list[Question] = []
+        self._slots = 0
+
+    def solved(self, module: str, name: str) -> Any:
+        """Something of the references, from any chapter: a check never needs a learner's other exercises."""
+        return self.reference.find(module, name)
+
+    def ask(
+        self,
+        request: dict[str, Any],
+        rtol: float = RTOL,
+        atol: float = ATOL,
+        expects: str = "",
+        naming: tuple[int, ...] = (),
+    ) -> Observation:
+        """Send a request to the learner's side, and keep what was observed as evidence."""
+        seen = self.learner.answer(request)
+        rtol, atol = max(rtol, self.norms.get("rtol", 0.0)), max(atol, self.norms.get("atol", 0.0))
+        self.questions.append(Question(request, seen, rtol, atol, expects, naming))
+        return seen
+
+    def both(self, request: dict[str, Any], name: str) -> Observation:
+        """Have both sides do something that should succeed."""
+        self.reference.answer(request)
+        seen = self.ask(request)
+        self.fine(name, seen)
+        return seen
+
+    def fine(self, name: str, seen: Observation, args: Any = (), should: str = "raised") -> None:
+        """Nothing was raised, and nothing called that the exercise builds."""
+        self._not_banned(name, seen)
+        if seen.raised:
+            headline, diagnosis = explained(name, seen.raised, self.read, self.exercise, should)
+            shapes = ", ".join(self.s.told(tuple(arg.shape)) for arg in tensors_of(args))
+            lines = [*places(seen.raised, self.read), f"with tensors of shape {shapes}" if shapes else ""]
+            raise CheckFailedError(headline, diagnosis, "\n".join(line for line in lines if line), seen.raised)
+
+    def new_slot(self) -> Slot:
+        """A name that nothing in the worker has yet."""
+        self._slots += 1
+        return Slot(f"{self._slots}")
+
+    def _home(self, name: str) -> str:
+        """The chapter in which that name is written: the exercise's own, or an earlier one that it works on."""
+        return next((entry.module for entry in exercises() if name in entry.names), self.exercise.module)
+
+    def _not_banned(self, name: str, seen: Observation) -> None:
+        if seen.banned:
+            raise CheckFailedError(f"{name} calls torch's own {seen.banned}: this exercise builds it; you called it")
+
+
 class Subject:
     """One thing that the exercise has written, beside the reference's: a function, a class or a module.
 
     Calling it calls the learner's, on copies of the tensors; `expected` calls the reference's on the same.
     """
 
-    def __init__(self, check: "Check", name: str, target: Any) -> None:
+    def __init__(self, check: Asking, name: str, target: Any) -> None:
         self.check, self.name, self.target = check, name, target
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The learner's answer. CheckFailedError when it raises, changes its input or calls what it should build."""
-        __tracebackhide__ = True
         return self.observe(*args, **kwargs).result
 
     def observe(
@@ -113,7 +175,6 @@ class Subject:
         count counts products and softmaxes; keep keeps a module that comes back under this name; leaves gives tensors
         that ask for gradients; expects is the question's.
         """
-        __tracebackhide__ = True
         request = self._request(args, kwargs, count=count, keep=keep, leaves=leaves)
         seen = self.check.ask(request, rtol=rtol, atol=atol, expects=expects)
         self.check.fine(self.name, seen, args)
@@ -131,7 +192,6 @@ class Subject:
 
     def gradients(self, *args: Any, **kwargs: Any) -> tuple[Observation, Observation]:
         """The learner's and the reference's, with gradients along random directions."""
-        __tracebackhide__ = True
         expected = self.expected(*args, **kwargs)
         along = [self.check.inputs.randn(tuple(p.shape)) for p in tensors_of(expected) if p.is_floating_point()]
         request = self._request(args, kwargs, along=along)

@@ -1,6 +1,6 @@
 """Here the wall stands: what a learner's code does to its process reaches the judge as answers, or as an end.
 
-The answers come over a pipe, limited in size and time; what isn't one of ours is refused.
+The answers come over a socket, limited in size and time; what isn't one of ours is refused.
 """
 
 import os
@@ -8,28 +8,17 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from typing import IO, TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from vitcourse.worker.protocol import File
+from typing import IO, Any, Literal
 
 _PRINTED = 2_000  # characters of what an answer prints that are shown
 
 
-class WorkerEnded(Exception):
-    """The process that ran a learner's code ended by itself; how says how, in words."""
+class WorkerLost(Exception):
+    """A learner's code ended its process, took more than its time, or sent what is no answer: a verdict by itself."""
 
-    def __init__(self, how: str) -> None:
-        super().__init__(how)
-        self.how = how
-
-
-class WorkerLate(Exception):
-    """A learner's code took more than its time."""
-
-
-class WorkerBroke(Exception):
-    """What came back is no answer of ours: a learner's code wrote into the pipe, say."""
+    def __init__(self, status: Literal["error", "timeout"], headline: str) -> None:
+        super().__init__(headline)
+        self.status, self.headline = status, headline
 
 
 class Worker:
@@ -38,14 +27,13 @@ class Worker:
     def __init__(
         self,
         end: Callable[[float], str],
-        read: "File",
-        write: "File",
+        channel: socket.socket,
         printed: IO[bytes],
         seconds: float,
         first: Mapping[str, Any],
     ) -> None:
-        self._end, self._read, self._write, self._file = end, read, write, printed
-        self._left = seconds
+        self._end, self._channel, self._file = end, channel, printed
+        self._seconds = self._left = seconds
         self._open = True
         try:
             self.seen: dict[str, Any] = self._exchange(dict(first))
@@ -58,20 +46,20 @@ class Worker:
         fault = self._exchange(None)
         kinds = {"type": str, "kinds": list, "message": str, "name": str, "frames": list}
         if not isinstance(fault, dict) or (fault and {key: type(value) for key, value in fault.items()} != kinds):
-            raise WorkerBroke("a fault without its parts")
+            raise _no_answer("a fault without its parts")
         return fault
 
-    def ask(self, request: Mapping[str, Any]) -> Any:
-        """The observation of a request. Raises WorkerEnded, WorkerLate or WorkerBroke."""
+    def answer(self, request: Mapping[str, Any]) -> Any:
+        """The observation of a request. Raises WorkerLost."""
         from vitcourse.worker.workshop import Observation
 
         answer = self._exchange(dict(request))
         if not isinstance(answer, dict) or set(answer) != {field.name for field in fields(Observation)}:
-            raise WorkerBroke("an answer without its parts")
+            raise _no_answer("an answer without its parts")
         blank = Observation()
         for name, value in answer.items():
             if name != "result" and type(value) is not type(getattr(blank, name)):
-                raise WorkerBroke("an answer with other parts")
+                raise _no_answer("an answer with other parts")
         return Observation(**answer)
 
     def printed(self) -> str:
@@ -86,8 +74,7 @@ class Worker:
             return ""
         self._open = False
         how = self._end(grace)
-        for file in {self._read, self._write}:
-            file.close() if isinstance(file, socket.socket) else os.close(file)
+        self._channel.close()
         return how
 
     def _exchange(self, value: dict[str, Any] | None) -> Any:
@@ -97,13 +84,17 @@ class Worker:
         since = time.monotonic()
         try:
             if value is not None:
-                send(self._write, value, since + self._left)
-            return receive(self._read, since + self._left)
+                send(self._channel, value, since + self._left)
+            return receive(self._channel, since + self._left)
         except TooLate:
-            raise WorkerLate from None
+            raise WorkerLost("timeout", f"the code did not end within {self._seconds:g} seconds") from None
         except ProtocolError as error:
-            raise WorkerBroke(str(error)) from None
+            raise _no_answer(str(error)) from None
         except Gone:
-            raise WorkerEnded(self.close(grace=0.5)) from None
+            raise WorkerLost("error", f"the answer ended Python itself ({self.close(grace=0.5)})") from None
         finally:
             self._left -= time.monotonic() - since
+
+
+def _no_answer(why: str) -> WorkerLost:
+    return WorkerLost("error", f"what came back is no answer: {why}")

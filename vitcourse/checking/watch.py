@@ -17,13 +17,14 @@ from datetime import datetime
 from pathlib import Path
 from types import FrameType
 
+import watchfiles
 from rich.console import Console
 
 from vitcourse.checking.grading import up_to_first_not_done
 from vitcourse.checking.judge import Judge, Verdict, load_checks
 from vitcourse.checking.keys import pressed
-from vitcourse.checking.record import at, checked, standing
 from vitcourse.checking.report import print_hints, print_next, print_verdicts
+from vitcourse.checking.state import at, checked, standing
 from vitcourse.checking.workers import Workers
 from vitcourse.codesets import CodeSet
 from vitcourse.course import Exercise, chapters, exercise, exercises
@@ -38,17 +39,14 @@ _POLL = 100  # milliseconds between two looks where events have to be replaced b
 _LOOK = 1000  # milliseconds after which to look, whatever the events say
 
 
-def watch(code: CodeSet, asked: Sequence[Exercise] | None, console: Console) -> None:
-    """Check at every save of a chapter, until Ctrl-C; asked is what to check, None what the saved file is about.
-
-    Raises RequestError when the package that watches files is missing.
-    """
+def watch(code: CodeSet, only: Sequence[Exercise] | None, console: Console) -> None:
+    """Check at every save of a chapter, until Ctrl-C; only is what to check, None what the saved file is about."""
     with _ended_by_signals(), contextlib.suppress(KeyboardInterrupt), Workers() as workers:
         files = Saves(code)  # from here on no save is missed
         console.print("loading torch and the checks …", soft_wrap=True)
         workers.begin()
         load_checks()
-        desk = Desk(code, asked, Judge(workers), console)
+        desk = Desk(code, only, Judge(workers), console)
         with pressed(desk.key) as has_keys:
             desk.begin()
             keys = f"; {KEYS}" if has_keys else ""
@@ -61,15 +59,15 @@ def watch(code: CodeSet, asked: Sequence[Exercise] | None, console: Console) -> 
 class Desk:
     """What one works at while watching: what is checked, where one is, what the keys do."""
 
-    def __init__(self, code: CodeSet, asked: Sequence[Exercise] | None, judge: Judge, console: Console) -> None:
-        self.code, self.asked, self.judge, self.console = code, asked, judge, console
+    def __init__(self, code: CodeSet, only: Sequence[Exercise] | None, judge: Judge, console: Console) -> None:
+        self.code, self.only, self.judge, self.console = code, only, judge, console
         self.here: Exercise | None = None
         self._bodies = self._read()
         self._busy = threading.Lock()  # a key waits for the verdict, a save for the key
 
     def begin(self) -> None:
         """The first verdicts, on all that is begun."""
-        first = self.asked or [exercise for exercise in exercises() if is_started_or_broken(self.code, exercise)]
+        first = self.only or [exercise for exercise in exercises() if is_started_or_broken(self.code, exercise)]
         with self._busy:
             if first:
                 self._check(first, ())
@@ -82,9 +80,7 @@ class Desk:
         with self._busy:
             before, self._bodies = self._bodies, self._read()
             edited = [e for e in exercises() if self._bodies.get(e.id) != before.get(e.id)]
-            chosen = self.asked or [
-                e for e in exercises() if e.module in modules and is_started_or_broken(self.code, e)
-            ]
+            chosen = self.only or [e for e in exercises() if e.module in modules and is_started_or_broken(self.code, e)]
             if self.console.is_terminal and not self.console.is_dumb_terminal:
                 self.console.clear()
             names = ", ".join(self.code.shown(self.code.file(module)) for module in modules)
@@ -110,7 +106,7 @@ class Desk:
                 self._go_on(after=self.here)
 
     def _check(self, chosen: Sequence[Exercise], edited: Sequence[Exercise]) -> None:
-        verdicts = check_and_show(self.code, chosen, self.asked is None, self.judge, self.console, edited)
+        verdicts = check_and_show(self.code, chosen, self.only is None, self.judge, self.console, edited)
         failed = next((verdict for verdict in verdicts if verdict.status != "passed"), None)
         if failed is not None:
             self.here = exercise(failed.exercise)
@@ -122,27 +118,27 @@ class Desk:
         if after is None:
             self.here = at(self.code)
         else:
-            open_ones = [asked for asked, status in standing(self.code) if status != "passed"]
+            open_ones = [each for each, status in standing(self.code) if status != "passed"]
             order = exercises()
-            later = [asked for asked in open_ones if order.index(asked) > order.index(after)]
+            later = [each for each in open_ones if order.index(each) > order.index(after)]
             self.here = next(iter(later or open_ones), None)
         print_next(self.console, self.code, self.here)
-        if self.asked is not None and self.here is not None:
-            self.asked = [self.here]
+        if self.only is not None and self.here is not None:
+            self.only = [self.here]
 
     def _read(self) -> dict[str, str]:
         """By exercise, what its definitions say; nothing of a file that can't be read."""
         found = {}
-        for asked in exercises():
+        for each in exercises():
             with contextlib.suppress(RequestError, OSError, SyntaxError, ValueError, RecursionError, MemoryError):
-                own = definitions(self.code.source(asked.module) or "")
-                found[asked.id] = "\n".join(own.get(name, "") for name in asked.names)
+                own = definitions(self.code.source(each.module) or "")
+                found[each.id] = "\n".join(own.get(name, "") for name in each.names)
         return found
 
 
 def check_and_show(
     code: CodeSet,
-    asked: Sequence[Exercise],
+    chosen: Sequence[Exercise],
     only_to_first: bool,
     judge: Judge,
     console: Console,
@@ -154,11 +150,11 @@ def check_and_show(
     """
     since = time.monotonic()
     try:
-        verdicts = checked(code, asked, judge)
+        verdicts = checked(code, chosen, judge)
     except (RequestError, OSError) as error:  # a file that is no text, or gone just now: the next save will tell
         console.print(f"could not check: {error}", soft_wrap=True)
         return []
-    edited = [verdict for verdict in verdicts if verdict.exercise in {asked.id for asked in first}]
+    edited = [verdict for verdict in verdicts if verdict.exercise in {each.id for each in first}]
     others = [verdict for verdict in verdicts if verdict not in edited]
     shown = up_to_first_not_done(others) if only_to_first else others
     if edited:
@@ -181,10 +177,6 @@ class Saves:
     """The chapters whose files are saved, from the moment at which this is made."""
 
     def __init__(self, code: CodeSet, poll: bool | None = None) -> None:
-        try:
-            import watchfiles  # noqa: F401
-        except ImportError as error:
-            raise RequestError(f"watch needs the package watchfiles ({error}); type: uv sync") from error
         self.code = code
         self.poll = poll
         self.seen = {chapter.module: _mark(code.file(chapter.module)) for chapter in chapters()}
@@ -202,12 +194,10 @@ class Saves:
                 yield changed
 
     def _looks(self) -> Iterator[object]:
-        from watchfiles import watch as events
-
         # None leaves the choice to WATCHFILES_FORCE_POLLING; where events fail, the second try polls.
         for poll in (self.poll, True):
             with contextlib.suppress(RuntimeError, OSError):
-                yield from events(
+                yield from watchfiles.watch(
                     self.code.folder,
                     watch_filter=None,
                     step=_STEP,

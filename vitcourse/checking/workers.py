@@ -1,24 +1,23 @@
 """The processes in which learners' code runs: one is kept that has torch loaded, and each exercise gets a fork of it.
 
-Where a system can't fork, each gets a process of its own.
+Where a system can't fork, such as Windows, each exercise gets the process itself, while the next one loads.
 """
 
-import contextlib
 import json
 import os
 import secrets
-import select
 import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vitcourse import worker
-from vitcourse.checking.wall import Worker, WorkerEnded
+from vitcourse.checking.wall import Worker, WorkerLost
 from vitcourse.errors import RunError
 from vitcourse.places import root
 from vitcourse.worker.__main__ import process_space
@@ -29,79 +28,72 @@ FORKS = hasattr(os, "fork")
 
 
 class Workers:
-    """Starts workers. wrapped is a command that the process is started with, such as a box."""
-
-    def __new__(cls, wrapped: Sequence[str] = ()) -> "Workers":
-        """The ones of this system."""
-        return super().__new__(cls if FORKS else Spawned)
+    """Starts workers. wrapped is a command that their process is started with, such as a box."""
 
     def __init__(self, wrapped: Sequence[str] = ()) -> None:
         self.wrapped = tuple(wrapped)
-        self._process: subprocess.Popen[bytes] | None = None
-        self._control: socket.socket | None = None
-        self._loaded = self._optimizer = False
+        self._process: _Process | None = None
+        self._running: list[_Process] = []  # where no fork can be made
 
     def begin(self) -> None:
         """Start loading torch; this doesn't wait for it."""
-        if self._process is not None and self._process.poll() is not None:
+        if self._process is not None and self._process.has_ended():
             self.close()
         if self._process is None:
-            self._control, theirs = socket.socketpair()
-            python = os.path.realpath(sys.executable) if self.wrapped else sys.executable
-            with theirs:
-                self._process = subprocess.Popen(
-                    [*self.wrapped, *program(python)],
-                    stdin=theirs.fileno(),
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.PIPE,
-                    start_new_session=True,
-                )
+            self._process = _Process(self.wrapped)
 
-    def start(self, first: Mapping[str, Any], seconds: float, optimizer: bool = False) -> "Worker":
-        """A worker on these chapters; seconds is the time that it may take in all."""
-        self._ready()
-        if optimizer and not self._optimizer:
-            self._optimizer = self._say("optimizer", seconds=START) == "loaded"
-        printed = tempfile.TemporaryFile()  # noqa: SIM115  # the worker closes it
-        read, theirs = os.pipe()
-        its_read, write = os.pipe()
-        os.set_blocking(write, False)
+    def start(self, first: Mapping[str, Any], seconds: float, optimizer: bool = False) -> Worker:
+        """A worker on these chapters; seconds is the time that it may take in all.
+
+        Raises WorkerLost, and RunError when torch can't be loaded.
+        """
+        self.begin()
+        assert self._process is not None
+        process, first = self._process, {**first, "boxed": bool(self.wrapped)}
         try:
-            number = int(self._say("start", its_read, theirs, printed.fileno()))
-        except (WorkerEnded, ValueError):
-            os.close(read)
-            os.close(write)
+            process.wait()
+            if optimizer:
+                process.say("optimizer", seconds=START)
+            if FORKS:
+                return self._forked(process, first, seconds)
+            process.say("start")
+        except BaseException:
+            self.close()
             raise
-        finally:
-            os.close(its_read)
-            os.close(theirs)
-        end = partial(self.end, number)
-        return Worker(end, read, write, printed, seconds, {**first, "boxed": bool(self.wrapped)})
+        self._running.append(process)
+        self._process = None
+        self.begin()
+        return Worker(process.end, process.socket, process.printed, seconds, first)
+
+    def _forked(self, process: "_Process", first: Mapping[str, Any], seconds: float) -> Worker:
+        ours, theirs = socket.socketpair()
+        printed = tempfile.TemporaryFile()  # noqa: SIM115  # read as long as there is the worker
+        try:
+            with theirs:
+                number = int(process.say("start", theirs.fileno(), printed.fileno()))
+        except WorkerLost:
+            ours.close()
+            raise
+        return Worker(partial(self._end_fork, number), ours, printed, seconds, first)
+
+    def _end_fork(self, number: int, grace: float) -> str:
+        try:
+            if self._process is not None:
+                return self._process.say(f"end {number} {grace}")
+        except WorkerLost:
+            self.close()
+        return "and all beside it"
 
     @property
     def pid(self) -> int | None:
         """The number of the process that is kept, if there is one."""
-        return self._process.pid if self._process is not None else None
-
-    def end(self, number: int, grace: float) -> str:
-        """End a worker; how it had ended by itself, or did in so many seconds; else "killed"."""
-        try:
-            return self._say(f"end {number} {grace}")
-        except WorkerEnded as error:
-            return error.how
+        return self._process.number if self._process is not None else None
 
     def close(self) -> None:
-        """End the process that is kept."""
-        if self._process is not None and self._control is not None:
-            self._control.close()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(2.0)
-            self._process.kill()
-            self._process.wait()
-            if self._process.stderr is not None:
-                self._process.stderr.close()
-            self._process = self._control = None
-            self._loaded = self._optimizer = False
+        """End them all."""
+        for process in (*self._running, *([self._process] if self._process else [])):
+            process.end(2.0)
+        self._running, self._process = [], None
 
     def __enter__(self) -> "Workers":
         return self
@@ -109,131 +101,74 @@ class Workers:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _ready(self) -> None:
-        """Wait until torch is loaded."""
-        self.begin()
-        if not self._loaded:
-            if self._line(START) == "ready":
-                self._loaded = True
-                return
-            assert self._process is not None
-            assert self._process.stderr is not None
-            self._process.kill()
-            said = self._process.stderr.read(4096)
-            self.close()
-            raise not_started(said)
-
-    def _say(self, words: str, *files: int, seconds: float = ANSWER) -> str:
-        """Ask for something. Raises WorkerEnded when the process is no longer there, or no longer answers."""
-        if self._control is not None:
-            with contextlib.suppress(OSError):
-                socket.send_fds(self._control, [f"{words}\n".encode()], files)
-            if line := self._line(seconds):
-                return line
-            self.close()
-        raise WorkerEnded("and all beside it")
-
-    def _line(self, seconds: float) -> str:
-        """What it says; empty when it has said nothing in this time, or has ended."""
-        assert self._control is not None
-        with contextlib.suppress(OSError, UnicodeDecodeError):
-            if select.select([self._control], [], [], seconds)[0]:
-                return self._control.recv(4096).decode().strip()
-        return ""
-
-
-class Spawned(Workers):
-    """Starts workers where a system can't fork, such as Windows: each is a process that has loaded torch by itself.
-
-    The next one loads while the present one is judged. Judge and worker talk over a socket of this machine alone; a
-    word that nobody else knows says that who connects is the process that was started.
-    """
-
-    def __init__(self, wrapped: Sequence[str] = ()) -> None:
-        super().__init__(wrapped)
-        self._next: _Process | None = None
-        self._running: dict[int, _Process] = {}
-
-    def begin(self) -> None:
-        """Start a process that loads torch, unless one is waiting already; this doesn't wait for it."""
-        if self._next is None:
-            self._next = _Process()
-
-    def start(self, first: Mapping[str, Any], seconds: float, optimizer: bool = False) -> Worker:
-        """A worker on these chapters; seconds is the time that it may take in all."""
-        self.begin()
-        assert self._next is not None
-        process, self._next = self._next, None
-        self._running[process.number] = process
-        try:
-            process.wait()
-            if optimizer:
-                process.say("optimizer")
-            process.say("start")
-        except BaseException:
-            self.end(process.number, 0.0)
-            raise
-        self.begin()
-        process.socket.setblocking(False)
-        end = partial(self.end, process.number)
-        return Worker(end, process.socket, process.socket, process.printed, seconds, {**first, "boxed": False})
-
-    @property
-    def pid(self) -> int | None:
-        """There is none that is kept."""
-        return None
-
-    def end(self, number: int, grace: float) -> str:
-        """End a worker; how it had ended by itself, or did in so many seconds; else "killed"."""
-        return self._running.pop(number).end(grace)
-
-    def close(self) -> None:
-        """End all of them."""
-        for process in (*self._running.values(), *([self._next] if self._next else [])):
-            process.end(0.0)
-        self._running, self._next = {}, None
-
 
 class _Process:
-    """A process that loads torch, and the socket over which it is spoken to."""
+    """A process that loads torch, and the socket over which it is told what to do.
 
-    def __init__(self) -> None:
-        self.printed = tempfile.NamedTemporaryFile(prefix="vitcourse-", delete=False)  # noqa: SIM115  # end does
-        self._word = secrets.token_hex(16)
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1)
-        self.socket = socket.socket()
-        port = str(self._listener.getsockname()[1])
+    A fork takes its end with it. Elsewhere the process connects to a port of this machine, and a word that nobody else
+    knows says that it is the one that was started.
+    """
+
+    def __init__(self, wrapped: Sequence[str]) -> None:
+        self.printed = tempfile.TemporaryFile()  # noqa: SIM115  # end closes it
+        self._word, self._loaded = "" if FORKS else secrets.token_hex(16), False
+        if FORKS:
+            self.socket, theirs = socket.socketpair()
+            more = []
+        else:
+            theirs, self.socket = None, socket.create_server(("127.0.0.1", 0), backlog=1)
+            more = [str(self.socket.getsockname()[1])]
+        main = Path(worker.__file__).parent / "__main__.py"
+        python = os.path.realpath(sys.executable) if wrapped else sys.executable
         self._process = subprocess.Popen(
-            program(sys.executable, port, self.printed.name),
-            stdin=subprocess.PIPE,
+            [*wrapped, python, "-I", "-S", str(main), json.dumps(paths()), process_space(), *more],
+            stdin=theirs.fileno() if theirs else subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            stderr=self.printed,
+            start_new_session=True,
         )
         self.number = self._process.pid
-        assert self._process.stdin is not None
-        with contextlib.suppress(OSError), self._process.stdin as told:
-            told.write(f"{self._word}\n".encode())  # not among the arguments, which others can see
+        if theirs is not None:
+            theirs.close()
+        if self._process.stdin is not None:
+            with suppress(OSError), self._process.stdin as told:
+                told.write(f"{self._word}\n".encode())  # not among the arguments, which others can see
+
+    def has_ended(self) -> bool:
+        """Whether it is no longer there."""
+        return self._process.poll() is not None
 
     def wait(self) -> None:
         """Wait until it has loaded torch. Raises RunError when it can't."""
-        self._listener.settimeout(START)
-        with contextlib.suppress(OSError), self._listener:
-            self.socket, _ = self._listener.accept()
+        if self._loaded:
+            return
+        with suppress(OSError):
             self.socket.settimeout(START)
-            if self._line() == f"ready {self._word}":
-                self.socket.settimeout(ANSWER)
+            if self._word:
+                with self.socket as listener:
+                    self.socket, _ = listener.accept()
+                self.socket.settimeout(START)
+            if self._line() == f"ready {self._word}".strip():
+                self._loaded = True
                 return
         self._process.kill()
-        _, said = self._process.communicate()
-        raise not_started(said)
+        self._process.wait()
+        self.printed.seek(0)
+        words = " ".join(self.printed.read(4096).decode(errors="replace").split()[-30:])
+        raise RunError(f"the process for the answers could not be started: {words}")
 
-    def say(self, words: str) -> None:
-        """Ask for something, and wait until it is done. Raises WorkerEnded when the process is no longer there."""
-        with contextlib.suppress(OSError):
-            self.socket.sendall(f"{words}\n".encode())
-            if self._line():
-                return
-        raise WorkerEnded("before it began")
+    def say(self, words: str, *files: int, seconds: float = 0.0) -> str:
+        """Ask for something, and wait for the answer. Raises WorkerLost when it isn't there, or doesn't answer."""
+        with suppress(OSError):
+            self.socket.settimeout(seconds or ANSWER)
+            text = f"{words}\n".encode()
+            if files:
+                socket.send_fds(self.socket, [text], files)
+            else:
+                self.socket.sendall(text)
+            if line := self._line():
+                return line
+        raise WorkerLost("error", "the answer ended Python itself (and all beside it)")
 
     def _line(self) -> str:
         """One line, to its end and no further."""
@@ -243,24 +178,18 @@ class _Process:
         return line.decode(errors="replace").strip()
 
     def end(self, grace: float) -> str:
-        """End it, and what it started where the system knows that."""
+        """End it; how it had ended by itself, or did in so many seconds; else "killed"."""
+        self.socket.close()
         try:
-            self._process.wait(grace)
+            code = self._process.wait(grace)
+            how = f"signal {-code}" if code < 0 else f"exit code {code}"
         except subprocess.TimeoutExpired:
             how = "killed"
-        else:
-            code = self._process.returncode
-            how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        if hasattr(os, "killpg"):
-            with contextlib.suppress(OSError):
+        if not FORKS and hasattr(os, "killpg"):
+            with suppress(OSError):
                 os.killpg(self.number, 9)
-        with contextlib.suppress(OSError):
-            self._process.kill()
+        self._process.kill()
         self._process.wait()
-        for thing in (self._process.stderr, self._listener, self.socket, self.printed):
-            if thing is not None:
-                thing.close()
-        Path(self.printed.name).unlink(missing_ok=True)
         return how
 
 
@@ -268,18 +197,6 @@ def paths() -> list[str]:
     """Where the worker finds torch: this Python's paths, without the course's own folder."""
     own = root().resolve()
     return [path for path in sys.path if path and Path(path).resolve() != own and Path(path).is_dir()]
-
-
-def program(python: str, *more: str) -> list[str]:
-    """What starts the process."""
-    main = Path(worker.__file__).parent / "__main__.py"
-    return [python, "-I", "-S", str(main), json.dumps(paths()), process_space(), *more]
-
-
-def not_started(said: bytes) -> RunError:
-    """What is wrong where the process didn't load torch, in the last words that it said."""
-    words = " ".join(said.decode(errors="replace").split()[-30:])
-    return RunError(f"the process for the answers could not be started: {words}")
 
 
 def fenced() -> list[str]:

@@ -61,7 +61,7 @@ class Outputs:
 
 def grade_class(
     places: Sequence[Path],
-    asked: Sequence[str],
+    ids: Sequence[str],
     outputs: Outputs,
     console: Console,
     jobs: int | None = None,
@@ -76,7 +76,7 @@ def grade_class(
         if not os.path.lexists(place):
             raise RequestError(f"there is no {place}; name a folder or an archive that was handed in")
     outputs.require_writable()
-    order = Order(tuple(asked), box(kind), seed)
+    order = Order(tuple(ids), box(kind), seed)
     handed = _own_names([own for place in places for own in submissions(place, one)])
     if not order.box:
         console.print("without a box: what was handed in runs as you, with your files and your network", soft_wrap=True)

@@ -26,7 +26,7 @@ from platformdirs import user_cache_path
 
 from vitcourse.checking.grading import Course
 from vitcourse.checking.judge import TIMEOUT, Judge, Status, Verdict, new_seed
-from vitcourse.checking.record import course_hash
+from vitcourse.checking.state import course_hash
 from vitcourse.checking.workers import Workers
 from vitcourse.classroom.box import boxed
 from vitcourse.classroom.layouts import Submission
@@ -41,14 +41,14 @@ from vitcourse.stubs import pristine
 class Order:
     """What is to be graded, and how: the exercises' ids, the command of the box, the seed if one was typed."""
 
-    asked: tuple[str, ...]
+    ids: tuple[str, ...]
     box: tuple[str, ...]
     seed: int | None = None
     timeout: float = TIMEOUT
 
     def key(self, handed: Submission) -> str:
         """The name under which a row is kept."""
-        parts = (handed.hash, handed.name, course_hash(), self.asked, bool(self.box), self.seed, self.timeout)
+        parts = (handed.hash, handed.name, course_hash(), self.ids, bool(self.box), self.seed, self.timeout)
         return hashlib.sha256(repr(parts).encode("utf-8", "backslashreplace")).hexdigest()
 
 
@@ -80,13 +80,13 @@ def grade(handed: Submission, order: Order, workers: Workers) -> Row:
     """The row of one submission."""
     since = time.monotonic()
     seed = new_seed() if order.seed is None else order.seed
-    asked = [exercise(id) for id in order.asked]
+    chosen = [exercise(id) for id in order.ids]
     about = {"seed": seed, "box": "bubblewrap" if order.box else "none", **_of_the_course()}
     try:
-        verdicts = Handed(handed, Judge(workers, order.timeout, seed)).verdicts_on(asked)
+        verdicts = Handed(handed, Judge(workers, order.timeout, seed)).verdicts_on(chosen)
     except Exception as error:
         why = f"the check itself failed: {type(error).__name__}: {' '.join(str(error).split())}"[:500]
-        return without_verdicts(handed, asked, why, {**about, **_now(since)})
+        return without_verdicts(handed, chosen, why, {**about, **_now(since)})
     return row(handed, verdicts, {**about, **_now(since)})
 
 
@@ -109,9 +109,9 @@ def rows(handed: Sequence[Submission], order: Order, jobs: int) -> Iterator[tupl
             try:
                 made = future.result()
             except Exception as error:  # the process that graded is gone
-                asked = [exercise(id) for id in order.asked]
+                chosen = [exercise(id) for id in order.ids]
                 about = {"seed": 0, "box": "", **_of_the_course(), **_now(time.monotonic())}
-                made = without_verdicts(handed[number], asked, f"the grader's own process ended: {error}", about)
+                made = without_verdicts(handed[number], chosen, f"the grader's own process ended: {error}", about)
             else:
                 _keep(order.key(handed[number]), made)
             yield number, made
@@ -154,9 +154,9 @@ def _now(since: float) -> dict[str, Any]:
 @cache
 def _of_the_course() -> dict[str, str]:
     """The course's version, and its commit where it is a clone."""
-    asked = ["git", "-C", str(root()), "rev-parse", "HEAD"]
+    command = ["git", "-C", str(root()), "rev-parse", "HEAD"]
     try:
-        said = subprocess.run(asked, capture_output=True, text=True, timeout=10).stdout.strip()
+        said = subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         said = ""
     return {"version": version("vitcourse"), "commit": said}

@@ -7,7 +7,7 @@ from importlib.metadata import files, requires, version
 from pathlib import Path
 from platform import python_version
 
-from vitcourse.checking.record import standing
+from vitcourse.checking.state import standing
 from vitcourse.codesets import CodeSet
 from vitcourse.course import select
 from vitcourse.errors import RequestError
@@ -23,7 +23,7 @@ def pack(code: CodeSet, output: Path) -> str:
 
     Raises RequestError when it can't be written.
     """
-    statuses = {asked.id: status for asked, status in standing(code)}
+    statuses = {each.id: status for each, status in standing(code)}
     versions = {"vitcourse": version("vitcourse"), "torch": version("torch"), "python": python_version()}
     chapters = sorted(file for file in code.folder.glob("*.py") if file.is_file())
     about = json.dumps({"statuses": statuses, "versions": versions}, indent=1)
@@ -66,9 +66,9 @@ def _installed() -> list[str]:
 
 def _files() -> list[str]:
     """The course's own files: those that git knows, or all where it doesn't."""
-    asked = ["git", "-C", str(root()), "ls-files", "-z", *_PARTS]
+    command = ["git", "-C", str(root()), "ls-files", "-z", *_PARTS]
     try:
-        known = [name for name in subprocess.run(asked, capture_output=True, text=True).stdout.split("\0") if name]
+        known = [name for name in subprocess.run(command, capture_output=True, text=True).stdout.split("\0") if name]
     except OSError:
         known = []
     if not known:

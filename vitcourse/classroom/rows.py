@@ -37,9 +37,9 @@ def row(handed: Submission, verdicts: Sequence[Verdict], about: Mapping[str, Any
     }
 
 
-def without_verdicts(handed: Submission, asked: Sequence[Exercise], why: str, about: Mapping[str, Any]) -> Row:
+def without_verdicts(handed: Submission, chosen: Sequence[Exercise], why: str, about: Mapping[str, Any]) -> Row:
     """The row of a submission of which nothing could be judged."""
-    return row(handed, [Verdict(entry.id, "error", why) for entry in asked], about)
+    return row(handed, [Verdict(entry.id, "error", why) for entry in chosen], about)
 
 
 def as_csv(rows: Sequence[Row]) -> str:

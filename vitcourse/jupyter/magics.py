@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vitcourse.checking.judge import Judge
-from vitcourse.checking.record import at, checked, kept_folder
+from vitcourse.checking.state import at, checked, kept_folder
 from vitcourse.checking.workers import Workers
 from vitcourse.codesets import CodeSet, load_code
 from vitcourse.course import Exercise, chapters, exercise
@@ -64,19 +64,19 @@ def write_exercise(shell: Any, line: str, text: str) -> None:
 
     A cell that still holds the stub changes nothing. What the answer replaces is kept, and `%undo` brings it back.
     """
-    asked = exercise(line.strip())
+    entry = exercise(line.strip())
     code = load_code("chapters")
-    cell = read_cell(text, asked.names)
-    if not started(text, [pristine(asked.module)], [name for name in asked.names if name in cell.names]):
-        print(f"{asked.id} is still the stub: write your answer into this cell, and run it; a hint: %hint {asked.id}")
+    cell = read_cell(text, entry.names)
+    if not started(text, [pristine(entry.module)], [name for name in entry.names if name in cell.names]):
+        print(f"{entry.id} is still the stub: write your answer into this cell, and run it; a hint: %hint {entry.id}")
     else:
-        source = code.source(asked.module)
+        source = code.source(entry.module)
         if source is None:
-            file = code.shown(code.file(asked.module))
-            raise RequestError(f"{file} is missing; to have its stubs again, type: vitcourse reset {asked.id[0]}")
-        put(code, asked.module, with_cell(source, cell, asked.names), f"exercise {asked.id}", kept_folder())
-        _show_verdict(code, asked)
-    take_into_use(shell, code, asked.module, cell)
+            file = code.shown(code.file(entry.module))
+            raise RequestError(f"{file} is missing; to have its stubs again, type: vitcourse reset {entry.id[0]}")
+        put(code, entry.module, with_cell(source, cell, entry.names), f"exercise {entry.id}", kept_folder())
+        _show_verdict(code, entry)
+    take_into_use(shell, code, entry.module, cell)
 
 
 def take_into_use(shell: Any, code: CodeSet, module: str, cell: Cell) -> None:
@@ -98,15 +98,15 @@ def _judge() -> Any:
     return Judge(Workers())
 
 
-def _show_verdict(code: CodeSet, asked: Exercise) -> None:
-    (verdict,) = checked(code, [asked], _judge())
+def _show_verdict(code: CodeSet, entry: Exercise) -> None:
+    (verdict,) = checked(code, [entry], _judge())
     traces: list[Any] = []
     if verdict.status in ("passed", "failed", "error"):
         from vitcourse.trace.exercises import trace_exercise
 
         with contextlib.suppress(RequestError):  # it has no tensors
-            traces = trace_exercise(asked.id, code.folder)
-    _display(Shown(*verdict_page(code, asked, verdict, traces, at(code))))
+            traces = trace_exercise(entry.id, code.folder)
+    _display(Shown(*verdict_page(code, entry, verdict, traces, at(code))))
 
 
 def trace(line: str) -> None:

@@ -36,14 +36,14 @@ class Shown:
 
 
 def verdict_page(
-    code: CodeSet, asked: Exercise, verdict: Verdict, traces: "Sequence[Trace]", here: Exercise | None
+    code: CodeSet, entry: Exercise, verdict: Verdict, traces: "Sequence[Trace]", here: Exercise | None
 ) -> tuple[str, str]:
     """A verdict as HTML and as text: what is wrong, an example, the shapes of one's own code, where to go on."""
     word = verdict.status.replace("-", " ")
     passed = verdict.status == "passed"
     headline = "" if passed else verdict.headline
-    onward = _onward(asked, verdict, here)
-    parts = [f"<p><span class='word'>{word}</span> {asked.id} {escape(asked.title)}</p>"]
+    onward = _onward(entry, verdict, here)
+    parts = [f"<p><span class='word'>{word}</span> {entry.id} {escape(entry.title)}</p>"]
     if headline:
         parts.append(f"<p><strong>{escape(headline)}</strong></p>")
     if verdict.diagnosis:
@@ -57,17 +57,17 @@ def verdict_page(
     mark = _MARKS.get(verdict.status, "#b3261e")
     html = f"<style>{_STYLE}</style><div class='vitcourse-verdict' style='--mark: {mark}'>{''.join(parts)}</div>"
     text = "\n".join(
-        part for part in (f"{word}  {asked.id}  {asked.title}", headline, verdict.diagnosis, onward) if part
+        part for part in (f"{word}  {entry.id}  {entry.title}", headline, verdict.diagnosis, onward) if part
     )
     return html, text
 
 
-def _onward(asked: Exercise, verdict: Verdict, here: Exercise | None) -> str:
+def _onward(entry: Exercise, verdict: Verdict, here: Exercise | None) -> str:
     if verdict.status == "passed":
         return f"next: {here.id} {here.title}" if here else "every exercise has passed: %train --code chapters"
-    words = f"a hint: %hint {asked.id}"
+    words = f"a hint: %hint {entry.id}"
     if verdict.status in FAILURES and verdict.seed:
-        words += f"; the same inputs again: %check {asked.id} --seed {verdict.seed}"
+        words += f"; the same inputs again: %check {entry.id} --seed {verdict.seed}"
     return words
 
 

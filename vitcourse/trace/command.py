@@ -54,7 +54,7 @@ def show_exercise(
 
 def has_passed(id: str, code: str) -> bool:
     """Whether the learner's exercise has passed, as the last check left it."""
-    from vitcourse.checking.record import standing
+    from vitcourse.checking.state import standing
     from vitcourse.codesets import load_code
 
     return code == "chapters" and any(asked.id == id and word == "passed" for asked, word in standing(load_code(code)))

@@ -2,7 +2,7 @@
 
 import time
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -13,61 +13,12 @@ from vitcourse.training.runs import Epoch
 SECONDS_BETWEEN_LOOKS = 0.25
 
 
-class Display(Protocol):
-    """What the loop tells of its progress."""
-
-    def __enter__(self) -> Self: ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-    def due(self) -> bool:
-        """Whether it is time to read the loss and show it."""
-
-    def show(self, epoch: int, step: int, loss: float, images_per_second: float) -> None:
-        """Show where the run is in the middle of an epoch."""
-
-    def finished(self, epoch: Epoch, step: int) -> None:
-        """Show the figures of an epoch that is done."""
-
-
-def make_display(console: Console, epochs: int, steps: int) -> Display:
-    """The display that suits where the output goes."""
-    live = console.is_terminal and console.file.isatty() and not console.is_dumb_terminal
-    return LiveDisplay(console, epochs, steps) if live else PlainDisplay(console, epochs)
-
-
-class PlainDisplay:
-    """One line per epoch."""
-
-    def __init__(self, console: Console, epochs: int) -> None:
-        self.console, self.epochs = console, epochs
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-    def due(self) -> bool:
-        return False
-
-    def show(self, epoch: int, step: int, loss: float, images_per_second: float) -> None: ...
-
-    def finished(self, epoch: Epoch, step: int) -> None:
-        number = f"{epoch.epoch:>{len(str(self.epochs))}}/{self.epochs}"
-        self.console.print(
-            f"epoch {number}  loss {epoch.loss:.4f}  accuracy {epoch.accuracy:.2%}  "
-            f"{epoch.images_per_second:,.0f} images/s  {epoch.seconds:.1f} s"
-        )
-
-
-class LiveDisplay:
-    """One bar over all epochs, with the latest figures beside it."""
+class Display:
+    """One bar over all epochs, with the latest figures beside it; where nobody looks on, one line per epoch."""
 
     def __init__(self, console: Console, epochs: int, steps: int) -> None:
-        self.epochs = epochs
+        self.console, self.epochs = console, epochs
+        self.live = console.is_terminal and console.file.isatty() and not console.is_dumb_terminal
         self.accuracy = "accuracy -"
         self.looked = 0.0
         self.progress = Progress(
@@ -82,18 +33,22 @@ class LiveDisplay:
         self.task = self.progress.add_task(f"epoch 1/{epochs}", total=steps, figures="")
 
     def __enter__(self) -> Self:
-        self.progress.start()
+        if self.live:
+            self.progress.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.progress.stop()
+        if self.live:
+            self.progress.stop()
 
     def due(self) -> bool:
-        return time.perf_counter() - self.looked > SECONDS_BETWEEN_LOOKS
+        """Whether it is time to read the loss and show it."""
+        return self.live and time.perf_counter() - self.looked > SECONDS_BETWEEN_LOOKS
 
     def show(self, epoch: int, step: int, loss: float, images_per_second: float) -> None:
+        """Show where the run is in the middle of an epoch."""
         self.looked = time.perf_counter()
         self.progress.update(
             self.task,
@@ -103,5 +58,12 @@ class LiveDisplay:
         )
 
     def finished(self, epoch: Epoch, step: int) -> None:
+        """Show the figures of an epoch that is done."""
         self.accuracy = f"accuracy {epoch.accuracy:.1%}"
         self.show(epoch.epoch, step, epoch.loss, epoch.images_per_second)
+        if not self.live:
+            number = f"{epoch.epoch:>{len(str(self.epochs))}}/{self.epochs}"
+            self.console.print(
+                f"epoch {number}  loss {epoch.loss:.4f}  accuracy {epoch.accuracy:.2%}  "
+                f"{epoch.images_per_second:,.0f} images/s  {epoch.seconds:.1f} s"
+            )

@@ -6,7 +6,7 @@ All rungs take turns, a few steps each, so that a machine that slows down slows 
 import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -51,18 +51,6 @@ RUNGS: list[tuple[str, dict[str, Any], bool]] = [
 SECONDS_A_TURN = 0.5
 
 
-@dataclass(frozen=True)
-class Rung:
-    """What one rung measured. The first step holds the compilation; without figures, why there are none."""
-
-    name: str
-    settings: dict[str, Any]
-    images_per_second: float | None
-    milliseconds_per_step: float | None
-    first_step_seconds: float | None
-    missing: str | None
-
-
 def climb(config: TrainConfig, rounds: int, console: Console) -> Iterator[dict[str, Any]]:
     """Measure every rung that this machine has; after each round, all so far as one record.
 
@@ -97,7 +85,7 @@ def climb(config: TrainConfig, rounds: int, console: Console) -> Iterator[dict[s
             "device": setup.device_name,
             "threads": torch.get_num_threads() if setup.device.type == "cpu" else None,
             "batch_size": config.batch_size,
-            "rungs": [asdict(contender.rung()) for contender in contenders],
+            "rungs": [contender.rung() for contender in contenders],
             "provenance": provenance(),
         }
 
@@ -122,7 +110,7 @@ class _Contender:
         self.name, self.settings, self.missing = name, settings, missing
         self.setup = _with(setup, settings)
         self.speeds: list[float] = []
-        self.first_step: float | None = None
+        self.first_step = 0.0
 
     def warm_up(self) -> None:
         """The first steps, which compile and allocate; how many steps make a turn."""
@@ -155,19 +143,17 @@ class _Contender:
         self._steps(self.n_steps)
         self.speeds.append(self.n_steps * self.setup.config.batch_size / (self._now() - started))
 
-    def rung(self) -> Rung:
-        """The medians."""
-        if self.missing:
-            return Rung(self.name, self.settings, None, None, None, self.missing)
-        speed = statistics.median(self.speeds)
-        return Rung(
-            self.name,
-            self.settings,
-            images_per_second=round(speed, 1),
-            milliseconds_per_step=round(1000 * self.setup.config.batch_size / speed, 3),
-            first_step_seconds=round(self.first_step or 0, 2),
-            missing=None,
-        )
+    def rung(self) -> dict[str, Any]:
+        """What was measured, the medians; the first step holds the compilation. Without figures, why there are none."""
+        speed = statistics.median(self.speeds) if not self.missing else None
+        return {
+            "name": self.name,
+            "settings": self.settings,
+            "images_per_second": speed and round(speed, 1),
+            "milliseconds_per_step": speed and round(1000 * self.setup.config.batch_size / speed, 3),
+            "first_step_seconds": speed and round(self.first_step, 2),
+            "missing": self.missing,
+        }
 
     def _steps(self, n: int) -> None:
         for _ in range(n):

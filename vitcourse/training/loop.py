@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -33,7 +33,8 @@ class Run:
 
     `twin` is what is trained before it is compiled or shared, and `how` says in words how it differs from the model.
 
-    The last fields tell of the epoch under way: its loss, summed over the images seen, and the seconds that it took.
+    `loss_sum`, `seen` and `seconds` tell of the epoch under way: its loss, summed over the images seen, and its time.
+    `epochs` are those that are done; `before` is what was spent before the run was taken up, `since` when that was.
     """
 
     setup: Setup
@@ -50,6 +51,9 @@ class Run:
     loss_sum: Tensor = field(default_factory=lambda: torch.zeros(()))
     seen: int = 0
     seconds: float = 0.0
+    epochs: list[Epoch] = field(default_factory=list)
+    before: tuple[float, float] = (0.0, 0.0)
+    since: tuple[float, float] = field(default_factory=lambda: _clocks())
 
     @classmethod
     def start(cls, setup: Setup) -> "Run":
@@ -83,6 +87,12 @@ class Run:
     def steps(self) -> int:
         """How many steps the whole run has."""
         return len(self.batches) * self.setup.config.epochs
+
+    @property
+    def spent(self) -> tuple[float, float]:
+        """Seconds of this process's processor time and on the clock, over all the times that the run was taken up."""
+        cpu, wall = (b + now - s for b, now, s in zip(self.before, _clocks(), self.since, strict=True))
+        return cpu, wall
 
     def losses(self) -> Iterator[Tensor]:
         """What is left of a pass over the images, a step each; its loss, on the device."""
@@ -170,6 +180,7 @@ class Run:
             seconds=round(self.seconds, 3),
             images_per_second=round(n_images / self.seconds, 1),
         )
+        self.epochs.append(epoch)
         self.loss_sum = torch.zeros_like(self.loss_sum)
         self.seen, self.seconds = 0, 0.0
         return epoch
@@ -186,6 +197,8 @@ class Run:
             "loss_sum": processes.sum(self.loss_sum.clone()),
             "seen": int(processes.sum(torch.tensor(self.seen))),
             "seconds": self.seconds,
+            "epochs": [asdict(epoch) for epoch in self.epochs],
+            "spent": self.spent,
             # Dropout draws from the process's own generator.
             "rng_states": processes.gathered(_rng_states(self.setup.device)),
         }
@@ -198,7 +211,8 @@ class Run:
             self.averaged.load_state_dict(state["averaged"])
         load_optimizer(self.optimizer, state["optimizer"])
         anew = [] if self.batches.load_state_dict(state["batches"]) else ["augmentations"]
-        self.seconds = state["seconds"]
+        self.seconds, self.before = state["seconds"], state["spent"]
+        self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
         processes = self.setup.processes
         if processes.is_first:
             # One takes all that has been counted; what counts in the end is the sum.
@@ -208,6 +222,10 @@ class Run:
         ):
             anew.append("dropout")
         return anew
+
+
+def _clocks() -> tuple[float, float]:
+    return time.process_time(), time.perf_counter()
 
 
 def _rng_states(device: torch.device) -> dict[str, Tensor]:

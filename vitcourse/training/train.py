@@ -5,10 +5,9 @@ The model, the step, the schedule and the measure are those of the chapters, the
 
 import math
 import shlex
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -19,7 +18,7 @@ from vitcourse.errors import RequestError, RunError
 from vitcourse.training.chapters import faults_in_one_line
 from vitcourse.training.checkpoints import CHECKPOINT, Pace, checkpoint_file, read_checkpoint
 from vitcourse.training.devices import machine_errors_in_one_line
-from vitcourse.training.display import make_display
+from vitcourse.training.display import Display
 from vitcourse.training.interrupt import StopOnInterrupt
 from vitcourse.training.loop import Run
 from vitcourse.training.measure import Answers, answers, as_csv, commonest_mistakes
@@ -29,7 +28,7 @@ from vitcourse.training.preparation import Setup, prepare, reason
 from vitcourse.training.presets import MAY_DIFFER, PRESETS, TrainConfig
 from vitcourse.training.processes import Processes
 from vitcourse.training.rehearsal import Rehearsal, rehearse
-from vitcourse.training.runs import CONFIG, RESULT, WEIGHTS, Epoch, Result, RunFolder, provenance
+from vitcourse.training.runs import CONFIG, RESULT, WEIGHTS, Result, RunFolder, provenance
 from vitcourse.training.trained import weights_file
 
 N_SHOWN = 16
@@ -178,69 +177,37 @@ def _train_one(setup: Setup, folder: RunFolder, console: Console, stop: StopOnIn
         console.print(f"{folder.path}: finished already, accuracy {result.accuracy:.2%}")
         folder.remove(CHECKPOINT)
         return result
-    run, progress = Run.start(setup), Progress()
-    _resume(run, progress, folder, console)
+    run = Run.start(setup)
+    _resume(run, folder, console)
     # Written before the first step: a folder that can't be written ends the run now, not after it.
     folder.write_json(CONFIG, asdict(setup.config))
-    folder.write_epochs(progress.epochs)
+    folder.write_epochs(run.epochs)
 
     def checkpoint() -> None:
         state = {"config": _what_decides(setup.config), "data": setup.data_fingerprint, "run": run.state_dict()}
-        folder.write(CHECKPOINT, checkpoint_file({**state, "progress": progress.state_dict()}))
+        folder.write(CHECKPOINT, checkpoint_file(state))
 
     pace = Pace(checkpoint)
     pace.keep()
-    with make_display(console, setup.config.epochs, run.steps) as display:
-        while len(progress.epochs) < setup.config.epochs:
-            number = len(progress.epochs) + 1
+    with Display(console, setup.config.epochs, run.steps) as display:
+        while len(run.epochs) < setup.config.epochs:
+            number = len(run.epochs) + 1
             # Until the checkpoint is written a second Ctrl-C waits: it would cost the epoch.
             with stop.held():
                 if not run.epoch(number, display, stop, pace):
                     pace.keep()
                     break
-                progress.epochs.append(run.end_epoch(number))
-                folder.write_epochs(progress.epochs)
-                display.finished(progress.epochs[-1], run.steps_done)
+                display.finished(run.end_epoch(number), run.steps_done)
+                folder.write_epochs(run.epochs)
                 stopping, due = setup.processes.any_of(stop.requested, pace.due)
                 if stopping or due or number == setup.config.epochs:
                     pace.keep()
             if stopping:
                 break
-    return _keep(run, progress, folder, console)
+    return _keep(run, folder, console)
 
 
-@dataclass
-class Progress:
-    """How far a run is, over all the times that it was taken up."""
-
-    epochs: list[Epoch] = field(default_factory=list)
-    cpu_before: float = 0.0
-    wall_before: float = 0.0
-    cpu_started: float = field(default_factory=time.process_time)
-    wall_started: float = field(default_factory=time.perf_counter)
-
-    @property
-    def cpu_seconds(self) -> float:
-        """Seconds of processor time that this process has spent on the run."""
-        return self.cpu_before + time.process_time() - self.cpu_started
-
-    @property
-    def wall_seconds(self) -> float:
-        """Seconds on the clock."""
-        return self.wall_before + time.perf_counter() - self.wall_started
-
-    def state_dict(self) -> dict[str, Any]:
-        """All of it as numbers."""
-        epochs = [asdict(epoch) for epoch in self.epochs]
-        return {"epochs": epochs, "cpu_seconds": self.cpu_seconds, "wall_seconds": self.wall_seconds}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on counting from there."""
-        self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
-        self.cpu_before, self.wall_before = state["cpu_seconds"], state["wall_seconds"]
-
-
-def _resume(run: Run, progress: Progress, folder: RunFolder, console: Console) -> None:
+def _resume(run: Run, folder: RunFolder, console: Console) -> None:
     file = folder.path / CHECKPOINT
     if not file.exists():
         return
@@ -252,13 +219,10 @@ def _resume(run: Run, progress: Progress, folder: RunFolder, console: Console) -
             raise RequestError(f"{elsewhere}: its settings are others; type --output with another folder")
         if state["data"] != run.setup.data_fingerprint:
             raise RequestError(f"{elsewhere}: the training images are others now; type --output with another folder")
-        progress.load_state_dict(state["progress"])
         anew = run.load_state_dict(state["run"])
     except (KeyError, TypeError, ValueError, RuntimeError, IndexError) as error:
         raise RequestError(f"{refusal} ({reason(error)}); type --output with another folder to start anew") from error
-    console.print(
-        f"resumed from {file}: epoch {len(progress.epochs) + 1}, step {run.steps_done + 1:,} of {run.steps:,}"
-    )
+    console.print(f"resumed from {file}: epoch {len(run.epochs) + 1}, step {run.steps_done + 1:,} of {run.steps:,}")
     if anew:
         console.print(f"it comes from another kind of device: {' and '.join(anew)} are drawn anew from here")
 
@@ -267,9 +231,9 @@ def _what_decides(config: TrainConfig) -> dict[str, Any]:
     return {name: value for name, value in asdict(config).items() if name not in MAY_DIFFER}
 
 
-def _keep(run: Run, progress: Progress, folder: RunFolder, console: Console) -> Result:
-    setup, config, epochs = run.setup, run.setup.config, progress.epochs
-    seconds = {"cpu_seconds": progress.cpu_seconds, "wall_seconds": progress.wall_seconds}
+def _keep(run: Run, folder: RunFolder, console: Console) -> Result:
+    setup, config, epochs = run.setup, run.setup.config, run.epochs
+    cpu_seconds, wall_seconds = run.spent
     # An epoch cut short leaves weights that were not measured yet.
     measured = epochs and run.steps_done == len(epochs) * len(run.batches)
     accuracy = epochs[-1].accuracy if measured else setup.accuracy(run.kept)
@@ -284,9 +248,10 @@ def _keep(run: Run, progress: Progress, folder: RunFolder, console: Console) -> 
         steps=run.steps_done,
         parameters=sum(parameter.numel() for parameter in run.kept.parameters()),
         device=setup.device_name,
+        cpu_seconds=cpu_seconds,
+        wall_seconds=wall_seconds,
         epochs=epochs,
         provenance=provenance(),
-        **seconds,
     )
     softmax_over = len(setup.dataset.classes) if config.loss == "original" else None
     folder.write("curves.png", png(draw_curves({config.loss: epochs}, setup.measured_on, softmax_over, _title(config))))

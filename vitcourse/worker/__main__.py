@@ -1,16 +1,16 @@
-"""Started by the judge as a process of its own: python -I -S __main__.py PATHS SPACE [PORT PRINTED].
+"""Started by the judge as a process of its own: python -I -S __main__.py PATHS SPACE [PORT].
 
 PATHS are Python's, as JSON; SPACE names the judge's process namespace.
 
 Standard input is a socket. Over it the judge asks, line by line:
 
-    start              with three files (requests, answers, prints): a fork serves there; its number is answered
+    start              with two files (a socket, prints): a fork serves there; its number is answered
     end NUMBER GRACE   end that process and all that it started; how it ended is answered. It has so many seconds to
-                       end by itself: its pipes are closed a moment before it has ended
+                       end by itself: its socket is closed a moment before it has ended
     optimizer          load what the first optimizer of torch would load
 
 This process never computes with tensors: torch's threads, had they started, would be missing in a fork. Where a system
-can't fork, the judge listens on PORT, and the process itself serves, once: it prints to the file PRINTED.
+can't fork, the judge listens on PORT, and the process itself serves, once; it prints where its errors go.
 """
 
 import contextlib
@@ -54,7 +54,7 @@ def main() -> None:
         control.sendall(b"ready\n")
     living: set[int] = set()
     while True:
-        words, files, _, _ = (control.recv(4096), [], 0, 0) if spawned else socket.recv_fds(control, 4096, 3)
+        words, files, _, _ = (control.recv(4096), [], 0, 0) if spawned else socket.recv_fds(control, 4096, 2)
         if not words:
             for child in living:  # the judge was ended: nothing stays
                 end(child)
@@ -69,10 +69,10 @@ def main() -> None:
             answer = end(int(number), float(grace))
         elif spawned:
             control.sendall(b"here\n")
-            serving.be_worker(control, control, os.open(spawned[1], os.O_WRONLY | os.O_APPEND))
+            serving.be_worker(control, 2)
         elif (child := os.fork()) == 0:
             control.close()
-            serving.be_worker(*files)
+            serving.be_worker(socket.socket(fileno=files[0]), files[1])
         else:
             living.add(child)
             answer = str(child)

@@ -5,7 +5,6 @@ They are the package `chapters`, whatever their folder is called, so that `from 
 """
 
 import ast
-import builtins
 import difflib
 import importlib
 import linecache
@@ -117,38 +116,29 @@ def fault(error: BaseException) -> dict[str, Any]:
 
 
 def read(text: str, names: Sequence[str]) -> dict[str, Any]:
-    """What can be seen in a chapter's text without running it, of the definitions with these names.
+    """What can be seen in a chapter's text without running it, of these names.
 
-    For each: its lines, the lines on which the stub's NotImplementedError is still raised, its methods, whether a
-    function has a way to its end without a return, and which of its names are bound nowhere.
+    definitions: for each that is defined, its lines, where the stub's NotImplementedError is still raised (line and
+    function), its methods, and what of it should return something and doesn't. like: for each, the definition whose
+    name is nearest to it, if one is near.
     """
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return {}
-    known = _bound(tree) | set(dir(builtins))
-    return {
-        node.name: {
+        tree = ast.parse("")
+    there = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    definitions = {
+        name: {
             "lines": (min([node.lineno, *(word.lineno for word in node.decorator_list)]), node.end_lineno or 0),
-            "raises": [line for line, _ in _stub_raises(node)],
-            "raises_in": [name for _, name in _stub_raises(node)],
+            "raises": _stub_raises(node),
             "methods": [part.name for part in node.body if isinstance(part, ast.FunctionDef)],
-            "returns": isinstance(node, ast.ClassDef) or _returns(node),
-            "forward_returns": all(_returns(p) for p in node.body if getattr(p, "name", "") == "forward"),
-            "unbound": sorted(_used(node) - known - _bound(node)),
+            "no_return": "" if _returns(node) else f"{'forward of ' * isinstance(node, ast.ClassDef)}{name}",
         }
-        for node in tree.body
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name in names
+        for name, node in there.items()
+        if name in names
     }
-
-
-def defined_like(text: str, name: str) -> str:
-    """The definition in a chapter's text whose name is nearest to this one, if one is near."""
-    try:
-        own = [node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return ""
-    return next(iter(difflib.get_close_matches(name, own, n=1, cutoff=0.75)), "")
+    like = {name: next(iter(difflib.get_close_matches(name, there, n=1, cutoff=0.75)), "") for name in names}
+    return {"definitions": definitions, "like": like}
 
 
 def _files() -> set[str]:
@@ -165,26 +155,7 @@ def _stub_raises(node: ast.AST, within: str = "") -> list[tuple[int, str]]:
     return found
 
 
-def _returns(node: ast.AST) -> bool:
-    """Whether a function returns a value anywhere."""
-    return any(isinstance(part, ast.Return) and part.value is not None for part in ast.walk(node))
-
-
-def _bound(tree: ast.AST) -> set[str]:
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-            names.add(node.id)
-        elif isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
-            names.add(node.name)
-        elif isinstance(node, ast.arg):
-            names.add(node.arg)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            names |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ExceptHandler) and node.name:
-            names.add(node.name)
-    return names
-
-
-def _used(tree: ast.AST) -> set[str]:
-    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+def _returns(node: ast.FunctionDef | ast.ClassDef) -> bool:
+    """Whether a function, or the forward of a class, returns a value anywhere."""
+    own = [node] if isinstance(node, ast.FunctionDef) else [p for p in node.body if getattr(p, "name", "") == "forward"]
+    return all(any(isinstance(part, ast.Return) and part.value for part in ast.walk(function)) for function in own)

@@ -1,4 +1,4 @@
-"""What goes over the pipe between judge and worker: a header of JSON, then the tensors as safetensors.
+"""What goes over the socket between judge and worker: a header of JSON, then the tensors as safetensors.
 
 Nothing that arrives is unpickled or evaluated. A value is None, a bool, a number, a text, a tensor, a dtype, a name of
 something in the worker (Slot, Part), or a list, a tuple or a dict of these; anything else travels as Other, its type's
@@ -8,12 +8,11 @@ name.
 import dataclasses
 import json
 import math
-import os
-import select
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -26,7 +25,6 @@ LARGEST_HEADER = 16 * 2**20  # bytes of what it says of the tensors, and of all 
 DEEPEST = 12  # levels of lists in lists
 MOST = 20_000  # parts of one value
 LONGEST = 20_000  # characters of one text
-File = int | socket.socket  # a pipe's end; where a system can't hand pipes on, a socket
 _SIZES = struct.Struct(">QQ")
 _DTYPES = (
     *(torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.bool),
@@ -35,7 +33,7 @@ _DTYPES = (
 
 
 class ProtocolError(Exception):
-    """What came over the pipe is no message of ours, or is too large."""
+    """What came over the socket is no message of ours, or is too large."""
 
 
 class Gone(Exception):
@@ -87,49 +85,49 @@ def unpack(header: bytes, body: bytes) -> Any:
         raise ProtocolError(f"no message: {type(error).__name__}") from None
 
 
-def send(file: File, value: Any, deadline: float | None = None) -> None:
-    """Write a message, until the deadline if there is one: the file must not block then.
+def send(channel: socket.socket, value: Any, deadline: float | None = None) -> None:
+    """Write a message, until the deadline (of time.monotonic) if there is one.
 
     Raises Gone when nobody reads it any more, TooLate when nobody has read it in time.
     """
-    view = memoryview(pack(value))
-    try:
-        while view:
-            if deadline is not None and not select.select([], [file], [], max(0.0, deadline - time.monotonic()))[1]:
-                raise TooLate
-            view = view[file.send(view) if isinstance(file, socket.socket) else os.write(file, view) :]
-    except OSError as error:
-        raise Gone from error
+    with _until(channel, deadline):
+        channel.sendall(pack(value))
 
 
-def receive(file: File, deadline: float | None = None) -> Any:
-    """Read a message, until the deadline (of time.monotonic) if there is one.
+def receive(channel: socket.socket, deadline: float | None = None) -> Any:
+    """Read a message, until the deadline if there is one.
 
     Raises Gone at its end, TooLate after the deadline, ProtocolError for what is no message.
     """
-    header_size, body_size = _SIZES.unpack(_read(file, _SIZES.size, deadline))
+    header_size, body_size = _SIZES.unpack(_read(channel, _SIZES.size, deadline))
     if header_size > LARGEST_HEADER or header_size + body_size > LARGEST:
         raise ProtocolError("a message that is too large")
-    header = _read(file, header_size, deadline)
-    return unpack(header, _read(file, body_size, deadline))
+    header = _read(channel, header_size, deadline)
+    return unpack(header, _read(channel, body_size, deadline))
 
 
-def _read(file: File, size: int, deadline: float | None) -> bytes:
+def _read(channel: socket.socket, size: int, deadline: float | None) -> bytes:
     parts = bytearray()
     while len(parts) < size:
-        if deadline is not None:
-            left = deadline - time.monotonic()
-            if left <= 0 or not select.select([file], [], [], left)[0]:
-                raise TooLate
-        try:
-            most = min(size - len(parts), 2**20)
-            part = file.recv(most) if isinstance(file, socket.socket) else os.read(file, most)
-        except OSError as error:
-            raise Gone from error
+        with _until(channel, deadline):
+            part = channel.recv(min(size - len(parts), 2**20))
         if not part:
             raise Gone
         parts += part
     return bytes(parts)
+
+
+@contextmanager
+def _until(channel: socket.socket, deadline: float | None) -> Iterator[None]:
+    if deadline is not None and deadline <= time.monotonic():
+        raise TooLate
+    try:
+        channel.settimeout(None if deadline is None else deadline - time.monotonic())
+        yield
+    except TimeoutError:
+        raise TooLate from None
+    except OSError as error:
+        raise Gone from error
 
 
 def _encode(value: Any, tensors: dict[str, Tensor], depth: int) -> Any:

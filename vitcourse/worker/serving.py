@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sys
 from contextlib import suppress
 from typing import Any
@@ -10,15 +11,15 @@ from . import chapters, integrity
 from .bans import Bans
 from .fence import fence
 from .limits import limit
-from .protocol import File, Gone, receive, send
+from .protocol import Gone, receive, send
 from .started import started
 from .workshop import Workshop
 
 
-def be_worker(requests: File, answers: File, printed: int) -> None:
-    """Serve on these files, to the end of the process: this never returns."""
+def be_worker(channel: socket.socket, printed: int) -> None:
+    """Serve on this socket, to the end of the process: this never returns."""
     try:
-        if hasattr(os, "setsid"):  # what it starts ends with it; Ctrl-C is for the judge
+        with suppress(AttributeError, OSError):  # what it starts ends with it; Ctrl-C is for the judge
             os.setsid()
         for name in {"SIGINT", "SIGTERM", "SIGHUP"} & set(dir(signal)):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
@@ -29,7 +30,7 @@ def be_worker(requests: File, answers: File, printed: int) -> None:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
         sys.stdout = open(1, "w", encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
         sys.stderr = open(2, "w", encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
-        serve(requests, answers)
+        serve(channel)
     except (Gone, KeyboardInterrupt):
         pass
     finally:
@@ -38,9 +39,9 @@ def be_worker(requests: File, answers: File, printed: int) -> None:
         os._exit(0)
 
 
-def serve(requests: File, answers: File) -> None:
+def serve(channel: socket.socket) -> None:
     """Answer until nobody asks any more. The first request holds the chapters, the limits and the bans."""
-    first = receive(requests)
+    first = receive(channel)
     limit(first["boxed"])
     os.chdir("/")
     os.environ.clear()
@@ -52,12 +53,12 @@ def serve(requests: File, answers: File) -> None:
     workshop = Workshop(chapters.find, bans, first["builds"])
     workshop.catches = (BaseException,)
     seen = looked_at(first)
-    send(answers, seen)  # before anything of the learner's has run: this can't be forged
-    send(answers, chapters.load(first["module"]) if seen["started"] else {})
+    send(channel, seen)  # before anything of the learner's has run: this can't be forged
+    send(channel, chapters.load(first["module"]) if seen["started"] else {})
     while True:
-        observed = workshop.answer(receive(requests))
+        observed = workshop.answer(receive(channel))
         sys.stdout.flush()  # what the answer printed is seen even where its process is ended
-        send(answers, observed)
+        send(channel, observed)
 
 
 def looked_at(first: dict[str, Any]) -> dict[str, Any]:
@@ -65,7 +66,6 @@ def looked_at(first: dict[str, Any]) -> dict[str, Any]:
     text, names = first["texts"].get(first["module"], ""), first["names"]
     return {
         "started": started(text, first["stubs"], names),
-        "read": chapters.read(text, names),
-        "like": {name: chapters.defined_like(text, name) for name in names},
+        **chapters.read(text, names),
         "around": integrity.around(first["texts"], first["shown"], first["module"], first["chapters"]),
     }

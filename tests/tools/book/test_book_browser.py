@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
@@ -69,10 +69,25 @@ def base(request: pytest.FixtureRequest, output: Path) -> str:
 
 
 @pytest.fixture
-def page(browser: Any, output: Path) -> Iterator[Any]:
-    context = browser.new_context(viewport=WIDE, color_scheme="light")
-    yield watched(context.new_page())
-    context.close()
+def open_at(browser: Any, output: Path) -> Iterator[Callable[..., Any]]:
+    """Opens a page in a context of its own."""
+    contexts = []
+
+    def open_it(address: str, **options: Any) -> Any:
+        context = browser.new_context(**{"viewport": WIDE, "color_scheme": "light", **options})
+        contexts.append(context)
+        page = watched(context.new_page())
+        open_page(page, address)
+        return page
+
+    yield open_it
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def page(open_at: Callable[..., Any]) -> Any:
+    return open_at("about:blank")
 
 
 def watched(page: Any) -> Any:
@@ -108,9 +123,31 @@ def outside(page: Any, base: str) -> list[str]:
     return [url for url in page.asked if not url.startswith((base, "data:", "blob:"))]
 
 
+# A page's formulas take its browser a second or more: all that asks for no state of its own looks at one load.
+
+
 @pytest.mark.parametrize("name", EVERY)
-def test_a_page_is_whole_without_a_network(page: Any, base: str, name: str) -> None:
-    open_page(page, base + name)
+def test_a_page_from_a_file_is_whole_and_for_everybody(open_at: Callable[..., Any], output: Path, name: str) -> None:
+    page = open_at((output / name).as_uri(), viewport=WIDE, color_scheme="light", reduced_motion="reduce")
+    is_whole(page, f"{output.as_uri()}/")
+    unfold(page)
+    no_line_of_code_is_cut(page)
+    page.set_viewport_size(WIDE)
+    assert faults(page) == []
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_narrow_page_over_http_is_whole_and_never_scrolls_sideways(
+    open_at: Callable[..., Any], http: str, name: str
+) -> None:
+    page = open_at(http + name, viewport=NARROW, color_scheme="dark")
+    is_whole(page, http)
+    unfold(page)
+    nothing_scrolls_sideways(page)
+    no_line_of_code_is_cut(page)
+
+
+def is_whole(page: Any, base: str) -> None:
     assert outside(page, base) == []
     assert page.complaints == []
     formulas = page.locator("article .math")
@@ -128,13 +165,60 @@ def test_a_page_is_whole_without_a_network(page: Any, base: str, name: str) -> N
         assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
         assert len((image.get_attribute("alt") or "").split()) >= 5, image.get_attribute("src")
     assert page.locator("article .cell_output").filter(has_text=re.compile(r"<matplotlib|<Axes|<Figure")).count() == 0
-    unfold(page)
+
+
+def no_line_of_code_is_cut(page: Any) -> None:
     for width in (1280, 1600):
         page.set_viewport_size({"width": width, "height": 900})
         cut = page.evaluate("""() => [...document.querySelectorAll("article pre")]
             .filter((block) => block.scrollWidth > block.clientWidth + 1)
             .map((block) => [block.scrollWidth - block.clientWidth, block.textContent.slice(0, 120)])""")
         assert cut == [], "a line of code is cut on a wide page"
+
+
+def nothing_scrolls_sideways(page: Any) -> None:
+    wide = """() => [...document.querySelectorAll("article *")]
+        .filter((element) => element.getBoundingClientRect().right > innerWidth + 1)
+        .filter((element) => !element.closest("pre, .math, .shape-trace, .cell_output, .visually-hidden"))
+        .filter((element) => !element.closest(".pst-scrollable-table-container, mjx-assistive-mml"))
+        .map((element) => element.outerHTML.slice(0, 120))"""
+    for scheme in ("dark", "light"):
+        in_scheme(page, scheme)
+        assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"], page.evaluate(wide)
+        assert page.evaluate(wide) == []
+
+
+# Of words of code that look alike, in both schemes, one keeps its element. axe holds every element against the others
+# at its place, which with the thousands of coloured words of a chapter takes longer than all else.
+ONE_OF_EACH_LOOK = """() => {
+  const seen = new Set(), again = [];
+  for (const word of document.querySelectorAll("article pre span:not(:has(*))")) {
+    const looks = [];
+    for (let at = word; at; at = at.parentElement) looks.push(at.className, at.getAttribute("style"));
+    const look = looks.join();
+    if (seen.has(look)) again.push(word);
+    seen.add(look);
+  }
+  again.forEach((word) => word.replaceWith(word.textContent));
+}"""
+
+
+def faults(page: Any) -> list[str]:
+    """What axe finds, but for the theme's own faults."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    page.evaluate(ONE_OF_EACH_LOOK)
+    found = []
+    # In the dark the colours alone are others.
+    for scheme, rules in (("light", {}), ("dark", {"runOnly": ["color-contrast", "link-in-text-block"]})):
+        in_scheme(page, scheme)
+        found += [
+            f"{scheme} {violation['id']}: {node['target']} {node['html'][:160]} {node.get('failureSummary', '')[:300]}"
+            for violation in Axe().run(page, options={"resultTypes": ["violations"], **rules}).response["violations"]
+            for node in violation["nodes"]
+            if not (violation["id"] in KNOWN and re.search(KNOWN[violation["id"]][0], node["html"]))
+        ]
+    return found
 
 
 def in_scheme(page: Any, scheme: str) -> None:
@@ -147,32 +231,12 @@ def unfold(page: Any) -> None:
     page.evaluate("document.querySelectorAll('article details').forEach((details) => { details.open = true; })")
 
 
-@pytest.mark.parametrize("name", EVERY)
-def test_a_narrow_page_scrolls_down_and_never_sideways(browser: Any, http: str, name: str) -> None:
-    context = browser.new_context(viewport=NARROW, color_scheme="dark")
-    page = watched(context.new_page())
-    open_page(page, http + name)
-    unfold(page)
-    wide = """() => [...document.querySelectorAll("article *")]
-        .filter((element) => element.getBoundingClientRect().right > innerWidth + 1)
-        .filter((element) => !element.closest("pre, .math, .shape-trace, .cell_output, .visually-hidden"))
-        .filter((element) => !element.closest(".pst-scrollable-table-container, mjx-assistive-mml"))
-        .map((element) => element.outerHTML.slice(0, 120))"""
-    for scheme in ("dark", "light"):
-        in_scheme(page, scheme)
-        assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"], page.evaluate(wide)
-        assert page.evaluate(wide) == []
-    context.close()
-
-
-def test_on_a_narrow_page_code_that_scrolls_says_so_at_its_edge(browser: Any, output: Path) -> None:
-    page = browser.new_page(viewport=NARROW)
-    page.goto((output / CHAPTERS[2]).as_uri())
+def test_on_a_narrow_page_code_that_scrolls_says_so_at_its_edge(open_at: Callable[..., Any], output: Path) -> None:
+    page = open_at((output / CHAPTERS[2]).as_uri(), viewport=NARROW)
     block = page.locator(".card.exercise pre").first
     assert block.evaluate("block => block.scrollWidth > block.clientWidth")
     shades = "block => getComputedStyle(block).backgroundAttachment"
     assert {"local", "scroll"} <= set(re.split(r"[\s,]+", block.evaluate(shades)))
-    page.close()
 
 
 CONTRAST = """(element) => {
@@ -191,17 +255,14 @@ CONTRAST = """(element) => {
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_an_answer_can_be_read_under_the_mouse(browser: Any, output: Path, scheme: str) -> None:
-    context = browser.new_context(viewport=WIDE, color_scheme=scheme)
-    page = context.new_page()
-    open_page(page, (output / CHAPTERS[0]).as_uri())
+def test_an_answer_can_be_read_under_the_mouse(open_at: Callable[..., Any], output: Path, scheme: str) -> None:
+    page = open_at((output / CHAPTERS[0]).as_uri(), color_scheme=scheme)
     for answer in page.locator(".quiz-answer").all()[:4]:
         answer.hover()
         assert answer.evaluate("element => element.matches(':hover')")
         assert answer.locator("span").first.evaluate(CONTRAST) >= 4.5
         answer.click()
         assert answer.locator("span").first.evaluate(CONTRAST) >= 4.5
-    context.close()
 
 
 def links(page: Any) -> tuple[set[str], set[str]]:
@@ -213,6 +274,7 @@ def links(page: Any) -> tuple[set[str], set[str]]:
 
 def test_every_link_within_the_book_leads_somewhere(page: Any, output: Path) -> None:
     found = {}
+    page.route("**/mathjax/**", lambda route: route.abort())  # formulas hold no links
     for name in EVERY:
         page.goto((output / name).as_uri())
         found[(output / name).as_uri()] = links(page)
@@ -230,72 +292,57 @@ def test_every_link_within_the_book_leads_somewhere(page: Any, output: Path) -> 
 
 
 def test_every_exercise_leads_to_its_solution_and_back(page: Any, output: Path) -> None:
-    for chapter in chapters():
+    page.route("**/mathjax/**", lambda route: route.abort())
+    for name, chapter in zip(CHAPTERS, chapters(), strict=True):
+        page.goto((output / name).as_uri())
+        solutions = (output / "book" / "solutions" / f"{chapter.words[1]}.html").as_uri()
         for asked in chapter.exercises:
-            name = next(name for name in CHAPTERS if f"ch{name[5:]}".startswith(chapter.module))
-            page.goto((output / name).as_uri())
             card = page.locator(f'[id="exercise-{asked.id}"]')
             card.get_by_text("I have tried").click()
-            card.get_by_role("link", name=f"the solution to {asked.id}").click()
-            assert page.url.endswith(f"solutions/{chapter.words[1]}.html#solution-{asked.id}")
-            page.locator(f'[id="solution-{asked.id}"]').get_by_role("link", name=f"exercise {asked.id}").click()
-            assert page.url.endswith(f"{name}#exercise-{asked.id}")
+            there = card.get_by_role("link", name=f"the solution to {asked.id}")
+            assert there.evaluate("link => link.href") == f"{solutions}#solution-{asked.id}"
+        there.click()
+        assert page.url == f"{solutions}#solution-{asked.id}"
+        for asked in chapter.exercises:
+            back = page.locator(f'[id="solution-{asked.id}"]').get_by_role("link", name=f"exercise {asked.id}")
+            assert back.evaluate("link => link.href") == f"{(output / name).as_uri()}#exercise-{asked.id}"
+        back.click()
+        assert page.url == f"{(output / name).as_uri()}#exercise-{asked.id}"
 
 
 @pytest.mark.parametrize("name", [name for name in PAGES if "/0" in name])
-def test_quizzes_are_answered_with_the_mouse_and_with_the_keyboard(page: Any, output: Path, name: str) -> None:
+def test_a_chapter_is_used_with_the_mouse_and_with_the_keyboard(page: Any, output: Path, name: str) -> None:
     open_page(page, (output / name).as_uri())
-    quizzes = page.locator("fieldset.quiz").all()
-    explained = []
-    for quiz in quizzes:
-        verdict = quiz.get_by_role("status")
+    quizzes_are_answered(page)
+    assert page.complaints == []
+    if name in CHAPTERS:
+        hints_and_outputs_unfold(page)
+    figures_are_in_the_pages_own_ink_and_say_what_they_show(page)
+
+
+def quizzes_are_answered(page: Any) -> None:
+    for quiz in page.locator("fieldset.quiz").all():
+        verdict, buttons = quiz.get_by_role("status"), quiz.get_by_role("radio").all()
         assert verdict.get_attribute("aria-live") == "polite"
         assert not verdict.inner_text()
         assert not quiz.locator("details").is_visible(), "the explanations are said one by one"
         reasons = [" ".join(text.split()) for text in quiz.locator(".quiz-why").all_text_contents()]
         rights = quiz.locator(".quiz-reason").evaluate_all("all => all.map((one) => one.classList.contains('right'))")
         assert rights.count(True) == 1
-        for button, reason, right in zip(quiz.get_by_role("radio").all(), reasons, rights, strict=True):
-            button.locator("..").click()
-            assert " ".join(verdict.text_content().split()) == f"{'Right.' if right else 'Not right.'} {reason}"
-        explained.append(reasons)
-    page.reload()
-    page.evaluate(FORMULAS)
-    for quiz, reasons in zip(quizzes, explained, strict=True):  # one stop for all answers, and arrows between them
-        buttons = quiz.get_by_role("radio").all()
+        said = [f"{'Right.' if right else 'Not right.'} {why}" for right, why in zip(rights, reasons, strict=True)]
         buttons[0].focus()
         page.keyboard.press("Space")
-        for place, (button, reason) in enumerate(zip(buttons, reasons, strict=True)):
+        for place, button in enumerate(buttons):  # one stop for all answers, and arrows between them
             if place:
                 page.keyboard.press("ArrowDown")
             assert button.is_checked()
-            assert " ".join(quiz.get_by_role("status").text_content().split()).endswith(reason)
-    assert page.complaints == []
+            assert " ".join(verdict.text_content().split()) == said[place]
+        for button, words in zip(buttons, said, strict=True):
+            button.locator("..").click()
+            assert " ".join(verdict.text_content().split()) == words
 
 
-def test_every_chapter_has_its_quizzes_and_all_its_exercises(page: Any, output: Path) -> None:
-    seen = []
-    for name in CHAPTERS:
-        page.goto((output / name).as_uri())
-        seen += page.locator(".card.exercise").evaluate_all("all => all.map((card) => card.id)")
-    assert seen == [f"exercise-{asked.id}" for asked in exercises()]
-
-
-def test_the_pages_are_whole_without_scripts(browser: Any, output: Path) -> None:
-    context = browser.new_context(java_script_enabled=False, viewport=WIDE)
-    page = context.new_page()
-    page.goto((output / CHAPTERS[0]).as_uri())
-    quiz = page.locator("fieldset.quiz").first
-    quiz.get_by_text("Every answer explained").click()
-    assert quiz.locator(".quiz-why").first.is_visible()
-    page.get_by_text("Hint 1 of 3").first.click()
-    assert page.locator(".card.exercise details[open]").count() == 1
-    context.close()
-
-
-@pytest.mark.parametrize("name", CHAPTERS)
-def test_hints_and_outputs_unfold_by_keyboard(page: Any, output: Path, name: str) -> None:
-    open_page(page, (output / name).as_uri())
+def hints_and_outputs_unfold(page: Any) -> None:
     firsts = page.evaluate("""() => {
       const kinds = new Map();  // not a quiz's, which its answers have replaced, nor one in another that is folded
       [...document.querySelectorAll("article summary")].forEach((summary, place) => {
@@ -317,6 +364,37 @@ def test_hints_and_outputs_unfold_by_keyboard(page: Any, output: Path, name: str
     page.locator(".card.exercise summary").first.focus()
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.matches('.card.exercise :is(summary, a)')"), "the next in the card"
+
+
+def figures_are_in_the_pages_own_ink_and_say_what_they_show(page: Any) -> None:
+    page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    figures = page.locator("article svg.figure")
+    for figure in figures.all():
+        assert len((figure.get_attribute("aria-label") or "").split()) >= 5
+        ink = figure.evaluate("figure => getComputedStyle(figure).color")
+        assert int(re.findall(r"\d+", ink)[0]) > 127
+    assert page.locator("article .cell_output img[src$='.svg']").count() == 0
+
+
+def test_every_chapter_has_its_quizzes_and_all_its_exercises(page: Any, output: Path) -> None:
+    page.route("**/mathjax/**", lambda route: route.abort())
+    seen = []
+    for name in CHAPTERS:
+        page.goto((output / name).as_uri())
+        seen += page.locator(".card.exercise").evaluate_all("all => all.map((card) => card.id)")
+    assert seen == [f"exercise-{asked.id}" for asked in exercises()]
+
+
+def test_the_pages_are_whole_without_scripts(browser: Any, output: Path) -> None:
+    context = browser.new_context(java_script_enabled=False, viewport=WIDE)
+    page = context.new_page()
+    page.goto((output / CHAPTERS[0]).as_uri())
+    quiz = page.locator("fieldset.quiz").first
+    quiz.get_by_text("Every answer explained").click()
+    assert quiz.locator(".quiz-why").first.is_visible()
+    page.get_by_text("Hint 1 of 3").first.click()
+    assert page.locator(".card.exercise details[open]").count() == 1
+    context.close()
 
 
 @pytest.mark.parametrize("name", [name for name in PAGES if "/0" in name])
@@ -366,38 +444,13 @@ def test_the_search_starts_from_the_keyboard(page: Any, base: str) -> None:
     assert page.complaints == []
 
 
-@pytest.mark.parametrize("name", EVERY)
-def test_axe_finds_nothing_but_the_themes_own_faults(browser: Any, output: Path, name: str) -> None:
-    from axe_playwright_python.sync_playwright import Axe
-
-    context = browser.new_context(viewport=WIDE, color_scheme="light", reduced_motion="reduce")
-    page = watched(context.new_page())
-    open_page(page, (output / name).as_uri())
-    unfold(page)
-    # In the dark the colours alone are others.
-    for scheme, rules in (("light", {}), ("dark", {"runOnly": ["color-contrast", "link-in-text-block"]})):
-        in_scheme(page, scheme)
-        asked = {"resultTypes": ["violations"], **rules}
-        found = [
-            f"{violation['id']}: {node['target']} {node['html'][:160]} {node.get('failureSummary', '')[:300]}"
-            for violation in Axe().run(page, options=asked).response["violations"]
-            for node in violation["nodes"]
-            if not (violation["id"] in KNOWN and re.search(KNOWN[violation["id"]][0], node["html"]))
-        ]
-        assert found == [], scheme
-    context.close()
-
-
-def test_a_fault_in_the_article_would_be_found(page: Any, output: Path) -> None:
-    from axe_playwright_python.sync_playwright import Axe
-
-    open_page(page, (output / CHAPTERS[0]).as_uri())
-    page.evaluate(
-        "document.querySelector('article').insertAdjacentHTML('beforeend', "
-        '\'<img src="data:,"><p style="color:#999;background:#fff">pale</p><input>\')'
-    )
-    found = {violation["id"] for violation in Axe().run(page).response["violations"]}
-    assert {"image-alt", "color-contrast", "label"} <= found
+def test_a_fault_in_the_article_would_be_found(open_at: Callable[..., Any], output: Path) -> None:
+    page = open_at((output / CHAPTERS[0]).as_uri(), reduced_motion="reduce")
+    page.evaluate("""document.querySelector("article").insertAdjacentHTML("beforeend", `
+      <style>html[data-theme=dark] .dim { color: #333; background: #222; }</style><img src="data:,"><input>
+      <p style="color: #999; background: #fff">pale</p><pre>${'<span class="n dim">dim</span> '.repeat(2)}</pre>`)""")
+    found = [fault.split(":")[0] for fault in faults(page)]
+    assert sorted(found) == ["dark color-contrast"] * 2 + ["light color-contrast", "light image-alt", "light label"]
 
 
 def test_no_vendored_copy_is_in_the_repository() -> None:
@@ -422,6 +475,8 @@ def test_the_pdf_has_bookmarks_and_formulas(tmp_path: Path, browser: Any, output
     command = [sys.executable, "-m", "vitcourse", "book", "--pdf", str(file)]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.endswith(f"{file}\n")
     pdf = PdfReader(file)
+    assert pdf.metadata
+    assert pdf.metadata.title == "Learn the Vision Transformer by writing one"
 
     def titles(entries: Any) -> Iterator[str]:
         for entry in entries:
@@ -454,18 +509,6 @@ def test_the_page_that_opens_the_book_answers_what_is_drawn(page: Any, base: str
     assert page.complaints == []
 
 
-@pytest.mark.parametrize("name", CHAPTERS)
-def test_figures_are_in_the_pages_own_ink_and_say_what_they_show(page: Any, output: Path, name: str) -> None:
-    page.goto((output / name).as_uri())
-    page.evaluate("document.documentElement.dataset.theme = 'dark'")
-    figures = page.locator("article svg.figure")
-    for figure in figures.all():
-        assert len((figure.get_attribute("aria-label") or "").split()) >= 5
-        ink = figure.evaluate("figure => getComputedStyle(figure).color")
-        assert int(re.findall(r"\d+", ink)[0]) > 127
-    assert page.locator("article .cell_output img[src$='.svg']").count() == 0
-
-
 def test_a_chapter_that_was_read_has_a_mark_and_can_lose_it(page: Any, http: str) -> None:
     page.goto(http + CHAPTERS[1])
     link = page.locator(".bd-sidebar-primary nav a.reference.current")
@@ -488,5 +531,6 @@ def test_a_page_says_what_it_is_to_who_links_to_it(output: Path) -> None:
         for what in ('name="description"', 'property="og:title"', 'property="og:description"', 'property="og:image"'):
             (found,) = re.findall(f'<meta {what} content="([^"]+)"', text)
             assert len(found) > 4, (name, what)
+            assert not found.startswith("Download"), (name, what)
         assert (output / name).parent.joinpath(found).resolve() == output / "_static" / "card.png"
     assert Image.open(output / "_static" / "card.png").size == (1200, 630)

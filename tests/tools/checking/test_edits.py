@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from vitcourse.checking import naming
 from vitcourse.checking.edits import edits, reference
 from vitcourse.checking.edits.telling import expressions
 from vitcourse.checking.edits.trees import matched
@@ -22,8 +23,8 @@ EVERY = pytest.mark.parametrize("each", exercises(), ids=lambda each: each.id)
 def executed(hypothesis: Hypothesis) -> dict[str, object]:
     """The names of the reference's chapter, with a hypothesis in it."""
     chapter: ModuleType = load_code("solutions").module(exercise(hypothesis.exercise).module)
-    names = dict(chapter.__dict__)
-    exec(compile(ast.Module(list(hypothesis.definitions), []), "<edit>", "exec"), names)
+    names = {"torch": torch, **vars(chapter)}
+    exec(naming._compiled(hypothesis), names)
     return names
 
 
@@ -67,17 +68,12 @@ def test_a_statement_without_a_step_is_found(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_steps_stand_for_the_functions_of_the_solutions_and_no_others() -> None:
-    functions = [
-        f.name for module in dict.fromkeys(e.module for e in exercises()) for f in reference.chapter(module).functions
-    ]
+    functions = [function.name for function in reference.all_functions()]
     assert sorted(functions) == sorted(reference.words()["function"])
 
 
 def test_every_form_of_a_row_is_that_of_some_expression_in_the_solutions() -> None:
-    functions = [
-        f for module in dict.fromkeys(e.module for e in exercises()) for f in reference.chapter(module).functions
-    ]
-    nodes = [node for function in functions for _, node in expressions(function)]
+    nodes = [node for function in reference.all_functions() for _, node in expressions(function)]
     for form in dict.fromkeys(row[0] for row in reference.rewrites()):
         tree = ast.parse(form, mode="eval").body
         assert any(matched(tree, node) is not None for node in nodes), form

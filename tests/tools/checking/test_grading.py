@@ -1,6 +1,5 @@
 """`vitcourse check` and `status`: one honest verdict for each exercise, whatever a learner's code does."""
 
-import importlib
 import json
 import shutil
 import sys
@@ -9,11 +8,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-import torch
 from commands import Ended
 from rich.console import Console
 
-from vitcourse.checking import record
+from vitcourse.checking import state
 from vitcourse.checking.grading import grade, up_to_first_not_done
 from vitcourse.checking.judge import Judge, Verdict
 from vitcourse.checking.report import print_verdicts
@@ -165,15 +163,15 @@ def test_a_wrong_request_is_one_line_and_exit_code_2(tmp_path: Path, type_in: Ca
 def test_a_verdict_is_stale_once_anything_it_rests_on_has_changed(
     learner: Callable[..., CodeSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(record, "_folder", lambda: tmp_path / "state")
+    monkeypatch.setattr(state, "_folder", lambda: tmp_path / "state")
     path = learner(
         patchify="return images", prepend_cls="return tokens", gelu="return x", cross_entropy="return logits"
     ).folder
     code = CodeSet("chapters", path, "unused")
-    record.keep(code, [Verdict("1.1", "failed", ""), Verdict("2.1", "passed", ""), Verdict("4.2", "passed", "")])
+    state.keep(code, [Verdict("1.1", "failed", ""), Verdict("2.1", "passed", ""), Verdict("4.2", "passed", "")])
 
     def statuses() -> dict[str, str]:
-        return {asked.id: status for asked, status in record.standing(code)}
+        return {asked.id: status for asked, status in state.standing(code)}
 
     now = statuses()
     assert (now["1.1"], now["2.1"], now["4.2"]) == ("failed", "passed", "passed")
@@ -187,15 +185,15 @@ def test_a_verdict_is_stale_once_anything_it_rests_on_has_changed(
 def test_only_the_learners_own_chapters_are_remembered(
     learner: Callable[..., CodeSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(record, "_folder", lambda: tmp_path / "state")
-    record.keep(learner(), [Verdict("1.1", "passed", "")])
+    monkeypatch.setattr(state, "_folder", lambda: tmp_path / "state")
+    state.keep(learner(), [Verdict("1.1", "passed", "")])
     assert not (tmp_path / "state").exists()
 
 
 def test_hints_come_one_by_one_and_stay_at_the_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, type_in: Callable[..., Ended]
 ) -> None:
-    monkeypatch.setattr(record, "_folder", lambda: tmp_path / "state")
+    monkeypatch.setattr(state, "_folder", lambda: tmp_path / "state")
     for shown, last, more in ((1, 0, 0), (2, 0, 0), (2, 1, 0), (2, 1, 1)):
         code, said, _ = type_in("hint", "1.3")
         assert code == 0
@@ -206,23 +204,23 @@ def test_hints_come_one_by_one_and_stay_at_the_last(
 def test_without_a_number_the_exercise_that_one_is_at_is_meant(
     learner: Callable[..., CodeSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(record, "_folder", lambda: tmp_path / "state")
+    monkeypatch.setattr(state, "_folder", lambda: tmp_path / "state")
     path = learner(patchify="return images", unpatchify="return patches", prepend_cls="return tokens").folder
     code = CodeSet("chapters", path, "unused")
 
     def at() -> str:
-        here = record.at(code)
+        here = state.at(code)
         return here.id if here else ""
 
     assert at() == "1.1"
-    record.keep(code, [Verdict("1.1", "passed", ""), Verdict("1.2", "failed", ""), Verdict("2.1", "failed", "")])
+    state.keep(code, [Verdict("1.1", "passed", ""), Verdict("1.2", "failed", ""), Verdict("2.1", "failed", "")])
     assert at() == "1.2"
-    record.keep(code, [Verdict("1.2", "passed", "")])
+    state.keep(code, [Verdict("1.2", "passed", "")])
     assert at() == "2.1"
     chapter_1 = path / "ch01_patches.py"
     chapter_1.write_text(chapter_1.read_text(encoding="utf-8") + "\n# changed\n", encoding="utf-8")
     assert at() == "2.1", "what had passed is not what one is at"
-    record.keep(code, [Verdict("2.1", "passed", "")])
+    state.keep(code, [Verdict("2.1", "passed", "")])
     assert at() == "1.3"
 
 
@@ -259,26 +257,19 @@ def test_a_chapter_may_be_the_solutions_and_every_result_says_so(
 def test_verdicts_that_rest_on_a_solution_are_not_the_learners(
     learner: Callable[..., CodeSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(record, "_folder", lambda: tmp_path / "state")
+    monkeypatch.setattr(state, "_folder", lambda: tmp_path / "state")
     mixed = CodeSet("chapters", learner().folder, "unused", use_solution=("ch01_patches",))
-    record.keep(mixed, [Verdict("2.1", "passed", "")])
+    state.keep(mixed, [Verdict("2.1", "passed", "")])
     assert not (tmp_path / "state").exists()
 
 
-def test_a_chapter_of_the_solutions_lives_in_the_set_that_asked_for_it(learner: Callable[..., CodeSet]) -> None:
+def test_a_chapter_of_the_solutions_stands_in_the_place_of_ones_own(learner: Callable[..., CodeSet]) -> None:
     own = learner(scaled_dot_product_attention="return 'mine', None").folder
-    plain, mixed = load_code(own), load_code(own, ["ch04", "ch02_tokens"])
+    mixed = load_code(own, ["ch04", "ch02_tokens"])
     assert mixed.use_solution == ("ch02_tokens", "ch04_encoder")
-    importlib.invalidate_caches()  # which asks every finder of modules, ours too
-    block = mixed.module("ch04_encoder").EncoderBlock
-    assert mixed.module("ch04_encoder").gelu(torch.zeros(1)) == 0, "solved"
-    assert block.__module__ == f"{mixed.package}.ch04_encoder"
-    assert block is not load_code("solutions").module("ch04_encoder").EncoderBlock
-    assert mixed.module("ch03_attention").scaled_dot_product_attention(1, 2, 3) == ("mine", None)
-    multi_head = mixed.module("ch04_encoder").MultiHeadAttention
-    assert multi_head is mixed.module("ch03_attention").MultiHeadAttention, "built on the learner's own chapter 3"
-    with pytest.raises(NotImplementedError):
-        plain.module("ch04_encoder").gelu(1)
+    texts, _ = mixed.texts()
+    assert texts["ch04_encoder"] == load_code("solutions").source("ch04_encoder")
+    assert "mine" in texts["ch03_attention"]
     for words, name in ((["ch09"], own), (["2"], "solutions")):
         with pytest.raises(RequestError, match="type"):
             load_code(name, words)

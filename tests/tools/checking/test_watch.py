@@ -14,7 +14,7 @@ import pytest
 from commands import Ended
 from rich.console import Console
 
-from vitcourse.checking import record
+from vitcourse.checking import state
 from vitcourse.checking.judge import Judge, Verdict
 from vitcourse.checking.watch import Saves, check_and_show, is_started_or_broken
 from vitcourse.checking.workers import Workers
@@ -30,7 +30,7 @@ forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can't fo
 @pytest.fixture
 def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CodeSet:
     """A learner's stubs in a folder of their own, and a state folder beside it."""
-    monkeypatch.setattr(record, "_folder", lambda: tmp_path / "state")
+    monkeypatch.setattr(state, "_folder", lambda: tmp_path / "state")
     folder = tmp_path / "chapters"
     folder.mkdir()
     code = CodeSet("chapters", folder, "unused")
@@ -108,14 +108,14 @@ def test_the_verdicts_end_at_the_first_that_is_not_done_and_are_kept(
     code: CodeSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     verdicts = [Verdict("1.1", "passed", ""), Verdict("1.2", "failed", "wrong"), Verdict("1.3", "passed", "")]
-    monkeypatch.setattr(record, "grade", lambda *_, **__: verdicts)
+    monkeypatch.setattr(state, "grade", lambda *_, **__: verdicts)
     screen = io.StringIO()
     shown = check_and_show(code, select("1"), True, JUDGE, Console(file=screen))
     assert [verdict.exercise for verdict in shown] == ["1.1", "1.2"]
     assert "failed       1.2" in screen.getvalue()
     assert "verdict at " in screen.getvalue()
     assert "\x1b" not in screen.getvalue()
-    assert set(record.read_state("verdicts.json")) == {"1.1", "1.2", "1.3"}
+    assert set(state.read_state("verdicts.json")) == {"1.1", "1.2", "1.3"}
     assert len(check_and_show(code, select("1"), False, JUDGE, Console(file=screen))) == 3
 
 
@@ -124,9 +124,9 @@ def test_verdicts_on_what_was_edited_meanwhile_are_not_kept(code: CodeSet, monke
         code.file("ch01_patches").write_text("edited during the check", encoding="utf-8")
         return [Verdict("1.1", "passed", "")]
 
-    monkeypatch.setattr(record, "grade", slow)
+    monkeypatch.setattr(state, "grade", slow)
     check_and_show(code, select("1.1"), True, JUDGE, Console(file=io.StringIO()))
-    assert record.read_state("verdicts.json") == {}
+    assert state.read_state("verdicts.json") == {}
 
 
 def test_a_file_that_is_no_text_ends_nothing(code: CodeSet) -> None:
@@ -147,9 +147,9 @@ def test_the_watch_itself_from_start_to_ctrl_c(code: CodeSet, tmp_path: Path) ->
         encoding="utf-8",
     )
     program = (
-        "import sys; from pathlib import Path; from vitcourse.checking import record, watch\n"
+        "import sys; from pathlib import Path; from vitcourse.checking import state, watch\n"
         "from vitcourse.codesets import load_code; from rich.console import Console\n"
-        f"record._folder = lambda: Path({str(tmp_path / 'state')!r})\n"
+        f"state._folder = lambda: Path({str(tmp_path / 'state')!r})\n"
         f"watch.watch(load_code({str(code.folder)!r}), None, Console(width=100))\n"
     )
     screen = tmp_path / "screen.txt"

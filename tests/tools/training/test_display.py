@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from vitcourse.training.display import LiveDisplay, PlainDisplay, make_display
+from vitcourse.training.display import Display
 from vitcourse.training.runs import Epoch
 
 
@@ -28,8 +28,8 @@ EPOCH = Epoch(3, 0.12345, 0.9812, 0.001, 2.0, 12345.6)
 
 def test_a_pipe_gets_one_plain_line_per_epoch() -> None:
     out = io.StringIO()
-    with make_display(Console(file=out), epochs=15, steps=150) as display:
-        assert isinstance(display, PlainDisplay)
+    with Display(Console(file=out), epochs=15, steps=150) as display:
+        assert not display.live
         assert not display.due()
         display.finished(EPOCH, 30)
     assert out.getvalue() == "epoch  3/15  loss 0.1235  accuracy 98.12%  12,346 images/s  2.0 s\n"
@@ -37,18 +37,18 @@ def test_a_pipe_gets_one_plain_line_per_epoch() -> None:
 
 def test_a_forced_colour_makes_no_live_bar_on_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
-    assert isinstance(make_display(Console(file=io.StringIO()), 15, 150), PlainDisplay)
+    assert not Display(Console(file=io.StringIO()), 15, 150).live
 
 
 def test_a_dumb_terminal_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "dumb")
-    assert isinstance(make_display(Console(file=Terminal()), 15, 150), PlainDisplay)
+    assert not Display(Console(file=Terminal()), 15, 150).live
 
 
 def test_a_terminal_gets_a_bar_with_loss_accuracy_speed_and_time_left() -> None:
     out = Terminal()
-    with make_display(Console(file=out, width=100), epochs=15, steps=150) as display:
-        assert isinstance(display, LiveDisplay)
+    with Display(Console(file=out, width=100), epochs=15, steps=150) as display:
+        assert display.live
         assert display.due()
         display.show(1, 5, 1.5, 4321.0)
         assert not display.due()

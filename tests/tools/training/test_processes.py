@@ -26,7 +26,7 @@ from vitcourse.training import loop, preparation
 from vitcourse.training.batches import Batches
 from vitcourse.training.checkpoints import Pace
 from vitcourse.training.configuration import make_config
-from vitcourse.training.display import PlainDisplay
+from vitcourse.training.display import Display
 from vitcourse.training.interrupt import StopOnInterrupt
 from vitcourse.training.loop import Run
 from vitcourse.training.processes import Processes
@@ -144,7 +144,7 @@ def test_several_processes_ask_one_another_rarely(stripes: Dataset, monkeypatch:
         run.setup = replace(setup, processes=Processes(0, world))
         pace = Pace(lambda: None)
         pace.next = math.inf
-        assert run.epoch(1, PlainDisplay(Console(quiet=True), 1), StopOnInterrupt(), pace)
+        assert run.epoch(1, Display(Console(quiet=True), 1, 1), StopOnInterrupt(), pace)
         assert len(questions) == expected
 
 

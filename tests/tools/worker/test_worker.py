@@ -190,7 +190,7 @@ def test_the_worker_knows_nothing_of_the_course(gelu: Callable[..., Verdict]) ->
 def test_nothing_stays_when_the_workers_end(tmp_path: Path) -> None:
     with Workers() as started:
         Judge(started).verdict(load_code("solutions"), exercise("1.1"))
-        number = started._process.pid  # type: ignore[union-attr]
+        number = started.pid
     assert not Path(f"/proc/{number}").exists()
 
 

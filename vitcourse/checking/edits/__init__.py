@@ -53,8 +53,6 @@ def edits(exercise: Exercise) -> list[Hypothesis]:
         number = hash(tuple(known.digest(definition) for definition in definitions))
         if definitions and number not in seen:
             seen.add(number)
-            for definition in definitions:
-                known.settle(definition)
             found.append(Hypothesis(exercise.id, shortened(change.says), agreed(change.says), definitions))
         if len(found) == _MOST:
             break
@@ -80,4 +78,4 @@ def _applied(exercise: Exercise, change: Change) -> tuple[ast.stmt, ...]:
         for node in whole.needing(changed)
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name in names
     ]
-    return (*whole.missing_imports, *again) if again else ()
+    return tuple(again)

@@ -84,9 +84,6 @@ def _along(found: _Along) -> Iterator[Change]:
         rest = [keyword for keyword in found.node.keywords if keyword.arg not in ("dim", "keepdim")]
         bare = ast.Call(found.node.func, found.node.args, rest)
         yield change("no axis", {id(found.node): bare}, what=name, meant=meant)
-        for places, said in (((-2, -1), "the last two axes together"), ((1, 2), "axes 1 and 2 together")):
-            both = ast.Tuple([_constant(other) for other in places])
-            yield change("two axes", {id(found.place): both}, what=name, both=said, meant=meant)
 
 
 def _all_along(group: list[_Along]) -> Iterator[Change]:
@@ -170,9 +167,3 @@ def _slices(teller: Teller, node: ast.Subscript) -> Iterator[Change]:
             new = expr(f"x[{text.format(**ends)}]")
             assert isinstance(new, ast.Subscript)
             yield teller.change("slice", {id(place): new.slice}, of=node.value, said=said)
-        if place.upper is not None and upper is None:
-            for more, said in (("+ 1", "late"), ("- 1", "early")):
-                off = {id(place.upper): expr(f"u {more}", u=place.upper)}
-                yield teller.change("slice ends", off, of=node.value, said=said)
-            endless = {id(place): ast.Slice(place.lower, None, place.step)}
-            yield teller.change("slice without end", endless, of=node.value)

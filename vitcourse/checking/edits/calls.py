@@ -1,4 +1,4 @@
-"""Calls: arguments exchanged, dropped or added, a wrapper left out or put on twice."""
+"""Calls: arguments exchanged, dropped or added."""
 
 import ast
 import itertools
@@ -8,11 +8,6 @@ from vitcourse.checking.edits.reference import Function, called, signature, word
 from vitcourse.checking.edits.telling import Teller, expressions
 from vitcourse.checking.edits.trees import Change, expr, same
 
-# What one can't leave out, or do twice, and still have a value of the kind.
-_NO_WRAPPERS = (
-    *("__init__", "super", "expand", "gather", "copy_", "zero_grad", "backward", "step", "randn", "zeros", "ones"),
-    *("arange", "register_buffer"),
-)
 _PATTERNS = ("rearrange", "repeat")  # of einops: other rules are for them
 
 
@@ -24,7 +19,6 @@ def changes(own: list[Function]) -> Iterator[Change]:
                 yield from _exchanged(teller, node)
                 if called(node) not in _PATTERNS:
                     yield from _dropped(teller, node)
-                yield from _wrapper(teller, node)
 
 
 def parameters(node: ast.Call) -> list[str]:
@@ -54,8 +48,6 @@ def _exchanged(teller: Teller, node: ast.Call) -> Iterator[Change]:
         swapped = {id(a): b, id(b): a}
         yield teller.change("last comes first" if listed else "arguments exchanged", swapped, a=said[0], b=said[1])
         if listed:
-            yield teller.change("in both places", {id(b): a}, a=a, b=b)
-            yield teller.change("in both places", {id(a): b}, a=b, b=a)
             yield teller.change("added up", {id(node): expr("a + b", a=a, b=b)}, a=a, b=b)
 
 
@@ -92,24 +84,3 @@ def _default(node: ast.Call, name: str) -> str:
     if known is not None and name in known.defaults:
         return ast.unparse(known.defaults[name])
     return str(words()["defaults"].get(f"{called(node)} {name}", ""))
-
-
-def _wrapper(teller: Teller, node: ast.Call) -> Iterator[Change]:
-    """What is called on a value, left out or done twice, where it is only a part of a statement."""
-    name, method = called(node), isinstance(node.func, ast.Attribute) and not _is_module(node.func.value)
-    if name in _NO_WRAPPERS:
-        return
-    if method and isinstance(node.func, ast.Attribute):
-        inner = node.func.value
-        twice = ast.Call(ast.Attribute(node, name, ast.Load()), node.args, node.keywords)
-    elif len(node.args) == 1 and name[:1].islower() and name not in ("len", "range"):
-        inner, twice = node.args[0], ast.Call(node.func, [node], node.keywords)
-    else:
-        return
-    if not isinstance(teller.line, ast.Assign | ast.Expr) or teller.line.value is not node:
-        yield teller.change("missing", {id(node): inner}, what=name, of=inner)
-    yield teller.change("taken twice", {id(node): twice}, what=name, of=inner)
-
-
-def _is_module(node: ast.expr) -> bool:
-    return isinstance(node, ast.Name) and node.id in ("torch", "math", "F", "nn", "self")

@@ -126,13 +126,6 @@ def _residuals(function: Function) -> Iterator[Change]:
                 yield teller.change("residual at the end", {id(value): expr("kept + x", x=value)}, before=keep)
             elif name and after(function, line).get(name) == given[argument]:
                 yield teller.change("residual", before=keep, after={id(line): code(f"{name} = {name} + kept")})
-    for line in (line for line in lines if target(line)):
-        name, value = target(line), line.value if isinstance(line, ast.Assign) else None
-        sums = isinstance(value, ast.BinOp) and isinstance(value.op, ast.Add)
-        keeps = function.axes[id(line)].get(name) == after(function, line).get(name)
-        if value is not None and keeps and not sums:
-            added = expr("x + f", x=ast.Name(name, ast.Load()), f=value)
-            yield Teller(function, line).change("residual of a step", {id(value): added})
 
 
 def _read(teller: Teller, name: str) -> Iterator[Change]:

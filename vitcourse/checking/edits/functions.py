@@ -93,9 +93,6 @@ def _arguments_exchanged(start: _Start) -> Iterator[Change]:
             continue
         a, b = start.said(one), start.said(other)
         yield start.change("exchanged from the start", f"{one}, {other} = {other}, {one}", one=a, other=b)
-        if kind == "tensor":
-            yield start.change("stands in too", f"{other} = {one}", kept=a, lost=b, name=other)
-            yield start.change("stands in too", f"{one} = {other}", kept=b, lost=a, name=one)
 
 
 def _unpacked(teller: Teller, target: ast.Tuple) -> Iterator[Change]:
@@ -123,9 +120,6 @@ def _unpacked(teller: Teller, target: ast.Tuple) -> Iterator[Change]:
             continue
         rest = " and ".join(part for part in said if part != said[place])
         yield teller.change("all the same part", told=told, after=alike, others=rest)
-        for other in others:
-            one = {id(line): code(f"{other.id} = {name.id}")}
-            yield teller.change("one and the same part", after=one, one=other, other=name)
 
 
 def _returned(teller: Teller, value: ast.expr) -> Iterator[Change]:
@@ -133,14 +127,14 @@ def _returned(teller: Teller, value: ast.expr) -> Iterator[Change]:
     parts = pair.elts if isinstance(pair, ast.Tuple) else [pair]
     if len(parts) == 2:
         a, b = parts
-        yield teller.change("wrong order", {id(pair): ast.Tuple([b, a])}, a=a, b=b)
+        yield teller.change("wrong order", {id(pair): ast.Tuple([b, a], ast.Load())}, a=a, b=b)
         for part, lost in ((a, b), (b, a)):
             yield teller.change("one alone", {id(pair): part}, part=part, lost=lost, a=a, b=b)
-        yield teller.change("list for a pair", {id(pair): ast.List(parts)})
+        yield teller.change("list for a pair", {id(pair): ast.List(parts, ast.Load())})
     for name in (name for name in teller.function.scope[id(teller.line)] if name in teller.axes):
         other = ast.Name(name, ast.Load())
         for part in parts:
             if isinstance(part, ast.Name) and teller.name(name) != teller.name(part.id):
                 yield teller.change("another returned", {id(part): other}, other=other, part=part)
         if not isinstance(value, ast.Tuple):
-            yield teller.change("pair for one", {id(value): ast.Tuple([value, other])}, other=other)
+            yield teller.change("pair for one", {id(value): ast.Tuple([value, other], ast.Load())}, other=other)

@@ -79,11 +79,6 @@ def _layer(teller: Teller, name: str, value: ast.expr) -> Iterator[Change]:
         parts = {keyword.arg or "": keyword.value for keyword in value.keywords}
         new = ast.Call(value.func, value.args, [*rest, ast.keyword(key, expr(given, **parts))])
         yield teller.change(phrase, {id(value): new}, name=name, setting=setting)
-    if called(value) == "Linear":
-        for (place, said), times in itertools.product(enumerate(("inputs", "outputs")), (2, 3, 4)):
-            size = value.args[place]
-            more = {id(size): expr(f"{times} * n", n=size)}
-            yield teller.change("too wide", more, name=name, times=str(times), said=said, size=size)
     if isinstance(value.args[0], ast.GeneratorExp) and isinstance(value.args[0].generators[0].iter, ast.Call):
         number = value.args[0].generators[0].iter.args[0]
         for by, said in (("n - 1", "one block too few"), ("n + 1", "one block too many")):

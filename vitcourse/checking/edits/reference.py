@@ -11,11 +11,9 @@ from typing import Any
 
 from vitcourse.checking.edits.trees import Known, bare, statements
 from vitcourse.codesets import load_code
-from vitcourse.course import Exercise, exercises
+from vitcourse.course import Exercise, chapters, exercises
 
 Axes = tuple[str, ...]
-
-_TORCH = ast.parse("import torch").body[0]
 
 
 def _table(name: str) -> dict[str, Any]:
@@ -106,12 +104,6 @@ class Chapter:
     functions: tuple[Function, ...]
     known: Known
 
-    @property
-    def missing_imports(self) -> list[ast.stmt]:
-        """What edits call and the chapter doesn't import."""
-        imported = {alias.name for node in self.tree.body if isinstance(node, ast.Import) for alias in node.names}
-        return [] if "torch" in imported else [_TORCH]
-
     def needing(self, changed: set[str]) -> list[ast.stmt]:
         """The definitions that must run again for those of these names to take effect, themselves included."""
         found = []
@@ -155,6 +147,12 @@ def chapter(module: str) -> Chapter:
 
 
 @cache
+def all_functions() -> list[Function]:
+    """Those of all chapters."""
+    return [function for entry in chapters() for function in chapter(entry.module).functions]
+
+
+@cache
 def functions_of(exercise: Exercise) -> tuple[list[Function], list[Function]]:
     """The functions that an exercise asks for, and those of its chapter on which it stands."""
     functions = chapter(exercise.module).functions
@@ -174,20 +172,13 @@ def functions_of(exercise: Exercise) -> tuple[list[Function], list[Function]]:
 @cache
 def public_names() -> frozenset[str]:
     """The names that are written as they are: arguments, what modules hold, symbols."""
-    found = {*words()["symbols"].values(), *words()["axes"]}
-    for module in {entry.module: None for entry in exercises()}:
-        for function in chapter(module).functions:
-            found |= {*function.arguments, *function.attributes}
-    return frozenset(found)
+    found = (name for function in all_functions() for name in (*function.arguments, *function.attributes))
+    return frozenset((*words()["symbols"].values(), *words()["axes"], *found))
 
 
 def signature(name: str) -> Function | None:
     """How a function or class of the references is called, from whatever chapter."""
-    for other in {entry.module: None for entry in exercises()}:
-        for function in chapter(other).functions:
-            if function.name in (name, f"{name}.__init__"):
-                return function
-    return None
+    return next((found for found in all_functions() if found.name in (name, f"{name}.__init__")), None)
 
 
 def _function(module: str, definition: ast.stmt, node: ast.FunctionDef, comments: dict[int, list[Axes]]) -> Function:

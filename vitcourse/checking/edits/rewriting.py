@@ -2,87 +2,57 @@
 
 import ast
 import builtins
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import cache
+from typing import Any
 
 from vitcourse.checking.edits.reference import Function, rewrites
 from vitcourse.checking.edits.telling import Teller, expressions
 from vitcourse.checking.edits.trees import Change, Parts, code, matched
 
-
-@dataclass(frozen=True)
-class Form:
-    """What an expression looks like, and the rows on it: (template, rank, words, rank of all places at once, or 0)."""
-
-    find: ast.expr
-    rows: list[tuple[str, int, str, int]]
-
-
-@dataclass(frozen=True)
-class Place:
-    """An expression of a form: where it stands, and what the form's letters stand for there."""
-
-    teller: Teller
-    node: ast.expr
-    parts: Parts
+Place = tuple[Teller, ast.expr, Parts]  # where an expression of a form stands, and what the form's letters are there
 
 
 def changes(own: list[Function]) -> Iterator[Change]:
     """The changes of all functions."""
     for function in own:
         nodes = list(expressions(function))
-        for form in _forms():
-            found = [
-                Place(teller, node, parts) for teller, node in nodes if (parts := matched(form.find, node)) is not None
-            ]
-            for row in form.rows:
-                yield from (_rewritten(place, *row[:3]) for place in found if _knows(place.teller, row[0]))
-                if row[3] and len(found) > 1:
-                    yield _all(found, *row)
-
-
-def rewritten(teller: Teller, node: ast.expr) -> Iterator[Change]:
-    """The changes of one expression."""
-    for form in _forms():
-        if (parts := matched(form.find, node)) is not None:
-            yield from (_rewritten(Place(teller, node, parts), *row[:3]) for row in form.rows)
+        for form, rows in _forms():
+            found = [(*place, parts) for place in nodes if (parts := matched(form, place[1])) is not None]
+            for template, rank, words, *everywhere in rows:
+                for place in found:
+                    if _named(template) <= {"self", *function.scope[id(place[0].line)]}:
+                        yield _rewritten([place], template, rank, words)
+                if everywhere and len(found) > 1:
+                    yield _rewritten(found, template, everywhere[0], words)
 
 
 @cache
-def _forms() -> list[Form]:
-    rows: dict[str, list[tuple[str, int, str, int]]] = {}
-    for find, template, rank, words, *everywhere in rewrites():
-        rows.setdefault(find, []).append((template, rank, words, everywhere[0] if everywhere else 0))
-    return [Form(ast.parse(find, mode="eval").body, own) for find, own in rows.items()]
-
-
-def _knows(teller: Teller, template: str) -> bool:
-    """Whether the function has what a template names beside its parts."""
-    return _named(template) <= {"self", *teller.function.scope[id(teller.line)]}
+def _forms() -> list[tuple[ast.expr, list[list[Any]]]]:
+    """What expressions look like, and the rows: template, rank, words, and a rank for all places at once, or none."""
+    rows: dict[str, list[list[Any]]] = {}
+    for form, *row in rewrites():
+        rows.setdefault(form, []).append(row)
+    return [(ast.parse(form, mode="eval").body, own) for form, own in rows.items()]
 
 
 @cache
 def _named(template: str) -> frozenset[str]:
+    """What a template names beside its parts."""
     names = {node.id for node in ast.walk(ast.parse(template)) if isinstance(node, ast.Name)}
     return frozenset(name for name in names if len(name) > 1 and name not in ("torch", "nn", "math", *dir(builtins)))
 
 
-def _rewritten(place: Place, template: str, rank: int, words: str) -> Change:
-    return Change(place.teller.says(words, **place.parts), rank, dict([_new(place, template)]))
+def _rewritten(found: Sequence[Place], template: str, rank: int, words: str) -> Change:
+    teller, _, parts = found[0]
+    steps = " and ".join(dict.fromkeys(place[0].step for place in found))
+    says = teller.says(words, step=steps, **parts)
+    return Change(says, rank, dict(_new(*place, template) for place in found))
 
 
-def _all(found: list[Place], template: str, _: int, words: str, rank: int) -> Change:
-    steps = " and ".join(dict.fromkeys(place.teller.step for place in found))
-    says = found[0].teller.says(words, **found[0].parts, step=steps)
-    return Change(says, rank, dict(_new(place, template) for place in found))
-
-
-def _new(place: Place, template: str) -> tuple[int, ast.AST | list[ast.stmt]]:
+def _new(teller: Teller, node: ast.expr, parts: Parts, template: str) -> tuple[int, ast.AST | list[ast.stmt]]:
     """What is replaced, by its identity, and by what: an expression, or the whole statement that it is."""
-    new = code(template, **place.parts)
-    line = place.teller.line
+    new = code(template, **parts)
     if isinstance(new[0], ast.Expr):
-        return id(place.node), new[0].value
-    assert isinstance(line, ast.Expr)
-    return id(line), ast.parse("\n".join(map(ast.unparse, map(ast.fix_missing_locations, new)))).body
+        return id(node), new[0].value
+    return id(teller.line), ast.parse("\n".join(map(ast.unparse, map(ast.fix_missing_locations, new)))).body

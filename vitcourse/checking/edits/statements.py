@@ -67,7 +67,6 @@ def _left_out(teller: Teller, line: ast.stmt) -> Iterator[Change]:
         passed = source(function, line)
         if target(line) in function.scope[id(line)]:
             yield teller.change("never applied", gone)
-            yield teller.change("thrown away", {id(line): [ast.Expr(line.value)]})
         elif passed is not None:
             yield teller.change("never applied", {id(line.value): passed})
     elif isinstance(line, ast.Expr):
@@ -99,11 +98,6 @@ def _moved(function: Function, body: list[ast.stmt], line: ast.stmt) -> Iterator
     if function.axes[id(line)].get(passed.id) == after(function, line).get(target(line)):
         for other in function.lines():
             yield from _moved_to(teller, line, passed, other, inside=other not in body)
-    elif target(line) in function.scope[id(line)]:
-        for following in body[body.index(line) + 1 :][:1]:
-            if target(following) == target(line):
-                turned = {id(line): [following], id(following): list[ast.stmt]([line])}
-                yield teller.change("links exchanged", turned, other=function.step(following))
 
 
 def _moved_to(teller: Teller, line: ast.Assign, passed: ast.Name, other: ast.stmt, inside: bool) -> Iterator[Change]:

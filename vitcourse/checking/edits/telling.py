@@ -103,33 +103,35 @@ class Teller:
         return axes[place]
 
     def tell(self, node: ast.expr) -> str:
-        """An expression as one says it."""
-        return self._tell(node)[0]
+        """An expression as one says it: words for its parts, with the operators and brackets that Python has."""
+        return ast.unparse(self._worded(node)).replace(" * ", " · ").replace(" @ ", " · ")
 
-    def _tell(self, node: ast.expr) -> tuple[str, bool]:
-        """Words, and whether they need brackets inside a product."""
+    def _worded(self, node: ast.expr) -> ast.expr:
+        if isinstance(node, ast.BinOp) and not isinstance(node.op, ast.Pow):
+            return ast.BinOp(self._worded(node.left), node.op, self._worded(node.right))
+        if isinstance(node, ast.Compare):
+            return ast.Compare(self._worded(node.left), node.ops, list(map(self._worded, node.comparators)))
+        if isinstance(node, ast.BoolOp):
+            return ast.BoolOp(node.op, list(map(self._worded, node.values)))
+        if isinstance(node, ast.Tuple):
+            return ast.Tuple(list(map(self._worded, node.elts)))
+        return ast.Name(self._words(node))
+
+    def _words(self, node: ast.expr) -> str:
         if isinstance(node, ast.Constant):
-            return "½" if node.value == 0.5 else str(node.value), False
+            return "½" if node.value == 0.5 else str(node.value)
         if isinstance(node, ast.Name):
-            return self.name(node.id), False
+            return self.name(node.id)
         if isinstance(node, ast.Attribute):
-            return self._attribute(node), False
+            return self._attribute(node)
         if isinstance(node, ast.UnaryOp):
             sign = {ast.USub: "minus ", ast.Not: "not "}.get(type(node.op), "")
-            return sign + self.tell(node.operand), False
+            return sign + self.tell(node.operand)
         if isinstance(node, ast.BinOp):
-            return self._product(node)
-        if isinstance(node, ast.Compare):
-            return f" {_sign(node.ops[0])} ".join(map(self.tell, (node.left, node.comparators[0]))), True
-        if isinstance(node, ast.BoolOp):
-            return f" {_sign(node.op)} ".join(map(self.tell, node.values)), True
+            return self._power(self.tell(node.left), node.right)
         if isinstance(node, ast.Subscript):
-            return self._subscript(node), False
-        if isinstance(node, ast.Tuple):
-            return f"({', '.join(self.tell(value) for value in node.elts)})", False
-        if isinstance(node, ast.Call):
-            return self._call(node), False
-        return "this", False
+            return self._subscript(node)
+        return self._call(node) if isinstance(node, ast.Call) else "this"
 
     def name(self, name: str) -> str:
         """A name as one says it."""
@@ -139,27 +141,14 @@ class Teller:
         if isinstance(node.value, ast.Name) and node.value.id == "self":
             return str(words()["symbols"].get(node.attr, node.attr))
         if node.attr == "T":
-            text, loose = self._tell(node.value)
-            return f"({text})ᵀ" if loose else f"{text} transposed"
-        return (
-            f"{self.tell(node.value)}'s {node.attr}"
-            if not ast.unparse(node).startswith(("torch.", "math."))
-            else node.attr
-        )
+            text = self.tell(node.value)
+            return f"({text})ᵀ" if isinstance(node.value, ast.BinOp) else f"{text} transposed"
+        known = ast.unparse(node).startswith(("torch.", "math."))
+        return node.attr if known else f"{self.tell(node.value)}'s {node.attr}"
 
-    def _product(self, node: ast.BinOp) -> tuple[str, bool]:
-        if isinstance(node.op, ast.Pow):
-            base, _ = self._tell(node.left)
-            if isinstance(node.right, ast.Constant) and node.right.value == 0.5:
-                return f"√{base}", False
-            if isinstance(node.right, ast.Constant) and node.right.value == 2:
-                return f"the square of {base}", False
-            return f"{base}^({self.tell(node.right)})", False
-        sides = []
-        for side in (node.left, node.right):
-            text, loose = self._tell(side)
-            sides.append(f"({text})" if loose and isinstance(node.op, ast.Mult | ast.Div) else text)
-        return f" {_sign(node.op)} ".join(sides), isinstance(node.op, ast.Add | ast.Sub)
+    def _power(self, base: str, exponent: ast.expr) -> str:
+        named = {"0.5": f"√{base}", "2": f"the square of {base}"}
+        return named.get(ast.unparse(exponent)) or f"{base}^({self.tell(exponent)})"
 
     def _subscript(self, node: ast.Subscript) -> str:
         if isinstance(node.value, ast.Attribute) and node.value.attr == "shape" and isinstance(node.slice, ast.expr):
@@ -181,18 +170,6 @@ class Teller:
         if function in _SAID:
             return _SAID[function].format(subject)
         return f"the result of {function}" if isinstance(node.func, ast.Name) else subject
-
-
-def _sign(operator: ast.operator | ast.cmpop | ast.boolop) -> str:
-    """An operator as one writes it."""
-    one, other = ast.Name("a"), ast.Name("b")
-    if isinstance(operator, ast.Mult | ast.MatMult):
-        return "·"
-    if isinstance(operator, ast.cmpop):
-        return ast.unparse(ast.Compare(one, [operator], [other]))[2:-2]
-    if isinstance(operator, ast.boolop):
-        return ast.unparse(ast.BoolOp(operator, [one, other]))[2:-2]
-    return ast.unparse(ast.BinOp(one, operator, other))[2:-2]
 
 
 def expressions(function: Function) -> Iterator[tuple[Teller, ast.expr]]:

@@ -198,18 +198,6 @@ class Known:
             return hash(tuple([self.digest(part, keep) for part in node]))
         return hash((type(node).__name__, node))
 
-    def settle(self, node: ast.AST) -> None:
-        """Give the new nodes what the compiler wants of them: a line, and whether a name is read or written."""
-        if id(node) in self.digests:
-            return
-        if isinstance(node, ast.expr | ast.stmt | ast.keyword | ast.alias) and not hasattr(node, "lineno"):
-            node.lineno = node.end_lineno = 1
-            node.col_offset = node.end_col_offset = 0
-        if isinstance(node, ast.Tuple | ast.List) and not hasattr(node, "ctx"):
-            node.ctx = ast.Load()
-        for child in ast.iter_child_nodes(node):
-            self.settle(child)
-
 
 @cache
 def _telling(fields: tuple[str, ...]) -> list[str]:

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 from vitcourse.checking.edits.axes import place_of
 from vitcourse.checking.edits.reference import Attribute, Function, siblings
-from vitcourse.checking.edits.rewriting import rewritten
 from vitcourse.checking.edits.telling import Teller, expressions
-from vitcourse.checking.edits.trees import Change, expr, same
+from vitcourse.checking.edits.trees import Change, expr
 
 # What one writes for a number that should come from an argument.
 FIXED = (1, 2, 3, 4, 5, 8, 10, 12, 16, 64)
@@ -31,7 +30,6 @@ def changes(own: list[Function]) -> Iterator[Change]:
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
                 yield from _another_attribute(teller, node)
         yield from _attributes_exchanged(function)
-        yield from _everywhere(function)
         for argument, default in function.defaults.items():
             yield from _default(function, argument, default)
 
@@ -107,9 +105,6 @@ def _another_name(teller: Teller, node: ast.Name) -> Iterator[Change]:
         unlike = kind == "tensor" and len(teller.axes[name]) != len(teller.axes.get(node.id, ()))
         phrase = "earlier or later value" if teller.name(name) == teller.name(node.id) else "another name"
         yield teller.change(phrase, {id(node): other}, rank=30 if unlike else 0, other=other, meant=node)
-    if isinstance(getattr(teller.function.defaults.get(node.id), "value", None), float):
-        for value in (0.0, 0.1, 0.5, 0.2):
-            yield teller.change("fixed there", {id(node): ast.Constant(value)}, meant=node, value=str(value))
     yield from _instead(teller, node, kind, teller.name(node.id))
 
 
@@ -150,20 +145,6 @@ def _attributes_exchanged(function: Function) -> Iterator[Change]:
             rank = 12 if attributes[one].maker == attributes[other].maker else 0
             first = Teller(function, function.lines()[0])
             yield first.change("layers exchanged", new, rank=rank, one=one, other=other)
-
-
-def _everywhere(function: Function) -> Iterator[Change]:
-    """A product of sizes that stands in several places, changed in all of them alike."""
-    found = [(teller, node) for teller, node in expressions(function) if isinstance(node, ast.BinOp)]
-    for place, (teller, node) in enumerate(found):
-        alike = [other for _, other in found if same(node, other)]
-        if len(alike) < 2 or any(same(node, other) for _, other in found[:place]):
-            continue
-        constants = [part for part in ast.walk(node) if isinstance(part, ast.Constant)]
-        inside = [change for part in constants for change in _constants(teller, part)]
-        for change in [*rewritten(teller, node), *_operand_fixed(teller, node), *inside]:
-            new = change.replace.get(id(node)) or Change("", replace=change.replace).applied(node)
-            yield Change(change.says.replace(f" ({teller.step})", ""), change.rank, {id(other): new for other in alike})
 
 
 def _default(function: Function, argument: str, default: ast.expr) -> Iterator[Change]:

@@ -25,10 +25,10 @@ from vitcourse.progress import is_started
 from vitcourse.stubs import pristine
 
 
-def checked(code: CodeSet, asked: Sequence[Exercise], judge: Judge) -> list[Verdict]:
+def checked(code: CodeSet, chosen: Sequence[Exercise], judge: Judge) -> list[Verdict]:
     """The verdicts on these exercises, which are remembered unless something was saved meanwhile. Raises as grade."""
     before = fingerprints(code)
-    verdicts = grade(code, asked, judge)
+    verdicts = grade(code, chosen, judge)
     if before == fingerprints(code):
         keep(code, verdicts)
     return verdicts
@@ -74,9 +74,9 @@ def at(code: CodeSet) -> Exercise | None:
     known = _load()
     now = standing(code)
     open_ones = [
-        asked
-        for asked, status in now
-        if status not in ("passed", "not-started") and not (status == "stale" and known[asked.id]["status"] == "passed")
+        each
+        for each, status in now
+        if status not in ("passed", "not-started") and not (status == "stale" and known[each.id]["status"] == "passed")
     ]
     return next(iter([*open_ones, *(asked for asked, status in now if status == "not-started")]), None)
 
