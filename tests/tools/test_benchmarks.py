@@ -130,6 +130,7 @@ def test_checkpointed_blocks_are_the_blocks(benchmark) -> None:
         torch.testing.assert_close(one, other)
 
 
+@pytest.mark.thorough
 def test_course_costs(benchmark, tmp_path: Path) -> None:
     """Bounded by ratios of processor time, which are the same on a busy machine and on a slow one."""
     few = ["python -c pass", "import numpy", "import vitcourse", "vitcourse --help", "vitcourse status"]
@@ -207,6 +208,7 @@ def test_the_ways_to_make_batches_are_measured(benchmark, tmp_path: Path) -> Non
     assert all(rate > 0 for rate in rates.values())
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("mnist")
 def test_the_time_to_an_accuracy_is_measured(benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda model, **_: model)  # it takes longer than all the rest
@@ -310,6 +312,7 @@ def test_the_gpu_run_fits_into_its_time(benchmark) -> None:
     assert sum(part.seconds for part in gpu.PARTS.values()) <= gpu.SECONDS == 9 * 60
 
 
+@pytest.mark.thorough
 def test_a_part_that_takes_too_long_or_fails_costs_only_itself(
     benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -112,7 +112,11 @@ def test_the_stub_that_it_shows_is_the_courses() -> None:
     assert textwrap.indent(stub, "    ") in pristine("ch01_patches")
 
 
-def test_what_a_check_says_in_it_is_what_a_check_says(folder: Path, type_in: Callable[[str], tuple[int, str]]) -> None:
+@pytest.mark.usefixtures("one_process")
+def test_what_a_check_says_in_it_is_what_a_check_says(
+    folder: Path, type_in: Callable[[str], tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vitcourse.checking.examples.SECONDS", 20.0)  # on a busy machine too
     (shown,) = blocks(README, "text")
     command, _, said = shown.partition("\n")
     file = folder / "chapters" / "ch01_patches.py"
@@ -125,6 +129,7 @@ def test_what_a_check_says_in_it_is_what_a_check_says(folder: Path, type_in: Cal
     assert code == 1
 
 
+@pytest.mark.usefixtures("one_process")
 def test_each_of_its_commands_runs(
     folder: Path, type_in: Callable[[str], tuple[int, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -137,6 +137,9 @@ class _Case:
 
         status: Status = "error" if error.raised else "failed"
         self.printed = self.worker.printed()  # what is asked from here on is not the check's
+        stub = stub_of(error.raised)
+        if stub not in ("", self.exercise.id):  # blocked by that one: no cause is looked for, which takes a second
+            return self._says(status, error.headline, stub=stub)
         run = check_of(self.exercise)
         naming = named(self.exercise, check.questions, lambda: onward(run, check, number))
         if naming is None:
@@ -147,7 +150,6 @@ class _Case:
         with suppress(WorkerLost):  # it was seen to fail; this adds nothing
             lines += opinion(run, check, error, number, named=naming is not None)
         diagnosis = "\n".join(line for line in lines if line)
-        stub = stub_of(error.raised)
         return self._says(status, headline, diagnosis, misconception=misconception, found=found, stub=stub)
 
     def _broken(self, fault: Mapping[str, Any]) -> Verdict:

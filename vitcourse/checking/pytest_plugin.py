@@ -6,6 +6,7 @@ On a learner's chapters it is skipped while the exercise is not started or is bl
 `pytest chapters` runs the checks of those alone.
 """
 
+import gc
 from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,7 +52,10 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep in one process the checks of one set, since they look at one another, and what shares a module's fixture."""
+    """Keep in one process all that has answers judged, and the tests of one file: what they work out, they share.
+
+    Torch is then loaded once for the workers, and the checks of one set find one another's verdicts.
+    """
     if _CHECKS_ALONE in config.stash:
         others = [item for item in items if not item.get_closest_marker("exercise")]
         config.hook.pytest_deselected(items=others)
@@ -60,15 +64,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     for item in items:
         assert isinstance(item, pytest.Function)
-        fixtures = item._fixtureinfo.name2fixturedefs.values()
-        if item.get_closest_marker("exercise") and "check" in item.fixturenames:
-            item.add_marker(pytest.mark.xdist_group(item.callspec.params["check"]))
-        elif any(found[-1].scope == "module" for found in fixtures):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+        if not item.get_closest_marker("xdist_group"):
+            judged = {"check", "workers"} & set(item.fixturenames)
+            item.add_marker(pytest.mark.xdist_group("judged" if judged else item.path.stem))
+
+
+def pytest_collection_finish() -> None:
+    """What is there by now stays to the end: to look for garbage in it, again and again, takes a twentieth of all."""
+    gc.freeze()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """End the process that the workers came from."""
+    gc.unfreeze()  # some libraries complain of what is left at the end
     if _WORKERS in config.stash:
         config.stash[_WORKERS].close()
 

@@ -16,6 +16,7 @@ from vitcourse.checking.misconceptions import Hypothesis
 from vitcourse.codesets import load_code
 from vitcourse.course import Exercise, exercise, exercises
 
+pytestmark = pytest.mark.xdist_group("judged")  # where edits are looked for, too
 EVERY = pytest.mark.parametrize("each", exercises(), ids=lambda each: each.id)
 
 

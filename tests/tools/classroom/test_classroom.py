@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 import psutil
 import pytest
 
+from vitcourse.checking import pytest_plugin
 from vitcourse.checking.judge import Judge
 from vitcourse.checking.workers import Workers
 from vitcourse.classroom import grading
@@ -30,6 +31,7 @@ from vitcourse.errors import RequestError
 from vitcourse.places import root
 from vitcourse.stubs import pristine
 
+pytestmark = pytest.mark.xdist_group("judged")
 RIGHT = "return 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))"
 WRONG = "return 0 * x"
 
@@ -60,6 +62,12 @@ def workers() -> Iterator[Workers]:
     """One box for all that is tried; it is made anew whenever it is gone."""
     with boxed(BOX) as started:
         yield started
+
+
+@pytest.fixture
+def outside(request: pytest.FixtureRequest) -> Workers:
+    """Workers in no box: those of all tests."""
+    return pytest_plugin.workers(request.config)
 
 
 @pytest.fixture
@@ -154,9 +162,9 @@ HARM = {
 def test_whoever_grades_is_not_harmed(
     name: str, gelu: Callable[..., Row], workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vitcourse.checking.workers.ANSWER", 5.0)  # so that a stopped process is given up sooner
+    monkeypatch.setattr("vitcourse.checking.workers.ANSWER", 3.0)  # so that a stopped process is given up sooner
     before, body = HARM[name]
-    row = gelu(body, before, timeout=6.0)
+    row = gelu(body, before, timeout=3.0)
     (verdict,) = row["verdicts"]
     assert verdict["status"] in ("failed", "error", "timeout"), verdict
     until = time.monotonic() + 3
@@ -187,23 +195,21 @@ def test_after_a_box_is_gone_the_next_exercise_has_a_new_one(workers: Workers) -
 
 
 @pytest.mark.usefixtures("uncaused")
-def test_a_chapter_that_is_not_there_costs_only_what_needs_it() -> None:
+def test_a_chapter_that_is_not_there_costs_only_what_needs_it(outside: Workers) -> None:
     found = {
         name: (root() / "solutions" / f"{name}.py").read_text(encoding="utf-8") for name in ("ch01_patches", "ch05_vit")
     }
     missing = dict.fromkeys(("ch02_tokens", "ch03_attention"), "not here")
     handed = Submission("lee", found=found, missing=missing, unreadable={"ch04_encoder": "no text"})
-    with boxed(()) as workers:
-        row = grade(handed, Order(("3.1", "4.2", "5.1", "5.2"), (), 7), workers)
+    row = grade(handed, Order(("3.1", "4.2", "5.1", "5.2"), (), 7), outside)
     statuses = [verdict["status"] for verdict in row["verdicts"]]
     assert statuses == ["missing", "unreadable", "blocked", "passed"], row["verdicts"]
 
 
-def test_what_reaches_around_is_a_column_with_its_line() -> None:
+def test_what_reaches_around_is_a_column_with_its_line(outside: Workers) -> None:
     before = "import threading\nimport torch._refs as R\nimport helper\ntorch.allclose = None"
-    with boxed(()) as workers:
-        handed = hand_in("eval('1')\nreturn 0 * x", before, helper="")
-        row = grade(handed, Order(("4.2",), (), 7), workers)
+    handed = hand_in("eval('1')\nreturn 0 * x", before, helper="")
+    row = grade(handed, Order(("4.2",), (), 7), outside)
     said = "\n".join(row["integrity"])
     for word in ("line 6: threading", "line 7: torch's own inside (_refs)", "torch.allclose is patched", "eval runs"):
         assert word in said, said

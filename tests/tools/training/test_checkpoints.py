@@ -7,6 +7,7 @@ between the files. One test sends real SIGKILLs.
 import io
 import json
 import math
+import shutil
 import signal
 import subprocess
 import sys
@@ -59,6 +60,20 @@ def without_pace(epoch: Callable[..., bool]) -> Callable[..., bool]:
 UNCHANGED = Run.epoch
 
 
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the runs lie that several tests look at, each made by the first of them."""
+    return tmp_path_factory.mktemp("made")
+
+
+@pytest.fixture
+def whole(vitcourse: Callable[..., Ended], made_once: Path) -> Path:
+    """A run that nothing stopped."""
+    if not (made_once / "whole").exists():
+        assert vitcourse("train", *RICH, "--output", str(made_once / "whole")).code == 0
+    return made_once / "whole"
+
+
 class Killed(BaseException):
     """The end of the process, which no code of ours catches."""
 
@@ -105,14 +120,16 @@ def killed(vitcourse: Callable[..., Ended], *words: str) -> None:
         vitcourse(*words)
 
 
-@pytest.mark.parametrize(("optimizer", "steps"), [("adamw", (1, 2, 7, 18)), ("muon", (12, STEPS))])
+@pytest.mark.parametrize(
+    ("words", "steps"), [(["--optimizer=adamw"], (1, 2, 7, 18)), (["--optimizer=muon", "--kernels=auto"], (12, STEPS))]
+)
 def test_a_run_killed_at_any_step_ends_as_if_it_never_was(
     vitcourse: Callable[..., Ended],
     tmp_path: Path,
-    optimizer: str,
+    words: list[str],
     steps: tuple[int, ...],
 ) -> None:
-    rich = [*RICH, "--optimizer", optimizer]
+    rich = [*RICH, *words]
     assert vitcourse("train", *rich, "--output", "whole").code == 0
     for step in steps:
         run = f"killed-{step}"
@@ -169,9 +186,9 @@ def test_a_run_killed_during_any_write_ends_as_if_it_never_was(
 def test_ctrl_c_loses_not_even_a_step(
     vitcourse: Callable[..., Ended],
     tmp_path: Path,
+    whole: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert vitcourse("train", *RICH, "--output", "whole").code == 0
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     original = Run.step
 
@@ -188,13 +205,12 @@ def test_ctrl_c_loses_not_even_a_step(
     last = vitcourse("train", "--resume", "--output", "run")
     assert (last.code, "epoch 3, step 15 of 24" in last.out) == (0, True)
     signal.signal(signal.SIGINT, before)
-    compare(tmp_path / "whole", tmp_path / "run")
+    compare(whole, tmp_path / "run")
 
 
 def test_two_ctrl_c_leave_a_run_as_resumable_as_one(
-    vitcourse: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    vitcourse: Callable[..., Ended], tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert vitcourse("train", *RICH, "--output", "whole").code == 0
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     original = Run.step
 
@@ -211,7 +227,7 @@ def test_two_ctrl_c_leave_a_run_as_resumable_as_one(
     last = vitcourse("train", "--resume", "--output", "run")
     signal.signal(signal.SIGINT, before)
     assert (last.code, "epoch 2, step 11 of 24" in last.out) == (0, True)
-    compare(tmp_path / "whole", tmp_path / "run")
+    compare(whole, tmp_path / "run")
 
 
 def test_sigterm_is_a_wish_to_stop_too(vitcourse: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,16 +246,16 @@ def test_sigterm_is_a_wish_to_stop_too(vitcourse: Callable[..., Ended], monkeypa
 def test_long_epochs_are_kept_in_between(
     vitcourse: Callable[..., Ended],
     tmp_path: Path,
+    whole: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert vitcourse("train", *RICH, "--output", "whole").code == 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Run, "epoch", UNCHANGED)
         die_at_step(10, patch)
         killed(vitcourse, "train", *RICH, "--output", "run")
     resumed = vitcourse("train", "--resume", "--output", "run")
     assert "epoch 2, step 10 of 24" in resumed.out
-    compare(tmp_path / "whole", tmp_path / "run")
+    compare(whole, tmp_path / "run")
 
 
 def test_short_epochs_are_kept_no_more_often_than_each_half_minute(
@@ -328,12 +344,13 @@ def test_resume_where_nothing_is_yet_starts(vitcourse: Callable[..., Ended], tmp
 
 
 @pytest.fixture
-def stopped(vitcourse: Callable[..., Ended], tmp_path: Path) -> Path:
+def stopped(vitcourse: Callable[..., Ended], tmp_path: Path, made_once: Path) -> Path:
     """A run that was killed in its third epoch."""
-    with pytest.MonkeyPatch.context() as patch:
-        die_at_step(15, patch)
-        killed(vitcourse, "train", *RICH, "--output", "run")
-    return tmp_path / "run"
+    if not (made_once / "stopped").exists():
+        with pytest.MonkeyPatch.context() as patch:
+            die_at_step(15, patch)
+            killed(vitcourse, "train", *RICH, "--output", str(made_once / "stopped"))
+    return Path(shutil.copytree(made_once / "stopped", tmp_path / "run"))
 
 
 def torn(content: bytes) -> bytes:
@@ -458,9 +475,9 @@ def test_another_model_is_refused(vitcourse: Callable[..., Ended], stopped: Path
 def test_a_full_disk_leaves_the_last_good_checkpoint(
     vitcourse: Callable[..., Ended],
     tmp_path: Path,
+    whole: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert vitcourse("train", *RICH, "--output", "whole").code == 0
     write, so_far = Path.write_bytes, []
 
     def until_full(path: Path, data: bytes) -> int:
@@ -479,7 +496,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(
     assert zipfile.ZipFile(tmp_path / "run" / CHECKPOINT).testzip() is None
     resumed = vitcourse("train", "--resume", "--output", "run")
     assert "epoch 3, step 13 of 24" in resumed.out
-    compare(tmp_path / "whole", tmp_path / "run")
+    compare(whole, tmp_path / "run")
 
 
 @pytest.mark.thorough

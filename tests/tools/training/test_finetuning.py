@@ -1,6 +1,7 @@
 """Runs that start from trained weights, mix images, or go through a batch in parts; small ones, as in test_train.py."""
 
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
@@ -25,20 +26,29 @@ from vitcourse.training.runs import WEIGHTS
 pytestmark = pytest.mark.usefixtures("stripes", "undrawn")
 
 # What SMALL says of the step, without the sizes, which the weights decide.
-TUNED = ["--batch-size=16", "--threads=1", "--learning-rate=0.01", "--dropout=0", "--beta2=0.999"]
+TUNED = ["--batch-size=16", "--threads=1", "--learning-rate=0.01", "--dropout=0", "--beta2=0.999", "--kernels=own"]
+
+
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the run lies that the first of these tests makes."""
+    return tmp_path_factory.mktemp("trained") / "first"
 
 
 @pytest.fixture
-def first(vitcourse: Callable[..., Ended], tmp_path: Path) -> Path:
+def first(vitcourse: Callable[..., Ended], tmp_path: Path, trained_once: Path) -> Path:
     """A run that others start from."""
-    assert vitcourse("train", *SMALL, "--epochs", "8", "--output", "first").code == 0
-    return tmp_path / "first"
+    if not trained_once.exists():
+        assert vitcourse("train", *SMALL, "--epochs", "8", "--output", str(trained_once)).code == 0
+    return Path(shutil.copytree(trained_once, tmp_path / "first"))
 
 
 def started(**settings: Any) -> Run:
     """A run of a configuration, before its first step."""
     return Run.start(
-        preparation.prepare(make_config(**{"batch_size": 16, "dropout": 0.0, "device": "cpu", **settings}))
+        preparation.prepare(
+            make_config(**{"batch_size": 16, "dropout": 0.0, "device": "cpu", "kernels": "own", **settings})
+        )
     )
 
 

@@ -65,7 +65,7 @@ def figures(run: Path) -> list[tuple[float, float]]:
 @pytest.mark.parametrize(
     ("world", "options"),
     [
-        (2, []),
+        (2, ["--kernels=auto"]),
         # 90 images: the last batch has 13, shared as 6 and 7.
         (2, ["--batch-size=11", "--shift=1", "--clip=0.5", "--ema=0.9"]),
         # The last batch has one image; two of the processes get none.

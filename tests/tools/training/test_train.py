@@ -104,6 +104,7 @@ def test_the_parameters_are_counted_and_a_bare_run_gets_a_name(vitcourse: Callab
     assert read(run / "result.json")["parameters"] == learned
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_weights_file_is_enough_to_have_the_model_back(
     vitcourse: Callable[..., Ended], tmp_path: Path, stripes: Dataset
 ) -> None:
@@ -176,7 +177,7 @@ def test_every_setting_makes_a_difference() -> None:
 
     def weights(**changes: Any) -> dict[str, torch.Tensor]:
         small = {"patch_size": 2, "d_model": 12, "n_layers": 1, "n_heads": 2, "dropout": 0.0, "batch_size": 16}
-        run = Run.start(preparation.prepare(make_config(**{**small, "epochs": 2, **changes})))
+        run = Run.start(preparation.prepare(make_config(**{**small, "kernels": "own", "epochs": 2, **changes})))
         for _ in range(run.setup.config.epochs):
             for batch in run.batches:
                 run.step(*batch)
@@ -269,6 +270,7 @@ def test_what_only_makes_it_faster_is_used_and_leaves_the_weights(
     torch.testing.assert_close(plain, changed, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_test_set_stays_unseen_when_images_are_held_out(
     vitcourse: Callable[..., Ended], tmp_path: Path, stripes: Dataset
 ) -> None:
@@ -294,7 +296,7 @@ def test_the_floor_is_what_the_softmax_leaves() -> None:
         assert cross_entropy(logits.softmax(dim=-1), logits.argmax(dim=-1)) > loss_floor(10)
 
 
-@pytest.mark.usefixtures("stripes")
+@pytest.mark.usefixtures("stripes", "undrawn")
 def test_both_losses_from_one_command_side_by_side(vitcourse: Callable[..., Ended], tmp_path: Path) -> None:
     done = vitcourse("train", "seed", *SMALL, "--epochs", "8", "--loss", "both", "--output", "run")
     assert done.code == 0, done.err
@@ -707,6 +709,7 @@ def test_ctrl_c_from_outside_in_the_first_epoch(tmp_path: Path) -> None:
 # The digits themselves
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_digits_are_learned_in_a_few_epochs(vitcourse: Callable[..., Ended], tmp_path: Path) -> None:
     """The whole recipe takes longer than a test should; .ci/run asks for its accuracy."""
     assert vitcourse("train", "--epochs", "5", "--output", "run").code == 0

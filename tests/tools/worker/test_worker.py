@@ -88,7 +88,7 @@ CHEATS = {
         "    except OSError:\n        pass\n"
         "return 0 * x",
     ),
-    "an endless answer": ("", "return torch.zeros(10**9)"),
+    "an endless answer": ("", "return torch.zeros(7 * 10**7)"),
     "torch's own": ("", "return torch.nn.functional.gelu(x)"),
     "torch's own below Python": ("", "return torch._C._nn.gelu(x)"),
     "torch's own as an operator": ("", "return torch.ops.aten.gelu(x)"),
@@ -106,6 +106,7 @@ CHEATS = {
 }
 
 
+@pytest.mark.usefixtures("uncaused")
 @pytest.mark.parametrize("name", CHEATS)
 def test_no_trick_passes(name: str, gelu: Callable[..., Verdict]) -> None:
     before, body = CHEATS[name]

@@ -71,13 +71,10 @@ def _applied(exercise: Exercise, change: Change) -> tuple[ast.stmt, ...]:
     own, below = functions_of(exercise)
     names = {function.name.partition(".")[0]: function.definition for function in own + below}
     known = whole.known
-    changed = {
-        name
-        for name, node in names.items()
-        if id(node) in within and known.digest(change.applied(node, within)) != known.digest(node)
-    }
+    new = {name: change.applied(node, within) for name, node in names.items() if id(node) in within}
+    changed = {name for name, node in new.items() if known.digest(node) != known.digest(names[name])}
     again = [
-        change.applied(node, within)
+        new.get(node.name, node)
         for node in whole.needing(changed)
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name in names
     ]

@@ -46,7 +46,8 @@ class Change:
         if within is not None and id(node) not in within:
             return node
         fields: dict[str, object] = {}
-        for name, value in ast.iter_fields(node):
+        for name in node._fields:
+            value = getattr(node, name, None)
             if isinstance(value, ast.AST):
                 new = self._node(value, within)
                 if new is not value:
@@ -74,15 +75,15 @@ Parts = dict[str, ast.expr]
 
 
 @cache
-def _parsed(template: str) -> ast.Module:
-    return ast.parse(template)
+def _parsed(template: str) -> tuple[ast.Module, list[ast.Name]]:
+    tree = ast.parse(template)
+    return tree, [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
 
 
 def code(template: str, **parts: ast.expr) -> list[ast.stmt]:
     """The statements of a template, in which names stand for trees, and *R for the arguments of the call R."""
-    tree, rest = _parsed(template), parts.pop("R", None)
-    names = {id(node): parts[node.id] for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in parts}
-    filled = Change("", replace=names).applied(tree)
+    (tree, names), rest = _parsed(template), parts.pop("R", None)
+    filled = Change("", replace={id(node): parts[node.id] for node in names if node.id in parts}).applied(tree)
     if isinstance(rest, ast.Call):
         calls = [node for node in ast.walk(filled) if isinstance(node, ast.Call) and _is_rest(node.args[-1:])]
         for call in calls:
@@ -188,11 +189,17 @@ class Known:
         if id(node) in self.digests and not keep:
             return self.digests[id(node)]
         if isinstance(node, ast.AST):
-            parts = [value for name, value in ast.iter_fields(node) if name not in ("ctx", "kind", "type_comment")]
-            number = hash((type(node).__name__, *(self.digest(part, keep) for part in parts)))
+            parts = [self.digest(getattr(node, name, None), keep) for name in _telling(node._fields)]
+            number = hash((type(node).__name__, *parts))
             if keep:
                 self.digests[id(node)] = number
             return number
         if isinstance(node, list):
-            return hash(tuple(self.digest(part, keep) for part in node))
+            return hash(tuple([self.digest(part, keep) for part in node]))
         return hash((type(node).__name__, node))
+
+
+@cache
+def _telling(fields: tuple[str, ...]) -> list[str]:
+    """Those of a node's fields that say something."""
+    return [name for name in fields if name not in ("ctx", "kind", "type_comment")]
