@@ -47,6 +47,8 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
     unsaid = getattr(config.option, "numprocesses", "no xdist") is None and not hasattr(config, "workerinput")
     if whole and unsaid and not config.option.usepdb:
         config.option.numprocesses, config.option.dist = 2, "loadgroup"
+    if hasattr(config, "workerinput"):
+        config.option.loadgroup = True  # the processes see what was typed, and that wasn't
     return (yield)
 
 
