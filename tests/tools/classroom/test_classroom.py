@@ -157,8 +157,14 @@ HARM = {
 }
 
 
+# What is noticed only when its time is up.
+SLOW = ("the process above is stopped", "memory in many processes", "it prints without end", "it never reads")
+
+
 @needs_box
-@pytest.mark.parametrize("name", HARM)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.thorough] if name in SLOW else []) for name in HARM]
+)
 def test_whoever_grades_is_not_harmed(
     name: str, gelu: Callable[..., Row], workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
