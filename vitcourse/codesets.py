@@ -66,9 +66,9 @@ class CodeSet:
 
     def source(self, module: str) -> str | None:
         """The chapter's text, or None when there is no such file. Raises BrokenChapterError for what is no answer."""
-        if is_link_to_solution(self.file(module)):
+        if target := leads_astray(self.file(module)):
             shown, number = self.shown_as(module), chapter_of(module).number
-            raise BrokenChapterError(f"{shown} is a link to the solution; for the stub type vitcourse reset {number}")
+            raise BrokenChapterError(f"{shown} is a link to {target}; for the stub type vitcourse reset {number}")
         try:
             return self.file(module).read_text(encoding="utf-8-sig")
         except FileNotFoundError:
@@ -126,9 +126,11 @@ class CodeSet:
         return f"{where}: {type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def is_link_to_solution(file: Path) -> bool:
-    """Whether a chapter's file is none of its own: a check would praise the reference, a reset overwrite it."""
-    return file.is_symlink() and file.resolve().is_relative_to(root() / "solutions")
+def leads_astray(file: Path) -> str:
+    """What a chapter's file is a link to when it is none of its own: a check would praise it, a reset overwrite it."""
+    if not file.is_symlink():
+        return ""
+    return "the solution" if file.resolve().is_relative_to(root() / "solutions") else "" if file.exists() else "nothing"
 
 
 def load_code(name: str | Path, use_solution: Sequence[str] = ()) -> CodeSet:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from vitcourse.codesets import CodeSet, is_link_to_solution
+from vitcourse.codesets import CodeSet, leads_astray
 from vitcourse.course import Chapter, Exercise, chapters
 from vitcourse.definitions import NotReplaceableError, with_definitions
 from vitcourse.errors import RequestError, RunError
@@ -174,7 +174,7 @@ def _replaced(
         version = None if before is None else _keep(before, module, stack, reason, kept)
     try:
         with _disk_errors_in_one_line(file):
-            _write_synced(file if is_link_to_solution(file) else file.resolve(), after)
+            _write_synced(file if leads_astray(file) else file.resolve(), after)
     except RunError:
         if version is not None:
             with contextlib.suppress(OSError):

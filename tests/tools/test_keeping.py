@@ -216,14 +216,15 @@ def test_a_missing_file_comes_back_with_its_chapter(desk: Desk) -> None:
     assert (desk.read(), desk.kept()) == (STUB, [])
 
 
-def test_a_link_to_the_solution_is_no_answer_and_a_reset_leaves_the_solution_whole(desk: Desk) -> None:
+@pytest.mark.parametrize("target", ["the solution", "nothing"])
+def test_a_link_to_the_solution_is_no_answer_and_a_reset_leaves_the_solution_whole(desk: Desk, target: str) -> None:
     solution = root() / "solutions" / "ch01_patches.py"
     before = solution.read_text(encoding="utf-8")
     desk.file.unlink()
-    desk.file.symlink_to(solution)
+    desk.file.symlink_to(solution if target == "the solution" else desk.file.with_name("gone.py"))
     code, out, err = desk.type("check", "1.1")
     assert (code, out) == (2, "")
-    assert err == "vitcourse: chapters/ch01_patches.py is a link to the solution; for the stub type vitcourse reset 1\n"
+    assert err == f"vitcourse: chapters/ch01_patches.py is a link to {target}; for the stub type vitcourse reset 1\n"
     assert desk.type("reset", "1")[0] == 0
     assert (desk.read(), desk.file.is_symlink()) == (STUB, False)
     assert solution.read_text(encoding="utf-8") == before
