@@ -20,6 +20,9 @@ def explained(op: str, operands: Operands, module: str, numbers: Sequence[object
     (x, shape), *others = operands
     other, second = others[0] if others else ("", ())
     takes = module or other
+    recurrent = next((weight for word, weight in others if "weight_ih" in word), ())
+    if recurrent and shape and shape[-1].size != recurrent[-1].size:
+        return f"{x}'s last axis is {_size(shape[-1])}, {takes} takes {_size(recurrent[-1])}"
     if op in ("linear", "bilinear") and second and shape and shape[-1].size != second[-1].size:
         return f"{x}'s last axis is {_size(shape[-1])}, {takes} takes {_size(second[-1])}"
     if op in ("matmul", "mm", "bmm", "dot", "mv") and second and shape:

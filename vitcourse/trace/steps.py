@@ -306,15 +306,20 @@ class Recorder(Watch):
             shown = shown.f_back if shown.f_back is not self.base else None
         if shown is None:
             return
-        local = {id(value): word for word, value in shown.f_locals.items() if isinstance(value, Tensor)}
+        operands = self._worded(tensors_of((*args, *kwargs.values())), shown)
+        place, numbers = self._place(shown, shown.f_lasti), (*args, *kwargs.values())
+        self.failed = Failed(error, place, name.strip("_"), numbers, operands, self._module_of(frame))
+
+    def _worded(self, tensors: list[Tensor], frame: FrameType) -> list[tuple[str, Tensor]]:
+        """Tensors by what they are called in a frame or in a module, else by the step that made them."""
+        local = {id(value): word for word, value in frame.f_locals.items() if isinstance(value, Tensor)}
         operands = []
-        for number, tensor in enumerate(tensors_of((*args, *kwargs.values())), start=1):
+        for number, tensor in enumerate(tensors, start=1):
             ref = self.known(tensor)
             made = next((n.place.text for n in self.root.inside() if ref in n.results), None)
             word = local.get(id(tensor)) or self.module_names.get(id(tensor)) or made or f"operand {number}"
             operands.append((word, tensor))
-        place, numbers = self._place(shown, shown.f_lasti), (*args, *kwargs.values())
-        self.failed = Failed(error, place, name.strip("_"), numbers, operands, self._module_of(frame))
+        return operands
 
     def _module_of(self, frame: FrameType | None) -> nn.Module | None:
         """The module of torch that the learner's line called."""
@@ -340,6 +345,12 @@ class Recorder(Watch):
             self.failed = Failed(error, _NOWHERE, "", (), [], module)
             return
         place, local = place_of(found.tb_frame, found.tb_lasti), found.tb_frame.f_locals
+        weight = getattr(module, "weight_ih_l0", None)
+        given = last.tb_frame.f_locals.get("input") if last is not None else None
+        if isinstance(weight, Tensor) and isinstance(given, Tensor):
+            # A recurrent layer, which looks at its input itself.
+            self.failed = Failed(error, place, "", (), self._worded([given, weight], found.tb_frame), module)
+            return
         operands = [(word, local[word]) for word in _names_in(place.text) if isinstance(local.get(word), Tensor)]
         self.failed = Failed(error, place, "", (), operands, module)
 

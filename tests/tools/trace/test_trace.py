@@ -229,6 +229,20 @@ def test_an_error_shows_the_steps_before_it_and_the_operands_by_name():
     assert "turned's last axis is 3 = T, self.fc takes 5" in text
 
 
+@pytest.mark.parametrize(("kind", "at"), [("LSTM", "x"), ("GRU", "x + 1"), ("RNNCell", "x[0]")])
+def test_a_recurrent_layer_of_another_width_says_which_axis(kind: str, at: str) -> None:
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = getattr(nn, kind)(11, 13)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.layer(x) if kind == "LSTM" else self.layer(x + 1) if kind == "GRU" else self.layer(x[0])
+
+    traced = trace(Recurrent(), torch.rand(5, 2, 7), names="T B D")
+    assert f"{at}'s last axis is 7 = D, self.layer takes 11" in traced.to_text()
+
+
 def test_an_error_in_a_pattern_names_the_tensor():
     def split(x):
         return rearrange(x, "b t (h d) -> b h t d", h=3)
