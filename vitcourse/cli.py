@@ -310,7 +310,7 @@ def dev_check(
     ] = None,
 ) -> None:
     """Check the course itself: what is missing, in seconds; then, for minutes, each right and each wrong answer."""
-    one, processes = (f" and [{select(exercise)[0].id}", "0") if exercise else ("", "2")
+    one, processes = (f" and [{_asked(exercise).id}", "0") if exercise else ("", "2")
     for part in (
         ["tests/tools/test_course.py", "--tb", "short", "-k", f"(complete or whole){one}"],
         ["-m", "course and not book and not thorough", "-k", f"test{one}"],

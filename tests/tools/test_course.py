@@ -5,10 +5,11 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from commands import Ended
 
 from vitcourse.checking.edits import reference
 from vitcourse.checking.edits.trees import statements
@@ -129,6 +130,7 @@ def parts(exercise: Exercise) -> dict[str, bool]:
         return names_in((folder / f"{ALTERNATIVES}/{which}/{exercise.module}.py").read_text(encoding="utf-8"))
 
     found = {
+        f"the heading # Exercise {exercise.id} in {answer}": f"\n# Exercise {exercise.id}\n" in source,
         f"a docstring for each of its names in {answer}": all(docstrings),
         f'"Not to be called here: …" in its docstring in {answer}, or no builds in {course}': (
             any("Not to be called here: " in text for text in docstrings) == bool(exercise.builds)
@@ -269,6 +271,13 @@ def test_words_of_the_command_line_select_exercises() -> None:
     for word in ("9", "1.9", "", "patchify"):
         with pytest.raises(RequestError, match="type a chapter"):
             select(word)
+
+
+@pytest.mark.parametrize("word", ["1", "9.9"])
+def test_dev_check_takes_one_exercise_and_no_other_word(type_in: Callable[..., Ended], word: str) -> None:
+    code, out, err = type_in("dev", "check", word)
+    assert (code, out) == (2, "")
+    assert err == f"vitcourse: there is no exercise {word}; the exercises are 1.1 to 7.5\n"
 
 
 def python(code: str, **environment: str) -> str:

@@ -28,7 +28,7 @@ class Misconception:
         """
         module, heading = exercise(self.exercise).module, f"# Exercise {self.exercise}\n"
         parts = re.split(r"(?m)(?=^# Exercise )", load_code("solutions").source(module) or "")
-        own = next(number for number, part in enumerate(parts) if part.startswith(heading))
+        own = next((number for number, part in enumerate(parts) if part.startswith(heading)), 0)
         for old, new in self.edits:
             place = 0 if old in parts[0] and old not in parts[own] else own
             if (times := parts[place].count(old)) != 1:
