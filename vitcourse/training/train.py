@@ -21,17 +21,15 @@ from vitcourse.training.devices import machine_errors_in_one_line
 from vitcourse.training.display import Display
 from vitcourse.training.interrupt import StopOnInterrupt
 from vitcourse.training.loop import Run
-from vitcourse.training.measure import Answers, answers, as_csv, commonest_mistakes
+from vitcourse.training.measure import answers, as_csv, commonest_mistakes
 from vitcourse.training.original import loss_floor, side_by_side
-from vitcourse.training.pictures import Answer, draw_curves, draw_predictions, png
+from vitcourse.training.pictures import draw_curves, draw_predictions, png
 from vitcourse.training.preparation import Setup, prepare, reason
 from vitcourse.training.presets import MAY_DIFFER, PRESETS, TrainConfig
 from vitcourse.training.processes import Processes
 from vitcourse.training.rehearsal import Rehearsal, rehearse
 from vitcourse.training.runs import CONFIG, RESULT, WEIGHTS, Result, RunFolder, provenance
 from vitcourse.training.trained import weights_file
-
-N_SHOWN = 16
 
 
 def train(
@@ -197,7 +195,7 @@ def _train_one(setup: Setup, folder: RunFolder, console: Console, stop: StopOnIn
                 if not run.epoch(number, display, stop, pace):
                     pace.keep()
                     break
-                display.finished(run.end_epoch(number), run.steps_done)
+                display.done(run.end_epoch(number), run.steps_done)
                 folder.write_epochs(run.epochs)
                 stopping, due = setup.processes.any_of(stop.requested, pace.due)
                 if stopping or due or number == setup.config.epochs:
@@ -256,9 +254,10 @@ def _keep(run: Run, folder: RunFolder, console: Console) -> Result:
     softmax_over = len(setup.dataset.classes) if config.loss == "original" else None
     folder.write("curves.png", png(draw_curves({config.loss: epochs}, setup.measured_on, softmax_over, _title(config))))
     given = answers(setup, run.kept)
-    confusion = given.confusion(len(setup.dataset.classes))
-    folder.write("predictions.png", png(draw_predictions(_shown(setup, given))))
-    folder.write("confusion.csv", as_csv(confusion, setup.dataset.classes))
+    classes = setup.dataset.classes
+    confusion = given.confusion(len(classes))
+    folder.write("predictions.png", png(draw_predictions(setup.dataset.test_images, given, classes)))
+    folder.write("confusion.csv", as_csv(confusion, classes))
     # Last: a run that has a result has everything.
     folder.write_json(RESULT, asdict(result))
     if result.finished:
@@ -269,19 +268,6 @@ def _keep(run: Run, folder: RunFolder, console: Console) -> Result:
 
 def _title(config: TrainConfig) -> str:
     return f"{config.preset}, trained on {config.data}"
-
-
-def _shown(setup: Setup, given: Answers) -> list[Answer]:
-    classes, images = setup.dataset.classes, setup.dataset.test_images
-    return [
-        Answer(
-            images[index].numpy(),
-            classes[given.labels[index]],
-            classes[given.given[index]],
-            float(given.confidence[index]),
-        )
-        for index in given.worst_first()[:N_SHOWN].tolist()
-    ]
 
 
 def _report(result: Result, run: Run, confusion: Tensor, folder: RunFolder, console: Console) -> None:
