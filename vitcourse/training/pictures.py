@@ -110,7 +110,7 @@ def draw_predictions(images: "Tensor", answers: "Answers", classes: Sequence[str
         axes.set_axis_off()
     for axes, index in zip(grid, shown, strict=False):
         _draw_image(axes, images[index].numpy())
-        said, truth = classes[answers.given[index]], classes[answers.labels[index]]
+        said, truth = (classes[int(which[index])] for which in (answers.given, answers.labels))
         title = f"{said}  ({answers.confidence[index]:.0%})"
         if said == truth:
             axes.set_title(title, fontsize=9)

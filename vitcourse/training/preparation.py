@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vitcourse.codesets import CodeSet, load_code
 from vitcourse.data import Dataset, load_dataset
-from vitcourse.errors import RequestError, RunError
+from vitcourse.errors import RequestError, RunError, in_one_line
 from vitcourse.training.augment import augmentations, center_crop
 from vitcourse.training.batches import Batches, LoadedBatches, standardised
 from vitcourse.training.chapters import faults_in_one_line, load_trainer, load_transfer
@@ -86,18 +86,12 @@ class Setup:
     @property
     def model_arguments(self) -> dict[str, Any]:
         """The arguments with which the VisionTransformer is made."""
-        config = self.config
+        names = ("patch_size", "d_model", "n_layers", "n_heads", "mlp_ratio", "positions", "dropout")
         return {
             "image_size": self.image_size,
-            "patch_size": config.patch_size,
             "in_channels": self.dataset.channels,
             "n_classes": len(self.dataset.classes),
-            "d_model": config.d_model,
-            "n_layers": config.n_layers,
-            "n_heads": config.n_heads,
-            "mlp_ratio": config.mlp_ratio,
-            "positions": config.positions,
-            "dropout": config.dropout,
+            **{name: getattr(self.config, name) for name in names},
         }
 
     def make_model(self) -> nn.Module:
@@ -107,7 +101,7 @@ class Setup:
         try:
             model: nn.Module = self.chapter.VisionTransformer(**self.model_arguments)
         except ValueError as error:
-            raise RequestError(" ".join(str(error).split())) from error
+            raise RequestError(in_one_line(error)) from error
         if self.origin is not None:
             self._start_from(self.origin, model)
         return model.to(self.device)
