@@ -248,13 +248,13 @@ def test_a_full_disk_changes_nothing(desk: Desk, full: str) -> None:
 
 
 def test_the_version_is_kept_before_the_file_is_replaced(desk: Desk) -> None:
-    real, order = keeping._write_synced, []
+    real, order = keeping.write_atomically, []
 
     def noted(path: Path, content: bytes) -> None:
         order.append((path.parent.name, content))
         real(path, content)
 
-    desk.monkeypatch.setattr(keeping, "_write_synced", noted)
+    desk.monkeypatch.setattr(keeping, "write_atomically", noted)
     desk.type("reset", "1.1")
     assert order[0] == ("kept", MINE.encode())
     assert [place for place, _ in order] == ["kept", "chapters"]
