@@ -106,7 +106,7 @@ def _show_verdict(code: CodeSet, entry: Exercise) -> None:
 
         with contextlib.suppress(RequestError):  # it has no tensors
             traces = trace_exercise(entry.id, code.folder)
-    _display(Shown(*verdict_page(code, entry, verdict, traces, at(code))))
+    _display(verdict_page(entry, verdict, traces, at(code)))
 
 
 def trace(line: str) -> None:
