@@ -6,7 +6,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from docutils import nodes
-from nbformat.v4 import new_code_cell
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.domains.index import IndexDomain
@@ -22,7 +21,7 @@ from vitcourse.book.figures import setup_figures
 from vitcourse.book.link_previews import setup_link_previews
 from vitcourse.book.living import setup_living
 from vitcourse.book.markdown import chapter_number
-from vitcourse.book.notebook import as_json, chapter_pages, make_notebook
+from vitcourse.book.notebook import COURSE, as_json, chapter_pages, make_notebook
 
 MATHJAX = "tex-svg.js"
 NOTEBOOKS = "notebooks"
@@ -134,29 +133,12 @@ def _tell_the_search_all_terms(app: Sphinx) -> list[Any]:
     return []  # no pages more
 
 
-def _first_cell(repository: str) -> Any:
-    """What fetches the course where there is none, as in Colab."""
-    lines = (
-        "# Not in the course's folder? Then fetch it.",
-        "import pathlib",
-        "",
-        'if not pathlib.Path("../chapters").is_dir() and not pathlib.Path("chapters").is_dir():',
-        f"    !git clone --depth 1 https://github.com/{repository} course",
-        "    !pip install --quiet -e course",
-        "    %cd course",
-    )
-    return new_code_cell("\n".join(lines), id="fetch")
-
-
 def _write_notebooks(app: Sphinx) -> None:
-    """The chapters as notebooks, beside the pages."""
-    folder = Path(app.outdir) / NOTEBOOKS
+    """The chapters as notebooks, beside the pages; in Colab they install the course from its repository."""
+    folder, repository = Path(app.outdir) / NOTEBOOKS, app.config.vitcourse_repository
     folder.mkdir(exist_ok=True)
     for page in chapter_pages(Path(app.srcdir) / "book"):
-        notebook = make_notebook(page)
-        repository = app.config.vitcourse_repository
-        if repository:
-            notebook["cells"].insert(0, _first_cell(repository))
+        notebook = make_notebook(page, f"git+https://github.com/{repository}" if repository else COURSE)
         (folder / f"{page.stem}.ipynb").write_text(as_json(notebook), encoding="utf-8")
 
 
