@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from torch import Tensor
 
 from vitcourse.errors import RequestError, RunError
 from vitcourse.training.chapters import faults_in_one_line
@@ -21,7 +20,7 @@ from vitcourse.training.devices import machine_errors_in_one_line
 from vitcourse.training.display import Display
 from vitcourse.training.interrupt import StopOnInterrupt
 from vitcourse.training.loop import Run
-from vitcourse.training.measure import answers, as_csv, commonest_mistakes
+from vitcourse.training.measure import answers, as_csv
 from vitcourse.training.original import loss_floor, side_by_side
 from vitcourse.training.pictures import draw_curves, draw_predictions, png
 from vitcourse.training.preparation import Setup, prepare, reason
@@ -255,14 +254,13 @@ def _keep(run: Run, folder: RunFolder, console: Console) -> Result:
     folder.write("curves.png", png(draw_curves({config.loss: epochs}, setup.measured_on, softmax_over, _title(config))))
     given = answers(setup, run.kept)
     classes = setup.dataset.classes
-    confusion = given.confusion(len(classes))
     folder.write("predictions.png", png(draw_predictions(setup.dataset.test_images, given, classes)))
-    folder.write("confusion.csv", as_csv(confusion, classes))
+    folder.write("confusion.csv", as_csv(given.confusion(len(classes)), classes))
     # Last: a run that has a result has everything.
     folder.write_json(RESULT, asdict(result))
     if result.finished:
         folder.remove(CHECKPOINT)
-    _report(result, run, confusion, folder, console)
+    _report(result, run, folder, console)
     return result
 
 
@@ -270,7 +268,7 @@ def _title(config: TrainConfig) -> str:
     return f"{config.preset}, trained on {config.data}"
 
 
-def _report(result: Result, run: Run, confusion: Tensor, folder: RunFolder, console: Console) -> None:
+def _report(result: Result, run: Run, folder: RunFolder, console: Console) -> None:
     if not result.finished:
         console.print(f"stopped after {result.steps:,} steps; what was learned so far is kept")
     right = round(result.accuracy * result.n_measured)
@@ -278,10 +276,6 @@ def _report(result: Result, run: Run, confusion: Tensor, folder: RunFolder, cons
         f"accuracy {result.accuracy:.2%}: {right:,} of {result.n_measured:,} {result.measured_on} right; "
         f"{result.cpu_seconds:.1f} CPU seconds, {result.wall_seconds:.1f} on the clock"
     )
-    mistakes = commonest_mistakes(confusion, run.setup.dataset.classes)
-    if mistakes:
-        told = ", ".join(f"{truth} for {said} ({count}×)" for truth, said, count in mistakes)
-        console.print(f"most often taken for another: {told}")
     if not folder.writes:
         return
     files = f"{folder.path}: {', '.join(folder.files())}"
