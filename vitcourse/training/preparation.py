@@ -217,24 +217,14 @@ def prepare(config: TrainConfig, processes: Processes | None = None, *, resumed:
     processes = processes or Processes()
     code = load_code(config.code)
     chapter, transfer = load_trainer(code), load_transfer(code, config)
-    device = choose_device(config.device, processes)
-    notes = passed_over(device) if config.device == "auto" else ()
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    # On a GPU, products of float32 on the units for TF32, whose 10 binary digits are enough to train with.
-    torch.set_float32_matmul_precision("high" if device.type == "cuda" else "highest")
+    device = _device(config, processes)
     dataset = load_dataset(config.data, config.image_size)
     if config.held_out:
         dataset = dataset.hold_out(config.held_out)
-    if config.crop and config.crop > min(dataset.image_size):
-        height, width = dataset.image_size
-        raise RequestError(f"--crop {config.crop} is more than the images have: {height}×{width} pixels")
-    if config.standardise:
-        mean, std = dataset.mean.to(device), dataset.std.to(device)
-    else:
-        mean = torch.zeros(dataset.channels, device=device)
-        std = torch.ones(dataset.channels, device=device)
-    _require_enough_images(config, dataset, processes)
+    _require_enough(config, dataset, processes)
+    zeros = torch.zeros(dataset.channels)
+    scale = (dataset.mean, dataset.std) if config.standardise else (zeros, zeros + 1)
+    mean, std = (part.to(device) for part in scale)
     origin = None
     if config.init is not None and not resumed:
         with faults_in_one_line(code):
@@ -255,7 +245,7 @@ def prepare(config: TrainConfig, processes: Processes | None = None, *, resumed:
         test_images=standardised(test_images, mean, std),
         test_labels=dataset.test_labels[tested].to(device),
         processes=processes,
-        notes=(*notes, *dataset.notes, *_all_in_one_batch(config, dataset), *_starts_from(config, origin)),
+        notes=tuple(_notes(config, device, dataset, origin)),
         origin=origin,
         left_open=left_open(config),
     )
@@ -263,23 +253,35 @@ def prepare(config: TrainConfig, processes: Processes | None = None, *, resumed:
     return replace(setup, config=settled(config, device, len(setup.train_images), n_patches))
 
 
-def _starts_from(config: TrainConfig, origin: Origin | None) -> tuple[str, ...]:
-    if origin is None:
-        return ()
-    return (
-        f"starts from {config.init}: patches of {config.patch_size}×{config.patch_size}, d_model {config.d_model}, "
-        f"{config.n_layers} layers, {config.n_heads} heads; the head starts at 0",
-    )
+def _device(config: TrainConfig, processes: Processes) -> torch.device:
+    """The device, and how torch computes from here on."""
+    device = choose_device(config.device, processes)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    # On a GPU, products of float32 on the units for TF32, whose 10 binary digits are enough to train with.
+    torch.set_float32_matmul_precision("high" if device.type == "cuda" else "highest")
+    return device
 
 
-def _all_in_one_batch(config: TrainConfig, dataset: Dataset) -> tuple[str, ...]:
+def _notes(config: TrainConfig, device: torch.device, dataset: Dataset, origin: Origin | None) -> Iterator[str]:
+    if config.device == "auto":
+        yield from passed_over(device)
+    yield from dataset.notes
     n_images = len(dataset.train_images)
-    if config.batch_size <= n_images:
-        return ()
-    return (f"all {n_images:,} training images are one batch, since --batch-size is {config.batch_size:,}",)
+    if config.batch_size > n_images:
+        yield f"all {n_images:,} training images are one batch, since --batch-size is {config.batch_size:,}"
+    if origin is not None:
+        yield (
+            f"starts from {config.init}: patches of {config.patch_size}×{config.patch_size}, d_model {config.d_model}, "
+            f"{config.n_layers} layers, {config.n_heads} heads; the head starts at 0"
+        )
 
 
-def _require_enough_images(config: TrainConfig, dataset: Dataset, processes: Processes) -> None:
+def _require_enough(config: TrainConfig, dataset: Dataset, processes: Processes) -> None:
+    """Pixels for the crop; images for every process."""
+    if config.crop and config.crop > min(dataset.image_size):
+        height, width = dataset.image_size
+        raise RequestError(f"--crop {config.crop} is more than the images have: {height}×{width} pixels")
     if config.batch_size < processes.world_size:
         raise RequestError(
             f"a batch of {config.batch_size} images is too small for {processes.world_size} processes; "
