@@ -162,10 +162,8 @@ class _Contender:
             self.run.steps_done = 1
 
     def _now(self) -> float:
-        if self.setup.device.type == "cuda":
-            torch.cuda.synchronize(self.setup.device)
-        elif self.setup.device.type == "mps":
-            torch.mps.synchronize()
+        if self.setup.device.type != "cpu":
+            torch.accelerator.synchronize(self.setup.device)
         return time.perf_counter()
 
 
