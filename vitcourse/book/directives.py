@@ -62,11 +62,6 @@ def visit_citation(translator: HTMLTranslator, node: nodes.Element) -> None:
     translator.body[-1] = translator.body[-1].replace('role="doc-biblioentry"', 'role="listitem"')
 
 
-def depart_citation(translator: HTMLTranslator, node: nodes.Element) -> None:
-    """Close it as docutils does."""
-    HTML5Translator.depart_citation(translator, node)
-
-
 class _Directive(SphinxDirective):
     """What they have in common."""
 
@@ -169,15 +164,15 @@ class Predict(_Directive):
     has_content = True
 
     def run(self) -> list[nodes.Node]:
-        question = element("p", *self.inline(" ".join(self.arguments[0].split())), class_="predict-question", line=True)
-        box = element("div", class_="card predict", role="group", aria_label="Predict, then run")
-        box += element("p", nodes.Text("Predict, then run"), class_="card-title", line=True)
-        box += question
-        box += self.body()
-        box += element(
-            "p", nodes.Text("Answer first. The output below is folded; open it then."), class_="predict-word", line=True
-        )
-        return [box]
+        name, word = "Predict, then run", "Answer first. The output below is folded; open it then."
+        question = self.inline(" ".join(self.arguments[0].split()))
+        parts = [
+            element("p", nodes.Text(name), class_="card-title", line=True),
+            element("p", *question, class_="predict-question", line=True),
+            *self.body(),
+            element("p", nodes.Text(word), class_="predict-word", line=True),
+        ]
+        return [element("div", *parts, class_="card predict", role="group", aria_label=name)]
 
 
 class Quiz(_Directive):
@@ -237,7 +232,7 @@ def setup_directives(app: Sphinx) -> None:
     """Tell Sphinx of the directives and the nodes."""
     for node in (html_element, html_line):
         app.add_node(node, html=(visit, depart))
-    app.add_node(nodes.citation, override=True, html=(visit_citation, depart_citation))
+    app.add_node(nodes.citation, override=True, html=(visit_citation, None))
     app.add_directive("exercise", ExerciseCard)
     app.add_directive("solution", SolutionCard)
     app.add_directive("predict", Predict)
