@@ -97,7 +97,6 @@ class _Chapter:
         self.begun = {one.id for one in chapter.exercises if started(mine, [new, base], one.names)}
 
     def merged(self) -> Merged:
-        """The new text."""
         frame, skipped = merged_lines(self.base.frame, self.mine.frame, self.new.frame)
         units = {name: unit for name in self._names() if (unit := self._chosen(name)) is not None}
         said = [line for exercise in self.chapter.exercises for line in self._on_exercise(exercise, units)]

@@ -42,7 +42,6 @@ def element(tag: str, *children: nodes.Node, line: bool = False, **attributes: s
 
 
 def visit(translator: HTMLTranslator, node: nodes.Element) -> None:
-    """Open the element."""
     attributes = dict(node["attributes"])
     if node["ids"]:
         attributes["id"] = node["ids"][0]
@@ -229,7 +228,6 @@ def _command(before: str, text: str, after: str = "") -> nodes.Element:
 
 
 def setup_directives(app: Sphinx) -> None:
-    """Tell Sphinx of the directives and the nodes."""
     for node in (html_element, html_line):
         app.add_node(node, html=(visit, depart))
     app.add_node(nodes.citation, override=True, html=(visit_citation, None))

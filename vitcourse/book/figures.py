@@ -64,5 +64,5 @@ def _scoped(style: str, name: str) -> str:
 
 
 def setup_figures(app: Sphinx) -> None:
-    """Tell Sphinx of it. It closes an image by itself."""
+    # Sphinx closes an image by itself.
     app.add_node(nodes.image, override=True, html=(visit_image, None))

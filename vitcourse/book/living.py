@@ -53,12 +53,10 @@ def opened(kind: str, told: dict[str, Any], address: Address) -> str:
 
 
 def depart(translator: HTMLTranslator, node: nodes.Element) -> None:
-    """Close it."""
     translator.body.append("</div></div>\n" if node.children else "</div>\n")
 
 
 def setup_living(app: Sphinx) -> None:
-    """Tell Sphinx of it."""
     app.add_node(living, html=(visit, depart))
     app.add_directive("living", Living)
     app.connect("builder-inited", _begin)
