@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset, default_collate
 
 from vitcourse.training.augment import Augmentation, center_crop
-from vitcourse.training.processes import Processes
+from vitcourse.training.processes import ALONE, Processes
 
 
 def standardised(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ class Batches:
         augmentations: Sequence[Augmentation] = (),
         seed: int = 0,
         crop: int | None = None,
-        processes: Processes | None = None,
+        processes: Processes = ALONE,
         hardest: float = 1.0,
     ) -> None:
         self.images, self.labels = images, labels
@@ -53,7 +53,7 @@ class Batches:
         self.batch_size = batch_size
         self.augmentations = augmentations
         self.crop = crop
-        self.processes = processes or Processes()
+        self.processes = processes
         # The order is drawn on the CPU, so that it is the same whatever the device.
         self.order_generator = torch.Generator().manual_seed(seed)
         self.generator = torch.Generator(images.device).manual_seed(seed)

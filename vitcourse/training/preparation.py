@@ -22,7 +22,7 @@ from vitcourse.training.devices import choose_device, passed_over
 from vitcourse.training.kernels import PARTS, twin_of
 from vitcourse.training.origin import Origin, read_origin
 from vitcourse.training.presets import TrainConfig
-from vitcourse.training.processes import Processes
+from vitcourse.training.processes import ALONE, Processes
 
 EVALUATION_BATCH = 500
 
@@ -209,12 +209,11 @@ def reason(error: Exception) -> str:
     return lines[1 if len(lines) > 1 else 0].rstrip(".") if lines else type(error).__name__
 
 
-def prepare(config: TrainConfig, processes: Processes | None = None, *, resumed: bool = False) -> Setup:
+def prepare(config: TrainConfig, processes: Processes = ALONE, *, resumed: bool = False) -> Setup:
     """Load code and data, and choose the device. Raises RequestError for what isn't there.
 
     A run that is resumed has its weights from its checkpoint, and none are read that it started from.
     """
-    processes = processes or Processes()
     code = load_code(config.code)
     chapter, transfer = load_trainer(code), load_transfer(code, config)
     device = _device(config, processes)

@@ -82,3 +82,6 @@ class Processes:
         values: list[Any] = [None] * self.world_size
         dist.all_gather_object(values, value)
         return values
+
+
+ALONE = Processes()

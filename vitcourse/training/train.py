@@ -25,22 +25,19 @@ from vitcourse.training.original import loss_floor, side_by_side
 from vitcourse.training.pictures import draw_curves, draw_predictions, png
 from vitcourse.training.preparation import Setup, prepare, reason
 from vitcourse.training.presets import MAY_DIFFER, PRESETS, TrainConfig
-from vitcourse.training.processes import Processes
+from vitcourse.training.processes import ALONE, Processes
 from vitcourse.training.rehearsal import Rehearsal, rehearse
 from vitcourse.training.runs import CONFIG, RESULT, WEIGHTS, Result, RunFolder, provenance
 from vitcourse.training.trained import weights_file
 
 
-def train(
-    config: TrainConfig, folder: RunFolder, console: Console, processes: Processes | None = None
-) -> dict[str, Result]:
+def train(config: TrainConfig, folder: RunFolder, console: Console, processes: Processes = ALONE) -> dict[str, Result]:
     """Train as the configuration says and keep everything in the folder: one result for each loss, by its name.
 
     Where the folder holds a checkpoint of this run, it goes on from there. A run that Ctrl-C stopped gives a result
     that isn't finished. Of several processes the first alone writes into the folder.
     Raises RequestError for what can't be done, and RunError for a run that fails on its way.
     """
-    processes = processes or Processes()
     with machine_errors_in_one_line(config):
         setup = prepare(config, processes, resumed=_goes_on(config, folder))
     with _joined(setup), faults_in_one_line(setup.code), machine_errors_in_one_line(config):

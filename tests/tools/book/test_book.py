@@ -488,7 +488,8 @@ def test_what_sphinx_says_becomes_one_line_each(tmp_path: Path) -> None:
     ]
 
 
-def test_the_fingerprints_see_what_they_should(tmp_path: Path) -> None:
+def test_the_fingerprints_see_what_they_should(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fingerprint, "package", lambda: tmp_path / "vitcourse")
     for name in ("vitcourse/book", "solutions", "benchmarks/results", "book", "chapters"):
         (tmp_path / name).mkdir(parents=True)
     files = {
