@@ -22,10 +22,9 @@ from vitcourse.errors import RequestError
 from vitcourse.files import write_file
 from vitcourse.places import root
 from vitcourse.training.augment import center_crop
-from vitcourse.training.batches import standardised
 from vitcourse.training.chapters import faults_in_one_line
 from vitcourse.training.runs import Result, RunFolder
-from vitcourse.training.trained import BATCH, Trained, load_trained
+from vitcourse.training.trained import Trained, load_trained
 
 MOST_PARAMETERS = 8_000_000
 N_TESTS, MOST_BYTES = 40, 400_000  # test images in a page, and the bytes of all of them
@@ -162,7 +161,7 @@ def tests(trained: Trained, dataset: Dataset) -> dict[str, Any]:
     n_tests = max(1, min(N_TESTS, MOST_BYTES // images[0].numel()))
     # The page has them in whole levels, as most data do; the logits are those of what the page has.
     pixels = (images * levels).round()
-    logits = _logits(trained, pixels / levels)
+    logits = trained.logits(pixels / levels)
     chosen = _chosen(logits, dataset.test_labels, n_tests)
     return {
         "levels": levels,
@@ -178,13 +177,7 @@ def _gap(trained: Trained, reference: Trained) -> float:
         norm: Any = reference.model.get_submodule(name)
         norm.eps = eps
     images = torch.rand(64, trained.channels, *trained.image_size, generator=torch.Generator().manual_seed(0))
-    return float((_logits(trained, images) - _logits(reference, images)).abs().max())
-
-
-@torch.no_grad()
-def _logits(trained: Trained, images: Tensor) -> Tensor:
-    inputs = standardised(images, trained.mean, trained.std)
-    return torch.cat([trained.model(inputs[start : start + BATCH]).float() for start in range(0, len(inputs), BATCH)])
+    return float((trained.logits(images) - reference.logits(images)).abs().max())
 
 
 def _chosen(logits: Tensor, labels: Tensor, n: int) -> list[int]:
