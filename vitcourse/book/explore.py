@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from rich.console import Console
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from vitcourse.book import parts
 from vitcourse.codesets import load_code
@@ -182,16 +183,13 @@ def _gap(trained: Trained, reference: Trained) -> float:
 
 def _chosen(logits: Tensor, labels: Tensor, n: int) -> list[int]:
     """Up to n images, class by class: up to a quarter are mistakes, the surest first; the rest are spread evenly."""
-    guesses = logits.argmax(dim=1)
-    sure = logits.softmax(dim=1).amax(dim=1)
+    sure, guesses = logits.softmax(dim=1).max(dim=1)
     wrong = [i for i in sure.argsort(descending=True).tolist() if guesses[i] != labels[i]][: n // 4]
-    turns: dict[int, int] = {}
-    right = []
-    for i in (guesses == labels).nonzero().flatten().tolist():
-        label = int(labels[i])
-        turns[label] = turns.get(label, 0) + 1
-        right.append((turns[label], i))
-    return sorted([*wrong, *(i for _, i in sorted(right)[: n - len(wrong)])], key=lambda i: (int(labels[i]), i))
+    right = (guesses == labels).nonzero().flatten()
+    so_far = one_hot(labels[right], logits.shape[1]).cumsum(0)  # of each class, up to each image
+    turns = so_far.gather(1, labels[right][:, None])[:, 0]
+    others = right[turns.argsort(stable=True)][: n - len(wrong)].tolist()
+    return sorted([*wrong, *others], key=lambda i: (int(labels[i]), i))
 
 
 def _base64(values: np.ndarray) -> str:

@@ -67,14 +67,12 @@ def tell(trained: Any) -> dict[str, Any]:
 def photograph() -> str:
     """A photograph, its middle square, as a data: address."""
     import numpy as np
-    from PIL import Image
+    from PIL import Image, ImageOps
     from sklearn.datasets import load_sample_image
 
     picture = Image.fromarray(np.asarray(load_sample_image(PHOTOGRAPH)))
-    left, side = (picture.width - picture.height) // 2, picture.height
-    square = picture.crop((left, 0, left + side, side)).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
     file = io.BytesIO()
-    square.save(file, "JPEG", quality=QUALITY, optimize=True)
+    ImageOps.fit(picture, (SIDE, SIDE), Image.Resampling.LANCZOS).save(file, "JPEG", quality=QUALITY, optimize=True)
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
 
 
