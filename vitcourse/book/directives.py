@@ -4,10 +4,9 @@ What they show comes from where it is kept anyway: titles and hints from course.
 solutions. The pages are whole without scripts: what is folded is a <details>.
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from docutils import nodes
-from docutils.parsers.rst import directives
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.domains.std import StandardDomain
@@ -178,7 +177,6 @@ class Quiz(_Directive):
     """Questions with radio buttons; the explanation of the answer that is chosen is said at once."""
 
     has_content = True
-    option_spec: ClassVar[dict[str, Any]] = {"class": directives.class_option}
 
     def run(self) -> list[nodes.Node]:
         try:

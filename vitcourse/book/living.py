@@ -4,7 +4,7 @@ The picture is what one sees on paper, without scripts, and until the script has
 """
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -27,7 +27,6 @@ class Living(SphinxDirective):
 
     required_arguments = 1
     has_content = True
-    option_spec: ClassVar[dict[str, Any]] = {}
 
     def run(self) -> list[nodes.Node]:
         kind = self.arguments[0].strip()
