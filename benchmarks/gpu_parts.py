@@ -230,6 +230,8 @@ def timed_steps(asked: Asked, preset: str, batch_size: int, changes: dict[str, A
     from vitcourse.training.preparation import prepare
 
     setup = prepare(asked.config(preset, batch_size=batch_size, **changes))
+    if asked.on_gpu:
+        torch.cuda.reset_peak_memory_stats()
     config, run = setup.config, Run.start(setup)
     started, losses = time.perf_counter(), run.endless()
     for _ in range(1 if asked.small else 6):
