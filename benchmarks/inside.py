@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from benchmarks.shared import cpu_seconds, keep, trained
 from vitcourse.codesets import load_code
 from vitcourse.data import load_dataset
-from vitcourse.training.batches import standardised
 from vitcourse.training.configuration import make_config
 from vitcourse.training.preparation import Setup, prepare
 from vitcourse.training.trained import load_trained
@@ -101,8 +100,7 @@ def compared(one: Tensor, other: Tensor) -> dict[str, float]:
 def distances(run: str) -> dict[str, Any]:
     """The distance of each head, of the trained model and of one with fresh weights; and that of equal weights."""
     known = load_trained(run)
-    seen = [known.see(image).pixels for image in load_dataset("mnist").test_images[:N_IMAGES]]
-    images = standardised(torch.stack(seen), known.mean, known.std)
+    images = known.as_input(*(known.see(image) for image in load_dataset("mnist").test_images[:N_IMAGES]))
     grid = (known.image_size[0] // known.patch_size, known.image_size[1] // known.patch_size)
     torch.manual_seed(0)
     fresh = prepare(known.config).make_model()

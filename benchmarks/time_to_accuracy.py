@@ -51,11 +51,10 @@ class Contender:
 
     name: str
     seed: int
-    steps: Iterator[None]
+    steps: Iterator[Any]
     n_steps: int
     steps_per_epoch: int
     accuracy: Callable[[], float]
-    threads: int = 1
     random_state: Tensor = field(default_factory=torch.get_rng_state)
     most_seconds: float = math.inf
     done: int = 0
@@ -76,7 +75,6 @@ class Contender:
 
     def go_on(self) -> None:
         """Train up to the next measure or to the last second, and measure. Only the training is timed."""
-        torch.set_num_threads(self.threads)
         others = torch.get_rng_state()
         torch.set_rng_state(self.random_state)
         goal = self.next_measure()
@@ -98,26 +96,19 @@ class Contender:
         torch.set_rng_state(others)
 
 
+def entered(
+    name: str, setup: Setup, seed: int, model: nn.Module, steps: Iterator[Any], epochs: int, each: int,
+    most_seconds: float = math.inf,
+) -> Contender:  # fmt: skip
+    """A recipe as it enters the race: its loop, of so many steps each epoch; the setup has the images to measure on."""
+    return Contender(name, seed, steps, epochs * each, each, lambda: setup.accuracy(model), most_seconds=most_seconds)
+
+
 def ours(name: str, setup: Setup, seed: int) -> Contender:
     """A recipe of this course, in its own loop. The first step holds the compilation, where there is one."""
     setup = replace(setup, config=replace(setup.config, seed=seed))
     run = Run.start(setup)
-
-    def steps() -> Iterator[None]:
-        while True:
-            for images, labels in run.batches:
-                run.step(images, labels)
-                yield
-
-    return Contender(
-        name=name,
-        seed=seed,
-        steps=steps(),
-        n_steps=run.steps,
-        steps_per_epoch=len(run.batches),
-        accuracy=lambda: setup.accuracy(run.kept),
-        threads=setup.config.threads or torch.get_num_threads(),
-    )
+    return entered(name, setup, seed, run.kept, run.endless(), setup.config.epochs, len(run.batches))
 
 
 def original(setup: Setup, seed: int, softmax: bool, n_images: int | None, most_seconds: float) -> Contender:
@@ -131,7 +122,7 @@ def original(setup: Setup, seed: int, softmax: bool, n_images: int | None, most_
     loader = DataLoader(mnist_pictures(transform, n_images), config.batch_size, shuffle=True)
     steps = tutorial_loop(model, loader, torch.optim.Adam(model.parameters(), lr=config.learning_rate))
     name = f"the original, {'softmax in front of the loss' if softmax else 'plain logits'}"
-    return by_loader(name, setup, seed, model, steps, config.epochs, len(loader), most_seconds)
+    return entered(name, setup, seed, model, steps, config.epochs, len(loader), most_seconds)
 
 
 def mnistvit(setup: Setup, seed: int, n_images: int | None, most_seconds: float) -> Contender:
@@ -139,14 +130,7 @@ def mnistvit(setup: Setup, seed: int, n_images: int | None, most_seconds: float)
     torch.manual_seed(seed)
     model, loader = MnistVit(), mnistvit_loader(n_images)
     name, steps = "mnistvit 1.5's recipe, 11 million parameters", mnistvit_loop(model, loader)
-    return by_loader(name, setup, seed, model, steps, EPOCHS, len(loader), most_seconds)
-
-
-def by_loader(
-    name: str, setup: Setup, seed: int, model: nn.Module, steps: Iterator[None], epochs: int, each: int, most: float
-) -> Contender:
-    """A recipe with a loop of its own, of so many steps each epoch; the setup has the images to measure on."""
-    return Contender(name, seed, steps, epochs * each, each, lambda: setup.accuracy(model), most_seconds=most)
+    return entered(name, setup, seed, model, steps, EPOCHS, len(loader), most_seconds)
 
 
 def main(

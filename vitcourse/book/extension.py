@@ -10,7 +10,6 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.domains.index import IndexDomain
 from sphinx.domains.math import MathDomain
-from sphinx.errors import ExtensionError
 from sphinx.util.index_entries import split_index_msg
 
 from vitcourse.book import fingerprint
@@ -71,16 +70,10 @@ def _follow_the_code(app: Sphinx, config: Config) -> None:
 
 def _copy_mathjax(app: Sphinx) -> None:
     """Bring MathJax from its package: the one file that holds the reader of TeX, the writer of SVG and the glyphs."""
-    try:
-        files = metadata.files("sphinx-mathjax-offline") or []
-    except metadata.PackageNotFoundError:
-        files = []
-    found = [Path(str(file.locate())) for file in files if file.parts[-2:] == ("mathjax", MATHJAX)]
-    if not found or not found[0].is_file():
-        raise ExtensionError(f"MathJax's {MATHJAX} is missing; type: uv sync")
+    name = "sphinx-mathjax-offline"
     folder = Path(app.outdir) / "_static" / "mathjax"
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(found[0], folder / MATHJAX)
+    shutil.copy(str(metadata.distribution(name).locate_file(f"{name}/static/mathjax/{MATHJAX}")), folder)
 
 
 def _number_equations_by_chapter(app: Sphinx, doctree: nodes.document) -> None:

@@ -55,13 +55,7 @@ def _files(folder: Path, patterns: Iterable[str]) -> list[Path]:
 
 
 def _versions(packages: Iterable[str]) -> tuple[str, ...]:
-    def version(package: str) -> str:
-        try:
-            return metadata.version(package)
-        except metadata.PackageNotFoundError:
-            return "none"
-
-    return tuple(f"{package} {version(package)}" for package in packages)
+    return tuple(f"{package} {metadata.version(package)}" for package in packages)
 
 
 def _hash(root: Path, files: Iterable[Path], more: Iterable[str]) -> str:

@@ -126,12 +126,18 @@ class Trained:
         strength = ink.framed(framing, self.dataset_size)[None]
         return strength if framing.on_dark else 1 - strength, ink.dark == framing.on_dark
 
+    def as_input(self, *seen: Seen) -> Tensor:
+        """Pictures as a batch (B, C, H, W) that goes into the model: standardised, on its device."""
+        return self._standardised(torch.stack([picture.pixels for picture in seen]))
+
+    def _standardised(self, images: Tensor) -> Tensor:
+        return standardised(images, self.mean, self.std).to(next(self.model.parameters()).device)
+
     @torch.inference_mode()
     def logits(self, images: Tensor) -> Tensor:
         """What the model says of images as it sees them, from 0 to 1: (n, C, H, W) -> (n, K), on the CPU."""
-        device = next(self.model.parameters()).device
-        parts = torch.split(standardised(images, self.mean, self.std), BATCH)
-        return torch.cat([self.model.eval()(part.to(device)).float().cpu() for part in parts])
+        parts = map(self._standardised, torch.split(images, BATCH))
+        return torch.cat([self.model.eval()(part).float().cpu() for part in parts])
 
     def predict(self, image: Any, invert: str = "auto") -> Any:
         """What a picture shows, as a Prediction; of a list of pictures, or of a batch (B, C, H, W), a list of them.
