@@ -251,6 +251,9 @@ class Rehearsals:
                 # Sizes without a symbol are varied only beside those with one, so as not to be taken for them.
                 self._vary(symbols if any(not name.startswith("_") for name in symbols) else [])
                 if self.turns:
+                    if self.contrary and len(self.turns) > 1:
+                        # At the sizes that are shown too: what data decides is then no expression of sizes.
+                        self._try({}, 0, True)
                     break
                 self._tried.clear()
 

@@ -60,6 +60,7 @@ def counted(x):
 
 DATA = [
     ("mask", lambda x: x[x[:, 0] > -1e6].sum(1), (7, 3), "7"),
+    ("mask of an even batch", lambda x: x[x[:, 0] > -1e6].sum(1), (2, 3), "2"),
     ("second axis", lambda x: x[:, x[0] > -1e6][0], (3, 7), "7"),
     ("chosen", lambda x: torch.masked_select(x, ~x.isnan()), (4, 3), "12"),
     ("unlike", torch.unique, (7,), "7"),
