@@ -65,7 +65,8 @@ class Told:
         followed = next((turn for turn in self.turns if turn.follower is not None), None)
         self.follower = followed.follower if followed is not None else None
         self.copies = followed.copies if followed is not None else None
-        sizes: dict[str, Vector] = {n: (v, *(turn.sizes[n] for turn in self.turns)) for n, v in call.sizes.items()}
+        own = {n: v for n, v in call.sizes.items() if rehearsals is None or n not in rehearsals.tied}
+        sizes: dict[str, Vector] = {n: (v, *(turn.sizes[n] for turn in self.turns)) for n, v in own.items()}
         if self.follower is not None and followed is not None:
             if not self.follower.told:
                 tensors = tensors_in(followed.result)
