@@ -174,9 +174,15 @@ class Told:
         """Where the code works at the given size only: from there on, no size is known to be another."""
         for symbol, rehearsal in self.stopped.items():
             size, place = self.call.sizes[symbol], rehearsal.place
-            if place is None or size < 2 or symbol.startswith("_") or symbol in self.varied:
+            # A run that goes another way, where an if asks for a size, has met nothing that it can't do.
+            if (
+                not isinstance(rehearsal.error, Exception)
+                or size < 2
+                or symbol.startswith("_")
+                or symbol in self.varied
+            ):
                 continue
-            if re.search(rf"(?<![\w.]){size}(?![\w.])", place.text):
+            if place is not None and re.search(rf"(?<![\w.-]){size}(?![\w.])", place.text):
                 self.trusted = min(self.trusted, len(rehearsal.steps))
                 if any(f" line {place.line}," in said for said in self.findings):
                     continue
