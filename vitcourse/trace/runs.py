@@ -233,6 +233,8 @@ class Rehearsals:
         # The symbols that could change, and how; and what stopped the others.
         self.ways: dict[str, str] = {}
         self.stopped: dict[str, Rehearsal] = {}
+        # Sizes of the module that are one with a size of an input.
+        self.tied: dict[str, str] = {}
         self.count = 0
         # Before the call, which may change what it is given.
         with _unnoticed():
@@ -251,6 +253,9 @@ class Rehearsals:
                 # Sizes without a symbol are varied only beside those with one, so as not to be taken for them.
                 self._vary(symbols if any(not name.startswith("_") for name in symbols) else [])
                 if self.turns:
+                    if self.contrary and len(self.turns) > 1:
+                        # At the sizes that are shown too: what data decides is then no expression of sizes.
+                        self._try({}, 0, True)
                     break
                 self._tried.clear()
 
@@ -269,11 +274,15 @@ class Rehearsals:
         for way, held in (("free", False), ("free", True), ("small", True))[: 1 if self.finished else 3]:
             ways = {**self.ways, **dict.fromkeys(rest, way)}
             if rest and (self._try({**ways, **heads}, 0, held) or (heads and self._try(ways, 0, held))):
-                self.ways, done = self.last_ways, 1
+                before, self.ways, done = self.ways, self.last_ways, 1
                 if self._again(1, held):
                     break
+                # One run tells nothing apart.
+                self.ways = before
         if not rest or not set(rest) <= self.ways.keys():
             self._one_by_one([name for name in rest if name not in self.ways], heads)
+            self._tie(heads)
+            symbols, movable = ([name for name in some if name not in self.tied] for some in (symbols, movable))
             if self.stopped and self.ways and movable and movable[-1] in self.ways:
                 # The turns of a loop stay as many as they are.
                 turns = {name for name, run in self.stopped.items() if len(run.steps) > len(self.main)}
@@ -292,7 +301,10 @@ class Rehearsals:
     def _again(self, turn: int, held: bool) -> bool:
         """Another run, with the symbols that can change; divisible ones, where these sizes don't do."""
         even = {name: "even" if way == "free" and name not in FEW else way for name, way in self.ways.items()}
-        return self._try(self.ways, turn, held) or (even != self.ways and self._try(even, turn, held))
+        # What was a multiple of what it is so far may be no multiple of anything.
+        odd = {name: "next" if way == "times" else way for name, way in self.ways.items()}
+        ways = [way for way in (odd, self.ways) if way is self.ways or way != self.ways]
+        return any(self._try(way, turn, held) for way in ways) or (even != self.ways and self._try(even, turn, held))
 
     def _one_by_one(self, symbols: list[str], heads: dict[str, str]) -> None:
         for name in symbols:
@@ -309,15 +321,29 @@ class Rehearsals:
                 # Stopped by the same step again, and not by being too small: by a size of its own.
                 at.append(len(self.last.steps))
                 larger = self.last_sizes[name] > self.call.sizes[name]
-                if isinstance(self.last.error, Exception) and at.count(at[-1]) > 1 and larger:
+                if isinstance(self.last.error, Exception) and at.count(at[-1]) > 2 and larger:
                     break
                 loops = len(self.last.steps) > len(self.main)
             if name not in self.ways:
                 self.stopped[name] = self.last
 
+    def _tie(self, heads: dict[str, str]) -> None:
+        """A size of the module that can change only together with one of an input is that one."""
+        said = {word for words in self.call.words.values() for word in words}
+        own = {symbol for _, recipe in self.call.recipes for symbol in recipe.numbers.values()} - said
+        for name in [name for name in self.stopped if name in own]:
+            for other in [o for o in self.stopped if o in said and self.call.sizes[o] == self.call.sizes[name]]:
+                self.tied[name] = other
+                self._one_by_one([other], heads)
+                if other in self.ways:
+                    del self.stopped[name], self.stopped[other]
+                    break
+                del self.tied[name]
+
     def _try(self, ways: dict[str, str], turn: int, held: bool) -> bool:
         """One run; whether it took the steps of the run that is shown."""
         sizes = chosen(self.call.sizes, ways, turn, held)
+        sizes |= {name: sizes[other] for name, other in self.tied.items()}
         self.last_sizes, key = sizes, tuple(sizes.values())
         if key in self._tried:
             self.last = self._tried[key]

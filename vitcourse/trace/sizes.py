@@ -30,11 +30,11 @@ def chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, held: bo
     """Other sizes for the symbols that have a way to change; pairwise unlike, but for what symbols mean.
 
     The ways: "free", primes, and where halves may be rounded one below, at and above multiples of a power of two, which
-    tells `//` from `⌈⌉`; "even", such multiples; "times", multiples of what it was; "next", a little more than it was;
+    tells `//` from `⌈⌉`; "even", such multiples; "times", multiples of what it was; "next", a little more or less;
     "small", small primes; "twice" what it was. With held, sizes that are a product, or one more, of others go on being
     it; else only those of which one factor has no symbol.
     """
-    for shift in range(9):
+    for shift in range(18):
         sizes = _chosen(main, ways, turn, shift, held)
         known: dict[str, Vector] = {name: (size,) for name, size in sizes.items() if name in ways or name in FEW}
         others = [size for name, (size, *_) in Names(known).sizes.items() if name in ways or name not in main]
@@ -55,9 +55,13 @@ def _chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, shift: 
         rank = few.index(name) if name in few else rest.index(name) if turn != 1 else len(rest) - rest.index(name)
         own = [PRIMES[(rank + turn) % 3]] if name in few and rank < 3 else []
         if name == "B" and turn < 2:
-            # Once more than a small batch is cut to, once less.
-            first = 4 if (main[name] <= 8) != (turn == 1) else 1
-            own = [prime for prime in PRIMES[first:] if prime not in {sizes[other] for other in ways if other != "B"}]
+            # Once more than a small batch is cut to, once less; beside other sizes, once less than they, then more.
+            first = 4 if (main[name] <= 8 and ways.keys() <= {"B", "h", "n"}) != (turn == 1) else 1
+            own = [
+                prime
+                for prime in PRIMES[first + shift // 3 :]
+                if prime not in {sizes[other] for other in ways if other != "B"}
+            ]
         unit = 32 if name in ("H", "W") else 8
         start = rank + turn + (shift if name not in few else shift // 3)
         for extra, prime in enumerate((*own, *PRIMES[start : start + 9])):
@@ -68,14 +72,14 @@ def _chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, shift: 
                 free = PRIMES[max(rank - 1, 0) + shift + extra] if turn else unit * (prime + 16)
             elif turn == 1 and name in WIDTHS:
                 # Once less than a width is filled up to.
-                free = 2 * PRIMES[[width for width in WIDTHS if width in ways].index(name) + shift + extra]
+                free = 2 * PRIMES[[width for width in rest[::-1] if width in WIDTHS].index(name) + shift + extra]
             else:
                 free = unit * prime + (0, 1, -1, 2, 3)[turn]
             sizes[name] = {
                 "free": free,
                 "even": unit * prime,
                 "small": PRIMES[(place + turn + shifts[0]) % count] if shifts else PRIMES[place + turn + count],
-                "next": main[name] + 1 + turn,
+                "next": max(main[name] + (1, -1, 2, -2, 3)[turn], 2),
                 "times": main[name] * (2, 3, 5, 4, 7)[turn],
                 "twice": main[name] * 2,
             }[way]
@@ -132,8 +136,8 @@ class Names:
                     if name in self.sizes or one not in self.sizes or two not in self.sizes:
                         continue
                     pairs = list(zip(self.sizes[one], self.sizes[two], strict=True))
-                    rests = sign == "/" and any(a % b for a, b in pairs)
-                    if rests and name not in ("gh", "gw"):
+                    rests = sign == "/" and any(not b or a % b for a, b in pairs)
+                    if rests and (name not in ("gh", "gw") or 0 in self.sizes[two]):
                         continue
                     # Of an image that its patches don't cover, the rest is left out.
                     self.sizes[name] = tuple(a * b if sign == "·" else a // b for a, b in pairs)

@@ -306,9 +306,21 @@ class Recorder(Watch):
             shown = shown.f_back if shown.f_back is not self.base else None
         if shown is None:
             return
+        shown = self._outside(shown)
         operands = self._worded(tensors_of((*args, *kwargs.values())), shown)
         place, numbers = self._place(shown, shown.f_lasti), (*args, *kwargs.values())
-        self.failed = Failed(error, place, name.strip("_"), numbers, operands, self._module_of(frame))
+        # What is changed in place, add_ or __iadd__, ends in one underscore.
+        op = name.strip("_") + "_" * (name.endswith("_") and (name[:3] == "__i" or name[-2] != "_"))
+        self.failed = Failed(error, place, op, numbers, operands, self._module_of(frame))
+
+    def _outside(self, frame: FrameType) -> FrameType:
+        """The line that called a Sequential, for a frame of one."""
+        outer: FrameType | None = frame
+        while outer is not None and outer is not self.base:
+            if outer.f_code is not SEQUENTIAL and self.info(outer.f_code)[1]:
+                return outer
+            outer = outer.f_back
+        return frame
 
     def _worded(self, tensors: list[Tensor], frame: FrameType) -> list[tuple[str, Tensor]]:
         """Tensors by what they are called in a frame or in a module, else by the step that made them."""
@@ -317,6 +329,8 @@ class Recorder(Watch):
         for number, tensor in enumerate(tensors, start=1):
             ref = self.known(tensor)
             made = next((n.place.text for n in self.root.inside() if ref in n.results), None)
+            if frame.f_code is SEQUENTIAL and made:
+                local.pop(id(tensor), None)  # its own lines call all of them "input"
             word = local.get(id(tensor)) or self.module_names.get(id(tensor)) or made or f"operand {number}"
             operands.append((word, tensor))
         return operands

@@ -65,7 +65,8 @@ class Told:
         followed = next((turn for turn in self.turns if turn.follower is not None), None)
         self.follower = followed.follower if followed is not None else None
         self.copies = followed.copies if followed is not None else None
-        sizes: dict[str, Vector] = {n: (v, *(turn.sizes[n] for turn in self.turns)) for n, v in call.sizes.items()}
+        own = {n: v for n, v in call.sizes.items() if rehearsals is None or n not in rehearsals.tied}
+        sizes: dict[str, Vector] = {n: (v, *(turn.sizes[n] for turn in self.turns)) for n, v in own.items()}
         if self.follower is not None and followed is not None:
             if not self.follower.told:
                 tensors = tensors_in(followed.result)
@@ -173,9 +174,15 @@ class Told:
         """Where the code works at the given size only: from there on, no size is known to be another."""
         for symbol, rehearsal in self.stopped.items():
             size, place = self.call.sizes[symbol], rehearsal.place
-            if place is None or size < 2 or symbol.startswith("_") or symbol in self.varied:
+            # A run that goes another way, where an if asks for a size, has met nothing that it can't do.
+            if (
+                not isinstance(rehearsal.error, Exception)
+                or size < 2
+                or symbol.startswith("_")
+                or symbol in self.varied
+            ):
                 continue
-            if re.search(rf"(?<![\w.]){size}(?![\w.])", place.text):
+            if place is not None and re.search(rf"(?<![\w.-]){size}(?![\w.])", place.text):
                 self.trusted = min(self.trusted, len(rehearsal.steps))
                 if any(f" line {place.line}," in said for said in self.findings):
                     continue

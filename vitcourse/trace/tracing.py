@@ -110,16 +110,19 @@ def _failure(told: Told, error: BaseException) -> Failure:
     if at is None or at.error is not error:
         return Failure(error)
     operands = tuple((word, told.shape_of(tensor)) for word, tensor in at.operands)
-    text, module = at.place.text, ""
+    place, module = at.place, ""
     if at.module is not None:
         module = told.recorder.module_names.get(id(at.module), type(at.module).__name__)
-    if not readable(at.place.file) or not text:
+    if not readable(place.file) or not place.text:
         # Raised inside the module of torch that was called, in a line that is not the reader's.
         shown = type(told.function).__name__
         if isinstance(told.function, nn.Module):
             shown += f"({told.function.extra_repr().partition('=')[0].rpartition(',')[0]})"
-        text = f"{shown}({', '.join(told.call.tensors)})"
+        place = Place("", 0, f"{shown}({', '.join(told.call.tensors)})")
         operands = operands or tuple((word, told.shape_of(tensor)) for word, tensor in told.call.tensors.items())
     numbers = [part for value in at.args for path, part in parts(value, "") if type(part) is int]
-    said = quietly(explained, at.op, operands, module, numbers) or ""
-    return Failure(at.error, at.place.file, at.place.line, text, at.op, operands, said)
+    held = quietly(
+        lambda: {word: (int(t.min()), int(t.max())) for word, t in at.operands if not t.dtype.is_floating_point}
+    )
+    said = quietly(explained, at.op, operands, module, numbers, held or {}) or ""
+    return Failure(at.error, place.file, place.line, place.text, at.op, operands, said)
