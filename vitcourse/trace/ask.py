@@ -8,7 +8,7 @@ answer depends on nothing but the function, the sizes and the other arguments.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import combinations, count
+from itertools import combinations
 from math import prod
 from typing import Any
 
@@ -19,9 +19,9 @@ from vitcourse.trace.recorder import Sizes, tensors_in
 
 # Kernels that read past the end of a tensor that is too short, instead of refusing it.
 _UNSAFE = frozenset(("lstm", "gru", "rnn_tanh", "rnn_relu"))
-# A size in terms of the operands' axes, counted through: a number, and products of axes with a factor each.
-# None where it is not known.
-Growth = tuple[int, tuple[tuple[int | Fraction, tuple[int, ...]], ...]] | None
+# A size in terms of the operands' axes, counted through: one of them, or a number, and products of axes with a factor
+# each. None where it is not known.
+Growth = int | tuple[int, tuple[tuple[int | Fraction, tuple[int, ...]], ...]] | None
 MOST = 20_000
 
 
@@ -34,58 +34,62 @@ class Answer:
     results: tuple[tuple[Growth, ...], ...] = ()
 
 
-# A number for each question, and its answers by the patterns of its axes.
-_answers: dict[Any, tuple[int, dict[tuple[int, ...], Answer]]] = {}
-_numbers = count()
+# The answers to the questions that were asked.
+_answers: dict[Any, Answer] = {}
+_PLAIN = frozenset((type(None), float, str, torch.dtype, torch.device, type(...)))
 
 
-def answer(question: "Question", pattern: tuple[int, ...]) -> Answer:
-    """The answer to a question in which operands' axes of one number are one size; -1 is a plain number."""
-    found = question.answers.get(pattern)
-    if found is None:
+def frozen(value: Any, put: Callable[[Tensor], Any], found: list[Any]) -> Any:
+    """Arguments as something to look up, with something in the place of tensors; these and the numbers are found."""
+    kind = type(value)
+    if kind is int:
+        found.append(value)
+        return value
+    if isinstance(value, Tensor):
+        found.append(value)
+        return put(value)
+    if kind in _PLAIN:
+        return value
+    if kind is bool:
+        # One that is no number: x[True] isn't x[1].
+        return str(value)
+    if isinstance(value, (tuple, list)):
+        return tuple([frozen(item, put, found) for item in value])
+    if kind is dict:
+        return tuple([(key, frozen(item, put, found)) for key, item in value.items()])
+    if kind is slice:
+        return ("slice", frozen((value.start, value.stop, value.step), put, found))
+    return repr(value)
+
+
+def answer(key: Any, pattern: list[int], question: Callable[[], "Question"]) -> Answer:
+    """The answer to a question, by what it depends on, where operands' axes of one number in the pattern are one size.
+
+    -1 is a plain number, which can't change.
+    """
+    known = _answers.get(key)
+    if known is None:
+        if len(_answers) >= MOST:
+            _answers.clear()
         with torch.no_grad():
-            found = question.answers[pattern] = question.answer(pattern)
-    return found
+            known = _answers[key] = question().answer(pattern)
+    return known
 
 
 class Question:
     """A call of a function of torch, with its operands and the shapes of its results."""
 
     def __init__(
-        self, name: str, func: Callable[..., Any], args: Any, kwargs: dict[str, Any],
-        operands: list[Tensor], results: list[Tensor],
+        self, name: str, func: Callable[..., Any], args: Any, kwargs: dict[str, Any], found: list[Any],
+        results: list[Tensor],
     ) -> None:  # fmt: skip
-        self.name, self.func, self.args, self.kwargs, self.operands = name, func, args, kwargs, operands
-        self._places = {id(tensor): place for place, tensor in enumerate(operands)}
+        self.name, self.func, self.args, self.kwargs = name, func, args, kwargs
+        self.operands = [value for value in found if type(value) is not int]
+        self.written = {value for value in found if type(value) is int}
+        self._places = {id(tensor): place for place, tensor in enumerate(self.operands)}
         self.results = [tuple(tensor.shape) for tensor in results]
-        self.written: set[int] = set()
-        shapes = tuple([(tensor.shape, tensor.dtype) for tensor in operands])
-        key = (func, shapes, self._frozen(args), self._frozen(kwargs) if kwargs else None)
-        if len(_answers) >= MOST:
-            _answers.clear()
-        asked = _answers.get(key)
-        if asked is None:
-            asked = _answers[key] = (next(_numbers), {})
-        self.number, self.answers = asked
 
-    def _frozen(self, value: Any) -> Any:
-        kind = type(value)
-        if kind is int:
-            self.written.add(value)
-            return value
-        if value is None or kind in (float, bool, str, torch.dtype):
-            return (kind, value)
-        if isinstance(value, Tensor):
-            return ("tensor", self._places[id(value)])
-        if isinstance(value, (tuple, list)):
-            return tuple([self._frozen(item) for item in value])
-        if kind is dict:
-            return tuple([(key, self._frozen(item)) for key, item in value.items()])
-        if kind is slice:
-            return ("slice", self._frozen(value.start), self._frozen(value.stop), self._frozen(value.step))
-        return repr(value)
-
-    def answer(self, pattern: tuple[int, ...]) -> Answer:
+    def answer(self, pattern: list[int]) -> Answer:
         """Change the axes that can change, those that only change together as one, and see what the results do."""
         if self.name in _UNSAFE:
             return Answer(results=tuple((None,) * len(shape) for shape in self.results))
@@ -131,7 +135,8 @@ class Question:
         powers = [square.get((twice, thrice), 0) for _, twice, thrice in causes]
         if all(powers):
             places = tuple(place for (place, _, _), power in zip(causes, powers, strict=True) for _ in range(power))
-            return 0, ((Fraction(size, prod(self.sizes[place] for place in places)), places),)
+            times = Fraction(size, prod(self.sizes[place] for place in places))
+            return places[0] if len(places) == 1 and times == 1 else (0, ((times, places),))
         if all(thrice - size == 2 * (twice - size) for _, twice, thrice in causes):
             terms = tuple((Fraction(twice - size, self.sizes[place]), (place,)) for place, twice, _ in causes)
             rest = size - sum(twice - size for _, twice, _ in causes)

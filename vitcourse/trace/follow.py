@@ -5,18 +5,17 @@ alone. What the answers say of single steps is put together here; the two functi
 reshapes, and the kernels that cut patches, are read.
 """
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 from torch import Tensor
 
-from vitcourse.trace.ask import Answer, Growth, Question, answer
-from vitcourse.trace.atoms import Atoms, Size, number, plus, product, regrouped
-from vitcourse.trace.recorder import tensors_of
+from vitcourse.trace.ask import Growth, Question, answer, frozen
+from vitcourse.trace.atoms import DEEPEST, Atoms, Size, number, regrouped
 
 RESHAPES = {"reshape", "view", "unflatten", "view_as", "reshape_as"}
 NORMS = {"layer_norm", "rms_norm"}
-Axes = Sequence[Size]
+Axes = tuple[Size, ...]
 
 
 class Follower:
@@ -30,17 +29,16 @@ class Follower:
         # What is normalised, token by token.
         self.normed: list[Size] = []
         self._axes: dict[int, tuple[Tensor, Axes]] = {}
-        # What came of steps that told nothing new, a loop's turns say: they are the same again.
-        self._again: dict[Any, list[Axes]] = {}
 
     def axes(self, tensor: Tensor) -> Axes:
         """What is known of a tensor's axes."""
         entry = self._axes.get(id(tensor))
-        if entry is None:
-            entry = self._axes[id(tensor)] = (tensor, [self.atoms.fresh(n) for n in tensor.shape])
-            if id(tensor) in self.kept:
-                self.atoms.fixed.update(entry[1])
-        return entry[1]
+        if entry is not None:
+            return entry[1]
+        axes = tuple([self.atoms.fresh(n) for n in tensor.shape])
+        if id(tensor) in self.kept:
+            self.atoms.fixed.update(axes)
+        return self.note(tensor, axes)
 
     def forget(self) -> None:
         """Let go of the tensors: only sizes are asked for from now on."""
@@ -50,10 +48,11 @@ class Follower:
         """Remember a tensor's axes; those that don't fit its shape are not believed."""
         atoms, sizes = self.atoms, tensor.shape
         if len(axes) != len(sizes):
-            axes = [atoms.fresh(n) for n in sizes]
-        else:
-            axes = [atoms.called(a) for a in axes]
-            axes = [a if atoms.values[a] == n else atoms.fresh(n) for a, n in zip(axes, sizes, strict=True)]
+            axes = tuple([atoms.fresh(n) for n in sizes])
+        axes = tuple([
+            (atoms.same(a) if a.how else a) if a.value == n else atoms.fresh(n)
+            for a, n in zip(axes, sizes, strict=True)
+        ])  # fmt: skip
         self._axes[id(tensor)] = (tensor, axes)
         return axes
 
@@ -61,76 +60,85 @@ class Follower:
         self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], results: list[Tensor]
     ) -> None:
         """Follow one call of a function of torch."""
-        operands = tensors_of((*args, *kwargs.values()) if kwargs else args)
-        if len(operands) > 1:
-            operands = list({id(tensor): tensor for tensor in operands}.values())
-        if name in RESHAPES and operands:
-            self.note(results[0], regrouped(self.atoms, self.axes(operands[0]), results[0].shape))
-        elif not (name == "__setitem__" or any(t is operand for operand in operands for t in results)) or (
-            name in ("__setitem__", "copy_") and len(operands) == 2
-        ):
-            self._ask(Question(name, func, args, kwargs, operands, results), results)
-        self.steps.append([self.axes(tensor) for tensor in results])
+        if name in RESHAPES and args:
+            known = [tuple(regrouped(self.atoms, self.axes(args[0]), results[0].shape))]
+        else:
+            known = self._asked(name, func, args, kwargs, results)
+        self.steps.append([self.note(tensor, axes) for tensor, axes in zip(results, known, strict=True)])
 
-    def _ask(self, question: Question, results: list[Tensor]) -> None:
-        atoms, operands = self.atoms, question.operands
-        sizes = tuple([atoms.resolve(size) for tensor in operands for size in self.axes(tensor)])
-        key = (question.number, sizes)
-        known = self._again.get(key)
-        if known is None:
-            # Plain numbers can't change.
-            seen: dict[Size, int] = {}
-            pattern = [-1 if atoms.constant(size) else seen.setdefault(size, len(seen)) for size in sizes]
-            count, found = len(atoms.values), answer(question, tuple(pattern))
+    def _asked(
+        self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], results: list[Tensor]
+    ) -> list[Axes]:
+        found: list[Any] = []
+        sizes: list[Size] = []
+        kinds: list[int] = []
+        # Axes of one size, counted through; plain numbers can't change.
+        seen: dict[int, int] = {}
+
+        def pattern(tensor: Tensor) -> Any:
+            axes = self.axes(tensor)
+            sizes.extend(axes)
+            new = [-1 if a.print == a.value else seen.setdefault(a.print, len(seen)) for a in axes]
+            kinds.extend(new)
+            return tensor.dtype, tensor.shape, tuple(new)
+
+        key = (func, frozen(args, pattern, found), frozen(kwargs, pattern, found) if kwargs else None)
+        inside = [t for t in results for operand in found if t is operand]
+        if name == "__setitem__":
+            return [self.axes(tensor) for tensor in results]
+        said = answer(key, kinds, lambda: Question(name, func, args, kwargs, found, results))
+        if said.stuck:
             # Others that can't change alone may with what is written in the code; of one channel there are no two.
-            stuck = [sizes[place] for place in found.stuck if atoms.values[sizes[place]] == 1]
-            atoms.fixed.update(stuck)
-            known = self._sizes(found, sizes, results)
-            if question.name in ("conv1d", "conv2d", "conv3d"):
-                known = [self._patches(question.args, question.kwargs, results[0], list(known[0]))]
-            elif not found.equal and not stuck and count == len(atoms.values):
-                self._again[key] = known
-        if question.name in NORMS:
-            self.normed.append(self.axes(operands[0])[-1])
-        for tensor, axes in zip(results, known, strict=True):
-            self.note(tensor, axes)
-
-    def _sizes(self, found: Answer, sizes: Axes, results: list[Tensor]) -> list[Axes]:
-        for one, two in found.equal:
+            self.atoms.fixed.update(sizes[place] for place in said.stuck if sizes[place].value == 1)
+        for one, two in said.equal:
             self.atoms.equal(sizes[one], sizes[two])
-        sizes = [self.atoms.resolve(size) for size in sizes]
-        return [
-            [self._size(growth, sizes, n) for growth, n in zip(axes, tensor.shape, strict=True)]
-            for axes, tensor in zip(found.results, results, strict=True)
+        if inside:
+            return [self.axes(tensor) for tensor in results]
+        if name in NORMS:
+            self.normed.append(sizes[args[0].ndim - 1])
+        known = [
+            tuple([self._size(g, sizes, n) for g, n in zip(axes, tensor.shape, strict=True)])
+            for axes, tensor in zip(said.results, results, strict=True)
         ]
+        if name in ("conv1d", "conv2d", "conv3d"):
+            known = [
+                self._patches(args, kwargs, [t for t in found if isinstance(t, Tensor)], results[0], list(known[0]))
+            ]
+        return known
 
-    def _size(self, growth: Growth, sizes: Axes, value: int) -> Size:
+    def _size(self, growth: Growth, sizes: list[Size], value: int) -> Size:
         if growth is None:
             return self.atoms.fresh(value)
+        if isinstance(growth, int):
+            return sizes[growth]
         rest, terms = growth
-        if rest == 0 and len(terms) == 1 and terms[0][0] == 1 and len(terms[0][1]) == 1:
-            return sizes[terms[0][1][0]]
-        total = number(rest)
+        total: Any = rest
         for times, places in terms:
-            total = plus(total, product(number(times), *(self.atoms.polys[sizes[place]] for place in places)))
-        return self.atoms.size(total)
+            part: Any = times
+            for place in places:
+                part = sizes[place] * part
+            total = part + total
+        if not isinstance(total, Size):
+            return number(total)
+        return total if total.depth < DEEPEST else self.atoms.fresh(value)
 
-    def _patches(self, args: tuple[Any, ...], kwargs: dict[str, Any], result: Tensor, axes: list[Size]) -> Axes:
+    def _patches(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], operands: list[Tensor], result: Tensor, axes: list[Size]
+    ) -> Axes:
         """A kernel that steps by its own width over an image cuts it into patches: its width is what P means."""
-        image, weight = (self.axes(tensor) for tensor in tensors_of((*args, *kwargs.values()))[:2])
+        image, weight = (self.axes(tensor) for tensor in operands[:2])
         given = dict(zip(("stride", "padding", "dilation"), args[3:6], strict=False)) | kwargs
-        count = result.ndim - 2
+        count = len(axes) - 2
         stride: Any
-        for place in range(2, result.ndim):
+        for place in range(2, len(axes)):
             stride, padding, dilation = (  # each a number, a word, or one number for each axis
                 v if type(v := given.get(k, d)) is int or type(v) is str else v[place - 2] if len(v) == count else v[0]
                 for k, d in (("stride", 1), ("padding", 0), ("dilation", 1))
             )
-            kernel, whole = self.atoms.resolve(weight[place]), self.atoms.resolve(image[place])
-            if padding in (0, "valid") and dilation == 1 and self.atoms.values[kernel] == stride > 1:
-                if self.atoms.unnamed(kernel) is not None and self.atoms.text(whole) in ("H", "W"):
+            kernel, whole = weight[place], image[place].resolved()
+            if padding in (0, "valid") and dilation == 1 and kernel.value == stride > 1:
+                if self.atoms.unnamed(kernel) is not None and whole.name in ("H", "W"):
                     self.atoms.equal(kernel, self.atoms.fresh(stride, "P"))
-                size = self.atoms.quotient(whole, [kernel])
-                if size is not None and self.atoms.values[size] == result.shape[place]:
-                    axes[place] = size
-        return axes
+                if whole.value // stride == result.shape[place]:
+                    axes[place] = whole / kernel
+        return tuple(axes)

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from vitcourse.trace.atoms import Size, number, plus, product
+from vitcourse.trace.atoms import Size, number
 from vitcourse.trace.copies import Call, Copies
 from vitcourse.trace.follow import Axes, Follower
 from vitcourse.trace.names import HYPERPARAMETERS, aligned, contract_of, is_symbol, kept_numbers
@@ -18,30 +18,32 @@ from vitcourse.trace.steps import Node, Recorder
 
 def follower(call: Call, copies: Copies, inputs: list[Tensor]) -> Follower:
     """What follows the sizes of a finished instance, with the names that the call brings along."""
-    follower = Follower(call.sizes, copies.kept)
+    follower = Follower(copies.sizes, copies.kept)
     for path, tensor in zip(call.tensors, inputs, strict=True):
         follower.note(
-            tensor, [_size(follower, word, n) for word, n in zip(call.words[path], tensor.shape, strict=True)]
+            tensor, tuple(_size(follower, word, n) for word, n in zip(call.words[path], tensor.shape, strict=True))
         )
     for held, shape in call.held:
         if isinstance(tensor := copies.of(held), Tensor):
             fitting = aligned(shape, tensor.ndim) or ("_",) * tensor.ndim
-            follower.note(tensor, [_size(follower, word, n) for word, n in zip(fitting, tensor.shape, strict=True)])
+            follower.note(
+                tensor, tuple(_size(follower, word, n) for word, n in zip(fitting, tensor.shape, strict=True))
+            )
     return follower
 
 
 def _size(follower: Follower, word: str, size: int) -> Size:
     if word.isdigit():
-        return follower.atoms.size(number(int(word)))
+        return number(int(word))
     if word.startswith("_"):
         return follower.atoms.fresh(size)
-    if is_symbol(word) or word in follower.atoms.given:
+    if is_symbol(word):
         return follower.atoms.fresh(size, word)
-    sizes = {n: follower.atoms.polys[follower.atoms.fresh(size, n)] for n, size in follower.atoms.given.items()}
-    total = number(0)
-    for term in word.split("+"):
-        total = plus(total, product(*(number(int(w)) if w.isdigit() else sizes.get(w, {}) for w in term.split("·"))))
-    return follower.atoms.size(total)
+    try:
+        found: Size = worth(word, follower.atoms.named)
+    except KeyError:
+        return follower.atoms.fresh(size)
+    return found
 
 
 class Told:
@@ -74,9 +76,8 @@ class Told:
                 quietly(self._kept)
                 self.follower.told = True
             atoms = self.follower.atoms
-            for atom, name in atoms.names.items():
-                if name not in sizes and name not in atoms.derived:
-                    sizes[name] = (int(atoms.values[atom]),) * (1 + len(self.turns))
+            for name, size in atoms.named.items():
+                sizes.setdefault(name, (size.value,) * (1 + len(self.turns)))
         self.names = Names(sizes, fixed=self.follower is not None)
         self.findings: list[str] = []
         # Where code works at the given size only, no size is followed any further; where data decides, and no run with
@@ -117,7 +118,7 @@ class Told:
             shapes = [aligned(s, len(r)) for s, r in zip(promise, results, strict=False) if s is not None]
             if len(promise) != len(results) or None in shapes or len(shapes) != len(promise):
                 continue
-            found = [self.follower.atoms.resolve(size) for axes in results for size in axes]
+            found = [size.resolved() for axes in results for size in axes]
             pairs = list(zip([word for shape in shapes for word in shape or ()], found, strict=True))
             if all(self._agrees(word, size) for word, size in pairs):
                 for word, size in pairs:
@@ -135,15 +136,15 @@ class Told:
     def _agrees(self, word: str, size: Size) -> bool:
         assert self.follower is not None
         known = self.follower.atoms.text(size)
-        if self.follower.atoms.constant(size):
-            return word in ("_", str(self.follower.atoms.values[size]))
+        if size.constant:
+            return word in ("_", str(size.value))
         return known is None or word in ("_", known)
 
     def _call(self, size: Size, word: str) -> None:
         assert self.follower is not None
         atoms = self.follower.atoms
         atom = atoms.unnamed(size)
-        if atom is not None and is_symbol(word) and word not in self.call.sizes and word not in atoms.names.values():
+        if atom is not None and is_symbol(word) and word not in self.call.sizes and word not in atoms.named:
             atoms.name(atom, word)
 
     def _kept(self) -> None:
@@ -163,7 +164,7 @@ class Told:
             if word in ("D", "M", "K", "C", "P") and type(pair) is int:
                 kept.setdefault(str(word), set()).add(pair)
         for word, values in kept.items():
-            alone = {atom for atom in unnamed if atoms.values[atom] in values}
+            alone = {atom for atom in unnamed if atom.value in values}
             if len(alone) > 1 and word == "D":
                 alone &= normed
             if len(values) == 1 and len(alone) == 1:
@@ -236,9 +237,9 @@ class Told:
 
     def _axis(self, size: Vector, known: Size | None) -> Axis:
         atoms = self.follower.atoms if self.follower is not None else None
-        key = (size, atoms.resolve(known) if known is not None and atoms is not None else None)
+        key = (size, known.print if known is not None else None)
         if key not in self._found:
-            text = atoms.text(atoms.called(known)) if known is not None and atoms is not None else None
+            text = atoms.text(known) if known is not None and atoms is not None else None
             if text is not None:
                 try:
                     runs = [{n: v[k] for n, v in self.names.sizes.items()} for k in range(len(size))]
