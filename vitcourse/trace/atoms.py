@@ -34,33 +34,18 @@ _serials = count()
 class Size:
     """A size: what it is in the run, and how it is made of two others, if it is.
 
-    One of its own has numbers that it might be, the last one modulo the prime.
+    The seed of one of its own is a number at random: what it comes to modulo the prime, and at the made-up sizes.
     """
 
     # How often the sizes that others are made of have changed.
     changes = 0
-    __slots__ = (
-        "_at",
-        "_print",
-        "depth",
-        "how",
-        "name",
-        "numbers",
-        "of",
-        "proved",
-        "serial",
-        "used",
-        "value",
-        "weight",
-    )
+    __slots__ = ("_at", "_print", "depth", "how", "name", "of", "proved", "serial", "used", "value", "weight")
 
-    def __init__(self, value: Any, numbers: tuple[Any, ...] = (), how: str = "", of: tuple["Size", ...] = ()) -> None:
-        self.value, self.numbers, self.how, self.of = value, numbers, how, of
+    def __init__(self, value: Any, seed: int = 0, how: str = "", of: tuple["Size", ...] = ()) -> None:
+        self.value, self.how, self.of, self._print, self._at = value, how, of, seed, -1
         self.name: str | None = None
         self.proved: Size | None = None
         self.used, self.serial = False, next(_serials)
-        self._print: int = numbers[-1] if numbers else 0
-        self._at = -1
         # How many sizes are multiplied in it, and how many steps it takes.
         self.weight, self.depth = 1, 0
         if how:
@@ -92,7 +77,8 @@ class Size:
         """What it comes to in the run and at the made-up sizes."""
         size = self.resolved()
         if not size.how:
-            return (size.value, *size.numbers[:-1])
+            places = range(0, 15 * MADE_UP, 15)
+            return (size.value, *(2 + (size._print >> i) % 2**15 if size.weight else size.value for i in places))
         one, two = size.of
         return tuple(map(EXACT[size.how], one.exact(), two.exact()))
 
@@ -124,14 +110,18 @@ class Size:
             other = number(other)
         if (self.how, how) in (("/", "·"), ("·", "/")) and self.of[1] is other:
             return self.of[0]
-        return Size(EXACT[how](self.value, other.value), (), how, (self, other))
+        return Size(EXACT[how](self.value, other.value), 0, how, (self, other))
 
 
 def number(value: int | Fraction) -> Size:
     """A size that is only a number."""
-    size = Size(value, (value,) * MADE_UP + (value.numerator * pow(value.denominator, -1, PRIME) % PRIME,))
+    modulo = value % PRIME if type(value) is int else MODULO["/"](value.numerator, value.denominator)
+    size = Size(value, modulo)
     size.weight = 0
     return size
+
+
+ONE = number(1)
 
 
 class Atoms:
@@ -144,7 +134,8 @@ class Atoms:
         self.fixed: set[Size] = set()
         # How many were made and proved.
         self.count = 0
-        self._names: Names | None = None
+        self._names = Names({}, exact=True)
+        self._texts: dict[int, str | None] = {}
         self._known: dict[int, Size] = {}
         self._changes = -1
         for name, size in given.items():
@@ -156,16 +147,18 @@ class Atoms:
         if name in self.named:
             return self.named[name]
         if value == 1 and name is None:
-            return number(1)
+            return ONE
         self.count += 1
-        size = Size(value, tuple([self._chance.getrandbits(bits) + 2 for bits in (*[20] * MADE_UP, 60)]))
+        size = Size(value, self._chance.getrandbits(60))
         if name is not None:
             self.name(size, name)
         return size
 
     def name(self, size: Size, name: str) -> None:
         """Give a size of its own a name."""
-        size.name, self.named[name], self._names = name, size, None
+        size.name, self.named[name] = name, size
+        self._texts.clear()
+        self._names.add(name, size.exact())
 
     def equal(self, one: Size, two: Size) -> None:
         """Note that an operation needs these two sizes to be one."""
@@ -197,13 +190,8 @@ class Atoms:
 
     def bound(self) -> set[str]:
         """The symbols to which what is fixed leaves no choice."""
-        found: set[str] = set()
-        fixed = {size.resolved() for size in self.fixed}
-        for size in fixed:
-            own = size.own()
-            if all(atom.name is not None or atom in fixed for atom in own):
-                found.update(atom.name for atom in own if atom.name is not None)
-        return found
+        own = {atom for size in self.fixed if size.proved is None for atom in size.own()}
+        return {atom.name for atom in own if atom.name is not None}
 
     def same(self, size: Size) -> Size:
         """The size that was known first of those that this one is proved to be."""
@@ -213,11 +201,11 @@ class Atoms:
 
     def text(self, size: Size) -> str | None:
         """The size in symbols; None for a number, and for what has a part that nobody named."""
-        if size.constant or any(atom.name is None for atom in size.own()):
-            return None
-        if self._names is None:
-            self._names = Names({name: size.exact() for name, size in self.named.items()}, exact=True)
-        return self._names.text(tuple([quotient(number, 1) for number in size.exact()]))
+        if size.print not in self._texts:
+            known = all(atom.name is not None for atom in size.own())
+            numbers = tuple([n.numerator if n.denominator == 1 else n for n in size.exact()]) if known else (0,)
+            self._texts[size.print] = self._names.text(numbers)
+        return self._texts[size.print]
 
     def unnamed(self, size: Size) -> Size | None:
         """The size, where it is one of its own without a name."""
@@ -232,7 +220,7 @@ def regrouped(atoms: Atoms, axes: Sequence[Size], sizes: Sequence[int]) -> list[
     i = j = 0
     while j < len(sizes):
         if sizes[j] == 1:
-            result.append(number(1))
+            result.append(ONE)
             j += 1
             continue
         if i == len(axes):

@@ -114,6 +114,11 @@ class Names:
     _found: dict[Vector, str | None] = field(default_factory=dict)
     _composed: dict[str, Vector] = field(default_factory=dict)
 
+    def add(self, name: str, size: Vector) -> None:
+        """Give another size a name, of which none so far is made."""
+        self.sizes[name] = size
+        self.__post_init__()
+
     def __post_init__(self) -> None:
         self._derive()
         varied = {name: v for name, v in self.sizes.items() if len(set(v)) > 1}
