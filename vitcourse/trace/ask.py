@@ -21,7 +21,8 @@ from vitcourse.trace.recorder import Sizes, tensors_in
 _UNSAFE = frozenset(("lstm", "gru", "rnn_tanh", "rnn_relu"))
 # A size in terms of the operands' axes, counted through: one of them, or a number, and products of axes with a factor
 # each. None where it is not known.
-Growth = int | tuple[int, tuple[tuple[int | Fraction, tuple[int, ...]], ...]] | None
+Grown = tuple[int, tuple[tuple[int | Fraction, tuple[int, ...]], ...]] | None
+Growth = int | Grown
 MOST = 20_000
 
 
@@ -45,11 +46,11 @@ def frozen(value: Any, put: Callable[[Tensor], Any], found: list[Any]) -> Any:
     if kind is int:
         found.append(value)
         return value
+    if kind in _PLAIN:
+        return value
     if isinstance(value, Tensor):
         found.append(value)
         return put(value)
-    if kind in _PLAIN:
-        return value
     if kind is bool:
         # One that is no number: x[True] isn't x[1].
         return str(value)

@@ -37,37 +37,44 @@ class Size:
     The seed of one of its own is a number at random: what it comes to modulo the prime, and at the made-up sizes.
     """
 
-    # How often the sizes that others are made of have changed.
-    changes = 0
-    __slots__ = ("_at", "_print", "depth", "how", "name", "of", "proved", "serial", "used", "value", "weight")
+    __slots__ = ("code", "depth", "how", "name", "of", "proved", "serial", "used_in", "value", "weight")
 
     def __init__(self, value: Any, seed: int = 0, how: str = "", of: tuple["Size", ...] = ()) -> None:
-        self.value, self.how, self.of, self._print, self._at = value, how, of, seed, -1
+        self.value, self.how, self.of = value, how, of
+        # What it comes to modulo the prime: two sizes of the same are one.
+        self.code = seed
         self.name: str | None = None
         self.proved: Size | None = None
-        self.used, self.serial = False, next(_serials)
+        self.used_in: list[Size] = []
+        self.serial = next(_serials)
         # How many sizes are multiplied in it, and how many steps it takes.
         self.weight, self.depth = 1, 0
         if how:
             one, two = of
-            one.used = two.used = True
+            for part in of:
+                # A plain number stays one.
+                if part.weight:
+                    part.used_in.append(self)
+            self.code = MODULO[how](one.code, two.code)
             self.weight = max(one.weight, two.weight) if how == "+" else one.weight + two.weight
             self.depth = 1 + max(one.depth, two.depth)
 
-    @property
-    def print(self) -> int:
-        """What it comes to modulo the prime: two sizes of the same are one."""
-        if self.proved is not None:
-            return self.proved.print
-        if self.how and self._at != Size.changes:
-            one, two = self.of
-            self._print, self._at = MODULO[self.how](one.print, two.print), Size.changes
-        return self._print
+    def prove(self, target: "Size") -> None:
+        """Note that this size, one of its own so far, is another."""
+        self.proved = target
+        target.used_in.append(self)
+        self._change(target.code)
+
+    def _change(self, code: int) -> None:
+        if code != self.code:
+            self.code = code
+            for size in self.used_in:
+                size._change(code if size.proved is self else MODULO[size.how](size.of[0].code, size.of[1].code))
 
     @property
     def constant(self) -> bool:
         """Whether it is only a number."""
-        return bool(self.print == self.value)
+        return bool(self.code == self.value)
 
     def resolved(self) -> "Size":
         """The size that this one was proved to be."""
@@ -78,7 +85,7 @@ class Size:
         size = self.resolved()
         if not size.how:
             places = range(0, 15 * MADE_UP, 15)
-            return (size.value, *(2 + (size._print >> i) % 2**15 if size.weight else size.value for i in places))
+            return (size.value, *(2 + (size.code >> i) % 2**15 if size.weight else size.value for i in places))
         one, two = size.of
         return tuple(map(EXACT[size.how], one.exact(), two.exact()))
 
@@ -132,12 +139,9 @@ class Atoms:
         self.named: dict[str, Size] = {}
         # Those that no run can change.
         self.fixed: set[Size] = set()
-        # How many were made and proved.
-        self.count = 0
         self._names = Names({}, exact=True)
         self._texts: dict[int, str | None] = {}
         self._known: dict[int, Size] = {}
-        self._changes = -1
         for name, size in given.items():
             if not name.startswith("_"):
                 self.fresh(size, name)
@@ -148,7 +152,6 @@ class Atoms:
             return self.named[name]
         if value == 1 and name is None:
             return ONE
-        self.count += 1
         size = Size(value, self._chance.getrandbits(60))
         if name is not None:
             self.name(size, name)
@@ -157,13 +160,12 @@ class Atoms:
     def name(self, size: Size, name: str) -> None:
         """Give a size of its own a name."""
         size.name, self.named[name] = name, size
-        self._texts.clear()
-        self._names.add(name, size.exact())
+        self._names.sizes[name] = size.exact()
 
     def equal(self, one: Size, two: Size) -> None:
         """Note that an operation needs these two sizes to be one."""
         one, two = one.resolved(), two.resolved()
-        if one.print == two.print or one.value != two.value:
+        if one.code == two.code or one.value != two.value:
             return
         for size, other in ((one, two), (two, one)):
             if size in self.fixed:
@@ -183,9 +185,7 @@ class Atoms:
             return size.how == "/" and self._solve(size.of[0], target * size.of[1])
         if size.name is not None or size.constant or target.constant or size in target.own():
             return False
-        size.proved = target
-        self.count += 1
-        Size.changes += size.used
+        size.prove(target)
         return True
 
     def bound(self) -> set[str]:
@@ -195,17 +195,16 @@ class Atoms:
 
     def same(self, size: Size) -> Size:
         """The size that was known first of those that this one is proved to be."""
-        if self._changes != Size.changes:
-            self._changes, self._known = Size.changes, {known.print: known for known in self.named.values()}
-        return self._known.setdefault(size.print, size.resolved())
+        return self._known.setdefault(size.code, size.resolved())
 
     def text(self, size: Size) -> str | None:
         """The size in symbols; None for a number, and for what has a part that nobody named."""
-        if size.print not in self._texts:
-            known = all(atom.name is not None for atom in size.own())
-            numbers = tuple([n.numerator if n.denominator == 1 else n for n in size.exact()]) if known else (0,)
-            self._texts[size.print] = self._names.text(numbers)
-        return self._texts[size.print]
+        if size.code not in self._texts:
+            if any(atom.name is None for atom in size.own()):
+                return None
+            numbers = tuple([n.numerator if n.denominator == 1 else n for n in size.exact()])
+            self._texts[size.code] = self._names.text(numbers)
+        return self._texts[size.code]
 
     def unnamed(self, size: Size) -> Size | None:
         """The size, where it is one of its own without a name."""

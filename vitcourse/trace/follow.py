@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from vitcourse.trace.ask import Growth, Question, answer, frozen
+from vitcourse.trace.ask import Grown, Question, answer, frozen
 from vitcourse.trace.atoms import DEEPEST, Atoms, Size, number, regrouped
 
 RESHAPES = {"reshape", "view", "unflatten", "view_as", "reshape_as"}
@@ -78,7 +78,7 @@ class Follower:
         def pattern(tensor: Tensor) -> Any:
             axes = self.axes(tensor)
             sizes.extend(axes)
-            new = [-1 if a.print == a.value else seen.setdefault(a.print, len(seen)) for a in axes]
+            new = [-1 if a.code == a.value else seen.setdefault(a.code, len(seen)) for a in axes]
             kinds.extend(new)
             return tensor.dtype, tensor.shape, tuple(new)
 
@@ -97,7 +97,12 @@ class Follower:
         if name in NORMS:
             self.normed.append(sizes[args[0].ndim - 1])
         known = [
-            tuple([self._size(g, sizes, n) for g, n in zip(axes, tensor.shape, strict=True)])
+            tuple(
+                [
+                    sizes[g] if isinstance(g, int) else self._size(g, sizes, n)
+                    for g, n in zip(axes, tensor.shape, strict=True)
+                ]
+            )
             for axes, tensor in zip(said.results, results, strict=True)
         ]
         if name in ("conv1d", "conv2d", "conv3d"):
@@ -106,11 +111,9 @@ class Follower:
             ]
         return known
 
-    def _size(self, growth: Growth, sizes: list[Size], value: int) -> Size:
+    def _size(self, growth: Grown, sizes: list[Size], value: int) -> Size:
         if growth is None:
             return self.atoms.fresh(value)
-        if isinstance(growth, int):
-            return sizes[growth]
         rest, terms = growth
         total: Any = rest
         for times, places in terms:

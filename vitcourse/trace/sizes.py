@@ -114,17 +114,13 @@ class Names:
     _found: dict[Vector, str | None] = field(default_factory=dict)
     _composed: dict[str, Vector] = field(default_factory=dict)
 
-    def add(self, name: str, size: Vector) -> None:
-        """Give another size a name, of which none so far is made."""
-        self.sizes[name] = size
-        self.__post_init__()
-
     def __post_init__(self) -> None:
         self._derive()
         varied = {name: v for name, v in self.sizes.items() if len(set(v)) > 1}
         self._varied = {name: v for name, v in varied.items() if not name.startswith("_")}
         # Numbers that may be sizes which no run could change.
         self._stuck = {v[0] for v in self.sizes.values() if len(set(v)) == 1 and v[0] > 1}
+        self._count = len(self.sizes)
         self.hidden = {v for name, v in varied.items() if name.startswith("_")} - set(self._varied.values())
 
     def _derive(self) -> None:
@@ -155,6 +151,9 @@ class Names:
 
     def text(self, size: Vector) -> str | None:
         """The name of a size; None for one that nothing fits, or that is the same number in all runs."""
+        if len(self.sizes) != self._count:
+            # Others have got a name since, of which none so far is made.
+            self.__post_init__()
         if size not in self._found:
             text = None
             if len(set(size)) > 1 and size not in self.hidden:

@@ -237,7 +237,7 @@ class Told:
 
     def _axis(self, size: Vector, known: Size | None) -> Axis:
         atoms = self.follower.atoms if self.follower is not None else None
-        key = (size, known.print if known is not None else None)
+        key = (size, known.code if known is not None else None)
         if key not in self._found:
             text = atoms.text(known) if known is not None and atoms is not None else None
             if text is not None:
