@@ -138,20 +138,22 @@ class Recorder(Watch):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
+        if self._busy:
+            return func(*args, **(kwargs or {}))
+        if _PAUSES:
+            sys.setprofile(None)
+        self._busy = True
         name = self._names.get(func)
         if name is None:
             name = self.name(func)
-        if not name or self._busy:
-            return func(*args, **(kwargs or {}))
-        self._busy = True
-        if _PAUSES:
-            sys.setprofile(None)
         try:
             result = func(*args, **kwargs) if kwargs else func(*args)
-            quietly(self._step, sys._getframe(1), name, args, kwargs or {}, result)
+            if name:
+                quietly(self._step, sys._getframe(1), name, args, kwargs or {}, result)
             return result
         except Exception as error:
-            quietly(self._failed_in, sys._getframe(1), name, args, kwargs or {}, error)
+            if name:
+                quietly(self._failed_in, sys._getframe(1), name, args, kwargs or {}, error)
             raise
         finally:
             self._busy = False

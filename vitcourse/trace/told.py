@@ -104,11 +104,12 @@ class Told:
         keys = {key: serial for serial, key in enumerate(zip(*self._runs, strict=False))}
         for serial in keys.values():
             for place in range(len(self._runs[0][serial]) - 1):
-                sizes = [steps[serial][place + 1] for steps in self._runs]
-                for axis, vector in zip(self.shape((serial, place)), zip(*sizes, strict=True), strict=True):
-                    open = axis.name is None or re.search(r"[/⌈(+\d-]", axis.name)
-                    if open and len(set(vector)) > 1 and vector not in self.names.hidden:
-                        return False
+                known = self._known(serial, place)
+                for axis, vector in enumerate(zip(*(steps[serial][place + 1] for steps in self._runs), strict=True)):
+                    if len(set(vector)) > 1 and vector not in self.names.hidden:
+                        name = self._named(serial, axis, vector, known).name
+                        if name is None or re.search(r"[/⌈(+\d-]", name):
+                            return False
         return many or (self.follower is not None and self.varied.keys() <= {"B", "h", "n"})
 
     def _promised(self, function: Any, results: list[Axes]) -> None:
@@ -197,29 +198,30 @@ class Told:
         serial, place = ref
         if place + 1 >= len(self._runs[0][serial]):
             return ()
-        told = self.follower is not None and serial < len(self.follower.steps) and serial < self.trusted
-        known = self.follower.steps[serial][place] if told and self.follower is not None else None
+        known = self._known(serial, place)
         # Steps of the same sizes in all runs, the turns of a loop say, have the same names.
-        sizes = tuple([steps[serial] for steps in self._runs])
-        inside = (len(self._words) > serial) * (serial + 1)
-        key = (sizes, serial < self.proved, inside, None if known is None else tuple(known), place)
+        steps = tuple([steps[serial] for steps in self._runs])
+        key = (steps, serial < self.proved, (len(self._words) > serial) * (serial + 1), known, place)
         if key not in self._shapes:
-            shape = self._named([s[place + 1] for s in sizes], known, serial)
+            sizes = enumerate(zip(*(step[place + 1] for step in steps), strict=True))
+            shape = tuple([self._named(serial, axis, vector, known) for axis, vector in sizes])
             # Equal ones are one, which makes them quick to compare.
             self._shapes[key] = self._shapes.setdefault(shape, shape)
         return self._shapes[key]
 
-    def _named(self, sizes: list[Sizes], known: Axes | None, serial: int) -> Shape:
-        said = self._words[serial] if serial < len(self._words) else None
-        axes = []
-        for axis, vector in enumerate(zip(*sizes, strict=True)):
-            if said is not None and not said[axis].startswith("_") and not said[axis].isdigit():
-                axes.append(Axis(vector[0], self.names.alias(said[axis])))
-            elif serial >= self.proved:
-                axes.append(Axis(vector[0]))
-            else:
-                axes.append(self._axis(vector, known[axis] if known else None))
-        return tuple(axes)
+    def _known(self, serial: int, place: int) -> Axes | None:
+        """What was followed of a result's axes."""
+        if self.follower is None or serial >= min(len(self.follower.steps), self.trusted):
+            return None
+        return self.follower.steps[serial][place]
+
+    def _named(self, serial: int, axis: int, size: Vector, known: Axes | None) -> Axis:
+        word = self._words[serial][axis] if serial < len(self._words) else "_"
+        if not word.startswith("_") and not word.isdigit():
+            return Axis(size[0], self.names.alias(word))
+        if serial >= self.proved:
+            return Axis(size[0])
+        return self._axis(size, known[axis] if known is not None else None)
 
     def held(self, tensor: Tensor) -> Shape:
         """The axes of a tensor that the call found ready: a parameter, say."""
