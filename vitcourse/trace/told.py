@@ -10,7 +10,7 @@ from vitcourse.trace.copies import Call, Copies
 from vitcourse.trace.follow import Axes, Follower
 from vitcourse.trace.names import HYPERPARAMETERS, aligned, contract_of, is_symbol, kept_numbers
 from vitcourse.trace.record import Axis, Shape
-from vitcourse.trace.recorder import Ref, Sizes, Step, quietly, sizes_of, tensors_in
+from vitcourse.trace.recorder import Ref, Step, quietly, sizes_of, tensors_in
 from vitcourse.trace.runs import Rehearsals
 from vitcourse.trace.sizes import Names, Vector, worth
 from vitcourse.trace.steps import Node, Recorder
