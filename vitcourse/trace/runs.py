@@ -20,7 +20,7 @@ from torch.utils._device import _device_constructors
 
 from vitcourse.trace.copies import Call, Copies
 from vitcourse.trace.follow import Follower
-from vitcourse.trace.recorder import COUNTING, READS, Step, Watch, decides, sizes_of, tensors_in
+from vitcourse.trace.recorder import COUNTING, READS, Step, Watch, decides, mapped, sizes_of, tensors_in
 from vitcourse.trace.sizes import FEW, chosen
 from vitcourse.trace.source import Place, place_of, readable
 
@@ -105,12 +105,12 @@ class Rehearsal(Watch):
                 kwargs["device"] = "meta"
         contrary = self.contrary and decides(name, args, kwargs)
         if contrary and name not in COUNTING:
-            args, kwargs = _fewer(args), {key: _fewer(value) for key, value in kwargs.items()}
+            args, kwargs = mapped((args, kwargs), _fewer)
         result = func(*args, **kwargs)
         if contrary and name in COUNTING:
             result = _cut(result, kwargs.get("dim") or 0)
         elif contrary and name in READS:
-            result = _smaller(result)
+            result = mapped(result, _smaller)
         return result, args, kwargs
 
     def run(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], opaque: bool) -> Any:
@@ -142,15 +142,15 @@ class Rehearsal(Watch):
 
 def _without_numbers(value: Any, made: dict[int, tuple[Tensor, Tensor]]) -> Any:
     """The same arguments, with tensors on torch's meta device; of one tensor one, which is kept in `made`."""
-    if isinstance(value, Tensor):
-        if value.is_meta:
+
+    def put(value: Any) -> Any:
+        if not isinstance(value, Tensor) or value.is_meta:
             return value
         if id(value) not in made:
             made[id(value)] = (value, torch.empty_like(value, device="meta"))
         return made[id(value)][1]
-    if type(value) is dict:
-        return {key: _without_numbers(item, made) for key, item in value.items()}
-    return type(value)([_without_numbers(item, made) for item in value]) if type(value) in (tuple, list) else value
+
+    return mapped(value, put)
 
 
 def _weigh(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -173,10 +173,9 @@ def _fewer(value: Any) -> Any:
         if len(places):
             value = value.clone()
             value[tuple(places[-1])] = 0
-        return value
-    if isinstance(value, slice):
+    elif isinstance(value, slice):
         return slice(*(_smaller(int(v)) if isinstance(v, Tensor) else v for v in (value.start, value.stop, value.step)))
-    return type(value)(map(_fewer, value)) if type(value) in (tuple, list) else value
+    return value
 
 
 def _cut(result: Any, along: int) -> Any:
@@ -188,8 +187,6 @@ def _cut(result: Any, along: int) -> Any:
 
 
 def _smaller(number: Any) -> Any:
-    if isinstance(number, list):
-        return [_smaller(item) for item in number]
     return number - 1 if type(number) is int and number > 1 else number
 
 
