@@ -5,13 +5,18 @@ alone. What the answers say of single steps is put together here; the two functi
 reshapes, and the kernels that cut patches, are read.
 """
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from vitcourse.trace.ask import Grown, Question, answer, frozen
 from vitcourse.trace.atoms import DEEPEST, Atoms, Size, number, regrouped
+from vitcourse.trace.copies import Call, Copies
+from vitcourse.trace.names import HYPERPARAMETERS, aligned, contract_of, is_symbol, kept_numbers
+from vitcourse.trace.recorder import quietly
+from vitcourse.trace.sizes import worth
+from vitcourse.trace.steps import Node
 
 RESHAPES = {"reshape", "view", "unflatten", "view_as", "reshape_as"}
 NORMS = {"layer_norm", "rms_norm"}
@@ -21,14 +26,27 @@ Axes = tuple[Size, ...]
 class Follower:
     """Gives the axes of every step's results their sizes, as expressions of the sizes that were there before."""
 
-    def __init__(self, given: Mapping[str, int], kept: Container[int]) -> None:
-        self.atoms, self.kept = Atoms(given), kept
+    def __init__(self, call: Call, copies: Copies, inputs: list[Tensor]) -> None:
+        self.atoms, self.kept = Atoms(copies.sizes), copies.kept
         self.steps: list[list[Axes]] = []
-        # Whether the names that the call brings along are given.
-        self.told = False
         # What is normalised, token by token.
         self.normed: list[Size] = []
         self._axes: dict[int, tuple[Tensor, Axes]] = {}
+        given = [(tensor, call.words[path]) for path, tensor in zip(call.tensors, inputs, strict=True)]
+        held = [(tensor, shape) for old, shape in call.held if isinstance(tensor := copies.of(old), Tensor)]
+        for tensor, shape in given + [(t, aligned(shape, t.ndim) or ["_"] * t.ndim) for t, shape in held]:
+            self.note(tensor, tuple(map(self._word, shape, tensor.shape)))
+
+    def _word(self, word: str, size: int) -> Size:
+        if word.isdigit():
+            return number(int(word))
+        if is_symbol(word) and not word.startswith("_"):
+            return self.atoms.fresh(size, word)
+        try:
+            found: Size = worth(word, self.atoms.named)
+        except KeyError:
+            return self.atoms.fresh(size)
+        return found
 
     def axes(self, tensor: Tensor) -> Axes:
         """What is known of a tensor's axes."""
@@ -145,3 +163,64 @@ class Follower:
                 if whole.value // stride == result.shape[place]:
                     axes[place] = whole / kernel
         return tuple(axes)
+
+    # What sizes of its own are called
+
+    def call_all(self, call: Call, function: Any, results: list[Tensor], root: Node) -> None:
+        """Give sizes of the instance's own the names that signatures promise, and under which a module keeps them."""
+        quietly(self._promised, function, [self.axes(tensor) for tensor in results])
+        quietly(self._modules, root)
+        quietly(self._kept, call.modules)
+
+    def _promised(self, function: Any, results: list[Axes]) -> None:
+        """Name the axes of results as a signature does, if it is right in everything that is known of them."""
+        for promise in contract_of(function).results:
+            shapes = [aligned(s, len(r)) for s, r in zip(promise, results, strict=False) if s is not None]
+            if len(promise) != len(results) or None in shapes or len(shapes) != len(promise):
+                continue
+            found = [size.resolved() for axes in results for size in axes]
+            pairs = list(zip([word for shape in shapes for word in shape or ()], found, strict=True))
+            if all(self._agrees(word, size) for word, size in pairs):
+                for word, size in pairs:
+                    self._call(size, word)
+            return
+
+    def _modules(self, node: Node) -> None:
+        """The same for the modules inside."""
+        for child in node.children:
+            if child.module is not None and child.results and child.results[-1][0] < len(self.steps):
+                self._promised(child.module, [self.steps[s][i] for s, i in child.results])
+            self._modules(child)
+
+    def _agrees(self, word: str, size: Size) -> bool:
+        known = self.atoms.text(size)
+        if size.constant:
+            return word in ("_", str(size.value))
+        return known is None or word in ("_", known)
+
+    def _call(self, size: Size, word: str) -> None:
+        atom = self.atoms.unnamed(size)
+        if atom is not None and is_symbol(word) and word not in self.atoms.named:
+            self.atoms.name(atom, word)
+
+    def _kept(self, modules: list[tuple[str, nn.Module]]) -> None:
+        """Name the widths that a finished module keeps under their words, where one size alone has that number.
+
+        The width of a token, D, may also be the one of several that tokens are normalised over.
+        """
+        atoms = self.atoms
+        sizes = {size for step in self.steps for axes in step for size in axes}
+        unnamed = {atom for size in sizes if (atom := atoms.unnamed(size)) is not None}
+        normed = {atom for size in self.normed if (atom := atoms.unnamed(size)) is not None}
+        kept: dict[str, set[int]] = {}
+        for _, name, value in (item for _, module in modules for item in kept_numbers(module)):
+            word = HYPERPARAMETERS.get(name)
+            pair = value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value
+            if word in ("D", "M", "K", "C", "P") and type(pair) is int:
+                kept.setdefault(str(word), set()).add(pair)
+        for word, values in kept.items():
+            alone = {atom for atom in unnamed if atom.value in values}
+            if len(alone) > 1 and word == "D":
+                alone &= normed
+            if len(values) == 1 and len(alone) == 1:
+                self._call(alone.pop(), word)

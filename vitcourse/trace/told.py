@@ -5,85 +5,47 @@ from typing import Any
 
 from torch import Tensor
 
-from vitcourse.trace.atoms import Size, number
+from vitcourse.trace.atoms import Size
 from vitcourse.trace.copies import Call, Copies
 from vitcourse.trace.follow import Axes, Follower
-from vitcourse.trace.names import HYPERPARAMETERS, aligned, contract_of, is_symbol, kept_numbers
+from vitcourse.trace.names import contract_of
 from vitcourse.trace.record import Axis, Shape
 from vitcourse.trace.recorder import Ref, Step, quietly, sizes_of, tensors_in
 from vitcourse.trace.runs import Rehearsals
 from vitcourse.trace.sizes import Names, Vector, worth
-from vitcourse.trace.steps import Node, Recorder
-
-
-def follower(call: Call, copies: Copies, inputs: list[Tensor]) -> Follower:
-    """What follows the sizes of a finished instance, with the names that the call brings along."""
-    follower = Follower(copies.sizes, copies.kept)
-    for path, tensor in zip(call.tensors, inputs, strict=True):
-        follower.note(
-            tensor, tuple(_size(follower, word, n) for word, n in zip(call.words[path], tensor.shape, strict=True))
-        )
-    for held, shape in call.held:
-        if isinstance(tensor := copies.of(held), Tensor):
-            fitting = aligned(shape, tensor.ndim) or ("_",) * tensor.ndim
-            follower.note(
-                tensor, tuple(_size(follower, word, n) for word, n in zip(fitting, tensor.shape, strict=True))
-            )
-    return follower
-
-
-def _size(follower: Follower, word: str, size: int) -> Size:
-    if word.isdigit():
-        return number(int(word))
-    if word.startswith("_"):
-        return follower.atoms.fresh(size)
-    if is_symbol(word):
-        return follower.atoms.fresh(size, word)
-    try:
-        found: Size = worth(word, follower.atoms.named)
-    except KeyError:
-        return follower.atoms.fresh(size)
-    return found
+from vitcourse.trace.steps import Recorder
 
 
 class Told:
     """What the runs tell of the sizes of one call."""
 
-    def __init__(self, call: Call, recorder: Recorder, rehearsals: Rehearsals | None, function: Any) -> None:
+    def __init__(self, call: Call, recorder: Recorder, rehearsals: Rehearsals, function: Any) -> None:
         self.call, self.recorder, self.rehearsals, self.function = call, recorder, rehearsals, function
         self.follower: Follower | None = None
+        self.copies: Copies | None = None
         self._runs: list[list[Step]] = []
         self._words = list(call.words.values())
 
     def learn(self) -> None:
         """Take in what the runs have told since."""
-        call, recorder, rehearsals = self.call, self.recorder, self.rehearsals
-        self.turns = rehearsals.turns if rehearsals is not None else []
-        self.runs = 1 + (rehearsals.count if rehearsals is not None else 0)
-        self.stopped = rehearsals.stopped if rehearsals is not None else {}
-        self.varied = rehearsals.ways if rehearsals is not None else {}
+        recorder, rehearsals = self.recorder, self.rehearsals
+        self.turns, self.follower, self.runs = rehearsals.turns, rehearsals.follower, 1 + rehearsals.count
         if len(self._runs) == 1 + len(self.turns):
             return
+        sizes = {name: (size, *(turn.sizes[name] for turn in self.turns)) for name, size in self.call.sizes.items()}
         followed = next((turn for turn in self.turns if turn.follower is not None), None)
-        self.follower = followed.follower if followed is not None else None
-        self.copies = followed.copies if followed is not None else None
-        sizes: dict[str, Vector] = {n: (v, *(turn.sizes[n] for turn in self.turns)) for n, v in call.sizes.items()}
         if self.follower is not None and followed is not None:
-            if not self.follower.told:
-                tensors = tensors_in(followed.result)
-                quietly(self._promised, self.function, [self.follower.axes(tensor) for tensor in tensors])
-                quietly(self._modules, recorder.root)
-                quietly(self._kept)
-                self.follower.told = True
-            atoms = self.follower.atoms
-            for name, size in atoms.named.items():
+            if self.copies is None:
+                self.copies = followed.copies
+                self.follower.call_all(self.call, self.function, tensors_in(followed.result), recorder.root)
+            for name, size in self.follower.atoms.named.items():
                 sizes.setdefault(name, (size.value,) * (1 + len(self.turns)))
         self.names = Names(sizes, fixed=self.follower is not None)
         self.findings: list[str] = []
         # Where code works at the given size only, no size is followed any further; where data decides, and no run with
         # other data took the same steps, no later size is known at all.
         self.trusted = self.proved = len(recorder.steps)
-        if recorder.data is not None and not (rehearsals is not None and rehearsals.contrary):
+        if recorder.data is not None and not rehearsals.contrary:
             self.trusted = self.proved = recorder.data
         quietly(self._find)
         self._found: dict[Any, Axis] = {}
@@ -110,72 +72,13 @@ class Told:
                         name = self._named(serial, axis, vector, known).name
                         if name is None or re.search(r"[/⌈(+\d-]", name):
                             return False
-        return many or (self.follower is not None and self.varied.keys() <= {"B", "h", "n"})
-
-    def _promised(self, function: Any, results: list[Axes]) -> None:
-        """Name the axes of results as a signature does, if it is right in everything that is known of them."""
-        assert self.follower is not None
-        for promise in contract_of(function).results:
-            shapes = [aligned(s, len(r)) for s, r in zip(promise, results, strict=False) if s is not None]
-            if len(promise) != len(results) or None in shapes or len(shapes) != len(promise):
-                continue
-            found = [size.resolved() for axes in results for size in axes]
-            pairs = list(zip([word for shape in shapes for word in shape or ()], found, strict=True))
-            if all(self._agrees(word, size) for word, size in pairs):
-                for word, size in pairs:
-                    self._call(size, word)
-            return
-
-    def _modules(self, node: Node) -> None:
-        """The same for the modules inside."""
-        assert self.follower is not None
-        for child in node.children:
-            if child.module is not None and child.results and child.results[-1][0] < len(self.follower.steps):
-                self._promised(child.module, [self.follower.steps[s][i] for s, i in child.results])
-            self._modules(child)
-
-    def _agrees(self, word: str, size: Size) -> bool:
-        assert self.follower is not None
-        known = self.follower.atoms.text(size)
-        if size.constant:
-            return word in ("_", str(size.value))
-        return known is None or word in ("_", known)
-
-    def _call(self, size: Size, word: str) -> None:
-        assert self.follower is not None
-        atoms = self.follower.atoms
-        atom = atoms.unnamed(size)
-        if atom is not None and is_symbol(word) and word not in self.call.sizes and word not in atoms.named:
-            atoms.name(atom, word)
-
-    def _kept(self) -> None:
-        """Name the widths that a finished module keeps under their words, where one size alone has that number.
-
-        The width of a token, D, may also be the one of several that tokens are normalised over.
-        """
-        assert self.follower is not None
-        atoms = self.follower.atoms
-        sizes = {size for step in self.follower.steps for axes in step for size in axes}
-        unnamed = {atom for size in sizes if (atom := atoms.unnamed(size)) is not None}
-        normed = {atom for size in self.follower.normed if (atom := atoms.unnamed(size)) is not None}
-        kept: dict[str, set[int]] = {}
-        for _, name, value in (item for _, module in self.call.modules for item in kept_numbers(module)):
-            word = HYPERPARAMETERS.get(name)
-            pair = value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value
-            if word in ("D", "M", "K", "C", "P") and type(pair) is int:
-                kept.setdefault(str(word), set()).add(pair)
-        for word, values in kept.items():
-            alone = {atom for atom in unnamed if atom.value in values}
-            if len(alone) > 1 and word == "D":
-                alone &= normed
-            if len(values) == 1 and len(alone) == 1:
-                self._call(alone.pop(), word)
+        return many or (self.follower is not None and self.rehearsals.ways.keys() <= {"B", "h", "n"})
 
     def _find(self) -> None:
         """Where the code works at the given size only: from there on, no size is known to be another."""
-        for symbol, rehearsal in self.stopped.items():
+        for symbol, rehearsal in self.rehearsals.stopped.items():
             size, place = self.call.sizes[symbol], rehearsal.place
-            if place is None or size < 2 or symbol.startswith("_") or symbol in self.varied:
+            if place is None or size < 2 or symbol.startswith("_") or symbol in self.rehearsals.ways:
                 continue
             if re.search(rf"(?<![\w.]){size}(?![\w.])", place.text):
                 self.trusted = min(self.trusted, len(rehearsal.steps))
@@ -225,7 +128,7 @@ class Told:
 
     def held(self, tensor: Tensor) -> Shape:
         """The axes of a tensor that the call found ready: a parameter, say."""
-        found = [turn.copies.of(tensor) for turn in self.turns]
+        found = [turn.copies.of(tensor) for turn in self.turns if turn.copies is not None]
         sizes = sizes_of(tensor)
         others = [sizes_of(other) for other in found if isinstance(other, Tensor) and other.ndim == len(sizes)]
         copy = self.copies.of(tensor) if self.copies is not None else None
