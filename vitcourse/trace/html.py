@@ -33,7 +33,7 @@ COLUMNS = ("line", "expression", "operation", "shape")
 
 
 def to_html(trace: Steps) -> str:
-    """The whole trace; the levels below the first are closed, or open down to the trace's own depth."""
+    """A table for a page: no scripts, light and dark; the levels below the trace's own depth, or the first, closed."""
     depth = trace.depth or 1
     body = _table(trace.steps, 0, f"Shapes in {trace.name}", depth)
     legend = trace.definitions(depth=99)

@@ -5,9 +5,12 @@ way. An expression is a name only when it fits every run, and is spelt by these 
 chose don't decide it, so that no coincidence among them can.
 """
 
+import operator
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
 
 from vitcourse.checking.sizes import worth as worth
 
@@ -105,11 +108,12 @@ class Names:
 
     The first run is the one that is shown; the others decide. Symbols whose name begins with "_" are axes that nobody
     named. Where some sizes could not be changed (`fixed`), a number in an expression may be one of them: then only
-    small numbers are believed.
+    small numbers are believed. Of made-up sizes (`exact`) none is rounded.
     """
 
     sizes: dict[str, Vector]
     fixed: bool = False
+    exact: bool = False
     meanings: dict[str, str] = field(default_factory=dict)
     _found: dict[Vector, str | None] = field(default_factory=dict)
     _composed: dict[str, Vector] = field(default_factory=dict)
@@ -120,6 +124,7 @@ class Names:
         self._varied = {name: v for name, v in varied.items() if not name.startswith("_")}
         # Numbers that may be sizes which no run could change.
         self._stuck = {v[0] for v in self.sizes.values() if len(set(v)) == 1 and v[0] > 1}
+        self._count = len(self.sizes)
         self.hidden = {v for name, v in varied.items() if name.startswith("_")} - set(self._varied.values())
 
     def _derive(self) -> None:
@@ -136,11 +141,12 @@ class Names:
                     if name in self.sizes or one not in self.sizes or two not in self.sizes:
                         continue
                     pairs = list(zip(self.sizes[one], self.sizes[two], strict=True))
-                    rests = sign == "/" and any(not b or a % b for a, b in pairs)
-                    if rests and (name not in ("gh", "gw") or 0 in self.sizes[two]):
+                    rests = sign == "/" and any(not b or a % b for a, b in pairs[: 1 if self.exact else None])
+                    if rests and (self.exact or name not in ("gh", "gw") or 0 in self.sizes[two]):
                         continue
                     # Of an image that its patches don't cover, the rest is left out.
-                    self.sizes[name] = tuple(a * b if sign == "·" else a // b for a, b in pairs)
+                    by = quotient if self.exact else operator.floordiv
+                    self.sizes[name] = tuple(a * b if sign == "·" else by(a, b) for a, b in pairs)
                     self.meanings[name] = f"{one}{'//' if rests else sign}{two}"
                     found = True
             if "T" not in self.sizes and "N" in self.sizes:
@@ -149,6 +155,9 @@ class Names:
 
     def text(self, size: Vector) -> str | None:
         """The name of a size; None for one that nothing fits, or that is the same number in all runs."""
+        if len(self.sizes) != self._count:
+            # Others have got a name since, of which none so far is made.
+            self.__post_init__()
         if size not in self._found:
             text = None
             if len(set(size)) > 1 and size not in self.hidden:
@@ -175,6 +184,8 @@ class Names:
                 yield "·".join([str(number)] * (number != 1) + sorted(factors, key=place_of))
         yield from self._quotients(v)
         yield from self._sums(v)
+        if self.exact:
+            return
         yield from self._floors(v)
         for number in sorted(n for n in range(2, 65) if all(x % n == 0 for x in v)):
             yield from (f"{number}·{_closed(text)}" for text in self._floors(tuple(x // number for x in v)))
@@ -262,6 +273,12 @@ class Names:
                 yield (
                     f"{name}//{by}" if not plus else f"⌈{name}/{by}⌉" if plus == by - 1 else f"({name}{plus:+d})//{by}"
                 )
+
+
+def quotient(whole: Any, part: Any) -> Any:
+    """One size by another, as an int where it is one: ints are quick."""
+    found = Fraction(whole) / part
+    return found.numerator if found.denominator == 1 else found
 
 
 def worth_all(text: str, sizes: Mapping[str, Vector]) -> Vector:

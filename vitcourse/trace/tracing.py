@@ -16,9 +16,9 @@ from vitcourse.trace.record import Failure, Row, Shape
 from vitcourse.trace.recorder import named_results, quietly
 from vitcourse.trace.runs import Rehearsals
 from vitcourse.trace.shown import Trace
-from vitcourse.trace.source import Place, place_of, readable
+from vitcourse.trace.source import Place, place_of, raised_in, readable
 from vitcourse.trace.steps import Node, Recorder
-from vitcourse.trace.told import Told, follower
+from vitcourse.trace.told import Told
 
 
 def trace(
@@ -39,7 +39,8 @@ def trace(
     """
     call = described(function, args, kwargs, names)
     recorder = Recorder(_own_files(function))
-    rehearsals = quietly(Rehearsals, call, lambda *made: follower(call, *made))
+    rehearsals = Rehearsals(call)
+    quietly(rehearsals.prepare)
     inputs = list(_input_rows(recorder, call))
     result, error = None, None
     try:
@@ -47,7 +48,7 @@ def trace(
     except Exception as raised:
         error = raised
     told = Told(call, recorder, rehearsals, function)
-    if rehearsals is not None and told.nameable():
+    if told.nameable():
         quietly(rehearsals.run, recorder.steps, error is not None, recorder.opaque, recorder.data, told.settled)
     told.learn()
     kind = type(function).__name__
@@ -64,14 +65,9 @@ def trace(
 
 def failed(name: str, error: Exception) -> Trace:
     """The trace of what could not even be made."""
-    place = None
-    current = error.__traceback__
-    while current is not None:
-        if readable(current.tb_frame.f_code.co_filename):
-            place = place_of(current.tb_frame, current.tb_lasti)
-        current = current.tb_next
-    where = (place.file, place.line, place.text) if place is not None else ("", 0, "")
-    return Trace(name, list, failure=Failure(error, *where))
+    found = raised_in(error)
+    place = place_of(found.tb_frame, found.tb_lasti) if found is not None else Place("", 0, "")
+    return Trace(name, list, failure=Failure(error, place.file, place.line, place.text))
 
 
 def _own_files(function: Callable[..., Any]) -> frozenset[str]:
