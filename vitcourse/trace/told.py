@@ -79,6 +79,9 @@ class Told:
         """Where the code works at the given size only: from there on, no size is known to be another."""
         for symbol, rehearsal in self.rehearsals.stopped.items():
             size, place = self.call.sizes[symbol], rehearsal.place
+            # A run that goes another way, where an if asks for a size, has met nothing that it can't do.
+            stopped = isinstance(rehearsal.error, Exception) and symbol not in self.rehearsals.ways
+            if not stopped or size < 2 or symbol.startswith("_"):
                 continue
             if place is not None and re.search(rf"(?<![\w.-]){size}(?![\w.])", place.text):
                 self.trusted = min(self.trusted, len(rehearsal.steps))
