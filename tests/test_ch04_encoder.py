@@ -104,6 +104,7 @@ def test_encoder_block(check: Check) -> None:
     s = check.sizes(B=2, T=5, h=3, dh=7, ratio=2)
     x = check.randn("B T D")
     arguments = {"d_model": s.D, "n_heads": s.h, "mlp_ratio": s.ratio}
+    check.norms = NORMS
     block = check.module("EncoderBlock", **arguments)
 
     check.shape(block(x), "B T D", "the result")

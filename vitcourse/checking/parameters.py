@@ -11,6 +11,8 @@ from torch import nn
 
 from vitcourse.checking.subjects import CheckFailedError
 
+MOST = 16  # parameters that are listed one by one
+
 
 def compare(name: str, held: Mapping[str, Any], reference: nn.Module) -> None:
     """CheckFailedError where what a learner's module holds is not what the reference's does."""
@@ -42,6 +44,10 @@ def _faults(name: str, held: Mapping[str, Any], reference: nn.Module) -> Iterato
                 f"{key} and {other} of {name} are one and the same parameter",
                 "Each needs a layer of its own: here one layer stands in several roles.",
             )
+    for path, part in reference.named_modules():
+        count = held["modules"].get(path, {}).get("length") if isinstance(part, nn.ModuleList) else None
+        if isinstance(part, nn.ModuleList) and count not in (None, len(part)):
+            yield f"{path} of {name} holds {count} modules, and should hold {len(part)}", ""
     yield from _names_and_shapes(name, own, expected)
     for key in (key for key in expected if not own[key]["trained"]):
         yield f"the parameter {key} of {name} is frozen", "With requires_grad=False it is never trained."
@@ -82,6 +88,8 @@ def _names_and_shapes(
 ) -> Iterator[tuple[str, str]]:
     lines = [f"missing:   {key} {shape}" for key, shape in expected.items() if key not in own]
     lines += [f"not named: {key} {value['shape']}" for key, value in own.items() if key not in expected]
+    if len(lines) > MOST:  # whole parts, such as blocks.2
+        lines = list(dict.fromkeys(".".join(line.split(" (")[0].split(".")[:2]) for line in lines))
     if lines:
         renamed = dict.fromkeys(_renamed(own, expected))
         headline = f"the parameters of {name} are not those of the contract"
