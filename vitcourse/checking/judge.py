@@ -137,7 +137,7 @@ class _Case:
         from vitcourse.worker.serving import TIMEOUT
 
         self.printed, _, stack = self.worker.printed().partition(f"\n{TIMEOUT}\n")
-        at = re.search(rf'File "{re.escape(self.read["file"])}", line (\d+) in (\w+)', stack)
+        at = re.search(rf'File "{re.escape(self.read["file"])}", line (\d+), in (\w+)', stack)
         where = [f"it was at {self.read['file']}, line {at[1]}, in {at[2]}"] if at and lost.status == "timeout" else []
         return self._says(lost.status, lost.headline, "\n".join([*self._lines("slips"), *where]), died=True)
 

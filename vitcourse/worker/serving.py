@@ -5,7 +5,6 @@ import signal
 import socket
 import sys
 import time
-import traceback
 from contextlib import suppress
 from types import FrameType
 from typing import Any
@@ -96,8 +95,12 @@ class Left:
 
 
 def lines_of(frame: FrameType | None) -> str:
-    """What runs, after TIMEOUT, the innermost line first."""
-    return "\n".join([f"\n{TIMEOUT}", *reversed(traceback.format_stack(frame))])
+    """What runs, after TIMEOUT, the innermost line first; the files themselves may not be read any more."""
+    lines = [f"\n{TIMEOUT}"]
+    while frame is not None and len(lines) < 10:
+        lines.append(f'File "{frame.f_code.co_filename}", line {frame.f_lineno}, in {frame.f_code.co_name}')
+        frame = frame.f_back
+    return "\n".join(lines)
 
 
 def looked_at(first: dict[str, Any]) -> dict[str, Any]:
