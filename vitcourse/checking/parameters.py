@@ -4,6 +4,7 @@ What is wrong is said by its kind: a plain tensor, a list that hides its modules
 """
 
 import difflib
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -78,8 +79,8 @@ def _renamed(own: Mapping[str, Any], expected: Mapping[str, tuple[int, ...]]) ->
     for key in (key for key in own if key not in expected):
         alike = [name for name, shape in expected.items() if name not in own and shape == tuple(own[key]["shape"])]
         for name in difflib.get_close_matches(key, alike, n=1, cutoff=0.6):
-            parts = [(a, b) for a, b in zip(key.split("."), name.split("."), strict=False) if a != b]
-            if len(parts) == 1:
+            parts = [(a, b) for a, b in itertools.zip_longest(key.split("."), name.split(".")) if a != b]
+            if len(parts) == 1 and all(parts[0]):
                 yield parts[0]
 
 
