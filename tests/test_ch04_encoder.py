@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from solutions.ch04_encoder import MLP, EncoderBlock, LayerNorm, gelu
 from vitcourse.checking.check import NORMS, Check

@@ -40,7 +40,7 @@ _MEANINGS = [
          "None stands where a value is expected: does an earlier function forget its return?"),
         ("AttributeError", rf"'(Linear|Conv2d|Dropout|LayerNorm|Sequential|ModuleList)' .* '({_OF_TENSORS})'",
          "A layer stands where what it makes of x is meant: call it, as in self.layer(x)."),
-        ("AttributeError TypeError", r"'tuple' object has no attribute|'(Tensor|tuple)' and '(tuple|Tensor)'|not tuple$",
+        ("AttributeError TypeError", r"'tuple' object has no attr|'(Tensor|tuple)' and '(tuple|Tensor)'|not tuple$",
          "A tuple, such as a pair, stands where one tensor is meant: unpack it, or take its part."),
         ("AttributeError", "", "Is the name spelt as where it was made?"),
         ("TypeError RuntimeError", _FLOAT_SIZE,

@@ -54,8 +54,12 @@ def _slips(node: ast.AST) -> Found:
         last, within = node.body[-1], list(ast.walk(node))
         if isinstance(last, ast.Return) and not any(isinstance(part, ast.Continue) for part in within):
             yield last.lineno, "The return stands inside the loop, and ends it in its first round: it belongs after it."
-        if isinstance(node, ast.While) and isinstance(node.test, ast.Compare) and not _may_end(node, within):
-            yield node.lineno, f"Nothing in the loop changes whether {ast.unparse(node.test)}, so it never ends."
+        if (
+            isinstance(node, ast.While)
+            and isinstance(node.test, ast.Compare | ast.Constant)
+            and not _may_end(node, within)
+        ):
+            yield node.lineno, f"Nothing in the loop changes {ast.unparse(node.test)}, so it never ends."
     elif isinstance(node, ast.BoolOp) and isinstance(node.op, ast.Or):
         for part in node.values[1:]:
             if isinstance(part, ast.Constant) and isinstance(part.value, str):
