@@ -83,7 +83,7 @@ class Left:
 
     def __enter__(self) -> None:
         self._since = time.monotonic()
-        self._set(max(0.95 * self.seconds, 0.01))
+        self._set(max(min(0.95 * self.seconds, self.seconds - 0.5), 0.01))
 
     def __exit__(self, *_: object) -> None:
         self._set(0)
