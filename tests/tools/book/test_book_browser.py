@@ -16,10 +16,8 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 import pytest
 
 from vitcourse.book import command, fingerprint
-from vitcourse.book.browser import launch
 from vitcourse.book.site import Site
 from vitcourse.course import chapters, exercises
-from vitcourse.errors import RunError
 from vitcourse.places import root
 
 pytestmark = pytest.mark.book
@@ -45,16 +43,7 @@ def output() -> Path:
     return SITE.output
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    try:
-        with launch() as browser:
-            yield browser
-    except RunError as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def http(output: Path) -> Iterator[str]:
     with command.server(output, None) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
