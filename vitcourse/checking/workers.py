@@ -181,7 +181,7 @@ class _Process:
         """End it; how it had ended by itself, or did in so many seconds; else "killed"."""
         self.socket.close()
         try:
-            code = self._process.wait(grace)
+            code = self._process.wait(grace if self._loaded else 0)  # before that it hears nothing
             how = f"signal {-code}" if code < 0 else f"exit code {code}"
         except subprocess.TimeoutExpired:
             how = "killed"

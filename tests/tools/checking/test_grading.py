@@ -49,7 +49,7 @@ def learner(tmp_path: Path) -> Callable[..., CodeSet]:
 HOSTILE = {
     # exercise: (what it writes, what its body is, status, a word of the headline)
     "1.1": ("patchify", "import os; os._exit(3)", "error", "exit code 3"),
-    "1.2": ("unpatchify", "while True: pass", "timeout", "5 seconds"),
+    "1.2": ("unpatchify", "while True: pass", "timeout", "1 seconds"),
     "1.4": ("conv_to_linear", "import sys; sys.exit('enough')", "error", "enough"),
     "2.1": ("prepend_cls", "import ctypes; ctypes.string_at(0)", "error", "signal 11"),
     "2.2": ("sinusoidal_positions", "return sinusoidal_positions(n_positions, d_model)", "error", "RecursionError"),
@@ -70,7 +70,9 @@ def test_hostile_code_gets_its_verdict_and_leaves_the_files_and_the_other_exerci
 ) -> None:
     code = learner(**{name: body for name, body, _, _ in HOSTILE.values()})
     before = {file.name: file.read_text(encoding="utf-8") for file in code.folder.iterdir()}
-    verdicts = {verdict.exercise: verdict for verdict in grade(code, exercises(), Judge(workers, timeout=5))}
+    others = [asked for asked in exercises() if asked.id != "1.2"]  # whose time is not to be up on a busy machine
+    found = grade(code, select("1.2"), Judge(workers, timeout=1)) + grade(code, others, Judge(workers))
+    verdicts = {verdict.exercise: verdict for verdict in found}
     for id, (_, _, status, word) in HOSTILE.items():
         assert verdicts[id].status == status, verdicts[id]
         assert word in verdicts[id].headline, verdicts[id]
