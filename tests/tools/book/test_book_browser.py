@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 import pytest
+from pages import NARROW, WIDE, frames
 
 from vitcourse.book import command, fingerprint
 from vitcourse.book.site import Site
@@ -26,7 +27,6 @@ SITE = Site(root())
 PAGES = sorted(page.relative_to(root()).with_suffix(".html").as_posix() for page in (root() / "book").rglob("*.md"))
 CHAPTERS = [f"book/{chapter.module.removeprefix('ch')}.html" for chapter in chapters()]
 EVERY = [*PAGES, "search.html", "genindex.html"]
-WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 375, "height": 700}
 
 # What axe finds in the theme's own parts, whatever we write: rule -> (the element's HTML, where it is named upstream).
 # There is none left: the title outside of all landmarks (pydata-sphinx-theme#1454) is mended by
@@ -74,6 +74,28 @@ def open_at(browser: Any, output: Path) -> Iterator[Callable[..., Any]]:
         context.close()
 
 
+@pytest.fixture(scope="module")
+def open_next(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Opens one page after another where those before it were: what they have in common is loaded once."""
+    pages: dict[str, Any] = {}
+
+    def open_it(address: str, viewport: dict[str, int], color_scheme: str, **options: Any) -> Any:
+        if str(options) not in pages:
+            pages[str(options)] = watched(browser.new_context(**options).new_page())
+        page = pages[str(options)]
+        page.goto("about:blank")
+        page.asked.clear()
+        page.complaints.clear()
+        page.set_viewport_size(viewport)
+        page.emulate_media(color_scheme=color_scheme)
+        open_page(page, address)
+        return page
+
+    yield open_it
+    for page in pages.values():
+        page.context.close()
+
+
 @pytest.fixture
 def page(open_at: Callable[..., Any]) -> Any:
     return open_at("about:blank")
@@ -116,9 +138,10 @@ def outside(page: Any, base: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_a_page_from_a_file_is_whole_and_for_everybody(open_at: Callable[..., Any], output: Path, name: str) -> None:
-    page = open_at((output / name).as_uri(), viewport=WIDE, color_scheme="light", reduced_motion="reduce")
+def test_a_page_from_a_file_is_whole_and_for_everybody(open_next: Callable[..., Any], output: Path, name: str) -> None:
+    page = open_next((output / name).as_uri(), WIDE, "light", reduced_motion="reduce")
     is_whole(page, f"{output.as_uri()}/")
+    LINKS[page.url] = links(page)
     unfold(page)
     no_line_of_code_is_cut(page)
     page.set_viewport_size(WIDE)
@@ -127,9 +150,9 @@ def test_a_page_from_a_file_is_whole_and_for_everybody(open_at: Callable[..., An
 
 @pytest.mark.parametrize("name", EVERY)
 def test_a_narrow_page_over_http_is_whole_and_never_scrolls_sideways(
-    open_at: Callable[..., Any], http: str, name: str
+    open_next: Callable[..., Any], http: str, name: str
 ) -> None:
-    page = open_at(http + name, viewport=NARROW, color_scheme="dark")
+    page = open_next(http + name, NARROW, "dark")
     is_whole(page, http)
     unfold(page)
     nothing_scrolls_sideways(page)
@@ -225,6 +248,7 @@ def in_scheme(page: Any, scheme: str) -> None:
     """As where the reader's system has changed its colours."""
     page.emulate_media(color_scheme=scheme)
     page.wait_for_function("scheme => document.documentElement.dataset.theme === scheme", arg=scheme)
+    frames(page)
 
 
 def unfold(page: Any) -> None:
@@ -272,19 +296,22 @@ def links(page: Any) -> tuple[set[str], set[str]]:
     return set(hrefs), set(ids)
 
 
+LINKS: dict[str, tuple[set[str], set[str]]] = {}  # by address, of the pages that were opened already
+
+
 def test_every_link_within_the_book_leads_somewhere(page: Any, output: Path) -> None:
-    found = {}
     page.route("**/mathjax/**", lambda route: route.abort())  # formulas hold no links
-    for name in EVERY:
-        page.goto((output / name).as_uri())
-        found[(output / name).as_uri()] = links(page)
+    for address in [(output / name).as_uri() for name in EVERY]:
+        if address not in LINKS:
+            page.goto(address)
+            LINKS[address] = links(page)
     broken = []
-    for address, (hrefs, _) in found.items():
+    for address, (hrefs, _) in LINKS.items():
         for href in hrefs:
             if not href.startswith(("http:", "https:", "mailto:", "javascript:")):
                 target, place = urldefrag(urljoin(address, href))
-                if target in found:
-                    leads = not place or unquote(place) in found[target][1]
+                if target in LINKS:
+                    leads = not place or unquote(place) in LINKS[target][1]
                 else:
                     leads = Path(unquote(urlsplit(target).path)).is_file()
                 broken += [] if leads else [f"{address}: {href}"]

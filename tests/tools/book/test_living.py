@@ -198,7 +198,7 @@ def test_the_river_says_what_pytorch_says_of_what_is_drawn(open_page: Callable[.
 # Patches
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def js(browser: Any) -> Iterator[Any]:
     """A page in which the parts' functions are at hand."""
     page = browser.new_page()

@@ -8,6 +8,8 @@ from torch import nn
 
 from vitcourse.trace import build, recorder, trace
 
+pytestmark = pytest.mark.xdist_group("test_weights")  # these libraries take seconds to load, and are loaded there
+
 # All different, so that a wrong name would have the wrong number.
 RIGHT = {
     "B": 2,
