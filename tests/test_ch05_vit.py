@@ -23,7 +23,7 @@ from vitcourse.worker.workshop import Observation
 
 @pytest.mark.exercise("5.1")
 def test_vision_transformer(check: Check) -> None:
-    s = check.sizes(B=2, C=3, P=5, gh=3, gw=2, h=13, dh=3, L=3, K=11)
+    s = check.sizes(B=2, C=3, P=5, gh=3, gw=2, h=13, dh=5, L=3, K=11)
     images = check.randn("B C H W")
     arguments: dict[str, Any] = {
         "image_size": (s.H, s.W), "patch_size": s.P, "in_channels": s.C, "n_classes": s.K,

@@ -96,7 +96,7 @@ def written_in(read: Mapping[str, Any], exercise: Exercise) -> list[str]:
     tree = ast.parse(load_code("solutions").source(exercise.module) or "")
     known = [str(node.value) for node in ast.walk(tree) if isinstance(node, ast.Constant)]
     return [
-        f"{number} is written in: a size comes from the arguments. (line {line})"
+        f"{number} is written in: should it come from the arguments? (line {line})"
         for number, line in read.get("numbers", {}).items()
         if number not in known
     ]
