@@ -219,7 +219,7 @@ class Told:
         said = self._words[serial] if serial < len(self._words) else None
         axes = []
         for axis, vector in enumerate(zip(*sizes, strict=True)):
-            if said is not None and not said[axis].startswith("_") and not said[axis].isdigit():
+            if said is not None and not said[axis].startswith("_") and not said[axis].lstrip("-").isdigit():
                 axes.append(Axis(vector[0], self.names.alias(said[axis])))
             elif serial >= self.proved:
                 axes.append(Axis(vector[0]))
