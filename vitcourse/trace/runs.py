@@ -291,12 +291,16 @@ class Rehearsals:
                 break
 
     def _again(self, turn: int, held: bool) -> bool:
-        """Another run, with the symbols that can change; divisible ones, where these sizes don't do."""
-        even = {name: "even" if way == "free" and name not in FEW else way for name, way in self.ways.items()}
-        # What was a multiple of what it is so far may be no multiple of anything.
-        odd = {name: "next" if way == "times" else way for name, way in self.ways.items()}
-        ways = [way for way in (odd, self.ways) if way is self.ways or way != self.ways]
-        return any(self._try(way, turn, held) for way in ways) or (even != self.ways and self._try(even, turn, held))
+        """Another run, with the symbols that can change; in other ways, where these sizes don't do."""
+        ways = [
+            # What was a multiple of what it is so far may be no multiple of anything.
+            {name: "next" if way == "times" else way for name, way in self.ways.items()},
+            self.ways,
+            {name: "even" if way == "free" and name not in FEW else way for name, way in self.ways.items()},
+            # Some are too large together.
+            {name: {"free": "small", "times": "next"}.get(way, way) for name, way in self.ways.items()},
+        ]
+        return any(self._try(way, turn, held) for place, way in enumerate(ways) if way not in ways[:place])
 
     def _one_by_one(self, symbols: list[str], heads: dict[str, str]) -> None:
         for name in symbols:

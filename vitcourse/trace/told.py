@@ -123,7 +123,7 @@ class Told:
 
     def _named(self, serial: int, axis: int, size: Vector, known: Axes | None) -> Axis:
         word = self._words[serial][axis] if serial < len(self._words) else "_"
-        if not word.startswith("_") and not word.isdigit():
+        if not word.startswith("_") and not word.lstrip("-").isdigit():
             return Axis(size[0], self.names.alias(word))
         if serial >= self.proved:
             return Axis(size[0])

@@ -111,10 +111,11 @@ def _failure(told: Told, error: BaseException) -> Failure:
         module = told.recorder.module_names.get(id(at.module), type(at.module).__name__)
     if not readable(place.file) or not place.text:
         # Raised inside the module of torch that was called, in a line that is not the reader's.
-        shown = type(told.function).__name__
+        shown = getattr(told.function, "__name__", type(told.function).__name__)
         if isinstance(told.function, nn.Module):
             shown += f"({told.function.extra_repr().partition('=')[0].rpartition(',')[0]})"
-        place = Place("", 0, f"{shown}({', '.join(told.call.tensors)})")
+        file, line = (place.file, place.line) if readable(place.file) else ("", 0)
+        place = Place(file, line, f"{shown}({', '.join(told.call.tensors)})")
         operands = operands or tuple((word, told.shape_of(tensor)) for word, tensor in told.call.tensors.items())
     numbers = [part for value in at.args for path, part in parts(value, "") if type(part) is int]
     held = quietly(

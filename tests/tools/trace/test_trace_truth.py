@@ -72,6 +72,21 @@ def test_a_size_that_grows_by_its_multiples_is_not_taken_for_even():
     assert not [bad for one in traces for other in traces for bad in contradictions(one, other)]
 
 
+class Windows(nn.Module):
+    def __init__(self, width, window):
+        super().__init__()
+        self.window, self.mix = window, nn.Linear(width, width)
+
+    def forward(self, x):
+        height, width = x.shape[1:3]
+        return self.mix(F.pad(x, (0, 0, 0, -width % self.window, 0, -height % self.window)))
+
+
+def test_a_side_that_is_filled_up_to_windows_is_not_itself():
+    traces = [trace(build(Windows, 6, 4), torch.rand(2, *image, 6), names="B H W D") for image in ((10, 16), (7, 9))]
+    assert not [bad for one in traces for other in traces for bad in contradictions(one, other)]
+
+
 def test_a_size_of_the_module_that_only_changes_with_an_input_is_called_as_the_input():
     class Encoder(nn.Module):
         def __init__(self, width, parts):
