@@ -181,8 +181,11 @@ class Atoms:
         if size.how == "·":
             pairs = sorted((size.of, size.of[::-1]), key=lambda pair: pair[0].value, reverse=True)
             return any(self._solve(part, target / rest) for part, rest in pairs)
+        if size.how == "/":
+            whole, part = size.of
+            return self._solve(whole, target * part) or self._solve(part, whole / target)
         if size.how:
-            return size.how == "/" and self._solve(size.of[0], target * size.of[1])
+            return False
         if size.name is not None or size.constant or target.constant or size in target.own():
             return False
         size.prove(target)

@@ -5,7 +5,7 @@ alone. What the answers say of single steps is put together here; the two functi
 reshapes, and the kernels that cut patches, are read.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -31,7 +31,7 @@ class Follower:
         self.steps: list[list[Axes]] = []
         # What is normalised, token by token.
         self.normed: list[Size] = []
-        self._axes: dict[int, tuple[Tensor, Axes]] = {}
+        self._axes: dict[int, tuple[Tensor, Axes, Sequence[int]]] = {}
         given = [(tensor, call.words[path]) for path, tensor in zip(call.tensors, inputs, strict=True)]
         held = [(tensor, shape) for old, shape in call.held if isinstance(tensor := copies.of(old), Tensor)]
         for tensor, shape in given + [(t, aligned(shape, t.ndim) or ["_"] * t.ndim) for t, shape in held]:
@@ -51,7 +51,8 @@ class Follower:
     def axes(self, tensor: Tensor) -> Axes:
         """What is known of a tensor's axes."""
         entry = self._axes.get(id(tensor))
-        if entry is not None:
+        # One that was turned or spread in place has others.
+        if entry is not None and entry[2] == tensor.shape:
             return entry[1]
         axes = tuple([self.atoms.fresh(n) for n in tensor.shape])
         if id(tensor) in self.kept:
@@ -71,7 +72,7 @@ class Follower:
             (atoms.same(a) if a.how else a) if a.value == n else atoms.fresh(n)
             for a, n in zip(axes, sizes, strict=True)
         ])  # fmt: skip
-        self._axes[id(tensor)] = (tensor, axes)
+        self._axes[id(tensor)] = (tensor, axes, sizes)
         return axes
 
     def step(
@@ -101,8 +102,8 @@ class Follower:
             return tensor.dtype, tensor.shape, tuple(new)
 
         key = (func, frozen(args, pattern, found), frozen(kwargs, pattern, found) if kwargs else None)
-        inside = [t for t in results for operand in found if t is operand]
-        if name == "__setitem__":
+        if name == "__setitem__" or (name[-1] != "_" and any(t is operand for operand in found for t in results)):
+            # What only changes numbers, or gives what it was given, changes no size.
             return [self.axes(tensor) for tensor in results]
         said = answer(key, kinds, lambda: Question(name, func, args, kwargs, found, results))
         if said.stuck:
@@ -110,8 +111,6 @@ class Follower:
             self.atoms.fixed.update(sizes[place] for place in said.stuck if sizes[place].value == 1)
         for one, two in said.equal:
             self.atoms.equal(sizes[one], sizes[two])
-        if inside:
-            return [self.axes(tensor) for tensor in results]
         if name in NORMS:
             self.normed.append(sizes[args[0].ndim - 1])
         known = [

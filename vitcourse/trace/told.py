@@ -12,7 +12,7 @@ from vitcourse.trace.names import contract_of
 from vitcourse.trace.record import Axis, Shape
 from vitcourse.trace.recorder import Ref, Step, quietly, sizes_of, tensors_in
 from vitcourse.trace.runs import Rehearsals
-from vitcourse.trace.sizes import Names, Vector, worth
+from vitcourse.trace.sizes import Names, Vector, worth_all
 from vitcourse.trace.steps import Recorder
 
 
@@ -85,11 +85,9 @@ class Told:
                 continue
             if place is not None and re.search(rf"(?<![\w.-]){size}(?![\w.])", place.text):
                 self.trusted = min(self.trusted, len(rehearsal.steps))
-                if any(f" line {place.line}," in said for said in self.findings):
-                    continue
-                line = f"line {place.line}, {place.text}"
-                said = f"{size} is written as a number in {line}: it works at {symbol}={size} only"
-                self.findings.append(said)
+                line = f" is written as a number in line {place.line}, {place.text}"
+                if not any(line in said for said in self.findings):
+                    self.findings.append(f"{size}{line}: it works at {symbol}={size} only")
 
     def forget(self) -> None:
         """Let go of all that the runs used: what is left to be asked is shapes of steps."""
@@ -144,19 +142,15 @@ class Told:
         )
 
     def _axis(self, size: Vector, known: Size | None) -> Axis:
-        atoms = self.follower.atoms if self.follower is not None else None
         key = (size, known.code if known is not None else None)
         if key not in self._found:
-            text = atoms.text(known) if known is not None and atoms is not None else None
-            if text is not None:
-                try:
-                    runs = [{n: v[k] for n, v in self.names.sizes.items()} for k in range(len(size))]
-                    fits = [worth(text, at) == number for at, number in zip(runs, size, strict=True)]
-                except (KeyError, ZeroDivisionError):
-                    fits = [False]
-                text = text if all(fits) else None
-            if text is None and len(size) == len(self._runs) and min(size) >= 0:
-                text = self.names.text(size)
+            text = self.follower.atoms.text(known) if known is not None and self.follower is not None else None
+            try:
+                fits = text is not None and worth_all(text, self.names.sizes) == size
+            except (KeyError, ZeroDivisionError):
+                fits = False
+            if not fits:
+                text = self.names.text(size) if len(size) == len(self._runs) and min(size) >= 0 else None
             self._found[key] = Axis(size[0], text)
         return self._found[key]
 

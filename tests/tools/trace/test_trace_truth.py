@@ -12,6 +12,7 @@ from torch import nn
 
 from benchmarks.trace_models import contradictions
 from vitcourse.trace import build, recorder, trace
+from vitcourse.trace.atoms import Atoms
 
 Pair = namedtuple("Pair", "q k")
 
@@ -146,6 +147,40 @@ class Widths(nn.Module):
 def test_a_kept_width_is_not_the_one_that_happens_to_be_as_wide():
     traces = [trace(Widths(width, 36), torch.rand(2, 6), names="B F") for width in (36, 20, 6)]
     assert not [bad for one in traces for other in traces for bad in contradictions(one, other)]
+
+
+class Turned(nn.Module):
+    """A matrix that is turned in place: its two axes may be as long."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.d_model = width
+        self.norm, self.out = nn.LayerNorm(width), nn.Linear(width, 5)
+
+    def forward(self, x):
+        weight = self.out.weight.detach().clone()
+        weight.t_()
+        return self.norm(x) @ weight
+
+
+def test_what_is_turned_in_place_has_its_axes_turned():
+    traced = trace(Turned(5), torch.rand(3, 2, 5), names="B T _")
+    shapes = [[axis.word for axis in row.shape] for row in traced.steps if len(row.shape) == 2]
+    assert (shapes[0], shapes[-1]) == (["5", "D"], ["D", "5"])
+    assert not contradictions(traced, trace(Turned(7), torch.rand(3, 2, 7), names="B T _"))
+
+
+def test_a_size_is_what_it_comes_to_however_it_is_made():
+    atoms = Atoms({"h": 3, "dh": 5, "N": 7})
+    named, own, part = atoms.named, atoms.fresh(15), atoms.fresh(3)
+    rest = own / part
+    assert atoms.text(rest) is None
+    atoms.equal(own, named["dh"] * named["h"])
+    atoms.equal(rest, named["dh"])
+    assert (atoms.text(own), atoms.text(part), atoms.text(rest + 1)) == ("D", "h", "dh+1")
+    assert (atoms.text(named["N"] + 1), atoms.text(own * named["N"] / named["h"])) == ("T", "N·dh")
+    # Equal in this run alone: 3·5 and 7 + 8.
+    assert (named["h"] * named["dh"]).code != (named["N"] + 8).code
 
 
 def test_nothing_outlives_the_call():
