@@ -80,21 +80,26 @@ class Size:
         """The size that this one was proved to be."""
         return self if self.proved is None else self.proved.resolved()
 
-    def exact(self) -> tuple[Any, ...]:
+    def exact(self, known: "dict[Size, tuple[Any, ...]] | None" = None) -> tuple[Any, ...]:
         """What it comes to in the run and at the made-up sizes."""
-        size = self.resolved()
-        if not size.how:
+        size, known = self.resolved(), {} if known is None else known
+        if size not in known and size.how:
+            known[size] = tuple(map(EXACT[size.how], *(part.exact(known) for part in size.of)))
+        elif size not in known:
             places = range(0, 15 * MADE_UP, 15)
-            return (size.value, *(2 + (size.code >> i) % 2**15 if size.weight else size.value for i in places))
-        one, two = size.of
-        return tuple(map(EXACT[size.how], one.exact(), two.exact()))
+            known[size] = (size.value, *(2 + (size.code >> i) % 2**15 if size.weight else size.value for i in places))
+        return known[size]
 
     def own(self) -> set["Size"]:
         """The sizes of their own that it is made of."""
-        size = self.resolved()
-        if size.how:
-            return size.of[0].own() | size.of[1].own()
-        return {size} if size.weight else set()
+        found: set[Size] = set()
+        left: list[Size] = [self]
+        while left:
+            size = left.pop().resolved()
+            if size not in found:
+                found.add(size)
+                left.extend(size.of)
+        return {size for size in found if size.weight and not size.how}
 
     def __add__(self, other: Any) -> "Size":
         return self._made("+", other, 0)
