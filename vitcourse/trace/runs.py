@@ -16,6 +16,7 @@ import numpy
 import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
+from torch.overrides import TorchFunctionMode
 from torch.utils._device import _device_constructors
 
 from vitcourse.trace.copies import Call, Copies
@@ -166,6 +167,16 @@ def _weigh(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
         raise Parted
 
 
+class Weighed(TorchFunctionMode):
+    """Where a module is made at other sizes: a table of all pairs would fill the memory."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        _weigh(func, args, kwargs or {})
+        return func(*args, **(kwargs or {}))
+
+
 def _fewer(value: Any) -> Any:
     """A mask, or what is asked where it isn't zero, with one place less; and a smaller number where it is an end."""
     if isinstance(value, Tensor) and value.ndim:
@@ -235,6 +246,8 @@ class Rehearsals:
         self.stopped: dict[str, Rehearsal] = {}
         # Sizes of the module that are one with a size of an input.
         self.tied: dict[str, str] = {}
+        # Runs that went another way: their sizes, and the steps until then, which a name has to fit as well.
+        self.parted: list[tuple[dict[str, int], list[Step]]] = []
         self.count = 0
         # Before the call, which may change what it is given.
         with _unnoticed():
@@ -357,7 +370,8 @@ class Rehearsals:
         self.last = self._tried[key] = Rehearsal(self.meta, self.main, self.contrary, None)
         try:
             if copies is None or self.call.recipes:
-                copies = Copies(self.call, sizes, self.meta, self._first)
+                with Weighed() if self.call.recipes else ExitStack():
+                    copies = Copies(self.call, sizes, self.meta, self._first)
             copies.sizes, self._spare = sizes, copies
             args, kwargs = copies.arguments()
             self.finished = self.finished or copies.finished
@@ -370,11 +384,19 @@ class Rehearsals:
             if growth > 1 and max(map(prod, {shape for step in self.main for shape in step[1:]}), default=0) > most:
                 self.last.heavy = {i for i, s in enumerate(self.main) if max([0, *map(prod, s[1:])]) > most}
             result = self.last.run(copies.function, args, kwargs, self.opaque)
-        except Exception as error:
+        except (Exception, Parted) as error:
             # What can't be copied, or not be made at these sizes, can't be run at them.
             self.last.error = error
         same = isinstance(self.last.error, Exception) == self.failed and len(self.last.steps) == len(self.main)
         if copies is None or not same or isinstance(self.last.error, Parted):
+            steps = self.last.steps
+            if (
+                isinstance(self.last.error, Parted)
+                and not self.contrary
+                and steps
+                and not (len(steps) <= len(self.main) and _alike(steps[-1], self.main[len(steps) - 1]))
+            ):
+                self.parted.append((sizes, steps[:-1]))
             return False
         self._spare = None
         self.turns.append(Turn(sizes, self.last.steps, copies, self.last.follower, result))

@@ -1,6 +1,7 @@
 """What the runs of a call tell of its sizes: the axes of every step, by name."""
 
 import re
+from itertools import combinations
 from typing import Any
 
 from torch import Tensor
@@ -42,6 +43,17 @@ def _size(follower: Follower, word: str, size: int) -> Size:
     for term in word.split("+"):
         total = plus(total, product(*(number(int(w)) if w.isdigit() else sizes.get(w, {}) for w in term.split("·"))))
     return follower.atoms.size(total)
+
+
+def _holds(text: str | None, runs: dict[str, Vector], number: int) -> bool:
+    """Whether a name is right in another run, as far as its sizes tell."""
+    sizes = {name: size for name, (size,) in runs.items()}
+    try:
+        whole = all(sizes.get(a, 0) % sizes.get(b, int(b) if b.isdigit() else 1) == 0 for a, b in
+                    re.findall(r"(?<!/)\b(\w+)/(\w+)", text or ""))  # fmt: skip
+        return text is None or "⌈" in text or "//" in text or (whole and worth(text, sizes) == number)
+    except (KeyError, ZeroDivisionError):
+        return True
 
 
 class Told:
@@ -88,6 +100,13 @@ class Told:
         quietly(self._find)
         self._found: dict[Any, Axis] = {}
         self._shapes: dict[Any, Shape] = {}
+        # Where another of two sizes is the larger, it is another case: a last batch that is not full, say.
+        alike = [
+            (at, steps) for at, steps in (rehearsals.parted if rehearsals else ())
+            if all((own[a] - own[b]) * (at[a] - at[b]) >= 0 for a, b in combinations(own, 2))
+            and all(at[name] == at[other] for name, other in rehearsals.tied.items())
+        ]  # fmt: skip
+        self._parted = [(Names({n: (at[n],) for n in own}).sizes, steps) for at, steps in alike]
         self._runs = [recorder.steps, *(turn.steps for turn in self.turns)]
 
     def nameable(self) -> bool:
@@ -208,9 +227,15 @@ class Told:
         # Steps of the same sizes in all runs, the turns of a loop say, have the same names.
         sizes = tuple([steps[serial] for steps in self._runs])
         inside = (len(self._words) > serial) * (serial + 1)
-        key = (sizes, serial < self.proved, inside, None if known is None else tuple(known), place)
+        parted = tuple([(i, steps[serial]) for i, (_, steps) in enumerate(self._parted) if len(steps) > serial])
+        key = (sizes, serial < self.proved, inside, None if known is None else tuple(known), place, parted)
         if key not in self._shapes:
             shape = self._named([s[place + 1] for s in sizes], known, serial)
+            for i, step in parted:
+                fits = [
+                    _holds(axis.name, self._parted[i][0], n) for axis, n in zip(shape, step[place + 1], strict=True)
+                ]
+                shape = tuple(axis if fit else Axis(axis.size) for axis, fit in zip(shape, fits, strict=True))
             # Equal ones are one, which makes them quick to compare.
             self._shapes[key] = self._shapes.setdefault(shape, shape)
         return self._shapes[key]
