@@ -42,7 +42,7 @@ class Rehearsal(Watch):
     What depends on data then has other sizes than what depends on sizes alone.
     """
 
-    def __init__(self, meta: bool, main: list[Step], contrary: bool, follower: Follower | None) -> None:
+    def __init__(self, meta: bool, main: list[Step], contrary: int, follower: Follower | None) -> None:
         super().__init__()
         self.meta, self.main, self.contrary, self.follower = meta, main, contrary, follower
         self.error: BaseException | None = None
@@ -106,7 +106,7 @@ class Rehearsal(Watch):
                 kwargs["device"] = "meta"
         contrary = self.contrary and decides(name, args, kwargs)
         if contrary and name not in COUNTING:
-            args, kwargs = _fewer(args), {key: _fewer(value) for key, value in kwargs.items()}
+            args, kwargs = (_fewer(given, int(self.contrary)) for given in (args, kwargs))
         result = func(*args, **kwargs)
         if contrary and name in COUNTING:
             result = _cut(result, kwargs.get("dim") or 0)
@@ -177,17 +177,19 @@ class Weighed(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _fewer(value: Any) -> Any:
-    """A mask, or what is asked where it isn't zero, with one place less; and a smaller number where it is an end."""
+def _fewer(value: Any, count: int) -> Any:
+    """A mask, or what is asked where it isn't zero, with places less; and a smaller number where it is an end."""
     if isinstance(value, Tensor) and value.ndim:
-        places = value.nonzero()
+        places = value.nonzero()[-count:]
         if len(places):
             value = value.clone()
-            value[tuple(places[-1])] = 0
+            value[tuple(places.T)] = 0
         return value
     if isinstance(value, slice):
         return slice(*(_smaller(int(v)) if isinstance(v, Tensor) else v for v in (value.start, value.stop, value.step)))
-    return type(value)(map(_fewer, value)) if type(value) in (tuple, list) else value
+    if type(value) is dict:
+        return {key: _fewer(item, count) for key, item in value.items()}
+    return type(value)(_fewer(item, count) for item in value) if type(value) in (tuple, list) else value
 
 
 def _cut(result: Any, along: int) -> Any:
@@ -239,7 +241,8 @@ class Rehearsals:
         parameters = [p for _, module in call.modules for p in module.parameters() if not is_lazy(p)]
         self.meta = sum(p.numel() for p in parameters) > LARGE
         self.main: list[Step] = []
-        self.failed = self.opaque = self.contrary = False
+        self.failed = self.opaque = False
+        self.contrary: int = False
         self.turns: list[Turn] = []
         # The symbols that could change, and how; and what stopped the others.
         self.ways: dict[str, str] = {}
@@ -268,6 +271,7 @@ class Rehearsals:
                 if self.turns:
                     if self.contrary and len(self.turns) > 1:
                         # At the sizes that are shown too: what data decides is then no expression of sizes.
+                        self.contrary = 2
                         self._try({}, 0, True)
                     break
                 self._tried.clear()

@@ -102,9 +102,10 @@ class Told:
         self._shapes: dict[Any, Shape] = {}
         # Where another of two sizes is the larger, it is another case: a last batch that is not full, say.
         alike = [
-            (at, steps) for at, steps in (rehearsals.parted if rehearsals else ())
+            (at, steps)
+            for at, steps in (rehearsals.parted if rehearsals else ())
             if all((own[a] - own[b]) * (at[a] - at[b]) >= 0 for a, b in combinations(own, 2))
-            and all(at[name] == at[other] for name, other in rehearsals.tied.items())
+            and all(at[name] == at[other] for name, other in (rehearsals.tied if rehearsals else {}).items())
         ]  # fmt: skip
         self._parted = [(Names({n: (at[n],) for n in own}).sizes, steps) for at, steps in alike]
         self._runs = [recorder.steps, *(turn.steps for turn in self.turns)]

@@ -160,6 +160,12 @@ def test_what_data_decides_has_no_name(function, shape, word):
     assert traced.steps[-1].shape[0].word == word
 
 
+def test_one_number_that_is_masked_is_no_minus_one_of_the_sizes():
+    x = torch.zeros(2, 6)
+    x[-1, -1] = 1e9
+    assert trace(lambda x: x[x < 1e6], x, names="B T").steps[-1].shape[0].word == "11"
+
+
 class Widths(nn.Module):
     """A width under its usual word, and another axis that may be as wide."""
 
