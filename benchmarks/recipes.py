@@ -8,12 +8,14 @@ In the course's folder, type: python benchmarks/recipes.py --device cuda
 
 import argparse
 import json
-import statistics
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import torch
 from shared import RESULTS, keep
 
 from vitcourse.training.configuration import make_config
@@ -27,23 +29,29 @@ WHAT = "recipes tried for the presets, each on held-out training images; the bes
 # Of a preset: what all recipes of its kind change, and then each.
 SHORT = {"crop": 24, "n_layers": 3, "mlp_ratio": 2, "batch_size": 100, "schedule": "trapezoid", "warmup": 0.05}
 SHORT |= {"cooldown": 0.7, "shift": 1, "rotate": 8.0, "stretch": 0.08, "shear": 0.08}
-# With higher rates all that was tried fell short of mnist-gpu; results/recipes.json has them.
-LONG = {"batch_size": 250, "learning_rate": 3e-3, "muon_learning_rate": 0.007, "warmup": 0.02, "cooldown": 0.5}
-LONG |= {"epochs": 60, "elastic": 0.6}
-WIDE = {"d_model": 96, "n_layers": 6, "n_heads": 6}
-LARGE = {"d_model": 128, "n_layers": 8, "n_heads": 8, "mlp_ratio": 4, "dropout": 0.1}
+# With larger batches and higher rates all that was tried fell short of mnist-gpu; results/recipes.json has them.
+LONG = {"elastic": 0.6, "ema": 0.0}
+WIDE = {"d_model": 96, "n_layers": 5, "n_heads": 6}
 KINDS: dict[str, tuple[str, dict[str, Any], dict[str, dict[str, Any]]]] = {
     "accuracy": ("mnist-gpu", LONG, {
-        "wide": WIDE,
-        "no bending": {"elastic": 0.0},
+        "as it is": {"elastic": 0.0},
         "bending": {},
+        "more bending": {"elastic": 1.0},
+        "averaged": {"ema": 0.999},
+        "6 layers": {"n_layers": 6},
+        "wide": WIDE,
+        "patches of 3": {"patch_size": 3},
         "wide, more bending": {**WIDE, "elastic": 1.0},
-        "wide, dropout": {**WIDE, "dropout": 0.1},
-        "patches of 3": {"patch_size": 3, "n_layers": 6},
+        "wide, long cooldown": {**WIDE, "cooldown": 0.6},
+        "wide, low rates": {**WIDE, "learning_rate": 2e-3, "muon_learning_rate": 0.005},
+        "wide, weaker turns": {**WIDE, "rotate": 8.0, "stretch": 0.08, "shear": 0.1},
         "wide, whole images": {**WIDE, "crop": 28},
-        "wide, averaged": {**WIDE, "ema": 0.999},
+        "wide, batches of 200": {**WIDE, "batch_size": 200, "learning_rate": 4e-3, "muon_learning_rate": 0.01},
+        "wide, patches of 3": {**WIDE, "patch_size": 3},
+        "patches of 3, 6 layers": {"patch_size": 3, "n_layers": 6},
+        "twice as long": {"epochs": 108},
     }),
-    "large": ("mnist-gpu", LONG, {"large": LARGE}),
+    "long": ("mnist-gpu", {}, {"100 epochs": {"epochs": 100}}),
     "speed": ("mnist", SHORT, {
         f"{name}, {rates}": {**sizes, "learning_rate": rate, "muon_learning_rate": muon}
         for name, sizes in {
@@ -67,6 +75,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--seconds", type=float, nargs="+", default=[1e9], help="for each kind")
+    parser.add_argument("--at-once", type=int, default=1, help="runs side by side on a GPU, each on its own stream")
     parser.add_argument("--small", action="store_true", help="an epoch of 1,000 images each, to see that it runs")
     parser.add_argument("--output", type=Path, default=RESULTS / "recipes.json")
     asked = parser.parse_args(arguments)
@@ -85,31 +94,31 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def tried(kind: str, asked: argparse.Namespace, end: float, found: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The runs of a kind, one after the other, as far as the time goes; what was chosen goes into `found`."""
+    """The runs of a kind, as far as the time goes; what was chosen goes into `found`."""
     recipes = list(KINDS[kind][2])
     runs: list[dict[str, Any]] = []
-    reserve = 0.0
-    for name in recipes:
-        if runs and time.monotonic() + reserve > end:
-            break
-        runs.append(trained(kind, name, asked, seed=0, on_test=False))
-        # The choice is made again among the best, and measured: that takes about as many runs more.
-        reserve = (2 * FINALISTS + FINAL_SEEDS) * statistics.median(run["seconds"] for run in runs)
-        yield runs[-1]
-    best = sorted({run["recipe"] for run in runs}, key=lambda name: errors(runs, name))
-    for seed in (1, 2):
-        for name in best[:FINALISTS] if len(best) > 1 else ():
-            slowest = max(run["seconds"] for run in runs if run["recipe"] in best[:FINALISTS])
-            if time.monotonic() + (1 + FINAL_SEEDS) * slowest > end:
-                break
-            runs.append(trained(kind, name, asked, seed=seed, on_test=False))
-            yield runs[-1]
+    longest = 0.0
+
+    def side_by_side(pairs: list[tuple[str, int]], reserve: int, on_test: bool = False) -> Iterator[dict[str, Any]]:
+        nonlocal longest
+        for first in range(0, len(pairs), asked.at_once):
+            # The choice is measured at the end: that takes about as long.
+            if runs and time.monotonic() + (1 + reserve) * longest > end:
+                return
+            done = trained(kind, pairs[first : first + asked.at_once], asked, on_test)
+            longest = max(longest, *(run["seconds"] for run in done))
+            runs.extend(done)
+            yield from done
+
+    choosing, last = (math.ceil(n / asked.at_once) for n in (FINALISTS * (FINAL_SEEDS - 1), FINAL_SEEDS))
+    yield from side_by_side([(name, 0) for name in recipes], choosing + last)
+    best = sorted({run["recipe"] for run in runs}, key=lambda name: errors(runs, name))[:FINALISTS]
+    if len(best) > 1:
+        yield from side_by_side([(name, seed) for seed in range(1, FINAL_SEEDS) for name in best], last)
     most = max(len([run for run in runs if run["recipe"] == name]) for name in best)
     finalists = [name for name in best if len([run for run in runs if run["recipe"] == name]) == most]
     found["chosen"] = min(finalists, key=lambda name: errors(runs, name))
-    for seed in range(FINAL_SEEDS):
-        if time.monotonic() + runs[-1]["seconds"] < end:
-            yield trained(kind, found["chosen"], asked, seed=seed, on_test=True)
+    yield from side_by_side([(found["chosen"], seed) for seed in range(FINAL_SEEDS)], 0, on_test=True)
 
 
 def errors(runs: list[dict[str, Any]], name: str) -> tuple[float, float]:
@@ -118,37 +127,61 @@ def errors(runs: list[dict[str, Any]], name: str) -> tuple[float, float]:
     return sum(1 - run["accuracy"] for run in mine) / len(mine), sum(run["loss"] for run in mine) / len(mine)
 
 
-def trained(kind: str, name: str, asked: argparse.Namespace, *, seed: int, on_test: bool) -> dict[str, Any]:
-    """A recipe trained with a seed, without compilation, and measured once, at the end."""
+def trained(
+    kind: str, pairs: Sequence[tuple[str, int]], asked: argparse.Namespace, on_test: bool
+) -> list[dict[str, Any]]:
+    """Recipes trained with their seeds, without compilation, side by side, and each measured once, at the end.
+
+    A small model's kernels leave most of a GPU idle: recorded steps on streams of their own share it.
+    """
+    started = time.perf_counter()
+    on_gpu = asked.device == "cuda"
+    runs = [prepared(kind, name, seed, asked, on_test) for name, seed in pairs]
+    streams = [torch.cuda.Stream() if on_gpu else None for _ in runs]  # type: ignore[no-untyped-call]
+    wait = torch.cuda.synchronize if on_gpu else lambda: None
+    wait()
+    left = {place: islice(run.endless(), run.steps) for place, run in enumerate(runs)}
+    while left:
+        for place, steps in list(left.items()):
+            with torch.cuda.stream(streams[place]):
+                loss = next(steps, None)
+                if loss is None:
+                    del left[place]
+                else:
+                    runs[place].loss_sum.add_(loss.detach())
+    wait()
+    found = []
+    for run, (name, seed) in zip(runs, pairs, strict=True):
+        run.seconds = 1.0
+        epoch = run.end_epoch(run.setup.config.epochs)
+        found.append({
+            "recipe": name,
+            "changes": KINDS[kind][2][name],
+            "seed": seed,
+            "measured_on": run.setup.measured_on,
+            "accuracy": round(epoch.accuracy, 5),
+            "loss": round(epoch.test_loss, 5),
+            "parameters": sum(parameter.numel() for parameter in run.kept.parameters()),
+            "steps": run.steps_done,
+            "side_by_side": len(runs),
+            "seconds": round(time.perf_counter() - started, 2),
+        })  # fmt: skip
+    return found
+
+
+def prepared(kind: str, name: str, seed: int, asked: argparse.Namespace, on_test: bool) -> Run:
+    """A recipe's run before its first step."""
     preset, shared, recipes = KINDS[kind]
     changes = {**shared, **recipes[name], "seed": seed, "device": asked.device}
     changes |= {"compile": "off", "kernels": "fused", "graph": True, "threads": 1}
-    changes["amp"] = "bf16" if asked.device == "cuda" else "off"
     if not on_test:
         changes["held_out"] = HELD_OUT
     if asked.small:
         changes["epochs"] = 1
-    started = time.perf_counter()
     setup = prepare(make_config(preset, **changes))
     if asked.small:
         setup.__dict__.update(train_images=setup.train_images[:1000], train_labels=setup.train_labels[:1000])
-    run = Run.start(setup)
-    for _ in range(setup.config.epochs):
-        for loss in run.losses():
-            run.loss_sum.add_(loss.detach())
-    run.seconds = 1.0
-    epoch = run.end_epoch(setup.config.epochs)
-    return {
-        "recipe": name,
-        "changes": recipes[name],
-        "seed": seed,
-        "measured_on": setup.measured_on,
-        "accuracy": round(epoch.accuracy, 5),
-        "loss": round(epoch.test_loss, 5),
-        "parameters": sum(parameter.numel() for parameter in run.kept.parameters()),
-        "steps": run.steps_done,
-        "seconds": round(time.perf_counter() - started, 2),
-    }
+    return Run.start(setup)
 
 
 if __name__ == "__main__":

@@ -309,7 +309,7 @@ def test_every_part_of_the_gpu_run_measures_something(
 
 def test_the_gpu_run_fits_into_its_time(benchmark) -> None:
     gpu = benchmark("gpu")
-    assert sum(part.seconds for part in gpu.PARTS.values()) <= gpu.SECONDS == 9 * 60
+    assert sum(part.seconds for part in gpu.PARTS.values()) <= gpu.SECONDS < 11 * 60
 
 
 @pytest.mark.thorough
