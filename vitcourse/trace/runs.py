@@ -15,6 +15,7 @@ import numpy
 import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
+from torch.overrides import TorchFunctionMode
 from torch.utils._device import _device_constructors
 
 from vitcourse.trace.copies import Call, Copies
@@ -40,7 +41,7 @@ class Rehearsal(Watch):
     What depends on data then has other sizes than what depends on sizes alone.
     """
 
-    def __init__(self, sizes: dict[str, int], meta: bool, main: list[Step], contrary: bool) -> None:
+    def __init__(self, sizes: dict[str, int], meta: bool, main: list[Step], contrary: int) -> None:
         super().__init__()
         self.sizes, self.meta, self.main, self.contrary = sizes, meta, main, contrary
         self.follower: Follower | None = None
@@ -107,7 +108,7 @@ class Rehearsal(Watch):
                 kwargs["device"] = "meta"
         contrary = self.contrary and decides(name, args, kwargs)
         if contrary and name not in COUNTING:
-            args, kwargs = mapped((args, kwargs), _fewer)
+            args, kwargs = mapped((args, kwargs), lambda value: _fewer(value, int(self.contrary)))
         result = func(*args, **kwargs)
         if contrary and name in COUNTING:
             result = _cut(result, kwargs.get("dim") or 0)
@@ -165,13 +166,23 @@ def _weigh(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
         raise Parted
 
 
-def _fewer(value: Any) -> Any:
-    """A mask, or what is asked where it isn't zero, with one place less; and a smaller number where it is an end."""
+class Weighed(TorchFunctionMode):
+    """Where a module is made at other sizes: a table of all pairs would fill the memory."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        _weigh(func, args, kwargs or {})
+        return func(*args, **(kwargs or {}))
+
+
+def _fewer(value: Any, count: int) -> Any:
+    """A mask, or what is asked where it isn't zero, with places less; and a smaller number where it is an end."""
     if isinstance(value, Tensor) and value.ndim:
-        places = value.nonzero()
+        places = value.nonzero()[-count:]
         if len(places):
             value = value.clone()
-            value[tuple(places[-1])] = 0
+            value[tuple(places.T)] = 0
     elif isinstance(value, slice):
         return slice(*(_smaller(int(v)) if isinstance(v, Tensor) else v for v in (value.start, value.stop, value.step)))
     return value
@@ -213,7 +224,8 @@ class Rehearsals:
         parameters = [p for _, module in call.modules for p in module.parameters() if not is_lazy(p)]
         self.meta = sum(p.numel() for p in parameters) > LARGE
         self.main: list[Step] = []
-        self.failed = self.opaque = self.contrary = False
+        self.failed = self.opaque = False
+        self.contrary: int = False
         # The runs that took the steps of the one that is shown; and what followed the sizes of one.
         self.turns: list[Rehearsal] = []
         self.follower: Follower | None = None
@@ -222,6 +234,8 @@ class Rehearsals:
         self.stopped: dict[str, Rehearsal] = {}
         # Sizes of the module that are one with a size of an input.
         self.tied: dict[str, str] = {}
+        # Runs that went another way: their sizes, and the steps until then, which a name has to fit as well.
+        self.parted: list[tuple[dict[str, int], list[Step]]] = []
         self.count = 0
         self._spare: Copies | None = None
         self._tried: dict[tuple[Any, ...], Rehearsal] = {}
@@ -247,6 +261,7 @@ class Rehearsals:
                 if self.turns:
                     if self.contrary and len(self.turns) > 1:
                         # At the sizes that are shown too: what data decides is then no expression of sizes.
+                        self.contrary = 2
                         self._try({}, 0, True)
                     break
                 self._tried.clear()
@@ -349,7 +364,8 @@ class Rehearsals:
         self.last = self._tried[key] = Rehearsal(sizes, self.meta, self.main, self.contrary)
         try:
             if copies is None or self.call.recipes:
-                copies = Copies(self.call, sizes, self.meta, self._first)
+                with Weighed() if self.call.recipes else ExitStack():
+                    copies = Copies(self.call, sizes, self.meta, self._first)
             copies.sizes, self._spare = sizes, copies
             args, kwargs = copies.arguments()
             self.finished = self.finished or copies.finished
@@ -362,11 +378,19 @@ class Rehearsals:
             if growth > 1 and max(map(prod, {shape for step in self.main for shape in step[1:]}), default=0) > most:
                 self.last.heavy = {i for i, s in enumerate(self.main) if max([0, *map(prod, s[1:])]) > most}
             self.last.result = self.last.run(copies.function, args, kwargs, self.opaque)
-        except Exception as error:
+        except (Exception, Parted) as error:
             # What can't be copied, or not be made at these sizes, can't be run at them.
             self.last.error = error
         same = isinstance(self.last.error, Exception) == self.failed and len(self.last.steps) == len(self.main)
         if copies is None or not same or isinstance(self.last.error, Parted):
+            steps = self.last.steps
+            if (
+                isinstance(self.last.error, Parted)
+                and not self.contrary
+                and steps
+                and not (len(steps) <= len(self.main) and _alike(steps[-1], self.main[len(steps) - 1]))
+            ):
+                self.parted.append((sizes, steps[:-1]))
             return False
         self._spare, self.last.copies = None, copies
         self.turns.append(self.last)

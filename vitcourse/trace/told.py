@@ -1,6 +1,7 @@
 """What the runs of a call tell of its sizes: the axes of every step, by name."""
 
 import re
+from itertools import combinations
 from typing import Any
 
 from torch import Tensor
@@ -12,8 +13,19 @@ from vitcourse.trace.names import contract_of
 from vitcourse.trace.record import Axis, Shape
 from vitcourse.trace.recorder import Ref, Step, quietly, sizes_of, tensors_in
 from vitcourse.trace.runs import Rehearsals
-from vitcourse.trace.sizes import Names, Vector, worth_all
+from vitcourse.trace.sizes import Names, Vector, worth, worth_all
 from vitcourse.trace.steps import Recorder
+
+
+def _holds(text: str | None, runs: dict[str, Vector], number: int) -> bool:
+    """Whether a name is right in another run, as far as its sizes tell."""
+    sizes = {name: size for name, (size,) in runs.items()}
+    try:
+        whole = all(sizes.get(a, 0) % sizes.get(b, int(b) if b.isdigit() else 1) == 0 for a, b in
+                    re.findall(r"(?<!/)\b(\w+)/(\w+)", text or ""))  # fmt: skip
+        return text is None or "⌈" in text or "//" in text or (whole and worth(text, sizes) == number)
+    except (KeyError, ZeroDivisionError):
+        return True
 
 
 class Told:
@@ -51,6 +63,14 @@ class Told:
         quietly(self._find)
         self._found: dict[Any, Axis] = {}
         self._shapes: dict[Any, Shape] = {}
+        # Where another of two sizes is the larger, it is another case: a last batch that is not full, say.
+        alike = [
+            (at, steps)
+            for at, steps in rehearsals.parted
+            if all((own[a] - own[b]) * (at[a] - at[b]) >= 0 for a, b in combinations(own, 2))
+            and all(at[name] == at[other] for name, other in rehearsals.tied.items())
+        ]  # fmt: skip
+        self._parted = [(Names({n: (at[n],) for n in own}).sizes, steps) for at, steps in alike]
         self._runs = [recorder.steps, *(turn.steps for turn in self.turns)]
 
     def nameable(self) -> bool:
@@ -105,10 +125,14 @@ class Told:
         known = self._known(serial, place)
         # Steps of the same sizes in all runs, the turns of a loop say, have the same names.
         steps = tuple([steps[serial] for steps in self._runs])
-        key = (steps, serial < self.proved, (len(self._words) > serial) * (serial + 1), known, place)
+        parted = tuple([(run, steps[serial]) for run, (_, steps) in enumerate(self._parted) if len(steps) > serial])
+        key = (steps, serial < self.proved, (len(self._words) > serial) * (serial + 1), known, place, parted)
         if key not in self._shapes:
             sizes = enumerate(zip(*(step[place + 1] for step in steps), strict=True))
             shape = tuple([self._named(serial, axis, vector, known) for axis, vector in sizes])
+            for run, step in parted:
+                fits = [_holds(a.name, self._parted[run][0], n) for a, n in zip(shape, step[place + 1], strict=True)]
+                shape = tuple(axis if fit else Axis(axis.size) for axis, fit in zip(shape, fits, strict=True))
             # Equal ones are one, which makes them quick to compare.
             self._shapes[key] = self._shapes.setdefault(shape, shape)
         return self._shapes[key]

@@ -27,6 +27,11 @@ def grid(x):
     return x[:, : side * side].reshape(x.shape[0], side, side, -1)
 
 
+def odd_or_even(x):
+    half = torch.zeros(x.shape[1] // 2)
+    return F.pad(half, (0, 1)) if x.shape[1] % 2 else half
+
+
 SIZES = [
     ("cut to a multiple", lambda x: x[:, : x.shape[1] // 3 * 3], "B T", [(2, 9), (2, 10), (5, 13)]),
     ("rest", lambda x: torch.zeros(x.shape[1] % 5 + 1), "B T", [(2, 9), (2, 4), (3, 12)]),
@@ -103,6 +108,30 @@ def test_a_size_of_the_module_that_only_changes_with_an_input_is_called_as_the_i
     assert (words[1], words[-1]) == (["B", "T", "3·D"], ["B", "T", "D"])
 
 
+class Pairs(nn.Module):
+    made = 0
+
+    def __init__(self, side):
+        super().__init__()
+        place = torch.arange(side * side)
+        self.register_buffer("apart", place[:, None] - place)
+        Pairs.made = max(Pairs.made, self.apart.numel())
+
+    def forward(self, x):
+        return x + self.apart
+
+
+def test_a_module_is_not_made_at_sizes_that_fill_the_memory():
+    traced = trace(build(Pairs, 3), torch.rand(2, 9, 9), names="B N N")
+    assert traced.error is None
+    assert 0 < Pairs.made <= 2**24
+
+
+def test_a_name_holds_where_the_code_goes_another_way_later():
+    traces = [trace(odd_or_even, torch.rand(2, width), names="B D") for width in (7, 8)]
+    assert not [axis.name for traced in traces for axis in traced.steps[1].shape if axis.name]
+
+
 def test_a_run_that_tells_nothing_apart_is_not_the_last():
     def few(x):
         return x.T * 2 if len(x) > 3 else x.T
@@ -130,6 +159,12 @@ DATA = [
 def test_what_data_decides_has_no_name(function, shape, word):
     traced = trace(function, torch.rand(shape), names="B D" if len(shape) == 2 else "B")
     assert traced.steps[-1].shape[0].word == word
+
+
+def test_one_number_that_is_masked_is_no_minus_one_of_the_sizes():
+    x = torch.zeros(2, 6)
+    x[-1, -1] = 1e9
+    assert trace(lambda x: x[x < 1e6], x, names="B T").steps[-1].shape[0].word == "11"
 
 
 class Widths(nn.Module):
