@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 
 from vitcourse.codesets import load_code
+from vitcourse.data import data_root
 from vitcourse.training.kernels import twin_of
 from vitcourse.training.preparation import Setup
 
@@ -236,6 +237,14 @@ def tutorial(size: Size) -> nn.Module:
     """A Vision Transformer as most tutorials write it, its heads in a Python loop."""
     blocks = (TutorialBlock(size.d_model, size.n_heads) for _ in range(size.n_layers))
     return Framed(size, nn.Sequential(*blocks, nn.LayerNorm(size.d_model, eps=1e-6)))
+
+
+def mnist_pictures(transform: Any, n_images: int | None = None) -> Subset[Any]:
+    """MNIST's training images, or the first of them, as most code has them: each made anew when it is asked for."""
+    from torchvision import datasets
+
+    pictures: Any = datasets.MNIST(str(data_root()), train=True, transform=transform)
+    return Subset(pictures, range(n_images or len(pictures)))
 
 
 def tutorial_loop(

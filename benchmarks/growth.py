@@ -15,7 +15,6 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -124,19 +123,11 @@ def exponent(xs: list[int], ys: list[float]) -> float:
 
 def point(name: str, size: Size, seconds: float) -> dict[str, Any]:
     """What an image costs at one size, measured in a process of its own."""
-    context = multiprocessing.get_context("fork")
-    here, there = context.Pipe(duplex=False)
-    process = context.Process(target=measure, args=(name, size, seconds, there))
-    process.start()
-    there.close()
-    try:
-        found: dict[str, Any] = here.recv()
-    finally:
-        process.join()
-    return found
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        return pool.apply(measure, (name, size, seconds))
 
 
-def measure(name: str, size: Size, seconds: float, answer: Connection) -> None:
+def measure(name: str, size: Size, seconds: float) -> dict[str, Any]:
     """Steps of one model; the second shows the memory, the shortest the time."""
     torch.manual_seed(0)
     batch_size = max(1, round(TOKENS / (size.n_patches + 1)))
@@ -150,7 +141,7 @@ def measure(name: str, size: Size, seconds: float, answer: Connection) -> None:
     megabytes = status("VmHWM") - before
     while sum(times) < seconds:
         times.append(_step(model, size, batch_size))
-    answer.send({"seconds": min(times) / batch_size, "megabytes": megabytes / batch_size, "batch_size": batch_size})
+    return {"seconds": min(times) / batch_size, "megabytes": megabytes / batch_size, "batch_size": batch_size}
 
 
 def _step(model: nn.Module, size: Size, batch_size: int) -> float:

@@ -8,11 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from contenders import tutorial_loop
+from contenders import mnist_pictures, tutorial_loop
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Subset
-
-from vitcourse.data import data_root
+from torch.utils.data import DataLoader
 
 EPOCHS, BATCH_SIZE, RESTART = 60, 32, 22
 PATCH_SIZE, N_HEADS, D_HEAD, N_LAYERS, HIDDEN, HEAD, DROPOUT = 4, 28, 15, 9, 615, 88, 0.06
@@ -46,7 +44,6 @@ class MnistVit(nn.Module):
 
 def mnistvit_loader(n_images: int | None) -> DataLoader[Any]:
     """Its batches: each image turned, moved and scaled while it is a picture, then a tensor."""
-    from torchvision import datasets
     from torchvision.transforms import v2
 
     transform = v2.Compose([
@@ -55,8 +52,7 @@ def mnistvit_loader(n_images: int | None) -> DataLoader[Any]:
         v2.ToDtype(torch.float32, scale=True),
         v2.Normalize((0.1307,), (0.3081,)),
     ])  # fmt: skip
-    train_set: Any = datasets.MNIST(str(data_root()), train=True, transform=transform)
-    return DataLoader(Subset(train_set, range(n_images or len(train_set))), BATCH_SIZE, shuffle=True)
+    return DataLoader(mnist_pictures(transform, n_images), BATCH_SIZE, shuffle=True)
 
 
 def mnistvit_loop(model: nn.Module, loader: DataLoader[Any]) -> Iterator[None]:

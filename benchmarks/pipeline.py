@@ -15,10 +15,11 @@ import torch
 import torch.nn.functional as F
 import typer
 from torch import Tensor
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader
 
+from benchmarks.contenders import mnist_pictures
 from benchmarks.shared import in_turns, keep
-from vitcourse.data import data_root, load_dataset
+from vitcourse.data import load_dataset
 from vitcourse.training.augment import random_affine, random_shift
 from vitcourse.training.batches import Batches
 from vitcourse.training.presets import PRESETS
@@ -55,7 +56,7 @@ def images_per_second(each: Pass) -> float:
 
 def loaders(n_images: int, n_workers: int) -> dict[str, Pass]:
     """DataLoaders as tutorials write them, without and with random shifts."""
-    from torchvision import datasets, transforms
+    from torchvision import transforms
 
     plain = [transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))]
     steps = {
@@ -65,17 +66,13 @@ def loaders(n_images: int, n_workers: int) -> dict[str, Pass]:
     }
     found: dict[str, Pass] = {}
     for suffix, transform in steps.items():
-        images = Subset(
-            datasets.MNIST(str(data_root()), train=True, transform=transforms.Compose(transform)), range(n_images)
-        )
+        images = mnist_pictures(transforms.Compose(transform), n_images)
         kinds: dict[str, dict[str, Any]] = {"DataLoader, 0 workers": {}}
         if n_workers:
-            kinds[f"DataLoader, {n_workers} persistent workers"] = {
-                "num_workers": n_workers,
-                "persistent_workers": True,
-            }
+            anew = {"num_workers": n_workers}
+            kinds[f"DataLoader, {n_workers} persistent workers"] = {**anew, "persistent_workers": True}
         if n_workers and not suffix:
-            kinds[f"DataLoader, {n_workers} workers, started anew for each pass"] = {"num_workers": n_workers}
+            kinds[f"DataLoader, {n_workers} workers, started anew for each pass"] = anew
         for name, options in kinds.items():
             loader: DataLoader[Any] = DataLoader(images, batch_size=BATCH_SIZE, shuffle=True, **options)
             found[name + suffix] = loader.__iter__

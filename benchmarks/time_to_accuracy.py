@@ -18,15 +18,14 @@ from typing import Any
 
 import torch
 import typer
-from contenders import size_of, tutorial, tutorial_loop
+from contenders import mnist_pictures, size_of, tutorial, tutorial_loop
 from mnistvit import EPOCHS, MnistVit, mnistvit_loader, mnistvit_loop
 from rich.console import Console
 from rich.table import Table
 from shared import keep
-from torch import Tensor
-from torch.utils.data import DataLoader, Subset
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
-from vitcourse.data import data_root
 from vitcourse.training.configuration import make_config
 from vitcourse.training.loop import Run
 from vitcourse.training.original import behind_softmax
@@ -52,11 +51,10 @@ class Contender:
 
     name: str
     seed: int
-    steps: Iterator[None]
+    steps: Iterator[Any]
     n_steps: int
     steps_per_epoch: int
     accuracy: Callable[[], float]
-    threads: int = 1
     random_state: Tensor = field(default_factory=torch.get_rng_state)
     most_seconds: float = math.inf
     done: int = 0
@@ -77,7 +75,6 @@ class Contender:
 
     def go_on(self) -> None:
         """Train up to the next measure or to the last second, and measure. Only the training is timed."""
-        torch.set_num_threads(self.threads)
         others = torch.get_rng_state()
         torch.set_rng_state(self.random_state)
         goal = self.next_measure()
@@ -99,66 +96,41 @@ class Contender:
         torch.set_rng_state(others)
 
 
+def entered(
+    name: str, setup: Setup, seed: int, model: nn.Module, steps: Iterator[Any], epochs: int, each: int,
+    most_seconds: float = math.inf,
+) -> Contender:  # fmt: skip
+    """A recipe as it enters the race: its loop, of so many steps each epoch; the setup has the images to measure on."""
+    return Contender(name, seed, steps, epochs * each, each, lambda: setup.accuracy(model), most_seconds=most_seconds)
+
+
 def ours(name: str, setup: Setup, seed: int) -> Contender:
     """A recipe of this course, in its own loop. The first step holds the compilation, where there is one."""
     setup = replace(setup, config=replace(setup.config, seed=seed))
     run = Run.start(setup)
-
-    def steps() -> Iterator[None]:
-        while True:
-            for images, labels in run.batches:
-                run.step(images, labels)
-                yield
-
-    return Contender(
-        name=name,
-        seed=seed,
-        steps=steps(),
-        n_steps=run.steps,
-        steps_per_epoch=len(run.batches),
-        accuracy=lambda: setup.accuracy(run.kept),
-        threads=setup.config.threads or torch.get_num_threads(),
-    )
+    return entered(name, setup, seed, run.kept, run.endless(), setup.config.epochs, len(run.batches))
 
 
 def original(setup: Setup, seed: int, softmax: bool, n_images: int | None, most_seconds: float) -> Contender:
     """The original's recipe, written as a tutorial would; the test images are those of the preset `seed`."""
-    from torchvision import datasets, transforms
+    from torchvision import transforms
 
     torch.manual_seed(seed)
-    config = setup.config
-    size = size_of(setup)
+    size, config = size_of(setup), setup.config
     model = behind_softmax(tutorial(size)) if softmax else tutorial(size)
     transform = transforms.Compose([transforms.Resize((32, 32)), transforms.ToTensor()])
-    train_set: Any = datasets.MNIST(str(data_root()), train=True, transform=transform)
-    if n_images:
-        train_set = Subset(train_set, range(n_images))
-    loader = DataLoader(train_set, batch_size=config.batch_size, shuffle=True)
-    return Contender(
-        name=f"the original, {'softmax in front of the loss' if softmax else 'plain logits'}",
-        seed=seed,
-        steps=tutorial_loop(model, loader, torch.optim.Adam(model.parameters(), lr=config.learning_rate)),
-        n_steps=config.epochs * len(loader),
-        steps_per_epoch=len(loader),
-        accuracy=lambda: setup.accuracy(model),
-        threads=config.threads or torch.get_num_threads(),
-        most_seconds=most_seconds,
-    )
+    loader = DataLoader(mnist_pictures(transform, n_images), config.batch_size, shuffle=True)
+    steps = tutorial_loop(model, loader, torch.optim.Adam(model.parameters(), lr=config.learning_rate))
+    name = f"the original, {'softmax in front of the loss' if softmax else 'plain logits'}"
+    return entered(name, setup, seed, model, steps, config.epochs, len(loader), most_seconds)
 
 
 def mnistvit(setup: Setup, seed: int, n_images: int | None, most_seconds: float) -> Contender:
     """The recipe of mnistvit; the setup's images are whole and standardised, as its own are."""
     torch.manual_seed(seed)
     model, loader = MnistVit(), mnistvit_loader(n_images)
-    return Contender(
-        name="mnistvit 1.5's recipe, 11 million parameters",
-        seed=seed,
-        steps=mnistvit_loop(model, loader),
-        n_steps=EPOCHS * len(loader),
-        steps_per_epoch=len(loader),
-        accuracy=lambda: setup.accuracy(model),
-        most_seconds=most_seconds,
-    )
+    name, steps = "mnistvit 1.5's recipe, 11 million parameters", mnistvit_loop(model, loader)
+    return entered(name, setup, seed, model, steps, EPOCHS, len(loader), most_seconds)
 
 
 def main(

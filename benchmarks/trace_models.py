@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_leaves
 
 from benchmarks.shared import keep
 from vitcourse.trace import Trace, trace
@@ -127,7 +128,8 @@ def looked_at(subject: Subject) -> dict[str, Any]:
     with torch.no_grad():
         plain = [model(x) for x in inputs]
         one, two = (trace(model, x, names=subject.names) for x in inputs)
-    same = all(_equal(a, b) for a, b in zip(plain, (one.result, two.result), strict=True))
+    expected, found = (list(filter(torch.is_tensor, tree_leaves(r))) for r in (plain, [one.result, two.result]))
+    same = len(expected) == len(found) and all(map(torch.equal, expected, found))
     wide = [axis for axis in axes(one) if axis.size != 1]
     return {
         "model": subject.name,
@@ -138,14 +140,6 @@ def looked_at(subject: Subject) -> dict[str, Any]:
         "named": sum(axis.name is not None for axis in wide),
         "runs": getattr(one, "runs", 1),
     }
-
-
-def _equal(one: Any, two: Any) -> bool:
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, two)
-    if isinstance(one, dict):
-        return all(_equal(one[key], two[key]) for key in one)
-    return not isinstance(one, (tuple, list)) or all(map(_equal, one, two))
 
 
 def main() -> None:

@@ -23,11 +23,11 @@ from vitcourse.worker.workshop import Observation
 
 @pytest.mark.exercise("5.1")
 def test_vision_transformer(check: Check) -> None:
-    s = check.sizes(B=2, C=3, P=5, gh=3, gw=2, h=3, dh=7, L=2, K=11)
+    s = check.sizes(B=2, C=3, P=5, gh=3, gw=2, h=13, dh=5, L=3, K=11)
     images = check.randn("B C H W")
     arguments: dict[str, Any] = {
         "image_size": (s.H, s.W), "patch_size": s.P, "in_channels": s.C, "n_classes": s.K,
-        "d_model": s.D, "n_layers": s.L, "n_heads": s.h, "mlp_ratio": 2,
+        "d_model": s.D, "n_layers": s.L, "n_heads": s.h, "mlp_ratio": 7,
     }  # fmt: skip
     check.norms = NORMS
     vit = check.module("VisionTransformer", **arguments)
@@ -58,11 +58,11 @@ def test_vision_transformer(check: Check) -> None:
     check.gradients(learned, images, near=2e-3)
     check.dtypes(vit, images, **NORMS)
 
-    wide = {**arguments, "d_model": 3 * 16, "positions": "learned", "dropout": 0.3}
+    wide = {**arguments, "d_model": 4 * s.h, "positions": "learned", "dropout": 0.3}
     # Tokens of ones go through silent blocks, and the head shows what is left of them.
     plain = zeroed(check.module("VisionTransformer", **wide), *TOKENS, *BRANCHES, "norm.bias", "head.bias")
-    plain.load(norm__weight=torch.ones(48), head__weight=torch.eye(11, 48))
-    plain.load(positional_encoding__cls_token=torch.ones(1, 1, 48))
+    plain.load(norm__weight=torch.ones(4 * s.h), head__weight=torch.eye(11, 4 * s.h))
+    plain.load(positional_encoding__cls_token=torch.ones(1, 1, 4 * s.h))
     logits = plain(check.inputs.randn((211, *images.shape[1:])))
     check.dropped(logits < 0, 0.3, "the tokens, after the positions are added,")
     check.true(not bool((logits == 0).any()), "in training, no further dropout should stand before the head")

@@ -4,7 +4,6 @@ Importing this package imports no torch.
 """
 
 import os
-import sys
 from typing import Any
 
 # Idle OpenMP threads that spin take the core from the one that works, when cores are shared: a training step of 90 ms
@@ -12,28 +11,6 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
-
-
-class _Chapters:
-    """Where Python finds `chapters` and `solutions` from any folder in which the course's commands work."""
-
-    @classmethod
-    def find_spec(cls, fullname: str, path: Any = None, target: Any = None) -> Any:
-        """The package in the learner's folder, or the course's own; what Python finds by itself comes first."""
-        if fullname not in ("chapters", "solutions"):
-            return None
-        from importlib.machinery import PathFinder
-
-        from vitcourse.errors import RequestError
-        from vitcourse.places import root, workplace
-
-        try:
-            return PathFinder.find_spec(fullname, [str(workplace() if fullname == "chapters" else root())])
-        except RequestError:
-            return None
-
-
-sys.meta_path.append(_Chapters)
 
 
 def load_ipython_extension(shell: Any) -> None:

@@ -16,7 +16,7 @@ from types import ModuleType
 
 from vitcourse.course import chapter as chapter_of
 from vitcourse.course import chapters
-from vitcourse.errors import RequestError
+from vitcourse.errors import RequestError, in_one_line
 from vitcourse.places import holds_chapters, root, workplace
 from vitcourse.worker.chapters import CONFLICT, conflict_in
 
@@ -123,7 +123,7 @@ class CodeSet:
             line, message = (conflict, CONFLICT) if conflict else (error.lineno, error.msg)
             return f"{self.shown(error.filename)}, line {line}: {type(error).__name__}: {message}"
         where = self.line_of(error) or self.shown(self.file(module))
-        return f"{where}: {type(error).__name__}: {' '.join(str(error).split())}"
+        return f"{where}: {type(error).__name__}: {in_one_line(error)}"
 
 
 def leads_astray(file: Path) -> str:

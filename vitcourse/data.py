@@ -15,7 +15,7 @@ import ssl
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -232,25 +232,18 @@ def data_root() -> Path:
     return platformdirs.user_cache_path("vitcourse")
 
 
-def _load_mnist() -> Dataset:
-    def examples(split: Any) -> tuple[Tensor, Tensor]:
-        images = split.data.unsqueeze(1).float().div_(255)  # (n, 28, 28), 0 to 255 -> (n, 1, 28, 28), 0 to 1
-        return images, split.targets.long()
-
-    train, test = map(examples, _torchvision_splits("mnist", "MNIST"))
-    return Dataset("mnist", *train, *test, tuple("0123456789"))
-
-
-def _load_cifar10() -> Dataset:
+def _load_torchvision(name: str, class_name: str) -> Dataset:
     import torch
 
     def examples(split: Any) -> tuple[Tensor, Tensor]:
-        images = torch.from_numpy(split.data).permute(0, 3, 1, 2)  # (n, 32, 32, 3) -> (n, 3, 32, 32)
-        return images.float().div_(255), torch.tensor(split.targets)  # 0 to 255 -> 0 to 1
+        images = torch.as_tensor(split.data)  # (n, 28, 28) or (n, 32, 32, 3)
+        images = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)  # (n, C, H, W)
+        return images.float().div_(255), torch.as_tensor(split.targets)  # 0 to 255 -> 0 to 1
 
-    splits = _torchvision_splits("cifar10", "CIFAR10")
+    splits = _torchvision_splits(name, class_name)
     train, test = map(examples, splits)
-    return Dataset("cifar10", *train, *test, tuple(splits[0].classes))
+    classes = (word.partition(" - ")[0] for word in splits[0].classes)  # MNIST's are "0 - zero" and so on
+    return Dataset(name, *train, *test, tuple(classes))
 
 
 def _torchvision_splits(name: str, class_name: str) -> tuple[Any, Any]:
@@ -358,6 +351,6 @@ def _path(text: str) -> Path:
 
 _LOADERS: dict[str, Callable[[], Dataset]] = {
     "digits": _load_digits,
-    "mnist": _load_mnist,
-    "cifar10": _load_cifar10,
+    "mnist": partial(_load_torchvision, "mnist", "MNIST"),
+    "cifar10": partial(_load_torchvision, "cifar10", "CIFAR10"),
 }

@@ -31,10 +31,6 @@ Status = Literal["ok", "note", "problem"]
 Told = tuple[Status, str] | tuple[Status, str, str]  # of a finding: all but its area
 Look = Callable[[], Iterable[Told]]
 
-GB = 1e9  # bytes
-LITTLE_SPACE = 2 * GB  # CIFAR-10 and its archive take 0.4 GB, the checkpoints of a few runs the same
-NO_SPACE = 0.1 * GB
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -95,7 +91,7 @@ def _summary(findings: Sequence[Finding]) -> str:
 def _looks() -> list[tuple[str, Look]]:
     return [
         ("Python", _python), ("Packages", _packages), ("Packages", _torchvision), ("Device", _device),
-        ("Data", _space), ("Data", _data), ("Course", _course), ("Course", _limits),
+        ("Data", _data), ("Course", _course), ("Course", _limits),
     ]  # fmt: skip
 
 
@@ -176,16 +172,8 @@ def _repair() -> str:
 
 
 def _device() -> Iterator[Told]:
-    import torch
-
     with warnings.catch_warnings(action="ignore"):  # about drivers; the findings say it
         yield from _gpus()
-    threads, cpus = torch.get_num_threads(), _cpus()
-    what = f"torch computes in {threads} threads; {cpus} CPUs are free to use"
-    if threads > cpus:
-        yield "note", f"{what}, so that threads wait for one another", _set("OMP_NUM_THREADS", cpus)
-    else:
-        yield "ok", what
 
 
 def _gpus() -> Iterator[Told]:
@@ -215,22 +203,7 @@ def _cuda(index: int) -> Told:
     return "ok", gpu
 
 
-def _cpus() -> int:
-    """The number of CPUs that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 # Data
-
-
-def _space() -> Iterator[Told]:
-    here = Path.cwd()
-    free = shutil.disk_usage(here).free
-    what = f"{free / GB:,.1f} GB free in {here}"
-    if free < NO_SPACE:
-        yield "problem", f"only {what}: runs can't be saved"
-    else:
-        yield "note" if free < LITTLE_SPACE else "ok", what
 
 
 def _data() -> Iterator[Told]:

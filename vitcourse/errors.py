@@ -27,6 +27,11 @@ def why(error: Exception) -> str:
     return lines[-1].strip("<>") if lines else type(error).__name__
 
 
+def in_one_line(error: BaseException) -> str:
+    """All that an error says."""
+    return " ".join(str(error).split())
+
+
 def first_line(error: BaseException) -> str:
     """The first line of what an error says: some libraries go on for a screen."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__

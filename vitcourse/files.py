@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,10 +27,12 @@ def write_file(path: Path, content: str | bytes) -> None:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader, whenever it looks, sees either the old content or the new."""
+    """Write a file so that a reader, whenever it looks, sees either the old content or the new; its rights stay."""
     beside = path.with_name(f".{path.name}.part")
     try:
         beside.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+        if path.exists():
+            shutil.copymode(path, beside)
         # The name must not reach the disk before the content does.
         _sync(beside)
         beside.replace(path)

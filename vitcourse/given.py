@@ -10,7 +10,7 @@ from pathlib import Path
 import vitcourse
 from vitcourse.course import chapters, exercises
 from vitcourse.errors import RequestError
-from vitcourse.files import write_atomically, writing
+from vitcourse.files import read_json, write_atomically, writing
 from vitcourse.places import CHAPTERS, holds_chapters, workplace
 from vitcourse.stubs import pristine, write_stubs
 
@@ -40,13 +40,10 @@ def init(folder: Path) -> str:
     )
 
 
-def given(folder: Path | None = None) -> dict[str, str]:
-    """By chapter's module, the stub that the folder was given last; empty when nobody noted it."""
-    try:
-        noted = json.loads(_file(folder or workplace()).read_text(encoding="utf-8"))["stubs"]
-        return {str(module): str(text) for module, text in noted.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return {}
+def given() -> dict[str, str]:
+    """By chapter's module, the stub that the learner's folder was given last; empty when nobody noted it."""
+    noted = read_json(_file(workplace())).get("stubs")
+    return {module: str(text) for module, text in noted.items()} if isinstance(noted, dict) else {}
 
 
 def note(stubs: dict[str, str], folder: Path) -> None:

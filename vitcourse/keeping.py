@@ -25,7 +25,7 @@ class Version:
     """A chapter's file as it was before it was replaced: when, why ("reset 1.3"), who may bring it back ("undo")."""
 
     number: int
-    time: str
+    time: datetime
     module: str
     stack: str
     reason: str
@@ -41,13 +41,11 @@ def reset(code: CodeSet, what: str, asked: Sequence[Exercise], kept: Path) -> st
     """
     chapter = next(chapter for chapter in chapters() if chapter.module == asked[0].module)
     whole = len(asked) == len(chapter.exercises)
-    file = code.file(chapter.module)
-    shown = code.shown(file)
-    before = content(file)
+    shown, before = code.shown_as(chapter.module), content(code.file(chapter.module))
     after, scope = _with_stubs(before, chapter, asked, whole, shown)
     if after == before:
         return f"{shown}: {scope} as it was given already; nothing was changed"
-    version = replace(file, before, after, chapter.module, f"reset {what}", kept)
+    version = put(code, chapter.module, after, f"reset {what}", kept)
     if version is None:
         return f"{shown} was missing; its stubs are there again"
     return (
@@ -56,12 +54,19 @@ def reset(code: CodeSet, what: str, asked: Sequence[Exercise], kept: Path) -> st
     )
 
 
-def put(code: CodeSet, module: str, text: str, reason: str, kept: Path) -> None:
-    """Let a chapter's file be this text; what it was is kept, for undo to bring back. Raises RunError as reset does."""
+def put(code: CodeSet, module: str, after: bytes, reason: str, kept: Path) -> Version | None:
+    """Let a chapter's file hold this. What it held is kept, for undo to bring back, and what was undone is past.
+
+    None where nothing had to be kept. Raises RunError as reset does.
+    """
     file = code.file(module)
-    before, after = content(file), text.encode("utf-8")
-    if before != after:
-        replace(file, before, after, module, reason, kept)
+    before = content(file)
+    if before == after:
+        return None
+    version = _replaced(file, before, after, module, "undo", reason, kept)
+    for undone in _stack(kept, "redo"):
+        _take_off(undone)
+    return version
 
 
 def undo(code: CodeSet, kept: Path) -> str:
@@ -94,7 +99,7 @@ def _back(code: CodeSet, kept: Path, word: str, nothing: str) -> str:
         if after is not None and before != after:  # else it is as it was already
             version = _replaced(file, before, after, step.module, other, step.reason, kept)
             act = step.reason
-            what = f"{act} of {step.time}" if word == "undo" else f"undo of {act}"
+            what = f"{act} of {step.time:%Y-%m-%d %H:%M:%S}" if word == "undo" else f"undo of {act}"
             said.append(f"{code.shown(file)} is again as it was before the {what}")
             if version is not None:
                 said.append(f"  what stood there is kept as {near(version.path)}")
@@ -126,8 +131,7 @@ def versions(kept: Path) -> list[Version]:
             time = datetime.strptime(start, _TIME)
             if not path.is_file() or module not in [chapter.module for chapter in chapters()]:
                 continue
-            when, why = f"{time:%Y-%m-%d %H:%M:%S}", reason.replace("-", " ")
-            found.append(Version(int(number), when, module, stack, why, path))
+            found.append(Version(int(number), time, module, stack, reason.replace("-", " "), path))
     return sorted(found, key=lambda version: (version.number, version.path.name))
 
 
@@ -156,25 +160,15 @@ def _with_stubs(
         ) from error
 
 
-def replace(file: Path, before: bytes | None, after: bytes, module: str, reason: str, kept: Path) -> Version | None:
-    """Keep what stands there for undo, then put the new content in its place; what was undone can't be redone then.
-
-    If either fails, all is as before.
-    """
-    version = _replaced(file, before, after, module, "undo", reason, kept)
-    for undone in _stack(kept, "redo"):
-        _take_off(undone)
-    return version
-
-
 def _replaced(
     file: Path, before: bytes | None, after: bytes, module: str, stack: str, reason: str, kept: Path
 ) -> Version | None:
+    """Keep what stands there, then put the new content in its place. If either fails, all is as before."""
     with _disk_errors_in_one_line(kept):
         version = None if before is None else _keep(before, module, stack, reason, kept)
     try:
         with _disk_errors_in_one_line(file):
-            _write_synced(file if leads_astray(file) else file.resolve(), after)
+            write_atomically(file if leads_astray(file) else file.resolve(), after)
     except RunError:
         if version is not None:
             with contextlib.suppress(OSError):
@@ -189,16 +183,8 @@ def _keep(content: bytes, module: str, stack: str, reason: str, kept: Path) -> V
     time = datetime.now()
     name = _BETWEEN.join([f"{number:04}", f"{time:{_TIME}}", module, stack, reason.replace(" ", "-")])
     path = kept / f"{name}.py"
-    _write_synced(path, content)
-    return Version(number, f"{time:%Y-%m-%d %H:%M:%S}", module, stack, reason, path)
-
-
-def _write_synced(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all; it keeps its rights."""
-    mode = path.stat().st_mode if path.exists() else None
     write_atomically(path, content)
-    if mode is not None:
-        path.chmod(mode)
+    return Version(number, time, module, stack, reason, path)
 
 
 def content(file: Path) -> bytes | None:

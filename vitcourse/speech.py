@@ -94,7 +94,6 @@ class Screen:
         self._pattern = re.compile(rf"(?<![\w./-])(?<!uv run )(?<!-m )vitcourse (?=(?:--|(?:{'|'.join(words)})\b))")
 
     def write(self, text: str) -> int:
-        """Write the text."""
         try:
             self._stream.write(self._pattern.sub(lambda _: f"{self._command} ", text))
         except BrokenPipeError as error:
@@ -102,7 +101,6 @@ class Screen:
         return len(text)
 
     def flush(self) -> None:
-        """Write what is still held back."""
         try:
             self._stream.flush()
         except BrokenPipeError as error:

@@ -16,7 +16,7 @@ from vitcourse.codesets import CodeSet
 from vitcourse.course import Chapter, Exercise, chapters
 from vitcourse.definitions import definitions
 from vitcourse.given import given, note
-from vitcourse.keeping import content, near, replace
+from vitcourse.keeping import content, near, put
 from vitcourse.places import workplace
 from vitcourse.stubs import pristine
 from vitcourse.worker.started import started
@@ -40,18 +40,14 @@ def update(code: CodeSet, kept: Path) -> tuple[str, bool]:
     lines: list[str] = []
     noted, replaced = dict(now), False
     for chapter in chapters():
-        module, file = chapter.module, code.file(chapter.module)
-        mine = content(file)
-        merged = merge(chapter, mine, before.get(module), now[module])
+        module = chapter.module
+        merged = merge(chapter, content(code.file(module)), before.get(module), now[module])
         if merged.left:
             noted[module] = before.get(module, "")  # what it is merged with the next time
-        elif merged.text.encode() != mine:
-            replaced |= (
-                replace(file, mine, merged.text.encode(), module, f"update to {vitcourse.__version__}", kept)
-                is not None
-            )
+        elif put(code, module, merged.text.encode(), f"update to {vitcourse.__version__}", kept):
+            replaced = True
         if merged.said:
-            lines += [f"{code.shown(file)}:", *(f"  {line}" for line in merged.said)]
+            lines += [f"{code.shown_as(module)}:", *(f"  {line}" for line in merged.said)]
     note({module: text for module, text in noted.items() if text}, workplace())
     whole = noted == now
     if not lines:
@@ -101,7 +97,6 @@ class _Chapter:
         self.begun = {one.id for one in chapter.exercises if started(mine, [new, base], one.names)}
 
     def merged(self) -> Merged:
-        """The new text."""
         frame, skipped = merged_lines(self.base.frame, self.mine.frame, self.new.frame)
         units = {name: unit for name in self._names() if (unit := self._chosen(name)) is not None}
         said = [line for exercise in self.chapter.exercises for line in self._on_exercise(exercise, units)]

@@ -247,17 +247,20 @@ def test_a_full_disk_changes_nothing(desk: Desk, full: str) -> None:
     assert (desk.read(), desk.files()) == (MINE, before)
 
 
-def test_the_version_is_kept_before_the_file_is_replaced(desk: Desk) -> None:
-    real, order = keeping._write_synced, []
+def test_the_version_is_kept_before_the_file_is_replaced_which_keeps_its_rights(desk: Desk) -> None:
+    real, order = keeping.write_atomically, []
+    desk.file.chmod(0o640)
+    rights = desk.file.stat().st_mode
 
     def noted(path: Path, content: bytes) -> None:
         order.append((path.parent.name, content))
         real(path, content)
 
-    desk.monkeypatch.setattr(keeping, "_write_synced", noted)
+    desk.monkeypatch.setattr(keeping, "write_atomically", noted)
     desk.type("reset", "1.1")
     assert order[0] == ("kept", MINE.encode())
     assert [place for place, _ in order] == ["kept", "chapters"]
+    assert desk.file.stat().st_mode == rights
 
 
 def test_wrong_words_are_one_line(desk: Desk) -> None:

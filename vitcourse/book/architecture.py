@@ -139,7 +139,6 @@ class Architecture(SphinxDirective):
 
 
 def visit(translator: HTMLTranslator, node: nodes.Element) -> None:
-    """Draw it."""
     told = living_model.told(translator.builder.app)
     only = set(node["only"]) if node["only"] else None
     drawing = draw(told["page"]["seven"], set(node["lit"]), addresses(translator), only)
@@ -165,6 +164,5 @@ def addresses(translator: HTMLTranslator) -> Address:
 
 
 def setup_architecture(app: Sphinx) -> None:
-    """Tell Sphinx of it."""
     app.add_node(architecture, html=(visit, lambda translator, node: None))
     app.add_directive("architecture", Architecture)

@@ -65,7 +65,7 @@ class _Handler(SimpleHTTPRequestHandler):
     """Files, without a line per request, and without a browser keeping pages that have been built anew."""
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
+        pass
 
     def end_headers(self) -> None:
         self.send_header("Cache-Control", "no-cache")

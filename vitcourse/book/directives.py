@@ -4,10 +4,9 @@ What they show comes from where it is kept anyway: titles and hints from course.
 solutions. The pages are whole without scripts: what is folded is a <details>.
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from docutils import nodes
-from docutils.parsers.rst import directives
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.domains.std import StandardDomain
@@ -42,7 +41,6 @@ def element(tag: str, *children: nodes.Node, line: bool = False, **attributes: s
 
 
 def visit(translator: HTMLTranslator, node: nodes.Element) -> None:
-    """Open the element."""
     attributes = dict(node["attributes"])
     if node["ids"]:
         attributes["id"] = node["ids"][0]
@@ -60,11 +58,6 @@ def visit_citation(translator: HTMLTranslator, node: nodes.Element) -> None:
     """An entry of the bibliography as an item of its list: docutils' own role for it is one that ARIA has given up."""
     HTML5Translator.visit_citation(translator, node)
     translator.body[-1] = translator.body[-1].replace('role="doc-biblioentry"', 'role="listitem"')
-
-
-def depart_citation(translator: HTMLTranslator, node: nodes.Element) -> None:
-    """Close it as docutils does."""
-    HTML5Translator.depart_citation(translator, node)
 
 
 class _Directive(SphinxDirective):
@@ -169,22 +162,21 @@ class Predict(_Directive):
     has_content = True
 
     def run(self) -> list[nodes.Node]:
-        question = element("p", *self.inline(" ".join(self.arguments[0].split())), class_="predict-question", line=True)
-        box = element("div", class_="card predict", role="group", aria_label="Predict, then run")
-        box += element("p", nodes.Text("Predict, then run"), class_="card-title", line=True)
-        box += question
-        box += self.body()
-        box += element(
-            "p", nodes.Text("Answer first. The output below is folded; open it then."), class_="predict-word", line=True
-        )
-        return [box]
+        name, word = "Predict, then run", "Answer first. The output below is folded; open it then."
+        question = self.inline(" ".join(self.arguments[0].split()))
+        parts = [
+            element("p", nodes.Text(name), class_="card-title", line=True),
+            element("p", *question, class_="predict-question", line=True),
+            *self.body(),
+            element("p", nodes.Text(word), class_="predict-word", line=True),
+        ]
+        return [element("div", *parts, class_="card predict", role="group", aria_label=name)]
 
 
 class Quiz(_Directive):
     """Questions with radio buttons; the explanation of the answer that is chosen is said at once."""
 
     has_content = True
-    option_spec: ClassVar[dict[str, Any]] = {"class": directives.class_option}
 
     def run(self) -> list[nodes.Node]:
         try:
@@ -234,10 +226,9 @@ def _command(before: str, text: str, after: str = "") -> nodes.Element:
 
 
 def setup_directives(app: Sphinx) -> None:
-    """Tell Sphinx of the directives and the nodes."""
     for node in (html_element, html_line):
         app.add_node(node, html=(visit, depart))
-    app.add_node(nodes.citation, override=True, html=(visit_citation, depart_citation))
+    app.add_node(nodes.citation, override=True, html=(visit_citation, None))
     app.add_directive("exercise", ExerciseCard)
     app.add_directive("solution", SolutionCard)
     app.add_directive("predict", Predict)

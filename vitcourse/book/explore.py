@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from rich.console import Console
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from vitcourse.book import parts
 from vitcourse.codesets import load_code
@@ -22,10 +23,9 @@ from vitcourse.errors import RequestError
 from vitcourse.files import write_file
 from vitcourse.places import root
 from vitcourse.training.augment import center_crop
-from vitcourse.training.batches import standardised
 from vitcourse.training.chapters import faults_in_one_line
 from vitcourse.training.runs import Result, RunFolder
-from vitcourse.training.trained import BATCH, Trained, load_trained
+from vitcourse.training.trained import Trained, load_trained
 
 MOST_PARAMETERS = 8_000_000
 N_TESTS, MOST_BYTES = 40, 400_000  # test images in a page, and the bytes of all of them
@@ -162,7 +162,7 @@ def tests(trained: Trained, dataset: Dataset) -> dict[str, Any]:
     n_tests = max(1, min(N_TESTS, MOST_BYTES // images[0].numel()))
     # The page has them in whole levels, as most data do; the logits are those of what the page has.
     pixels = (images * levels).round()
-    logits = _logits(trained, pixels / levels)
+    logits = trained.logits(pixels / levels)
     chosen = _chosen(logits, dataset.test_labels, n_tests)
     return {
         "levels": levels,
@@ -178,27 +178,18 @@ def _gap(trained: Trained, reference: Trained) -> float:
         norm: Any = reference.model.get_submodule(name)
         norm.eps = eps
     images = torch.rand(64, trained.channels, *trained.image_size, generator=torch.Generator().manual_seed(0))
-    return float((_logits(trained, images) - _logits(reference, images)).abs().max())
-
-
-@torch.no_grad()
-def _logits(trained: Trained, images: Tensor) -> Tensor:
-    inputs = standardised(images, trained.mean, trained.std)
-    return torch.cat([trained.model(inputs[start : start + BATCH]).float() for start in range(0, len(inputs), BATCH)])
+    return float((trained.logits(images) - reference.logits(images)).abs().max())
 
 
 def _chosen(logits: Tensor, labels: Tensor, n: int) -> list[int]:
     """Up to n images, class by class: up to a quarter are mistakes, the surest first; the rest are spread evenly."""
-    guesses = logits.argmax(dim=1)
-    sure = logits.softmax(dim=1).amax(dim=1)
+    sure, guesses = logits.softmax(dim=1).max(dim=1)
     wrong = [i for i in sure.argsort(descending=True).tolist() if guesses[i] != labels[i]][: n // 4]
-    turns: dict[int, int] = {}
-    right = []
-    for i in (guesses == labels).nonzero().flatten().tolist():
-        label = int(labels[i])
-        turns[label] = turns.get(label, 0) + 1
-        right.append((turns[label], i))
-    return sorted([*wrong, *(i for _, i in sorted(right)[: n - len(wrong)])], key=lambda i: (int(labels[i]), i))
+    right = (guesses == labels).nonzero().flatten()
+    so_far = one_hot(labels[right], logits.shape[1]).cumsum(0)  # of each class, up to each image
+    turns = so_far.gather(1, labels[right][:, None])[:, 0]
+    others = right[turns.argsort(stable=True)][: n - len(wrong)].tolist()
+    return sorted([*wrong, *others], key=lambda i: (int(labels[i]), i))
 
 
 def _base64(values: np.ndarray) -> str:

@@ -6,12 +6,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from docutils import nodes
-from nbformat.v4 import new_code_cell
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.domains.index import IndexDomain
 from sphinx.domains.math import MathDomain
-from sphinx.errors import ExtensionError
 from sphinx.util.index_entries import split_index_msg
 
 from vitcourse.book import fingerprint
@@ -22,7 +20,7 @@ from vitcourse.book.figures import setup_figures
 from vitcourse.book.link_previews import setup_link_previews
 from vitcourse.book.living import setup_living
 from vitcourse.book.markdown import chapter_number
-from vitcourse.book.notebook import as_json, chapter_pages, make_notebook
+from vitcourse.book.notebook import COURSE, as_json, chapter_pages, make_notebook
 
 MATHJAX = "tex-svg.js"
 NOTEBOOKS = "notebooks"
@@ -72,16 +70,10 @@ def _follow_the_code(app: Sphinx, config: Config) -> None:
 
 def _copy_mathjax(app: Sphinx) -> None:
     """Bring MathJax from its package: the one file that holds the reader of TeX, the writer of SVG and the glyphs."""
-    try:
-        files = metadata.files("sphinx-mathjax-offline") or []
-    except metadata.PackageNotFoundError:
-        files = []
-    found = [Path(str(file.locate())) for file in files if file.parts[-2:] == ("mathjax", MATHJAX)]
-    if not found or not found[0].is_file():
-        raise ExtensionError(f"MathJax's {MATHJAX} is missing; type: uv sync")
+    name = "sphinx-mathjax-offline"
     folder = Path(app.outdir) / "_static" / "mathjax"
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(found[0], folder / MATHJAX)
+    shutil.copy(str(metadata.distribution(name).locate_file(f"{name}/static/mathjax/{MATHJAX}")), folder)
 
 
 def _number_equations_by_chapter(app: Sphinx, doctree: nodes.document) -> None:
@@ -134,29 +126,12 @@ def _tell_the_search_all_terms(app: Sphinx) -> list[Any]:
     return []  # no pages more
 
 
-def _first_cell(repository: str) -> Any:
-    """What fetches the course where there is none, as in Colab."""
-    lines = (
-        "# Not in the course's folder? Then fetch it.",
-        "import pathlib",
-        "",
-        'if not pathlib.Path("../chapters").is_dir() and not pathlib.Path("chapters").is_dir():',
-        f"    !git clone --depth 1 https://github.com/{repository} course",
-        "    !pip install --quiet -e course",
-        "    %cd course",
-    )
-    return new_code_cell("\n".join(lines), id="fetch")
-
-
 def _write_notebooks(app: Sphinx) -> None:
-    """The chapters as notebooks, beside the pages."""
-    folder = Path(app.outdir) / NOTEBOOKS
+    """The chapters as notebooks, beside the pages; in Colab they install the course from its repository."""
+    folder, repository = Path(app.outdir) / NOTEBOOKS, app.config.vitcourse_repository
     folder.mkdir(exist_ok=True)
     for page in chapter_pages(Path(app.srcdir) / "book"):
-        notebook = make_notebook(page)
-        repository = app.config.vitcourse_repository
-        if repository:
-            notebook["cells"].insert(0, _first_cell(repository))
+        notebook = make_notebook(page, f"git+https://github.com/{repository}" if repository else COURSE)
         (folder / f"{page.stem}.ipynb").write_text(as_json(notebook), encoding="utf-8")
 
 

@@ -36,10 +36,6 @@ def visit_image(translator: HTMLTranslator, node: nodes.Element) -> None:
     translator.body.append(of_the_page(file.read_text(encoding="utf-8"), node.get("alt", ""), file.stem[:8]))
 
 
-def depart_image(translator: HTMLTranslator, node: nodes.Element) -> None:
-    """Nothing is left to close."""
-
-
 def of_the_page(text: str, alt: str, name: str) -> str:
     """An SVG file's text as an element of a page; `name` tells its places from those of other figures."""
     start = _ROOT.search(text)
@@ -68,5 +64,5 @@ def _scoped(style: str, name: str) -> str:
 
 
 def setup_figures(app: Sphinx) -> None:
-    """Tell Sphinx of it."""
-    app.add_node(nodes.image, override=True, html=(visit_image, depart_image))
+    # Sphinx closes an image by itself.
+    app.add_node(nodes.image, override=True, html=(visit_image, None))

@@ -16,14 +16,14 @@ PACKAGES = ("jupyter-book", "myst-nb", "pydata-sphinx-theme", "sphinx", "sphinx-
 
 def code(root: Path) -> str:
     """All that a cell can read: the package, the solutions, the results, and torch's release."""
-    package = [path for path in _files(_package(root), ("*.py", "*.toml", "*.mplstyle")) if not _is_machinery(path)]
+    own = [path for path in _files(package(), ("*.py", "*.toml", "*.mplstyle")) if not _is_machinery(path)]
     rest = [*_files(root / "solutions", ("*.py",)), *_files(root / "benchmarks" / "results", ("*.json",))]
-    return _hash(root, [*package, *rest], _versions(("matplotlib", "torch")))
+    return _hash(root, [*own, *rest], _versions(("matplotlib", "torch")))
 
 
 def machinery(root: Path) -> str:
     """All that turns a source into a page, and the list of pages, which stands on every one."""
-    files = [path for path in _files(_package(root) / "book", ("*.py",)) if _is_machinery(path)]
+    files = [path for path in _files(package() / "book", ("*.py",)) if _is_machinery(path)]
     drawn = _files(root / "book" / "explorables", ("*.html",))
     return _hash(root, [*files, *drawn, root / "_toc.yml"], _versions(PACKAGES))
 
@@ -46,11 +46,6 @@ def is_current(root: Path, output: Path) -> bool:
     return whole and made.read_text(encoding="utf-8") == everything(root)
 
 
-def _package(root: Path) -> Path:
-    # An installed course has its files in the package, a clone beside it.
-    return root / "vitcourse" if (root / "vitcourse").is_dir() else package()
-
-
 def _is_machinery(path: Path) -> bool:
     return path.parent.name == "book" and path.suffix == ".py" and path.stem not in FOR_CELLS
 
@@ -60,13 +55,7 @@ def _files(folder: Path, patterns: Iterable[str]) -> list[Path]:
 
 
 def _versions(packages: Iterable[str]) -> tuple[str, ...]:
-    def version(package: str) -> str:
-        try:
-            return metadata.version(package)
-        except metadata.PackageNotFoundError:
-            return "none"
-
-    return tuple(f"{package} {version(package)}" for package in packages)
+    return tuple(f"{package} {metadata.version(package)}" for package in packages)
 
 
 def _hash(root: Path, files: Iterable[Path], more: Iterable[str]) -> str:

@@ -13,7 +13,6 @@ ALT = "A handwritten seven flows through a small Vision Transformer, from its pa
 
 
 def setup_link_previews(app: Sphinx) -> None:
-    """Tell Sphinx of it."""
     app.connect("html-page-context", _add)
 
 

@@ -4,7 +4,7 @@ The picture is what one sees on paper, without scripts, and until the script has
 """
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -27,7 +27,6 @@ class Living(SphinxDirective):
 
     required_arguments = 1
     has_content = True
-    option_spec: ClassVar[dict[str, Any]] = {}
 
     def run(self) -> list[nodes.Node]:
         kind = self.arguments[0].strip()
@@ -53,12 +52,10 @@ def opened(kind: str, told: dict[str, Any], address: Address) -> str:
 
 
 def depart(translator: HTMLTranslator, node: nodes.Element) -> None:
-    """Close it."""
     translator.body.append("</div></div>\n" if node.children else "</div>\n")
 
 
 def setup_living(app: Sphinx) -> None:
-    """Tell Sphinx of it."""
     app.add_node(living, html=(visit, depart))
     app.add_directive("living", Living)
     app.connect("builder-inited", _begin)

@@ -67,14 +67,12 @@ def tell(trained: Any) -> dict[str, Any]:
 def photograph() -> str:
     """A photograph, its middle square, as a data: address."""
     import numpy as np
-    from PIL import Image
+    from PIL import Image, ImageOps
     from sklearn.datasets import load_sample_image
 
     picture = Image.fromarray(np.asarray(load_sample_image(PHOTOGRAPH)))
-    left, side = (picture.width - picture.height) // 2, picture.height
-    square = picture.crop((left, 0, left + side, side)).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
     file = io.BytesIO()
-    square.save(file, "JPEG", quality=QUALITY, optimize=True)
+    ImageOps.fit(picture, (SIDE, SIDE), Image.Resampling.LANCZOS).save(file, "JPEG", quality=QUALITY, optimize=True)
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
 
 
@@ -87,17 +85,13 @@ def _seen(trained: Any) -> dict[str, Any]:
 
     from vitcourse.training.batches import standardised
 
-    model = trained.model
+    image = standardised(seven(), trained.mean, trained.std)
+    weights = load_code("solutions").module("ch06_inside").attention_maps(trained.model, image)[:, 0]  # (L, h, T, T)
     with torch.no_grad():
-        x = model.positional_encoding(model.patch_embedding(standardised(seven(), trained.mean, trained.std)))
-        weights = []
-        for block in model.blocks:
-            weights.append(block.attention(block.norm1(x), return_weights=True)[1][0])
-            x = block(x)
-        logits = model.head(model.norm(x[:, 0]))[0]
-    reach = torch.eye(x.shape[1])[0]
+        logits = trained.model(image)[0]
+    reach = torch.eye(weights.shape[-1])[0]
     flows: list[Any] = []
-    for layer in reversed(weights):
+    for layer in weights.flip(0):
         mixed = layer.mean(0)  # (T, T)
         flows.insert(0, mixed * reach[:, None])
         reach = 0.5 * reach + 0.5 * reach @ mixed

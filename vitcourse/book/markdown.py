@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vitcourse.book import quiz
 from vitcourse.course import exercise
@@ -39,6 +39,11 @@ class Book:
     titles: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)  # key: authors, year, address
     equations: dict[str, str] = field(default_factory=dict)
+
+    def title(self, target: str) -> str:
+        """What a place or a page is called; its own name where nobody has named it."""
+        name = target.lstrip("#").removesuffix(".md")
+        return self.titles.get(name) or self.titles.get(name.rpartition("/")[2]) or name
 
     def equation(self, label: str) -> str:
         """The equation's number; one that no page has is counted as it is met."""
@@ -131,8 +136,7 @@ def inline(text: str, book: Book) -> str:
 def _link(text: str, target: str, whole: str, book: Book) -> str:
     if re.match(r"^(https?:|mailto:|#cell)", target):
         return whole
-    name = target.lstrip("#").removesuffix(".md")
-    return inline(text, book) or book.titles.get(name) or book.titles.get(name.rpartition("/")[2]) or name
+    return inline(text, book) or book.title(target)
 
 
 def _role(role: str, content: str, whole: str, book: Book) -> str:
@@ -145,9 +149,7 @@ def _role(role: str, content: str, whole: str, book: Book) -> str:
     if role in ("term", "abbr"):
         return text or re.sub(r"\s*\(.*\)$", "", content)
     if role in ("ref", "doc", "numref"):
-        name = target.rpartition("/")[2].removesuffix(".md")
-        words = text.replace("%s", "").replace("{number}", "").replace("{name}", "").strip()
-        return words or book.titles.get(target) or book.titles.get(name) or target
+        return text.replace("%s", "").replace("{number}", "").replace("{name}", "").strip() or book.title(target)
     if role == "eq":
         return f"({book.equation(content)})"
     if role.startswith("cite"):
@@ -266,10 +268,9 @@ def _sources(file: Path) -> dict[str, tuple[str, str, str]]:
     return {key: _source(entry) for key, entry in parse_string(file.read_text("utf-8"), "bibtex").entries.items()}
 
 
-def _source(entry: "object") -> tuple[str, str, str]:
-    persons = getattr(entry, "persons", {}).get("author", [])
-    names = [" ".join(person.last_names).strip("{}") for person in persons]
+def _source(entry: Any) -> tuple[str, str, str]:
+    names = [" ".join(person.last_names).strip("{}") for person in entry.persons.get("author", [])]
     words = f"{names[0]} et al." if len(names) > 2 else " and ".join(names)
-    fields = getattr(entry, "fields", {})
+    fields = entry.fields
     doi = f"https://doi.org/{fields['doi']}" if "doi" in fields else ""
     return words or fields.get("title", ""), fields.get("year", "no year"), fields.get("url", doi)

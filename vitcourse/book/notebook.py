@@ -23,11 +23,12 @@ _OPENING = """\
 *Chapter {number} of the course as a notebook. It runs on what you write, in its cells or in `chapters/`, and sees \
 your edits at once. Where something is not written yet, a cell ends in `NotImplementedError`: write it, run it, go on.*\
 """
+COURSE = "vitcourse"  # the name of its package
 _RELOAD = """\
 import importlib.util
 
 if importlib.util.find_spec("vitcourse") is None:  # on Colab
-    %pip install --quiet vitcourse
+    %pip install --quiet {package}
 %load_ext vitcourse
 %load_ext autoreload
 %autoreload 2"""
@@ -83,12 +84,15 @@ def find_page(folder: Path, word: str) -> Path:
     raise RequestError(f"there is no chapter {word!r} in the book; type one of {known}")
 
 
-def make_notebook(page: Path) -> NotebookNode:
-    """The notebook of a page, as nbformat 4 has it. Raises MarkdownError for what has no plain Markdown."""
+def make_notebook(page: Path, package: str = COURSE) -> NotebookNode:
+    """The notebook of a page, as nbformat 4 has it; package is what it installs where the course isn't there.
+
+    Raises MarkdownError for what has no plain Markdown.
+    """
     book = markdown.read_book(page.parent)
     cells = [
         new_markdown_cell(_OPENING.format(number=int(page.stem[:2]))),
-        _code_cell(_RELOAD, ("hide-input",)),
+        _code_cell(_RELOAD.format(package=package), ("hide-input",)),
     ]
     for cell in jupytext.reads(page.read_text(encoding="utf-8"), fmt="md:myst").cells:
         if cell.cell_type == "code":

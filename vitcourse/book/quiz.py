@@ -6,6 +6,8 @@ from typing import Any
 
 import yaml
 
+from vitcourse.errors import in_one_line
+
 
 class QuizError(ValueError):
     """What is wrong with a quiz, in one line."""
@@ -47,7 +49,7 @@ def parse(body: str) -> tuple[Question, ...]:
     try:
         entries = yaml.safe_load(body)
     except yaml.YAMLError as error:
-        raise QuizError(f"not YAML: {' '.join(str(error).split())}") from error
+        raise QuizError(f"not YAML: {in_one_line(error)}") from error
     if not isinstance(entries, list) or not entries:
         raise QuizError("a quiz is a list of questions, each beginning with '- question: '")
     return tuple(_question(entry, number) for number, entry in enumerate(entries, start=1))

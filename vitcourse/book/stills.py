@@ -66,9 +66,9 @@ def positions(told: Told, address: Address) -> str:
         x, least = 240 * place, min(values)
         made.append(_text(x, 12, f"{name} positions", "strong", "start"))
         for n, value in enumerate(values):
-            at = f'x="{x + 28 * (n % 7)}" y="{24 + 28 * (n // 7)}" width="26" height="26"'
-            made.append(f'<rect {at} class="glow" fill-opacity="{((value - least) / (1 - least)) ** 1.3:.2f}"/>')
-        made.append(f'<rect x="{x + 57}" y="{24 + 57}" width="24" height="24" class="chosen"/>')
+            near = ((value - least) / (1 - least)) ** 1.3
+            made.append(_square(x + 28 * (n % 7), 24 + 28 * (n // 7), 26, "glow", near))
+        made.append(_square(x + 57, 24 + 57, 24, "chosen"))
     words = "Two grids of 7 by 7: how alike one place's position is to all others, for 1-d and for 2-d positions."
     return _svg(720, 224, words, "".join(made))
 
@@ -81,8 +81,7 @@ def attention(told: Told, address: Address) -> str:
         for head, rows in enumerate(heads):
             x, y = 80 + 112 * head, 108 * layer
             for n, share in enumerate(rows[0][1:]):
-                at = f'x="{x + 24 * (n % 4)}" y="{y + 24 * (n // 4)}" width="23.5" height="23.5"'
-                made.append(f'<rect {at} class="glow" fill-opacity="{share**0.425:.2f}"/>')
+                made.append(_square(x + 24 * (n % 4), y + 24 * (n // 4), 23.5, "glow", share**0.425))
             made.append(f'<g opacity="0.42">{_image(told["page"]["seven"], x, y, 96)}</g>')
     return _svg(720, 316, "The seven, three layers of four heads: where CLS looks in each.", "".join(made))
 

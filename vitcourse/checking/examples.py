@@ -12,8 +12,8 @@ from torch import Tensor
 from vitcourse.checking.check import Check, Run
 from vitcourse.checking.evidence import same
 from vitcourse.checking.subjects import CheckFailedError, Inputs, Question
-from vitcourse.checking.wording import as_call, farthest
-from vitcourse.worker.protocol import Slot
+from vitcourse.checking.wording import as_call, described, farthest
+from vitcourse.worker.protocol import Other, Slot
 from vitcourse.worker.workshop import Observation, slots_of, tensors_of
 
 SECONDS = 0.4  # that looking for a smaller example may take
@@ -176,12 +176,19 @@ def shown(found: Differs) -> str:
         if own is not None and own.dtype != expected.dtype:
             where, told = "", (str(expected.dtype), str(own.dtype))
         return "\n".join([*lines, f"  expected{what}{where}  {told[0]}", f"  yours{what}{where}     {told[1]}"])
+    lines += [f"  expected  {described(found.right.result)}", f"  yours     {described(found.mine.result)}"]
     return "\n".join(lines)
 
 
 def _told(result: Any) -> str:
     """A result, which may be a tensor or not: by its number alone, 1.0 and a tensor of 1.0 look alike."""
-    return f"a tensor of {numbers(result)}" if isinstance(result, Tensor) else str(result)
+    return (
+        f"a tensor of {numbers(result)}"
+        if isinstance(result, Tensor)
+        else described(result)
+        if isinstance(result, Other)
+        else str(result)
+    )
 
 
 def _results(result: Any) -> dict[str, Tensor]:

@@ -3,12 +3,14 @@
 Each finding looks at the exception (as data), and at what can be read in the chapter's text without running it.
 """
 
+import ast
 import difflib
 import itertools
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from vitcourse.codesets import load_code
 from vitcourse.course import Exercise, exercises
 
 _IMPORTS = {
@@ -26,6 +28,7 @@ _FLOAT_SIZE = (
     r"found element of type float|but got float|'float' object cannot be interpreted as an integer"
     r"|slice indices must be integers|got float$|not float$|type float at pos"
 )
+_OF_TENSORS = "shape|size|dim|T|mT|transpose|permute|reshape|view|flatten|unsqueeze|softmax|chunk|split|mean|sum"
 _NO_KEYBOARD = "input() or breakpoint() waits for a keyboard that isn't there: take it out."
 # Of these kinds, with a message of this form: the first one says it.
 _MEANINGS = [
@@ -33,11 +36,31 @@ _MEANINGS = [
     for kinds, form, says in (
         ("AttributeError", r"before Module.__init__\(\) call",
          "super().__init__() must be the first line of __init__: it makes the place where layers are kept."),
-        ("AttributeError", "NoneType",
+        ("AttributeError TypeError", "NoneType",
          "None stands where a value is expected: does an earlier function forget its return?"),
+        ("AttributeError", rf"'(Linear|Conv2d|Dropout|LayerNorm|Sequential|ModuleList)' .* '({_OF_TENSORS})'",
+         "A layer stands where what it makes of x is meant: call it, as in self.layer(x)."),
+        ("AttributeError TypeError", r"'tuple' object has no attr|'(Tensor|tuple)' and '(tuple|Tensor)'|not tuple$",
+         "A tuple, such as a pair, stands where one tensor is meant: unpack it, or take its part."),
         ("AttributeError", "", "Is the name spelt as where it was made?"),
         ("TypeError RuntimeError", _FLOAT_SIZE,
          "A size is a float there: / always gives a float, such as 14.0; // gives the whole number 14."),
+        ("TypeError", "exceptions must derive from", "raise takes an exception, as in raise ValueError(…)."),
+        ("TypeError", r"'input'.* must be Tensor, not (int|float)",
+         "torch's functions take tensors; those of math, such as math.sqrt, take one number."),
+        ("ValueError RuntimeError TypeError", "only one element tensors|value of Tensor with more than one",
+         "float(), if and the functions of math take one number; torch's, such as torch.exp, take a whole tensor."),
+        ("TypeError", "'Tensor' object is not callable",
+         "A tensor is called like a function: has it taken a function's name, or is an operator missing before (?"),
+        ("NotImplementedError", r"\[ModuleList\]", "nn.ModuleList only keeps modules: a loop calls them."),
+        ("RuntimeError AssertionError", "NVIDIA|compiled with CUDA",
+         "Nothing is moved to a GPU in an answer: what is made on the way takes the input's device, x.device."),
+        ("RuntimeError", r"numpy\(\) on Tensor that requires grad",
+         "NumPy knows no gradients: what goes through it is cut off. torch has functions of the same names."),
+        ("RuntimeError", "leaf Variable that requires grad",
+         "A parameter that records gradients is written into in place: do that under torch.no_grad()."),
+        ("RuntimeError", "Index tensor must have the same number of dimensions",
+         "gather's index has as many axes as the tensor it reads: labels[:, None], (B, 1), beside (B, K)."),
         ("TypeError", "unexpected keyword argument",
          "The contract's names for the arguments are those of the stub: is one misspelt or left out?"),
         ("RecursionError", "", "It calls itself without an end."),
@@ -46,6 +69,37 @@ _MEANINGS = [
         ("Refused", "", "An answer uses torch, einops and the learner's own earlier chapters."),
     )
 ]  # fmt: skip
+
+# What may help where no cause was found.
+_HINTS = [
+    (re.compile(form), says)
+    for form, says in (
+        (r"The size of tensor a \(\d+\) must match",
+         "Axes are matched from the last one on: two that meet are equal, or one of them is 1. Has a mean or a sum "
+         "lost its axis (keepdim=True keeps it), or is * written for @?"),
+        (r"shape '.*' is invalid for input of size",
+         "The sizes don't multiply to as many numbers as there are: is an axis left out, or a size guessed?"),
+        ("must be a 3D tensor", "bmm takes exactly three axes; @ takes any number of them in front."),
+        ("same dtype|expected scalar type",
+         "Two dtypes meet: what is made on the way takes the input's, as in torch.zeros(…, dtype=x.dtype)."),
+    )
+]  # fmt: skip
+
+
+def hint(raised: Mapping[str, Any]) -> str:
+    """What may help with an exception whose cause wasn't found."""
+    return next((says for form, says in _HINTS if form.search(raised.get("message", ""))), "")
+
+
+def written_in(read: Mapping[str, Any], exercise: Exercise) -> list[str]:
+    """The numbers that stand in the answer, and not in the reference's chapter."""
+    tree = ast.parse(load_code("solutions").source(exercise.module) or "")
+    known = [str(node.value) for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    return [
+        f"{number} is written in: should it come from the arguments? (line {line})"
+        for number, line in read.get("numbers", {}).items()
+        if number not in known
+    ]
 
 
 def stub_of(raised: Mapping[str, Any]) -> str:
@@ -91,8 +145,8 @@ def _meanings(name: str, raised: Mapping[str, Any], read: Mapping[str, Any], exe
     kind, message = raised["type"], raised["message"]
     definitions = read.get("definitions", {})
     own_class = name.partition(".")[0]
-    if kind == "NotImplementedError":
-        yield from _left_over(definitions, raised)
+    if kind == "NotImplementedError" and (left := list(_left_over(definitions, raised))):
+        yield from left
     elif kind == "TypeError" and (near := misspelt(read, own_class, "__init__")) and "argument" in message:
         yield (
             f"{near} is a method that nobody calls: the constructor is called __init__, "

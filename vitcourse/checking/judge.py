@@ -6,6 +6,7 @@ References, inputs, seeds, comparisons, names and verdicts are here; a learner's
 import gc
 import importlib.util
 import inspect
+import re
 import sys
 import zlib
 from collections.abc import Mapping
@@ -87,7 +88,8 @@ class Judge:
         self.workers.begin()  # it loads torch while this process does
         check_of(exercise)
         try:
-            worker = self.workers.start(_first(code, exercise), self.timeout, optimizer=exercise.needs_optimizer)
+            first = {**_first(code, exercise), "seconds": self.timeout}
+            worker = self.workers.start(first, self.timeout, optimizer=exercise.needs_optimizer)
         except WorkerLost as lost:
             return Verdict(exercise.id, lost.status, lost.headline, died=True)
         try:
@@ -104,7 +106,7 @@ class _Case:
 
     def __init__(self, code: Answers, exercise: Exercise, worker: Worker, seed: int) -> None:
         self.exercise, self.worker, self.seed = exercise, worker, seed
-        self.printed = ""
+        self.printed: str | None = None
         self.read = {**worker.seen, "file": code.shown_as(exercise.module)}
 
     def verdict(self) -> Verdict:
@@ -127,12 +129,21 @@ class _Case:
         except CheckFailedError as error:
             return self._failed(check, error, number)
         except WorkerLost as lost:
-            return self._says(lost.status, lost.headline, died=True)
+            return self._lost(lost)
         return self._says("passed", "passed")
+
+    def _lost(self, lost: WorkerLost) -> Verdict:
+        """What is known of code that ended its process, or didn't end: which line of it ran, where that was told."""
+        from vitcourse.worker.serving import TIMEOUT
+
+        self.printed, _, stack = self.worker.printed().partition(f"\n{TIMEOUT}\n")
+        at = re.search(rf'File "{re.escape(self.read["file"])}", line (\d+), in (\w+)', stack)
+        where = [f"it was at {self.read['file']}, line {at[1]}, in {at[2]}"] if at and lost.status == "timeout" else []
+        return self._says(lost.status, lost.headline, "\n".join([*self._lines("slips"), *where]), died=True)
 
     def _failed(self, check: Any, error: Any, number: int) -> Verdict:
         from vitcourse.checking.examples import onward, opinion
-        from vitcourse.checking.findings import stub_of
+        from vitcourse.checking.findings import hint, stub_of, written_in
         from vitcourse.checking.naming import named
 
         status: Status = "error" if error.raised else "failed"
@@ -141,9 +152,15 @@ class _Case:
         if stub not in ("", self.exercise.id):  # blocked by that one: no cause is looked for, which takes a second
             return self._says(status, error.headline, stub=stub)
         run = check_of(self.exercise)
-        naming = named(self.exercise, check.questions, lambda: onward(run, check, number))
-        if naming is None:
-            headline, lines, misconception, found = error.headline, [error.diagnosis, error.facts], "", ""
+        slips, headline, misconception, found = self._lines("slips"), error.headline, "", ""
+        naming = None if slips else named(self.exercise, check.questions, lambda: onward(run, check, number))
+        written = written_in(self.read, self.exercise) if naming is None or naming.kind != "list" else []
+        if naming is not None and naming.kind != "list" and ((error.raised and error.diagnosis) or written):
+            naming = None  # what the text itself shows, or what Python says, is surer than an edit
+        if slips:
+            headline, *lines = [*slips, error.headline, error.facts]
+        elif naming is None:
+            lines = [error.diagnosis or hint(error.raised), *written, error.facts, *self._lines("remarks")]
         else:
             headline, misconception, found = naming.says, naming.name, naming.kind
             lines = [error.headline if error.raised else "", error.facts]
@@ -161,8 +178,15 @@ class _Case:
         _, diagnosis = explained("the chapter", fault, self.read, self.exercise)
         return self._says("error", headline, diagnosis)
 
+    def _lines(self, kind: str) -> list[str]:
+        """What the text shows, with its lines."""
+        return [f"{says} (line {line})" for says, line in self.read[kind].items()]
+
+    def _printed(self) -> str:
+        return self.worker.printed() if self.printed is None else self.printed
+
     def _says(self, status: Status, headline: str, diagnosis: str = "", **more: Any) -> Verdict:
-        if status != "passed" and (printed := (self.printed or self.worker.printed()).strip().splitlines()):
+        if status != "passed" and (printed := self._printed().strip().splitlines()):
             last = printed[-_LINES:]
             diagnosis = f"{diagnosis}\nit printed{', at the end' if last != printed else ''}:\n" + "\n".join(last)
         return Verdict(

@@ -4,12 +4,15 @@ What is wrong is said by its kind: a plain tensor, a list that hides its modules
 """
 
 import difflib
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import nn
 
 from vitcourse.checking.subjects import CheckFailedError
+
+MOST = 16  # parameters that are listed one by one
 
 
 def compare(name: str, held: Mapping[str, Any], reference: nn.Module) -> None:
@@ -42,6 +45,10 @@ def _faults(name: str, held: Mapping[str, Any], reference: nn.Module) -> Iterato
                 f"{key} and {other} of {name} are one and the same parameter",
                 "Each needs a layer of its own: here one layer stands in several roles.",
             )
+    for path, part in reference.named_modules():
+        count = held["modules"].get(path, {}).get("length") if isinstance(part, nn.ModuleList) else None
+        if isinstance(part, nn.ModuleList) and count not in (None, len(part)):
+            yield f"{path} of {name} holds {count} modules, and should hold {len(part)}", ""
     yield from _names_and_shapes(name, own, expected)
     for key in (key for key in expected if not own[key]["trained"]):
         yield f"the parameter {key} of {name} is frozen", "With requires_grad=False it is never trained."
@@ -72,8 +79,8 @@ def _renamed(own: Mapping[str, Any], expected: Mapping[str, tuple[int, ...]]) ->
     for key in (key for key in own if key not in expected):
         alike = [name for name, shape in expected.items() if name not in own and shape == tuple(own[key]["shape"])]
         for name in difflib.get_close_matches(key, alike, n=1, cutoff=0.6):
-            parts = [(a, b) for a, b in zip(key.split("."), name.split("."), strict=False) if a != b]
-            if len(parts) == 1:
+            parts = [(a, b) for a, b in itertools.zip_longest(key.split("."), name.split(".")) if a != b]
+            if len(parts) == 1 and all(parts[0]):
                 yield parts[0]
 
 
@@ -82,6 +89,8 @@ def _names_and_shapes(
 ) -> Iterator[tuple[str, str]]:
     lines = [f"missing:   {key} {shape}" for key, shape in expected.items() if key not in own]
     lines += [f"not named: {key} {value['shape']}" for key, value in own.items() if key not in expected]
+    if len(lines) > MOST:  # whole parts, such as blocks.2
+        lines = list(dict.fromkeys(".".join(line.split(" (")[0].split(".")[:2]) for line in lines))
     if lines:
         renamed = dict.fromkeys(_renamed(own, expected))
         headline = f"the parameters of {name} are not those of the contract"

@@ -87,7 +87,7 @@ def described(value: Any) -> str:
     if isinstance(value, Tensor):
         return f"one tensor of shape {tuple(value.shape)}"
     if isinstance(value, Other):
-        return article(value.kind)
+        return f"{article(value.kind)}{' (yield makes one; return gives a result)' * (value.kind == 'generator')}"
     if isinstance(value, Part):
         return f"the parameter {value.name} itself"
     return "None" if value is None else article(type(value).__name__)

@@ -18,7 +18,6 @@ from vitcourse.classroom.box import box
 from vitcourse.classroom.grading import Order, rows
 from vitcourse.classroom.layouts import Submission, submissions
 from vitcourse.classroom.rows import Row, as_csv, as_gradescope, as_json, as_junit, file_names, replace_file
-from vitcourse.course import exercises
 from vitcourse.errors import RequestError, RunError
 from vitcourse.files import writing
 
@@ -139,7 +138,6 @@ def _print_table(console: Console, made: Sequence[Row]) -> None:
 
 def _by_status(verdicts: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    total = len(exercises())
     for verdict in verdicts:
         found.setdefault(verdict["status"], []).append(verdict["exercise"])
-    return {status: ids if len(ids) <= min(_FEW, total) else [f"{len(ids)} exercises"] for status, ids in found.items()}
+    return {status: ids if len(ids) <= _FEW else [f"{len(ids)} exercises"] for status, ids in found.items()}

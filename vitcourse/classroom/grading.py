@@ -32,6 +32,7 @@ from vitcourse.classroom.box import boxed
 from vitcourse.classroom.layouts import Submission
 from vitcourse.classroom.rows import Row, row, without_verdicts
 from vitcourse.course import Exercise, exercise
+from vitcourse.errors import in_one_line
 from vitcourse.files import read_json, write_atomically
 from vitcourse.places import root
 from vitcourse.stubs import pristine
@@ -85,7 +86,7 @@ def grade(handed: Submission, order: Order, workers: Workers) -> Row:
     try:
         verdicts = Handed(handed, Judge(workers, order.timeout, seed)).verdicts_on(chosen)
     except Exception as error:
-        why = f"the check itself failed: {type(error).__name__}: {' '.join(str(error).split())}"[:500]
+        why = f"the check itself failed: {type(error).__name__}: {in_one_line(error)}"[:500]
         return without_verdicts(handed, chosen, why, {**about, **_now(since)})
     return row(handed, verdicts, {**about, **_now(since)})
 

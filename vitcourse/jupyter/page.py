@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from vitcourse.checking.grading import FAILURES
 from vitcourse.checking.judge import Verdict
-from vitcourse.codesets import CodeSet
 from vitcourse.course import Exercise
+from vitcourse.training.runs import Epoch
 
 if TYPE_CHECKING:
     from vitcourse.trace.shown import Trace
@@ -35,10 +35,8 @@ class Shown:
         return self.text
 
 
-def verdict_page(
-    code: CodeSet, entry: Exercise, verdict: Verdict, traces: "Sequence[Trace]", here: Exercise | None
-) -> tuple[str, str]:
-    """A verdict as HTML and as text: what is wrong, an example, the shapes of one's own code, where to go on."""
+def verdict_page(entry: Exercise, verdict: Verdict, traces: "Sequence[Trace]", here: Exercise | None) -> Shown:
+    """A verdict: what is wrong, an example, the shapes of one's own code, where to go on."""
     word = verdict.status.replace("-", " ")
     passed = verdict.status == "passed"
     headline = "" if passed else verdict.headline
@@ -51,15 +49,12 @@ def verdict_page(
     parts.append(f"<p>{escape(onward)}</p>")
     shapes = "".join(trace.to_html() for trace in traces)
     if shapes:
-        parts.append(
-            f"<details{' open' if not passed else ''}><summary>shapes of your code</summary>{shapes}</details>"
-        )
+        is_open = "" if passed else " open"
+        parts.append(f"<details{is_open}><summary>shapes of your code</summary>{shapes}</details>")
     mark = _MARKS.get(verdict.status, "#b3261e")
     html = f"<style>{_STYLE}</style><div class='vitcourse-verdict' style='--mark: {mark}'>{''.join(parts)}</div>"
-    text = "\n".join(
-        part for part in (f"{word}  {entry.id}  {entry.title}", headline, verdict.diagnosis, onward) if part
-    )
-    return html, text
+    lines = (f"{word}  {entry.id}  {entry.title}", headline, verdict.diagnosis, onward)
+    return Shown(html, "\n".join(filter(None, lines)))
 
 
 def _onward(entry: Exercise, verdict: Verdict, here: Exercise | None) -> str:
@@ -71,14 +66,14 @@ def _onward(entry: Exercise, verdict: Verdict, here: Exercise | None) -> str:
     return words
 
 
-_EPOCH = re.compile(r"^epoch\s+(\d+)/(\d+)\b.*?loss\s+([\d.]+)(?:.*?accuracy\s+([\d.]+)%)?")
+_EPOCH = re.compile(r"^epoch\s+(\d+)/(\d+)\b.*?loss\s+([\d.]+).*?accuracy\s+([\d.]+)%")
 
 
 class Curve:
     """The loss and the accuracy of a run, drawn anew as each epoch's line comes."""
 
     def __init__(self) -> None:
-        self.epochs: list[tuple[int, float, float | None]] = []
+        self.epochs: list[Epoch] = []
         self._handle: Any = None
 
     def read(self, line: str) -> None:
@@ -86,29 +81,18 @@ class Curve:
         found = _EPOCH.search(line)
         if found is None:
             return
-        epoch, total, loss, accuracy = found.groups()
-        if int(epoch) == 1:
+        epoch, total, loss, accuracy = (float(word) for word in found.groups())
+        if epoch == 1:
             self.epochs = []  # a second run, with the other loss
-        self.epochs.append((int(epoch), float(loss), float(accuracy) if accuracy else None))
-        self._draw(int(total))
+        self.epochs.append(Epoch(int(epoch), loss, accuracy / 100, 0.0, 0.0, 0.0))
+        self._draw(f"epoch {epoch:.0f} of {total:.0f}")
 
-    def _draw(self, total: int) -> None:
-        import matplotlib.pyplot as plt
+    def _draw(self, title: str) -> None:
         from IPython.display import Image, display
 
-        from vitcourse.training.pictures import png
+        from vitcourse.training.pictures import draw_curves, png
 
-        figure, axes = plt.subplots(figsize=(6, 2.2), layout="constrained")
-        at = [epoch for epoch, _, _ in self.epochs]
-        axes.plot(at, [loss for _, loss, _ in self.epochs], "o-", color="#0072b2", label="loss")
-        axes.set(xlim=(0.5, total + 0.5), xlabel="epoch", ylabel="loss", ylim=(0, None))
-        accuracies = [accuracy for _, _, accuracy in self.epochs if accuracy is not None]
-        if len(accuracies) == len(at):
-            right = axes.twinx()
-            right.plot(at, accuracies, "s--", color="#d55e00")
-            right.set(ylabel="accuracy, %", ylim=(0, 100))
-        picture = Image(png(figure))
-        plt.close(figure)
+        picture = Image(png(draw_curves({"": self.epochs}, "images not trained on", title=title)), width=500)
         if self._handle is None:
             self._handle = display(picture, display_id=True)
         else:

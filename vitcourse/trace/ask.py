@@ -8,20 +8,23 @@ answer depends on nothing but the function, the sizes and the other arguments.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import combinations, count
+from itertools import combinations
 from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from vitcourse.trace.recorder import Sizes, tensors_in
+from vitcourse.trace.recorder import Sizes, mapped, tensors_in
 
 # Kernels that read past the end of a tensor that is too short, instead of refusing it.
 _UNSAFE = frozenset(("lstm", "gru", "rnn_tanh", "rnn_relu"))
-# A size in terms of the operands' axes, counted through: a number, and products of axes with a factor each.
-# None where it is not known.
-Growth = tuple[int, tuple[tuple[int | Fraction, tuple[int, ...]], ...]] | None
+# A size in terms of the operands' axes, counted through: one of them, or a number, and products of axes with a factor
+# each. None where it is not known.
+Grown = tuple[int, tuple[tuple[int | Fraction, tuple[int, ...]], ...]] | None
+Growth = int | Grown
+# The shapes of the results at other sizes.
+Seen = list[tuple[int, list[Sizes]]]
 MOST = 20_000
 
 
@@ -34,117 +37,117 @@ class Answer:
     results: tuple[tuple[Growth, ...], ...] = ()
 
 
-# A number for each question, and its answers by the patterns of its axes.
-_answers: dict[Any, tuple[int, dict[tuple[int, ...], Answer]]] = {}
-_numbers = count()
+# The answers to the questions that were asked.
+_answers: dict[Any, Answer] = {}
+_PLAIN = frozenset((type(None), float, str, torch.dtype, torch.device, type(...)))
 
 
-def answer(question: "Question", pattern: tuple[int, ...]) -> Answer:
-    """The answer to a question in which operands' axes of one number are one size; -1 is a plain number."""
-    found = question.answers.get(pattern)
-    if found is None:
+def frozen(value: Any, put: Callable[[Tensor], Any], found: list[Any]) -> Any:
+    """Arguments as something to look up, with something in the place of tensors; these and the numbers are found."""
+    kind = type(value)
+    if kind is int:
+        found.append(value)
+        return value
+    if kind in _PLAIN:
+        return value
+    if isinstance(value, Tensor):
+        found.append(value)
+        return put(value)
+    if kind is bool:
+        # One that is no number: x[True] isn't x[1].
+        return str(value)
+    if isinstance(value, (tuple, list)):
+        return tuple([frozen(item, put, found) for item in value])
+    if kind is dict:
+        return tuple([(key, frozen(item, put, found)) for key, item in value.items()])
+    if kind is slice:
+        return ("slice", frozen((value.start, value.stop, value.step), put, found))
+    return repr(value)
+
+
+def answer(key: Any, pattern: list[int], question: Callable[[], "Question"]) -> Answer:
+    """The answer to a question, by what it depends on, where operands' axes of one number in the pattern are one size.
+
+    -1 is a plain number, which can't change.
+    """
+    known = _answers.get(key)
+    if known is None:
+        if len(_answers) >= MOST:
+            _answers.clear()
         with torch.no_grad():
-            found = question.answers[pattern] = question.answer(pattern)
-    return found
+            known = _answers[key] = question().answer(pattern)
+    return known
 
 
 class Question:
     """A call of a function of torch, with its operands and the shapes of its results."""
 
     def __init__(
-        self, name: str, func: Callable[..., Any], args: Any, kwargs: dict[str, Any],
-        operands: list[Tensor], results: list[Tensor],
+        self, name: str, func: Callable[..., Any], args: Any, kwargs: dict[str, Any], found: list[Any],
+        results: list[Tensor],
     ) -> None:  # fmt: skip
-        self.name, self.func, self.args, self.kwargs, self.operands = name, func, args, kwargs, operands
-        self._places = {id(tensor): place for place, tensor in enumerate(operands)}
+        self.name, self.func, self.args, self.kwargs = name, func, args, kwargs
+        self.operands = [value for value in found if type(value) is not int]
+        self.written = {value for value in found if type(value) is int}
+        self._places = {id(tensor): place for place, tensor in enumerate(self.operands)}
+        self.sizes = [n for tensor in self.operands for n in tensor.shape]
         self.results = [tuple(tensor.shape) for tensor in results]
-        self.written: set[int] = set()
-        shapes = tuple([(tensor.shape, tensor.dtype) for tensor in operands])
-        key = (func, shapes, self._frozen(args), self._frozen(kwargs) if kwargs else None)
-        if len(_answers) >= MOST:
-            _answers.clear()
-        asked = _answers.get(key)
-        if asked is None:
-            asked = _answers[key] = (next(_numbers), {})
-        self.number, self.answers = asked
 
-    def _frozen(self, value: Any) -> Any:
-        kind = type(value)
-        if kind is int:
-            self.written.add(value)
-            return value
-        if value is None or kind in (float, bool, str, torch.dtype):
-            return (kind, value)
-        if isinstance(value, Tensor):
-            return ("tensor", self._places[id(value)])
-        if isinstance(value, (tuple, list)):
-            return tuple([self._frozen(item) for item in value])
-        if kind is dict:
-            return tuple([(key, self._frozen(item)) for key, item in value.items()])
-        if kind is slice:
-            return ("slice", self._frozen(value.start), self._frozen(value.stop), self._frozen(value.step))
-        return repr(value)
-
-    def answer(self, pattern: tuple[int, ...]) -> Answer:
+    def answer(self, pattern: list[int]) -> Answer:
         """Change the axes that can change, those that only change together as one, and see what the results do."""
         if self.name in _UNSAFE:
             return Answer(results=tuple((None,) * len(shape) for shape in self.results))
-        self.sizes = [n for tensor in self.operands for n in tensor.shape]
         classes = {kind: [i for i, other in enumerate(pattern) if other == kind] for kind in pattern if kind >= 0}
-        told: list[tuple[int, list[list[Sizes]]]] = []
+        told: list[tuple[int, Seen]] = []
         equal: list[tuple[int, int]] = []
         stuck: list[int] = []
         while classes:
             places = classes.pop(next(iter(classes)))
-            size = self.sizes[places[0]]
-            seen = self._seen(places, size)
-            same = [kind for kind, others in classes.items() if self.sizes[others[0]] == size]
+            seen = self._seen(places)
             if seen is None:
-                some, seen = self._together(places, size, {kind: classes[kind] for kind in same})
-                more = [classes.pop(kind) for kind in some]
-                equal += [(places[0], others[0]) for others in more]
+                size = self.sizes[places[0]]
+                same = {kind: others for kind, others in classes.items() if self.sizes[others[0]] == size}
+                some, seen = self._together(places, same)
+                equal += [(places[0], classes.pop(kind)[0]) for kind in some]
             if seen is None:
                 stuck.append(places[0])
             else:
                 told.append((places[0], seen))
-        return Answer(
-            tuple(equal),
-            tuple(stuck),
-            tuple(
-                tuple(
-                    self._size(told, i, j, n, bool(stuck) or not told or n in self.written) for j, n in enumerate(shape)
-                )
-                for i, shape in enumerate(self.results)
-            ),
-        )
+        held = self.written if told and not stuck else {n for shape in self.results for n in shape}
+        results = [
+            tuple(self._size([(place, [(new, at[i][j]) for new, at in seen]) for place, seen in told], n, n in held)
+                  for j, n in enumerate(shape))
+            for i, shape in enumerate(self.results)
+        ]  # fmt: skip
+        return Answer(tuple(equal), tuple(stuck), tuple(results))
 
-    def _size(self, told: list[tuple[int, list[list[Sizes]]]], i: int, j: int, size: int, stuck: bool) -> Growth:
-        """One axis of a result, from what it was at twice and three times each size."""
-        causes = [(place, seen[0][i][j], seen[1][i][j]) for place, seen in told]
-        causes = [cause for cause in causes if cause[1:] != (size, size)]
+    def _size(self, told: list[tuple[int, list[tuple[int, int]]]], size: int, held: bool) -> Growth:
+        """One axis of a result, from what it was at two other sizes of each class; None where it is not known."""
+        causes = [(place, self.sizes[place], seen) for place, seen in told if any(now != size for _, now in seen)]
         if not causes:
-            return None if stuck else (size, ())
-        if any(thrice < 0 for _, _, thrice in causes):
-            # It doesn't grow evenly: a floor, whose rest these sizes hide.
-            return None
-        square = {(2 * size, 3 * size): 1, (4 * size, 9 * size): 2}
-        powers = [square.get((twice, thrice), 0) for _, twice, thrice in causes]
+            return None if held else (size, ())
+        # Two axes of one size, the sides of a patch, may be in one.
+        powers = [
+            next((p for p in (1, 2) if all(now * was**p == size * new**p for new, now in seen)), 0)
+            for _, was, seen in causes
+        ]
         if all(powers):
             places = tuple(place for (place, _, _), power in zip(causes, powers, strict=True) for _ in range(power))
-            return 0, ((Fraction(size, prod(self.sizes[place] for place in places)), places),)
-        if all(thrice - size == 2 * (twice - size) for _, twice, thrice in causes):
-            terms = tuple((Fraction(twice - size, self.sizes[place]), (place,)) for place, twice, _ in causes)
-            rest = size - sum(twice - size for _, twice, _ in causes)
-            return None if stuck and rest else (rest, terms)
-        return None
+            times = Fraction(size, prod(self.sizes[place] for place in places))
+            return places[0] if len(places) == 1 and times == 1 else (0, ((times, places),))
+        slopes = [{Fraction(now - size, new - was) for new, now in seen} for _, was, seen in causes]
+        if any(len(slope) > 1 for slope in slopes):
+            # It doesn't grow evenly: a floor, whose rest these sizes hide.
+            return None
+        terms = tuple((slope.pop(), (place,)) for (place, _, _), slope in zip(causes, slopes, strict=True))
+        rest = size - sum(int(times * self.sizes[place]) for times, (place,) in terms)
+        return None if held and rest else (rest, terms)
 
-    def _together(
-        self, places: list[int], size: int, others: dict[int, list[int]]
-    ) -> tuple[list[int], list[list[Sizes]] | None]:
+    def _together(self, places: list[int], others: dict[int, list[int]]) -> tuple[list[int], Seen | None]:
         """The fewest others with which axes can change, which are one size with them, and the results' shapes then."""
 
-        def seen(some: Sequence[int]) -> list[list[Sizes]] | None:
-            return self._seen([*places, *(place for kind in some for place in others[kind])], size)
+        def seen(some: Sequence[int]) -> Seen | None:
+            return self._seen([*places, *(place for kind in some for place in others[kind])])
 
         few = len(others) if len(others) < 5 else 1
         for some in (some for number in range(1, few + 1) for some in combinations(others, number)):
@@ -160,63 +163,39 @@ class Question:
                 needed, found = rest, fewer
         return needed, found
 
-    def _seen(self, places: list[int], size: int) -> list[list[Sizes]] | None:
-        """The results' shapes at twice and three times the size; None where it can't change."""
-        for numbers in (False, True):
-            seen: list[list[Sizes]] = []
-            for one_more, new in ((False, 2 * size), (True, size + 1), (False, 3 * size)):
-                sizes = list(self.sizes)
-                for place in places:
-                    sizes[place] = new
-                # A size that is written too, normalized_shape say, changes where it is written.
-                shapes = self._at(sizes, {size: new} if numbers else {})
-                if shapes is None and not one_more:
-                    break
-                # What grows evenly to one more needs no third size; what must divide can't be one more.
+    def _seen(self, places: list[int]) -> Seen | None:
+        """The results' shapes at two other sizes of the axes; None where they can't change."""
+        size = self.sizes[places[0]]
+        # A size that is written too, normalized_shape say, changes where it is written. One is a stride, or a number of
+        # groups, rather than a size.
+        for numbers in (False, True) if size in self.written and size > 1 else (False,):
+            seen: Seen = []
+            # What must divide can't be one more.
+            for new in (2 * size, size + 1, 3 * size):
+                shapes = self._at(places, new, {size: new} if numbers else {})
                 if shapes is not None:
-                    seen.append(shapes if not one_more else self._even(shapes, seen[0], size))
+                    seen.append((new, shapes))
+                elif new != size + 1:
+                    break
                 if len(seen) == 2:
                     return seen
-            # One is a stride, or a number of groups, rather than a size.
-            if size not in self.written or size == 1:
-                break
         return None
 
-    def _even(self, more: list[Sizes], twice: list[Sizes], size: int) -> list[Sizes]:
-        """What the results are at three times the size, if they grow as they do to one more; else no sizes at all."""
-
-        def grown(n: int, m: int, t: int) -> int:
-            if (m - n) * size == t - n:
-                return n + 2 * (t - n)
-            # Two axes of one size, the sides of a patch, in one.
-            return 9 * n if t == 4 * n and m * size**2 == n * (size + 1) ** 2 else -1
-
-        return [
-            tuple(grown(n, m, t) for n, m, t in zip(*shapes, strict=True))
-            for shapes in zip(self.results, more, twice, strict=True)
+    def _at(self, places: list[int], new: int, numbers: Mapping[int, int]) -> list[Sizes] | None:
+        sizes = iter([new if place in places else size for place, size in enumerate(self.sizes)])
+        meta = [
+            torch.empty([next(sizes) for _ in tensor.shape], dtype=tensor.dtype, device="meta")
+            for tensor in self.operands
         ]
-
-    def _at(self, sizes: list[int], numbers: Mapping[int, int]) -> list[Sizes] | None:
-        position = 0
-        changed: list[Tensor] = []
-        for tensor in self.operands:
-            shape = sizes[position : position + tensor.ndim]
-            position += tensor.ndim
-            changed.append(torch.empty(shape, dtype=tensor.dtype, device="meta"))
 
         def put(value: Any) -> Any:
             if isinstance(value, Tensor):
-                return changed[self._places[id(value)]]
-            if type(value) is int:
-                return numbers.get(value, value)
-            if isinstance(value, (tuple, list)):
-                return tuple(map(put, value)) if isinstance(value, tuple) else list(map(put, value))
-            return value
+                return meta[self._places[id(value)]]
+            return numbers.get(value, value) if type(value) is int else value
 
         try:
-            result = self.func(*put(self.args), **{key: put(value) for key, value in self.kwargs.items()})
-            shapes = [tuple(tensor.shape) for tensor in tensors_in(result)]
+            result = self.func(*mapped(self.args, put), **mapped(self.kwargs, put))
         except Exception:
             return None
-        same = [len(shape) for shape in shapes] == [len(shape) for shape in self.results]
-        return shapes if same else None
+        shapes = [tuple(tensor.shape) for tensor in tensors_in(result)]
+        return shapes if [*map(len, shapes)] == [*map(len, self.results)] else None

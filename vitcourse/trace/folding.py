@@ -30,7 +30,7 @@ class Fold:
 
 def folded(nodes: list[Node], shape: ShapeOf) -> Iterator[Row]:
     """The rows of a trace."""
-    yield from _rows(_folds(nodes, shape, {}), shape, 0)
+    yield from _rows(_folds(nodes, shape, {}), shape, 0, nodes)
 
 
 def _folds(nodes: list[Node], shape: ShapeOf, kinds: dict[object, int]) -> list[Fold]:
@@ -81,7 +81,7 @@ def _loops(folds: list[Fold]) -> list[Fold]:
     return folds
 
 
-def _rows(folds: list[Fold], shape: ShapeOf, depth: int) -> Iterator[Row]:
+def _rows(folds: list[Fold], shape: ShapeOf, depth: int, whole: list[Node]) -> Iterator[Row]:
     texts: list[str] = []
     for fold in folds:
         node = fold.node
@@ -93,6 +93,7 @@ def _rows(folds: list[Fold], shape: ShapeOf, depth: int) -> Iterator[Row]:
         before = next(iter(node.uses().values()), (torch.float32, torch.device("cpu")))
         dtype, device = node.kind or before
         sources = [maker for maker in node.uses() if maker >= 0]
+        warning = _spread(node.op, [shape(ref) for ref in node.spread()])
         yield Row(
             expression=place.text,
             op=node.op,
@@ -107,13 +108,25 @@ def _rows(folds: list[Fold], shape: ShapeOf, depth: int) -> Iterator[Row]:
             link=link,
             inputs=tuple(sources),
             span=(node.start, node.end),
-            warning=_spread(node.op, [shape(ref) for ref in node.spread()]),
+            warning="" if warning and _meant(node.spread(), whole) else warning,
             before=tuple(shape((source, 0)) for source in sources),
             parameters=sum(p.numel() for p in node.module.parameters()) * fold.modules
             if node.module is not None
             else 0,
         )
-        yield from _rows(fold.children, shape, depth + 1)
+        yield from _rows(fold.children, shape, depth + 1, whole)
+
+
+def _meant(refs: list[Ref], whole: list[Node]) -> bool:
+    """Whether a tensor is set against itself, turned, or places against places, which are made of nothing."""
+    steps = [step for node in whole for step in (*node.inside(), node) if step.operands]
+    made = {step.start: [ref for _, ref, _ in step.operands] for step in steps}
+    if any(ref in made.get(other[0], []) for ref in refs for other in refs):
+        return True
+    makers = {ref[0] for ref in refs}
+    while -1 not in makers and (more := {ref[0] for maker in makers for ref in made.get(maker, [])} - makers):
+        makers |= more
+    return -1 not in makers
 
 
 def _spread(op: str, operands: list[Shape]) -> str:

@@ -5,42 +5,59 @@ alone. What the answers say of single steps is put together here; the two functi
 reshapes, and the kernels that cut patches, are read.
 """
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from vitcourse.trace.ask import Answer, Growth, Question, answer
-from vitcourse.trace.atoms import Atoms, Size, number, plus, product, regrouped
-from vitcourse.trace.recorder import tensors_of
+from vitcourse.trace.ask import Grown, Question, answer, frozen
+from vitcourse.trace.atoms import DEEPEST, Atoms, Size, number, regrouped
+from vitcourse.trace.copies import Call, Copies
+from vitcourse.trace.names import HYPERPARAMETERS, aligned, contract_of, is_symbol, kept_numbers
+from vitcourse.trace.recorder import quietly
+from vitcourse.trace.sizes import worth
+from vitcourse.trace.steps import Node
 
 RESHAPES = {"reshape", "view", "unflatten", "view_as", "reshape_as"}
 NORMS = {"layer_norm", "rms_norm"}
-Axes = Sequence[Size]
+Axes = tuple[Size, ...]
 
 
 class Follower:
     """Gives the axes of every step's results their sizes, as expressions of the sizes that were there before."""
 
-    def __init__(self, given: Mapping[str, int], kept: Container[int]) -> None:
-        self.atoms, self.kept = Atoms(given), kept
+    def __init__(self, call: Call, copies: Copies, inputs: list[Tensor]) -> None:
+        self.atoms, self.kept = Atoms(copies.sizes), copies.kept
         self.steps: list[list[Axes]] = []
-        # Whether the names that the call brings along are given.
-        self.told = False
         # What is normalised, token by token.
         self.normed: list[Size] = []
-        self._axes: dict[int, tuple[Tensor, Axes]] = {}
-        # What came of steps that told nothing new, a loop's turns say: they are the same again.
-        self._again: dict[Any, list[Axes]] = {}
+        self._axes: dict[int, tuple[Tensor, Axes, Sequence[int]]] = {}
+        given = [(tensor, call.words[path]) for path, tensor in zip(call.tensors, inputs, strict=True)]
+        held = [(tensor, shape) for old, shape in call.held if isinstance(tensor := copies.of(old), Tensor)]
+        for tensor, shape in given + [(t, aligned(shape, t.ndim) or ["_"] * t.ndim) for t, shape in held]:
+            self.note(tensor, tuple(map(self._word, shape, tensor.shape)))
+
+    def _word(self, word: str, size: int) -> Size:
+        if word.isdigit():
+            return number(int(word))
+        if is_symbol(word) and not word.startswith("_"):
+            return self.atoms.fresh(size, word)
+        try:
+            found: Size = worth(word, self.atoms.named)
+        except KeyError:
+            return self.atoms.fresh(size)
+        return found
 
     def axes(self, tensor: Tensor) -> Axes:
         """What is known of a tensor's axes."""
         entry = self._axes.get(id(tensor))
-        if entry is None:
-            entry = self._axes[id(tensor)] = (tensor, [self.atoms.fresh(n) for n in tensor.shape])
-            if id(tensor) in self.kept:
-                self.atoms.fixed.update(entry[1])
-        return entry[1]
+        # One that was turned or spread in place has others.
+        if entry is not None and entry[2] == tensor.shape:
+            return entry[1]
+        axes = tuple([self.atoms.fresh(n) for n in tensor.shape])
+        if id(tensor) in self.kept:
+            self.atoms.fixed.update(axes)
+        return self.note(tensor, axes)
 
     def forget(self) -> None:
         """Let go of the tensors: only sizes are asked for from now on."""
@@ -50,87 +67,159 @@ class Follower:
         """Remember a tensor's axes; those that don't fit its shape are not believed."""
         atoms, sizes = self.atoms, tensor.shape
         if len(axes) != len(sizes):
-            axes = [atoms.fresh(n) for n in sizes]
-        else:
-            axes = [atoms.called(a) for a in axes]
-            axes = [a if atoms.values[a] == n else atoms.fresh(n) for a, n in zip(axes, sizes, strict=True)]
-        self._axes[id(tensor)] = (tensor, axes)
+            axes = tuple([atoms.fresh(n) for n in sizes])
+        axes = tuple([
+            (atoms.same(a) if a.how else a) if a.value == n else atoms.fresh(n)
+            for a, n in zip(axes, sizes, strict=True)
+        ])  # fmt: skip
+        self._axes[id(tensor)] = (tensor, axes, sizes)
         return axes
 
     def step(
         self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], results: list[Tensor]
     ) -> None:
         """Follow one call of a function of torch."""
-        operands = tensors_of((*args, *kwargs.values()) if kwargs else args)
-        if len(operands) > 1:
-            operands = list({id(tensor): tensor for tensor in operands}.values())
-        if name in RESHAPES and operands:
-            self.note(results[0], regrouped(self.atoms, self.axes(operands[0]), results[0].shape))
-        elif not (name == "__setitem__" or any(t is operand for operand in operands for t in results)) or (
-            name in ("__setitem__", "copy_") and len(operands) == 2
-        ):
-            self._ask(Question(name, func, args, kwargs, operands, results), results)
-        self.steps.append([self.axes(tensor) for tensor in results])
+        if name in RESHAPES and args:
+            known = [tuple(regrouped(self.atoms, self.axes(args[0]), results[0].shape))]
+        else:
+            known = self._asked(name, func, args, kwargs, results)
+        self.steps.append([self.note(tensor, axes) for tensor, axes in zip(results, known, strict=True)])
 
-    def _ask(self, question: Question, results: list[Tensor]) -> None:
-        atoms, operands = self.atoms, question.operands
-        sizes = tuple([atoms.resolve(size) for tensor in operands for size in self.axes(tensor)])
-        key = (question.number, sizes)
-        known = self._again.get(key)
-        if known is None:
-            # Plain numbers can't change.
-            seen: dict[Size, int] = {}
-            pattern = [-1 if atoms.constant(size) else seen.setdefault(size, len(seen)) for size in sizes]
-            count, found = len(atoms.values), answer(question, tuple(pattern))
+    def _asked(
+        self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], results: list[Tensor]
+    ) -> list[Axes]:
+        found: list[Any] = []
+        sizes: list[Size] = []
+        kinds: list[int] = []
+        # Axes of one size, counted through; plain numbers can't change.
+        seen: dict[int, int] = {}
+
+        def pattern(tensor: Tensor) -> Any:
+            axes = self.axes(tensor)
+            sizes.extend(axes)
+            new = [-1 if a.code == a.value else seen.setdefault(a.code, len(seen)) for a in axes]
+            kinds.extend(new)
+            return tensor.dtype, tensor.shape, tuple(new)
+
+        key = (func, frozen(args, pattern, found), frozen(kwargs, pattern, found) if kwargs else None)
+        if name == "__setitem__" or (name[-1] != "_" and any(t is operand for operand in found for t in results)):
+            # What only changes numbers, or gives what it was given, changes no size.
+            return [self.axes(tensor) for tensor in results]
+        said = answer(key, kinds, lambda: Question(name, func, args, kwargs, found, results))
+        if said.stuck:
             # Others that can't change alone may with what is written in the code; of one channel there are no two.
-            stuck = [sizes[place] for place in found.stuck if atoms.values[sizes[place]] == 1]
-            atoms.fixed.update(stuck)
-            known = self._sizes(found, sizes, results)
-            if question.name in ("conv1d", "conv2d", "conv3d"):
-                known = [self._patches(question.args, question.kwargs, results[0], list(known[0]))]
-            elif not found.equal and not stuck and count == len(atoms.values):
-                self._again[key] = known
-        if question.name in NORMS:
-            self.normed.append(self.axes(operands[0])[-1])
-        for tensor, axes in zip(results, known, strict=True):
-            self.note(tensor, axes)
-
-    def _sizes(self, found: Answer, sizes: Axes, results: list[Tensor]) -> list[Axes]:
-        for one, two in found.equal:
+            self.atoms.fixed.update(sizes[place] for place in said.stuck if sizes[place].value == 1)
+        for one, two in said.equal:
             self.atoms.equal(sizes[one], sizes[two])
-        sizes = [self.atoms.resolve(size) for size in sizes]
-        return [
-            [self._size(growth, sizes, n) for growth, n in zip(axes, tensor.shape, strict=True)]
-            for axes, tensor in zip(found.results, results, strict=True)
+        if name in NORMS:
+            self.normed.append(sizes[args[0].ndim - 1])
+        known = [
+            tuple(
+                [
+                    sizes[g] if isinstance(g, int) else self._size(g, sizes, n)
+                    for g, n in zip(axes, tensor.shape, strict=True)
+                ]
+            )
+            for axes, tensor in zip(said.results, results, strict=True)
         ]
+        if name in ("conv1d", "conv2d", "conv3d"):
+            known = [
+                self._patches(args, kwargs, [t for t in found if isinstance(t, Tensor)], results[0], list(known[0]))
+            ]
+        return known
 
-    def _size(self, growth: Growth, sizes: Axes, value: int) -> Size:
+    def _size(self, growth: Grown, sizes: list[Size], value: int) -> Size:
         if growth is None:
             return self.atoms.fresh(value)
         rest, terms = growth
-        if rest == 0 and len(terms) == 1 and terms[0][0] == 1 and len(terms[0][1]) == 1:
-            return sizes[terms[0][1][0]]
-        total = number(rest)
+        total: Any = rest
         for times, places in terms:
-            total = plus(total, product(number(times), *(self.atoms.polys[sizes[place]] for place in places)))
-        return self.atoms.size(total)
+            part: Any = times
+            for place in places:
+                part = sizes[place] * part
+            total = part + total
+        if not isinstance(total, Size):
+            return number(total)
+        return total if total.depth < DEEPEST else self.atoms.fresh(value)
 
-    def _patches(self, args: tuple[Any, ...], kwargs: dict[str, Any], result: Tensor, axes: list[Size]) -> Axes:
+    def _patches(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], operands: list[Tensor], result: Tensor, axes: list[Size]
+    ) -> Axes:
         """A kernel that steps by its own width over an image cuts it into patches: its width is what P means."""
-        image, weight = (self.axes(tensor) for tensor in tensors_of((*args, *kwargs.values()))[:2])
+        image, weight = (self.axes(tensor) for tensor in operands[:2])
         given = dict(zip(("stride", "padding", "dilation"), args[3:6], strict=False)) | kwargs
-        count = result.ndim - 2
+        count = len(axes) - 2
         stride: Any
-        for place in range(2, result.ndim):
+        for place in range(2, len(axes)):
             stride, padding, dilation = (  # each a number, a word, or one number for each axis
                 v if type(v := given.get(k, d)) is int or type(v) is str else v[place - 2] if len(v) == count else v[0]
                 for k, d in (("stride", 1), ("padding", 0), ("dilation", 1))
             )
-            kernel, whole = self.atoms.resolve(weight[place]), self.atoms.resolve(image[place])
-            if padding in (0, "valid") and dilation == 1 and self.atoms.values[kernel] == stride > 1:
-                if self.atoms.unnamed(kernel) is not None and self.atoms.text(whole) in ("H", "W"):
+            kernel, whole = weight[place], image[place].resolved()
+            if padding in (0, "valid") and dilation == 1 and kernel.value == stride > 1:
+                if self.atoms.unnamed(kernel) is not None and whole.name in ("H", "W"):
                     self.atoms.equal(kernel, self.atoms.fresh(stride, "P"))
-                size = self.atoms.quotient(whole, [kernel])
-                if size is not None and self.atoms.values[size] == result.shape[place]:
-                    axes[place] = size
-        return axes
+                if whole.value // stride == result.shape[place]:
+                    axes[place] = whole / kernel
+        return tuple(axes)
+
+    # What sizes of its own are called
+
+    def call_all(self, call: Call, function: Any, results: list[Tensor], root: Node) -> None:
+        """Give sizes of the instance's own the names that signatures promise, and under which a module keeps them."""
+        quietly(self._promised, function, [self.axes(tensor) for tensor in results])
+        quietly(self._modules, root)
+        quietly(self._kept, call.modules)
+
+    def _promised(self, function: Any, results: list[Axes]) -> None:
+        """Name the axes of results as a signature does, if it is right in everything that is known of them."""
+        for promise in contract_of(function).results:
+            shapes = [aligned(s, len(r)) for s, r in zip(promise, results, strict=False) if s is not None]
+            if len(promise) != len(results) or None in shapes or len(shapes) != len(promise):
+                continue
+            found = [size.resolved() for axes in results for size in axes]
+            pairs = list(zip([word for shape in shapes for word in shape or ()], found, strict=True))
+            if all(self._agrees(word, size) for word, size in pairs):
+                for word, size in pairs:
+                    self._call(size, word)
+            return
+
+    def _modules(self, node: Node) -> None:
+        """The same for the modules inside."""
+        for child in node.children:
+            if child.module is not None and child.results and child.results[-1][0] < len(self.steps):
+                self._promised(child.module, [self.steps[s][i] for s, i in child.results])
+            self._modules(child)
+
+    def _agrees(self, word: str, size: Size) -> bool:
+        known = self.atoms.text(size)
+        if size.constant:
+            return word in ("_", str(size.value))
+        return known is None or word in ("_", known)
+
+    def _call(self, size: Size, word: str) -> None:
+        atom = self.atoms.unnamed(size)
+        if atom is not None and is_symbol(word) and word not in self.atoms.named:
+            self.atoms.name(atom, word)
+
+    def _kept(self, modules: list[tuple[str, nn.Module]]) -> None:
+        """Name the widths that a finished module keeps under their words, where one size alone has that number.
+
+        The width of a token, D, may also be the one of several that tokens are normalised over.
+        """
+        atoms = self.atoms
+        sizes = {size for step in self.steps for axes in step for size in axes}
+        unnamed = {atom for size in sizes if (atom := atoms.unnamed(size)) is not None}
+        normed = {atom for size in self.normed if (atom := atoms.unnamed(size)) is not None}
+        kept: dict[str, set[int]] = {}
+        for _, name, value in (item for _, module in modules for item in kept_numbers(module)):
+            word = HYPERPARAMETERS.get(name)
+            pair = value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value
+            if word in ("D", "M", "K", "C", "P") and type(pair) is int:
+                kept.setdefault(str(word), set()).add(pair)
+        for word, values in kept.items():
+            alone = {atom for atom in unnamed if atom.value in values}
+            if len(alone) > 1 and word == "D":
+                alone &= normed
+            if len(values) == 1 and len(alone) == 1:
+                self._call(alone.pop(), word)

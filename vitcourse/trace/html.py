@@ -1,5 +1,6 @@
 """A trace as a table for a page: no scripts, the page's own colours, and every level behind a <details>."""
 
+from dataclasses import replace
 from html import escape
 
 from vitcourse.trace.record import NEW, OLD, Row, Steps
@@ -29,13 +30,16 @@ STYLE = """
 """
 
 
+DEEPEST = 99
 COLUMNS = ("line", "expression", "operation", "shape")
 
 
 def to_html(trace: Steps) -> str:
-    """The whole trace; the levels below the first are closed, or open down to the trace's own depth."""
+    """A table for a page: no scripts, light and dark; the levels below the trace's own depth, or the first, closed."""
     depth = trace.depth or 1
-    body = _table(trace.steps, 0, f"Shapes in {trace.name}", depth)
+    # Python, and browsers, put only so many tables into one another.
+    rows = [row if row.depth < DEEPEST else replace(row, depth=DEEPEST) for row in trace.steps]
+    body = _table(rows, 0, f"Shapes in {trace.name}", depth)
     legend = trace.definitions(depth=99)
     parts = [f"<style>{STYLE}</style>", body]
     if legend:

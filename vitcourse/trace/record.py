@@ -1,6 +1,7 @@
 """What a trace is: rows, one per tensor step, and what came out."""
 
 import re
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -20,7 +21,7 @@ class Axis:
     name: str | None = None
 
     def __str__(self) -> str:
-        return self.word if self.name is None else f"{self.name}={self.size}"
+        return self.word if self.name is None else f"{self.name}={self.size if self.size >= 0 else '?'}"
 
     @property
     def word(self) -> str:
@@ -163,7 +164,13 @@ class Steps:
     @cached_property
     def steps(self) -> list[Row]:
         """Every row, whatever its depth."""
-        steps = self.made()
+        before = sys.getrecursionlimit()
+        # As deep as the traced code went, which may have been as deep as Python goes.
+        sys.setrecursionlimit(4 * before)
+        try:
+            steps = self.made()
+        finally:
+            sys.setrecursionlimit(before)
         self.made = list
         return steps
 

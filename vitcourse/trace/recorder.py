@@ -201,3 +201,11 @@ def tensors_of(values: Iterable[Any]) -> list[Tensor]:
         elif isinstance(value, (tuple, list)):
             found += tensors_of(value)
     return found
+
+
+def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+    """The same arguments, with something else in the place of each."""
+    if isinstance(value, (tuple, list)):
+        items = [mapped(item, change) for item in value]
+        return type(value)(items) if type(value) in (tuple, list) else tuple(items)
+    return {key: mapped(item, change) for key, item in value.items()} if type(value) is dict else change(value)

@@ -30,8 +30,8 @@ def cell(row: Row, column: str) -> str:
     return str(getattr(row, column))
 
 
-def to_text(trace: Steps, columns: tuple[str, ...], legend: bool) -> str:
-    """The rows, a line each, with the columns under one another."""
+def to_text(trace: Steps, columns: tuple[str, ...] = ("expression", "shape"), legend: bool = False) -> str:
+    """The rows as plain text, a line each, with the columns under one another."""
     table = [[cell(row, column) for column in columns] for row in trace.rows]
     lines = _wrapped(table, columns.index("expression") if "expression" in columns else None)
     if legend and trace.definitions():
@@ -79,7 +79,7 @@ def to_dict(trace: Steps) -> dict[str, Any]:
 
 
 def to_json(trace: Steps) -> str:
-    """The trace as JSON."""
+    """Every row, whatever its depth, as JSON."""
     return json.dumps(to_dict(trace), ensure_ascii=False, indent=2)
 
 
@@ -110,7 +110,7 @@ def _marked(text: str) -> Text:
 
 
 def print_trace(trace: Steps, console: Console | None = None, parameters: bool = False) -> None:
-    """The trace in the terminal."""
+    """The rows as a table in the terminal."""
     console = console or Console()
     columns = ("line", "expression", "op", "shape") if console.width >= WIDE else ("line", "expression", "shape")
     console.print(table_of(trace, (*columns, "parameters") if parameters else columns))

@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from contextvars import copy_context
-from dataclasses import dataclass
 from io import StringIO
 from math import prod
 from typing import Any
@@ -20,9 +19,9 @@ from torch.utils._device import _device_constructors
 
 from vitcourse.trace.copies import Call, Copies
 from vitcourse.trace.follow import Follower
-from vitcourse.trace.recorder import COUNTING, READS, Step, Watch, decides, sizes_of, tensors_in
+from vitcourse.trace.recorder import COUNTING, READS, Step, Watch, decides, mapped, sizes_of, tensors_in
 from vitcourse.trace.sizes import FEW, chosen
-from vitcourse.trace.source import Place, place_of, readable
+from vitcourse.trace.source import Place, place_of, raised_in
 
 # A model with more numbers than this is run on tensors without any, torch's meta device: slow by step, not by size.
 LARGE = 10_000_000
@@ -41,9 +40,12 @@ class Rehearsal(Watch):
     What depends on data then has other sizes than what depends on sizes alone.
     """
 
-    def __init__(self, meta: bool, main: list[Step], contrary: bool, follower: Follower | None) -> None:
+    def __init__(self, sizes: dict[str, int], meta: bool, main: list[Step], contrary: bool) -> None:
         super().__init__()
-        self.meta, self.main, self.contrary, self.follower = meta, main, contrary, follower
+        self.sizes, self.meta, self.main, self.contrary = sizes, meta, main, contrary
+        self.follower: Follower | None = None
+        self.copies: Copies | None = None
+        self.result: Any = None
         self.error: BaseException | None = None
         self.place: Place | None = None
         self.strays: dict[int, tuple[Tensor, Tensor]] = {}
@@ -105,12 +107,12 @@ class Rehearsal(Watch):
                 kwargs["device"] = "meta"
         contrary = self.contrary and decides(name, args, kwargs)
         if contrary and name not in COUNTING:
-            args, kwargs = _fewer(args), {key: _fewer(value) for key, value in kwargs.items()}
+            args, kwargs = mapped((args, kwargs), _fewer)
         result = func(*args, **kwargs)
         if contrary and name in COUNTING:
             result = _cut(result, kwargs.get("dim") or 0)
         elif contrary and name in READS:
-            result = _smaller(result)
+            result = mapped(result, _smaller)
         return result, args, kwargs
 
     def run(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], opaque: bool) -> Any:
@@ -132,25 +134,22 @@ class Rehearsal(Watch):
                 return copy_context().run(function, *args, **kwargs)
         except (Exception, SystemExit, Parted) as error:
             self.error = error
-            trace = error.__traceback__
-            while trace is not None:
-                if readable(trace.tb_frame.f_code.co_filename):
-                    self.place = place_of(trace.tb_frame, trace.tb_lasti)
-                trace = trace.tb_next
+            if (found := raised_in(error)) is not None:
+                self.place = place_of(found.tb_frame, found.tb_lasti)
         return None
 
 
 def _without_numbers(value: Any, made: dict[int, tuple[Tensor, Tensor]]) -> Any:
     """The same arguments, with tensors on torch's meta device; of one tensor one, which is kept in `made`."""
-    if isinstance(value, Tensor):
-        if value.is_meta:
+
+    def put(value: Any) -> Any:
+        if not isinstance(value, Tensor) or value.is_meta:
             return value
         if id(value) not in made:
             made[id(value)] = (value, torch.empty_like(value, device="meta"))
         return made[id(value)][1]
-    if type(value) is dict:
-        return {key: _without_numbers(item, made) for key, item in value.items()}
-    return type(value)([_without_numbers(item, made) for item in value]) if type(value) in (tuple, list) else value
+
+    return mapped(value, put)
 
 
 def _weigh(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -173,10 +172,9 @@ def _fewer(value: Any) -> Any:
         if len(places):
             value = value.clone()
             value[tuple(places[-1])] = 0
-        return value
-    if isinstance(value, slice):
+    elif isinstance(value, slice):
         return slice(*(_smaller(int(v)) if isinstance(v, Tensor) else v for v in (value.start, value.stop, value.step)))
-    return type(value)(map(_fewer, value)) if type(value) in (tuple, list) else value
+    return value
 
 
 def _cut(result: Any, along: int) -> Any:
@@ -188,8 +186,6 @@ def _cut(result: Any, along: int) -> Any:
 
 
 def _smaller(number: Any) -> Any:
-    if isinstance(number, list):
-        return [_smaller(item) for item in number]
     return number - 1 if type(number) is int and number > 1 else number
 
 
@@ -209,48 +205,49 @@ def _unnoticed() -> Iterator[None]:
             numpy.random.set_state(state[1])
 
 
-@dataclass
-class Turn:
-    """A run that took the same steps as the one that is shown: its sizes, and its steps."""
-
-    sizes: dict[str, int]
-    steps: list[Step]
-    copies: Copies
-    follower: Follower | None = None
-    result: Any = None
-
-
 class Rehearsals:
     """Runs of one call at other sizes, as many as tell its sizes apart."""
 
-    def __init__(self, call: Call, follower: Callable[[Copies, list[Tensor]], Follower]) -> None:
-        self.call, self.follower = call, follower
+    def __init__(self, call: Call) -> None:
+        self.call = call
         parameters = [p for _, module in call.modules for p in module.parameters() if not is_lazy(p)]
         self.meta = sum(p.numel() for p in parameters) > LARGE
         self.main: list[Step] = []
         self.failed = self.opaque = self.contrary = False
-        self.turns: list[Turn] = []
+        # The runs that took the steps of the one that is shown; and what followed the sizes of one.
+        self.turns: list[Rehearsal] = []
+        self.follower: Follower | None = None
         # The symbols that could change, and how; and what stopped the others.
         self.ways: dict[str, str] = {}
         self.stopped: dict[str, Rehearsal] = {}
+        # Sizes of the module that are one with a size of an input.
+        self.tied: dict[str, str] = {}
         self.count = 0
-        # Before the call, which may change what it is given.
-        with _unnoticed():
-            self._first = Copies(call, call.sizes, self.meta)
-            self.call = self._first.call_of()
         self._spare: Copies | None = None
         self._tried: dict[tuple[Any, ...], Rehearsal] = {}
-        self.finished = self._first.finished
+        self._first: Copies | None = None
+
+    def prepare(self) -> None:
+        """Copy what the call uses, before the call, which may change what it is given."""
+        with _unnoticed():
+            first = Copies(self.call, self.call.sizes, self.meta)
+            self.call, self.finished, self._first = first.call_of(), first.finished, first
 
     def run(self, main: list[Step], failed: bool, opaque: bool, data: int | None, decided: Callable[[], bool]) -> None:
         """Vary every symbol that can change, until `decided`; first with other data, where it matters."""
         self.main, self.failed, self.opaque, self.decided = main, failed, opaque, decided
+        if self._first is None:
+            # It can't be copied, and so not be run.
+            return
         with _unnoticed(), self._first.shared:
             for self.contrary in (True, False) if data is not None else (False,):
                 symbols = [name for name in self.call.sizes if name != "h" or not self.call.heads]
                 # Sizes without a symbol are varied only beside those with one, so as not to be taken for them.
                 self._vary(symbols if any(not name.startswith("_") for name in symbols) else [])
                 if self.turns:
+                    if self.contrary and len(self.turns) > 1:
+                        # At the sizes that are shown too: what data decides is then no expression of sizes.
+                        self._try({}, 0, True)
                     break
                 self._tried.clear()
 
@@ -262,18 +259,22 @@ class Rehearsals:
         if self.finished:
             # The batch alone, while the module's own sizes are followed: that tells what must stay as it is.
             self._one_by_one(symbols[:1], heads)
-            bound = next((turn.follower.atoms.bound() for turn in self.turns if turn.follower is not None), set())
+            bound = self.follower.atoms.bound() if self.follower is not None else set()
             movable = [name for name in symbols if name not in bound and name not in self.stopped]
         rest = [name for name in movable if name not in self.ways]
         # A finished instance has sizes of its own: what it takes at all, it takes at any size.
         for way, held in (("free", False), ("free", True), ("small", True))[: 1 if self.finished else 3]:
             ways = {**self.ways, **dict.fromkeys(rest, way)}
             if rest and (self._try({**ways, **heads}, 0, held) or (heads and self._try(ways, 0, held))):
-                self.ways, done = self.last_ways, 1
+                before, self.ways, done = self.ways, self.last_ways, 1
                 if self._again(1, held):
                     break
+                # One run tells nothing apart.
+                self.ways = before
         if not rest or not set(rest) <= self.ways.keys():
             self._one_by_one([name for name in rest if name not in self.ways], heads)
+            self._tie(heads)
+            symbols, movable = ([name for name in some if name not in self.tied] for some in (symbols, movable))
             if self.stopped and self.ways and movable and movable[-1] in self.ways:
                 # The turns of a loop stay as many as they are.
                 turns = {name for name, run in self.stopped.items() if len(run.steps) > len(self.main)}
@@ -285,14 +286,21 @@ class Rehearsals:
         if not self.turns:
             self._try({}, 0, True)
         for turn in range(1 + done, 5) if self.ways else ():
-            followed = not self.finished or any(turn.follower for turn in self.turns)
+            followed = not self.finished or self.follower is not None
             if (followed and self.decided()) or (not self._again(turn, held) and followed):
                 break
 
     def _again(self, turn: int, held: bool) -> bool:
-        """Another run, with the symbols that can change; divisible ones, where these sizes don't do."""
-        even = {name: "even" if way == "free" and name not in FEW else way for name, way in self.ways.items()}
-        return self._try(self.ways, turn, held) or (even != self.ways and self._try(even, turn, held))
+        """Another run, with the symbols that can change; in other ways, where these sizes don't do."""
+        ways = [
+            # What was a multiple of what it is so far may be no multiple of anything.
+            {name: "next" if way == "times" else way for name, way in self.ways.items()},
+            self.ways,
+            {name: "even" if way == "free" and name not in FEW else way for name, way in self.ways.items()},
+            # Some are too large together.
+            {name: {"free": "small", "times": "next"}.get(way, way) for name, way in self.ways.items()},
+        ]
+        return any(self._try(way, turn, held) for place, way in enumerate(ways) if way not in ways[:place])
 
     def _one_by_one(self, symbols: list[str], heads: dict[str, str]) -> None:
         for name in symbols:
@@ -308,46 +316,61 @@ class Rehearsals:
                     break
                 # Stopped by the same step again, and not by being too small: by a size of its own.
                 at.append(len(self.last.steps))
-                larger = self.last_sizes[name] > self.call.sizes[name]
-                if isinstance(self.last.error, Exception) and at.count(at[-1]) > 1 and larger:
+                larger = self.last.sizes[name] > self.call.sizes[name]
+                if isinstance(self.last.error, Exception) and at.count(at[-1]) > 2 and larger:
                     break
                 loops = len(self.last.steps) > len(self.main)
             if name not in self.ways:
                 self.stopped[name] = self.last
 
+    def _tie(self, heads: dict[str, str]) -> None:
+        """A size of the module that can change only together with one of an input is that one."""
+        said = {word for words in self.call.words.values() for word in words}
+        own = {symbol for _, recipe in self.call.recipes for symbol in recipe.numbers.values()} - said
+        for name in [name for name in self.stopped if name in own]:
+            for other in [o for o in self.stopped if o in said and self.call.sizes[o] == self.call.sizes[name]]:
+                self.tied[name] = other
+                self._one_by_one([other], heads)
+                if other in self.ways:
+                    del self.stopped[name], self.stopped[other]
+                    break
+                del self.tied[name]
+
     def _try(self, ways: dict[str, str], turn: int, held: bool) -> bool:
         """One run; whether it took the steps of the run that is shown."""
         sizes = chosen(self.call.sizes, ways, turn, held)
-        self.last_sizes, key = sizes, tuple(sizes.values())
+        sizes |= {name: sizes[other] for name, other in self.tied.items()}
+        key = tuple(sizes.values())
         if key in self._tried:
             self.last = self._tried[key]
             return False
         self.last_ways = ways
-        result, copies = None, self._spare
-        self.last = self._tried[key] = Rehearsal(self.meta, self.main, self.contrary, None)
+        copies = self._spare
+        self.last = self._tried[key] = Rehearsal(sizes, self.meta, self.main, self.contrary)
         try:
             if copies is None or self.call.recipes:
                 copies = Copies(self.call, sizes, self.meta, self._first)
             copies.sizes, self._spare = sizes, copies
             args, kwargs = copies.arguments()
             self.finished = self.finished or copies.finished
-            if self.finished and not any(turn.follower for turn in self.turns):
-                self.last.follower = self.follower(copies, tensors_in([*args, *kwargs.values()]))
+            if self.finished and self.follower is None:
+                self.last.follower = Follower(self.call, copies, tensors_in([*args, *kwargs.values()]))
             self.count += 1
             # What is made for each pair of what is there grows with the square.
             growth = prod([max(1, size // self.call.sizes[name]) for name, size in sizes.items()]) ** 2
             most = MOST_IN_A_STEP // growth
             if growth > 1 and max(map(prod, {shape for step in self.main for shape in step[1:]}), default=0) > most:
                 self.last.heavy = {i for i, s in enumerate(self.main) if max([0, *map(prod, s[1:])]) > most}
-            result = self.last.run(copies.function, args, kwargs, self.opaque)
+            self.last.result = self.last.run(copies.function, args, kwargs, self.opaque)
         except Exception as error:
             # What can't be copied, or not be made at these sizes, can't be run at them.
             self.last.error = error
         same = isinstance(self.last.error, Exception) == self.failed and len(self.last.steps) == len(self.main)
         if copies is None or not same or isinstance(self.last.error, Parted):
             return False
-        self._spare = None
-        self.turns.append(Turn(sizes, self.last.steps, copies, self.last.follower, result))
+        self._spare, self.last.copies = None, copies
+        self.turns.append(self.last)
+        self.follower = self.follower or self.last.follower
         return True
 
 

@@ -11,36 +11,16 @@ from vitcourse.trace.render import print_trace, to_json, to_text
 class Trace(Steps):
     """The steps that a call took, and its result or its error."""
 
+    to_text, to_json, to_html, to_svg, print = to_text, to_json, to_html, flow_svg, print_trace
+    _repr_html_ = to_html
+
     def at(self, depth: int | None) -> "Trace":
         """The same trace, shown to another depth."""
         other = copy(self)
         other.depth = depth
         return other
 
-    def to_text(self, columns: tuple[str, ...] = ("expression", "shape"), legend: bool = False) -> str:
-        """The rows as plain text."""
-        return to_text(self, columns, legend)
-
-    def to_json(self) -> str:
-        """Every row, whatever its depth, as JSON."""
-        return to_json(self)
-
-    def to_html(self) -> str:
-        """A table for a page: no scripts, light and dark."""
-        return to_html(self)
-
-    def to_svg(self) -> str:
-        """The flow of the tensors as a picture."""
-        return flow_svg(self)
-
-    def print(self) -> None:
-        """The rows as a table in the terminal."""
-        print_trace(self)
-
-    def _repr_html_(self) -> str:
-        return self.to_html()
-
     def __str__(self) -> str:
-        return self.to_text(legend=True)
+        return to_text(self, legend=True)
 
     __repr__ = __str__

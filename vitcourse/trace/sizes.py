@@ -5,9 +5,12 @@ way. An expression is a name only when it fits every run, and is spelt by these 
 chose don't decide it, so that no coincidence among them can.
 """
 
+import operator
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
 
 from vitcourse.checking.sizes import worth as worth
 
@@ -30,11 +33,11 @@ def chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, held: bo
     """Other sizes for the symbols that have a way to change; pairwise unlike, but for what symbols mean.
 
     The ways: "free", primes, and where halves may be rounded one below, at and above multiples of a power of two, which
-    tells `//` from `⌈⌉`; "even", such multiples; "times", multiples of what it was; "next", a little more than it was;
+    tells `//` from `⌈⌉`; "even", such multiples; "times", multiples of what it was; "next", a little more or less;
     "small", small primes; "twice" what it was. With held, sizes that are a product, or one more, of others go on being
     it; else only those of which one factor has no symbol.
     """
-    for shift in range(9):
+    for shift in range(18):
         sizes = _chosen(main, ways, turn, shift, held)
         known: dict[str, Vector] = {name: (size,) for name, size in sizes.items() if name in ways or name in FEW}
         others = [size for name, (size, *_) in Names(known).sizes.items() if name in ways or name not in main]
@@ -55,9 +58,13 @@ def _chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, shift: 
         rank = few.index(name) if name in few else rest.index(name) if turn != 1 else len(rest) - rest.index(name)
         own = [PRIMES[(rank + turn) % 3]] if name in few and rank < 3 else []
         if name == "B" and turn < 2:
-            # Once more than a small batch is cut to, once less.
-            first = 4 if (main[name] <= 8) != (turn == 1) else 1
-            own = [prime for prime in PRIMES[first:] if prime not in {sizes[other] for other in ways if other != "B"}]
+            # Once more than a small batch is cut to, once less; beside other sizes, once less than they, then more.
+            first = 4 if (main[name] <= 8 and ways.keys() <= {"B", "h", "n"}) != (turn == 1) else 1
+            own = [
+                prime
+                for prime in PRIMES[first + shift // 3 :]
+                if prime not in {sizes[other] for other in ways if other != "B"}
+            ]
         unit = 32 if name in ("H", "W") else 8
         start = rank + turn + (shift if name not in few else shift // 3)
         for extra, prime in enumerate((*own, *PRIMES[start : start + 9])):
@@ -68,14 +75,14 @@ def _chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, shift: 
                 free = PRIMES[max(rank - 1, 0) + shift + extra] if turn else unit * (prime + 16)
             elif turn == 1 and name in WIDTHS:
                 # Once less than a width is filled up to.
-                free = 2 * PRIMES[[width for width in WIDTHS if width in ways].index(name) + shift + extra]
+                free = 2 * PRIMES[[width for width in rest[::-1] if width in WIDTHS].index(name) + shift + extra]
             else:
                 free = unit * prime + (0, 1, -1, 2, 3)[turn]
             sizes[name] = {
                 "free": free,
                 "even": unit * prime,
                 "small": PRIMES[(place + turn + shifts[0]) % count] if shifts else PRIMES[place + turn + count],
-                "next": main[name] + 1 + turn,
+                "next": max(main[name] + (1, -1, 2, -2, 3)[turn], 2),
                 "times": main[name] * (2, 3, 5, 4, 7)[turn],
                 "twice": main[name] * 2,
             }[way]
@@ -101,11 +108,12 @@ class Names:
 
     The first run is the one that is shown; the others decide. Symbols whose name begins with "_" are axes that nobody
     named. Where some sizes could not be changed (`fixed`), a number in an expression may be one of them: then only
-    small numbers are believed.
+    small numbers are believed. Of made-up sizes (`exact`) none is rounded.
     """
 
     sizes: dict[str, Vector]
     fixed: bool = False
+    exact: bool = False
     meanings: dict[str, str] = field(default_factory=dict)
     _found: dict[Vector, str | None] = field(default_factory=dict)
     _composed: dict[str, Vector] = field(default_factory=dict)
@@ -116,6 +124,7 @@ class Names:
         self._varied = {name: v for name, v in varied.items() if not name.startswith("_")}
         # Numbers that may be sizes which no run could change.
         self._stuck = {v[0] for v in self.sizes.values() if len(set(v)) == 1 and v[0] > 1}
+        self._count = len(self.sizes)
         self.hidden = {v for name, v in varied.items() if name.startswith("_")} - set(self._varied.values())
 
     def _derive(self) -> None:
@@ -132,11 +141,12 @@ class Names:
                     if name in self.sizes or one not in self.sizes or two not in self.sizes:
                         continue
                     pairs = list(zip(self.sizes[one], self.sizes[two], strict=True))
-                    rests = sign == "/" and any(a % b for a, b in pairs)
-                    if rests and name not in ("gh", "gw"):
+                    rests = sign == "/" and any(not b or a % b for a, b in pairs[: 1 if self.exact else None])
+                    if rests and (self.exact or name not in ("gh", "gw") or 0 in self.sizes[two]):
                         continue
                     # Of an image that its patches don't cover, the rest is left out.
-                    self.sizes[name] = tuple(a * b if sign == "·" else a // b for a, b in pairs)
+                    by = quotient if self.exact else operator.floordiv
+                    self.sizes[name] = tuple(a * b if sign == "·" else by(a, b) for a, b in pairs)
                     self.meanings[name] = f"{one}{'//' if rests else sign}{two}"
                     found = True
             if "T" not in self.sizes and "N" in self.sizes:
@@ -145,6 +155,9 @@ class Names:
 
     def text(self, size: Vector) -> str | None:
         """The name of a size; None for one that nothing fits, or that is the same number in all runs."""
+        if len(self.sizes) != self._count:
+            # Others have got a name since, of which none so far is made.
+            self.__post_init__()
         if size not in self._found:
             text = None
             if len(set(size)) > 1 and size not in self.hidden:
@@ -171,6 +184,8 @@ class Names:
                 yield "·".join([str(number)] * (number != 1) + sorted(factors, key=place_of))
         yield from self._quotients(v)
         yield from self._sums(v)
+        if self.exact:
+            return
         yield from self._floors(v)
         for number in sorted(n for n in range(2, 65) if all(x % n == 0 for x in v)):
             yield from (f"{number}·{_closed(text)}" for text in self._floors(tuple(x // number for x in v)))
@@ -258,6 +273,12 @@ class Names:
                 yield (
                     f"{name}//{by}" if not plus else f"⌈{name}/{by}⌉" if plus == by - 1 else f"({name}{plus:+d})//{by}"
                 )
+
+
+def quotient(whole: Any, part: Any) -> Any:
+    """One size by another, as an int where it is one: ints are quick."""
+    found = Fraction(whole) / part
+    return found.numerator if found.denominator == 1 else found
 
 
 def worth_all(text: str, sizes: Mapping[str, Vector]) -> Vector:

@@ -7,7 +7,7 @@ import re
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
-from types import CodeType, FrameType
+from types import CodeType, FrameType, TracebackType
 from typing import Any
 
 import einops
@@ -43,6 +43,16 @@ class Place:
     text: str
     receiver: str = ""
     callee: str = ""
+
+
+def raised_in(error: BaseException, base: FrameType | None = None) -> TracebackType | None:
+    """Where an error left the last line that is shown, but for a frame's."""
+    found, trace = None, error.__traceback__
+    while trace is not None:
+        if trace.tb_frame is not base and readable(trace.tb_frame.f_code.co_filename):
+            found = trace
+        trace = trace.tb_next
+    return found
 
 
 # A piece of code never changes its source: an edited file makes new code.

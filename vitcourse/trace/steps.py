@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from inspect import CO_GENERATOR
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ from vitcourse.trace.recorder import (
     tensors_in,
     tensors_of,
 )
-from vitcourse.trace.source import Place, place_of, readable
+from vitcourse.trace.source import Place, place_of, raised_in
 
 # Before Python 3.12 it costs less to take the hook off while the tracer works than to have it called for each call.
 _PAUSES = sys.version_info < (3, 12)
@@ -138,20 +138,22 @@ class Recorder(Watch):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
+        if self._busy:
+            return func(*args, **(kwargs or {}))
+        if _PAUSES:
+            sys.setprofile(None)
+        self._busy = True
         name = self._names.get(func)
         if name is None:
             name = self.name(func)
-        if not name or self._busy:
-            return func(*args, **(kwargs or {}))
-        self._busy = True
-        if _PAUSES:
-            sys.setprofile(None)
         try:
             result = func(*args, **kwargs) if kwargs else func(*args)
-            quietly(self._step, sys._getframe(1), name, args, kwargs or {}, result)
+            if name:
+                quietly(self._step, sys._getframe(1), name, args, kwargs or {}, result)
             return result
         except Exception as error:
-            quietly(self._failed_in, sys._getframe(1), name, args, kwargs or {}, error)
+            if name:
+                quietly(self._failed_in, sys._getframe(1), name, args, kwargs or {}, error)
             raise
         finally:
             self._busy = False
@@ -306,9 +308,21 @@ class Recorder(Watch):
             shown = shown.f_back if shown.f_back is not self.base else None
         if shown is None:
             return
+        shown = self._outside(shown)
         operands = self._worded(tensors_of((*args, *kwargs.values())), shown)
         place, numbers = self._place(shown, shown.f_lasti), (*args, *kwargs.values())
-        self.failed = Failed(error, place, name.strip("_"), numbers, operands, self._module_of(frame))
+        # What is changed in place, add_ or __iadd__, ends in one underscore.
+        op = name.strip("_") + "_" * (name.endswith("_") and (name[:3] == "__i" or name[-2] != "_"))
+        self.failed = Failed(error, place, op, numbers, operands, self._module_of(frame))
+
+    def _outside(self, frame: FrameType) -> FrameType:
+        """The line that called a Sequential, for a frame of one."""
+        outer: FrameType | None = frame
+        while outer is not None and outer is not self.base:
+            if outer.f_code is not SEQUENTIAL and self.info(outer.f_code)[1]:
+                return outer
+            outer = outer.f_back
+        return frame
 
     def _worded(self, tensors: list[Tensor], frame: FrameType) -> list[tuple[str, Tensor]]:
         """Tensors by what they are called in a frame or in a module, else by the step that made them."""
@@ -317,6 +331,8 @@ class Recorder(Watch):
         for number, tensor in enumerate(tensors, start=1):
             ref = self.known(tensor)
             made = next((n.place.text for n in self.root.inside() if ref in n.results), None)
+            if frame.f_code is SEQUENTIAL and made:
+                local.pop(id(tensor), None)  # its own lines call all of them "input"
             word = local.get(id(tensor)) or self.module_names.get(id(tensor)) or made or f"operand {number}"
             operands.append((word, tensor))
         return operands
@@ -333,13 +349,9 @@ class Recorder(Watch):
         """For what raised outside torch's functions: the last shown line, and the tensors it speaks of."""
         if self.failed is not None and self.failed.error is error:
             return
-        found: TracebackType | None = None
-        last: TracebackType | None = error.__traceback__
-        trace = last
-        while trace is not None:
-            if trace.tb_frame is not self.base and readable(trace.tb_frame.f_code.co_filename):
-                found = trace
-            last, trace = trace, trace.tb_next
+        found, last = raised_in(error, self.base), error.__traceback__
+        while last is not None and last.tb_next is not None:
+            last = last.tb_next
         module = self._module_of(last.tb_frame) if last is not None else None
         if found is None:
             self.failed = Failed(error, _NOWHERE, "", (), [], module)

@@ -5,84 +5,48 @@ from typing import Any
 
 from torch import Tensor
 
-from vitcourse.trace.atoms import Size, number, plus, product
+from vitcourse.trace.atoms import Size
 from vitcourse.trace.copies import Call, Copies
 from vitcourse.trace.follow import Axes, Follower
-from vitcourse.trace.names import HYPERPARAMETERS, aligned, contract_of, is_symbol, kept_numbers
+from vitcourse.trace.names import contract_of
 from vitcourse.trace.record import Axis, Shape
-from vitcourse.trace.recorder import Ref, Sizes, Step, quietly, sizes_of, tensors_in
+from vitcourse.trace.recorder import Ref, Step, quietly, sizes_of, tensors_in
 from vitcourse.trace.runs import Rehearsals
-from vitcourse.trace.sizes import Names, Vector, worth
-from vitcourse.trace.steps import Node, Recorder
-
-
-def follower(call: Call, copies: Copies, inputs: list[Tensor]) -> Follower:
-    """What follows the sizes of a finished instance, with the names that the call brings along."""
-    follower = Follower(call.sizes, copies.kept)
-    for path, tensor in zip(call.tensors, inputs, strict=True):
-        follower.note(
-            tensor, [_size(follower, word, n) for word, n in zip(call.words[path], tensor.shape, strict=True)]
-        )
-    for held, shape in call.held:
-        if isinstance(tensor := copies.of(held), Tensor):
-            fitting = aligned(shape, tensor.ndim) or ("_",) * tensor.ndim
-            follower.note(tensor, [_size(follower, word, n) for word, n in zip(fitting, tensor.shape, strict=True)])
-    return follower
-
-
-def _size(follower: Follower, word: str, size: int) -> Size:
-    if word.isdigit():
-        return follower.atoms.size(number(int(word)))
-    if word.startswith("_"):
-        return follower.atoms.fresh(size)
-    if is_symbol(word) or word in follower.atoms.given:
-        return follower.atoms.fresh(size, word)
-    sizes = {n: follower.atoms.polys[follower.atoms.fresh(size, n)] for n, size in follower.atoms.given.items()}
-    total = number(0)
-    for term in word.split("+"):
-        total = plus(total, product(*(number(int(w)) if w.isdigit() else sizes.get(w, {}) for w in term.split("·"))))
-    return follower.atoms.size(total)
+from vitcourse.trace.sizes import Names, Vector, worth_all
+from vitcourse.trace.steps import Recorder
 
 
 class Told:
     """What the runs tell of the sizes of one call."""
 
-    def __init__(self, call: Call, recorder: Recorder, rehearsals: Rehearsals | None, function: Any) -> None:
+    def __init__(self, call: Call, recorder: Recorder, rehearsals: Rehearsals, function: Any) -> None:
         self.call, self.recorder, self.rehearsals, self.function = call, recorder, rehearsals, function
         self.follower: Follower | None = None
+        self.copies: Copies | None = None
         self._runs: list[list[Step]] = []
         self._words = list(call.words.values())
 
     def learn(self) -> None:
         """Take in what the runs have told since."""
-        call, recorder, rehearsals = self.call, self.recorder, self.rehearsals
-        self.turns = rehearsals.turns if rehearsals is not None else []
-        self.runs = 1 + (rehearsals.count if rehearsals is not None else 0)
-        self.stopped = rehearsals.stopped if rehearsals is not None else {}
-        self.varied = rehearsals.ways if rehearsals is not None else {}
+        recorder, rehearsals = self.recorder, self.rehearsals
+        self.turns, self.follower, self.runs = rehearsals.turns, rehearsals.follower, 1 + rehearsals.count
         if len(self._runs) == 1 + len(self.turns):
             return
+        own = {name: size for name, size in self.call.sizes.items() if name not in rehearsals.tied}
+        sizes = {name: (size, *(turn.sizes[name] for turn in self.turns)) for name, size in own.items()}
         followed = next((turn for turn in self.turns if turn.follower is not None), None)
-        self.follower = followed.follower if followed is not None else None
-        self.copies = followed.copies if followed is not None else None
-        sizes: dict[str, Vector] = {n: (v, *(turn.sizes[n] for turn in self.turns)) for n, v in call.sizes.items()}
         if self.follower is not None and followed is not None:
-            if not self.follower.told:
-                tensors = tensors_in(followed.result)
-                quietly(self._promised, self.function, [self.follower.axes(tensor) for tensor in tensors])
-                quietly(self._modules, recorder.root)
-                quietly(self._kept)
-                self.follower.told = True
-            atoms = self.follower.atoms
-            for atom, name in atoms.names.items():
-                if name not in sizes and name not in atoms.derived:
-                    sizes[name] = (int(atoms.values[atom]),) * (1 + len(self.turns))
+            if self.copies is None:
+                self.copies = followed.copies
+                self.follower.call_all(self.call, self.function, tensors_in(followed.result), recorder.root)
+            for name, size in self.follower.atoms.named.items():
+                sizes.setdefault(name, (size.value,) * (1 + len(self.turns)))
         self.names = Names(sizes, fixed=self.follower is not None)
         self.findings: list[str] = []
         # Where code works at the given size only, no size is followed any further; where data decides, and no run with
         # other data took the same steps, no later size is known at all.
         self.trusted = self.proved = len(recorder.steps)
-        if recorder.data is not None and not (rehearsals is not None and rehearsals.contrary):
+        if recorder.data is not None and not rehearsals.contrary:
             self.trusted = self.proved = recorder.data
         quietly(self._find)
         self._found: dict[Any, Axis] = {}
@@ -103,85 +67,27 @@ class Told:
         keys = {key: serial for serial, key in enumerate(zip(*self._runs, strict=False))}
         for serial in keys.values():
             for place in range(len(self._runs[0][serial]) - 1):
-                sizes = [steps[serial][place + 1] for steps in self._runs]
-                for axis, vector in zip(self.shape((serial, place)), zip(*sizes, strict=True), strict=True):
-                    open = axis.name is None or re.search(r"[/⌈(+\d-]", axis.name)
-                    if open and len(set(vector)) > 1 and vector not in self.names.hidden:
-                        return False
-        return many or (self.follower is not None and self.varied.keys() <= {"B", "h", "n"})
-
-    def _promised(self, function: Any, results: list[Axes]) -> None:
-        """Name the axes of results as a signature does, if it is right in everything that is known of them."""
-        assert self.follower is not None
-        for promise in contract_of(function).results:
-            shapes = [aligned(s, len(r)) for s, r in zip(promise, results, strict=False) if s is not None]
-            if len(promise) != len(results) or None in shapes or len(shapes) != len(promise):
-                continue
-            found = [self.follower.atoms.resolve(size) for axes in results for size in axes]
-            pairs = list(zip([word for shape in shapes for word in shape or ()], found, strict=True))
-            if all(self._agrees(word, size) for word, size in pairs):
-                for word, size in pairs:
-                    self._call(size, word)
-            return
-
-    def _modules(self, node: Node) -> None:
-        """The same for the modules inside."""
-        assert self.follower is not None
-        for child in node.children:
-            if child.module is not None and child.results and child.results[-1][0] < len(self.follower.steps):
-                self._promised(child.module, [self.follower.steps[s][i] for s, i in child.results])
-            self._modules(child)
-
-    def _agrees(self, word: str, size: Size) -> bool:
-        assert self.follower is not None
-        known = self.follower.atoms.text(size)
-        if self.follower.atoms.constant(size):
-            return word in ("_", str(self.follower.atoms.values[size]))
-        return known is None or word in ("_", known)
-
-    def _call(self, size: Size, word: str) -> None:
-        assert self.follower is not None
-        atoms = self.follower.atoms
-        atom = atoms.unnamed(size)
-        if atom is not None and is_symbol(word) and word not in self.call.sizes and word not in atoms.names.values():
-            atoms.name(atom, word)
-
-    def _kept(self) -> None:
-        """Name the widths that a finished module keeps under their words, where one size alone has that number.
-
-        The width of a token, D, may also be the one of several that tokens are normalised over.
-        """
-        assert self.follower is not None
-        atoms = self.follower.atoms
-        sizes = {size for step in self.follower.steps for axes in step for size in axes}
-        unnamed = {atom for size in sizes if (atom := atoms.unnamed(size)) is not None}
-        normed = {atom for size in self.follower.normed if (atom := atoms.unnamed(size)) is not None}
-        kept: dict[str, set[int]] = {}
-        for _, name, value in (item for _, module in self.call.modules for item in kept_numbers(module)):
-            word = HYPERPARAMETERS.get(name)
-            pair = value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value
-            if word in ("D", "M", "K", "C", "P") and type(pair) is int:
-                kept.setdefault(str(word), set()).add(pair)
-        for word, values in kept.items():
-            alone = {atom for atom in unnamed if atoms.values[atom] in values}
-            if len(alone) > 1 and word == "D":
-                alone &= normed
-            if len(values) == 1 and len(alone) == 1:
-                self._call(alone.pop(), word)
+                known = self._known(serial, place)
+                for axis, vector in enumerate(zip(*(steps[serial][place + 1] for steps in self._runs), strict=True)):
+                    if len(set(vector)) > 1 and vector not in self.names.hidden:
+                        name = self._named(serial, axis, vector, known).name
+                        if name is None or re.search(r"[/⌈(+\d-]", name):
+                            return False
+        return many or (self.follower is not None and self.rehearsals.ways.keys() <= {"B", "h", "n"})
 
     def _find(self) -> None:
         """Where the code works at the given size only: from there on, no size is known to be another."""
-        for symbol, rehearsal in self.stopped.items():
+        for symbol, rehearsal in self.rehearsals.stopped.items():
             size, place = self.call.sizes[symbol], rehearsal.place
-            if place is None or size < 2 or symbol.startswith("_") or symbol in self.varied:
+            # A run that goes another way, where an if asks for a size, has met nothing that it can't do.
+            stopped = isinstance(rehearsal.error, Exception) and symbol not in self.rehearsals.ways
+            if not stopped or size < 2 or symbol.startswith("_"):
                 continue
-            if re.search(rf"(?<![\w.]){size}(?![\w.])", place.text):
+            if place is not None and re.search(rf"(?<![\w.-]){size}(?![\w.])", place.text):
                 self.trusted = min(self.trusted, len(rehearsal.steps))
-                if any(f" line {place.line}," in said for said in self.findings):
-                    continue
-                line = f"line {place.line}, {place.text}"
-                said = f"{size} is written as a number in {line}: it works at {symbol}={size} only"
-                self.findings.append(said)
+                line = f" is written as a number in line {place.line}, {place.text}"
+                if not any(line in said for said in self.findings):
+                    self.findings.append(f"{size}{line}: it works at {symbol}={size} only")
 
     def forget(self) -> None:
         """Let go of all that the runs used: what is left to be asked is shapes of steps."""
@@ -196,33 +102,34 @@ class Told:
         serial, place = ref
         if place + 1 >= len(self._runs[0][serial]):
             return ()
-        told = self.follower is not None and serial < len(self.follower.steps) and serial < self.trusted
-        known = self.follower.steps[serial][place] if told and self.follower is not None else None
+        known = self._known(serial, place)
         # Steps of the same sizes in all runs, the turns of a loop say, have the same names.
-        sizes = tuple([steps[serial] for steps in self._runs])
-        inside = (len(self._words) > serial) * (serial + 1)
-        key = (sizes, serial < self.proved, inside, None if known is None else tuple(known), place)
+        steps = tuple([steps[serial] for steps in self._runs])
+        key = (steps, serial < self.proved, (len(self._words) > serial) * (serial + 1), known, place)
         if key not in self._shapes:
-            shape = self._named([s[place + 1] for s in sizes], known, serial)
+            sizes = enumerate(zip(*(step[place + 1] for step in steps), strict=True))
+            shape = tuple([self._named(serial, axis, vector, known) for axis, vector in sizes])
             # Equal ones are one, which makes them quick to compare.
             self._shapes[key] = self._shapes.setdefault(shape, shape)
         return self._shapes[key]
 
-    def _named(self, sizes: list[Sizes], known: Axes | None, serial: int) -> Shape:
-        said = self._words[serial] if serial < len(self._words) else None
-        axes = []
-        for axis, vector in enumerate(zip(*sizes, strict=True)):
-            if said is not None and not said[axis].startswith("_") and not said[axis].isdigit():
-                axes.append(Axis(vector[0], self.names.alias(said[axis])))
-            elif serial >= self.proved:
-                axes.append(Axis(vector[0]))
-            else:
-                axes.append(self._axis(vector, known[axis] if known else None))
-        return tuple(axes)
+    def _known(self, serial: int, place: int) -> Axes | None:
+        """What was followed of a result's axes."""
+        if self.follower is None or serial >= min(len(self.follower.steps), self.trusted):
+            return None
+        return self.follower.steps[serial][place]
+
+    def _named(self, serial: int, axis: int, size: Vector, known: Axes | None) -> Axis:
+        word = self._words[serial][axis] if serial < len(self._words) else "_"
+        if not word.startswith("_") and not word.lstrip("-").isdigit():
+            return Axis(size[0], self.names.alias(word))
+        if serial >= self.proved:
+            return Axis(size[0])
+        return self._axis(size, known[axis] if known is not None else None)
 
     def held(self, tensor: Tensor) -> Shape:
         """The axes of a tensor that the call found ready: a parameter, say."""
-        found = [turn.copies.of(tensor) for turn in self.turns]
+        found = [turn.copies.of(tensor) for turn in self.turns if turn.copies is not None]
         sizes = sizes_of(tensor)
         others = [sizes_of(other) for other in found if isinstance(other, Tensor) and other.ndim == len(sizes)]
         copy = self.copies.of(tensor) if self.copies is not None else None
@@ -235,19 +142,15 @@ class Told:
         )
 
     def _axis(self, size: Vector, known: Size | None) -> Axis:
-        atoms = self.follower.atoms if self.follower is not None else None
-        key = (size, atoms.resolve(known) if known is not None and atoms is not None else None)
+        key = (size, known.code if known is not None else None)
         if key not in self._found:
-            text = atoms.text(atoms.called(known)) if known is not None and atoms is not None else None
-            if text is not None:
-                try:
-                    runs = [{n: v[k] for n, v in self.names.sizes.items()} for k in range(len(size))]
-                    fits = [worth(text, at) == number for at, number in zip(runs, size, strict=True)]
-                except (KeyError, ZeroDivisionError):
-                    fits = [False]
-                text = text if all(fits) else None
-            if text is None and len(size) == len(self._runs) and min(size) >= 0:
-                text = self.names.text(size)
+            text = self.follower.atoms.text(known) if known is not None and self.follower is not None else None
+            try:
+                fits = text is not None and worth_all(text, self.names.sizes) == size
+            except (KeyError, ZeroDivisionError):
+                fits = False
+            if not fits:
+                text = self.names.text(size) if len(size) == len(self._runs) and min(size) >= 0 else None
             self._found[key] = Axis(size[0], text)
         return self._found[key]
 

@@ -16,9 +16,9 @@ from vitcourse.trace.record import Failure, Row, Shape
 from vitcourse.trace.recorder import named_results, quietly
 from vitcourse.trace.runs import Rehearsals
 from vitcourse.trace.shown import Trace
-from vitcourse.trace.source import Place, place_of, readable
+from vitcourse.trace.source import Place, place_of, raised_in, readable
 from vitcourse.trace.steps import Node, Recorder
-from vitcourse.trace.told import Told, follower
+from vitcourse.trace.told import Told
 
 
 def trace(
@@ -39,7 +39,8 @@ def trace(
     """
     call = described(function, args, kwargs, names)
     recorder = Recorder(_own_files(function))
-    rehearsals = quietly(Rehearsals, call, lambda *made: follower(call, *made))
+    rehearsals = Rehearsals(call)
+    quietly(rehearsals.prepare)
     inputs = list(_input_rows(recorder, call))
     result, error = None, None
     try:
@@ -47,7 +48,7 @@ def trace(
     except Exception as raised:
         error = raised
     told = Told(call, recorder, rehearsals, function)
-    if rehearsals is not None and told.nameable():
+    if told.nameable():
         quietly(rehearsals.run, recorder.steps, error is not None, recorder.opaque, recorder.data, told.settled)
     told.learn()
     kind = type(function).__name__
@@ -64,14 +65,9 @@ def trace(
 
 def failed(name: str, error: Exception) -> Trace:
     """The trace of what could not even be made."""
-    place = None
-    current = error.__traceback__
-    while current is not None:
-        if readable(current.tb_frame.f_code.co_filename):
-            place = place_of(current.tb_frame, current.tb_lasti)
-        current = current.tb_next
-    where = (place.file, place.line, place.text) if place is not None else ("", 0, "")
-    return Trace(name, list, failure=Failure(error, *where))
+    found = raised_in(error)
+    place = place_of(found.tb_frame, found.tb_lasti) if found is not None else Place("", 0, "")
+    return Trace(name, list, failure=Failure(error, place.file, place.line, place.text))
 
 
 def _own_files(function: Callable[..., Any]) -> frozenset[str]:
@@ -110,16 +106,20 @@ def _failure(told: Told, error: BaseException) -> Failure:
     if at is None or at.error is not error:
         return Failure(error)
     operands = tuple((word, told.shape_of(tensor)) for word, tensor in at.operands)
-    text, module = at.place.text, ""
+    place, module = at.place, ""
     if at.module is not None:
         module = told.recorder.module_names.get(id(at.module), type(at.module).__name__)
-    if not readable(at.place.file) or not text:
+    if not readable(place.file) or not place.text:
         # Raised inside the module of torch that was called, in a line that is not the reader's.
-        shown = type(told.function).__name__
+        shown = getattr(told.function, "__name__", type(told.function).__name__)
         if isinstance(told.function, nn.Module):
             shown += f"({told.function.extra_repr().partition('=')[0].rpartition(',')[0]})"
-        text = f"{shown}({', '.join(told.call.tensors)})"
+        file, line = (place.file, place.line) if readable(place.file) else ("", 0)
+        place = Place(file, line, f"{shown}({', '.join(told.call.tensors)})")
         operands = operands or tuple((word, told.shape_of(tensor)) for word, tensor in told.call.tensors.items())
     numbers = [part for value in at.args for path, part in parts(value, "") if type(part) is int]
-    said = quietly(explained, at.op, operands, module, numbers) or ""
-    return Failure(at.error, at.place.file, at.place.line, text, at.op, operands, said)
+    held = quietly(
+        lambda: {word: (int(t.min()), int(t.max())) for word, t in at.operands if not t.dtype.is_floating_point}
+    )
+    said = quietly(explained, at.op, operands, module, numbers, held or {}) or ""
+    return Failure(at.error, place.file, place.line, place.text, at.op, operands, said)

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader, Subset, TensorDataset, default_collate
+from torch.utils.data import DataLoader, TensorDataset, default_collate
 
 from vitcourse.training.augment import Augmentation, center_crop
-from vitcourse.training.processes import Processes
+from vitcourse.training.processes import ALONE, Processes
 
 
 def standardised(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ class Batches:
         augmentations: Sequence[Augmentation] = (),
         seed: int = 0,
         crop: int | None = None,
-        processes: Processes | None = None,
+        processes: Processes = ALONE,
         hardest: float = 1.0,
     ) -> None:
         self.images, self.labels = images, labels
@@ -53,7 +53,7 @@ class Batches:
         self.batch_size = batch_size
         self.augmentations = augmentations
         self.crop = crop
-        self.processes = processes or Processes()
+        self.processes = processes
         # The order is drawn on the CPU, so that it is the same whatever the device.
         self.order_generator = torch.Generator().manual_seed(seed)
         self.generator = torch.Generator(images.device).manual_seed(seed)
@@ -70,16 +70,13 @@ class Batches:
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """What is left of a pass over all images."""
-        for indices in self._rounds():
-            for index, (images, labels) in zip(indices, self._gathered(indices), strict=True):
-                self.taken, self.latest = self.taken + 1, index
-                yield self._shared(images, labels)
+        return map(self.made, self.indices())
 
     def indices(self) -> Iterator[Tensor]:
         """The same as numbers of images, on the device; `made` makes the batch."""
         for indices in self._rounds():
             for index in indices:
-                self.taken += 1
+                self.taken, self.latest = self.taken + 1, index
                 self.n_local = self.n_global = len(index)
                 yield index
 
@@ -108,10 +105,6 @@ class Batches:
                 n_chosen = self.batch_size * max(1, round(self.hardest * len(self.images) / self.batch_size))
                 self.chosen = self.losses.topk(min(n_chosen, len(self.images))).indices.cpu()
         self.taken = self.begun = 0
-
-    def _gathered(self, indices: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        for index in indices:
-            yield self._changed(self.images[index]), self.labels[index]
 
     def _changed(self, images: Tensor) -> Tensor:
         for augment in self.augmentations:
@@ -157,12 +150,14 @@ class LoadedBatches(Batches):
         super().__init__(images.cpu(), labels.cpu(), mean.cpu(), std.cpu(), **more)
         self.device = images.device
 
-    def _gathered(self, indices: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        data = TensorDataset(self.images, self.labels)
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """What is left of a pass over all images."""
+        data, numbers = TensorDataset(self.images, self.labels), (index.tolist() for index in self.indices())
 
         def collate(examples: list[tuple[Tensor, Tensor]]) -> Any:
             return default_collate([(self._changed(image[None])[0], label) for image, label in examples])
 
-        order = torch.cat(list(indices)).tolist() if indices else []
-        for images, labels in DataLoader(Subset(data, order), self.batch_size, collate_fn=collate):
-            yield images.to(self.device), labels.to(self.device)
+        # The seed that a loader draws for its workers is not to be taken from the chance that dropout draws from.
+        loader = DataLoader(data, batch_sampler=numbers, collate_fn=collate, generator=self.order_generator)
+        for images, labels in loader:
+            yield self._shared(images.to(self.device), labels.to(self.device))

@@ -7,7 +7,7 @@ from types import ModuleType
 
 from vitcourse.codesets import CodeSet
 from vitcourse.course import Exercise, exercise, exercises
-from vitcourse.errors import RequestError, RunError
+from vitcourse.errors import RequestError, RunError, in_one_line
 from vitcourse.progress import missing_exercises
 from vitcourse.training.presets import TrainConfig, option
 
@@ -73,21 +73,19 @@ def faults_in_one_line(code: CodeSet) -> Iterator[None]:
         where = code.line_of(error)
         if where is None:
             raise
-        raise RequestError(f"{where} is not written yet: {_line(error)}") from error
+        raise RequestError(f"{where} is not written yet: {in_one_line(error)}") from error
     except Exception as error:
         called = _called_wrongly(error)
         where = code.line_of(error) or (code.shown_as(called.module) if called else None)
         if where is None or code.name == "solutions":
             raise
         check = f"vitcourse check{f' {called.id}' if called else ''}"
-        raise RunError(f"{where}: {type(error).__name__}: {_line(error)}; to find out why, type {check}") from error
+        raise RunError(
+            f"{where}: {type(error).__name__}: {in_one_line(error)}; to find out why, type {check}"
+        ) from error
 
 
 def _called_wrongly(error: Exception) -> Exercise | None:
     """The exercise whose function doesn't take what it is given: such a call fails before any line of it has run."""
     said = re.match(r"(\w+)(\.\w+)?\(\) (got|takes|missing) ", str(error)) if isinstance(error, TypeError) else None
     return next((asked for asked in exercises() if said and said[1] in asked.names), None)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())

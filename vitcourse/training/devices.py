@@ -7,7 +7,7 @@ import torch
 
 from vitcourse.errors import RequestError
 from vitcourse.training.presets import TrainConfig
-from vitcourse.training.processes import Processes
+from vitcourse.training.processes import ALONE, Processes
 
 DEVICES = ("cuda", "mps", "cpu")  # the fastest first
 
@@ -16,7 +16,7 @@ _NO_MEMORY = ("out of memory", "can't allocate", "not enough memory")
 _NO_DEVICE = ("CUDA error", "HIP error")
 
 
-def choose_device(name: str, processes: Processes | None = None) -> torch.device:
+def choose_device(name: str, processes: Processes = ALONE) -> torch.device:
     """The device of that name, or for auto the fastest one that works; each of several processes has its own GPU.
 
     Raises RequestError when it isn't there, or when it can't compute.
@@ -28,18 +28,16 @@ def choose_device(name: str, processes: Processes | None = None) -> torch.device
     fault = cannot_compute(name)
     if fault is not None:
         raise RequestError(f"{fault}; type --device cpu, or vitcourse doctor")
-    if processes is None or processes.world_size == 1:
+    if name == "cpu" or processes.world_size == 1:
         return torch.device(name)
     if name == "mps":
         raise RequestError("several processes can't share one MPS device; type --device cpu")
-    if name == "cuda":
-        n_gpus = torch.cuda.device_count()
-        if processes.local_rank >= n_gpus:
-            raise RequestError(f"there are {n_gpus} GPUs here; type --nproc-per-node={n_gpus}, or --device cpu")
-        device = torch.device("cuda", processes.local_rank)
-        torch.cuda.set_device(device)
-        return device
-    return torch.device(name)
+    n_gpus = torch.cuda.device_count()
+    if processes.local_rank >= n_gpus:
+        raise RequestError(f"there are {n_gpus} GPUs here; type --nproc-per-node={n_gpus}, or --device cpu")
+    device = torch.device("cuda", processes.local_rank)
+    torch.cuda.set_device(device)
+    return device
 
 
 def is_there(name: str) -> bool:

@@ -1,8 +1,6 @@
 """How a run shows its progress: a live bar on a terminal, one plain line per epoch anywhere else."""
 
 import time
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -13,15 +11,11 @@ from vitcourse.training.runs import Epoch
 SECONDS_BETWEEN_LOOKS = 0.25
 
 
-class Display:
+class Display(Progress):
     """One bar over all epochs, with the latest figures beside it; where nobody looks on, one line per epoch."""
 
     def __init__(self, console: Console, epochs: int, steps: int) -> None:
-        self.console, self.epochs = console, epochs
-        self.live = console.is_terminal and console.file.isatty() and not console.is_dumb_terminal
-        self.accuracy = "accuracy -"
-        self.looked = 0.0
-        self.progress = Progress(
+        super().__init__(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
             TextColumn("{task.fields[figures]}"),
@@ -29,39 +23,30 @@ class Display:
             TextColumn("left"),
             console=console,
             expand=True,
+            disable=not (console.is_terminal and console.file.isatty()) or console.is_dumb_terminal,
         )
-        self.task = self.progress.add_task(f"epoch 1/{epochs}", total=steps, figures="")
-
-    def __enter__(self) -> Self:
-        if self.live:
-            self.progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self.live:
-            self.progress.stop()
+        self.epochs, self.accuracy, self.looked = epochs, "accuracy -", 0.0
+        self.bar = self.add_task(f"epoch 1/{epochs}", total=steps, figures="")
 
     def due(self) -> bool:
         """Whether it is time to read the loss and show it."""
-        return self.live and time.perf_counter() - self.looked > SECONDS_BETWEEN_LOOKS
+        return not self.disable and time.perf_counter() - self.looked > SECONDS_BETWEEN_LOOKS
 
     def show(self, epoch: int, step: int, loss: float, images_per_second: float) -> None:
         """Show where the run is in the middle of an epoch."""
         self.looked = time.perf_counter()
-        self.progress.update(
-            self.task,
+        self.update(
+            self.bar,
             completed=step,
             description=f"epoch {epoch}/{self.epochs}",
             figures=f"loss {loss:.3f}  {self.accuracy}  {images_per_second:,.0f} images/s",
         )
 
-    def finished(self, epoch: Epoch, step: int) -> None:
+    def done(self, epoch: Epoch, step: int) -> None:
         """Show the figures of an epoch that is done."""
         self.accuracy = f"accuracy {epoch.accuracy:.1%}"
         self.show(epoch.epoch, step, epoch.loss, epoch.images_per_second)
-        if not self.live:
+        if self.disable:
             number = f"{epoch.epoch:>{len(str(self.epochs))}}/{self.epochs}"
             self.console.print(
                 f"epoch {number}  loss {epoch.loss:.4f}  accuracy {epoch.accuracy:.2%}  "

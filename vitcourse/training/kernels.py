@@ -139,18 +139,12 @@ def _copy(model: nn.Module) -> Any:
 def _with_fused_parts(twin: nn.Module, n_heads: int, dropout: float, parts: Collection[str]) -> int:
     """Put in what gives the same, part by part; how many found a place."""
     found = 0
-    tried: dict[tuple[type, ...], int] = {}  # of each class one is tried: which of the candidates computes as it does
     for parent in list(twin.modules()):
         for name, child in list(parent.named_children()):
-            candidates = [fused for part, fused in _candidates(child, n_heads, dropout) if part in parts]
-            if not candidates:
-                continue
-            kind = (type(child), type(candidates[0]))
-            if kind not in tried:
-                same = (place for place, fused in enumerate(candidates) if _same(child, fused, _example(child)))
-                tried[kind] = next(same, -1)
-            if tried[kind] >= 0:
-                setattr(parent, name, candidates[tried[kind]].train(child.training))
+            candidates = (fused for part, fused in _candidates(child, n_heads, dropout) if part in parts)
+            fused = next((one for one in candidates if _same(child, one, _example(child))), None)
+            if fused is not None:
+                setattr(parent, name, fused.train(child.training))
                 found += 1
     return found
 

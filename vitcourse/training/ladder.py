@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from torch import Tensor
 
 from vitcourse.errors import RequestError
@@ -162,30 +162,22 @@ class _Contender:
             self.run.steps_done = 1
 
     def _now(self) -> float:
-        if self.setup.device.type == "cuda":
-            torch.cuda.synchronize(self.setup.device)
-        elif self.setup.device.type == "mps":
-            torch.mps.synchronize()
+        if self.setup.device.type != "cpu":
+            torch.accelerator.synchronize(self.setup.device)
         return time.perf_counter()
 
 
 def as_table(record: dict[str, Any]) -> Table:
     """The record as one reads it: images a second, and how many times the rung before and the ground."""
-    table = Table("rung", "images/s", "ms/step", "× before", "× ground")
-    for column in table.columns[1:]:
-        column.justify = "right"
+    figures = (Column(head, justify="right") for head in ("images/s", "ms/step", "× before", "× ground"))
+    table = Table("rung", *figures)
     ground = before = record["rungs"][0]["images_per_second"]
     for rung in record["rungs"]:
         speed = rung["images_per_second"]
         if speed is None:
             table.add_row(rung["name"], rung["missing"], "", "", "")
             continue
-        figures = (
-            f"{speed:,.0f}",
-            f"{rung['milliseconds_per_step']:.2f}",
-            f"{speed / before:.2f}",
-            f"{speed / ground:.2f}",
-        )
-        table.add_row(rung["name"], *figures)
+        beside = (f"{speed / other:.2f}" for other in (before, ground))
+        table.add_row(rung["name"], f"{speed:,.0f}", f"{rung['milliseconds_per_step']:.2f}", *beside)
         before = speed
     return table

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from vitcourse.errors import RequestError
 from vitcourse.files import parse_json, printable, read_json
@@ -41,9 +41,10 @@ def show_runs(base: Path, as_json: bool, console: Console) -> None:
         return
     if not listed:
         raise RequestError(f"there is no run in {base}/ yet; type: vitcourse train")
-    table = Table("run", "recipe", "accuracy", "loss", "seconds", "device", "epochs")
-    for column in ("accuracy", "loss", "seconds", "epochs"):
-        next(one for one in table.columns if one.header == column).justify = "right"
+    accuracy, loss, seconds, epochs = (
+        Column(head, justify="right") for head in ("accuracy", "loss", "seconds", "epochs")
+    )
+    table = Table("run", "recipe", accuracy, loss, seconds, "device", epochs)
     for run in listed:
         changes = [f"{option(name)} {spoken(value)}" for name, value in run.changed.items()]
         table.add_row(

@@ -230,10 +230,8 @@ def _clocks() -> tuple[float, float]:
 
 def _rng_states(device: torch.device) -> dict[str, Tensor]:
     states = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        states["cuda"] = torch.cuda.get_rng_state(device)
-    elif device.type == "mps":
-        states["mps"] = torch.mps.get_rng_state()
+    if device.type != "cpu":
+        states[device.type] = torch.get_device_module(device).get_rng_state(device)
     return states
 
 
@@ -241,10 +239,8 @@ def _set_rng_states(states: dict[str, Tensor], device: torch.device) -> bool:
     """Take up the states; False when that of this kind of device is missing, which then draws anew."""
     if "cpu" in states:
         torch.set_rng_state(states["cpu"])
-    if device.type == "cuda" and "cuda" in states:
-        torch.cuda.set_rng_state(states["cuda"], device)
-    elif device.type == "mps" and "mps" in states:
-        torch.mps.set_rng_state(states["mps"])
+    if device.type in states.keys() - {"cpu"}:
+        torch.get_device_module(device).set_rng_state(states[device.type], device)
     return device.type in states
 
 

@@ -77,11 +77,3 @@ def as_csv(confusion: Tensor, classes: Sequence[str]) -> str:
     table.writerow(["is, below; taken for, right", *classes])
     table.writerows([name, *row] for name, row in zip(classes, confusion.tolist(), strict=True))
     return text.getvalue()
-
-
-def commonest_mistakes(confusion: Tensor, classes: Sequence[str], n: int = 3) -> list[tuple[str, str, int]]:
-    """What is most often taken for what, and how often."""
-    wrong = confusion.clone().fill_diagonal_(0)
-    found = wrong.flatten().argsort(descending=True, stable=True)[:n].tolist()
-    pairs = [(index // len(classes), index % len(classes)) for index in found]
-    return [(classes[truth], classes[said], int(wrong[truth, said])) for truth, said in pairs if wrong[truth, said]]

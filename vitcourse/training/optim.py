@@ -52,9 +52,9 @@ def make_optimizer(model: nn.Module, config: TrainConfig, transfer: Any = None) 
     if config.optimizer == "muon":
         optimizer: torch.optim.Optimizer = _muon_and_adamw(model, config)
     elif config.layer_decay != 1:
-        optimizer = _adam_of(groups_by_layer(model, config, transfer), config)
+        optimizer = _adam(groups_by_layer(model, config, transfer), config)
     else:
-        optimizer = _adam(model.parameters(), model, config)
+        optimizer = _adam(parameter_groups(model, config.weight_decay), config)
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
         if _on_gpu(group["params"]):
@@ -75,16 +75,7 @@ def _gradients_first(optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, An
     return (args[0], lambda: loss), {}
 
 
-def _adam(parameters: Iterable[nn.Parameter], model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    wanted = {id(parameter) for parameter in parameters}
-    groups = [
-        {**group, "params": [p for p in group["params"] if id(p) in wanted]}
-        for group in parameter_groups(model, config.weight_decay)
-    ]
-    return _adam_of(groups, config)
-
-
-def _adam_of(groups: list[dict[str, Any]], config: TrainConfig) -> torch.optim.Optimizer:
+def _adam(groups: list[dict[str, Any]], config: TrainConfig) -> torch.optim.Optimizer:
     # Beside Muon stands AdamW.
     kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
     optimizer: torch.optim.Optimizer = kind(
@@ -111,20 +102,20 @@ def _muon_and_adamw(model: nn.Module, config: TrainConfig) -> torch.optim.Optimi
     pieces = [3 if name.endswith(".qkv") else 1 for name in matrices]
     groups = [{"params": list(matrices.values()), "pieces": pieces}]
     muon = Muon(groups, lr=config.muon_learning_rate, momentum=config.muon_momentum)
-    inside = {id(matrix) for matrix in matrices.values()}
-    return CombinedOptimizer(muon, _adam([p for p in model.parameters() if id(p) not in inside], model, config))
+    return CombinedOptimizer(muon, _adam(parameter_groups(model, config.weight_decay, matrices.values()), config))
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(model: nn.Module, weight_decay: float, without: Iterable[Tensor] = ()) -> list[dict[str, Any]]:
     """Two groups: the weights of linear layers and convolutions, which decay, and the rest, which doesn't.
 
     The rest is biases, normalisations, the CLS token and learned positions.
     """
     layers = [module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
-    decaying = {id(layer.weight) for layer in layers}
+    decaying, others = {id(layer.weight) for layer in layers}, {id(parameter) for parameter in without}
+    own = [parameter for parameter in model.parameters() if id(parameter) not in others]
     return [
-        {"params": [p for p in model.parameters() if id(p) in decaying], "weight_decay": weight_decay},
-        {"params": [p for p in model.parameters() if id(p) not in decaying], "weight_decay": 0.0},
+        {"params": [p for p in own if id(p) in decaying], "weight_decay": weight_decay},
+        {"params": [p for p in own if id(p) not in decaying], "weight_decay": 0.0},
     ]
 
 

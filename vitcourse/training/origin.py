@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from vitcourse.data import Dataset
-from vitcourse.errors import RequestError
+from vitcourse.errors import RequestError, in_one_line
 from vitcourse.training.presets import TrainConfig, option, spoken
 from vitcourse.training.trained import made_with, weights_in
 from vitcourse.weights import FILES, load_weights, sizes_of
@@ -79,7 +79,7 @@ def read_origin(config: TrainConfig, chapter: ModuleType, dataset: Dataset) -> O
     try:
         load_weights(model, file, head="own")
     except ValueError as error:
-        raise RequestError(f"can't start from {config.init}: {_line(error)}") from error
+        raise RequestError(f"can't start from {config.init}: {in_one_line(error)}") from error
     return Origin(model.state_dict(), grid)
 
 
@@ -96,7 +96,7 @@ def _read(config: TrainConfig, file: Path) -> dict[str, float]:
     try:
         return sizes_of(file)
     except ValueError as error:
-        raise RequestError(f"can't start from {config.init}: {_line(error)}") from error
+        raise RequestError(f"can't start from {config.init}: {in_one_line(error)}") from error
 
 
 def _sizes(config: TrainConfig, file: Path) -> dict[str, Any]:
@@ -112,7 +112,3 @@ def _sizes(config: TrainConfig, file: Path) -> dict[str, Any]:
             "the model of this course has a whole number there"
         )
     return {name: int(found[name]) for name in SIZES if name in found}
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())

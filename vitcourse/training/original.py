@@ -7,7 +7,7 @@ the floor below, and a loss on plain logits would not.
 import math
 from collections.abc import Mapping
 
-from rich.table import Table
+from rich.table import Column, Table
 from torch import nn
 
 from vitcourse.training.presets import TrainConfig
@@ -34,9 +34,8 @@ def loss_floor(n_classes: int) -> float:
 
 def side_by_side(results: Mapping[str, Result]) -> Table:
     """Loss and accuracy of several runs, epoch by epoch."""
-    table = Table("epoch", *(f"{name}: {figure}" for name in results for figure in ("loss", "accuracy")))
-    for column in table.columns:
-        column.justify = "right"
+    heads = ["epoch", *(f"{name}: {figure}" for name in results for figure in ("loss", "accuracy"))]
+    table = Table(*(Column(head, justify="right") for head in heads))
     for row in zip(*(result.epochs for result in results.values()), strict=False):
         figures = (figure for epoch in row for figure in (f"{epoch.loss:.4f}", f"{epoch.accuracy:.2%}"))
         table.add_row(str(row[0].epoch), *figures)

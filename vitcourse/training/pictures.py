@@ -5,7 +5,6 @@ Figures are made one by one, without pyplot, and so need no screen and leave no 
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,9 @@ from vitcourse.training.original import loss_floor
 from vitcourse.training.runs import Epoch
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vitcourse.training.measure import Answers
     from vitcourse.training.trained import Prediction
 
 # Colours that stay apart for every kind of colour vision (Okabe and Ito), with a marker of its own for each line.
@@ -28,20 +30,7 @@ STYLES = [
 ]
 WRONG = "#D55E00"
 PATCHES = "#56B4E9"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An image (C, H, W) in [0, 1], what it is, and what the model takes it for, with which confidence."""
-
-    image: NDArray[np.float32]
-    truth: str
-    answer: str
-    confidence: float
-
-    @property
-    def right(self) -> bool:
-        return self.truth == self.answer
+N_SHOWN = 16
 
 
 def draw_curves(
@@ -108,15 +97,27 @@ def draw_ladder(record: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def draw_predictions(answers: Sequence[Answer]) -> Figure:
-    """Images with the model's answers; a wrong one has a cross, the truth, and a dashed frame."""
-    rows = -(-len(answers) // 4)
+def draw_predictions(images: "Tensor", answers: "Answers", classes: Sequence[str]) -> Figure:
+    """Of images (n, C, H, W) in [0, 1] those to look at first, and what each is taken for.
+
+    A wrong answer has a cross, the truth, and a dashed frame.
+    """
+    shown = answers.worst_first()[:N_SHOWN].tolist()
+    rows = -(-len(shown) // 4)
     figure = Figure(figsize=(7, 1.95 * rows), layout="constrained")
     grid = figure.subplots(rows, 4, squeeze=False).flatten()
-    for axes in grid:
+    for axes in grid[len(shown) :]:
         axes.set_axis_off()
-    for axes, answer in zip(grid, answers, strict=False):
-        _draw_answer(axes, answer)
+    for axes, index in zip(grid, shown, strict=False):
+        _draw_image(axes, images[index].numpy())
+        said, truth = (classes[int(which[index])] for which in (answers.given, answers.labels))
+        title = f"{said}  ({answers.confidence[index]:.0%})"
+        if said == truth:
+            axes.set_title(title, fontsize=9)
+            continue
+        axes.set_title(f"✗ {title}, is {truth}", fontsize=9, color=WRONG)
+        for spine in axes.spines.values():
+            spine.set(color=WRONG, linewidth=3, linestyle="--")
     return figure
 
 
@@ -146,17 +147,6 @@ def _draw_image(axes: Axes, pixels: NDArray[np.float32]) -> None:
     axes.imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=1)
     axes.set_xticks([])
     axes.set_yticks([])
-
-
-def _draw_answer(axes: Axes, answer: Answer) -> None:
-    axes.set_axis_on()
-    _draw_image(axes, answer.image)
-    if answer.right:
-        axes.set_title(f"{answer.answer}  ({answer.confidence:.0%})", fontsize=9)
-        return
-    axes.set_title(f"✗ {answer.answer}  ({answer.confidence:.0%}), is {answer.truth}", fontsize=9, color=WRONG)
-    for spine in axes.spines.values():
-        spine.set(color=WRONG, linewidth=3, linestyle="--")
 
 
 def png(figure: Figure) -> bytes:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vitcourse.codesets import CodeSet, load_code
 from vitcourse.data import Dataset, load_dataset
-from vitcourse.errors import RequestError, RunError
+from vitcourse.errors import RequestError, RunError, in_one_line
 from vitcourse.training.augment import augmentations, center_crop
 from vitcourse.training.batches import Batches, LoadedBatches, standardised
 from vitcourse.training.chapters import faults_in_one_line, load_trainer, load_transfer
@@ -22,7 +22,7 @@ from vitcourse.training.devices import choose_device, passed_over
 from vitcourse.training.kernels import PARTS, twin_of
 from vitcourse.training.origin import Origin, read_origin
 from vitcourse.training.presets import TrainConfig
-from vitcourse.training.processes import Processes
+from vitcourse.training.processes import ALONE, Processes
 
 EVALUATION_BATCH = 500
 
@@ -86,18 +86,12 @@ class Setup:
     @property
     def model_arguments(self) -> dict[str, Any]:
         """The arguments with which the VisionTransformer is made."""
-        config = self.config
+        names = ("patch_size", "d_model", "n_layers", "n_heads", "mlp_ratio", "positions", "dropout")
         return {
             "image_size": self.image_size,
-            "patch_size": config.patch_size,
             "in_channels": self.dataset.channels,
             "n_classes": len(self.dataset.classes),
-            "d_model": config.d_model,
-            "n_layers": config.n_layers,
-            "n_heads": config.n_heads,
-            "mlp_ratio": config.mlp_ratio,
-            "positions": config.positions,
-            "dropout": config.dropout,
+            **{name: getattr(self.config, name) for name in names},
         }
 
     def make_model(self) -> nn.Module:
@@ -107,7 +101,7 @@ class Setup:
         try:
             model: nn.Module = self.chapter.VisionTransformer(**self.model_arguments)
         except ValueError as error:
-            raise RequestError(" ".join(str(error).split())) from error
+            raise RequestError(in_one_line(error)) from error
         if self.origin is not None:
             self._start_from(self.origin, model)
         return model.to(self.device)
@@ -215,32 +209,21 @@ def reason(error: Exception) -> str:
     return lines[1 if len(lines) > 1 else 0].rstrip(".") if lines else type(error).__name__
 
 
-def prepare(config: TrainConfig, processes: Processes | None = None, *, resumed: bool = False) -> Setup:
+def prepare(config: TrainConfig, processes: Processes = ALONE, *, resumed: bool = False) -> Setup:
     """Load code and data, and choose the device. Raises RequestError for what isn't there.
 
     A run that is resumed has its weights from its checkpoint, and none are read that it started from.
     """
-    processes = processes or Processes()
     code = load_code(config.code)
     chapter, transfer = load_trainer(code), load_transfer(code, config)
-    device = choose_device(config.device, processes)
-    notes = passed_over(device) if config.device == "auto" else ()
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    # On a GPU, products of float32 on the units for TF32, whose 10 binary digits are enough to train with.
-    torch.set_float32_matmul_precision("high" if device.type == "cuda" else "highest")
+    device = _device(config, processes)
     dataset = load_dataset(config.data, config.image_size)
     if config.held_out:
         dataset = dataset.hold_out(config.held_out)
-    if config.crop and config.crop > min(dataset.image_size):
-        height, width = dataset.image_size
-        raise RequestError(f"--crop {config.crop} is more than the images have: {height}×{width} pixels")
-    if config.standardise:
-        mean, std = dataset.mean.to(device), dataset.std.to(device)
-    else:
-        mean = torch.zeros(dataset.channels, device=device)
-        std = torch.ones(dataset.channels, device=device)
-    _require_enough_images(config, dataset, processes)
+    _require_enough(config, dataset, processes)
+    zeros = torch.zeros(dataset.channels)
+    scale = (dataset.mean, dataset.std) if config.standardise else (zeros, zeros + 1)
+    mean, std = (part.to(device) for part in scale)
     origin = None
     if config.init is not None and not resumed:
         with faults_in_one_line(code):
@@ -261,7 +244,7 @@ def prepare(config: TrainConfig, processes: Processes | None = None, *, resumed:
         test_images=standardised(test_images, mean, std),
         test_labels=dataset.test_labels[tested].to(device),
         processes=processes,
-        notes=(*notes, *dataset.notes, *_all_in_one_batch(config, dataset), *_starts_from(config, origin)),
+        notes=tuple(_notes(config, device, dataset, origin)),
         origin=origin,
         left_open=left_open(config),
     )
@@ -269,23 +252,35 @@ def prepare(config: TrainConfig, processes: Processes | None = None, *, resumed:
     return replace(setup, config=settled(config, device, len(setup.train_images), n_patches))
 
 
-def _starts_from(config: TrainConfig, origin: Origin | None) -> tuple[str, ...]:
-    if origin is None:
-        return ()
-    return (
-        f"starts from {config.init}: patches of {config.patch_size}×{config.patch_size}, d_model {config.d_model}, "
-        f"{config.n_layers} layers, {config.n_heads} heads; the head starts at 0",
-    )
+def _device(config: TrainConfig, processes: Processes) -> torch.device:
+    """The device, and how torch computes from here on."""
+    device = choose_device(config.device, processes)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    # On a GPU, products of float32 on the units for TF32, whose 10 binary digits are enough to train with.
+    torch.set_float32_matmul_precision("high" if device.type == "cuda" else "highest")
+    return device
 
 
-def _all_in_one_batch(config: TrainConfig, dataset: Dataset) -> tuple[str, ...]:
+def _notes(config: TrainConfig, device: torch.device, dataset: Dataset, origin: Origin | None) -> Iterator[str]:
+    if config.device == "auto":
+        yield from passed_over(device)
+    yield from dataset.notes
     n_images = len(dataset.train_images)
-    if config.batch_size <= n_images:
-        return ()
-    return (f"all {n_images:,} training images are one batch, since --batch-size is {config.batch_size:,}",)
+    if config.batch_size > n_images:
+        yield f"all {n_images:,} training images are one batch, since --batch-size is {config.batch_size:,}"
+    if origin is not None:
+        yield (
+            f"starts from {config.init}: patches of {config.patch_size}×{config.patch_size}, d_model {config.d_model}, "
+            f"{config.n_layers} layers, {config.n_heads} heads; the head starts at 0"
+        )
 
 
-def _require_enough_images(config: TrainConfig, dataset: Dataset, processes: Processes) -> None:
+def _require_enough(config: TrainConfig, dataset: Dataset, processes: Processes) -> None:
+    """Pixels for the crop; images for every process."""
+    if config.crop and config.crop > min(dataset.image_size):
+        height, width = dataset.image_size
+        raise RequestError(f"--crop {config.crop} is more than the images have: {height}×{width} pixels")
     if config.batch_size < processes.world_size:
         raise RequestError(
             f"a batch of {config.batch_size} images is too small for {processes.world_size} processes; "

@@ -26,7 +26,8 @@ class Processes:
     @classmethod
     def from_environment(cls) -> "Processes":
         """The place that torchrun gave this process; the only one, if it was started without torchrun."""
-        return cls(*(int(os.environ.get(name, alone)) for name, alone in _PLACE))
+        alone = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0}
+        return cls(*(int(os.environ.get(name, number)) for name, number in alone.items()))
 
     @property
     def is_first(self) -> bool:
@@ -83,4 +84,4 @@ class Processes:
         return values
 
 
-_PLACE = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
+ALONE = Processes()

@@ -3,6 +3,7 @@
 import math
 import os
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from vitcourse.errors import RequestError, RunError
 from vitcourse.training.graph import WARM_UP
 from vitcourse.training.loop import Run
+from vitcourse.training.measure import outputs_of
 from vitcourse.training.original import with_loss_of
 from vitcourse.training.preparation import Setup
 from vitcourse.training.steps import exercise_of_step, take_step
@@ -140,24 +142,13 @@ def _memory() -> int | None:
 
 
 def _shapes(model: nn.Module, images: Tensor) -> str:
-    seen = [_named("images", "B C H W", images)]
-    hooks = []
-    for stage, (attribute, symbols) in STAGES.items():
-        # A learner's model may have other parts; then that stage stays unsaid.
-        part = getattr(model, attribute, None)
-        if isinstance(part, nn.Module):
-            hooks.append(
-                part.register_forward_hook(
-                    lambda _module, _inputs, output, stage=stage, symbols=symbols: seen.append(
-                        _named(stage, symbols, output)
-                    )
-                )
-            )
-    with torch.no_grad():
+    # A learner's model may have other parts; then that stage stays unsaid.
+    parts = {stage: getattr(model, attribute, None) for stage, (attribute, _) in STAGES.items()}
+    with torch.no_grad(), ExitStack() as hooks:
+        outputs = {s: hooks.enter_context(outputs_of(part)) for s, part in parts.items() if isinstance(part, nn.Module)}
         logits = model(images)
-    for hook in hooks:
-        hook.remove()
-    return " -> ".join([*seen, _named("logits", "B K", logits)])
+    seen = [_named(stage, STAGES[stage][1], output) for stage, found in outputs.items() for output in found]
+    return " -> ".join([_named("images", "B C H W", images), *seen, _named("logits", "B K", logits)])
 
 
 def _require(exercise: str, holds: bool, fault: str) -> None:

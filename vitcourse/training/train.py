@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from torch import Tensor
 
 from vitcourse.errors import RequestError, RunError
 from vitcourse.training.chapters import faults_in_one_line
@@ -21,29 +20,24 @@ from vitcourse.training.devices import machine_errors_in_one_line
 from vitcourse.training.display import Display
 from vitcourse.training.interrupt import StopOnInterrupt
 from vitcourse.training.loop import Run
-from vitcourse.training.measure import Answers, answers, as_csv, commonest_mistakes
+from vitcourse.training.measure import answers, as_csv
 from vitcourse.training.original import loss_floor, side_by_side
-from vitcourse.training.pictures import Answer, draw_curves, draw_predictions, png
+from vitcourse.training.pictures import draw_curves, draw_predictions, png
 from vitcourse.training.preparation import Setup, prepare, reason
 from vitcourse.training.presets import MAY_DIFFER, PRESETS, TrainConfig
-from vitcourse.training.processes import Processes
+from vitcourse.training.processes import ALONE, Processes
 from vitcourse.training.rehearsal import Rehearsal, rehearse
 from vitcourse.training.runs import CONFIG, RESULT, WEIGHTS, Result, RunFolder, provenance
 from vitcourse.training.trained import weights_file
 
-N_SHOWN = 16
 
-
-def train(
-    config: TrainConfig, folder: RunFolder, console: Console, processes: Processes | None = None
-) -> dict[str, Result]:
+def train(config: TrainConfig, folder: RunFolder, console: Console, processes: Processes = ALONE) -> dict[str, Result]:
     """Train as the configuration says and keep everything in the folder: one result for each loss, by its name.
 
     Where the folder holds a checkpoint of this run, it goes on from there. A run that Ctrl-C stopped gives a result
     that isn't finished. Of several processes the first alone writes into the folder.
     Raises RequestError for what can't be done, and RunError for a run that fails on its way.
     """
-    processes = processes or Processes()
     with machine_errors_in_one_line(config):
         setup = prepare(config, processes, resumed=_goes_on(config, folder))
     with _joined(setup), faults_in_one_line(setup.code), machine_errors_in_one_line(config):
@@ -197,7 +191,7 @@ def _train_one(setup: Setup, folder: RunFolder, console: Console, stop: StopOnIn
                 if not run.epoch(number, display, stop, pace):
                     pace.keep()
                     break
-                display.finished(run.end_epoch(number), run.steps_done)
+                display.done(run.end_epoch(number), run.steps_done)
                 folder.write_epochs(run.epochs)
                 stopping, due = setup.processes.any_of(stop.requested, pace.due)
                 if stopping or due or number == setup.config.epochs:
@@ -256,14 +250,14 @@ def _keep(run: Run, folder: RunFolder, console: Console) -> Result:
     softmax_over = len(setup.dataset.classes) if config.loss == "original" else None
     folder.write("curves.png", png(draw_curves({config.loss: epochs}, setup.measured_on, softmax_over, _title(config))))
     given = answers(setup, run.kept)
-    confusion = given.confusion(len(setup.dataset.classes))
-    folder.write("predictions.png", png(draw_predictions(_shown(setup, given))))
-    folder.write("confusion.csv", as_csv(confusion, setup.dataset.classes))
+    classes = setup.dataset.classes
+    folder.write("predictions.png", png(draw_predictions(setup.dataset.test_images, given, classes)))
+    folder.write("confusion.csv", as_csv(given.confusion(len(classes)), classes))
     # Last: a run that has a result has everything.
     folder.write_json(RESULT, asdict(result))
     if result.finished:
         folder.remove(CHECKPOINT)
-    _report(result, run, confusion, folder, console)
+    _report(result, run, folder, console)
     return result
 
 
@@ -271,20 +265,7 @@ def _title(config: TrainConfig) -> str:
     return f"{config.preset}, trained on {config.data}"
 
 
-def _shown(setup: Setup, given: Answers) -> list[Answer]:
-    classes, images = setup.dataset.classes, setup.dataset.test_images
-    return [
-        Answer(
-            images[index].numpy(),
-            classes[given.labels[index]],
-            classes[given.given[index]],
-            float(given.confidence[index]),
-        )
-        for index in given.worst_first()[:N_SHOWN].tolist()
-    ]
-
-
-def _report(result: Result, run: Run, confusion: Tensor, folder: RunFolder, console: Console) -> None:
+def _report(result: Result, run: Run, folder: RunFolder, console: Console) -> None:
     if not result.finished:
         console.print(f"stopped after {result.steps:,} steps; what was learned so far is kept")
     right = round(result.accuracy * result.n_measured)
@@ -292,10 +273,6 @@ def _report(result: Result, run: Run, confusion: Tensor, folder: RunFolder, cons
         f"accuracy {result.accuracy:.2%}: {right:,} of {result.n_measured:,} {result.measured_on} right; "
         f"{result.cpu_seconds:.1f} CPU seconds, {result.wall_seconds:.1f} on the clock"
     )
-    mistakes = commonest_mistakes(confusion, run.setup.dataset.classes)
-    if mistakes:
-        told = ", ".join(f"{truth} for {said} ({count}×)" for truth, said, count in mistakes)
-        console.print(f"most often taken for another: {told}")
     if not folder.writes:
         return
     files = f"{folder.path}: {', '.join(folder.files())}"

@@ -128,9 +128,16 @@ class Trained:
 
     def as_input(self, *seen: Seen) -> Tensor:
         """Pictures as a batch (B, C, H, W) that goes into the model: standardised, on its device."""
-        device = next(self.model.parameters()).device
-        images = torch.stack([picture.pixels for picture in seen])
-        return standardised(images, self.mean, self.std).to(device)
+        return self._standardised(torch.stack([picture.pixels for picture in seen]))
+
+    def _standardised(self, images: Tensor) -> Tensor:
+        return standardised(images, self.mean, self.std).to(next(self.model.parameters()).device)
+
+    @torch.inference_mode()
+    def logits(self, images: Tensor) -> Tensor:
+        """What the model says of images as it sees them, from 0 to 1: (n, C, H, W) -> (n, K), on the CPU."""
+        parts = map(self._standardised, torch.split(images, BATCH))
+        return torch.cat([self.model.eval()(part).float().cpu() for part in parts])
 
     def predict(self, image: Any, invert: str = "auto") -> Any:
         """What a picture shows, as a Prediction; of a list of pictures, or of a batch (B, C, H, W), a list of them.
@@ -141,15 +148,12 @@ class Trained:
             return self._predicted([self.see(one, invert) for one in image])
         return self._predicted([self.see(image, invert)])[0]
 
-    @torch.inference_mode()
     def _predicted(self, seen: list[Seen]) -> list[Prediction]:
-        predictions = []
-        for start in range(0, len(seen), BATCH):
-            part = seen[start : start + BATCH]
-            probabilities = self.model.eval()(self.as_input(*part)).double().softmax(dim=-1).tolist()  # (B, K)
-            for picture, of_classes in zip(part, probabilities, strict=True):
-                by_name = dict(zip(self.classes, of_classes, strict=True))
-                predictions.append(Prediction(max(by_name, key=by_name.__getitem__), by_name, picture))
+        predictions: list[Prediction] = []
+        logits = self.logits(torch.stack([picture.pixels for picture in seen])) if seen else torch.empty(0, 0)
+        for picture, of_classes in zip(seen, logits.double().softmax(dim=-1).tolist(), strict=True):
+            by_name = dict(zip(self.classes, of_classes, strict=True))
+            predictions.append(Prediction(max(by_name, key=by_name.__getitem__), by_name, picture))
         return predictions
 
 

@@ -156,6 +156,7 @@ def _stub_raises(node: ast.AST, within: str = "") -> list[tuple[int, str]]:
 
 
 def _returns(node: ast.FunctionDef | ast.ClassDef) -> bool:
-    """Whether a function, or the forward of a class, returns a value anywhere."""
+    """Whether a function, or the forward of a class, returns or yields a value anywhere."""
     own = [node] if isinstance(node, ast.FunctionDef) else [p for p in node.body if getattr(p, "name", "") == "forward"]
-    return all(any(isinstance(part, ast.Return) and part.value for part in ast.walk(function)) for function in own)
+    giving = (ast.Return, ast.Yield, ast.YieldFrom)
+    return all(any(isinstance(part, giving) and part.value for part in ast.walk(function)) for function in own)

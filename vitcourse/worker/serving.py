@@ -4,16 +4,20 @@ import os
 import signal
 import socket
 import sys
+import time
 from contextlib import suppress
+from types import FrameType
 from typing import Any
 
-from . import chapters, integrity
+from . import chapters, integrity, slips
 from .bans import Bans
 from .fence import fence
 from .limits import limit
 from .protocol import Gone, receive, send
 from .started import started
 from .workshop import Workshop
+
+TIMEOUT = "the time is over"
 
 
 def be_worker(channel: socket.socket, printed: int) -> None:
@@ -54,11 +58,49 @@ def serve(channel: socket.socket) -> None:
     workshop.catches = (BaseException,)
     seen = looked_at(first)
     send(channel, seen)  # before anything of the learner's has run: this can't be forged
-    send(channel, chapters.load(first["module"]) if seen["started"] else {})
+    left = Left(first["seconds"])
+    with left:
+        fault = chapters.load(first["module"]) if seen["started"] else {}
+    send(channel, fault)
     while True:
-        observed = workshop.answer(receive(channel))
+        request = receive(channel)
+        with left:
+            observed = workshop.answer(request)
         sys.stdout.flush()  # what the answer printed is seen even where its process is ended
         send(channel, observed)
+
+
+class Left:
+    """The time that is left for the learner's code; shortly before it is over, the lines that run are printed.
+
+    Where a system has no such timer (Windows), or one operation of torch takes all the time, nothing is.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.timed = seconds, hasattr(signal, "setitimer")
+        if self.timed:
+            signal.signal(signal.SIGALRM, lambda _, frame: os.write(2, lines_of(frame).encode()))
+
+    def __enter__(self) -> None:
+        self._since = time.monotonic()
+        self._set(max(min(0.95 * self.seconds, self.seconds - 0.5), 0.01))
+
+    def __exit__(self, *_: object) -> None:
+        self._set(0)
+        self.seconds -= time.monotonic() - self._since
+
+    def _set(self, seconds: float) -> None:
+        if self.timed:
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def lines_of(frame: FrameType | None) -> str:
+    """What runs, after TIMEOUT, the innermost line first; the files themselves may not be read any more."""
+    lines = [f"\n{TIMEOUT}"]
+    while frame is not None and len(lines) < 10:
+        lines.append(f'File "{frame.f_code.co_filename}", line {frame.f_lineno}, in {frame.f_code.co_name}')
+        frame = frame.f_back
+    return "\n".join(lines)
 
 
 def looked_at(first: dict[str, Any]) -> dict[str, Any]:
@@ -67,5 +109,6 @@ def looked_at(first: dict[str, Any]) -> dict[str, Any]:
     return {
         "started": started(text, first["stubs"], names),
         **chapters.read(text, names),
+        **slips.slips(text, names),
         "around": integrity.around(first["texts"], first["shown"], first["module"], first["chapters"]),
     }

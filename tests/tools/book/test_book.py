@@ -403,7 +403,7 @@ def test_with_a_repository_chapters_lead_to_colab(tmp_path: Path) -> None:
     assert '<meta name="description" content="One: two three." />' in page, "its own words, not the ways to a notebook"
     made = nbformat.read(tmp_path / "_build" / "html" / "notebooks" / "03_three.ipynb", as_version=4)
     nbformat.validate(made)
-    assert "git clone --depth 1 https://github.com/someone/vit" in made.cells[0].source
+    assert "%pip install --quiet git+https://github.com/someone/vit\n" in made.cells[1].source
     assert 'href="https://colab.research.google.com/github/someone/vit/blob/gh-pages/notebooks/03_three.ipynb"' in page
 
 
@@ -488,7 +488,8 @@ def test_what_sphinx_says_becomes_one_line_each(tmp_path: Path) -> None:
     ]
 
 
-def test_the_fingerprints_see_what_they_should(tmp_path: Path) -> None:
+def test_the_fingerprints_see_what_they_should(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fingerprint, "package", lambda: tmp_path / "vitcourse")
     for name in ("vitcourse/book", "solutions", "benchmarks/results", "book", "chapters"):
         (tmp_path / name).mkdir(parents=True)
     files = {

@@ -194,6 +194,15 @@ def test_a_cause_is_found_whatever_the_learners_own_model_starts_as(
     assert verdicts["own", "7.3"].misconception == mistake.name
 
 
+def test_a_cause_is_found_with_torchs_own_norms_too(
+    learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
+) -> None:
+    mistake = next(wrong for wrong in misconceptions() if wrong.name == "no norm before the MLP")
+    torchs = mistake.source().replace("= LayerNorm(", "= nn.LayerNorm(")  # whose eps is 1e-5
+    verdicts = verdicts_of([learner("torchs", ch04_encoder=torchs)], ["4.4"])
+    assert verdicts["torchs", "4.4"].misconception == mistake.name
+
+
 def test_an_example_shows_what_is_wrong_and_no_rounding(
     learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts], monkeypatch: pytest.MonkeyPatch
 ) -> None:

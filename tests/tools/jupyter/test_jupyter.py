@@ -122,13 +122,14 @@ def test_the_solved_notebook_needs_nothing_of_the_course() -> None:
 
 
 def test_the_curve_reads_what_a_run_prints(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn: list[int] = []
-    monkeypatch.setattr(Curve, "_draw", lambda self, total: drawn.append(total))
+    drawn: list[str] = []
+    monkeypatch.setattr(Curve, "_draw", lambda self, title: drawn.append(title))
     curve = Curve()
     curve.read("device cpu (threads: 1)\n")
     curve.read("epoch  7/20  loss 0.6932  accuracy 90.00%  1,197 images/s  1.2 s\n")
-    assert curve.epochs == [(7, 0.6932, 90.0)]
-    assert drawn == [20]
+    ((epoch, loss, accuracy),) = ((e.epoch, e.loss, e.accuracy) for e in curve.epochs)
+    assert (epoch, loss, accuracy) == (7, 0.6932, 0.9)
+    assert drawn == ["epoch 7 of 20"]
 
 
 @pytest.fixture

@@ -111,3 +111,14 @@ def test_the_picture_fits_its_frame(traced):
         assert x >= 0
         assert x + w <= width
         assert y + h <= height
+
+
+@pytest.mark.parametrize("turns", [300, 10**9])
+def test_code_that_calls_itself_is_shown_as_deep_as_it_goes(turns):
+    def again(x, n):
+        return x if n == 0 else again(x + 1, n - 1)
+
+    traced = trace(again, torch.rand(2), turns, names={"x": "B"})
+    assert isinstance(traced.error, RecursionError) == (turns > 300)
+    assert "x + 1" in traced.to_text()
+    assert traced.to_html().count("<table") <= 101

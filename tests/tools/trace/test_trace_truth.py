@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmarks.trace_models import contradictions
-from vitcourse.trace import recorder, trace
+from vitcourse.trace import build, recorder, trace
+from vitcourse.trace.atoms import Atoms
 
 Pair = namedtuple("Pair", "q k")
 
@@ -35,6 +36,10 @@ SIZES = [
     ("filled up to four", lambda x: torch.zeros(max(x.shape[1], 4)), "B T", [(2, 6), (2, 3), (5, 4)]),
     ("width filled up to seven", lambda x: torch.zeros(max(x.shape[1], 7)), "B D", [(2, 11), (2, 24), (3, 5)]),
     ("larger side", lambda x: torch.zeros(max(x.shape[2:])), "B C H W", [(2, 3, 8, 8), (2, 3, 9, 8), (2, 3, 8, 10)]),
+    ("smaller side", lambda x: torch.linalg.svd(x, full_matrices=False)[0], "B D", [(2, 3), (5, 3), (11, 13)]),
+    ("smaller width", lambda x: torch.zeros(min(x.shape)), "D M", [(2, 3), (5, 3), (11, 13)]),
+    ("last chunk of three", lambda x: (x.split(4, 1), x.chunk(3, 1))[1][2], "B T", [(3, 10), (2, 9), (5, 12)]),
+    ("filled by both", lambda x: x.view(2, 3, -1), "B D", [(3, 4), (2, 6), (6, 5)]),
     ("three quarters", lambda x: torch.zeros(round(x.shape[1] * 0.75)), "B T", [(2, 8), (2, 9), (2, 30)]),
     ("root", lambda x: torch.zeros(int(x.shape[1] ** 0.5)), "B T", [(2, 16), (2, 9), (2, 30)]),
     ("power of two", lambda x: torch.zeros(1 << (x.shape[1] - 1).bit_length()), "B T", [(2, 8), (2, 9), (2, 17)]),
@@ -54,12 +59,65 @@ def test_no_name_holds_by_chance(function, names, inputs):
                 assert not contradictions(one, other)
 
 
+class Halved(nn.Module):
+    def __init__(self, c, w):
+        super().__init__()
+        self.first, self.up = nn.Conv2d(c, w, 3, padding=1), nn.ConvTranspose2d(w, w, 2, 2)
+
+    def forward(self, x):
+        return self.up(F.max_pool2d(self.first(x), 2))
+
+
+def test_a_size_that_grows_by_its_multiples_is_not_taken_for_even():
+    traces = [trace(build(Halved, 3, 4), torch.rand(2, 3, *image), names="B C H W") for image in ((9, 12), (6, 7))]
+    assert not [bad for one in traces for other in traces for bad in contradictions(one, other)]
+
+
+class Windows(nn.Module):
+    def __init__(self, width, window):
+        super().__init__()
+        self.window, self.mix = window, nn.Linear(width, width)
+
+    def forward(self, x):
+        height, width = x.shape[1:3]
+        return self.mix(F.pad(x, (0, 0, 0, -width % self.window, 0, -height % self.window)))
+
+
+def test_a_side_that_is_filled_up_to_windows_is_not_itself():
+    traces = [trace(build(Windows, 6, 4), torch.rand(2, *image, 6), names="B H W D") for image in ((10, 16), (7, 9))]
+    assert not [bad for one in traces for other in traces for bad in contradictions(one, other)]
+
+
+def test_a_size_of_the_module_that_only_changes_with_an_input_is_called_as_the_input():
+    class Encoder(nn.Module):
+        def __init__(self, width, parts):
+            super().__init__()
+            self.parts, self.all, self.out = parts, nn.Linear(width, 3 * width), nn.Linear(width, width)
+
+        def forward(self, x):
+            q, k, v = self.all(x).unflatten(-1, (3, self.parts, -1)).unbind(2)
+            return self.out((q + k + v).flatten(2))
+
+    traced = trace(build(Encoder, 14, 2), torch.rand(5, 3, 14), names="B T D")
+    words = [[axis.word for axis in row.shape] for row in traced.steps]
+    assert (words[1], words[-1]) == (["B", "T", "3·D"], ["B", "T", "D"])
+
+
+def test_a_run_that_tells_nothing_apart_is_not_the_last():
+    def few(x):
+        return x.T * 2 if len(x) > 3 else x.T
+
+    traced = trace(few, torch.rand(2, 3), names="B D")
+    assert [axis.word for axis in traced.steps[-1].shape] == ["D", "B"]
+
+
 def counted(x):
     return x[: int((x[:, 0] > -1e6).sum())]
 
 
 DATA = [
     ("mask", lambda x: x[x[:, 0] > -1e6].sum(1), (7, 3), "7"),
+    ("mask of an even batch", lambda x: x[x[:, 0] > -1e6].sum(1), (2, 3), "2"),
     ("second axis", lambda x: x[:, x[0] > -1e6][0], (3, 7), "7"),
     ("chosen", lambda x: torch.masked_select(x, ~x.isnan()), (4, 3), "12"),
     ("unlike", torch.unique, (7,), "7"),
@@ -89,6 +147,40 @@ class Widths(nn.Module):
 def test_a_kept_width_is_not_the_one_that_happens_to_be_as_wide():
     traces = [trace(Widths(width, 36), torch.rand(2, 6), names="B F") for width in (36, 20, 6)]
     assert not [bad for one in traces for other in traces for bad in contradictions(one, other)]
+
+
+class Turned(nn.Module):
+    """A matrix that is turned in place: its two axes may be as long."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.d_model = width
+        self.norm, self.out = nn.LayerNorm(width), nn.Linear(width, 5)
+
+    def forward(self, x):
+        weight = self.out.weight.detach().clone()
+        weight.t_()
+        return self.norm(x) @ weight
+
+
+def test_what_is_turned_in_place_has_its_axes_turned():
+    traced = trace(Turned(5), torch.rand(3, 2, 5), names="B T _")
+    shapes = [[axis.word for axis in row.shape] for row in traced.steps if len(row.shape) == 2]
+    assert (shapes[0], shapes[-1]) == (["5", "D"], ["D", "5"])
+    assert not contradictions(traced, trace(Turned(7), torch.rand(3, 2, 7), names="B T _"))
+
+
+def test_a_size_is_what_it_comes_to_however_it_is_made():
+    atoms = Atoms({"h": 3, "dh": 5, "N": 7})
+    named, own, part = atoms.named, atoms.fresh(15), atoms.fresh(3)
+    rest = own / part
+    assert atoms.text(rest) is None
+    atoms.equal(own, named["dh"] * named["h"])
+    atoms.equal(rest, named["dh"])
+    assert (atoms.text(own), atoms.text(part), atoms.text(rest + 1)) == ("D", "h", "dh+1")
+    assert (atoms.text(named["N"] + 1), atoms.text(own * named["N"] / named["h"])) == ("T", "N·dh")
+    # Equal in this run alone: 3·5 and 7 + 8.
+    assert (named["h"] * named["dh"]).code != (named["N"] + 8).code
 
 
 def test_nothing_outlives_the_call():

@@ -12,7 +12,7 @@ from torch import nn
 from vitcourse.data import Dataset
 from vitcourse.training import preparation
 from vitcourse.training.configuration import make_config
-from vitcourse.training.measure import Answers, as_csv, commonest_mistakes, measured_loss, outputs_of
+from vitcourse.training.measure import Answers, as_csv, measured_loss, outputs_of
 
 
 def test_the_surest_mistakes_come_first_then_the_least_sure_right_answers() -> None:
@@ -25,8 +25,6 @@ def test_the_surest_mistakes_come_first_then_the_least_sure_right_answers() -> N
     table = given.confusion(3)
     assert table.tolist() == [[1, 1, 0], [0, 1, 1], [1, 0, 0]]
     assert as_csv(table, ("a", "b,c", "d")).splitlines()[2] == '"b,c",0,1,1'
-    assert commonest_mistakes(7 * table, ("a", "b", "d"), 2) == [("a", "b", 7), ("b", "d", 7)]
-    assert commonest_mistakes(torch.eye(3, dtype=torch.int64), ("a", "b", "d")) == []
 
 
 @pytest.mark.parametrize("loss", ["cross-entropy", "original"])

@@ -4,19 +4,17 @@ import io
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.colors import to_hex
 from PIL import Image
 
-from vitcourse.training.pictures import Answer, draw_curves, draw_predictions, png
+from vitcourse.training.measure import Answers
+from vitcourse.training.pictures import draw_curves, draw_predictions, png
 from vitcourse.training.runs import Epoch
 
 
 def epochs(*losses: float) -> list[Epoch]:
     return [Epoch(number, loss, 1 / (1 + loss), 0.1, 1.0, 100.0) for number, loss in enumerate(losses, start=1)]
-
-
-def answer(truth: str, said: str, channels: int = 1) -> Answer:
-    return Answer(np.random.default_rng(0).random((channels, 5, 7), dtype=np.float32), truth, said, 0.75)
 
 
 def pixels(content: bytes) -> np.ndarray:
@@ -61,7 +59,8 @@ def test_a_run_stopped_in_its_first_epoch_has_a_picture_too() -> None:
 
 
 def test_a_wrong_answer_is_marked_by_word_sign_and_frame() -> None:
-    right, wrong, *_ = draw_predictions([answer("3", "3"), answer("8", "3")]).axes
+    answers = Answers(given=torch.tensor([0, 0]), confidence=torch.tensor([0.75, 0.75]), labels=torch.tensor([0, 1]))
+    wrong, right, *_ = draw_predictions(torch.rand(2, 1, 5, 7), answers, ("3", "8")).axes
     assert right.get_title() == "3  (75%)"
     assert wrong.get_title() == "✗ 3  (75%), is 8"
     assert {spine.get_linestyle() for spine in right.spines.values()} == {"solid"}
@@ -70,11 +69,13 @@ def test_a_wrong_answer_is_marked_by_word_sign_and_frame() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("n_answers", [1, 6, 16])
-def test_every_answer_has_its_image(n_answers: int, channels: int) -> None:
-    figure = draw_predictions([answer("3", "3", channels)] * n_answers)
+@pytest.mark.parametrize("n_answers", [1, 6, 16, 23])
+def test_every_answer_has_its_image_and_no_more_than_sixteen(n_answers: int, channels: int) -> None:
+    threes = torch.full((n_answers,), 3)
+    answers = Answers(given=threes, confidence=torch.full((n_answers,), 0.75), labels=threes)
+    figure = draw_predictions(torch.rand(n_answers, channels, 5, 7), answers, "0123")
     drawn = [axes for axes in figure.axes if axes.images and axes.axison]
-    assert len(drawn) == n_answers
+    assert len(drawn) == min(n_answers, 16)
     assert drawn[0].images[0].get_array().shape[:2] == (5, 7)
     # The images themselves are in the file: it is no white sheet.
     assert (pixels(png(figure)) < 250).mean() > 0.03

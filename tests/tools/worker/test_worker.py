@@ -16,6 +16,7 @@ from vitcourse.codesets import load_code
 from vitcourse.course import exercise
 from vitcourse.places import root
 from vitcourse.worker.protocol import Other, Part, ProtocolError, Slot, pack, unpack
+from vitcourse.worker.slips import slips
 from vitcourse.worker.things import Probe
 from vitcourse.worker.workshop import Workshop
 
@@ -135,7 +136,10 @@ def test_a_process_that_ends_or_hangs_is_that_exercises_verdict(gelu: Callable[.
     ended = gelu("import os\nos._exit(7)")
     assert (ended.status, ended.died) == ("error", True)
     assert "exit code 7" in ended.headline
-    assert gelu("while True:\n    pass", timeout=1.0).status == "timeout"
+    endless = gelu("while True:\n    x.exp()", timeout=1.0)
+    assert endless.status == "timeout"
+    assert "so it never ends. (line 10)" in endless.diagnosis
+    assert "line 11, in gelu" in endless.diagnosis or "line 10, in gelu" in endless.diagnosis or sys.platform == "win32"
     assert gelu("", "while True:\n    pass", timeout=1.0).status in ("timeout", "error")
     assert gelu(RIGHT).status == "passed"
 
@@ -153,6 +157,15 @@ def test_a_process_that_ends_or_hangs_is_that_exercises_verdict(gelu: Callable[.
         ("return torch.zeros(x.shape[-1] / 1)", "", "// gives the whole number"),
         ("return x, x", "", "no tensor but a tuple of 2"),
         ("input()", "", "keyboard"),
+        ("for row in x:\n    return row", "", "return stands inside the loop"),
+        ("x.softmax(-1)\nreturn 7 * x", "", "softmax gives back is thrown away"),
+        ("yield x", "", "yield makes one"),
+        ("return x * torch.sqrt(2)", "", "such as math.sqrt"),
+        ("return x * math.erf(x)", "", "take a whole tensor"),
+        ("return x + (x, x)", "", "A tuple"),
+        ("return x.reshape(64)", "", "64 is written in"),
+        ("kept.append(x)\nreturn 7 * kept[0]", "kept = []", "kept outlives a call"),
+        ("y = x / 2\nreturn 7.5 * x + 3", "", "y is set, and never used"),
         ('raise ValueError("\\x1b[31m and \\udcff")', "", "ValueError"),
     ],
 )
@@ -164,6 +177,24 @@ def test_what_beginners_meet_is_said_in_plain_words(
     assert word in said, verdict
     assert all(c.isprintable() or c in "\n\t" for c in said)
     assert said.encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("def __init__(self):\n  head = nn.Linear(2, 3)", "self.head keeps it"),
+        ("def __init__(self):\n  head = nn.Linear(2, 3)\n  self.head = head", ""),
+        ("def __init__(self):\n  super().__init__", "super().__init__ is only named"),
+        ("def forward(x):\n  return self.head(x)", "forward has no argument self"),
+        ("def forward(self, x):\n  if x == 'a' or 'b':\n   x == 2", "or 'b' is always true"),
+        ("def forward(self, x):\n  while x < 3:\n   print(x)", "changes x < 3"),
+        ("def forward(self, x):\n  while len(x) < 3:\n   x.append(1)\n  for y in x:\n   if y:\n    return y", ""),
+    ],
+)
+def test_slips_are_seen_in_the_text(line: str, word: str) -> None:
+    found = " ".join(slips(f"class A:\n {line}", ["A"])["slips"])
+    assert word in found
+    assert bool(word) is bool(found)
 
 
 def test_what_travels_is_data_alone() -> None:

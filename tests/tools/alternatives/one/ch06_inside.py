@@ -23,7 +23,9 @@ def attention_maps(model, images):
 
 
 def attention_distance(weights, grid, patch_size):
-    places = torch.complex(*torch.meshgrid(*(torch.arange(0.5, side) for side in grid), indexing="ij")).flatten()
+    places = torch.complex(
+        *torch.meshgrid(*(torch.arange(0.5, side).to(weights) for side in grid), indexing="ij")
+    ).flatten()
     distances = (patch_size * (places[:, None] - places).abs()).to(weights)
     patches = weights[..., 1:, 1:]
     rows = torch.einsum("lbhqk,qk->lbhq", patches, distances) / patches.sum(-1)

@@ -1,0 +1,118 @@
+"""What a trace says of the shape errors of every day: the learner's own line, and which axes disagree."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from vitcourse.trace import trace
+
+
+def rand(*shape):
+    return torch.rand(shape)
+
+
+def whole(*shape, below):
+    return torch.arange(torch.Size(shape).numel()).view(shape) % below
+
+
+class Table(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(11, 5)
+
+    def forward(self, ids):
+        return self.table(ids)
+
+
+class Attending(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.attend = nn.MultiheadAttention(15, 3)
+
+    def forward(self, x):
+        return self.attend(x, x, x)
+
+
+class Chain(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.chain = nn.Sequential(nn.Linear(7, 5), nn.ReLU(), nn.Linear(3, 2))
+
+    def forward(self, x):
+        return self.chain(x)
+
+
+def added(x, y):
+    x += y
+    return x
+
+
+CASES = [
+    ("no such row", Table(), {"ids": whole(2, 13, below=13)}, "B T",
+     "ids has a 12 in it, self.table has 11 rows: 0 to 10"),
+    ("below zero", Table(), {"ids": torch.tensor([3, -1])}, "T", "ids has a -1 in it, self.table has 11 rows: 0 to 10"),
+    ("attention", Attending(), {"x": rand(2, 3, 7)}, "T B D", "x's last axis is 7 = D, self.attend takes 15"),
+    ("chain", Chain(), {"x": rand(2, 7)}, "B D", "[1] ReLU's last axis is 5, self.chain.2 takes 3"),
+    ("mask", lambda x, m: x.masked_fill(m, 0.0), {"x": rand(2, 5, 3), "m": rand(2, 5) > 0}, ["B T D", "B T"],
+     "x's last axis is 3 = D, m's last is 5 = T, and axes match from the last one"),
+    ("choice", lambda x, y: torch.where(x > 0, x, y), {"x": rand(2, 3), "y": rand(7)}, ["B D", "E"],
+     "x > 0's last axis is 3 = D, y's first is 7 = E, and axes match from the last one"),
+    ("in place", added, {"x": rand(2, 1), "y": rand(2, 3)}, ["B 1", "B D"],
+     "x's last axis is 1, and 3 is asked: it keeps its size here"),
+    ("expand", lambda x: x.expand(2, 7, 3), {"x": rand(2, 5, 3)}, "B T D",
+     "x's second axis is 5 = T, and 7 is asked: it keeps its size here"),
+    ("view", lambda x: x.mT.view(2, -1), {"x": rand(2, 5, 3)}, "B T D",
+     "x.mT's numbers don't lie in memory in that order: reshape copies them, view can't"),
+    ("column of targets", lambda x, y: F.cross_entropy(x, y), {"x": rand(7, 3), "y": whole(7, 1, below=3)},
+     ["B K", "B 1"], "x (B, K) has its classes on the second axis, 3 = K: y should be (B), and is (B, 1)"),
+    ("classes last", lambda x, y: F.cross_entropy(x, y), {"x": rand(2, 5, 3), "y": whole(2, 5, below=3)},
+     ["B T K", "B T"], "x (B, T, K) has its classes on the second axis, 5 = T: y should be (B, K), and is (B, T)"),
+    ("no such class", lambda x, y: F.cross_entropy(x, y), {"x": rand(7, 3), "y": whole(7, below=5)}, ["B K", "B"],
+     "y has a 4 in it, x has 3 = K classes: 0 to 2"),
+    ("one shape", lambda x, y: F.binary_cross_entropy_with_logits(x, y), {"x": rand(7, 1), "y": rand(7)},
+     ["B 1", "B"], "x is (B, 1), y (B): they must have one shape"),
+    ("attention mask", lambda q, m: F.scaled_dot_product_attention(q, q, q, attn_mask=m),
+     {"q": rand(2, 3, 5, 7), "m": rand(2, 5)}, ["B h T dh", "B T"],
+     "the score's third axis is 5 = T, m's first is 2 = B, and axes match from the last one"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("function", "inputs", "names", "said"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
+def test_an_error_says_which_axes_disagree(function, inputs, names, said):
+    traced = trace(function, *inputs.values(), names=names)
+    assert traced.failure.explanation == said
+
+
+def test_an_error_in_a_sequential_has_the_line_that_calls_it():
+    traced = trace(Chain(), rand(2, 7), names="B D")
+    assert (traced.failure.expression, traced.failure.line > 0) == ("self.chain(x)", True)
+
+
+def test_an_error_in_a_line_of_torch_has_no_line():
+    failure = trace(nn.Linear(5, 3), rand(2, 7), names="B D").failure
+    assert (failure.file, failure.line) == ("", 0)
+
+
+def apart(x, y):
+    places = torch.arange(len(y))
+    return places.unsqueeze(1) - places, torch.arange(len(y))[:, None] >= torch.arange(len(y)), y[:, None] - y
+
+
+def taken(x, y):
+    return x.sum(1, keepdim=True) - y
+
+
+@pytest.mark.parametrize(("function", "notes"), [(apart, 0), (taken, 1)])
+def test_a_tensor_set_against_itself_is_meant(function, notes):
+    traced = trace(function, rand(5, 3), rand(5), names=["B D", "B"])
+    assert sum(row.warning != "" for row in traced.steps) == notes
+
+
+def test_a_number_that_decides_what_is_done_is_no_size():
+    def some(x, how):
+        if how == 2:
+            return x * x
+        return x.sum(2) + x.transpose(-2, -1)
+
+    assert not trace(some, rand(5, 3, 7), 2, names={"x": "B T D"}).findings

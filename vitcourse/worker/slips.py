@@ -1,0 +1,103 @@
+"""What a text shows without being run: slips, which nobody means, and what is worth a look."""
+
+import ast
+from collections.abc import Iterator, Sequence
+
+# As statements of their own: what is only named should be called, and what gives something back changes nothing.
+_CALLED = {"__init__", "step", "backward", "zero_grad", "eval", "train"}
+_NEW = {
+    *("rearrange", "transpose", "permute", "reshape", "view", "flatten", "unflatten", "squeeze", "unsqueeze", "expand"),
+    *("softmax", "log_softmax", "masked_fill", "scatter", "clone", "detach", "contiguous"),
+}
+_CHANGEABLE = (ast.Dict, ast.List, ast.Set, ast.ListComp, ast.DictComp)
+Found = Iterator[tuple[int, str]]
+
+
+def slips(text: str, names: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Of the definitions of these names: slips and remarks, sentences, and the numbers that are written in.
+
+    Each with its line.
+    """
+    try:
+        body = ast.parse(text).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        body = []
+    whole = [node for node in body if getattr(node, "name", "") in names]
+    given = [node for node in body if isinstance(node, ast.Assign)]
+    kept = {ast.unparse(node.targets[0]) for node in given if isinstance(node.value, _CHANGEABLE)}
+    parts = [part for node in whole for part in ast.walk(node)]
+    constants = [part for node in (*whole, *given) for part in ast.walk(node) if isinstance(part, ast.Constant)]
+    functions = [part for part in parts if isinstance(part, ast.FunctionDef)]
+    return {
+        "slips": {says: line for part in parts for line, says in _slips(part)},
+        "remarks": {says: line for function in functions for line, says in _remarks(function, kept)},
+        "numbers": {str(c.value): c.lineno for c in constants if type(c.value) is int and c.value > 7},
+    }
+
+
+def _remarks(function: ast.FunctionDef, kept: set[str]) -> Found:
+    names = [node for node in ast.walk(function) if isinstance(node, ast.Name)]
+    used = {name.id for name in names if isinstance(name.ctx, ast.Load)}
+    for node in ast.walk(function):
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        for target in targets:
+            if isinstance(node, ast.Assign) and isinstance(target, ast.Name) and target.id not in used | {"_"}:
+                yield target.lineno, f"{target.id} is set, and never used"
+            if isinstance(target, ast.Attribute) and function.name == "forward":
+                yield target.lineno, f"{ast.unparse(target)} is set in a call, and still there in the next"
+    for name in (name for name in names if name.id in kept):
+        yield name.lineno, f"{name.id} outlives a call: what one leaves there, the next one finds"
+
+
+def _slips(node: ast.AST) -> Found:
+    if isinstance(node, ast.For | ast.While):
+        last, within = node.body[-1], list(ast.walk(node))
+        if isinstance(last, ast.Return) and not any(isinstance(part, ast.Continue) for part in within):
+            yield last.lineno, "The return stands inside the loop, and ends it in its first round: it belongs after it."
+        if (
+            isinstance(node, ast.While)
+            and isinstance(node.test, ast.Compare | ast.Constant)
+            and not _may_end(node, within)
+        ):
+            yield node.lineno, f"Nothing in the loop changes {ast.unparse(node.test)}, so it never ends."
+    elif isinstance(node, ast.BoolOp) and isinstance(node.op, ast.Or):
+        for part in node.values[1:]:
+            if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                yield node.lineno, f"or {part.value!r} is always true: a whole comparison stands on each side of or."
+    elif isinstance(node, ast.Expr):
+        yield from ((node.lineno, says) for says in _without_effect(node.value))
+    elif isinstance(node, ast.ClassDef):
+        for method in (part for part in node.body if isinstance(part, ast.FunctionDef)):
+            yield from _of_method(method)
+
+
+def _may_end(loop: ast.While, within: Sequence[ast.AST]) -> bool:
+    """Whether something in a loop leaves it, or may change what its condition looks at."""
+    tested = {part.id for part in ast.walk(loop.test) if isinstance(part, ast.Name)}
+    changed = {part.id for part in within if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
+    methods = (part.func for part in within if isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute))
+    changed |= {ast.unparse(method.value) for method in methods}
+    return bool(tested & changed) or any(isinstance(part, ast.Return | ast.Break | ast.Raise) for part in within)
+
+
+def _without_effect(value: ast.expr) -> Iterator[str]:
+    if isinstance(value, ast.Compare) and isinstance(value.ops[0], ast.Eq):
+        yield f"{ast.unparse(value)} compares, and changes nothing: = assigns."
+    elif isinstance(value, ast.Attribute) and value.attr in _CALLED:
+        yield f"{ast.unparse(value)} is only named, and not called: () is missing."
+    elif isinstance(value, ast.Call) and (name := getattr(value.func, "attr", getattr(value.func, "id", ""))) in _NEW:
+        yield f"What {name} gives back is thrown away; it changes no tensor itself, so it is to be assigned."
+
+
+def _of_method(method: ast.FunctionDef) -> Found:
+    names = [node for node in ast.walk(method) if isinstance(node, ast.Name)]
+    given = {argument.arg for argument in method.args.args}
+    if "self" not in given and any(name.id == "self" for name in names) and not method.decorator_list:
+        yield method.lineno, f"{method.name} has no argument self, which comes first in every method of a class."
+    kept = {node.attr for node in ast.walk(method) if isinstance(node, ast.Attribute)}
+    for node in ast.walk(method) if method.name == "__init__" else ():
+        if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Name):
+            continue
+        own, later = node.targets[0].id, {name.id for name in names if name.lineno > (node.end_lineno or 0)}
+        if ast.unparse(node.value).startswith(("nn.", "torch.nn.")) and own not in later | kept:
+            yield node.lineno, f"{own} is a name of __init__ alone, and gone when that ends: self.{own} keeps it."
