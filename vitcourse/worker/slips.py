@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 # As statements of their own: what is only named should be called, and what gives something back changes nothing.
 _CALLED = {"__init__", "step", "backward", "zero_grad", "eval", "train"}
@@ -59,10 +60,10 @@ def _slips(node: ast.AST) -> Found:
             and isinstance(node.test, ast.Compare | ast.Constant)
             and not _may_end(node, within)
         ):
-            yield node.lineno, f"Nothing in the loop changes {ast.unparse(node.test)}, so it never ends."
+            yield node.lineno, f"Nothing in the loop ends it: while {ast.unparse(node.test)} stays as it is."
     elif isinstance(node, ast.BoolOp) and isinstance(node.op, ast.Or):
-        for part in node.values[1:]:
-            if isinstance(part, ast.Constant) and isinstance(part.value, str):
+        for before, part in pairwise(node.values):
+            if isinstance(before, ast.Compare) and isinstance(part, ast.Constant) and isinstance(part.value, str):
                 yield node.lineno, f"or {part.value!r} is always true: a whole comparison stands on each side of or."
     elif isinstance(node, ast.Expr):
         yield from ((node.lineno, says) for says in _without_effect(node.value))
@@ -74,9 +75,10 @@ def _slips(node: ast.AST) -> Found:
 def _may_end(loop: ast.While, within: Sequence[ast.AST]) -> bool:
     """Whether something in a loop leaves it, or may change what its condition looks at."""
     tested = {part.id for part in ast.walk(loop.test) if isinstance(part, ast.Name)}
-    changed = {part.id for part in within if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
-    methods = (part.func for part in within if isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute))
-    changed |= {ast.unparse(method.value) for method in methods}
+    stores = [part for part in within if isinstance(getattr(part, "ctx", None), ast.Store)]
+    calls = [part for part in within if isinstance(part, ast.Call) and part not in ast.walk(loop.test)]
+    # Whoever is handed something, or owns the method that is called, may be changed by that.
+    changed = {part.id for node in (*stores, *calls) for part in ast.walk(node) if isinstance(part, ast.Name)}
     return bool(tested & changed) or any(isinstance(part, ast.Return | ast.Break | ast.Raise) for part in within)
 
 

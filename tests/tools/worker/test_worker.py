@@ -138,7 +138,7 @@ def test_a_process_that_ends_or_hangs_is_that_exercises_verdict(gelu: Callable[.
     assert "exit code 7" in ended.headline
     endless = gelu("while True:\n    x.exp()", timeout=1.0)
     assert endless.status == "timeout"
-    assert "so it never ends. (line 10)" in endless.diagnosis
+    assert "stays as it is. (line 10)" in endless.diagnosis
     assert "line 11, in gelu" in endless.diagnosis or "line 10, in gelu" in endless.diagnosis or sys.platform == "win32"
     assert gelu("", "while True:\n    pass", timeout=1.0).status in ("timeout", "error")
     assert gelu(RIGHT).status == "passed"
@@ -187,7 +187,8 @@ def test_what_beginners_meet_is_said_in_plain_words(
         ("def __init__(self):\n  super().__init__", "super().__init__ is only named"),
         ("def forward(x):\n  return self.head(x)", "forward has no argument self"),
         ("def forward(self, x):\n  if x == 'a' or 'b':\n   x == 2", "or 'b' is always true"),
-        ("def forward(self, x):\n  while x < 3:\n   print(x)", "changes x < 3"),
+        ("def forward(self, x):\n  while x < 3:\n   print(2)", "while x < 3 stays as it is"),
+        ("def forward(self, x):\n  while x[0] < 3:\n   x[0] += 1\n  mode = self.mode or 'b'\n  return mode", ""),
         ("def forward(self, x):\n  while len(x) < 3:\n   x.append(1)\n  for y in x:\n   if y:\n    return y", ""),
     ],
 )
