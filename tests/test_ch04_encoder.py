@@ -88,14 +88,14 @@ def test_mlp(check: Check) -> None:
     left = output.amax(-1) * 0.7 / one
     left = left[left > 0]
     check.true(
-        not (whole(left / 0.49) and float(left.std()) > 0.01),  # as it is where neither dropout makes up for its share
+        not (whole(left / 0.49) and float(left.std(correction=0)) > 0.01),  # as it is where neither dropout makes up for its share
         "in training, what dropout leaves should be divided by 1 - dropout, so that its mean stays",
     )
     check.true(
         whole(left),
         "in training, dropout should follow the GELU too, before fc2",
         "no dropout is there"
-        if float(left.std()) < 0.01
+        if float(left.std(correction=0)) < 0.01
         else "it stands at another place, before the GELU or before fc1",
     )
     dropping = check.module("MLP", d_model=s.D, ratio=s.ratio, dropout=0.3).train(False)
