@@ -37,8 +37,8 @@ class Parted(BaseException):
 class Rehearsal(Watch):
     """One run at other sizes; with a follower, each of its steps is looked into.
 
-    In a contrary one, data says something else: a mask has one less, a number that is read from a tensor is smaller.
-    What depends on data then has other sizes than what depends on sizes alone.
+    In a contrary one, data says something else: a mask has so many places less, a number that is read from a tensor is
+    smaller. What depends on data then has other sizes than what depends on sizes alone.
     """
 
     def __init__(self, sizes: dict[str, int], meta: bool, main: list[Step], contrary: int) -> None:
@@ -108,7 +108,7 @@ class Rehearsal(Watch):
                 kwargs["device"] = "meta"
         contrary = self.contrary and decides(name, args, kwargs)
         if contrary and name not in COUNTING:
-            args, kwargs = mapped((args, kwargs), lambda value: _fewer(value, int(self.contrary)))
+            args, kwargs = mapped((args, kwargs), lambda value: _fewer(value, self.contrary))
         result = func(*args, **kwargs)
         if contrary and name in COUNTING:
             result = _cut(result, kwargs.get("dim") or 0)
@@ -225,7 +225,7 @@ class Rehearsals:
         self.meta = sum(p.numel() for p in parameters) > LARGE
         self.main: list[Step] = []
         self.failed = self.opaque = False
-        self.contrary: int = False
+        self.contrary = 0
         # The runs that took the steps of the one that is shown; and what followed the sizes of one.
         self.turns: list[Rehearsal] = []
         self.follower: Follower | None = None
@@ -254,7 +254,7 @@ class Rehearsals:
             # It can't be copied, and so not be run.
             return
         with _unnoticed(), self._first.shared:
-            for self.contrary in (True, False) if data is not None else (False,):
+            for self.contrary in (1, 0) if data is not None else (0,):
                 symbols = [name for name in self.call.sizes if name != "h" or not self.call.heads]
                 # Sizes without a symbol are varied only beside those with one, so as not to be taken for them.
                 self._vary(symbols if any(not name.startswith("_") for name in symbols) else [])
