@@ -87,16 +87,15 @@ def test_mlp(check: Check) -> None:
     one = float(F.gelu(torch.ones(1))) / 0.7
     left = output.amax(-1) * 0.7 / one
     left = left[left > 0]
+    alike = float(left.std(correction=0)) < 0.01
     check.true(
-        not (whole(left / 0.49) and float(left.std(correction=0)) > 0.01),  # as it is where neither dropout makes up for its share
+        not (whole(left / 0.49) and not alike),  # as it is where neither dropout makes up for its share
         "in training, what dropout leaves should be divided by 1 - dropout, so that its mean stays",
     )
     check.true(
         whole(left),
         "in training, dropout should follow the GELU too, before fc2",
-        "no dropout is there"
-        if float(left.std(correction=0)) < 0.01
-        else "it stands at another place, before the GELU or before fc1",
+        "no dropout is there" if alike else "it stands at another place, before the GELU or before fc1",
     )
     dropping = check.module("MLP", d_model=s.D, ratio=s.ratio, dropout=0.3).train(False)
     check.steady(dropping, x, "in evaluation mode")
