@@ -34,7 +34,7 @@ LONG = {"elastic": 0.6, "ema": 0.0}
 WIDE = {"d_model": 96, "n_layers": 5, "n_heads": 6}
 KINDS: dict[str, tuple[str, dict[str, Any], dict[str, dict[str, Any]]]] = {
     "accuracy": ("mnist-gpu", LONG, {
-        "as it is": {"elastic": 0.0},
+        "as it was": {"elastic": 0.0},
         "bending": {},
         "more bending": {"elastic": 1.0},
         "averaged": {"ema": 0.999},
