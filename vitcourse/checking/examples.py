@@ -182,13 +182,9 @@ def shown(found: Differs) -> str:
 
 def _told(result: Any) -> str:
     """A result, which may be a tensor or not: by its number alone, 1.0 and a tensor of 1.0 look alike."""
-    return (
-        f"a tensor of {numbers(result)}"
-        if isinstance(result, Tensor)
-        else described(result)
-        if isinstance(result, Other)
-        else str(result)
-    )
+    if isinstance(result, Tensor):
+        return f"a tensor of {numbers(result)}"
+    return described(result) if isinstance(result, Other) else str(result)
 
 
 def _results(result: Any) -> dict[str, Tensor]:

@@ -134,9 +134,9 @@ class _Case:
 
     def _lost(self, lost: WorkerLost) -> Verdict:
         """What is known of code that ended its process, or didn't end: which line of it ran, where that was told."""
-        from vitcourse.worker.serving import TIMEOUT
+        from vitcourse.worker.protocol import TIME_OVER
 
-        self.printed, _, stack = self.worker.printed().partition(f"\n{TIMEOUT}\n")
+        self.printed, _, stack = self.worker.printed().partition(f"\n{TIME_OVER}\n")
         at = re.search(rf'File "{re.escape(self.read["file"])}", line (\d+), in (\w+)', stack)
         where = [f"it was at {self.read['file']}, line {at[1]}, in {at[2]}"] if at and lost.status == "timeout" else []
         return self._says(lost.status, lost.headline, "\n".join([*self._lines("slips"), *where]), died=True)

@@ -19,11 +19,14 @@ from vitcourse.trace.steps import Recorder
 
 def _holds(text: str | None, runs: dict[str, Vector], number: int) -> bool:
     """Whether a name is right in another run, as far as its sizes tell."""
+    if text is None or "⌈" in text or "//" in text:
+        return True
     sizes = {name: size for name, (size,) in runs.items()}
+    divided = re.findall(r"\b(\w+)/(\w+)", text)
     try:
-        whole = all(sizes.get(a, 0) % sizes.get(b, int(b) if b.isdigit() else 1) == 0 for a, b in
-                    re.findall(r"(?<!/)\b(\w+)/(\w+)", text or ""))  # fmt: skip
-        return text is None or "⌈" in text or "//" in text or (whole and worth(text, sizes) == number)
+        # A plain / has no rest.
+        rests = any(sizes.get(a, 0) % sizes.get(b, int(b) if b.isdigit() else 1) for a, b in divided)
+        return not rests and worth(text, sizes) == number
     except (KeyError, ZeroDivisionError):
         return True
 

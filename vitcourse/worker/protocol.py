@@ -25,6 +25,7 @@ LARGEST_HEADER = 16 * 2**20  # bytes of what it says of the tensors, and of all 
 DEEPEST = 12  # levels of lists in lists
 MOST = 20_000  # parts of one value
 LONGEST = 20_000  # characters of one text
+TIME_OVER = "the time is over"  # what a worker prints before the lines at which endless code stands
 _SIZES = struct.Struct(">QQ")
 _DTYPES = (
     *(torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.bool),

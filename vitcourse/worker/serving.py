@@ -13,11 +13,9 @@ from . import chapters, integrity, slips
 from .bans import Bans
 from .fence import fence
 from .limits import limit
-from .protocol import Gone, receive, send
+from .protocol import TIME_OVER, Gone, receive, send
 from .started import started
 from .workshop import Workshop
-
-TIMEOUT = "the time is over"
 
 
 def be_worker(channel: socket.socket, printed: int) -> None:
@@ -95,8 +93,8 @@ class Left:
 
 
 def lines_of(frame: FrameType | None) -> str:
-    """What runs, after TIMEOUT, the innermost line first; the files themselves may not be read any more."""
-    lines = [f"\n{TIMEOUT}"]
+    """What runs, after TIME_OVER, the innermost line first; the files themselves may not be read any more."""
+    lines = [f"\n{TIME_OVER}"]
     while frame is not None and len(lines) < 10:
         lines.append(f'File "{frame.f_code.co_filename}", line {frame.f_lineno}, in {frame.f_code.co_name}')
         frame = frame.f_back

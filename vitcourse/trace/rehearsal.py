@@ -1,0 +1,195 @@
+"""One run of a call at other sizes or on other data, as long as it takes the steps of the run that is shown."""
+
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from contextvars import copy_context
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._device import _device_constructors
+
+from vitcourse.trace.copies import Copies
+from vitcourse.trace.follow import Follower
+from vitcourse.trace.recorder import COUNTING, READS, Step, Watch, decides, mapped, sizes_of, tensors_in
+from vitcourse.trace.source import Place, place_of, raised_in
+
+# A step that makes more, 64 MB of float32, isn't run to try sizes.
+MOST_IN_A_STEP = 2**24
+
+
+class Parted(BaseException):
+    """A run takes other steps than the one that is shown: it ends here."""
+
+
+class Rehearsal(Watch):
+    """One run at other sizes; with a follower, each of its steps is looked into.
+
+    In a contrary one, data says something else: a mask has so many places less, a number that is read from a tensor is
+    smaller. What depends on data then has other sizes than what depends on sizes alone.
+    """
+
+    def __init__(self, sizes: dict[str, int], meta: bool, main: list[Step], contrary: int) -> None:
+        super().__init__()
+        self.sizes, self.meta, self.main, self.contrary = sizes, meta, main, contrary
+        self.follower: Follower | None = None
+        self.copies: Copies | None = None
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.place: Place | None = None
+        self.strays: dict[int, tuple[Tensor, Tensor]] = {}
+        # The steps that may be too large at these sizes.
+        self.heavy: set[int] = set()
+        # What was made, kept alive, so that what nobody saw being made can be told from it.
+        self.made: list[Tensor] = []
+
+    def note(self, name: str, tensors: list[Tensor]) -> int:
+        """Keep a step's sizes, and what is known of them; another step than the one that is shown ends the run."""
+        place = len(self.steps)
+        step = (name, *map(sizes_of, tensors))
+        self.steps.append(step)
+        if place >= len(self.main) or not alike(step, self.main[place]):
+            raise Parted
+        if self.opaque:
+            self.remember(tensors, place)
+            self.made += tensors
+        # Inputs, and what can't be looked into.
+        if self.follower is not None and len(self.follower.steps) == place:
+            self.follower.steps.append([self.follower.axes(tensor) for tensor in tensors])
+        return place
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        name = self._names.get(func)
+        if name is None:
+            name = self.name(func)
+        if not name:
+            return func(*args, **(kwargs or {}))
+        if len(self.steps) in self.heavy and not self.meta:
+            _weigh(func, args, kwargs or {})
+        if self.meta or self.contrary:
+            result, args, kwargs = self._otherwise(name, func, args, kwargs or {})
+        else:
+            result = func(*args, **kwargs) if kwargs else func(*args)
+        if type(result) is Tensor and not self.opaque and not result.is_nested:
+            if self.follower is not None:
+                self.follower.step(name, func, args, kwargs or {}, [result])
+            serial = len(self.steps)
+            main = self.main[serial] if serial < len(self.main) else ()
+            self.steps.append((name, shape := result.shape))
+            if len(main) != 2 or main[0] != name or len(main[1]) != len(shape):
+                raise Parted
+            return result
+        tensors = list(args[:1]) if name == "__setitem__" else tensors_in(result)
+        if tensors or name == "backward":
+            if self.follower is not None:
+                self.follower.step(name, func, args, kwargs or {}, tensors)
+            self.note(name, tensors)
+        return result
+
+    def _otherwise(self, name: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The result of a function of torch on tensors without numbers, or on other data; and its arguments."""
+        if self.meta:
+            args, kwargs = _without_numbers((args, kwargs), self.strays)
+            if func in _device_constructors() and kwargs.get("device") is None:
+                kwargs["device"] = "meta"
+        contrary = self.contrary and decides(name, args, kwargs)
+        if contrary and name not in COUNTING:
+            args, kwargs = mapped((args, kwargs), lambda value: _fewer(value, self.contrary))
+        result = func(*args, **kwargs)
+        if contrary and name in COUNTING:
+            result = _cut(result, kwargs.get("dim") or 0)
+        elif contrary and name in READS:
+            result = mapped(result, _smaller)
+        return result, args, kwargs
+
+    def run(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], opaque: bool) -> Any:
+        """Call the function; what it raises is kept."""
+        before = sys.getprofile()
+        self.base, self.opaque = sys._getframe(), opaque
+        try:
+            for tensor in tensors_in([*args, *kwargs.values()]):
+                self.note("input", [tensor])
+            with ExitStack() as stack:
+                if opaque:
+                    # Nothing is compiled where nobody has loaded what compiles, which takes seconds.
+                    if "torch._dynamo" in sys.modules:
+                        stack.enter_context(torch.compiler.set_stance("force_eager"))
+                    stack.callback(sys.setprofile, before)
+                stack.enter_context(self)
+                if opaque:
+                    sys.setprofile(self.hook)
+                return copy_context().run(function, *args, **kwargs)
+        except (Exception, SystemExit, Parted) as error:
+            self.error = error
+            if (found := raised_in(error)) is not None:
+                self.place = place_of(found.tb_frame, found.tb_lasti)
+        return None
+
+
+def _without_numbers(value: Any, made: dict[int, tuple[Tensor, Tensor]]) -> Any:
+    """The same arguments, with tensors on torch's meta device; of one tensor one, which is kept in `made`."""
+
+    def put(value: Any) -> Any:
+        if not isinstance(value, Tensor) or value.is_meta:
+            return value
+        if id(value) not in made:
+            made[id(value)] = (value, torch.empty_like(value, device="meta"))
+        return made[id(value)][1]
+
+    return mapped(value, put)
+
+
+def _weigh(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """End a run before a step that would fill the memory."""
+    args, kwargs = _without_numbers((args, kwargs), {})
+    try:
+        with torch.device("meta"):
+            count = sum(tensor.numel() for tensor in tensors_in(func(*args, **kwargs)))
+    except Exception:
+        # What needs numbers is done with as many as there are.
+        return
+    if count > MOST_IN_A_STEP:
+        raise Parted
+
+
+class Weighed(TorchFunctionMode):
+    """Where a module is made at other sizes: a table of all pairs would fill the memory."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        _weigh(func, args, kwargs or {})
+        return func(*args, **(kwargs or {}))
+
+
+def _fewer(value: Any, count: int) -> Any:
+    """A mask, or what is asked where it isn't zero, with places less; and a smaller number where it is an end."""
+    if isinstance(value, Tensor) and value.ndim:
+        places = value.nonzero()[-count:]
+        if len(places):
+            value = value.clone()
+            value[tuple(places.T)] = 0
+    elif isinstance(value, slice):
+        return slice(*(_smaller(int(v)) if isinstance(v, Tensor) else v for v in (value.start, value.stop, value.step)))
+    return value
+
+
+def _cut(result: Any, along: int) -> Any:
+    """The results of a function that counts what is in a tensor, had there been less."""
+    if isinstance(result, Tensor):
+        return result.narrow(along, 0, max(result.shape[along] - 1, 1)) if result.ndim else result
+    size = tensors_in(result)[0].shape
+    return tuple(_cut(part, 0) if part.shape[:1] == size[:1] else part for part in result)
+
+
+def _smaller(number: Any) -> Any:
+    return number - 1 if type(number) is int and number > 1 else number
+
+
+def alike(mine: Step, other: Step) -> bool:
+    """Whether two steps are the same, but for their sizes."""
+    return mine[0] == other[0] and [*map(len, mine[1:])] == [*map(len, other[1:])]
