@@ -10,7 +10,6 @@ left out keeps its figures from before.
 
 import json
 import os
-import re
 import resource
 import shutil
 import statistics
@@ -24,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from shared import RESULTS, in_turns, keep
 
 from vitcourse.files import read_json
@@ -148,18 +149,20 @@ def until(word: str, lines: Any) -> None:
 
 def installed() -> dict[str, Any]:
     """Megabytes of the course and of all that it needs, as this environment holds them, by the files' lists."""
-    needed, open_names = set[str](), ["vitcourse"]
-    while open_names:
-        name = open_names.pop()
-        if name in needed:
+    needed, left = set[tuple[str, str]](), [("vitcourse", "")]
+    while left:
+        name, extra = left.pop()
+        if (name, extra) in needed:
             continue
         try:
-            asked = metadata.requires(name) or []
+            asked = [Requirement(line) for line in metadata.requires(name) or []]
         except metadata.PackageNotFoundError:  # for another system
             continue
-        needed.add(name)
-        open_names += [re.split(r"[ ;<>=!~\[(]", line)[0].lower() for line in asked if "extra ==" not in line]
-    sizes = {name: megabytes(name) for name in needed - {"vitcourse"}}
+        needed.add((name, extra))
+        for one in asked:  # with its extras, by which torch asks for most of what a GPU needs
+            if one.marker is None or one.marker.evaluate({"extra": extra}):
+                left += [(canonicalize_name(one.name), which) for which in ("", *one.extras)]
+    sizes = {name: megabytes(name) for name in {name for name, _ in needed} - {"vitcourse"}}
     largest = sorted(sizes, key=lambda name: -sizes[name])[:5]
     return {
         "packages": len(sizes),
