@@ -78,7 +78,7 @@ def test_vision_transformer(check: Check) -> None:
 
     kind = check.get("VisionTransformer")
     for wrong in (
-        {"image_size": (s.H, s.W - 1)}, {"image_size": (s.H - 1, s.W)}, {"image_size": 11},
+        {"image_size": (s.P**2, s.W - 1)}, {"image_size": (s.H - 1, s.W)}, {"image_size": 11},
         {"n_heads": 4}, {"positions": "rotary"},
     ):  # fmt: skip
         check.raises(kind, **{**arguments, **wrong})

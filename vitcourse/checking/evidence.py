@@ -79,7 +79,7 @@ def _same_fault(one: Mapping[str, Any], other: Mapping[str, Any], words: bool) -
         return False
     if not words or one["message"] == other["message"]:
         return True
-    numbers = [re.findall(r"\d+", re.sub(r"\"[^\"]*\"", "", fault["message"])) for fault in (one, other)]
+    numbers = [re.findall(r"\d+", re.sub(r"\"[^\"]*\"|\{[^}]*\}", "", fault["message"])) for fault in (one, other)]
     return one["type"] in _ABOUT_SIZES and bool(numbers[0]) and numbers[0] == numbers[1]
 
 

@@ -70,7 +70,9 @@ def named(
         with _silence():
             group = hypotheses(exercise)
             found, whole = _among(exercise, group, questions, rest, time.process_time() + SECONDS[kind])
-        naming = _naming(kind, whole or (found if kind != "pair" else []))
+            if not whole and (kind == "pair" or _by_chance(exercise, found, questions[-1], rest)):
+                found = []
+        naming = _naming(kind, whole or found)
         if whole and naming is not None:
             return naming
         first = first or naming
@@ -102,8 +104,19 @@ def _among(
     if whole or not 1 < len(found) < _COMPARED:
         return list(found.values()), whole
     # Those that explain most of the rest: what can be told apart there doesn't look the same from outside.
-    explained = {hypothesis: _explained(exercise, hypothesis, rest()) for hypothesis in found.values()}
+    explained = {one: len(_explained(sides(exercise, one)(), rest())) for one in found.values()}
     return [one for one, count in explained.items() if count == max(explained.values())], whole
+
+
+def _by_chance(exercise: Exercise, found: Sequence[Hypothesis], last: Question, rest: Callable[[], Questions]) -> bool:
+    """Whether all that is explained is one number, which many mistakes give, and nothing else that goes wrong there."""
+    result, target = last.seen.result, last.request.get("target")
+    single = isinstance(result, torch.Tensor) and result.numel() == 1 and not last.seen.things
+    if not found or not (single or isinstance(result, float)):
+        return False
+    right = _explained(references(), rest())
+    wrong = {n for n, question in enumerate(rest()) if question.request.get("target") == target and n not in right}
+    return len(wrong) > 1 and all(len(_explained(sides(exercise, one)(), rest()) & wrong) < 2 for one in found)
 
 
 def _naming(kind: str, found: Sequence[Hypothesis]) -> Naming | None:
@@ -191,10 +204,10 @@ def _explains(exercise: Exercise, hypothesis: Hypothesis, questions: Questions, 
     return _fits(chain, side(), last) and (len(chain) == len(questions) or _fits(questions, side(), last))
 
 
-def _explained(exercise: Exercise, hypothesis: Hypothesis, questions: Questions) -> int:
-    """At how many questions the hypothesis gives the learner's observation."""
-    answers = _replayed(questions, sides(exercise, hypothesis)())
-    return sum(alike(question.seen, seen, question) for question, seen in zip(questions, answers, strict=False))
+def _explained(side: Side, questions: Questions) -> set[int]:
+    """The numbers of the questions at which a side gives the learner's observation."""
+    answers = enumerate(zip(questions, _replayed(questions, side), strict=False))
+    return {number for number, (question, seen) in answers if alike(question.seen, seen, question)}
 
 
 def _fits(questions: Questions, side: Side, last: Question) -> bool:
