@@ -70,9 +70,9 @@ def named(
         with _silence():
             group = hypotheses(exercise)
             found, whole = _among(exercise, group, questions, rest, time.process_time() + SECONDS[kind])
-            if not whole and (kind == "pair" or _by_chance(exercise, found, questions[-1], rest)):
-                found = []
-        naming = _naming(kind, whole or found)
+            naming = _naming(kind, whole or (found if kind != "pair" else []))
+            if naming and not whole and any(_by_chance(exercise, one, questions[-1], rest) for one in found):
+                naming = None
         if whole and naming is not None:
             return naming
         first = first or naming
@@ -108,15 +108,18 @@ def _among(
     return [one for one, count in explained.items() if count == max(explained.values())], whole
 
 
-def _by_chance(exercise: Exercise, found: Sequence[Hypothesis], last: Question, rest: Callable[[], Questions]) -> bool:
-    """Whether all that is explained is one number, which many mistakes give, and nothing else that goes wrong there."""
+def _by_chance(exercise: Exercise, one: Hypothesis, last: Question, rest: Callable[[], Questions]) -> bool:
+    """Whether what is explained is a number, as many mistakes give it, and much of what goes wrong there is not so.
+
+    Nor may it be wrong where the answer is right.
+    """
     result, target = last.seen.result, last.request.get("target")
     single = isinstance(result, torch.Tensor) and result.numel() == 1 and not last.seen.things
-    if not found or not (single or isinstance(result, float)):
+    if not single and not isinstance(result, float):
         return False
-    right = _explained(references(), rest())
-    wrong = {n for n, question in enumerate(rest()) if question.request.get("target") == target and n not in right}
-    return len(wrong) > 1 and all(len(_explained(sides(exercise, one)(), rest()) & wrong) < 2 for one in found)
+    right, explained = _explained(references(), rest()), _explained(sides(exercise, one)(), rest())
+    wrong = {n for n, question in enumerate(rest()) if question.request.get("target") == target} - right
+    return bool(right - explained) or (len(wrong) > 1 and 2 * len(wrong & explained) <= len(wrong))
 
 
 def _naming(kind: str, found: Sequence[Hypothesis]) -> Naming | None:
