@@ -31,6 +31,7 @@ def test_patchify(check: Check) -> None:
     check.dtypes(patchify, images, s.P)
     check.raises(patchify, images[:, :, : s.H - 1, : s.P**2], s.P, naming=(s.H - 1, s.P**2, s.P))
     check.raises(patchify, images[..., : s.W - 2], s.P, naming=(s.H, s.W - 2, s.P))
+    check.raises(patchify, images[:, :, : s.H - 1, : s.W - 2], s.P, naming=(s.H - 1, s.W - 2, s.P))
 
 
 @pytest.mark.exercise("1.2")
@@ -77,6 +78,7 @@ def test_patch_embedding(check: Check) -> None:
     check.dtypes(embedding, images)
     check.raises(embedding, images[:, :, : s.H - 1, : s.P**2], naming=(s.H - 1, s.P**2, s.P))
     check.raises(embedding, images[..., : s.W - 2], naming=(s.H, s.W - 2, s.P))
+    check.raises(embedding, images[:, :, : s.H - 1, : s.W - 2], naming=(s.H - 1, s.W - 2, s.P))
 
 
 @pytest.mark.exercise("1.4")

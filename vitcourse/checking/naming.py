@@ -20,7 +20,7 @@ import torch
 
 from vitcourse.checking.edits import edits
 from vitcourse.checking.edits.trees import bare
-from vitcourse.checking.evidence import alike
+from vitcourse.checking.evidence import alike, same
 from vitcourse.checking.misconceptions import Hypothesis, Misconception, misconceptions
 from vitcourse.checking.subjects import Question, Side
 from vitcourse.codesets import load_code
@@ -71,7 +71,8 @@ def named(
             group = hypotheses(exercise)
             found, whole = _among(exercise, group, questions, rest, time.process_time() + SECONDS[kind])
             naming = _naming(kind, whole or (found if kind != "pair" else []))
-            if naming and not whole and any(_by_chance(exercise, one, questions[-1], rest) for one in found):
+            number = not same(questions[-1].seen.result, right[-1].result, questions[-1].rtol, questions[-1].atol)
+            if naming and number and not whole and any(_by_chance(exercise, one, questions[-1], rest) for one in found):
                 naming = None
         if whole and naming is not None:
             return naming
