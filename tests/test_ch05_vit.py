@@ -63,13 +63,13 @@ def test_vision_transformer(check: Check) -> None:
     plain = zeroed(check.module("VisionTransformer", **wide), *TOKENS, *BRANCHES, "norm.bias", "head.bias")
     plain.load(norm__weight=torch.ones(4 * s.h), head__weight=torch.eye(11, 4 * s.h))
     plain.load(positional_encoding__cls_token=torch.ones(1, 1, 4 * s.h))
-    logits = plain(check.inputs.randn((211, *images.shape[1:])))
+    logits = plain(check.inputs.randn((101, *images.shape[1:])))
     check.dropped(logits < 0, 0.3, "the tokens, after the positions are added,")
     check.true(not bool((logits == 0).any()), "in training, no further dropout should stand before the head")
     # Tokens of zeros go in, and the first block adds ones: only that block drops some of them.
     plain.load(positional_encoding__cls_token=torch.zeros(1, 1, 4 * s.h))
     plain.load(blocks__0__attention__out__bias=torch.ones(4 * s.h))
-    added = plain(check.inputs.randn((211, *images.shape[1:])))
+    added = plain(check.inputs.randn((53, *images.shape[1:])))
     check.dropped(added < 0, 0.3, "what the first block's attention adds")
     # Tokens of zeros go into the blocks: what varies comes from dropout in there.
     silent = zeroed(check.module("VisionTransformer", **wide), *TOKENS)
