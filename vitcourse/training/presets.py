@@ -201,8 +201,8 @@ PRESETS = {
         epochs=7,
         threads=1,
     ),
-    # Nearly as good as `mnist` in half of its time: narrower, with larger batches, most of them of images that are not
-    # learned yet.
+    # As good as `mnist` in half of its time: narrower, with larger batches, most of them of images that are not learned
+    # yet.
     "mnist-fast": TrainConfig(
         preset="mnist-fast",
         data="mnist",
