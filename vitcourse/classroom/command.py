@@ -126,7 +126,7 @@ def _print_table(console: Console, made: Sequence[Row]) -> None:
         words = [f"{status}: {', '.join(ids)}" for status, ids in _by_status(open_ones).items()]
         notes = list(entry["notes"])
         if entry["integrity"]:
-            notes.append(f"{len(entry['integrity'])} lines to look at")
+            notes.append(f"integrity, to look at: {len(entry['integrity'])}")
         if entry["box"] != "bubblewrap":
             notes.append("no box")
         table.add_row(

@@ -267,7 +267,7 @@ def _title(config: TrainConfig) -> str:
 
 def _report(result: Result, run: Run, folder: RunFolder, console: Console) -> None:
     if not result.finished:
-        console.print(f"stopped after {result.steps:,} steps; what was learned so far is kept")
+        console.print(f"stopped after step {result.steps:,}; what was learned so far is kept")
     right = round(result.accuracy * result.n_measured)
     console.print(
         f"accuracy {result.accuracy:.2%}: {right:,} of {result.n_measured:,} {result.measured_on} right; "

@@ -634,7 +634,7 @@ def test_ctrl_c_keeps_what_was_learned_so_far(
     interrupt_at(step, monkeypatch)
     done = vitcourse("train", *SMALL, "--epochs", "20", "--output", "run")
     assert (done.code, done.err) == (1, "")
-    assert f"stopped after {step} steps; what was learned so far is kept" in done.out
+    assert f"stopped after step {step}; what was learned so far is kept" in done.out
     assert done.out.endswith("to go on, type: vitcourse train --resume --output run\n")
     run = tmp_path / "run"
     assert {entry.name for entry in run.iterdir()} == FILES | {CHECKPOINT}
