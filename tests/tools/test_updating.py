@@ -100,6 +100,9 @@ def test_without_a_folder_an_installed_course_says_how_to_make_one(
         code, _, err = type_in(*words)
         assert (code, err.count("\n")) == (2, 1), words
         assert "vitcourse init my-vit" in err
+    for word in ("check", "stubs"):
+        code, out, err = type_in("dev", word)
+        assert (code, out, err.count("\n"), "type it in a clone" in err) == (2, "", 1, True)
 
 
 # A newer course

@@ -43,7 +43,8 @@ def print_verdicts(console: Console, code: CodeSet, verdicts: Sequence[Verdict])
 def print_next(console: Console, code: CodeSet, here: Exercise | None) -> None:
     """Where to go on."""
     if here is None:
-        console.print("every exercise has passed; to train what you wrote: vitcourse train --code chapters", soft_wrap=True)
+        done = "every exercise has passed; to train what you wrote: vitcourse train --code chapters"
+        console.print(done, soft_wrap=True)
         return
     file, line = place(code, here)
     console.print(f"next: {here.id} {here.title}, in {file}, line {line}", soft_wrap=True)
@@ -78,7 +79,8 @@ def print_hints(console: Console, entry: Exercise) -> None:
         which = f"hint {index} of {count}" if index < count else "the last hint"
         console.print(f"{entry.id}, {which}: {text}")
     if so_far >= count:
-        console.print(f"there are no more; for the answer, type: vitcourse solution {entry.id} --give-up", soft_wrap=True)
+        answer = f"vitcourse solution {entry.id} --give-up"
+        console.print(f"there are no more; for the answer, type: {answer}", soft_wrap=True)
 
 
 def print_standing(

@@ -36,7 +36,7 @@ __all__ = [
 
 
 class _Callable(ModuleType):
-    """This package called as its function: `from vitcourse import trace` is both, whichever was imported first."""
+    """The package, called as its function: `from vitcourse import trace` is both, whichever was imported first."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Trace:
         return trace(*args, **kwargs)

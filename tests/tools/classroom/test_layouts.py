@@ -113,7 +113,7 @@ def test_a_class_is_read_as_it_is_exported(tmp_path: Path) -> None:
     assert "can't be opened" in rows[2].unreadable["ch01_patches"]
 
 
-def test_a_stray_file_makes_a_class_no_single_submission_and_old_copies_make_a_submission_no_class(tmp_path: Path) -> None:
+def test_a_stray_file_makes_a_class_no_submission_and_old_copies_make_a_submission_no_class(tmp_path: Path) -> None:
     for student in ("ada", "emmy", "grace"):
         fill(tmp_path / "class" / student)
     fill(tmp_path / "class", "ch02_tokens", "ch05_vit")
