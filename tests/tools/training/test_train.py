@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -36,6 +37,7 @@ from vitcourse.training.loop import Run
 from vitcourse.training.original import behind_softmax, loss_floor
 from vitcourse.training.presets import MAY_DIFFER, PRESETS, TrainConfig
 from vitcourse.training.rehearsal import rehearse
+from vitcourse.training.train import learned_nothing
 from vitcourse.training.trained import load_trained
 
 
@@ -555,6 +557,14 @@ def test_a_run_that_learned_nothing_says_so_and_what_to_try(vitcourse: Callable[
     idle = vitcourse("train", *SMALL, "--epochs", "1", "--learning-rate", "1e-9")
     assert "it learned nothing" in idle.out
     assert "learned nothing" not in vitcourse("train", *SMALL, "--epochs", "8").out
+
+
+@pytest.mark.parametrize(("accuracy", "says"), [(0.97, False), (0.5, True), (0.6, True)])
+def test_a_first_loss_at_chance_is_no_verdict_on_a_model_that_answers_rightly(accuracy: float, says: bool) -> None:
+    dataset = SimpleNamespace(test_labels=torch.arange(10) % 2, classes=("cat", "dog"))
+    run = SimpleNamespace(setup=SimpleNamespace(dataset=dataset, config=PRESETS["digits"]))
+    result = SimpleNamespace(accuracy=accuracy, epochs=[SimpleNamespace(loss=0.73)])
+    assert bool(learned_nothing(result, run)) == says
 
 
 @pytest.mark.usefixtures("stripes", "undrawn")
