@@ -142,7 +142,7 @@ def explore(
 
 @app.command()
 def runs(
-    folder: Annotated[Path, typer.Argument(help="the folder that the runs are in")] = Path("runs"),
+    folder: Annotated[Path, typer.Argument(help="the folder that the runs are in, or one run's")] = Path("runs"),
     as_json: AsJson = False,
 ) -> None:
     """Show the runs side by side: recipe, accuracy, loss, time, device, and how to go on with unfinished ones."""

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from vitcourse.checking.judge import plain
 from vitcourse.classroom.box import box
@@ -120,7 +120,8 @@ def _progress(console: Console) -> Progress:
 
 def _print_table(console: Console, made: Sequence[Row]) -> None:
     """A line for each: points, and what isn't passed."""
-    table = Table("submission", "points", "passed", "not passed", "notes", box=None, pad_edge=False)
+    name = Column("submission", overflow="fold")
+    table = Table(name, "points", "passed", "not passed", "notes", box=None, pad_edge=False)
     for entry in made:
         open_ones = [verdict for verdict in entry["verdicts"] if verdict["status"] != "passed"]
         words = [f"{status}: {', '.join(ids)}" for status, ids in _by_status(open_ones).items()]
