@@ -36,7 +36,7 @@ def pack(code: CodeSet, output: Path) -> str:
             archive.writestr(zipfile.ZipInfo(name, _SAME_DAY), content)
     done = sum(status == "passed" for status in statuses.values())
     return (
-        f"{output}: {len(chapters)} files, {done} of {len(statuses)} are known to pass as they stand; hand in this file"
+        f"{output}: {len(chapters)} files, {done} of {len(statuses)} known to pass; hand in this file"
     )
 
 
