@@ -443,7 +443,7 @@ def main() -> None:
         _end(str(error), 1)
     except UsageError as error:
         command = error.ctx.command_path if error.ctx else "vitcourse"
-        _end(f"{' '.join(error.format_message().split()).rstrip('.')}; for help, type: {command} --help", 2)
+        _end(f"{' '.join(error.format_message().split()).rstrip('.?')}; for help, type: {command} --help", 2)
     except typer.Abort:
         _end("stopped", 1)
     except OSError as error:
