@@ -117,7 +117,8 @@ class CodeSet:
 
     def _import_fault(self, module: str, error: Exception) -> str:
         if not self.file(module).exists():
-            return f"{self.shown(self.file(module))} is missing"
+            again = f"; to have its stubs again, type: vitcourse reset {int(module[2:4])}" if self.is_own else ""
+            return f"{self.shown(self.file(module))} is missing{again}"
         if isinstance(error, SyntaxError) and error.filename:
             conflict = conflict_in(self.source(module) or "") if Path(error.filename) == self.file(module) else 0
             line, message = (conflict, CONFLICT) if conflict else (error.lineno, error.msg)

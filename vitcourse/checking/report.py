@@ -35,7 +35,7 @@ def print_verdicts(console: Console, code: CodeSet, verdicts: Sequence[Verdict])
             if verdict.status in ("failed", "error") and verdict.seed:
                 again = f"vitcourse check {verdict.exercise} --seed {verdict.seed}"
                 _print_indented(console, f"the same inputs again: {again}")
-            _print_indented(console, f"{where}\nnext: {_next(verdict)}")
+            _print_indented(console, f"{where}\nnext: {_next(verdict, code.is_own)}")
     console.print()
     console.print(_summary(verdicts, code), soft_wrap=True)
 
@@ -103,7 +103,9 @@ def print_standing(
     print_next(console, code, here)
 
 
-def _next(verdict: Verdict) -> str:
+def _next(verdict: Verdict, own: bool) -> str:
+    if verdict.status == "missing" and own:
+        return f"vitcourse reset {verdict.exercise[0]}, for its stubs"
     commands = [f"vitcourse hint {verdict.exercise}"]
     if verdict.status in FAILURES:
         commands.append(f"vitcourse trace {verdict.exercise}")
