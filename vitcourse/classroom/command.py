@@ -1,6 +1,7 @@
 """`vitcourse grade`: looks at what was handed in, grades it, shows a table and writes what was asked for."""
 
 import os
+import shlex
 import signal
 import tempfile
 from collections import Counter
@@ -77,6 +78,11 @@ def grade_class(
     outputs.require_writable()
     order = Order(tuple(ids), box(kind), seed)
     handed = _own_names([own for place in places for own in submissions(place, one)])
+    if len(handed) == len(places) == 1 and not one and _could_be_class(places[0]):
+        each = f"vitcourse grade {shlex.quote(str(places[0]))}/*"
+        console.print(
+            f"{places[0]} is taken for one submission; for a row each, type: {each}", soft_wrap=True
+        )
     if not order.box:
         console.print("without a box: what was handed in runs as you, with your files and your network", soft_wrap=True)
     made: dict[int, Row] = {}
@@ -97,6 +103,13 @@ def grade_class(
     outputs.write(done)
     if stopped:
         raise RunError(f"stopped: {len(done)} of {len(handed)} are graded and kept; the same command goes on")
+
+
+def _could_be_class(place: Path) -> bool:
+    """Whether there are several folders in it, none of which is what a submission's is called."""
+    inside = place.iterdir() if place.is_dir() and os.access(place, os.R_OK | os.X_OK) else ()
+    folders = [each.name.lower() for each in inside if each.is_dir() and each.name[0] not in "._"]
+    return len(folders) > 1 and "chapters" not in folders
 
 
 def _own_names(handed: Sequence[Submission]) -> list[Submission]:
