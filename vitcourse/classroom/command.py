@@ -80,9 +80,7 @@ def grade_class(
     handed = _own_names([own for place in places for own in submissions(place, one)])
     if len(handed) == len(places) == 1 and not one and _could_be_class(places[0]):
         each = f"vitcourse grade {shlex.quote(str(places[0]))}/*"
-        console.print(
-            f"{places[0]} is taken for one submission; for a row each, type: {each}", soft_wrap=True
-        )
+        console.print(f"{places[0]} is taken for one submission; for a row each, type: {each}", soft_wrap=True)
     if not order.box:
         console.print("without a box: what was handed in runs as you, with your files and your network", soft_wrap=True)
     made: dict[int, Row] = {}
