@@ -131,8 +131,8 @@ def _progress(console: Console) -> Progress:
 
 def _print_table(console: Console, made: Sequence[Row]) -> None:
     """A line for each: points, and what isn't passed."""
-    name = Column("submission", overflow="fold")
-    table = Table(name, "points", "passed", "not passed", "notes", box=None, pad_edge=False)
+    heads = ("submission", "points", "passed", "not passed", "notes")
+    table = Table(*(Column(head, overflow="fold") for head in heads), box=None, pad_edge=False)
     for entry in made:
         open_ones = [verdict for verdict in entry["verdicts"] if verdict["status"] != "passed"]
         words = [f"{status}: {', '.join(ids)}" for status, ids in _by_status(open_ones).items()]
