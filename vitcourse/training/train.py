@@ -142,7 +142,7 @@ def _way(setup: Setup, rehearsal: Rehearsal) -> str:
     if rehearsal.paces:
         lines, chosen = (1000 * rehearsal.paces[way] for way in ("lines", "chosen"))
         gained = f", {lines / chosen:.2f} times as fast as the lines ({lines:.1f} ms, now {chosen:.1f})"
-    return f"a step is computed by {how}: the same numbers{gained}; --kernels own --compile off takes the lines"
+    return f"a step is computed by {how}: the same numbers{gained}; the lines as written: --kernels own --compile off"
 
 
 def _train_both(setup: Setup, folder: RunFolder, console: Console, stop: StopOnInterrupt) -> dict[str, Result]:
