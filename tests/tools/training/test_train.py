@@ -559,6 +559,10 @@ def test_a_run_that_learned_nothing_says_so_and_what_to_try(vitcourse: Callable[
     assert "learned nothing" not in vitcourse("train", *SMALL, "--epochs", "8").out
 
 
+def test_the_learning_rate_has_its_usual_short_name(vitcourse: Callable[..., Ended]) -> None:
+    assert vitcourse("train", "--lr", "nan").err == "vitcourse: --learning-rate must be a number, not nan\n"
+
+
 @pytest.mark.parametrize(("accuracy", "says"), [(0.97, False), (0.5, True), (0.6, True)])
 def test_a_first_loss_at_chance_is_no_verdict_on_a_model_that_answers_rightly(accuracy: float, says: bool) -> None:
     dataset = SimpleNamespace(test_labels=torch.arange(10) % 2, classes=("cat", "dog"))
