@@ -64,7 +64,7 @@ def write_exercise(shell: Any, line: str, text: str) -> None:
 
     A cell that still holds the stub changes nothing. What the answer replaces is kept, and `%undo` brings it back.
     """
-    entry = exercise(line.strip())
+    entry = exercise(line.strip() or "without a number")
     code = load_code("chapters")
     cell = read_cell(text, entry.names)
     if not started(text, [pristine(entry.module)], [name for name in entry.names if name in cell.names]):

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -36,6 +37,7 @@ from vitcourse.training.loop import Run
 from vitcourse.training.original import behind_softmax, loss_floor
 from vitcourse.training.presets import MAY_DIFFER, PRESETS, TrainConfig
 from vitcourse.training.rehearsal import rehearse
+from vitcourse.training.train import learned_nothing
 from vitcourse.training.trained import load_trained
 
 
@@ -557,6 +559,18 @@ def test_a_run_that_learned_nothing_says_so_and_what_to_try(vitcourse: Callable[
     assert "learned nothing" not in vitcourse("train", *SMALL, "--epochs", "8").out
 
 
+def test_the_learning_rate_has_its_usual_short_name(vitcourse: Callable[..., Ended]) -> None:
+    assert vitcourse("train", "--lr", "nan").err == "vitcourse: --learning-rate must be a number, not nan\n"
+
+
+@pytest.mark.parametrize(("accuracy", "says"), [(0.97, False), (0.5, True), (0.6, True)])
+def test_a_first_loss_at_chance_is_no_verdict_on_a_model_that_answers_rightly(accuracy: float, says: bool) -> None:
+    dataset = SimpleNamespace(test_labels=torch.arange(10) % 2, classes=("cat", "dog"))
+    run = SimpleNamespace(setup=SimpleNamespace(dataset=dataset, config=PRESETS["digits"]))
+    result = SimpleNamespace(accuracy=accuracy, epochs=[SimpleNamespace(loss=0.73)])
+    assert bool(learned_nothing(result, run)) == says
+
+
 @pytest.mark.usefixtures("stripes", "undrawn")
 def test_the_last_lines_say_what_to_type_next_and_what_was_mistaken(
     vitcourse: Callable[..., Ended], tmp_path: Path
@@ -634,7 +648,7 @@ def test_ctrl_c_keeps_what_was_learned_so_far(
     interrupt_at(step, monkeypatch)
     done = vitcourse("train", *SMALL, "--epochs", "20", "--output", "run")
     assert (done.code, done.err) == (1, "")
-    assert f"stopped after {step} steps; what was learned so far is kept" in done.out
+    assert f"stopped after step {step}; what was learned so far is kept" in done.out
     assert done.out.endswith("to go on, type: vitcourse train --resume --output run\n")
     run = tmp_path / "run"
     assert {entry.name for entry in run.iterdir()} == FILES | {CHECKPOINT}
