@@ -258,7 +258,7 @@ def test_what_only_makes_it_faster_is_used_and_leaves_the_weights(
     def logits(**changes: Any) -> torch.Tensor:
         calls.clear()
         small = {"patch_size": 2, "d_model": 12, "n_layers": 1, "n_heads": 2, "dropout": 0.0, "batch_size": 16}
-        small |= {"kernels": "own", "compile": "off", "rotate": 0.0, "stretch": 0.0, "shear": 0.0}
+        small |= {"kernels": "own", "compile": "off", "shift": 0, "rotate": 0.0, "stretch": 0.0, "shear": 0.0}
         run = Run.start(preparation.prepare(make_config(**{**small, "epochs": 1, **changes})))
         for batch in run.batches:
             run.step(*batch)
