@@ -74,7 +74,7 @@ def write_exercise(shell: Any, line: str, text: str) -> None:
         if source is None:
             file = code.shown(code.file(entry.module))
             raise RequestError(f"{file} is missing; to have its stubs again, type: vitcourse reset {entry.id[0]}")
-        put(code, entry.module, with_cell(source, cell, entry.names).encode(), f"exercise {entry.id}", kept_folder())
+        put(code, entry.module, with_cell(source, cell, entry.names).encode(), f"answer to {entry.id}", kept_folder())
         _show_verdict(code, entry)
     take_into_use(shell, code, entry.module, cell)
 
