@@ -29,8 +29,9 @@ def test_patchify(check: Check) -> None:
     check.same(patchify, images[:1, :1], s.P)
     check.gradients(patchify, images, s.P)
     check.dtypes(patchify, images, s.P)
-    check.raises(patchify, images[:, :, : s.H - 1], s.P, naming=(s.H - 1, s.W, s.P))
+    check.raises(patchify, images[:, :, : s.H - 1, : s.P**2], s.P, naming=(s.H - 1, s.P**2, s.P))
     check.raises(patchify, images[..., : s.W - 2], s.P, naming=(s.H, s.W - 2, s.P))
+    check.raises(patchify, images[:, :, : s.H - 1, : s.W - 2], s.P, naming=(s.H - 1, s.W - 2, s.P))
 
 
 @pytest.mark.exercise("1.2")
@@ -75,8 +76,9 @@ def test_patch_embedding(check: Check) -> None:
     check.same(grey, images[:, :1])
     check.gradients(embedding, images)
     check.dtypes(embedding, images)
-    check.raises(embedding, images[:, :, : s.H - 1], naming=(s.H - 1, s.W, s.P))
+    check.raises(embedding, images[:, :, : s.H - 1, : s.P**2], naming=(s.H - 1, s.P**2, s.P))
     check.raises(embedding, images[..., : s.W - 2], naming=(s.H, s.W - 2, s.P))
+    check.raises(embedding, images[:, :, : s.H - 1, : s.W - 2], naming=(s.H - 1, s.W - 2, s.P))
 
 
 @pytest.mark.exercise("1.4")

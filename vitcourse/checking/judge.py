@@ -36,8 +36,8 @@ class Verdict:
     """What a check says of one exercise.
 
     headline is one sentence; diagnosis says more, in lines; misconception is the name of the mistake that it is, if one
-    was found, and found where: "list", "pair" or "edit"; file and line tell where the exercise stands in the learner's
-    chapter; use_solution names the chapters that were the references' in this run; seed repeats the check's inputs;
+    was found, and found where: "list", "pair", "edit" or "text"; file and line tell where the exercise stands in the
+    learner's chapter; use_solution names the chapters that were the references' in this run; seed repeats the inputs;
     stub is the exercise whose stub the code ran into; died tells that the code ended its process; around holds the
     lines that look like reaching around the exercise.
     """
@@ -159,6 +159,7 @@ class _Case:
             naming = None  # what the text itself shows, or what Python says, is surer than an edit
         if slips:
             headline, *lines = [*slips, error.headline, error.facts]
+            misconception, found = next(iter(self.read["slips"])), "text"
         elif naming is None:
             lines = [error.diagnosis or hint(error.raised), *written, error.facts, *self._lines("remarks")]
         else:

@@ -20,7 +20,7 @@ import torch
 
 from vitcourse.checking.edits import edits
 from vitcourse.checking.edits.trees import bare
-from vitcourse.checking.evidence import alike
+from vitcourse.checking.evidence import alike, same
 from vitcourse.checking.misconceptions import Hypothesis, Misconception, misconceptions
 from vitcourse.checking.subjects import Question, Side
 from vitcourse.codesets import load_code
@@ -70,7 +70,10 @@ def named(
         with _silence():
             group = hypotheses(exercise)
             found, whole = _among(exercise, group, questions, rest, time.process_time() + SECONDS[kind])
-        naming = _naming(kind, whole or (found if kind != "pair" else []))
+            naming = _naming(kind, whole or (found if kind != "pair" else []))
+            number = not same(questions[-1].seen.result, right[-1].result, questions[-1].rtol, questions[-1].atol)
+            if naming and number and not whole and any(_by_chance(exercise, one, questions[-1], rest) for one in found):
+                naming = None
         if whole and naming is not None:
             return naming
         first = first or naming
@@ -102,8 +105,22 @@ def _among(
     if whole or not 1 < len(found) < _COMPARED:
         return list(found.values()), whole
     # Those that explain most of the rest: what can be told apart there doesn't look the same from outside.
-    explained = {hypothesis: _explained(exercise, hypothesis, rest()) for hypothesis in found.values()}
+    explained = {one: len(_explained(sides(exercise, one)(), rest())) for one in found.values()}
     return [one for one, count in explained.items() if count == max(explained.values())], whole
+
+
+def _by_chance(exercise: Exercise, one: Hypothesis, last: Question, rest: Callable[[], Questions]) -> bool:
+    """Whether what is explained is a number, as many mistakes give it, and much of what goes wrong there is not so.
+
+    Nor may it be wrong where the answer is right.
+    """
+    result, target = last.seen.result, last.request.get("target")
+    single = isinstance(result, torch.Tensor) and result.numel() == 1 and not last.seen.things
+    if not single and not isinstance(result, float):
+        return False
+    right, explained = _explained(references(), rest()), _explained(sides(exercise, one)(), rest())
+    wrong = {n for n, question in enumerate(rest()) if question.request.get("target") == target} - right
+    return bool(right - explained) or (len(wrong) > 1 and 2 * len(wrong & explained) <= len(wrong))
 
 
 def _naming(kind: str, found: Sequence[Hypothesis]) -> Naming | None:
@@ -191,10 +208,10 @@ def _explains(exercise: Exercise, hypothesis: Hypothesis, questions: Questions, 
     return _fits(chain, side(), last) and (len(chain) == len(questions) or _fits(questions, side(), last))
 
 
-def _explained(exercise: Exercise, hypothesis: Hypothesis, questions: Questions) -> int:
-    """At how many questions the hypothesis gives the learner's observation."""
-    answers = _replayed(questions, sides(exercise, hypothesis)())
-    return sum(alike(question.seen, seen, question) for question, seen in zip(questions, answers, strict=False))
+def _explained(side: Side, questions: Questions) -> set[int]:
+    """The numbers of the questions at which a side gives the learner's observation."""
+    answers = enumerate(zip(questions, _replayed(questions, side), strict=False))
+    return {number for number, (question, seen) in answers if alike(question.seen, seen, question)}
 
 
 def _fits(questions: Questions, side: Side, last: Question) -> bool:

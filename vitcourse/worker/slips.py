@@ -10,6 +10,9 @@ _NEW = {
     *("rearrange", "transpose", "permute", "reshape", "view", "flatten", "unflatten", "squeeze", "unsqueeze", "expand"),
     *("softmax", "log_softmax", "masked_fill", "scatter", "clone", "detach", "contiguous"),
 }
+# What these give is used up by one loop; what these do changes a list, or a dict.
+_ONCE = {"zip", "map", "filter", "enumerate", "reversed", "parameters", "named_parameters"}
+_CHANGING = {"append", "extend", "insert", "update", "add", "setdefault"}
 _CHANGEABLE = (ast.Dict, ast.List, ast.Set, ast.ListComp, ast.DictComp)
 Found = Iterator[tuple[int, str]]
 
@@ -30,7 +33,7 @@ def slips(text: str, names: Sequence[str]) -> dict[str, dict[str, int]]:
     constants = [part for node in (*whole, *given) for part in ast.walk(node) if isinstance(part, ast.Constant)]
     functions = [part for part in parts if isinstance(part, ast.FunctionDef)]
     return {
-        "slips": {says: line for part in parts for line, says in _slips(part)},
+        "slips": {says: line for part in parts for line, says in (*_slips(part), *_signs(part))},
         "remarks": {says: line for function in functions for line, says in _remarks(function, kept)},
         "numbers": {str(c.value): c.lineno for c in constants if type(c.value) is int and c.value > 7},
     }
@@ -61,15 +64,58 @@ def _slips(node: ast.AST) -> Found:
             and not _may_end(node, within)
         ):
             yield node.lineno, f"Nothing in the loop ends it: while {ast.unparse(node.test)} stays as it is."
+        if isinstance(node, ast.For):
+            yield from _rebound(node, within)
     elif isinstance(node, ast.BoolOp) and isinstance(node.op, ast.Or):
         for before, part in pairwise(node.values):
             if isinstance(before, ast.Compare) and isinstance(part, ast.Constant) and isinstance(part.value, str):
                 yield node.lineno, f"or {part.value!r} is always true: a whole comparison stands on each side of or."
     elif isinstance(node, ast.Expr):
         yield from ((node.lineno, says) for says in _without_effect(node.value))
+    elif isinstance(node, ast.FunctionDef):
+        yield from _of_function(node)
     elif isinstance(node, ast.ClassDef):
         for method in (part for part in node.body if isinstance(part, ast.FunctionDef)):
             yield from _of_method(method)
+
+
+def _signs(node: ast.AST) -> Found:
+    """What Python reads otherwise than it looks."""
+    value = getattr(node, "value", None)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitXor) and isinstance(node.right, ast.Constant):
+        yield node.lineno, f"{ast.unparse(node)} is no power: ** is; ^ compares bits."
+    elif isinstance(node, ast.AugAssign) and isinstance(value, ast.Compare) and isinstance(value.ops[0], ast.Is):
+        yield node.lineno, f"{ast.unparse(value)} asks whether both are the same object; == compares values."
+    elif isinstance(node, ast.Assign):
+        name = ast.unparse(node.targets[0])
+        if isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.UAdd):
+            yield node.lineno, f"=+ gives {name} another value; += adds to it."
+        elif isinstance(value, ast.Tuple) and [type(part) for part in value.elts] == [ast.Call] and "self." in name:
+            yield node.lineno, f"The comma at the end makes {name} a tuple: take it away."
+
+
+def _rebound(loop: ast.For, within: Sequence[ast.AST]) -> Found:
+    """A loop that does nothing but give its own names other values, which are lost with each round."""
+    own = {part.id for part in ast.walk(loop.target) if isinstance(part, ast.Name)}
+    doing = [part for part in within if isinstance(part, ast.stmt) and not isinstance(part, ast.If | ast.For)]
+    names = [part.targets[0] if isinstance(part, ast.Assign) else part for part in doing]
+    if all(isinstance(name, ast.Name) and name.id in own for name in names):
+        yield loop.lineno, f"The loop gives only {ast.unparse(names[0])} another value, its own name, and that is lost."
+
+
+def _of_function(function: ast.FunctionDef) -> Found:
+    parts, given = list(ast.walk(function)), function.args
+    loads = [part.id for part in parts if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load)]
+    changed = {ast.unparse(part.value) for part in parts if isinstance(part, ast.Attribute) and part.attr in _CHANGING}
+    for argument, default in zip(reversed(given.args), reversed(given.defaults), strict=False):
+        if isinstance(default, ast.List | ast.Dict) and argument.arg in changed:
+            name = f"{argument.arg}={ast.unparse(default)}"
+            yield function.lineno, f"{name} is made once, not in every call: what one call adds, the next one finds."
+    for node in (part for part in parts if isinstance(part, ast.Assign) and isinstance(part.targets[0], ast.Name)):
+        name, maker = ast.unparse(node.targets[0]), getattr(node.value, "func", None)
+        once = getattr(maker, "attr", getattr(maker, "id", "")) in _ONCE or isinstance(node.value, ast.GeneratorExp)
+        if once and loads.count(name) > 1:
+            yield node.lineno, f"{name} is used up by the first loop over it, and empty in the next: make it a list."
 
 
 def _may_end(loop: ast.While, within: Sequence[ast.AST]) -> bool:
@@ -96,6 +142,12 @@ def _of_method(method: ast.FunctionDef) -> Found:
     given = {argument.arg for argument in method.args.args}
     if "self" not in given and any(name.id == "self" for name in names) and not method.decorator_list:
         yield method.lineno, f"{method.name} has no argument self, which comes first in every method of a class."
+    for inner in method.body:
+        if method.name == "__init__" and isinstance(inner, ast.FunctionDef) and inner.name == "forward":
+            yield (
+                inner.lineno,
+                "forward stands inside __init__, and is gone when that ends: indent it as far as __init__.",
+            )
     kept = {node.attr for node in ast.walk(method) if isinstance(node, ast.Attribute)}
     for node in ast.walk(method) if method.name == "__init__" else ():
         if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Name):

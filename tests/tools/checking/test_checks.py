@@ -203,6 +203,42 @@ def test_a_cause_is_found_with_torchs_own_norms_too(
     assert verdicts["torchs", "4.4"].misconception == mistake.name
 
 
+SMOOTHED = "1 - label_smoothing) * hard + "
+NAMED = '-> B C (gh P1) (gw P2)",\n        gh=gh, gw=gw'
+
+
+@pytest.mark.parametrize(
+    ("asked", "edits", "name"),
+    [
+        # At first one number is that of another mistake, and the numbers after it are not.
+        ("5.2", {SMOOTHED: "1 - 2 * label_smoothing) * hard + 2 * "}, ""),
+        # Other names of axes, in the words of the same error.
+        (
+            "1.2",
+            {
+                "gh, gw = grid": "gh = gw = int(patches.shape[1] ** 0.5)",
+                "B (gh gw) (C P1 P2) ->": "B (h w) (C P1 P2) ->",
+            }
+            | {NAMED: NAMED.replace("gh", "h").replace("gw", "w").replace("=h, w=w", "=gh, w=gw")},
+            "square grid assumed",
+        ),
+        # A number read on the way, before the same error.
+        ("5.5", {"start : start + batch_size]).sum()": "start:batch_size]).sum().item()"}, "the labels' slice"),
+    ],
+)
+def test_a_cause_is_named_where_it_is_no_chance(
+    asked: str, edits: dict[str, str], name: str, learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
+) -> None:
+    text = load_code("solutions").source(exercise(asked).module) or ""
+    for right, wrong in edits.items():
+        assert text.count(right) == 1
+        text = text.replace(right, wrong)
+    verdict = verdicts_of([learner("chance", **{exercise(asked).module: text})], [asked])["chance", asked]
+    assert verdict.status != "passed"
+    assert verdict.misconception.startswith(name)
+    assert bool(name) is bool(verdict.misconception), verdict
+
+
 def test_an_example_shows_what_is_wrong_and_no_rounding(
     learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts], monkeypatch: pytest.MonkeyPatch
 ) -> None:

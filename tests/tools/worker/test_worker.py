@@ -190,6 +190,16 @@ def test_what_beginners_meet_is_said_in_plain_words(
         ("def forward(self, x):\n  while x < 3:\n   print(2)", "while x < 3 stays as it is"),
         ("def forward(self, x):\n  while x[0] < 3:\n   x[0] += 1\n  mode = self.mode or 'b'\n  return mode", ""),
         ("def forward(self, x):\n  while len(x) < 3:\n   x.append(1)\n  for y in x:\n   if y:\n    return y", ""),
+        ("def forward(self, x):\n  x =+ 1\n  return x", "=+"),
+        ("def forward(self, x):\n  return x ^ 2", "no power"),
+        ("def forward(self, x):\n  x += 3 is x\n  return x", "== compares"),
+        ("def __init__(self):\n  self.x = list(),", "comma"),
+        ("def __init__(self):\n  def forward(self, x):\n   return x", "inside __init__"),
+        ("def forward(self, x, y=[]):\n  y.append(x)\n  return y", "made once"),
+        ("def forward(self, x, y=[]):\n  return [*y, x]", ""),
+        ("def forward(self, x):\n  y = (z for z in x)\n  return [*y, *y]", "used up"),
+        ("def forward(self, x):\n  for y, z in x.items():\n   if y:\n    z = z + 1\n  return x", "is lost"),
+        ("def forward(self, x):\n  for y in x:\n   y = y + 1\n   print(y)\n  return x ^ x", ""),
     ],
 )
 def test_slips_are_seen_in_the_text(line: str, word: str) -> None:
