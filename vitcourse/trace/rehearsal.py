@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from contextvars import copy_context
+from math import prod
 from typing import Any
 
 import torch
@@ -145,6 +146,8 @@ def _without_numbers(value: Any, made: dict[int, tuple[Tensor, Tensor]]) -> Any:
 
 def _weigh(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """End a run before a step that would fill the memory."""
+    if tensors_in([*args, *kwargs.values()]) and _most((args, kwargs)) <= MOST_IN_A_STEP:
+        return
     args, kwargs = _without_numbers((args, kwargs), {})
     try:
         with torch.device("meta"):
@@ -154,6 +157,19 @@ def _weigh(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
         return
     if count > MOST_IN_A_STEP:
         raise Parted
+
+
+def _most(value: Any) -> float:
+    """As many numbers as a function can make of these tensors at most, each with each, repeated as numbers may say."""
+    if isinstance(value, Tensor):
+        return 1 + value.numel()
+    if isinstance(value, int | float):
+        return 1 + abs(value)
+    if isinstance(value, Mapping):
+        value = value.values()
+    elif not isinstance(value, tuple | list):
+        return 1
+    return prod(map(_most, value))
 
 
 class Weighed(TorchFunctionMode):
