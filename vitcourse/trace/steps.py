@@ -309,11 +309,12 @@ class Recorder(Watch):
         if shown is None:
             return
         shown = self._outside(shown)
-        operands = self._worded(tensors_of((*args, *kwargs.values())), shown)
+        module = self._module_of(frame)
+        operands = self._worded(tensors_of((*args, *kwargs.values())), shown, module)
         place, numbers = self._place(shown, shown.f_lasti), (*args, *kwargs.values())
         # What is changed in place, add_ or __iadd__, ends in one underscore.
         op = name.strip("_") + "_" * (name.endswith("_") and (name[:3] == "__i" or name[-2] != "_"))
-        self.failed = Failed(error, place, op, numbers, operands, self._module_of(frame))
+        self.failed = Failed(error, place, op, numbers, operands, module)
 
     def _outside(self, frame: FrameType) -> FrameType:
         """The line that called a Sequential, for a frame of one."""
@@ -324,8 +325,9 @@ class Recorder(Watch):
             outer = outer.f_back
         return frame
 
-    def _worded(self, tensors: list[Tensor], frame: FrameType) -> list[tuple[str, Tensor]]:
+    def _worded(self, tensors: list[Tensor], frame: FrameType, module: nn.Module | None) -> list[tuple[str, Tensor]]:
         """Tensors by what they are called in a frame or in a module, else by the step that made them."""
+        own = {id(value): word for word, value in module.named_parameters()} if module is not None else {}
         local = {id(value): word for word, value in frame.f_locals.items() if isinstance(value, Tensor)}
         operands = []
         for number, tensor in enumerate(tensors, start=1):
@@ -333,7 +335,8 @@ class Recorder(Watch):
             made = next((n.place.text for n in self.root.inside() if ref in n.results), None)
             if frame.f_code is SEQUENTIAL and made:
                 local.pop(id(tensor), None)  # its own lines call all of them "input"
-            word = local.get(id(tensor)) or self.module_names.get(id(tensor)) or made or f"operand {number}"
+            names = (local, self.module_names, own)
+            word = next((names[id(tensor)] for names in names if id(tensor) in names), made) or f"operand {number}"
             operands.append((word, tensor))
         return operands
 
@@ -353,17 +356,15 @@ class Recorder(Watch):
         while last is not None and last.tb_next is not None:
             last = last.tb_next
         module = self._module_of(last.tb_frame) if last is not None else None
-        if found is None:
-            self.failed = Failed(error, _NOWHERE, "", (), [], module)
-            return
-        place, local = place_of(found.tb_frame, found.tb_lasti), found.tb_frame.f_locals
-        weight = getattr(module, "weight_ih_l0", None)
-        given = last.tb_frame.f_locals.get("input") if last is not None else None
-        if isinstance(weight, Tensor) and isinstance(given, Tensor):
-            # A recurrent layer, which looks at its input itself.
-            self.failed = Failed(error, place, "", (), self._worded([given, weight], found.tb_frame), module)
-            return
+        place = place_of(found.tb_frame, found.tb_lasti) if found is not None else _NOWHERE
+        local = found.tb_frame.f_locals if found is not None else {}
         operands = [(word, local[word]) for word in _names_in(place.text) if isinstance(local.get(word), Tensor)]
+        if last is not None:
+            # A recurrent layer looks at its input itself.
+            inside = last.tb_frame.f_locals
+            looked = tensors_of([inside.get("input"), getattr(inside.get("self"), "weight_ih_l0", None)])
+            if len(looked) == 2:
+                operands = self._worded(looked, (found or last).tb_frame, module)
         self.failed = Failed(error, place, "", (), operands, module)
 
 

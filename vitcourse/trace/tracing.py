@@ -9,7 +9,7 @@ from torch import nn
 
 from vitcourse.trace.copies import Call
 from vitcourse.trace.described import NamesGiven, described
-from vitcourse.trace.errors import explained
+from vitcourse.trace.errors import Fault, explained
 from vitcourse.trace.folding import folded
 from vitcourse.trace.names import parts
 from vitcourse.trace.record import Failure, Row, Shape
@@ -106,9 +106,11 @@ def _failure(told: Told, error: BaseException) -> Failure:
     if at is None or at.error is not error:
         return Failure(error)
     operands = tuple((word, told.shape_of(tensor)) for word, tensor in at.operands)
-    place, module = at.place, ""
-    if at.module is not None:
-        module = told.recorder.module_names.get(id(at.module), type(at.module).__name__)
+    place, owner = at.place, at.module
+    if owner is None and type(told.function).__module__.startswith("torch."):
+        owner = told.function
+    module = told.recorder.module_names.get(id(owner), "self") if owner is not None else ""
+    module = type(owner).__name__ if module == "self" else module
     if not readable(place.file) or not place.text:
         # Raised inside the module of torch that was called, in a line that is not the reader's.
         shown = getattr(told.function, "__name__", type(told.function).__name__)
@@ -121,5 +123,7 @@ def _failure(told: Told, error: BaseException) -> Failure:
     held = quietly(
         lambda: {word: (int(t.min()), int(t.max())) for word, t in at.operands if not t.dtype.is_floating_point}
     )
-    said = quietly(explained, at.op, operands, module, numbers, held or {}) or ""
+    kinds = {word: (str(t.dtype).removeprefix("torch."), str(t.device)) for word, t in at.operands}
+    fault = Fault(at.op, operands, str(error), module, numbers, held or {}, kinds)
+    said = quietly(explained, fault) or ""
     return Failure(at.error, place.file, place.line, place.text, at.op, operands, said)
