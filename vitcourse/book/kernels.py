@@ -1,6 +1,6 @@
 """Kernels as forks of one process that has torch, Jupyter and what draws: to load these takes each alone some seconds.
 
-Where a system can't fork, or that process ends, they start as ever.
+On other systems than Linux, and where that process ends, they start as ever.
 """
 
 import importlib
@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -25,7 +26,7 @@ _MAIN = "import sys; sys.path.remove(''); from vitcourse.book.kernels import mai
 @contextmanager
 def forked() -> Iterator[None]:
     """Whatever runs notebooks here meanwhile gets such kernels."""
-    if not hasattr(os, "fork"):
+    if sys.platform != "linux":
         yield
         return
     factory = KernelProvisionerFactory.instance()
@@ -47,9 +48,10 @@ class Forked(LocalProvisioner):
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
         """What jupyter_client asks for."""
-        told = json.dumps({"words": cmd[2:], "folder": kwargs.get("cwd") or ".", "environment": kwargs["env"]})
-        with self.lock, suppress(BrokenPipeError):
-            print(told, file=self.source.stdin, flush=True)
+        with self.lock, suppress(BrokenPipeError, ValueError):  # that process has ended; it is another kernel
+            words = cmd[cmd.index("ipykernel_launcher") :]
+            told = {"words": words, "folder": str(kwargs.get("cwd") or Path.cwd()), "environment": kwargs["env"]}
+            os.write(self.source.stdin.fileno(), f"{json.dumps(told)}\n".encode())
             if said := self.source.stdout.readline():
                 self.process = _Process(int(said))
                 self.pid = self.pgid = self.process.pid
