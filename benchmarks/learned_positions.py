@@ -19,6 +19,7 @@ from vitcourse.training.preparation import prepare
 
 SEEDS = range(5)
 GRID, PATCH = 4, 2
+SETTINGS: dict[str, Any] = {"patch_size": PATCH, "epochs": 40, "shift": 0, "dropout": 0.1}
 
 
 def main() -> None:
@@ -39,7 +40,7 @@ def main() -> None:
 
 def learned(seed: int) -> dict[str, Any]:
     """One run: the cosines of its positions, (N, N)."""
-    setup = prepare(make_config("digits", patch_size=PATCH, positions="learned", seed=seed, threads=1, device="cpu"))
+    setup = prepare(make_config("digits", positions="learned", seed=seed, threads=1, device="cpu", **SETTINGS))
     model = trained(setup)
     positions = F.normalize(model.positional_encoding.positions[0, 1:].detach(), dim=-1)
     cosines = positions @ positions.T

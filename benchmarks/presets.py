@@ -1,11 +1,13 @@
-"""The accuracy of a preset over several seeds, on the test images; into results/PRESET.json.
+"""The accuracy of presets over several seeds, on the test images; into results/PRESET.json.
 
-In the course's folder, type: python benchmarks/presets.py digits 5
+Of several presets each seed's runs follow one another: what else the machine does slows down all of them.
+In the course's folder, type: python benchmarks/presets.py digits 5, or presets.py mnist mnist-fast 3
 """
 
 import statistics
 import sys
 import tempfile
+from collections import defaultdict
 from pathlib import Path
 
 from rich.console import Console
@@ -17,16 +19,17 @@ from vitcourse.training.train import train
 
 
 def main() -> None:
-    """Train the preset with each seed, on one thread of the CPU, and write down what came of it."""
-    preset, n_seeds = sys.argv[1], int(sys.argv[2])
+    """Train the presets with each seed, on one thread of the CPU, and write down what came of it."""
+    *presets, n_seeds = sys.argv[1:]
     console = Console(highlight=False, markup=False, soft_wrap=True)
-    runs = []
+    runs, results = defaultdict(list), {}
     with tempfile.TemporaryDirectory() as folder:
-        for seed in range(n_seeds):
+        for seed, preset in ((seed, preset) for seed in range(int(n_seeds)) for preset in presets):
             config = make_config(preset, seed=seed, threads=1, device="cpu")
             before = cpu_seconds()
-            (result,) = train(config, RunFolder(Path(folder) / str(seed)), console).values()
-            runs.append(
+            (result,) = train(config, RunFolder(Path(folder) / f"{preset}-{seed}"), console).values()
+            results[preset] = result
+            runs[preset].append(
                 {
                     "seed": seed,
                     "accuracy": round(result.accuracy, 5),
@@ -36,18 +39,19 @@ def main() -> None:
                     "wall_seconds": round(result.wall_seconds, 1),
                 }
             )
-    accuracies = [run["accuracy"] for run in runs]
-    table = keep(
-        "presets",
-        f"the preset {preset}, its accuracy on the {result.n_measured:,} test images, on one thread",
-        file=RESULTS / f"{preset}.json",
-        mean_accuracy=round(statistics.mean(accuracies), 5),
-        lowest_accuracy=min(accuracies),
-        mean_cpu_seconds=round(statistics.mean(run["cpu_seconds"] for run in runs), 1),
-        parameters=result.parameters,
-        runs=runs,
-    )
-    console.print(f"{preset}: {table['mean_accuracy']:.2%} on average")
+    for preset, result in results.items():
+        accuracies = [run["accuracy"] for run in runs[preset]]
+        table = keep(
+            "presets",
+            f"the preset {preset}, its accuracy on the {result.n_measured:,} test images, on one thread",
+            file=RESULTS / f"{preset}.json",
+            mean_accuracy=round(statistics.mean(accuracies), 5),
+            lowest_accuracy=min(accuracies),
+            mean_cpu_seconds=round(statistics.mean(run["cpu_seconds"] for run in runs[preset]), 1),
+            parameters=result.parameters,
+            runs=runs[preset],
+        )
+        console.print(f"{preset}: {table['mean_accuracy']:.2%} on average")
 
 
 if __name__ == "__main__":

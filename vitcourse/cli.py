@@ -22,7 +22,7 @@ from vitcourse.course import Exercise, exercise, select
 from vitcourse.definitions import definition
 from vitcourse.errors import RequestError, RunError
 from vitcourse.files import write_file
-from vitcourse.places import root
+from vitcourse.places import clone
 from vitcourse.speech import end_unread, print_json, speak_plainly, take_over_output
 from vitcourse.training.configuration import config_of_run, make_config
 from vitcourse.training.options import with_settings
@@ -142,7 +142,7 @@ def explore(
 
 @app.command()
 def runs(
-    folder: Annotated[Path, typer.Argument(help="the folder that the runs are in")] = Path("runs"),
+    folder: Annotated[Path, typer.Argument(help="the folder that the runs are in, or one run's")] = Path("runs"),
     as_json: AsJson = False,
 ) -> None:
     """Show the runs side by side: recipe, accuracy, loss, time, device, and how to go on with unfinished ones."""
@@ -297,6 +297,7 @@ def dev_stubs(
     """Make the stubs in chapters/ from solutions/ and outlines.toml; chapters with answers in them are left alone."""
     from vitcourse.progress import refresh
 
+    clone()
     others = refresh(check)
     print("\n".join(others) if others else "the stubs in chapters/ are as they are made")
     if check and others:
@@ -310,6 +311,7 @@ def dev_check(
     ] = None,
 ) -> None:
     """Check the course itself: what is missing, in seconds; then, for minutes, each right and each wrong answer."""
+    folder = clone()
     one, processes = (f" and [{_asked(exercise).id}", "0") if exercise else ("", "2")
     for part in (
         ["tests/tools/test_course.py", "--tb", "short", "-k", f"(complete or whole){one}"],
@@ -317,7 +319,7 @@ def dev_check(
         ["-m", "course and not book and thorough", "-k", f"test{one}"],
     ):
         command = [sys.executable, "-m", "pytest", "--quiet", "-n", processes, *part]
-        failed = subprocess.run(command, cwd=root()).returncode
+        failed = subprocess.run(command, cwd=folder).returncode
         if failed:
             break
     print("the course is not whole" if failed else "the course is whole")
@@ -441,7 +443,7 @@ def main() -> None:
         _end(str(error), 1)
     except UsageError as error:
         command = error.ctx.command_path if error.ctx else "vitcourse"
-        _end(f"{' '.join(error.format_message().split()).rstrip('.')}; for help, type: {command} --help", 2)
+        _end(f"{' '.join(error.format_message().split()).rstrip('.?')}; for help, type: {command} --help", 2)
     except typer.Abort:
         _end("stopped", 1)
     except OSError as error:

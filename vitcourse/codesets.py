@@ -17,7 +17,7 @@ from types import ModuleType
 from vitcourse.course import chapter as chapter_of
 from vitcourse.course import chapters
 from vitcourse.errors import RequestError, in_one_line
-from vitcourse.places import holds_chapters, root, workplace
+from vitcourse.places import CHAPTERS, holds_chapters, root, workplace
 from vitcourse.worker.chapters import CONFLICT, conflict_in
 
 OWN_SETS = ("solutions", "chapters")
@@ -117,7 +117,8 @@ class CodeSet:
 
     def _import_fault(self, module: str, error: Exception) -> str:
         if not self.file(module).exists():
-            return f"{self.shown(self.file(module))} is missing"
+            again = f"; to have its stubs again, type: vitcourse reset {int(module[2:4])}" if self.is_own else ""
+            return f"{self.shown(self.file(module))} is missing{again}"
         if isinstance(error, SyntaxError) and error.filename:
             conflict = conflict_in(self.source(module) or "") if Path(error.filename) == self.file(module) else 0
             line, message = (conflict, CONFLICT) if conflict else (error.lineno, error.msg)
@@ -150,7 +151,9 @@ def load_code(name: str | Path, use_solution: Sequence[str] = ()) -> CodeSet:
     if not folder.is_dir():
         raise RequestError(f"there is no set of chapters {str(name)!r}; type solutions, chapters or a folder's path")
     if not holds_chapters(folder):
-        raise RequestError(f"the folder {name} holds no chapter; it should hold {chapters()[0].module}.py and so on")
+        inner = folder / CHAPTERS
+        advice = f"type {inner}" if holds_chapters(inner) else f"it should hold {chapters()[0].module}.py and so on"
+        raise RequestError(f"the folder {name} holds no chapter; {advice}")
     if list(getattr(sys.modules.get(package), "__path__", ())) != [str(folder)]:
         for loaded in [name for name in sys.modules if name.partition(".")[0] == package]:
             del sys.modules[loaded]  # those of another folder of this name

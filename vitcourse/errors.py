@@ -20,6 +20,8 @@ def why(error: Exception) -> str:
         error = error.reason if isinstance(error.reason, Exception) else error
     if type(error).__name__ == "UnidentifiedImageError":
         return "not an image that Pillow can read"
+    if type(error).__name__ == "DecompressionBombError":
+        return "more pixels than Pillow will open; make it smaller"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     lines = str(error).strip().splitlines()

@@ -25,6 +25,13 @@ def root() -> Path:
     raise RequestError("the course's own files are missing; in a clone, type: uv sync; else install vitcourse again")
 
 
+def clone() -> Path:
+    """The same for those who change the course. Raises RequestError where it was installed."""
+    if is_installed():
+        raise RequestError("that works on the course's own files, and this course was installed; type it in a clone")
+    return root()
+
+
 def is_installed() -> bool:
     """Whether this is an installed package, and no clone."""
     return (package() / "_course").is_dir()

@@ -112,6 +112,9 @@ class Screen:
 
 def take_over_output(words: Iterable[str]) -> None:
     """From here on, what this process prints goes through a Screen; words are the command's subcommands."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # it was closed before this began
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
     if not isinstance(sys.stdout, Screen):
         typed = command()
         sys.stdout, sys.stderr = Screen(sys.stdout, typed, words), Screen(sys.stderr, typed, words)

@@ -56,6 +56,8 @@ def load_weights(
     if grid is not None and not (isinstance(grid, tuple | list) and len(grid) == 2):
         raise ValueError(f"grid is rows and columns, such as grid=(4, 7), and not {grid!r}")
     expected = {_bare(name): tensor for name, tensor in model.state_dict().items()}
+    if POSITIONS not in expected:
+        raise ValueError(f"this {type(model).__name__} is no VisionTransformer of 5.1: it has no {POSITIONS}")
     state = {_bare(name): tensor for name, tensor in read_weights(source).items()}
     family = family_of(state)
     given = _under_our_names(family, state, expected, own_head=head == "own")
@@ -157,7 +159,7 @@ def _read_file(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         raise ValueError(
-            f"{path} is damaged, or holds more than weights, which could run code; if you trust it, pass "
+            f"{path} is no file of weights, is damaged, or holds code, too; if you trust it, pass "
             "torch.load(…, weights_only=False) in its place"
         ) from error
     except Exception as error:  # each library has errors of its own for a file that is damaged

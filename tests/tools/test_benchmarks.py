@@ -59,6 +59,7 @@ def require_provenance(found: dict) -> None:
         assert origin["date"]
         return
     assert set(origin) >= {"machine", "versions", "command", "date"}
+    assert "tmp" not in origin["command"]  # a command that works again
     assert {"python", "torch", "vitcourse"} <= set(origin["versions"])
     # Some are made by the command itself: vitcourse bench steps, vitcourse train.
     assert origin["command"].startswith("vitcourse ") or script(origin["command"]).is_file()

@@ -67,3 +67,11 @@ def test_a_closed_pipe_ends_the_command_in_silence() -> None:
         os.close(writing)
     assert ended.stderr == ""
     assert ended.returncode == -13  # SIGPIPE: a shell says 141, as of cat or grep
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell of Unix")
+@pytest.mark.parametrize("words", ["status", "status --json", "hint 9.9"])
+def test_an_output_that_was_closed_before_is_no_traceback(words: str) -> None:
+    shell = ["sh", "-c", f"'{sys.executable}' -m vitcourse {words} >&-"]
+    ended = subprocess.run(shell, cwd=root(), stderr=subprocess.PIPE, text=True)
+    assert (ended.returncode, ended.stderr.count("\n")) == ((2, 1) if "9.9" in words else (0, 0)), ended.stderr

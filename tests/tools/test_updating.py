@@ -100,6 +100,17 @@ def test_without_a_folder_an_installed_course_says_how_to_make_one(
         code, _, err = type_in(*words)
         assert (code, err.count("\n")) == (2, 1), words
         assert "vitcourse init my-vit" in err
+    for word in ("check", "stubs"):
+        code, out, err = type_in("dev", word)
+        assert (code, out, err.count("\n"), "type it in a clone" in err) == (2, "", 1, True)
+
+
+def test_a_chapter_that_is_gone_is_told_how_to_come_back(folder: Path, type_in: Type) -> None:
+    (folder / "chapters" / "ch02_tokens.py").unlink()
+    assert "next: vitcourse reset 2, for its stubs\n" in type_in("check", "2.1").out
+    assert type_in("trace", "2.1").err.endswith("; to have its stubs again, type: vitcourse reset 2\n")
+    assert type_in("reset", "2")[0] == 0
+    assert "next: vitcourse hint 2.1\n" in type_in("check", "2.1").out
 
 
 # A newer course

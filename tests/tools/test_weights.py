@@ -370,6 +370,8 @@ def test_fixed_positions_are_refused_unless_they_are_the_same() -> None:
     learned = ours()
     load_weights(learned, theirs.state_dict())
     assert torch.equal(logits_of(learned), logits_of(theirs))
+    with pytest.raises(ValueError, match="this Linear is no VisionTransformer"):
+        load_weights(nn.Linear(3, 5), {})
 
 
 @pytest.mark.parametrize("name", ["no.safetensors", "no.pth", "no.npz", "nowhere"])

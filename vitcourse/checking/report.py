@@ -35,7 +35,7 @@ def print_verdicts(console: Console, code: CodeSet, verdicts: Sequence[Verdict])
             if verdict.status in ("failed", "error") and verdict.seed:
                 again = f"vitcourse check {verdict.exercise} --seed {verdict.seed}"
                 _print_indented(console, f"the same inputs again: {again}")
-            _print_indented(console, f"{where}\nnext: {_next(verdict)}")
+            _print_indented(console, f"{where}\nnext: {_next(verdict, code.is_own)}")
     console.print()
     console.print(_summary(verdicts, code), soft_wrap=True)
 
@@ -43,7 +43,8 @@ def print_verdicts(console: Console, code: CodeSet, verdicts: Sequence[Verdict])
 def print_next(console: Console, code: CodeSet, here: Exercise | None) -> None:
     """Where to go on."""
     if here is None:
-        console.print("every exercise has passed; to train what you wrote: vitcourse train --code chapters")
+        done = "every exercise has passed; to train what you wrote: vitcourse train --code chapters"
+        console.print(done, soft_wrap=True)
         return
     file, line = place(code, here)
     console.print(f"next: {here.id} {here.title}, in {file}, line {line}", soft_wrap=True)
@@ -78,7 +79,8 @@ def print_hints(console: Console, entry: Exercise) -> None:
         which = f"hint {index} of {count}" if index < count else "the last hint"
         console.print(f"{entry.id}, {which}: {text}")
     if so_far >= count:
-        console.print(f"there are no more; for the answer, type: vitcourse solution {entry.id} --give-up")
+        answer = f"vitcourse solution {entry.id} --give-up"
+        console.print(f"there are no more; for the answer, type: {answer}", soft_wrap=True)
 
 
 def print_standing(
@@ -101,7 +103,9 @@ def print_standing(
     print_next(console, code, here)
 
 
-def _next(verdict: Verdict) -> str:
+def _next(verdict: Verdict, own: bool) -> str:
+    if verdict.status == "missing" and own:
+        return f"vitcourse reset {verdict.exercise[0]}, for its stubs"
     commands = [f"vitcourse hint {verdict.exercise}"]
     if verdict.status in FAILURES:
         commands.append(f"vitcourse trace {verdict.exercise}")

@@ -34,6 +34,8 @@ from vitcourse.worker.started import definitions
 
 KEYS = "keys: h hint, t trace, n next, q quit"
 
+# The command in a process of its own, which names commands as this one does.
+AGAIN = "import sys; del sys.argv[0]; from vitcourse.cli import main; main()"
 _STEP = 20  # milliseconds without a change that end a burst of saves
 _POLL = 100  # milliseconds between two looks where events have to be replaced by polling
 _LOOK = 1000  # milliseconds after which to look, whatever the events say
@@ -101,7 +103,7 @@ class Desk:
             elif key == "h":
                 print_hints(self.console, self.here)
             elif key == "t":
-                subprocess.run([sys.executable, "-m", "vitcourse", "trace", self.here.id])
+                subprocess.run([sys.executable, "-c", AGAIN, sys.argv[0], "trace", self.here.id])
             else:
                 self._go_on(after=self.here)
 

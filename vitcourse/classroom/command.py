@@ -1,6 +1,7 @@
 """`vitcourse grade`: looks at what was handed in, grades it, shows a table and writes what was asked for."""
 
 import os
+import shlex
 import signal
 import tempfile
 from collections import Counter
@@ -11,7 +12,7 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from vitcourse.checking.judge import plain
 from vitcourse.classroom.box import box
@@ -77,6 +78,9 @@ def grade_class(
     outputs.require_writable()
     order = Order(tuple(ids), box(kind), seed)
     handed = _own_names([own for place in places for own in submissions(place, one)])
+    if len(handed) == len(places) == 1 and not one and _could_be_class(places[0]):
+        each = f"vitcourse grade {shlex.quote(str(places[0]))}/*"
+        console.print(f"{places[0]} is taken for one submission; for a row each, type: {each}", soft_wrap=True)
     if not order.box:
         console.print("without a box: what was handed in runs as you, with your files and your network", soft_wrap=True)
     made: dict[int, Row] = {}
@@ -97,6 +101,13 @@ def grade_class(
     outputs.write(done)
     if stopped:
         raise RunError(f"stopped: {len(done)} of {len(handed)} are graded and kept; the same command goes on")
+
+
+def _could_be_class(place: Path) -> bool:
+    """Whether there are several folders in it, none of which is what a submission's is called."""
+    inside = place.iterdir() if place.is_dir() and os.access(place, os.R_OK | os.X_OK) else ()
+    folders = [each.name.lower() for each in inside if each.is_dir() and each.name[0] not in "._"]
+    return len(folders) > 1 and "chapters" not in folders
 
 
 def _own_names(handed: Sequence[Submission]) -> list[Submission]:
@@ -120,13 +131,14 @@ def _progress(console: Console) -> Progress:
 
 def _print_table(console: Console, made: Sequence[Row]) -> None:
     """A line for each: points, and what isn't passed."""
-    table = Table("submission", "points", "passed", "not passed", "notes", box=None, pad_edge=False)
+    heads = ("submission", "points", "passed", "not passed", "notes")
+    table = Table(*(Column(head, overflow="fold") for head in heads), box=None, pad_edge=False)
     for entry in made:
         open_ones = [verdict for verdict in entry["verdicts"] if verdict["status"] != "passed"]
         words = [f"{status}: {', '.join(ids)}" for status, ids in _by_status(open_ones).items()]
         notes = list(entry["notes"])
         if entry["integrity"]:
-            notes.append(f"{len(entry['integrity'])} lines to look at")
+            notes.append(f"integrity, to look at: {len(entry['integrity'])}")
         if entry["box"] != "bubblewrap":
             notes.append("no box")
         table.add_row(

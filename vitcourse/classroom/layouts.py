@@ -121,8 +121,11 @@ def _is_somebodys(own: Sequence[Entry]) -> bool:
 
 def _is_class(groups: Mapping[str, Sequence[Entry]]) -> bool:
     """Whether the names in a folder are those of people, and not the parts of one submission."""
-    loose = (entry for own in groups.values() for entry in own if len(entry.path.parts) == 1)
-    if "chapters" in map(str.lower, groups) or any(map(_is_named, loose)):
+    if "chapters" in map(str.lower, groups):
+        return False
+    loose = [name for name, own in groups.items() if any(len(e.path.parts) == 1 and _is_named(e) for e in own)]
+    folders = [n for n, own in groups.items() if n not in (*loose, *_ASIDE) and any(map(_is_named, own))]
+    if loose and len(loose) >= len(folders):  # fewer are strays among many people's folders
         return False
     holding = [name for name, own in groups.items() if any(_is_named(entry) for entry in own)]
     if not holding:

@@ -64,7 +64,7 @@ def write_exercise(shell: Any, line: str, text: str) -> None:
 
     A cell that still holds the stub changes nothing. What the answer replaces is kept, and `%undo` brings it back.
     """
-    entry = exercise(line.strip())
+    entry = exercise(line.strip() or "without a number")
     code = load_code("chapters")
     cell = read_cell(text, entry.names)
     if not started(text, [pristine(entry.module)], [name for name in entry.names if name in cell.names]):
@@ -74,7 +74,7 @@ def write_exercise(shell: Any, line: str, text: str) -> None:
         if source is None:
             file = code.shown(code.file(entry.module))
             raise RequestError(f"{file} is missing; to have its stubs again, type: vitcourse reset {entry.id[0]}")
-        put(code, entry.module, with_cell(source, cell, entry.names).encode(), f"exercise {entry.id}", kept_folder())
+        put(code, entry.module, with_cell(source, cell, entry.names).encode(), f"answer to {entry.id}", kept_folder())
         _show_verdict(code, entry)
     take_into_use(shell, code, entry.module, cell)
 

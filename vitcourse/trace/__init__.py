@@ -11,6 +11,10 @@ into rows · `record` what a trace is · `render`, `html`, `flow` showing it, `s
 `exercises`, `command` the course's own examples.
 """
 
+import sys
+from types import ModuleType
+from typing import Any
+
 from vitcourse.trace.described import build
 from vitcourse.trace.diff import Diff, diff
 from vitcourse.trace.flow import flow_svg
@@ -29,3 +33,13 @@ __all__ = [
     "flow_svg",
     "trace",
 ]
+
+
+class _Callable(ModuleType):
+    """The package, called as its function: `from vitcourse import trace` is both, whichever was imported first."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Trace:
+        return trace(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _Callable

@@ -23,11 +23,11 @@ Augmentation = Callable[[Tensor, torch.Generator], Tensor]
 def augmentations(config: TrainConfig) -> list[Augmentation]:
     """The augmentations that a configuration asks for, in the order in which they are applied."""
     chosen: list[Augmentation] = [random_flip] if config.flip else []
-    if config.rotate or config.stretch or config.shear or config.elastic:
+    if config.rotate or config.stretch or config.shear or config.elastic or config.shift % 1:
         changes = {name: getattr(config, name) for name in ("shift", "rotate", "stretch", "shear", "elastic", "crop")}
         chosen.append(partial(random_affine, **changes))
     elif config.shift:
-        chosen.append(partial(random_shift, pixels=config.shift))
+        chosen.append(partial(random_shift, pixels=int(config.shift)))
     return chosen
 
 

@@ -35,16 +35,18 @@ class Listed:
 
 def show_runs(base: Path, as_json: bool, console: Console) -> None:
     """Print a table of the runs, or a list of objects."""
-    listed = list(find_runs(base))
+    within = base.parent if (base / CONFIG).is_file() else base  # one run alone
+    listed = [run for run in find_runs(within) if within == base or (within / run.run).is_relative_to(base)]
     if as_json:
         print_json([asdict(run) for run in listed])
         return
     if not listed:
         raise RequestError(f"there is no run in {base}/ yet; type: vitcourse train")
     accuracy, loss, seconds, epochs = (
-        Column(head, justify="right") for head in ("accuracy", "loss", "seconds", "epochs")
+        Column(head, justify="right", no_wrap=True) for head in ("accuracy", "loss", "seconds", "epochs")
     )
-    table = Table("run", "recipe", accuracy, loss, seconds, "device", epochs)
+    name, recipe = (Column(head, overflow="fold") for head in ("run", "recipe"))  # they are typed again: none is cut
+    table = Table(name, recipe, accuracy, loss, seconds, "device", epochs)
     for run in listed:
         changes = [f"{option(name)} {spoken(value)}" for name, value in run.changed.items()]
         table.add_row(

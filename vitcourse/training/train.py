@@ -142,7 +142,7 @@ def _way(setup: Setup, rehearsal: Rehearsal) -> str:
     if rehearsal.paces:
         lines, chosen = (1000 * rehearsal.paces[way] for way in ("lines", "chosen"))
         gained = f", {lines / chosen:.2f} times as fast as the lines ({lines:.1f} ms, now {chosen:.1f})"
-    return f"a step is computed by {how}: the same numbers{gained}; --kernels own --compile off takes the lines"
+    return f"a step is computed by {how}: the same numbers{gained}; the lines as written: --kernels own --compile off"
 
 
 def _train_both(setup: Setup, folder: RunFolder, console: Console, stop: StopOnInterrupt) -> dict[str, Result]:
@@ -267,7 +267,7 @@ def _title(config: TrainConfig) -> str:
 
 def _report(result: Result, run: Run, folder: RunFolder, console: Console) -> None:
     if not result.finished:
-        console.print(f"stopped after {result.steps:,} steps; what was learned so far is kept")
+        console.print(f"stopped after step {result.steps:,}; what was learned so far is kept")
     right = round(result.accuracy * result.n_measured)
     console.print(
         f"accuracy {result.accuracy:.2%}: {right:,} of {result.n_measured:,} {result.measured_on} right; "
@@ -280,7 +280,7 @@ def _report(result: Result, run: Run, folder: RunFolder, console: Console) -> No
         console.print(files)
         console.print(_to_go_on(folder))
         return
-    if fault := _learned_nothing(result, run):
+    if fault := learned_nothing(result, run):
         console.print(fault)
     named = shlex.quote(str(folder.path))
     console.print(f"to ask it about a picture of yours: vitcourse predict PICTURE --run {named}")
@@ -292,14 +292,16 @@ def _to_go_on(folder: RunFolder) -> str:
     return f"to go on, type: vitcourse train --resume --output {shlex.quote(str(folder.path))}"
 
 
-def _learned_nothing(result: Result, run: Run) -> str | None:
+def learned_nothing(result: Result, run: Run) -> str | None:
     """A line about a run that ends where guessing would, or None."""
     setup = run.setup
     labels = setup.dataset.test_labels
     guessing = float(labels.bincount().max() / len(labels))  # always the same answer, the best one
     chance = math.log(len(setup.dataset.classes))
     loss = result.epochs[-1].loss
-    if setup.config.data == "random" or (loss < 0.98 * chance and result.accuracy > guessing):
+    # Of the first steps' loss alone nothing is to be said: it was taken before they had an effect.
+    learned = result.accuracy > guessing and (loss < 0.98 * chance or result.accuracy > 0.5 + guessing / 2)
+    if setup.config.data == "random" or learned:
         return None
     rate, usual = setup.config.learning_rate, PRESETS[setup.config.preset].learning_rate
     lower = usual if rate > usual else rate / 10

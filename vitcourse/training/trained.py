@@ -105,7 +105,8 @@ class Trained:
         else:
             if pixels.shape[1:] != self.dataset_size:
                 pixels = as_pixels(fitted(as_image(pixels), self.dataset_size))
-                done.append("resized to {}×{} pixels".format(*self.dataset_size))
+                missed = "no figure found on its ground; " if self.framing.fill else ""
+                done.append("{}resized to {}×{} pixels".format(missed, *self.dataset_size))
             inverted = invert == "yes" or (invert == "auto" and self.framing.is_turned(pixels))
             pixels = 1 - pixels if inverted else pixels
         if self.config.crop is not None:

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from vitcourse.checking import state
 from vitcourse.checking.judge import Judge, Verdict
-from vitcourse.checking.watch import Saves, check_and_show, is_started_or_broken
+from vitcourse.checking.watch import AGAIN, Saves, check_and_show, is_started_or_broken
 from vitcourse.checking.workers import Workers
 from vitcourse.codesets import CodeSet
 from vitcourse.course import exercises, select
@@ -177,3 +177,11 @@ def test_a_wrong_word_is_one_line(type_in: Callable[..., Ended]) -> None:
     ended = type_in("watch", "9.9")
     assert ended.code == 2
     assert len(ended.err.splitlines()) == 1
+
+
+def test_the_trace_that_a_key_shows_names_commands_as_the_watch_does(tmp_path: Path) -> None:
+    called = str(tmp_path / "bin" / "vitcourse")
+    environment = {name: value for name, value in os.environ.items() if name != "UV_RUN_RECURSION_DEPTH"}
+    command = [sys.executable, "-c", AGAIN, called, "trace", "--help-me"]
+    done = subprocess.run(command, cwd=root(), env=environment | {"PATH": ""}, capture_output=True, text=True)
+    assert (done.returncode, f"type: {called} trace --help" in done.stderr) == (2, True), done.stderr

@@ -294,6 +294,18 @@ def test_another_seed_or_text_is_another_row(class_of_three: Path) -> None:
     assert key != Order(("1.1",), (), None).key(one)
 
 
+@pytest.mark.parametrize("names", [("ada", "ben"), ("chapters", "notes")])
+def test_several_folders_that_are_taken_for_one_submission_are_said(
+    names: tuple[str, str], kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    for name in names:
+        (tmp_path / "class" / name).mkdir(parents=True)
+    (tmp_path / "class" / names[0] / "ch01_patches.py").write_text("x = 1\n", encoding="utf-8")
+    (tmp_path / "class" / names[1] / "essay.txt").write_text("x", encoding="utf-8")
+    assert run(monkeypatch, "grade", tmp_path / "class", "--what", "2.1", "--box", "none") == 0
+    assert (f"type: vitcourse grade {tmp_path}/class/*" in capsys.readouterr().out) == (names[0] == "ada")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are of Unix")
 def test_a_grader_that_is_ended_leaves_no_process_and_goes_on(class_of_three: Path, kept: Path, tmp_path: Path) -> None:
     (class_of_three / "ada" / "chapters" / "ch01_patches.py").write_text("while True:\n    pass\n", encoding="utf-8")

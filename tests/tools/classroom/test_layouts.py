@@ -113,6 +113,18 @@ def test_a_class_is_read_as_it_is_exported(tmp_path: Path) -> None:
     assert "can't be opened" in rows[2].unreadable["ch01_patches"]
 
 
+def test_a_stray_file_makes_a_class_no_submission_and_old_copies_make_a_submission_no_class(tmp_path: Path) -> None:
+    for student in ("ada", "emmy", "grace"):
+        fill(tmp_path / "class" / student)
+    fill(tmp_path / "class", "ch02_tokens", "ch05_vit")
+    fill(fill(tmp_path / "lee", "ch01_patches", "ch02_tokens", "ch03_attention") / "first try")
+    fill(tmp_path / "lee" / "solutions")
+    assert [one.name for one in submissions(tmp_path / "class")] == [
+        "ada", "ch02_tokens.py", "ch05_vit.py", "emmy", "grace",
+    ]  # fmt: skip
+    assert only(tmp_path / "lee").found
+
+
 def test_what_is_missing_is_said_with_what_is_there_instead(tmp_path: Path) -> None:
     folder = fill(tmp_path / "lee", "ch01_patches")
     (folder / "notes.txt").write_text("x", encoding="utf-8")

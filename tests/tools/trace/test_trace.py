@@ -36,6 +36,13 @@ def expressions(traced) -> list[str]:
     return [row.expression for row in traced.rows]
 
 
+def test_the_package_is_called_as_its_function_whichever_was_imported_first():
+    import vitcourse
+
+    call = (nn.Linear(7, 5), torch.rand(3, 7))
+    assert vitcourse.trace(*call, names="B D").to_text() == trace(*call, names="B D").to_text()
+
+
 @pytest.fixture(scope="module")
 def model() -> VisionTransformer:
     return VisionTransformer((28, 42), 7, 3, 10, 16, 3, 2).eval()

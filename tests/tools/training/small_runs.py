@@ -10,7 +10,7 @@ import torch
 SMALL = [
     "--patch-size=2", "--d-model=12", "--n-heads=2", "--n-layers=1", "--mlp-ratio=2", "--batch-size=16", "--threads=1",
     "--learning-rate=0.01", "--dropout=0", "--weight-decay=0", "--beta2=0.999",
-    "--rotate=0", "--stretch=0", "--shear=0", "--kernels=own",
+    "--shift=0", "--rotate=0", "--stretch=0", "--shear=0", "--kernels=own",
 ]  # fmt: skip
 CHECKPOINT = "checkpoint.pt"
 FILES = {

@@ -49,6 +49,17 @@ def test_no_shift_is_no_augmentation() -> None:
     assert len(augmentations(make_config("seed", shift=1))) == 1
 
 
+def test_a_shift_may_be_a_part_of_a_pixel() -> None:
+    images = torch.zeros(211, 1, 7, 11)
+    images[:, :, 3, 5] = 1
+    (augment,) = augmentations(make_config("seed", shift=0.4))
+    moved = augment(images, torch.Generator().manual_seed(0))[:, 0]
+    for middle, axis in ((3, torch.arange(7)[:, None]), (5, torch.arange(11))):
+        ways = (moved * axis).sum((1, 2)) - middle  # of the centre of mass
+        assert -0.4 < float(ways.min()) < -0.36
+        assert 0.36 < float(ways.max()) < 0.4
+
+
 def test_an_affine_change_of_nothing_changes_nothing() -> None:
     images = torch.rand(3, 2, 5, 7)
     same = random_affine(images, torch.Generator().manual_seed(0), shift=0, rotate=0, stretch=0, shear=0)

@@ -240,7 +240,7 @@ def test_sigterm_is_a_wish_to_stop_too(vitcourse: Callable[..., Ended], monkeypa
 
     monkeypatch.setattr(Run, "step", step)
     done = vitcourse("train", *RICH, "--output", "run")
-    assert (done.code, "stopped after 4 steps" in done.out) == (1, True)
+    assert (done.code, "stopped after step 4;" in done.out) == (1, True)
 
 
 def test_long_epochs_are_kept_in_between(

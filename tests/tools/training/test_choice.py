@@ -38,7 +38,7 @@ def test_a_run_says_once_how_it_computes_and_what_that_gained(vitcourse: Callabl
     line = told(done)
     assert line is not None
     assert line.startswith("by torch's kernels in 6 places and the last block for CLS alone: the same numbers, ")
-    assert re.search(r"[\d.]+ times as fast as the lines \([\d.]+ ms, now [\d.]+\); --kernels own", line)
+    assert re.search(r"[\d.]+ times as fast as the lines \([\d.]+ ms, now [\d.]+\); the lines as written: --ker", line)
     assert done.out.count("times as fast") == 1
     config = read(tmp_path / "run" / "config.json")
     assert (config["kernels"], config["compile"]) == ("fused", "off")

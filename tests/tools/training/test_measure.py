@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -67,6 +68,12 @@ def test_the_runs_side_by_side(vitcourse: Callable[..., Ended], monkeypatch: pyt
     assert [part["run"] for part in parts] == ["two/cross-entropy", "two/original"]
     assert (dead["finished"], dead["epochs_done"]) == (False, 1)
     assert dead["resume"] == "vitcourse train --resume --output runs/dead"
+    for one, named in (("first", ["first"]), ("two", ["two/cross-entropy", "two/original"])):
+        assert [run["run"] for run in json.loads(vitcourse("runs", f"runs/{one}", "--json").out)] == named
+    monkeypatch.setenv("COLUMNS", "80")
+    Path("runs/first").rename(f"runs/{'long-' * 9}")
+    words = [line.split("│")[1].strip() for line in vitcourse("runs").out.splitlines() if line.startswith("│")]
+    assert "long-" * 9 in "".join(words)
     shown = vitcourse("runs")
     assert shown.code == 0
     assert f"{first['accuracy']:.2%}" in shown.out

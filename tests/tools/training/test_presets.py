@@ -69,7 +69,7 @@ def test_what_cannot_be_is_refused_in_one_line(preset: str, overrides: dict[str,
 def test_help_tells_of_each_setting_what_the_presets_have() -> None:
     lines = {setting.name: help_line(setting) for setting in settings()}
     assert lines["d_model"].endswith(
-        "[digits, mnist, mnist-gpu, mnist-gpu-fast: 64; seed: 9; mnist-fast: 48; cifar10: 192; vit-b16: 768]"
+        "[digits, mnist, mnist-gpu, mnist-gpu-fast: 64; seed: 9; mnist-fast: 56; cifar10: 192; vit-b16: 768]"
     )
     assert lines["amp"].endswith("; off or bf16 [default: off; cifar10, vit-b16: bf16]")
     assert lines["standardise"].endswith("[default: yes; seed: no]")

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -36,6 +37,7 @@ from vitcourse.training.loop import Run
 from vitcourse.training.original import behind_softmax, loss_floor
 from vitcourse.training.presets import MAY_DIFFER, PRESETS, TrainConfig
 from vitcourse.training.rehearsal import rehearse
+from vitcourse.training.train import learned_nothing
 from vitcourse.training.trained import load_trained
 
 
@@ -256,7 +258,7 @@ def test_what_only_makes_it_faster_is_used_and_leaves_the_weights(
     def logits(**changes: Any) -> torch.Tensor:
         calls.clear()
         small = {"patch_size": 2, "d_model": 12, "n_layers": 1, "n_heads": 2, "dropout": 0.0, "batch_size": 16}
-        small |= {"kernels": "own", "compile": "off", "rotate": 0.0, "stretch": 0.0, "shear": 0.0}
+        small |= {"kernels": "own", "compile": "off", "shift": 0, "rotate": 0.0, "stretch": 0.0, "shear": 0.0}
         run = Run.start(preparation.prepare(make_config(**{**small, "epochs": 1, **changes})))
         for batch in run.batches:
             run.step(*batch)
@@ -557,6 +559,18 @@ def test_a_run_that_learned_nothing_says_so_and_what_to_try(vitcourse: Callable[
     assert "learned nothing" not in vitcourse("train", *SMALL, "--epochs", "8").out
 
 
+def test_the_learning_rate_has_its_usual_short_name(vitcourse: Callable[..., Ended]) -> None:
+    assert vitcourse("train", "--lr", "nan").err == "vitcourse: --learning-rate must be a number, not nan\n"
+
+
+@pytest.mark.parametrize(("accuracy", "says"), [(0.97, False), (0.5, True), (0.6, True)])
+def test_a_first_loss_at_chance_is_no_verdict_on_a_model_that_answers_rightly(accuracy: float, says: bool) -> None:
+    dataset = SimpleNamespace(test_labels=torch.arange(10) % 2, classes=("cat", "dog"))
+    run = SimpleNamespace(setup=SimpleNamespace(dataset=dataset, config=PRESETS["digits"]))
+    result = SimpleNamespace(accuracy=accuracy, epochs=[SimpleNamespace(loss=0.73)])
+    assert bool(learned_nothing(result, run)) == says
+
+
 @pytest.mark.usefixtures("stripes", "undrawn")
 def test_the_last_lines_say_what_to_type_next_and_what_was_mistaken(
     vitcourse: Callable[..., Ended], tmp_path: Path
@@ -634,7 +648,7 @@ def test_ctrl_c_keeps_what_was_learned_so_far(
     interrupt_at(step, monkeypatch)
     done = vitcourse("train", *SMALL, "--epochs", "20", "--output", "run")
     assert (done.code, done.err) == (1, "")
-    assert f"stopped after {step} steps; what was learned so far is kept" in done.out
+    assert f"stopped after step {step}; what was learned so far is kept" in done.out
     assert done.out.endswith("to go on, type: vitcourse train --resume --output run\n")
     run = tmp_path / "run"
     assert {entry.name for entry in run.iterdir()} == FILES | {CHECKPOINT}
