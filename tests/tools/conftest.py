@@ -48,6 +48,15 @@ def type_in(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     return partial(typed, monkeypatch, capsys)
 
 
+@pytest.fixture(scope="session")
+def forked_kernels() -> Iterator[None]:
+    """Notebooks are run by forks of one process."""
+    from vitcourse.book.kernels import forked
+
+    with forked():
+        yield
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Not for longer than a module: while it is open, nothing else can have an event loop."""

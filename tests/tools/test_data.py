@@ -146,38 +146,22 @@ def test_importing_the_module_imports_no_heavy_library() -> None:
 # Digits
 
 
-def test_digits_are_split_by_class_four_to_one() -> None:
-    digits = load_dataset("digits")
-    assert digits.train_images.shape == (1437, 1, 8, 8)
-    assert digits.test_images.shape == (360, 1, 8, 8)
-    assert digits.train_images.dtype == torch.float32
-    assert digits.train_labels.dtype == digits.test_labels.dtype == torch.int64
-    assert digits.classes == tuple("0123456789")
-    assert set(digits.test_labels.bincount().tolist()) <= {35, 36, 37}
-    assert (digits.train_images.min(), digits.train_images.max()) == (0, 1)
-
-
-def test_digits_are_all_there_with_their_own_labels() -> None:
+def test_digits_are_scikit_learns_split_by_class_four_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
     from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
 
-    def rows(images: np.ndarray, labels: np.ndarray) -> list[tuple[float, ...]]:
-        return sorted((*image, label) for image, label in zip(images.reshape(-1, 64), labels, strict=True))
-
-    digits, source = load_dataset("digits"), load_digits()
-    images = torch.cat([digits.train_images, digits.test_images]) * 16
-    labels = torch.cat([digits.train_labels, digits.test_labels])
-    assert rows(images.numpy(), labels.numpy()) == rows(source.images, source.target)
-
-
-def test_digits_are_the_same_whatever_the_seed() -> None:
-    torch.manual_seed(1)
-    np.random.seed(1)
-    first = load_dataset("digits")
-    torch.manual_seed(2)
-    np.random.seed(2)
-    second = load_dataset("digits")
-    assert torch.equal(first.test_images, second.test_images)
-    assert torch.equal(first.train_labels, second.train_labels)
+    images, labels = load_digits(return_X_y=True)
+    split = train_test_split(images, labels, test_size=0.2, stratify=labels, random_state=0)
+    monkeypatch.setitem(sys.modules, "sklearn", None)  # they are read without it
+    digits = load_dataset("digits")
+    ours = (digits.train_images, digits.test_images, digits.train_labels, digits.test_labels)
+    for tensor, array, n in zip(ours, split, (1437, 360, 1437, 360), strict=True):
+        assert len(tensor) == n
+        assert np.array_equal(tensor.flatten(1) * 16 if tensor.ndim > 1 else tensor, array)
+    assert digits.train_images.shape == (1437, 1, 8, 8)
+    assert digits.train_images.dtype == torch.float32
+    assert digits.train_labels.dtype == torch.int64
+    assert digits.classes == tuple("0123456789")
 
 
 def test_digits_are_resized_on_request() -> None:

@@ -14,9 +14,11 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 
+from vitcourse.book.kernels import forked
+
 logger = logging.getLogger(__name__)
 
-AT_ONCE = 4  # each takes about half a gigabyte of memory, most of it torch
+AT_ONCE = 4  # each takes memory, beside torch's, which they share
 
 
 def run_ahead(app: Sphinx, env: BuildEnvironment, docnames: Sequence[str]) -> None:
@@ -34,7 +36,7 @@ def run_ahead(app: Sphinx, env: BuildEnvironment, docnames: Sequence[str]) -> No
     waiting.sort(key=lambda item: -sum(len(cell.source) for cell in item[1].cells if cell.cell_type == "code"))
     # Each kernel computes on its share of the processors, unless the user has said how many threads it may take.
     os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // workers, 1)))
-    with ThreadPoolExecutor(workers) as pool:
+    with forked(), ThreadPoolExecutor(workers) as pool:
         runs = [(path, pool.submit(_run, path, notebook, timeout)) for path, notebook in waiting]
         for path, run in runs:
             result = run.result()

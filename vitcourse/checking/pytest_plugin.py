@@ -6,6 +6,7 @@ On a learner's chapters it is skipped while the exercise is not started or is bl
 `pytest chapters` runs the checks of those alone.
 """
 
+import atexit
 import gc
 from collections.abc import Generator
 from pathlib import Path
@@ -74,11 +75,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_collection_finish() -> None:
     """What is there by now stays to the end: to look for garbage in it, again and again, takes a twentieth of all."""
     gc.freeze()
+    atexit.register(gc.unfreeze)  # some libraries complain of what is left at the end
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """End the process that the workers came from."""
-    gc.unfreeze()  # some libraries complain of what is left at the end
     if _WORKERS in config.stash:
         config.stash[_WORKERS].close()
 

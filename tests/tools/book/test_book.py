@@ -874,6 +874,7 @@ def test_a_notebook_goes_where_it_is_told(clean_folder: Path) -> None:
 
 
 @pytest.mark.book
+@pytest.mark.usefixtures("forked_kernels")
 @per_chapter
 def test_a_notebook_runs_from_a_clean_folder_on_the_solutions(page: Path, clean_folder: Path) -> None:
     import nbformat

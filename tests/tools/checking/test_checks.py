@@ -18,7 +18,7 @@ from vitcourse.checking.examples import onward, smallest
 from vitcourse.checking.grading import Course
 from vitcourse.checking.judge import Judge, Verdict, check_of
 from vitcourse.checking.misconceptions import Hypothesis, Misconception, misconceptions
-from vitcourse.checking.naming import named, references
+from vitcourse.checking.naming import named
 from vitcourse.checking.subjects import CheckFailedError, Inputs, Side
 from vitcourse.checking.wording import begun
 from vitcourse.checking.workers import Workers
@@ -79,10 +79,20 @@ def verdicts_of(workers: Workers) -> Callable[..., Verdicts]:
 class Remembered:
     """Answers as a side did that was asked the same in the same order; only what is new is worked out."""
 
-    def __init__(self, fresh: Callable[[], Side], known: dict[bytes, Any], key: Callable[[Any], bytes]) -> None:
+    def __init__(self, fresh: Callable[[], Any], known: dict[bytes, Any], key: Callable[[Any], bytes]) -> None:
         self.fresh, self.known, self.key = fresh, known, key
         self.asked: list[Any] = []
-        self.side: Side | None = None
+        self.side: Any = None
+
+    def find(self, module: str, name: str) -> Any:
+        return self.fresh().find(module, name)
+
+    @property
+    def things(self) -> Any:
+        """What was made last, as it was made."""
+        side = self.fresh()
+        side.answer(self.asked[-1])
+        return side.things
 
     def answer(self, request: Any) -> Any:
         self.asked.append(request)
@@ -104,8 +114,8 @@ class Remembered:
 
 @pytest.fixture
 def each_worked_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A known mistake is held against every other one: what it answers to the same requests is kept."""
-    make, known, packed = naming.sides, {}, {}
+    """A known mistake is held against every other one: what it, and the reference, answers to the same is kept."""
+    make, right, known, packed, expected = naming.sides, naming.references, {}, {}, {}
 
     def key(request: Any) -> bytes:
         if id(request) not in packed:
@@ -119,6 +129,7 @@ def each_worked_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
         return lambda: Remembered(fresh, answers, key)
 
     monkeypatch.setattr(naming, "sides", sides)
+    monkeypatch.setattr(naming, "references", lambda: Remembered(right, expected, key))
 
 
 @pytest.mark.parametrize("chapter", chapters(), ids=lambda chapter: chapter.module)
@@ -154,13 +165,13 @@ def refused_and_named(asked: Exercise, misconception: Misconception) -> None:
 @pytest.mark.parametrize("asked", exercises(), ids=IDS)
 def test_every_check_ends_at_the_smallest_sizes_too(asked: Exercise) -> None:
     """An example is looked for where a size is 1 or 2: what a check draws until it suits must exist there."""
-    check = Check(asked, references(), references(), Inputs(1))
+    check = Check(asked, naming.references(), naming.references(), Inputs(1))
     assert smallest(check_of(asked), check, 2) is None
 
 
 def judged(asked: Exercise, learner: Workshop, seed: int) -> tuple[str, str]:
     """What the check says of an answer, empty where it passes; and what the search for its cause says."""
-    check = Check(asked, learner, references(), Inputs(seed))
+    check = Check(asked, learner, naming.references(), Inputs(seed))
     run = check_of(asked)
     with redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")

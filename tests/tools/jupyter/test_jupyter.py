@@ -15,6 +15,8 @@ from vitcourse.jupyter.page import Curve
 from vitcourse.places import root
 from vitcourse.stubs import pristine
 
+pytestmark = pytest.mark.xdist_group("test_book")  # kernels are forks of one process, which is there
+
 CHAPTER = '''\
 import torch
 from torch import nn
@@ -156,6 +158,7 @@ def run_cells(folder: Path, *sources: str) -> list[str]:
 
 
 @pytest.mark.book
+@pytest.mark.usefixtures("forked_kernels")
 def test_a_course_is_done_in_a_notebook(course: Path) -> None:
     solution = (root() / "solutions" / "ch01_patches.py").read_text(encoding="utf-8")
     right = definition(solution, "patchify")
@@ -190,6 +193,7 @@ def test_a_course_is_done_in_a_notebook(course: Path) -> None:
 
 
 @pytest.mark.book
+@pytest.mark.usefixtures("forked_kernels")
 def test_the_solved_notebook_runs_from_top_to_bottom(tmp_path: Path) -> None:
     sources = [source for kind, source in whole_course(solved=True) if kind == "code"]
     said = run_cells(tmp_path, *sources)

@@ -107,7 +107,7 @@ def test_an_exercise_has_the_same_names_at_all_sizes(id, names):
 BARE = {"5.5": [2], "7.5": [2], "6.1": [3], "6.2": [2]}
 
 
-@pytest.mark.parametrize("id", [id for id in TRACEABLE if id != "6.4"])
+@pytest.mark.parametrize("id", [pytest.param(id, marks=SLOW if id == "7.5" else ()) for id in TRACEABLE if id != "6.4"])
 def test_every_axis_of_an_exercise_has_a_name(id):
     for traced in reference(id):
         for row in traced.steps:

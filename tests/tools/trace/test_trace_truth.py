@@ -127,6 +127,21 @@ def test_a_module_is_not_made_at_sizes_that_fill_the_memory():
     assert 0 < Pairs.made <= 2**24
 
 
+class Looped(Pairs):
+    steps = 0
+
+    def __init__(self, side):
+        super().__init__(side)
+        for step in range(side**4):
+            self.apart[0, 0] = 0
+            Looped.steps = max(Looped.steps, step)
+
+
+def test_a_module_is_not_made_at_sizes_at_which_its_loops_take_minutes():
+    assert trace(build(Looped, 3), torch.rand(2, 9, 9), names="B N N").error is None
+    assert 3**4 < Looped.steps <= 20_000
+
+
 def test_a_name_holds_where_the_code_goes_another_way_later():
     traces = [trace(odd_or_even, torch.rand(2, width), names="B D") for width in (7, 8)]
     assert not [axis.name for traced in traces for axis in traced.steps[1].shape if axis.name]

@@ -449,7 +449,7 @@ def test_faults_of_a_learner_end_in_one_line(
         (["--output", "file"], "not empty"),
         (["--output", "full"], "not empty"),
         (["--output", "file/run"], "can't write"),
-        (["--d-model", "4000000", "--n-heads", "1", "--threads", "1", "--batch-size", "1"], "too large"),
+        (["--d-model", "1000000", "--n-heads", "1", "--threads", "1", "--batch-size", "1"], "too large"),
         (["--d-model", "64000", "--n-layers", "1000", "--patch-size", "1"], "GiB, and there are"),
     ],
 )
