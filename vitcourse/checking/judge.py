@@ -177,7 +177,7 @@ class _Case:
         where = f"{frame['file']}, line {frame['line']}" if frame["line"] else frame["file"]
         headline = f"{where}: {fault['type']}: {' '.join(fault['message'].split())}"
         _, diagnosis = explained("the chapter", fault, self.read, self.exercise)
-        return self._says("error", headline, diagnosis)
+        return self._says("error", headline, diagnosis, seed=0)  # it has met no inputs
 
     def _lines(self, kind: str) -> list[str]:
         """What the text shows, with its lines."""
@@ -195,11 +195,10 @@ class _Case:
             status=status,
             headline=plain(headline)[:_LONGEST],
             diagnosis=plain(diagnosis.strip())[:_LONGEST],
-            seed=self.seed,
             around=tuple(self.read["around"]),
             file=self.read["file"],
             line=min([lines["lines"][0] for lines in self.read["definitions"].values()], default=0),
-            **more,
+            **{"seed": self.seed, **more},
         )
 
 

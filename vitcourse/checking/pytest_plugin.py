@@ -102,7 +102,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object:
     if verdict.status in ("blocked", "not-started"):
         pytest.skip(verdict.headline)
     if verdict.status != "passed":
-        seed = f"the inputs again: --seed {verdict.seed}"
+        seed = f"the inputs again: --seed {verdict.seed}" if verdict.seed else ""
         lines = (f"{verdict.file}, line {verdict.line}", verdict.headline, verdict.diagnosis, seed)
         pytest.fail("\n".join(line for line in lines if line), pytrace=False)
     return True

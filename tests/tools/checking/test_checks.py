@@ -360,6 +360,7 @@ def test_a_syntax_error_is_one_line_for_what_was_started_there_and_no_other_chap
     assert verdicts["broken", "2.1"].headline == (
         f"broken/ch02_tokens.py, line {line_number}: SyntaxError: invalid syntax"
     )
+    assert not verdicts["broken", "2.1"].seed  # no inputs to meet again
 
 
 @pytest.mark.usefixtures("uncaused")
