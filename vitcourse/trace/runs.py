@@ -28,7 +28,8 @@ LARGE = 10_000_000
 @contextmanager
 def _unnoticed() -> Iterator[None]:
     """Runs leave nothing in what is printed or logged, in the state of chance, or in a trace around this one."""
-    around = [mode for mode in _get_current_function_mode_stack() if isinstance(mode, Watch) and not mode.busy]
+    stack = _get_current_function_mode_stack()  # type: ignore[no-untyped-call]
+    around = [mode for mode in stack if isinstance(mode, Watch) and not mode.busy]
     for mode in around:
         mode.busy = True
     state, level = (random.getstate(), numpy.random.get_state()), logging.root.manager.disable
