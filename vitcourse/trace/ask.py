@@ -42,8 +42,8 @@ _answers: dict[Any, Answer] = {}
 _PLAIN = frozenset((type(None), float, str, torch.dtype, torch.device, type(...)))
 
 
-def frozen(value: Any, put: Callable[[Tensor], Any], found: list[Any]) -> Any:
-    """Arguments as something to look up, with something in the place of tensors; these and the numbers are found."""
+def frozen(value: Any, found: list[Any]) -> Any:
+    """Arguments as something to look up, with their kinds in the place of tensors; these and the numbers are found."""
     kind = type(value)
     if kind is int:
         found.append(value)
@@ -52,16 +52,16 @@ def frozen(value: Any, put: Callable[[Tensor], Any], found: list[Any]) -> Any:
         return value
     if isinstance(value, Tensor):
         found.append(value)
-        return put(value)
+        return value.dtype, value.shape
     if kind is bool:
         # One that is no number: x[True] isn't x[1].
         return str(value)
     if isinstance(value, (tuple, list)):
-        return tuple([frozen(item, put, found) for item in value])
+        return tuple([frozen(item, found) for item in value])
     if kind is dict:
-        return tuple([(key, frozen(item, put, found)) for key, item in value.items()])
+        return tuple([(key, frozen(item, found)) for key, item in value.items()])
     if kind is slice:
-        return ("slice", frozen((value.start, value.stop, value.step), put, found))
+        return ("slice", frozen((value.start, value.stop, value.step), found))
     return repr(value)
 
 

@@ -92,8 +92,10 @@ class Size:
 
     def own(self) -> set["Size"]:
         """The sizes of their own that it is made of."""
+        if not (size := self.resolved()).how:
+            return {size} if size.weight else set()
         found: set[Size] = set()
-        left: list[Size] = [self]
+        left: list[Size] = [size]
         while left:
             size = left.pop().resolved()
             if size not in found:

@@ -24,6 +24,9 @@ from vitcourse.trace.source import readable
 _CACHED = functools._lru_cache_wrapper
 _CONTAINERS = (dict, list, set, deque)
 _PLAIN = frozenset((type(None), bool, int, float, str))
+_NOTHING = object()
+# What holds nothing that a run could change.
+_UNCHANGED = _PLAIN | {types.FunctionType, types.ModuleType, type, object}
 
 
 @dataclass
@@ -275,6 +278,8 @@ class Shared:
         self._seen: set[type] = set()
         self._kinds: dict[type, None] = {}
         self._around_them: set[types.FunctionType] = set()
+        # Where a name leads to what, of classes and of what is outside of functions.
+        self._names: list[tuple[Any, str, Any]] = []
         self._undo: list[Callable[[], None]] = []
 
     def keep(self, kind: type) -> None:
@@ -285,13 +290,12 @@ class Shared:
             self._kinds.update(dict.fromkeys(own))
 
     def __enter__(self) -> None:
-        for kind in self._kinds:
-            names = [name for name in vars(kind) if not name.startswith("__")]
-            self._undo.append(functools.partial(_without_others, kind, set(vars(kind))))
-            for name in names:
-                self._keep(vars(kind)[name], functools.partial(_put, kind, name))
-            for function in [f for f in vars(kind).values() if isinstance(f, types.FunctionType)]:
-                self._around(function)
+        self._before = [(kind, dict(vars(kind))) for kind in self._kinds]
+        for _, names in self._before:
+            for value in names.values():
+                self._keep(value)
+                if isinstance(value, types.FunctionType):
+                    self._around(value)
 
     def _around(self, function: types.FunctionType) -> None:
         """Keep what a function, and those of its file that it calls, find outside of them."""
@@ -300,18 +304,19 @@ class Shared:
         self._around_them.add(function)
         outside = function.__globals__
         for word in _names_of(function.__code__):
-            if (value := outside.get(word, self)) is self:
-                self._undo.append(functools.partial(outside.pop, word, None))
-                continue
-            self._keep(value, functools.partial(outside.__setitem__, word))
+            value = outside.get(word, _NOTHING)
+            self._names.append((outside, word, value))
+            self._keep(value)
             if isinstance(value, types.FunctionType) and value.__globals__ is outside:
                 self._around(value)
         for cell in function.__closure__ or ():
             if cell != types.CellType():
-                self._keep(cell.cell_contents, functools.partial(setattr, cell, "cell_contents"))
+                self._undo.append(functools.partial(setattr, cell, "cell_contents", cell.cell_contents))
+                self._keep(cell.cell_contents)
 
-    def _keep(self, value: Any, put: Callable[[Any], None]) -> None:
-        self._undo.append(functools.partial(put, value))
+    def _keep(self, value: Any) -> None:
+        if type(value) in _UNCHANGED:
+            return
         found = [value]
         for part in value.modules() if isinstance(value, nn.Module) else ():
             found += [part._parameters, part._buffers, *part._parameters.values(), *part._buffers.values()]
@@ -320,7 +325,7 @@ class Shared:
                 self._undo.append(functools.partial(_put_back, item, item.detach().clone()))
             elif isinstance(item, numpy.ndarray):
                 self._undo.append(functools.partial(_put_back, item, item.copy()))
-            elif type(item) not in _PLAIN and not isinstance(item, (type, types.ModuleType, types.FunctionType)):
+            elif type(item) not in _UNCHANGED and not isinstance(item, type):
                 inside = item if isinstance(item, _CONTAINERS) else getattr(item, "__dict__", None)
                 # A dict of somebody's own kind may give, or take, other things than it holds.
                 if isinstance(inside, _CONTAINERS) and type(inside).__module__ in ("builtins", "collections"):
@@ -329,8 +334,20 @@ class Shared:
     def __exit__(self, *error: Any) -> None:
         for back in self._undo:
             quietly(back)
-        self._undo.clear()
-        self._around_them.clear()
+        for kind, names in self._before:
+            for name in [name for name in vars(kind) if name not in names]:
+                quietly(delattr, kind, name)
+            for name, value in names.items():
+                # A class that is written to loses what Python remembers of it, which costs time.
+                if vars(kind).get(name) is not value:
+                    quietly(setattr, kind, name, value)
+        for outside, word, value in self._names:
+            if value is _NOTHING:
+                outside.pop(word, None)
+            elif outside.get(word) is not value:
+                outside[word] = value
+        for kept in (self._undo, self._names, self._around_them, self._before):
+            kept.clear()
 
 
 def _refill(inside: Any, content: Any) -> None:
@@ -347,17 +364,6 @@ def _put_back(numbers: Any, content: Any) -> None:
     if not bool((numbers == content).all()):
         with torch.no_grad():
             numbers[...] = content
-
-
-def _put(kind: type, name: str, value: Any) -> None:
-    # A class that is written to loses what Python remembers of it, which costs time.
-    if vars(kind).get(name) is not value:
-        setattr(kind, name, value)
-
-
-def _without_others(kind: type, names: set[str]) -> None:
-    for name in vars(kind).keys() - names:
-        delattr(kind, name)
 
 
 def _apart(forward: Callable[..., Any]) -> Callable[..., Any]:

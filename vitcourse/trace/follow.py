@@ -32,6 +32,7 @@ class Follower:
         # What is normalised, token by token.
         self.normed: list[Size] = []
         self._axes: dict[int, tuple[Tensor, Axes, Sequence[int]]] = {}
+        self._promises: set[Any] = set()
         given = [(tensor, call.words[path]) for path, tensor in zip(call.tensors, inputs, strict=True)]
         held = [(tensor, shape) for old, shape in call.held if isinstance(tensor := copies.of(old), Tensor)]
         for tensor, shape in given + [(t, aligned(shape, t.ndim) or ["_"] * t.ndim) for t, shape in held]:
@@ -89,23 +90,15 @@ class Follower:
         self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], results: list[Tensor]
     ) -> list[Axes]:
         found: list[Any] = []
-        sizes: list[Size] = []
-        kinds: list[int] = []
-        # Axes of one size, counted through; plain numbers can't change.
-        seen: dict[int, int] = {}
-
-        def pattern(tensor: Tensor) -> Any:
-            axes = self.axes(tensor)
-            sizes.extend(axes)
-            new = [-1 if a.code == a.value else seen.setdefault(a.code, len(seen)) for a in axes]
-            kinds.extend(new)
-            return tensor.dtype, tensor.shape, tuple(new)
-
-        key = (func, frozen(args, pattern, found), frozen(kwargs, pattern, found) if kwargs else None)
+        called = (func, frozen(args, found), frozen(kwargs, found) if kwargs else None)
         if name == "__setitem__" or (name[-1] != "_" and any(t is operand for operand in found for t in results)):
             # What only changes numbers, or gives what it was given, changes no size.
             return [self.axes(tensor) for tensor in results]
-        said = answer(key, kinds, lambda: Question(name, func, args, kwargs, found, results))
+        sizes = [size for operand in found if type(operand) is not int for size in self.axes(operand)]
+        # Axes of one size, counted through; plain numbers can't change.
+        seen: dict[int, int] = {}
+        kinds = [-1 if a.code == a.value else seen.setdefault(a.code, len(seen)) for a in sizes]
+        said = answer((called, *kinds), kinds, lambda: Question(name, func, args, kwargs, found, results))
         if said.stuck:
             # Others that can't change alone may with what is written in the code; of one channel there are no two.
             self.atoms.fixed.update(sizes[place] for place in said.stuck if sizes[place].value == 1)
@@ -173,10 +166,14 @@ class Follower:
 
     def _promised(self, function: Any, results: list[Axes]) -> None:
         """Name the axes of results as a signature does, if it is right in everything that is known of them."""
-        for promise in contract_of(function).results:
+        promises = contract_of(function).results
+        asked = promises, tuple([size.code for axes in results for size in axes])
+        # Equal layers promise the same.
+        for promise in promises if asked not in self._promises else ():
             shapes = [aligned(s, len(r)) for s, r in zip(promise, results, strict=False) if s is not None]
             if len(promise) != len(results) or None in shapes or len(shapes) != len(promise):
                 continue
+            self._promises.add(asked)
             found = [size.resolved() for axes in results for size in axes]
             pairs = list(zip([word for shape in shapes for word in shape or ()], found, strict=True))
             if all(self._agrees(word, size) for word, size in pairs):

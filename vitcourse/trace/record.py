@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 SCREEN = 24
@@ -211,9 +210,3 @@ class Steps:
 
     def __len__(self) -> int:
         return len(self.rows)
-
-    @property
-    def file(self) -> str:
-        """The file that most of the steps stand in, by its name."""
-        files = [row.file for row in self.steps if row.file]
-        return Path(max(set(files), key=files.count)).name if files else ""

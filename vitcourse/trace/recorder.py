@@ -50,6 +50,8 @@ class Watch(TorchFunctionMode):
         super().__init__()
         self.steps: list[Step] = []
         self.opaque = False
+        # While a tracer works beside the traced code, nothing is a step.
+        self.busy = False
         self.base: FrameType | None = None
         self._known: dict[int, Entry] = {}
         self._names: dict[Any, str] = {}

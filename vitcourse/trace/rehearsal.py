@@ -69,7 +69,7 @@ class Rehearsal(Watch):
         name = self._names.get(func)
         if name is None:
             name = self.name(func)
-        if not name:
+        if not name or self.busy:
             return func(*args, **(kwargs or {}))
         if len(self.steps) in self.heavy and not self.meta:
             _weigh(func, args, kwargs or {})

@@ -12,12 +12,14 @@ from typing import Any
 import numpy
 import torch
 from torch.nn.parameter import is_lazy
+from torch.overrides import _get_current_function_mode_stack
 
 from vitcourse.trace.copies import Call, Copies
 from vitcourse.trace.follow import Follower
-from vitcourse.trace.recorder import Step, tensors_in
+from vitcourse.trace.recorder import Step, Watch, tensors_in
 from vitcourse.trace.rehearsal import MOST_IN_A_STEP, Parted, Rehearsal, Weighed, alike
 from vitcourse.trace.sizes import FEW, chosen
+from vitcourse.trace.steps import Recorder
 
 # A model with more numbers than this is run on tensors without any, torch's meta device: slow by step, not by size.
 LARGE = 10_000_000
@@ -25,7 +27,11 @@ LARGE = 10_000_000
 
 @contextmanager
 def _unnoticed() -> Iterator[None]:
-    """Runs leave no trace in what is printed or logged, and none in the state of chance."""
+    """Runs leave nothing in what is printed or logged, in the state of chance, or in a trace around this one."""
+    stack = _get_current_function_mode_stack()  # type: ignore[no-untyped-call]
+    around = [mode for mode in stack if isinstance(mode, Watch) and not mode.busy]
+    for mode in around:
+        mode.busy = True
     state, level = (random.getstate(), numpy.random.get_state()), logging.root.manager.disable
     logging.disable()
     with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
@@ -34,6 +40,8 @@ def _unnoticed() -> Iterator[None]:
             with torch.random.fork_rng(devices=[]):
                 yield
         finally:
+            for mode in around:
+                mode.busy = False
             logging.disable(level)
             random.setstate(state[0])
             numpy.random.set_state(state[1])
@@ -70,14 +78,14 @@ class Rehearsals:
             first = Copies(self.call, self.call.sizes, self.meta)
             self.call, self.finished, self._first = first.call_of(), first.finished, first
 
-    def run(self, main: list[Step], failed: bool, opaque: bool, data: int | None, decided: Callable[[], bool]) -> None:
+    def run(self, shown: Recorder, failed: bool, decided: Callable[[], bool]) -> None:
         """Vary every symbol that can change, until `decided`; first with other data, where it matters."""
-        self.main, self.failed, self.opaque, self.decided = main, failed, opaque, decided
+        self.main, self.failed, self.opaque, self.decided = shown.steps, failed, shown.opaque, decided
         if self._first is None:
             # It can't be copied, and so not be run.
             return
         with _unnoticed(), self._first.shared:
-            for self.contrary in (1, 0) if data is not None else (0,):
+            for self.contrary in (1, 0) if shown.data is not None else (0,):
                 symbols = [name for name in self.call.sizes if name != "h" or not self.call.heads]
                 # Sizes without a symbol are varied only beside those with one, so as not to be taken for them.
                 self._vary(symbols if any(not name.startswith("_") for name in symbols) else [])

@@ -105,7 +105,7 @@ class Recorder(Watch):
         self._where: dict[tuple[int, int], Place] = {}
         # The frame whose step was the last, and the step that it is in.
         self._last: tuple[FrameType | None, Node] = (None, self.root)
-        self._busy = True
+        self.busy = True
         self._hook = self.hook
 
     def info(self, code: Any) -> tuple[Any, bool, bool]:
@@ -120,7 +120,7 @@ class Recorder(Watch):
         before = sys.getprofile()
         try:
             with self:
-                self._busy = False
+                self.busy = False
                 sys.setprofile(self._hook)
                 try:
                     return function(*args, **kwargs)
@@ -129,7 +129,7 @@ class Recorder(Watch):
                     self._locate(error)
                     raise
                 finally:
-                    self._busy = True
+                    self.busy = True
                     sys.setprofile(before)
         finally:
             self._close(0)
@@ -138,11 +138,11 @@ class Recorder(Watch):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        if self._busy:
+        if self.busy:
             return func(*args, **(kwargs or {}))
         if _PAUSES:
             sys.setprofile(None)
-        self._busy = True
+        self.busy = True
         name = self._names.get(func)
         if name is None:
             name = self.name(func)
@@ -156,7 +156,7 @@ class Recorder(Watch):
                 quietly(self._failed_in, sys._getframe(1), name, args, kwargs or {}, error)
             raise
         finally:
-            self._busy = False
+            self.busy = False
             if _PAUSES:
                 sys.setprofile(self._hook)
 
@@ -272,16 +272,16 @@ class Recorder(Watch):
 
     def returned(self, frame: FrameType, back: FrameType, value: Any) -> None:
         """What a call returned is the result of the expression that is open around it."""
-        if self._busy:
+        if self.busy:
             return
-        self._busy = True
+        self.busy = True
         try:
             super().returned(frame, back, value)
             position = self._places.get(back)
             if position is not None and self._open[position][1] == back.f_lasti:
                 self._returned(position, frame, value)
         finally:
-            self._busy = False
+            self.busy = False
 
     def _returned(self, position: int, frame: FrameType, value: Any) -> None:
         node = self._open[position][2]

@@ -49,7 +49,7 @@ def trace(
         error = raised
     told = Told(call, recorder, rehearsals, function)
     if told.nameable():
-        quietly(rehearsals.run, recorder.steps, error is not None, recorder.opaque, recorder.data, told.settled)
+        quietly(rehearsals.run, recorder, error is not None, told.settled)
     told.learn()
     kind = type(function).__name__
     name = kind if isinstance(function, nn.Module) else getattr(function, "__name__", repr(function))

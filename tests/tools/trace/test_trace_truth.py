@@ -366,3 +366,16 @@ def test_a_wrapper_that_only_passes_on_is_no_row_of_its_own():
 def test_a_pool_is_called_what_it_is(indices):
     traced = trace(lambda x: F.max_pool2d(x, 2, return_indices=indices), torch.rand(2, 3, 8, 10))
     assert traced.steps[-1].op == "max_pool2d"
+
+
+def test_a_trace_inside_a_traced_call_shows_no_runs_of_its_own():
+    def inner(x):
+        return x.t() @ x
+
+    def outer(x):
+        return trace(inner, x * 3, names="B D").result + 1
+
+    traced = trace(outer, torch.rand(5, 7), names="B D")
+    lines = ["x", "x * 3", 'trace(inner, x * 3, names="B D")', 'trace(inner, x * 3, names="B D").result + 1']
+    assert [row.expression for row in traced.steps] == lines
+    assert [axis.word for axis in traced.outcome[0]] == ["D", "D"]
