@@ -159,7 +159,7 @@ def _read_file(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         raise ValueError(
-            f"{path} is no file of weights, is damaged, or holds code, too; if you trust it, pass "
+            f"{path} can't be read as weights: it is none, is damaged, or could run code; if you trust it, pass "
             "torch.load(…, weights_only=False) in its place"
         ) from error
     except Exception as error:  # each library has errors of its own for a file that is damaged
