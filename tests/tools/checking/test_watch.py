@@ -147,7 +147,9 @@ def test_the_watch_itself_from_start_to_ctrl_c(code: CodeSet, tmp_path: Path) ->
         encoding="utf-8",
     )
     program = (
-        "import sys; from pathlib import Path; from vitcourse.checking import state, watch\n"
+        "import signal; from pathlib import Path; from vitcourse.checking import state, watch\n"
+        # What a shell starts in the background ignores Ctrl-C, and so does all that it starts.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from vitcourse.codesets import load_code; from rich.console import Console\n"
         f"state._folder = lambda: Path({str(tmp_path / 'state')!r})\n"
         f"watch.watch(load_code({str(code.folder)!r}), None, Console(width=100))\n"
