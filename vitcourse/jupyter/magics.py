@@ -9,6 +9,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from html import escape
@@ -31,6 +32,7 @@ from vitcourse.worker.started import started
 COMMANDS = (
     "check", "doctor", "explore", "hint", "predict", "redo", "reset", "runs", "solution", "status", "trace", "undo",
 )  # fmt: skip
+_left: defaultdict[str, list[str]] = defaultdict(list)  # by exercise, its chapter as cells of this notebook left it
 _TYPED = re.compile(rf"(?:uv run |python -m )?vitcourse (?=(?:{'|'.join((*COMMANDS, 'train'))})\b)")
 
 
@@ -74,7 +76,12 @@ def write_exercise(shell: Any, line: str, text: str) -> None:
         if source is None:
             file = code.shown(code.file(entry.module))
             raise RequestError(f"{file} is missing; to have its stubs again, type: vitcourse reset {entry.id[0]}")
-        put(code, entry.module, with_cell(source, cell, entry.names).encode(), f"answer to {entry.id}", kept_folder())
+        after = with_cell(source, cell, entry.names)
+        others = started(source, [pristine(entry.module), after, *_left[entry.id]], entry.names)
+        put(code, entry.module, after.encode(), f"answer to {entry.id}", kept_folder())
+        _left[entry.id].append(after)
+        if others:
+            print(f"chapters/{entry.module}.py held another answer to {entry.id}; %undo brings it back")
         _show_verdict(code, entry)
     take_into_use(shell, code, entry.module, cell)
 

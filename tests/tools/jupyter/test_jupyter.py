@@ -8,7 +8,7 @@ import pytest
 
 from vitcourse.book.whole import whole_course
 from vitcourse.codesets import load_code
-from vitcourse.definitions import definition
+from vitcourse.definitions import definition, with_definitions
 from vitcourse.errors import RequestError
 from vitcourse.jupyter.cells import read_cell, with_cell
 from vitcourse.jupyter.page import Curve
@@ -164,6 +164,10 @@ def test_a_course_is_done_in_a_notebook(course: Path) -> None:
     right = definition(solution, "patchify")
     stub = definition(pristine("ch01_patches"), "patchify")
     wrong = right.replace("(C P1 P2)", "(P1 P2 C)")
+    elsewhere = "def unpatchify(patches, grid, patch_size):\n    return patches"
+    file = course / "chapters" / "ch01_patches.py"
+    text = file.read_text(encoding="utf-8")
+    file.write_text(with_definitions(text, elsewhere, ["unpatchify"]), encoding="utf-8")
     shown = run_cells(
         course,
         "%load_ext vitcourse",
@@ -176,7 +180,9 @@ def test_a_course_is_done_in_a_notebook(course: Path) -> None:
         "%check 1.1",
         "%solution 1.3",
         "%trace 1.1",
+        f"%%exercise 1.2\n{definition(solution, 'unpatchify')}",
     )
+    assert [place for place, text in enumerate(shown) if "held another answer" in text] == [10]
     assert "still the stub" in shown[1]
     assert "failed  1.1" in shown[2]
     assert "(P, P, C)" in shown[2]
@@ -189,7 +195,7 @@ def test_a_course_is_done_in_a_notebook(course: Path) -> None:
     assert "failed" in shown[7]
     assert "1.3 has not passed" in shown[8]
     assert "the same shapes" in shown[9]
-    assert definition((course / "chapters" / "ch01_patches.py").read_text(encoding="utf-8"), "patchify") == wrong
+    assert definition(file.read_text(encoding="utf-8"), "patchify") == wrong
 
 
 @pytest.mark.book
