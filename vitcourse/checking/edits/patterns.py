@@ -137,6 +137,13 @@ def _sides(pattern: Pattern) -> Iterator[Change]:
             a, b = (said(side[place], len(side[place]) > 1) for place in (one, other))
             rank = 18 if len(side[one]) == len(side[other]) or comes == "out" else 30
             yield pattern.teller.change("axes exchanged", written(new), rank=rank, a=a, b=b, comes=comes)
+    # Exchanged in what comes in, two names of two groups are another order of what comes out.
+    for first, second in itertools.combinations([group for group in pattern.right if len(group) > 1], 2):
+        for a, b in itertools.product(first, second):
+            names = {a: b, b: a}
+            crossed = [[names.get(axis, axis) for axis in group] for group in pattern.right]
+            change = {id(pattern.text): pattern.written(pattern.left, crossed)}
+            yield pattern.teller.change("names exchanged", change, a=a, b=b)
 
 
 def _moved_then_merged(pattern: Pattern) -> Iterator[Change]:
