@@ -13,9 +13,12 @@ from vitcourse.book.example import seven
 from vitcourse.codesets import load_code
 from vitcourse.files import write_atomically
 
-# A grid of 4 × 4 patches is enough to look around in; learned positions are there to be looked at.
-SETTINGS: dict[str, Any] = {"patch_size": 2, "positions": "learned", "epochs": 15, "device": "cpu"}
-SETTINGS |= {"shift": 0, "dropout": 0.1}  # as in chapter 6, where patches of so few pixels are looked into too
+# A grid of 4 × 4 patches is enough to look around in; learned positions are there to be looked at. No shift, and some
+# dropout, as in chapter 6, where patches of so few pixels are looked into too.
+SETTINGS: dict[str, Any] = {
+    **{"patch_size": 2, "positions": "learned", "epochs": 15, "device": "cpu"},
+    **{"shift": 0, "dropout": 0.1},
+}
 MAKERS = ("living_model.py", "explore.py")  # a file is what these made of the model
 PHOTOGRAPH, SIDE, QUALITY = "china.jpg", 224, 72  # the size of the paper's images; JPEG, about 20 kB
 

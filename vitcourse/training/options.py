@@ -25,6 +25,6 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
 def _parameter(setting: Any) -> inspect.Parameter:
     name = option(setting.name)
     declaration = f"{name}/--no-{name[2:]}" if setting.type is bool else name
-    names = (declaration, "--lr") if setting.name == "learning_rate" else (declaration,)  # what everyone else calls it
+    names = (declaration, *setting.metadata["also"])
     annotation = Annotated[setting.type | None, typer.Option(*names, help=help_line(setting), show_default=False)]
     return inspect.Parameter(setting.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)

@@ -8,8 +8,10 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any
 
 
-def _setting(help: str, default: Any = MISSING, *, choices: tuple[str, ...] = (), **bounds: float) -> Any:
-    return field(default=default, metadata={"help": help, "choices": choices, "bounds": bounds})
+def _setting(
+    help: str, default: Any = MISSING, *, choices: tuple[str, ...] = (), also: tuple[str, ...] = (), **bounds: float
+) -> Any:
+    return field(default=default, metadata={"help": help, "choices": choices, "also": also, "bounds": bounds})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +68,7 @@ class TrainConfig:
         "optimiser; muon trains the weight matrices of the blocks with Muon and the rest with AdamW",
         choices=("adam", "adamw", "muon"),
     )
-    learning_rate: float = _setting("learning rate, at its peak", above=0)
+    learning_rate: float = _setting("learning rate, at its peak", also=("--lr",), above=0)
     muon_learning_rate: float = _setting("the same of what Muon trains, where Muon is the optimiser", 0.01, above=0)
     muon_momentum: float = _setting("decay of Muon's mean of the gradients", 0.95, least=0, below=1)
     beta1: float = _setting("decay of the optimiser's mean of the gradients", 0.9, least=0, below=1)

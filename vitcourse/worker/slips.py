@@ -12,6 +12,7 @@ _NEW = {
 }
 # What these give is used up by one loop; what these do changes a list, or a dict.
 _ONCE = {"zip", "map", "filter", "enumerate", "reversed", "parameters", "named_parameters"}
+_WHOLE = {"list", "tuple", "set", "dict", "sum", "sorted", "max", "min", "any", "all"}
 _CHANGING = {"append", "extend", "insert", "update", "add", "setdefault"}
 _CHANGEABLE = (ast.Dict, ast.List, ast.Set, ast.ListComp, ast.DictComp)
 Found = Iterator[tuple[int, str]]
@@ -33,7 +34,7 @@ def slips(text: str, names: Sequence[str]) -> dict[str, dict[str, int]]:
     constants = [part for node in (*whole, *given) for part in ast.walk(node) if isinstance(part, ast.Constant)]
     functions = [part for part in parts if isinstance(part, ast.FunctionDef)]
     return {
-        "slips": {says: line for part in parts for line, says in (*_slips(part), *_signs(part))},
+        "slips": {says: line for part in parts for line, says in (*_slips(part), *_signs(part, text))},
         "remarks": {says: line for function in functions for line, says in _remarks(function, kept)},
         "numbers": {str(c.value): c.lineno for c in constants if type(c.value) is int and c.value > 7},
     }
@@ -79,19 +80,27 @@ def _slips(node: ast.AST) -> Found:
             yield from _of_method(method)
 
 
-def _signs(node: ast.AST) -> Found:
+def _signs(node: ast.AST, text: str) -> Found:
     """What Python reads otherwise than it looks."""
     value = getattr(node, "value", None)
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitXor) and isinstance(node.right, ast.Constant):
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitXor) and type(_constant(node.right)) in (int, float):
         yield node.lineno, f"{ast.unparse(node)} is no power: ** is; ^ compares bits."
     elif isinstance(node, ast.AugAssign) and isinstance(value, ast.Compare) and isinstance(value.ops[0], ast.Is):
-        yield node.lineno, f"{ast.unparse(value)} asks whether both are the same object; == compares values."
+        if not isinstance(value.comparators[0], ast.Constant):
+            yield node.lineno, f"{ast.unparse(value)} asks whether both are the same object; == compares values."
     elif isinstance(node, ast.Assign):
         name = ast.unparse(node.targets[0])
         if isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.UAdd):
-            yield node.lineno, f"=+ gives {name} another value; += adds to it."
+            # Only the space tells it from a number with a sign.
+            if text.split("\n")[value.lineno - 1].encode()[: value.col_offset].endswith(b" ="):
+                yield node.lineno, f"=+ gives {name} another value; += adds to it."
         elif isinstance(value, ast.Tuple) and [type(part) for part in value.elts] == [ast.Call] and "self." in name:
-            yield node.lineno, f"The comma at the end makes {name} a tuple: take it away."
+            meant = value.col_offset < value.elts[0].col_offset  # in parentheses
+            yield from () if meant else [(node.lineno, f"The comma at the end makes {name} a tuple: take it away.")]
+
+
+def _constant(node: ast.AST) -> object:
+    return node.value if isinstance(node, ast.Constant) else None
 
 
 def _rebound(loop: ast.For, within: Sequence[ast.AST]) -> Found:
@@ -99,23 +108,35 @@ def _rebound(loop: ast.For, within: Sequence[ast.AST]) -> Found:
     own = {part.id for part in ast.walk(loop.target) if isinstance(part, ast.Name)}
     doing = [part for part in within if isinstance(part, ast.stmt) and not isinstance(part, ast.If | ast.For)]
     names = [part.targets[0] if isinstance(part, ast.Assign) else part for part in doing]
-    if all(isinstance(name, ast.Name) and name.id in own for name in names):
-        yield loop.lineno, f"The loop gives only {ast.unparse(names[0])} another value, its own name, and that is lost."
+    in_place = any(isinstance(part, ast.Attribute) and part.attr.endswith("_") for part in within)
+    if not in_place and all(isinstance(name, ast.Name) and name.id in own for name in names):
+        yield loop.lineno, f"The loop only gives {ast.unparse(names[0])}, its own name, another value, which is lost."
 
 
 def _of_function(function: ast.FunctionDef) -> Found:
     parts, given = list(ast.walk(function)), function.args
-    loads = [part.id for part in parts if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load)]
+    stores = [part.id for part in parts if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)]
     changed = {ast.unparse(part.value) for part in parts if isinstance(part, ast.Attribute) and part.attr in _CHANGING}
     for argument, default in zip(reversed(given.args), reversed(given.defaults), strict=False):
         if isinstance(default, ast.List | ast.Dict) and argument.arg in changed:
             name = f"{argument.arg}={ast.unparse(default)}"
             yield function.lineno, f"{name} is made once, not in every call: what one call adds, the next one finds."
+    branches = [inner for part in parts if isinstance(part, ast.If | ast.IfExp) for inner in ast.walk(part)]
+    passes = [ast.unparse(through) for part in parts if part not in branches and (through := _gone_through(part))]
     for node in (part for part in parts if isinstance(part, ast.Assign) and isinstance(part.targets[0], ast.Name)):
         name, maker = ast.unparse(node.targets[0]), getattr(node.value, "func", None)
         once = getattr(maker, "attr", getattr(maker, "id", "")) in _ONCE or isinstance(node.value, ast.GeneratorExp)
-        if once and loads.count(name) > 1:
+        if once and passes.count(name) > 1 and stores.count(name) == 1:
             yield node.lineno, f"{name} is used up by the first loop over it, and empty in the next: make it a list."
+
+
+def _gone_through(node: ast.AST) -> ast.AST | None:
+    """What a loop, or a function that takes all of something, goes through to its end."""
+    if isinstance(node, ast.For | ast.comprehension):
+        return node.iter
+    if isinstance(node, ast.Call) and getattr(node.func, "id", "") in _WHOLE and node.args:
+        return node.args[0]
+    return node.value if isinstance(node, ast.Starred) else None
 
 
 def _may_end(loop: ast.While, within: Sequence[ast.AST]) -> bool:
