@@ -58,18 +58,18 @@ def test_vision_transformer(check: Check) -> None:
     check.gradients(learned, images, near=2e-3)
     check.dtypes(vit, images, **NORMS)
 
-    wide = {**arguments, "d_model": 4 * s.h, "positions": "learned", "dropout": 0.3}
+    wide = {**arguments, "n_classes": 47, "d_model": 4 * s.h, "positions": "learned", "dropout": 0.3}
     # Tokens of ones go through silent blocks, and the head shows what is left of them.
     plain = zeroed(check.module("VisionTransformer", **wide), *TOKENS, *BRANCHES, "norm.bias", "head.bias")
-    plain.load(norm__weight=torch.ones(4 * s.h), head__weight=torch.eye(11, 4 * s.h))
+    plain.load(norm__weight=torch.ones(4 * s.h), head__weight=torch.eye(47, 4 * s.h))
     plain.load(positional_encoding__cls_token=torch.ones(1, 1, 4 * s.h))
-    logits = plain(check.inputs.randn((101, *images.shape[1:])))
+    logits = plain(check.inputs.randn((31, *images.shape[1:])))
     check.dropped(logits < 0, 0.3, "the tokens, after the positions are added,")
     check.true(not bool((logits == 0).any()), "in training, no further dropout should stand before the head")
     # Tokens of zeros go in, and the first block adds ones: only that block drops some of them.
     plain.load(positional_encoding__cls_token=torch.zeros(1, 1, 4 * s.h))
     plain.load(blocks__0__attention__out__bias=torch.ones(4 * s.h))
-    added = plain(check.inputs.randn((53, *images.shape[1:])))
+    added = plain(check.inputs.randn((29, *images.shape[1:])))
     check.dropped(added < 0, 0.3, "what the first block's attention adds")
     # Tokens of zeros go into the blocks: what varies comes from dropout in there.
     silent = zeroed(check.module("VisionTransformer", **wide), *TOKENS)
