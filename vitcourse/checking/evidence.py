@@ -122,7 +122,10 @@ def same(one: Any, other: Any, rtol: float, atol: float) -> bool:
         return (
             one.shape == other.shape
             and one.dtype == other.dtype
-            and torch.allclose(one.double(), other.double(), rtol=rtol, atol=atol, equal_nan=True)
+            and (
+                torch.equal(one, other)  # most are, and this is known in a tenth of the time
+                or torch.allclose(one.double(), other.double(), rtol=rtol, atol=atol, equal_nan=True)
+            )
         )
     if isinstance(one, float) and isinstance(other, float):
         return math.isclose(one, other, rel_tol=rtol, abs_tol=atol) or (math.isnan(one) and math.isnan(other))
