@@ -8,7 +8,7 @@ import ast
 import io
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -225,16 +225,17 @@ def _fits(questions: Questions, side: Side, last: Question) -> bool:
 
 def _chain(questions: Questions) -> Questions:
     """The last question, and all that has to do with what it asks about: most hypotheses are out after these."""
-    slots: set[str] = set()
-    more = set(_slots(questions[-1]))
-    while more - slots:
-        slots |= more
-        more = {slot for question in questions if slots & set(_slots(question)) for slot in _slots(question)}
+    about = [set(slots(question.request)) for question in questions]
+    known: set[str] = set()
+    more = about[-1]
+    while more - known:
+        known |= more
+        more = set().union(*(one for one in about if known & one))
     return [
         question
-        for question in questions
+        for question, one in zip(questions, about, strict=True)
         if question is questions[-1]
-        or (slots & set(_slots(question)) and (question.request["do"] not in ("call", "values") or _changes(question)))
+        or (known & one and (question.request["do"] not in ("call", "values") or _changes(question)))
     ]
 
 
@@ -244,8 +245,8 @@ def _changes(question: Question) -> bool:
     return request["do"] == "call" and bool(slots_of(request["args"]) or request.get("keep"))
 
 
-def _slots(question: Question) -> list[str]:
-    request = question.request
+def slots(request: Mapping[str, Any]) -> list[str]:
+    """The slots that a request has to do with."""
     named = [str(request[key]) for key in ("slot", "new", "of", "keep") if request.get(key)]
     return named + slots_of((request.get("target"), request.get("args", ()), request.get("kwargs", {})))
 

@@ -2,9 +2,11 @@
 
 import io
 import shutil
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -76,13 +78,21 @@ def verdicts_of(workers: Workers) -> Callable[..., Verdicts]:
     return run
 
 
-class Remembered:
-    """Answers as a side did that was asked the same in the same order; only what is new is worked out."""
+@dataclass
+class Part:
+    """A slot, and what was made from it: what it was asked so far, and what is known from there on."""
 
-    def __init__(self, fresh: Callable[[], Any], known: dict[bytes, Any], key: Callable[[Any], bytes]) -> None:
+    known: dict[Any, Any]
+    asked: list[Any] = field(default_factory=list)
+
+
+class Remembered:
+    """Answers as a side did that was asked the same of the same slot; only what is new is worked out."""
+
+    def __init__(self, fresh: Callable[[], Any], known: dict[Any, Any], key: Callable[[Any], bytes]) -> None:
         self.fresh, self.known, self.key = fresh, known, key
-        self.asked: list[Any] = []
-        self.side: Any = None
+        self.parts: dict[str, Part] = {}
+        self.made: Any = None
 
     def find(self, module: str, name: str) -> Any:
         return self.fresh().find(module, name)
@@ -90,32 +100,51 @@ class Remembered:
     @property
     def things(self) -> Any:
         """What was made last, as it was made."""
-        side = self.fresh()
-        side.answer(self.asked[-1])
-        return side.things
+        key = "things", self.key(self.made)
+        if key not in self.known:
+            side = self.fresh()
+            side.answer(self.made)
+            self.known[key] = side.things
+        return self.known[key]
 
     def answer(self, request: Any) -> Any:
-        self.asked.append(request)
-        if (key := self.key(request)) not in self.known:
-            self.known[key] = (self.work_out(), {})
-        seen, self.known = self.known[key]
+        slots, key = naming.slots(request), self.key(request)
+        new = {request.get("new"), request.get("keep"), request["do"] in ("make", "build") and request["slot"]}
+        parts = [self.parts[slot] for slot in slots if slot not in new]
+        assert all(part is parts[0] for part in parts)
+        part = parts[0] if parts else Part(self.known)
+        self.parts.update(dict.fromkeys(slots, part))
+        self.made = request if request["do"] == "make" else self.made
+        if key not in part.known:
+            part.known[key] = self.work_out(part, request)
+        part.asked.append(request)
+        seen, part.known = part.known[key]
         if isinstance(seen, Exception):
             raise seen
         return seen
 
-    def work_out(self) -> Any:
-        new = self.asked if self.side is None else self.asked[-1:]
-        self.side = self.side or self.fresh()
+    def work_out(self, part: Part, request: Any) -> Any:
+        """The answer, and what is known after it: at first the side that gave it."""
+        side = part.known.pop("side", None)
+        if side is None:
+            side = self.fresh()
+            for earlier in part.asked:
+                side.answer(earlier)
+        after = part.known if request["do"] in ("look", "values") else {}  # these change nothing
+        after["side"] = side
         try:
-            return [self.side.answer(request) for request in new][-1]
+            return side.answer(request), after
         except Exception as error:
-            return error
+            return error, after
 
 
 @pytest.fixture
 def each_worked_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A known mistake is held against every other one: what it, and the reference, answers to the same is kept."""
-    make, right, known, packed, expected = naming.sides, naming.references, {}, {}, {}
+    """A known mistake is held against every other one: what it, and the reference, answers to the same is kept.
+
+    What is wrong answers for itself, and as the mistake that it is; to the check, and to the check asked to its end.
+    """
+    make, right, wrong, known, packed, expected = naming.sides, naming.references, variant, {}, {}, {}
 
     def key(request: Any) -> bytes:
         if id(request) not in packed:
@@ -129,7 +158,13 @@ def each_worked_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
         return lambda: Remembered(fresh, answers, key)
 
     monkeypatch.setattr(naming, "sides", sides)
+
+    def remembered(asked: Exercise, misconception: Misconception) -> Callable[[], Side]:
+        fresh = wrong(asked, misconception)
+        return lambda: Remembered(fresh, {}, key)
+
     monkeypatch.setattr(naming, "references", lambda: Remembered(right, expected, key))
+    monkeypatch.setattr(sys.modules[__name__], "variant", remembered)
 
 
 @pytest.mark.parametrize("chapter", chapters(), ids=lambda chapter: chapter.module)
@@ -157,7 +192,7 @@ def known_mistakes(asked: Exercise) -> list[Misconception]:
 
 def refused_and_named(asked: Exercise, misconception: Misconception) -> None:
     """Two that look the same from outside are both told; a name that stands for the same words is as good."""
-    said, found = judged(asked, variant(asked, misconception), seed=17)  # all are asked the same
+    said, found = judged(asked, variant(asked, misconception)(), seed=17)  # all are asked the same
     assert said, f"{misconception.name} passes"
     assert misconception.says in found, (misconception.name, said, found)
 
@@ -169,7 +204,7 @@ def test_every_check_ends_at_the_smallest_sizes_too(asked: Exercise) -> None:
     assert smallest(check_of(asked), check, 2) is None
 
 
-def judged(asked: Exercise, learner: Workshop, seed: int) -> tuple[str, str]:
+def judged(asked: Exercise, learner: Side, seed: int) -> tuple[str, str]:
     """What the check says of an answer, empty where it passes; and what the search for its cause says."""
     check = Check(asked, learner, naming.references(), Inputs(seed))
     run = check_of(asked)
@@ -183,8 +218,8 @@ def judged(asked: Exercise, learner: Workshop, seed: int) -> tuple[str, str]:
     return "", ""
 
 
-def variant(asked: Exercise, misconception: Misconception) -> Workshop:
-    """The references, with a mistake in one chapter."""
+def variant(asked: Exercise, misconception: Misconception) -> Callable[[], Side]:
+    """Makes the references, with a mistake in one chapter."""
     code = load_code("solutions")
     space = dict(vars(code.module(asked.module)))
     exec(compile(misconception.source(), "<mistake>", "exec", dont_inherit=True), space)
@@ -192,7 +227,7 @@ def variant(asked: Exercise, misconception: Misconception) -> Workshop:
     def find(module: str, name: str) -> object:
         return space[name] if module == asked.module and name in space else getattr(code.module(module), name)
 
-    return Workshop(find)
+    return lambda: Workshop(find)
 
 
 def test_a_cause_is_found_whatever_the_learners_own_model_starts_as(
