@@ -12,11 +12,11 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import typer
 from torch import nn
 
 from vitcourse.book import on_gpu
 from vitcourse.places import root
-from vitcourse.training import ladder
 
 FOLDER = root() / "benchmarks"
 
@@ -276,30 +276,17 @@ def test_a_run_that_never_gets_there_is_the_longest(benchmark) -> None:
     assert module.median_to([run(0.5), run(0.95), run(0.1)], 0.93, 10) == "never in ten epochs"
 
 
-# The one run on a GPU, tried on a CPU
+# The run on a GPU, tried on a CPU
 
 
 @pytest.mark.thorough
-def test_every_part_of_the_gpu_run_measures_something(
-    benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_part_of_the_gpu_run_measures_something(benchmark, tmp_path: Path) -> None:
     """And the book's tables read what it leaves."""
-    for name in ("RUNGS", "SECONDS_A_TURN"):  # the benchmark sets them for its process
-        monkeypatch.setattr(ladder, name, getattr(ladder, name))
-    gpu = benchmark("gpu")
-    asked = gpu.Asked("cpu", True, tmp_path)
-    parts = {}
-    for name, part in gpu.PARTS.items():
-        states = list(part.measure(asked))
-        assert states
-        parts[name] = json.loads(json.dumps(states[-1]))
-        assert "failed" not in json.dumps(parts[name]).replace('"failed": ""', ""), name
-    gpu.write(SimpleNamespace(device="cpu", small=True, output=tmp_path / "gpu.json"), parts)
-    record = written(tmp_path / "gpu.json")
+    file = tmp_path / "gpu.json"
+    benchmark("gpu").main(device="cpu", small=True, output=file)
+    record = written(file)
     assert record["trial"]
-    assert len(written(tmp_path / "steps-gpu.json")["rungs"]) > 4
-    assert written(tmp_path / "throughput-gpu.json")["sizes"]["a"]["rows"]
-    assert record["parts"]["ladder"] == {"file": "steps-gpu.json"}
+    assert "failed" not in json.dumps(record)
     assert record["parts"]["correct"]["stopped and gone on"] == {"same_bits": True, "largest_difference": 0.0}
     assert [row["preset"] for row in on_gpu.training(record)] == ["mnist-gpu-fast", "mnist-gpu", "digits"]
     assert on_gpu.training(record)[0]["seeds"] == "3"
@@ -308,30 +295,28 @@ def test_every_part_of_the_gpu_run_measures_something(
     assert on_gpu.training(None) == on_gpu.steps(None) == on_gpu.answers(None) == []
 
 
-def test_the_gpu_run_fits_into_its_time(benchmark) -> None:
-    gpu = benchmark("gpu")
-    assert sum(part.seconds for part in gpu.PARTS.values()) <= gpu.SECONDS < 11 * 60
-
-
-@pytest.mark.thorough
-def test_a_part_that_takes_too_long_or_fails_costs_only_itself(
-    benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The processes are real: one is stopped, one asks for a GPU that isn't there, for one there is no time."""
-    gpu = benchmark("gpu")
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    there = SimpleNamespace(device="cuda", small=True, output=tmp_path / "gpu.json")
-    assert gpu.run("device", there, 5)["ended"] == "no time was left"
-    monkeypatch.setattr(gpu, "LEAST_SECONDS", 0)
-    assert gpu.run("device", there, 0.2)["ended"] == "stopped after 0 s"
-    failed = gpu.run("device", there, 300)
-    assert "NVIDIA" in failed["ended"] or "CUDA" in failed["ended"]
-    with pytest.raises(SystemExit):
-        gpu.main(["--small"])  # nothing small may stand among the results
+def test_what_fails_on_the_gpu_costs_only_itself(benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu, file = benchmark("gpu"), tmp_path / "gpu.json"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(SystemExit):
-        gpu.main(["--output", str(tmp_path / "none.json")])
-    assert not (tmp_path / "none.json").exists()
+    with pytest.raises(typer.BadParameter):
+        gpu.main(output=file)
+    with pytest.raises(typer.BadParameter):
+        gpu.main(device="cpu", small=True)  # nothing small may stand among the results
+    assert not file.exists()
+
+    def timed(config: object, least: float) -> dict:
+        if config.batch_size == 256:
+            raise RuntimeError("CUDA out of memory.\nTried to allocate 2 GiB")
+        return {"batch_size": config.batch_size}
+
+    monkeypatch.setattr(gpu, "timed_steps", timed)
+    file.write_text('{"parts": {"earlier": {"stays": 1}}}', encoding="utf-8")
+    monkeypatch.setattr(gpu.Asked, "config", lambda self, preset, batch_size: SimpleNamespace(batch_size=batch_size))
+    gpu.main(device="cpu", parts=["vit-b16"], output=file)
+    parts = written(file)["parts"]
+    assert parts["earlier"] == {"stays": 1}
+    failed = {"failed": "RuntimeError: CUDA out of memory. Tried to allocate 2 GiB"}
+    assert parts["vit-b16"]["sizes"] == [failed, {"batch_size": 128}]
 
 
 @pytest.mark.thorough
@@ -346,7 +331,7 @@ os.environ.pop("VITCOURSE_DATA", None)
 sys.path.insert(0, {str(FOLDER)!r})
 import gpu
 from vitcourse import cli
-gpu.only("device", gpu.Asked("cpu", True, Path()), Path("part.json"))
+gpu.main(device="cpu", small=True, parts=["cifar10"], output=Path("part.json"))
 for words in (["digits", "--epochs=1"], ["seed"]):
     sys.argv = ["vitcourse", "train", *words, "--device=cpu", "--threads=1", "--output=" + words[0]]
     try:
@@ -358,4 +343,4 @@ for words in (["digits", "--epochs=1"], ["seed"]):
     assert done.returncode == 0, done.stderr
     assert re.findall(r"ended with (\d)", done.stdout) == ["0", "2"], done.stderr
     assert "without the package platformdirs; set VITCOURSE_DATA" in done.stderr
-    assert json.loads((tmp_path / "part.json").read_text(encoding="utf-8"))["float32_tflops"] > 0
+    assert written(tmp_path / "part.json")["parts"]["cifar10"]["sizes"][0]["images_per_second"] > 0
