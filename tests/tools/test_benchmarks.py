@@ -181,27 +181,6 @@ def test_the_operations_are_those_of_torchs_own_count(benchmark) -> None:
     assert counter.get_total_flops() == 5 * size.flops
 
 
-@pytest.mark.thorough
-@pytest.mark.usefixtures("mnist")
-def test_predict_is_measured_on_pictures_of_every_way(benchmark, tmp_path: Path) -> None:
-    from rich.console import Console
-
-    from vitcourse.training.configuration import make_config
-    from vitcourse.training.runs import RunFolder
-    from vitcourse.training.train import train
-
-    small = {"d_model": 8, "n_heads": 2, "n_layers": 1, "compile": "off", "epochs": 1, "device": "cpu"}
-    train(make_config("mnist", **small), RunFolder(tmp_path / "run"), Console(quiet=True))
-    benchmark("predict").main(str(tmp_path / "run"), images=3, output=tmp_path / "p.json")
-    found = written(tmp_path / "p.json")
-    rows = found["made"]["rows"]
-    assert [row["digit"] for row in rows] == [*range(10)] * 3
-    assert len({row["way"] for row in rows}) == 10
-    assert found["test_set_through_png_files"]["images"] == 60
-    assert found["test_set_through_png_files"]["answered_alike"] == 60
-    assert found["test_images_on_paper_photographed"]["images"] == 3
-
-
 @pytest.mark.usefixtures("mnist")
 def test_the_ways_to_make_batches_are_measured(benchmark, tmp_path: Path) -> None:
     benchmark("pipeline").main(rounds=1, images=60, workers=0, output=tmp_path / "p.json")
