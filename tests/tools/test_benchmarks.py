@@ -232,7 +232,7 @@ def test_recipes_are_chosen_on_held_out_images_and_the_choice_alone_is_tested(
     monkeypatch.setattr(recipes, "HELD_OUT", 67)
     file = tmp_path / "r.json"
     file.write_text('{"kinds": {"another": "stays"}}', encoding="utf-8")
-    recipes.main(["--small", "--device", "cpu", "--kinds", "speed", "--output", str(file)])
+    recipes.main(small=True, device="cpu", kinds=["speed"], output=file)
     found = written(file)
     assert found["kinds"].pop("another") == "stays"
     speed = found["kinds"]["speed"]
@@ -240,8 +240,8 @@ def test_recipes_are_chosen_on_held_out_images_and_the_choice_alone_is_tested(
     tested = [run for run in speed["runs"] if run["measured_on"] == "test images"]
     assert [(run["recipe"], run["seed"]) for run in tested] == [("good", 0), ("good", 1), ("good", 2)]
     assert {(run["recipe"], run["seed"]) for run in speed["runs"][:-3]} == {(n, s) for n in kinds for s in range(3)}
-    with pytest.raises(SystemExit):
-        recipes.main(["--small"])
+    with pytest.raises(typer.BadParameter):
+        recipes.main(small=True)
 
 
 def test_a_run_that_never_gets_there_is_the_longest(benchmark) -> None:
