@@ -93,7 +93,6 @@ def test_throughput_is_measured_beside_the_peers(benchmark, tmp_path: Path, caps
     assert all(row["images_per_second"] > 0 and row["speed_beside_ours"] > 0 for row in rows)
     assert all(row["default_beside_it"] > 0 for row in rows)
     assert rows[1]["default_beside_it"] == 1
-    assert found["sizes"]["c"]["what"] == found["model_flops_utilisation"] == "not measured on a GPU yet"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read from /proc")
@@ -155,7 +154,7 @@ def test_a_contender_that_fails_says_so(benchmark, monkeypatch: pytest.MonkeyPat
     size = throughput.SIZES["a"]
     entry = throughput.prepare("this course", True, size, torch.rand(2, 1, 28, 28), torch.tensor([1, 2]))
     assert entry.failed == "RuntimeError: no compiler"
-    assert throughput.rows([entry], size, 2, torch.device("cpu"))["rows"][0]["failed"]
+    assert throughput.rows([entry], 1, 2, torch.device("cpu"))[0]["failed"]
 
 
 def test_the_peers_have_the_measures_of_ours(benchmark) -> None:
