@@ -1,12 +1,16 @@
-"""What only a GPU can show of training: whether it computes the same, how soon, how fast; into results/gpu.json.
+"""Everything of this course that a GPU must show, in one command; into results/gpu.json.
 
-What was measured is kept at once, and what fails costs only itself. Needs no network: MNIST is read from
-VITCOURSE_DATA. The ladder, and the race with other people's models, are commands of their own: see CONTRIBUTING.md.
+The ladder and the race with other people's models are commands of their own, which are called, and whose files the book
+reads: steps-gpu.json and throughput-gpu.json. What was measured is kept at once, and what fails costs only itself.
+Needs no network: MNIST is read from VITCOURSE_DATA.
 
 In the course's folder, type: python benchmarks/gpu.py
 The same at sizes that show nothing, on a CPU: python benchmarks/gpu.py --small --device cpu --output FILE
 """
 
+import shlex
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +27,7 @@ from shared import RESULTS, keep
 from vitcourse.files import read_json
 from vitcourse.training.configuration import make_config
 from vitcourse.training.graph import nothing_waits
+from vitcourse.training.ladder import GROUND, settings_of
 from vitcourse.training.loop import Run
 from vitcourse.training.preparation import Setup, prepare
 from vitcourse.training.presets import PRESETS, TrainConfig
@@ -30,6 +35,8 @@ from vitcourse.training.runs import RunFolder
 from vitcourse.training.train import train
 
 TARGETS = (0.98, 0.99, 0.995)
+LADDER = Path("benchmarks", "results", "steps-gpu.json")
+RACERS = [f"--contenders={name}" for name in ("this course, fused kernels", "timm", "torchvision", "this course")]
 
 
 @dataclass(frozen=True)
@@ -200,6 +207,19 @@ def steps(preset: str, *batch_sizes: int, **changes: Any) -> Measure:
     return measure
 
 
+def command(*words: str) -> Measure:
+    """What another command measures, into a file of its own."""
+
+    def measure(asked: Asked) -> Iterator[dict[str, Any]]:
+        called = {"command": shlex.join(["python", *words])}
+        yield called
+        if not asked.small:
+            done = subprocess.run([sys.executable, *words], stderr=subprocess.PIPE, text=True)
+            yield called | ({"failed": done.stderr.strip().rpartition("\n")[2]} if done.returncode else {})
+
+    return measure
+
+
 def timed_steps(config: TrainConfig, least: float) -> dict[str, Any]:
     """The steps of one size, so many seconds of them at least."""
     setup = prepare(config)
@@ -236,8 +256,11 @@ PARTS: dict[str, Measure] = {
     "mnist-gpu-fast": seeds("mnist-gpu-fast", 3),
     "mnist-gpu": seeds("mnist-gpu", 1),
     "vit-b16": steps("vit-b16", 256, 128),
+    "ladder": command("-m", "vitcourse", "bench", "steps", "mnist-gpu-fast", "--output", str(LADDER)),
+    "race": command("benchmarks/throughput.py", "--device=cuda", "--size=c", "--rounds=5", *RACERS),
     "cifar10": steps("cifar10", 512, data="random", image_size=32),
     "digits": seeds("digits", 1),
+    "original": steps("seed", 128, **settings_of(GROUND)),
 }
 
 
