@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from rich.console import Console
+from rich.table import Table
 from torch import nn
 
 from vitcourse.files import write_atomically
@@ -38,6 +40,14 @@ def keep(name: str, what: str, *, start: str = "python", file: Path | None = Non
     record = {"what": what, **figures, "provenance": origin}
     write_atomically(file or RESULTS / f"{name}.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
     return record
+
+
+def show(rows: Sequence[Mapping[str, Any]], title: str = "") -> None:
+    """Print records as a table."""
+    table = Table(*dict.fromkeys(key for row in rows for key in row), title=title)
+    for row in rows:
+        table.add_row(*(str(row.get(str(column.header), "")) for column in table.columns))
+    Console(highlight=False).print(table)
 
 
 def in_turns(ways: Mapping[str, Callable[[], Figure]], rounds: int) -> dict[str, list[Figure]]:

@@ -19,9 +19,7 @@ import torch
 import torch.nn.functional as F
 import typer
 from contenders import CONTENDERS, FORMULA, SIZES, Size, data_sheet
-from rich.console import Console
-from rich.table import Table
-from shared import RESULTS, in_turns, keep
+from shared import RESULTS, in_turns, keep, show
 from torch import nn
 
 from vitcourse.training import engine
@@ -84,7 +82,8 @@ def main(
                 flops=FORMULA,
                 sizes=sizes,
             )
-    show(sizes)
+    for name, found in sizes.items():
+        show(found["rows"], f"size {name}")
 
 
 def measure(
@@ -234,17 +233,6 @@ def beside(one: Entry, other: Entry, cuda: bool) -> float:
     # Others' work on the machine stretches the clock's seconds, and hardly the processor's.
     pairs = zip(one.clock, other.clock, strict=True) if cuda else zip(one.cpu, other.cpu, strict=True)
     return round(statistics.median(a / b for a, b in pairs), 3)
-
-
-def show(sizes: dict[str, Any]) -> None:
-    """Print a table for each size; on a CPU the seconds are the processor's."""
-    for name, found in sizes.items():
-        table = Table("contender", "images a second", "beside ours", "default beside it", title=f"size {name}")
-        for row in found["rows"]:
-            rate = row.get("images_per_cpu_second", row.get("images_per_second", row.get("failed")))
-            ratios = (str(row.get(ratio, "")) for ratio in ("speed_beside_ours", "default_beside_it"))
-            table.add_row(row["contender"] + (", compiled" if row["compiled"] else ""), str(rate), *ratios)
-        Console(highlight=False).print(table)
 
 
 if __name__ == "__main__":

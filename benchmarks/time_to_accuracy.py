@@ -20,9 +20,7 @@ import torch
 import typer
 from contenders import mnist_pictures, size_of, tutorial, tutorial_loop
 from mnistvit import EPOCHS, MnistVit, mnistvit_loader, mnistvit_loop
-from rich.console import Console
-from rich.table import Table
-from shared import keep
+from shared import keep, show
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -146,18 +144,14 @@ def main(
     So many training and test images, and epochs other than the recipes', are for a trial. most are the CPU seconds
     after which the original's runs end.
     """
-    console = Console(highlight=False)
     contenders = start(seeds, images, epochs, most, most_mnistvit)
     while any(contender.share_done < 1 for contender in contenders):
         contender = min(contenders, key=lambda each: each.share_done)
         contender.go_on()
-        point = contender.points[-1]
-        console.print(
-            f"{contender.name}, seed {contender.seed}, epoch {point['epoch']:.2f}: {point['accuracy']:.2%} "
-            f"after {point['cpu_seconds']:.1f} CPU seconds"
-        )
+        print(contender.name, contender.seed, contender.points[-1])
     found = summary(contenders, seeds, trial=bool(images or epochs))
-    show(console, keep("time_to_accuracy", file=output, **found))
+    keep("time_to_accuracy", file=output, **found)
+    show([{"contender": row["contender"], **row["to"], "in the end": row["final_accuracy"]} for row in found["rows"]])
 
 
 def start(seeds: int, images: int | None, epochs: int | None, most: float, most_mnistvit: float) -> list[Contender]:
@@ -233,15 +227,6 @@ def median_to(runs: list[Contender], target: float, epochs: int) -> dict[str, fl
         said = {1: "one epoch", 10: "ten epochs"}.get(epochs, f"{epochs} epochs")
         return f"never in {said}"
     return {"cpu_seconds": median("cpu_seconds"), "wall_seconds": median("wall_seconds")}
-
-
-def show(console: Console, result: dict[str, Any]) -> None:
-    """Print the medians."""
-    table = Table("contender", *(f"CPU seconds to {target:.0%}" for target in TARGETS), "in the end", "CPU seconds")
-    for row in result["rows"]:
-        times = [to if isinstance(to, str) else f"{to['cpu_seconds']:.1f}" for to in row["to"].values()]
-        table.add_row(row["contender"], *times, f"{row['final_accuracy']:.2%}", f"{row['cpu_seconds']:.1f}")
-    console.print(table)
 
 
 if __name__ == "__main__":
