@@ -22,6 +22,7 @@ from contenders import CONTENDERS, FORMULA, SIZES, Size, data_sheet
 from shared import RESULTS, in_turns, keep, show
 from torch import nn
 
+from vitcourse.errors import first_line
 from vitcourse.training import engine
 
 OURS = "this course"
@@ -131,12 +132,6 @@ def race(entries: list[Entry], steps: int, rounds: int, device: torch.device) ->
     return steps
 
 
-def one_line(error: Exception) -> str:
-    """An error's kind and the first line of what it says."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0] if lines else ''}"
-
-
 def prepare(name: str, compiled: bool, size: Size, images: torch.Tensor, labels: torch.Tensor) -> Entry:
     """A contender, warmed up. What it can't do stands in its entry as its failure."""
     entry = Entry(name, compiled)
@@ -160,7 +155,7 @@ def prepare(name: str, compiled: bool, size: Size, images: torch.Tensor, labels:
     except ImportError:
         entry.failed = "not installed; type: uv sync --group bench"
     except Exception as error:  # a compiler may fail with anything, and the others still run
-        entry.failed = one_line(error)
+        entry.failed = f"{type(error).__name__}: {first_line(error)}"
     else:
         entry.step = step
     return entry

@@ -250,10 +250,10 @@ def test_a_run_that_never_gets_there_is_the_longest(benchmark) -> None:
 
     def run(*accuracies: float):
         points = [{"accuracy": a, "cpu_seconds": i, "wall_seconds": 2 * i} for i, a in enumerate(accuracies, 1)]
-        return module.Contender("", 0, iter(()), 1, 1, lambda: 0.0, points=points)
+        return module.Contender("", 0, iter(()), 10, 1, lambda: 0.0, points=points)
 
-    assert module.median_to([run(0.5, 0.94), run(0.95), run(0.1)], 0.93, 10) == {"cpu_seconds": 2, "wall_seconds": 4}
-    assert module.median_to([run(0.5), run(0.95), run(0.1)], 0.93, 10) == "never in ten epochs"
+    assert module.median_to([run(0.5, 0.94), run(0.95), run(0.1)], 0.93) == {"cpu_seconds": 2, "wall_seconds": 4}
+    assert module.median_to([run(0.5), run(0.95), run(0.1)], 0.93) == "never in ten epochs"
 
 
 # The run on a GPU, tried on a CPU
