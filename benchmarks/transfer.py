@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from benchmarks.shared import cpu_seconds, keep, trained, tuned
 from vitcourse.data import Dataset, load_dataset
@@ -80,8 +79,7 @@ def pretrained(mnist: Dataset, seed: int, folder: Path) -> tuple[Path, int, floa
     setup = with_data(prepare(config), few(mnist, range(5), None, seed))
     model = trained(setup)
     folder.mkdir()
-    about = (setup.model_arguments, config, setup.dataset, setup.mean, setup.std)
-    (folder / WEIGHTS).write_bytes(weights_file(model, *about))
+    (folder / WEIGHTS).write_bytes(weights_file(model, setup))
     accuracy = setup.accuracy(model)
     print("pre-trained", seed, accuracy, file=sys.stderr, flush=True)
     return folder, len(setup.train_images), accuracy
@@ -110,35 +108,24 @@ def few(mnist: Dataset, digits: range, n: int | None, seed: int, *, held_out: bo
         chosen.append(places[:n])
         others.append(places[n : n + 400] if n else places[:0])
     train, rest = torch.cat(chosen), torch.cat(others)
-    test = (mnist.test_labels >= digits.start) & (mnist.test_labels < digits.stop)
+    test = torch.isin(mnist.test_labels, torch.tensor(digits))
     test_images, test_labels = mnist.test_images[test], mnist.test_labels[test]
     if held_out:
         test_images, test_labels = mnist.train_images[rest], mnist.train_labels[rest]
-
-    def own(labels: Tensor) -> Tensor:
-        return labels - digits.start
-
     return replace(
         mnist,
         train_images=mnist.train_images[train],
-        train_labels=own(mnist.train_labels[train]),
+        train_labels=mnist.train_labels[train] - digits.start,
         test_images=test_images,
-        test_labels=own(test_labels),
-        classes=tuple(str(digit) for digit in digits),
+        test_labels=test_labels - digits.start,
+        classes=tuple(map(str, digits)),
     )
 
 
 def with_data(setup: Setup, data: Dataset) -> Setup:
     """The same setup on other data, standardised as MNIST is."""
-    test = setup.as_input(data.test_images)
-    return replace(
-        setup,
-        dataset=data,
-        train_images=data.train_images,
-        train_labels=data.train_labels,
-        test_images=test,
-        test_labels=data.test_labels,
-    )
+    on_device = {name: getattr(data, name) for name in ("train_images", "train_labels", "test_labels")}
+    return replace(setup, dataset=data, test_images=setup.as_input(data.test_images), **on_device)
 
 
 if __name__ == "__main__":

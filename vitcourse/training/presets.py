@@ -109,7 +109,7 @@ class TrainConfig:
         "compile the model with torch.compile; auto does so where the run is long enough to earn it; reduce-overhead "
         "adds CUDA graphs on a GPU",
         "auto",
-        choices=("auto", "off", "default", "reduce-overhead", "max-autotune"),
+        choices=("auto", "off", "default", "reduce-overhead"),
     )
     graph: bool = _setting(
         "record the whole step, from the batch to the update, as one CUDA graph, where there is one GPU", False

@@ -232,8 +232,7 @@ def _keep(run: Run, folder: RunFolder, console: Console) -> Result:
     measured = epochs and run.steps_done == len(epochs) * len(run.batches)
     accuracy = epochs[-1].accuracy if measured else setup.accuracy(run.kept)
     # The weights first: whatever happens after this, they are there.
-    about = (setup.model_arguments, config, setup.dataset, setup.mean, setup.std)
-    folder.write(WEIGHTS, weights_file(run.kept, *about))
+    folder.write(WEIGHTS, weights_file(run.kept, setup))
     result = Result(
         accuracy=accuracy,
         measured_on=setup.measured_on,
