@@ -55,7 +55,7 @@ def _bodies(tree: ast.Module, exercise: Exercise, outline: dict[str, str]) -> It
     """The lines that answer an exercise, counted from 0, and what stands there in the stub."""
     for name, function in _functions(tree, exercise.names):
         kept = int(ast.get_docstring(function) is not None)
-        kept += _begins_its_parent(function.body[kept])
+        kept += ast.unparse(function.body[kept]) == "super().__init__()"
         own, last = function.body[kept], function.body[-1]
         start = function.body[kept - 1].end_lineno if kept else own.lineno - 1
         indent = " " * own.col_offset
@@ -71,7 +71,3 @@ def _functions(tree: ast.Module, names: tuple[str, ...]) -> Iterator[tuple[str, 
             yield node.name, node
         elif isinstance(node, ast.ClassDef) and node.name in names:
             yield from ((f"{node.name}.{part.name}", part) for part in node.body if isinstance(part, ast.FunctionDef))
-
-
-def _begins_its_parent(statement: ast.stmt) -> bool:
-    return ast.unparse(statement) == "super().__init__()"

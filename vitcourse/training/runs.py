@@ -55,12 +55,6 @@ class Result:
     epochs: list[Epoch]
     provenance: dict[str, Any]
 
-    @classmethod
-    def from_json(cls, text: str) -> "Result":
-        """What was written as result.json. Raises ValueError, KeyError or TypeError for anything else."""
-        values = parse_json(text)
-        return cls(**{**values, "epochs": [Epoch(**epoch) for epoch in values["epochs"]]})
-
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -102,7 +96,8 @@ class RunFolder:
     def result(self) -> Result | None:
         """What result.json holds; None when there is none that can be read."""
         try:
-            return Result.from_json((self.path / RESULT).read_text(encoding="utf-8"))
+            values = parse_json((self.path / RESULT).read_text(encoding="utf-8"))
+            return Result(**{**values, "epochs": [Epoch(**epoch) for epoch in values["epochs"]]})
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
