@@ -30,7 +30,8 @@ LAYER_DECAY = 0.75
 PRETRAINING = {"epochs": 4, "compile": "off"}
 STEPS = 300
 
-Way = dict[str, Any]
+# Whether it starts from the run, and the decay of its learning rate from layer to layer.
+WAYS = {"from scratch": (False, 1.0), "fine-tuned": (True, 1.0), "fine-tuned, rates by layer": (True, LAYER_DECAY)}
 
 
 def main() -> None:
@@ -40,11 +41,13 @@ def main() -> None:
         runs = {seed: pretrained(mnist, seed, Path(folder) / str(seed)) for seed in (*SEEDS, TUNING_SEED)}
         rows = []
         for n in PER_CLASS:
-            for name in ("from scratch", "fine-tuned", "fine-tuned, rates by layer"):
+            for name in WAYS:
 
                 def accuracy(rate: float, seed: int, held_out: bool, n: int = n, name: str = name) -> float:
+                    from_run, layer_decay = WAYS[name]
+                    init = str(runs[seed][0]) if from_run else None
                     data = few(mnist, range(5, 10), n, seed, held_out=held_out)
-                    return accuracy_after(data, way(name, runs[seed][0], rate), seed)
+                    return accuracy_after(data, seed, learning_rate=rate, init=init, layer_decay=layer_decay)
 
                 rows.append({"per_class": n, "way": name, **tuned(RATES, TUNING_SEED, SEEDS, accuracy)})
     accuracies = [round(runs[seed][2], 4) for seed in SEEDS]
@@ -63,16 +66,6 @@ def main() -> None:
     )
 
 
-def way(name: str, run: Path, rate: float) -> Way:
-    """The settings of one way to learn the new digits."""
-    settings: Way = {"learning_rate": rate}
-    if name != "from scratch":
-        settings["init"] = str(run)
-    if name == "fine-tuned, rates by layer":
-        settings["layer_decay"] = LAYER_DECAY
-    return settings
-
-
 def pretrained(mnist: Dataset, seed: int, folder: Path) -> tuple[Path, int, float]:
     """A run on 0 to 4: its folder, how many images it saw, its accuracy."""
     config = make_config("mnist", device="cpu", seed=seed, **PRETRAINING)
@@ -85,7 +78,7 @@ def pretrained(mnist: Dataset, seed: int, folder: Path) -> tuple[Path, int, floa
     return folder, len(setup.train_images), accuracy
 
 
-def accuracy_after(data: Dataset, settings: Way, seed: int) -> float:
+def accuracy_after(data: Dataset, seed: int, **settings: Any) -> float:
     """The accuracy after so many steps on a data set, from scratch or not."""
     size = min(50, len(data.train_labels))
     per_pass = -(-len(data.train_labels) // size)
