@@ -35,7 +35,7 @@ class Listed:
 
 def show_runs(base: Path, as_json: bool, console: Console) -> None:
     """Print a table of the runs, or a list of objects."""
-    listed = list(find_runs(base))
+    listed = list(_runs(base))
     if as_json:
         print_json([asdict(run) for run in listed])
         return
@@ -63,7 +63,7 @@ def show_runs(base: Path, as_json: bool, console: Console) -> None:
             console.print(f"{printable(run.run)} isn't finished; to go on, type: {run.resume}", soft_wrap=True)
 
 
-def find_runs(base: Path) -> Iterator[Listed]:
+def _runs(base: Path) -> Iterator[Listed]:
     """A run, or those in a folder, the oldest first; of a run of both losses its two parts."""
     within = base.parent if (base / CONFIG).is_file() else base
     files = [file for depth in ("", "*/", "*/*/") for file in base.glob(f"{depth}{CONFIG}")]
