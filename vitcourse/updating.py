@@ -105,7 +105,7 @@ class _Chapter:
         marks: dict[str, str | None] = {_mark(name): units.get(name) for name in self._names()}
         text = "\n".join(own for part in frame if (own := marks.get(part, part)) is not None).rstrip() + "\n"
         fresh = [line for line in new if line.strip() and line not in [*base, *mine]]
-        if fresh and frame == mine:
+        if fresh and mine != base:
             text = with_imports(text, "\n".join(line for line in new if line[:1] != _SIGN))
         lost = [line for line in fresh if line[0] != _SIGN and line not in text.split("\n")]
         said += [f"your lines stay where the course has this now: {line}" for line in lost]

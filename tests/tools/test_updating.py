@@ -258,11 +258,13 @@ def test_lines_around_stay_where_both_changed_them_and_get_the_imports_that_they
     newer(
         ("ch04_encoder", "import torch\n", "import torch\nfrom itertools import pairwise, repeat\n\nNEW = 1\n"),
         ("ch04_encoder", "# self.weight, self.bias", "# both"),
+        ("ch04_encoder", "def gelu(", "def fresh(x):\n    return x\n\n\ndef gelu("),
     )
     _, out, _ = type_in("update")
     text = file.read_text(encoding="utf-8")
     assert text.index("import math\nimport torch\n") < text.index("from itertools import pairwise, repeat\n")
     assert "# both\n" in text
+    assert "def fresh(x):\n    return x\n" in text
     assert "NEW = 1" not in text
     assert "  your lines stay where the course has this now: NEW = 1\n" in out
     assert out.count("your lines stay") == 1
