@@ -11,7 +11,6 @@ The same at sizes that show nothing, on a CPU: python benchmarks/gpu.py --small 
 import shlex
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -21,8 +20,7 @@ from typing import Any
 import torch
 import typer
 from contenders import data_sheet, size_of
-from rich.console import Console
-from shared import RESULTS, keep
+from shared import RESULTS, keep, result_of
 
 from vitcourse.files import read_json
 from vitcourse.training.configuration import make_config
@@ -31,8 +29,6 @@ from vitcourse.training.ladder import GROUND, settings_of
 from vitcourse.training.loop import Run
 from vitcourse.training.preparation import Setup, prepare
 from vitcourse.training.presets import PRESETS, TrainConfig
-from vitcourse.training.runs import RunFolder
-from vitcourse.training.train import train
 
 TARGETS = (0.98, 0.99, 0.995)
 LADDER = Path("benchmarks", "results", "steps-gpu.json")
@@ -173,8 +169,7 @@ def seeds(preset: str, n: int) -> Measure:
 def trained(config: TrainConfig) -> dict[str, Any]:
     """A run; only its training is timed, and apart from it what comes before."""
     started = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
-        (result,) = train(config, RunFolder(Path(folder) / "run"), Console(quiet=True)).values()
+    result = result_of(config)
     epochs, seconds = [], 0.0
     for epoch in result.epochs:
         seconds += epoch.seconds

@@ -6,6 +6,7 @@ import random
 import shlex
 import statistics
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -19,7 +20,9 @@ from torch import nn
 from vitcourse.files import write_atomically
 from vitcourse.training.loop import Run
 from vitcourse.training.preparation import Setup
-from vitcourse.training.runs import provenance
+from vitcourse.training.presets import TrainConfig
+from vitcourse.training.runs import Result, RunFolder, provenance
+from vitcourse.training.train import train
 
 RESULTS = Path(__file__).parent / "results"
 PEERS = ("timm", "transformers", "vit-pytorch")
@@ -73,6 +76,13 @@ def tuned(rates: Sequence[float], tuning_seed: int, seeds: Sequence[int], accura
     found = {"learning_rate": rate, "mean": round(statistics.mean(accuracies), 4), "accuracies": accuracies}
     print(by_rate, found, file=sys.stderr, flush=True)
     return found
+
+
+def result_of(config: TrainConfig) -> Result:
+    """What a whole run leaves, as `vitcourse train` makes it, files and pictures included; its folder goes."""
+    with tempfile.TemporaryDirectory() as folder:
+        (result,) = train(config, RunFolder(Path(folder) / "run"), Console(quiet=True)).values()
+    return result
 
 
 def trained(setup: Setup) -> nn.Module:

@@ -21,9 +21,13 @@ _PACKAGE = (
 
 @cache
 def pristine(module: str) -> str:
-    """The text of a chapter's stub, as the course gives it."""
+    """The text of a chapter's stub, as the course gives it: the solution's without the answers."""
     solution = (root() / "solutions" / f"{module}.py").read_text(encoding="utf-8")
-    return made_from(solution, chapter(module).exercises, outlines().get(module, {}))
+    lines, tree, outline = solution.splitlines(), ast.parse(solution), outlines().get(module, {})
+    bodies = [body for exercise in chapter(module).exercises for body in _bodies(tree, exercise, outline)]
+    for start, end, stub in sorted(bodies, reverse=True):
+        lines[start:end] = stub
+    return "\n".join(lines) + "\n"
 
 
 def write_stubs(folder: Path, modules: Iterable[str] | None = None) -> None:
@@ -40,15 +44,6 @@ def outlines() -> dict[str, dict[str, str]]:
     """By chapter and by function's name, the steps that its stub tells."""
     text = resources.files("vitcourse").joinpath("outlines.toml").read_text(encoding="utf-8")
     return tomllib.loads(text)
-
-
-def made_from(solution: str, exercises: tuple[Exercise, ...], outline: dict[str, str]) -> str:
-    """The solution's text without the answers."""
-    lines, tree = solution.splitlines(), ast.parse(solution)
-    bodies = [body for exercise in exercises for body in _bodies(tree, exercise, outline)]
-    for start, end, stub in sorted(bodies, reverse=True):
-        lines[start:end] = stub
-    return "\n".join(lines) + "\n"
 
 
 def _bodies(tree: ast.Module, exercise: Exercise, outline: dict[str, str]) -> Iterator[tuple[int, int, list[str]]]:
