@@ -36,7 +36,7 @@ def definitions(source: str) -> dict[str, tuple[int, int]]:
 def with_definitions(source: str, stub: str, names: Sequence[str]) -> str:
     """The source in which each of the names is defined, or assigned, as in the stub, once; all the rest is as it was.
 
-    A name that the source no longer defines comes back behind what stands before it in the stub.
+    A name that the source no longer defines comes back after what stands before it in the stub.
     Raises NotReplaceableError when the source can't be parsed, or when the names are bound in other ways too.
     """
     mark = "\ufeff" if source.startswith("\ufeff") else ""
@@ -54,7 +54,7 @@ def with_definitions(source: str, stub: str, names: Sequence[str]) -> str:
 
 
 def with_imports(source: str, other: str) -> str:
-    """The source with the imports of the other text that it lacks, behind its own. Raises SyntaxError."""
+    """The source with the imports of the other text that it lacks, after its own. Raises SyntaxError."""
     nodes = _imports(source)
     known = {part for node in nodes for part in _parts(node)}
     lines, place = lines_of(source), (nodes[-1].end_lineno or 0) if nodes else 0
