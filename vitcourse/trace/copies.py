@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from vitcourse.trace.names import changed
+from vitcourse.trace.names import changed, kept_numbers
 from vitcourse.trace.recorder import Watch, quietly, tensors_in
 from vitcourse.trace.sizes import worth
 from vitcourse.trace.source import readable
@@ -25,6 +25,8 @@ _CACHED = functools._lru_cache_wrapper
 _CONTAINERS = (dict, list, set, deque)
 _PLAIN = frozenset((type(None), bool, int, float, str))
 _NOTHING = object()
+# What a module that is made anew keeps of the old one: its hooks, and its mode.
+_OLD = {"training", *(name for name in vars(nn.Module()) if "forward" in name)}
 # What holds nothing that a run could change.
 _UNCHANGED = _PLAIN | {types.FunctionType, types.ModuleType, type, object}
 
@@ -70,6 +72,11 @@ class Call:
     modules: list[tuple[str, nn.Module]] = field(default_factory=list)
     recipes: list[tuple[nn.Module, Recipe]] = field(default_factory=list)
     heads: list[tuple[nn.Module, str, bool]] = field(default_factory=list)
+
+    @functools.cached_property
+    def kept(self) -> list[tuple[nn.Module, str, Any]]:
+        """The numbers that modules keep under the words of hyper-parameters: in which part, the word, the number."""
+        return [number for _, module in self.modules for number in kept_numbers(module)]
 
 
 # An input of more, 64 MB of float32, isn't made to try sizes: what is computed from it can be many times as large.
@@ -124,8 +131,10 @@ class Copies:
     def _anew(self, old: nn.Module, new: nn.Module) -> None:
         fresh = dict(new.named_modules())
         for path, module in old.named_modules():
-            fresh[path].training = module.training
+            self.shared.keep(type(module))
             self.memo[id(module)] = fresh[path]
+            old_ones = {name: self._attribute(vars(module)[name]) for name in vars(module).keys() & _OLD}
+            fresh[path].__dict__.update(old_ones)
         for path, parameter in [*old.named_parameters(), *old.named_buffers()]:
             self.memo[id(parameter)] = other = (
                 new.get_parameter(path) if isinstance(parameter, nn.Parameter) else new.get_buffer(path)
@@ -202,18 +211,22 @@ class Copies:
         self.memo[id(old)] = new
         inside = vars(new)
         for name, value in vars(old).items():
-            kind = type(value)
-            if kind in _PLAIN:
-                inside[name] = value
-            elif kind is dict or kind is OrderedDict:
-                inside[name] = copied = kind()
-                for key, item in value.items():
-                    copied[key] = self._copy(item)
-            elif name != "_compiled_call_impl":
-                inside[name] = self._copy(value)
+            if name != "_compiled_call_impl":
+                inside[name] = self._attribute(value)
         if vars(old).get("_compiled_call_impl") is not None:
             vars(new)["forward"] = _apart(new.forward)
         return new
+
+    def _attribute(self, value: Any) -> Any:
+        kind = type(value)
+        if kind in _PLAIN:
+            return value
+        if kind is not dict and kind is not OrderedDict:
+            return self._copy(value)
+        copied = kind()
+        for key, item in value.items():
+            copied[key] = self._copy(item)
+        return copied
 
     def _function(self, function: Any) -> Any:
         """A function whose closure, and whose modules and lists outside, are copies."""
@@ -278,6 +291,7 @@ class Shared:
         self._seen: set[type] = set()
         self._kinds: dict[type, None] = {}
         self._around_them: set[types.FunctionType] = set()
+        self._inside: dict[int, Any] = {}
         # Where a name leads to what, of classes and of what is outside of functions.
         self._names: list[tuple[Any, str, Any]] = []
         self._undo: list[Callable[[], None]] = []
@@ -296,6 +310,10 @@ class Shared:
                 self._keep(value)
                 if isinstance(value, types.FunctionType):
                     self._around(value)
+        for kind, names in self._before:
+            for name, value in names.items():
+                if isinstance(value, _CACHED):  # what is remembered can't be put back
+                    quietly(setattr, kind, name, functools.lru_cache(**value.cache_parameters())(value.__wrapped__))
 
     def _around(self, function: types.FunctionType) -> None:
         """Keep what a function, and those of its file that it calls, find outside of them."""
@@ -328,8 +346,13 @@ class Shared:
             elif type(item) not in _UNCHANGED and not isinstance(item, type):
                 inside = item if isinstance(item, _CONTAINERS) else getattr(item, "__dict__", None)
                 # A dict of somebody's own kind may give, or take, other things than it holds.
-                if isinstance(inside, _CONTAINERS) and type(inside).__module__ in ("builtins", "collections"):
+                if not isinstance(inside, _CONTAINERS) or type(inside).__module__ not in ("builtins", "collections"):
+                    continue
+                if id(inside) not in self._inside:
+                    self._inside[id(inside)] = inside
                     self._undo.append(functools.partial(_refill, inside, inside.copy()))
+                    for part in inside.values() if isinstance(inside, dict) else inside:
+                        self._keep(part)
 
     def __exit__(self, *error: Any) -> None:
         for back in self._undo:
@@ -346,7 +369,7 @@ class Shared:
                 outside.pop(word, None)
             elif outside.get(word) is not value:
                 outside[word] = value
-        for kept in (self._undo, self._names, self._around_them, self._before):
+        for kept in (self._undo, self._names, self._around_them, self._inside, self._before):
             kept.clear()
 
 

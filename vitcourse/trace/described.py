@@ -15,7 +15,6 @@ from vitcourse.trace.names import (
     contract_of,
     hyperparameter,
     is_symbol,
-    kept_numbers,
     parts,
     signature_of,
     words,
@@ -76,9 +75,11 @@ def described(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     modules = [("", function), *zip(paths, values, strict=True)]
     modules = [(path, module) for path, module in modules if isinstance(module, nn.Module)]
     call.modules = modules
-    held = {f"{p}.{n}".lstrip("."): t for p, m in modules for n, t in (*m.named_parameters(), *m.named_buffers())}
-    for path in given:
-        if path not in call.tensors and path not in held and path not in paths and path not in dict(leaves):
+    others = [path for path in given if path not in call.tensors]
+    inside = [(p, one) for p, m in modules for one in (*m.named_parameters(), *m.named_buffers())] if others else ()
+    held = {f"{prefix}.{path}".lstrip("."): tensor for prefix, (path, tensor) in inside}
+    for path in others:
+        if path not in held and path not in paths and path not in dict(leaves):
             known = ", ".join(dict.fromkeys([*paths, *call.tensors, *list(held)[:3]])) or "none"
             raise ValueError(f"names has {path!r}, which is no input here; the inputs are {known}")
     for path, symbol, value in _numbers(paths, values, {p: w for p, w in given.items() if p not in call.tensors}):
@@ -87,8 +88,7 @@ def described(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     for _, module in modules:
         if (recipe := _RECIPES.get(module)) is not None:
             call.recipes.append((module, _fitting(recipe, call)))
-        else:
-            _heads(module, call)
+    _heads(call)
     contract = contract_of(function)
     told = {path: (words(given[path]), True) for path in call.tensors if path in given}
     told |= {p: (contract.arguments[p], False) for p in call.tensors if p in contract.arguments and p not in told}
@@ -158,12 +158,13 @@ def _fitting(recipe: Recipe, call: Call) -> Recipe:
     return replace(recipe, numbers=numbers)
 
 
-def _heads(module: nn.Module, call: Call) -> None:
-    """Where a finished module keeps how many heads it has: it can have others without other parameters."""
+def _heads(call: Call) -> None:
+    """Where finished modules keep how many heads they have: they can have others without other parameters."""
+    built = {id(part) for module, _ in call.recipes for part in module.modules()}
     found = [
         (part, name, HYPERPARAMETERS[name] == "dh", value)
-        for part, name, value in kept_numbers(module)
-        if HYPERPARAMETERS[name] in ("h", "dh") and type(value) is int and name in vars(part)
+        for part, name, value in call.kept
+        if HYPERPARAMETERS[name] in ("h", "dh") and type(value) is int and name in vars(part) and id(part) not in built
     ]
     numbers = {value for _, _, width, value in found if not width}
     if len(numbers) == 1 and "h" not in call.sizes:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html import escape
 
-from vitcourse.trace.record import Row, Steps, together
+from vitcourse.trace.record import Row, Steps, nested, together
 
 LEFT, TOP, INSET, HEIGHT, GAP, HEAD, LANE, CHARACTER = 24, 20, 18, 46, 26, 30, 16, 7.85
 NARROWEST, WIDEST = 260, 560
@@ -89,19 +89,11 @@ def flow_svg(trace: Steps, depth: int | None = None) -> str:
 
 def _nested(rows: list[Row], depth: int, forced: bool) -> list[Box]:
     """The rows of one level as boxes, with those of the levels below inside them."""
-    boxes: list[Box] = []
-    start = 0
-    while start < len(rows):
-        end = start + 1
-        while end < len(rows) and rows[end].depth > rows[start].depth:
-            end += 1
-        inside = _nested(rows[start + 1 : end], depth - 1, forced) if depth > 1 else []
+    boxes = []
+    for row, inner in nested(rows):
         # What is only arithmetic, a normalisation say, stays closed: its shapes tell nothing of the flow.
-        telling = forced or any(
-            row.depth > rows[start].depth + 1 or row.op[:1].isupper() for row in rows[start + 1 : end]
-        )
-        boxes.append(Box(rows[start], inside if telling else []))
-        start = end
+        telling = forced or any(other.depth > row.depth + 1 or other.op[:1].isupper() for other in inner)
+        boxes.append(Box(row, _nested(inner, depth - 1, forced) if telling and depth > 1 else []))
     return boxes
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from vitcourse.trace.ask import Grown, Question, answer, frozen
 from vitcourse.trace.atoms import DEEPEST, Atoms, Size, number, regrouped
 from vitcourse.trace.copies import Call, Copies
-from vitcourse.trace.names import HYPERPARAMETERS, aligned, contract_of, is_symbol, kept_numbers
+from vitcourse.trace.names import HYPERPARAMETERS, aligned, contract_of, is_symbol
 from vitcourse.trace.recorder import quietly
 from vitcourse.trace.sizes import worth
 from vitcourse.trace.steps import Node
@@ -162,11 +162,13 @@ class Follower:
         """Give sizes of the instance's own the names that signatures promise, and under which a module keeps them."""
         quietly(self._promised, function, [self.axes(tensor) for tensor in results])
         quietly(self._modules, root)
-        quietly(self._kept, call.modules)
+        quietly(self._kept, call.kept)
 
     def _promised(self, function: Any, results: list[Axes]) -> None:
         """Name the axes of results as a signature does, if it is right in everything that is known of them."""
         promises = contract_of(function).results
+        if not promises:
+            return
         asked = promises, tuple([size.code for axes in results for size in axes])
         # Equal layers promise the same.
         for promise in promises if asked not in self._promises else ():
@@ -199,7 +201,7 @@ class Follower:
         if atom is not None and is_symbol(word) and word not in self.atoms.named:
             self.atoms.name(atom, word)
 
-    def _kept(self, modules: list[tuple[str, nn.Module]]) -> None:
+    def _kept(self, numbers: list[tuple[nn.Module, str, Any]]) -> None:
         """Name the widths that a finished module keeps under their words, where one size alone has that number.
 
         The width of a token, D, may also be the one of several that tokens are normalised over.
@@ -209,7 +211,7 @@ class Follower:
         unnamed = {atom for size in sizes if (atom := atoms.unnamed(size)) is not None}
         normed = {atom for size in self.normed if (atom := atoms.unnamed(size)) is not None}
         kept: dict[str, set[int]] = {}
-        for _, name, value in (item for _, module in modules for item in kept_numbers(module)):
+        for _, name, value in numbers:
             word = HYPERPARAMETERS.get(name)
             pair = value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value
             if word in ("D", "M", "K", "C", "P") and type(pair) is int:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from html import escape
 
-from vitcourse.trace.record import NEW, OLD, Row, Steps
+from vitcourse.trace.record import NEW, OLD, Row, Steps, nested
 
 # The colours are those of the page, light or dark; only the lines are drawn, in a faint shade of its text.
 STYLE = """
@@ -39,7 +39,7 @@ def to_html(trace: Steps) -> str:
     depth = trace.depth or 1
     # Python, and browsers, put only so many tables into one another.
     rows = [row if row.depth < DEEPEST else replace(row, depth=DEEPEST) for row in trace.steps]
-    body = _table(rows, 0, f"Shapes in {trace.name}", depth)
+    body = _table(rows, f"Shapes in {trace.name}", depth)
     legend = trace.definitions(depth=99)
     parts = [f"<style>{STYLE}</style>", body]
     if legend:
@@ -54,17 +54,10 @@ def _lines(text: str) -> str:
     return "<br>".join(f"<code>{escape(line.strip())}</code>" for line in text.splitlines())
 
 
-def _table(rows: list[Row], depth: int, caption: str, open_to: int) -> str:
+def _table(rows: list[Row], caption: str, open_to: int) -> str:
     head = "".join(f'<th scope="col">{name}</th>' for name in COLUMNS)
     columns = "".join(f'<col class="{name}">' for name in COLUMNS)
-    lines = []
-    start = 0
-    while start < len(rows):
-        end = start + 1
-        while end < len(rows) and rows[end].depth > depth:
-            end += 1
-        lines.append(_row(rows[start], rows[start + 1 : end], open_to))
-        start = end
+    lines = [_row(row, inner, open_to) for row, inner in nested(rows)]
     return (
         f"<table><caption>{escape(caption)}</caption><colgroup>{columns}</colgroup>"
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
@@ -87,6 +80,6 @@ def _row(row: Row, inner: list[Row], open_to: int) -> str:
         return line
     steps = sum(other.depth == row.depth + 1 for other in inner)
     state = " open" if row.depth + 1 < open_to else ""
-    table = _table(inner, row.depth + 1, f"Inside {row.label}", open_to)
+    table = _table(inner, f"Inside {row.label}", open_to)
     summary = f"<summary>inside <code>{escape(row.label)}</code>: {steps} step{'s' if steps > 1 else ''}</summary>"
     return f'{line}<tr><td colspan="4"><details{state}>{summary}{table}</details></td></tr>'

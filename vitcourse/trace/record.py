@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from itertools import takewhile
 from typing import Any
 
 SCREEN = 24
@@ -121,6 +122,15 @@ class Row:
             "shapes": [[asdict(axis) for axis in shape] for shape in self.shapes],
             "warning": self.warning or None,
         }
+
+
+def nested(rows: list[Row]) -> Iterator[tuple[Row, list[Row]]]:
+    """The rows of the first level, each with those inside it."""
+    start = 0
+    while start < len(rows):
+        inside = [*takewhile(lambda row: row.depth > rows[0].depth, rows[start + 1 :])]
+        yield rows[start], inside
+        start += 1 + len(inside)
 
 
 @dataclass(frozen=True)

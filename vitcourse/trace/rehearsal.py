@@ -130,6 +130,8 @@ class Rehearsal(Watch):
             self.error = error
             if (found := raised_in(error)) is not None:
                 self.place = place_of(found.tb_frame, found.tb_lasti)
+        finally:
+            self.base = None
         return None
 
 

@@ -4,6 +4,7 @@ import ast
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from inspect import CO_GENERATOR
 from types import FrameType
 from typing import Any
@@ -94,19 +95,28 @@ class Recorder(Watch):
 
     def __init__(self, also_shown: frozenset[str] = frozenset()) -> None:
         super().__init__()
+        # The modules that the call was given, with what its caller calls them.
+        self.modules: list[tuple[str, nn.Module]] = []
         self.root = Node(_NOWHERE, "", 0, (0, 0), [])
         self.failed: Failed | None = None
-        self.module_names: dict[int, str] = {}
         # The first step of which data decides the sizes.
         self.data: int | None = None
         self._also_shown = also_shown
         self._open: list[tuple[FrameType, int, Node]] = []
         self._places: dict[FrameType, int] = {}
-        self._where: dict[tuple[int, int], Place] = {}
         # The frame whose step was the last, and the step that it is in.
         self._last: tuple[FrameType | None, Node] = (None, self.root)
         self.busy = True
-        self._hook = self.hook
+        self._hook: Callable[..., Any] | None = None
+
+    @cached_property
+    def module_names(self) -> dict[int, str]:
+        """What modules, parameters and buffers are called, by their ids."""
+        return {
+            id(item): f"{prefix or 'self'}.{path}".rstrip(".")
+            for prefix, module in self.modules
+            for path, item in (*module.named_parameters(), *module.named_buffers(), *module.named_modules())
+        }
 
     def info(self, code: Any) -> tuple[Any, bool, bool]:
         info = super().info(code)
@@ -116,7 +126,7 @@ class Recorder(Watch):
 
     def run(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Call the function and record its steps. What it raises, it raises here."""
-        self.base = sys._getframe()
+        self.base, self._hook = sys._getframe(), self.hook
         before = sys.getprofile()
         try:
             with self:
@@ -133,7 +143,8 @@ class Recorder(Watch):
                     sys.setprofile(before)
         finally:
             self._close(0)
-            self.base, self._last = None, (None, self.root)
+            # A frame holds what it runs: a circle would wait for Python's collector, with all that was recorded.
+            self.base, self._hook, self._last = None, None, (None, self.root)
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -185,9 +196,7 @@ class Recorder(Watch):
         code = frame.f_code
         shown = self._shown[id(code)][1]
         key = (id(code), frame.f_lasti)
-        place = self._where.get(key)
-        if place is None:
-            place = self._where[key] = self._place(frame, frame.f_lasti) if shown else _NOWHERE
+        place = place_of(frame, frame.f_lasti) if shown else _NOWHERE
         step = Node(place, name.strip("_") or name, serial, key, entries, shown)
         if shown and tensors:
             _, ref, step.kind = known[id(tensors[0])]

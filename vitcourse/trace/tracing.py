@@ -41,6 +41,7 @@ def trace(
         raise ValueError(f"depth is how many levels of calls are shown, 1 or more, and not {depth}")
     call = described(function, args, kwargs, names)
     recorder = Recorder(_own_files(function))
+    recorder.modules = call.modules
     rehearsals = Rehearsals(call)
     quietly(rehearsals.prepare)
     inputs = list(_input_rows(recorder, call))
@@ -80,11 +81,6 @@ def _own_files(function: Callable[..., Any]) -> frozenset[str]:
 
 
 def _input_rows(recorder: Recorder, call: Call) -> Iterator[Node]:
-    for prefix, module in call.modules:
-        for path, tensor in (*module.named_parameters(), *module.named_buffers()):
-            recorder.module_names[id(tensor)] = f"{prefix or 'self'}.{path}"
-        for path, child in module.named_modules():
-            recorder.module_names[id(child)] = f"{prefix or 'self'}.{path}".rstrip(".")
     for word, tensor in call.tensors.items():
         serial = recorder.note("input", [tensor])
         node = Node(
