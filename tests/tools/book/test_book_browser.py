@@ -362,8 +362,10 @@ def test_every_exercise_is_there_and_leads_to_its_solution_and_back(page: Any, o
 
 
 @pytest.mark.parametrize("name", [name for name in PAGES if "/0" in name])
-def test_a_chapter_is_used_with_the_mouse_and_with_the_keyboard(page: Any, output: Path, name: str) -> None:
-    open_page(page, (output / name).as_uri())
+def test_a_chapter_is_used_with_the_mouse_and_with_the_keyboard(
+    open_next: Callable[..., Any], output: Path, name: str
+) -> None:
+    page = open_next((output / name).as_uri(), WIDE, "light")
     quizzes_are_answered(page)
     assert page.complaints == []
     if name in CHAPTERS:
@@ -371,8 +373,27 @@ def test_a_chapter_is_used_with_the_mouse_and_with_the_keyboard(page: Any, outpu
     figures_are_in_the_pages_own_ink_and_say_what_they_show(page)
 
 
+# What a quiz says to each of its answers, the mouse at its middle; its answers are one stop of the keyboard's.
+ANSWER = """(quiz) => {
+  const names = new Set(), said = [];
+  for (const button of quiz.querySelectorAll("[type=radio]")) {
+    const label = button.parentElement;
+    label.scrollIntoView({ block: "center" });
+    const { x, y, width, height } = label.getBoundingClientRect();
+    const hit = document.elementFromPoint(x + width / 2, y + height / 2);
+    if (!label.contains(hit)) throw new Error(`${hit?.outerHTML} lies over ${label.outerHTML}`);
+    hit.click();
+    if (!button.checked) throw new Error(`${label.outerHTML} isn't chosen`);
+    names.add(button.name);
+    said.push(quiz.querySelector("[role=status]").textContent);
+  }
+  return [[...names], said];
+}"""
+
+
 def quizzes_are_answered(page: Any) -> None:
-    for quiz in page.locator("fieldset.quiz").all():
+    names = []
+    for place, quiz in enumerate(page.locator("fieldset.quiz").all()):
         verdict, buttons = quiz.get_by_role("status"), quiz.get_by_role("radio").all()
         assert verdict.get_attribute("aria-live") == "polite"
         assert not verdict.inner_text()
@@ -381,16 +402,25 @@ def quizzes_are_answered(page: Any) -> None:
         rights = quiz.locator(".quiz-reason").evaluate_all("all => all.map((one) => one.classList.contains('right'))")
         assert rights.count(True) == 1
         said = [f"{'Right.' if right else 'Not right.'} {why}" for right, why in zip(rights, reasons, strict=True)]
-        buttons[0].focus()
-        page.keyboard.press("Space")
-        for place, button in enumerate(buttons):  # one stop for all answers, and arrows between them
-            if place:
-                page.keyboard.press("ArrowDown")
-            assert button.is_checked()
-            assert " ".join(verdict.text_content().split()) == said[place]
-        for button, words in zip(buttons, said, strict=True):
-            button.locator("..").click()
-            assert " ".join(verdict.text_content().split()) == words
+        if not place:
+            quiz_is_answered_by_hand(verdict, buttons, said)
+        own, heard = quiz.evaluate(ANSWER)
+        assert [" ".join(text.split()) for text in heard] == said
+        names += own
+        assert len(names) == len(set(names)) == place + 1
+
+
+def quiz_is_answered_by_hand(verdict: Any, buttons: list[Any], said: list[str]) -> None:
+    buttons[0].focus()
+    buttons[0].press("Space")
+    for place, button in enumerate(buttons):  # one stop for all answers, and arrows between them
+        if place:
+            buttons[place - 1].press("ArrowDown")
+        assert button.is_checked()
+        assert " ".join(verdict.text_content().split()) == said[place]
+    for button, words in zip(buttons, said, strict=True):
+        button.locator("..").click()
+        assert " ".join(verdict.text_content().split()) == words
 
 
 def hints_and_outputs_unfold(page: Any) -> None:
