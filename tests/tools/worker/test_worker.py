@@ -221,8 +221,8 @@ def test_slips_are_seen_in_the_text(line: str, word: str) -> None:
 
 def test_statements_are_told_with_what_they_stand_in_and_none_behind_a_return() -> None:
     text = "@a\ndef f(x: int):\n 'What.'\n if x:\n  x = 1\n else:\n  x = 2\n return x\n x = 3"
-    lines = ["f a", "if x:", "if x: body > x = 1", "if x: orelse > x = 2", "return x"]
-    assert stated(ast.parse(text).body) == [lines[0], *(f"f a body > {line}" for line in lines[1:])]
+    lines = ["if x:", "If body > x = 1", "If orelse > x = 2", "return x"]
+    assert stated(ast.parse(text).body) == ["f a", *(f"f a body > {line}" for line in lines)]
 
 
 def test_a_layer_whose_sizes_nobody_knows_is_an_error_and_not_the_end() -> None:
