@@ -75,10 +75,7 @@ def named(
         if kind != "list" and (lost or (first is not None and kind == "pair")):
             break
         with _silence():
-            group = hypotheses(exercise)
-            until = time.process_time() + SECONDS[kind]
-            own = lines if kind == "edit" else ()  # what is known is told by its effect, wherever it comes from
-            found, whole = _among(exercise, group, questions, rest, own, until)
+            found, whole = _among(exercise, kind, hypotheses(exercise), questions, rest, lines)
             most = 2 if questions[-1].seen.raised or not whole else 3  # an exception tells little
             naming = _naming(kind, whole or (found if kind != "pair" else []), most)
             number = not same(questions[-1].seen.result, right[-1].result, questions[-1].rtol, questions[-1].atol)
@@ -100,21 +97,24 @@ def _silence() -> Iterator[None]:
 
 def _among(
     exercise: Exercise,
+    kind: str,
     group: Iterable[Hypothesis],
     questions: Questions,
     rest: Callable[[], Questions],
     lines: Sequence[str],
-    until: float,
 ) -> tuple[list[Hypothesis], list[Hypothesis]]:
-    """Those that explain what was seen until the check failed; and those of them that explain the rest too."""
+    """Those that explain what was seen until the check failed; and those of them that explain the rest too.
+
+    An edit has to be in the answer's text; what is known is told by its effect, wherever that comes from.
+    """
     found: dict[str, Hypothesis] = {}
     whole: list[Hypothesis] = []
-    chain = _chain(questions)
+    chain, until, edit = _chain(questions), time.process_time() + SECONDS[kind], kind == "edit"
     for hypothesis in group:
-        if time.process_time() > until or len(whole) > 2:
+        if time.process_time() > until or len(whole) == (3 if edit else 2):
             break
         fits = hypothesis.says not in found and _explains(exercise, hypothesis, questions, chain)
-        if fits and not _stands(exercise, hypothesis, lines):
+        if fits and not (edit and _stands(exercise, hypothesis, lines)):
             found[hypothesis.says] = hypothesis
             if _explains(exercise, hypothesis, rest(), _chain(rest())):
                 whole.append(hypothesis)
