@@ -148,13 +148,13 @@ def _stands(exercise: Exercise, one: Hypothesis, lines: Sequence[str]) -> bool:
     right, wrong = stated(node for node in whole if getattr(node, "name", "") in names), stated(one.definitions)
     own = SequenceMatcher(None, right, lines, autojunk=False).get_matching_blocks()
     place = {a + k: b + k for a, b, size in own for k in range(size)}
-    parts = [
-        step[1:3] for step in SequenceMatcher(None, right, wrong, autojunk=False).get_opcodes() if step[0] != "equal"
-    ]
-    # Where something is only put in, the two between which it is put stand side by side.
-    return bool(parts) and all(
-        all(n in place for n in range(a, b)) if a < b else place.get(a, -1) == place.get(a - 1, -3) + 1
-        for a, b in parts
+    steps = [step for step in SequenceMatcher(None, right, wrong, autojunk=False).get_opcodes() if step[0] != "equal"]
+    # Of what is left out, one line is enough; where something is put in, the two lines round it stand side by side.
+    return bool(steps) and all(
+        place.get(a, -1) == place.get(a - 1, -3) + 1
+        if kind == "insert"
+        else (any if kind == "delete" else all)(n in place for n in range(a, b))
+        for kind, a, b, *_ in steps
     )
 
 
