@@ -163,28 +163,9 @@ def vit_pytorch(kind: str, size: Size) -> nn.Module:
     return model
 
 
-class Framed(nn.Module):
-    """What stands around an encoder: patches by a convolution, a CLS token, learned positions, and a head."""
-
-    def __init__(self, size: Size, encoder: nn.Module) -> None:
-        super().__init__()
-        self.projection = nn.Conv2d(size.channels, size.d_model, size.patch_size, size.patch_size)
-        self.cls_token = nn.Parameter(0.02 * torch.randn(1, 1, size.d_model))
-        self.positions = nn.Parameter(0.02 * torch.randn(1, size.n_patches + 1, size.d_model))
-        self.encoder = encoder
-        self.head = nn.Linear(size.d_model, size.n_classes)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, K)."""
-        x = self.projection(images).flatten(2).transpose(1, 2)  # (B, N, D)
-        x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1)  # (B, T, D)
-        x = self.encoder(x + self.positions)  # (B, T, D)
-        logits: Tensor = self.head(x[:, 0])  # (B, K)
-        return logits
-
-
 def torch_encoder(size: Size) -> nn.Module:
-    """torch.nn.TransformerEncoder within the usual frame."""
+    """torch.nn.TransformerEncoder between this course's patches and its head."""
+    model: Any = ours(size)
     layer = nn.TransformerEncoderLayer(
         size.d_model,
         size.n_heads,
@@ -196,7 +177,9 @@ def torch_encoder(size: Size) -> nn.Module:
         norm_first=True,
     )
     norm = nn.LayerNorm(size.d_model, eps=1e-6)
-    return Framed(size, nn.TransformerEncoder(layer, size.n_layers, norm, enable_nested_tensor=False))
+    model.blocks = nn.ModuleList([nn.TransformerEncoder(layer, size.n_layers, norm, enable_nested_tensor=False)])
+    model.norm = nn.Identity()
+    return model  # type: ignore[no-any-return]
 
 
 class TutorialAttention(nn.Module):
@@ -214,29 +197,16 @@ class TutorialAttention(nn.Module):
         return mixed
 
 
-class TutorialBlock(nn.Module):
-    """A pre-norm encoder block around the loop."""
-
-    def __init__(self, d_model: int, n_heads: int) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(d_model, eps=1e-6)
-        self.attention = TutorialAttention(d_model, n_heads)
-        self.norm2 = nn.LayerNorm(d_model, eps=1e-6)
-        self.mlp = nn.Sequential(
-            nn.Linear(d_model, RATIO * d_model), nn.GELU(), nn.Linear(RATIO * d_model, d_model)
-        )  # fmt: skip
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, T, D) -> (B, T, D)."""
-        x = x + self.attention(self.norm1(x))
-        x = x + self.mlp(self.norm2(x))
-        return x
-
-
 def tutorial(size: Size) -> nn.Module:
-    """A Vision Transformer as most tutorials write it, its heads in a Python loop."""
-    blocks = (TutorialBlock(size.d_model, size.n_heads) for _ in range(size.n_layers))
-    return Framed(size, nn.Sequential(*blocks, nn.LayerNorm(size.d_model, eps=1e-6)))
+    """A Vision Transformer as most tutorials write it: its heads in a Python loop, the rest torch's own layers."""
+    model: Any = ours(size)
+    for block in model.blocks:
+        block.norm1, block.norm2 = (nn.LayerNorm(size.d_model, eps=1e-6) for _ in range(2))
+        block.attention = TutorialAttention(size.d_model, size.n_heads)
+        wide = RATIO * size.d_model
+        block.mlp = nn.Sequential(nn.Linear(size.d_model, wide), nn.GELU(), nn.Linear(wide, size.d_model))
+    model.norm = nn.LayerNorm(size.d_model, eps=1e-6)
+    return model  # type: ignore[no-any-return]
 
 
 def mnist_pictures(transform: Any, n_images: int | None = None) -> Subset[Any]:

@@ -1,143 +1,263 @@
-"""Everything of this course that a GPU must show, in one command of at most eleven minutes; into results/gpu.json.
+"""Everything of this course that a GPU must show, in one command; into results/gpu.json.
 
-The ladder and the race with other people's models go into files of their own, which the book reads: steps-gpu.json and
-throughput-gpu.json. Each part is a process of its own with a time of its own; what it has measured so far is kept,
-whatever becomes of it, and the parts that tell most come first. Needs no network: MNIST is read from VITCOURSE_DATA.
+The ladder and the race with other people's models are commands of their own, which are called, and whose files the book
+reads: steps-gpu.json and throughput-gpu.json. What was measured is kept at once, and what fails costs only itself.
+Needs no network: MNIST is read from VITCOURSE_DATA.
 
-In the course's folder, type: python benchmarks/gpu.py (where the course isn't installed: PYTHONPATH=. before it)
+In the course's folder, type: python benchmarks/gpu.py
 The same at sizes that show nothing, on a CPU: python benchmarks/gpu.py --small --device cpu --output FILE
 """
 
-import argparse
-import json
-import os
-import signal
+import shlex
 import subprocess
 import sys
-import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from gpu_parts import Asked, Measure, correct, device, ladder, original, profile, race, seeds, steps
-from shared import RESULTS, keep
+import typer
+from contenders import data_sheet, size_of
+from shared import RESULTS, keep, result_of
 
-from vitcourse.files import write_atomically
+from vitcourse.files import read_json
+from vitcourse.training.configuration import make_config
+from vitcourse.training.graph import nothing_waits
+from vitcourse.training.ladder import GROUND, settings_of
+from vitcourse.training.loop import Run
+from vitcourse.training.preparation import Setup, prepare
+from vitcourse.training.presets import PRESETS, TrainConfig
 
-SECONDS = 640.0
-# Reading torch, and stopping a part that takes too long, is part of its time.
-LEAST_SECONDS = 10.0
+TARGETS = (0.98, 0.99, 0.995)
+LADDER = Path("benchmarks", "results", "steps-gpu.json")
+RACERS = [f"--contenders={name}" for name in ("this course, fused kernels", "timm", "torchvision", "this course")]
 
 
 @dataclass(frozen=True)
-class Part:
-    """One thing to measure: it gives what it knows so far, again and again, and has so many seconds."""
+class Asked:
+    """Where it is measured, and whether only to see that it can be."""
 
-    seconds: float
-    measure: Measure
-    file: str = ""
+    device: str
+    small: bool
+
+    def config(self, preset: str, **changes: Any) -> TrainConfig:
+        """A preset, on the device; small, it is on the digits and has next to no parameters."""
+        if self.small:
+            tiny = {"data": "digits", "image_size": 8, "crop": 8, "patch_size": 4, "d_model": 12, "n_layers": 1}
+            tiny |= {"n_heads": 2, "batch_size": 300, "epochs": 2, "threads": 1, "compile": "off"}
+            fits = {name: value for name, value in tiny.items() if getattr(PRESETS[preset], name) is not None}
+            changes = {**fits, **{name: value for name, value in changes.items() if name not in tiny}}
+        return make_config(preset, **{"device": self.device, **changes})
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Measure part after part; print and write what came of each."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
-    parser.add_argument("--small", action="store_true", help="sizes that show nothing, to see that it runs")
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="for all of it")
-    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
-    parser.add_argument("--output", type=Path, default=RESULTS / "gpu.json")
-    parser.add_argument("--one", nargs=2, metavar=("PART", "FILE"), help=argparse.SUPPRESS)
-    asked = parser.parse_args(arguments)
-    if asked.one:
-        only(asked.one[0], Asked(asked.device, asked.small, asked.output.parent), Path(asked.one[1]))
-        return
-    if asked.small and asked.output.parent.resolve() == RESULTS.resolve():
-        parser.error("--small shows nothing that should stand among the results; type --output with another folder")
-    end = time.monotonic() + asked.seconds
-    if asked.device == "cuda" and not torch.cuda.is_available():
-        parser.error("there is no GPU here; to see that it runs, type: --small --device cpu --output FILE")
-    asked.output.parent.mkdir(parents=True, exist_ok=True)
+Measure = Callable[[Asked], Iterator[dict[str, Any]]]  # what is known so far, again and again
+
+
+def main(
+    device: str = "cuda", small: bool = False, parts: list[str] | None = None, output: Path = RESULTS / "gpu.json"
+) -> None:
+    """Measure part after part (all, or those named); write what came of each."""
+    if small and output.parent.resolve() == RESULTS.resolve():
+        raise typer.BadParameter("--small shows nothing that should stand among the results; type --output FILE too")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise typer.BadParameter("there is no GPU here; to see that it runs: --small --device cpu --output FILE")
     # Of an earlier call on the same machine, what is not asked for again stays.
-    earlier = json.loads(asked.output.read_text(encoding="utf-8")) if asked.output.exists() else {}
-    parts: dict[str, Any] = {} if asked.parts == list(PARTS) else earlier.get("parts", {})
-    for name in asked.parts:
-        # On a machine that others use too, reading torch alone may take half a minute.
-        seconds = min(PARTS[name].seconds * (10 if asked.small else 1), end - time.monotonic())
-        print(f"{name}: at most {max(seconds, 0):.0f} s", flush=True)
-        parts[name] = run(name, asked, seconds)
-        print(json.dumps(parts[name], ensure_ascii=False)[:600], flush=True)
-        write(asked, parts)
+    known: dict[str, Any] = read_json(output).get("parts", {}) if parts else {}
+    about: dict[str, Any] = {"device": torch.cuda.get_device_name() if device == "cuda" else device}
+    if small:
+        about["trial"] = True
+    for name in parts or PARTS:
+        torch.compiler.reset()  # it compiles the same lines only so many times
+        for found in PARTS[name](Asked(device, small)):
+            known[name] = found
+            keep("gpu", "what the course needs a GPU for, part by part", file=output, **about, parts=known)
+        print(name, known[name])
 
 
-def run(name: str, asked: argparse.Namespace, seconds: float) -> dict[str, Any]:
-    """A part in a process of its own: what it gave last, its seconds, and how it ended if not well."""
-    if seconds < LEAST_SECONDS:
-        return {"ended": "no time was left"}
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "part.json"
-        command = [sys.executable, __file__, "--device", asked.device, "--output", str(asked.output)]
-        command += ["--one", name, str(file), *(["--small"] if asked.small else [])]
-        started = time.monotonic()
-        process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=os.name == "posix"
-        )
-        ended = ""
-        try:
-            _, said = process.communicate(timeout=seconds)
-            if process.returncode:
-                ended = (said.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
-        except subprocess.TimeoutExpired:
-            ended = f"stopped after {seconds:.0f} s"
-            # A compiler's processes, too.
-            os.killpg(process.pid, signal.SIGKILL) if os.name == "posix" else process.kill()
-            process.communicate()
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-        found["seconds"] = round(time.monotonic() - started, 1)
-        return {**found, "ended": ended} if ended else found
+def or_failure(answer: Callable[..., dict[str, Any]], *asked: Any) -> dict[str, Any]:
+    """What came out, or why nothing did: one question must not bring down the next."""
+    try:
+        return answer(*asked)
+    except Exception as error:
+        return {"failed": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
 
 
-def only(name: str, asked: Asked, file: Path) -> None:
-    """One part, in this process: whatever it gives is written at once."""
-    for found in PARTS[name].measure(asked):
-        write_atomically(file, json.dumps(found, ensure_ascii=False))
+def correct(asked: Asked) -> Iterator[dict[str, Any]]:
+    """Whether it computes the same: as a CPU, recorded and not, in bf16, stopped and gone on; and waits for nothing."""
+    n = 8 if asked.small else 40
+    setup = prepare(asked.config("mnist-gpu-fast", compile="off", epochs=2, seed=3))
+    questions: dict[str, Callable[[], dict[str, Any]]] = {
+        "logits beside a CPU's": lambda: beside_cpu(setup),
+        "a step waits for nothing": lambda: without_waiting(setup),
+        "recorded and not": lambda: compared(stepped(setup, n, graph=True), stepped(setup, n, graph=False)),
+        "the same twice": lambda: compared(stepped(setup, n), stepped(setup, n)),
+        "the same twice, by deterministic kernels": lambda: by_deterministic_kernels(setup, n),
+        "stopped and gone on": lambda: compared(
+            stepped(setup, n), stepped(setup, n - n // 2, stepped(setup, n // 2).state_dict())
+        ),
+        "loss in TF32 and in bf16": lambda: {
+            amp: float(next(stepped(setup, n - 1, amp=amp).endless())) for amp in ("off", "bf16")
+        },
+    }
+    found: dict[str, Any] = {}
+    for question, answer in questions.items():
+        found[question] = or_failure(answer)
+        yield found
 
 
-def write(asked: argparse.Namespace, parts: dict[str, Any]) -> None:
-    """Keep all that was measured: what has a file of its own there, the rest in the one asked for."""
-    own: dict[str, Any] = {}
-    for name, found in parts.items():
-        file = PARTS[name].file
-        if file and "what" in found:
-            keep("gpu", file=asked.output.parent / file, **{k: v for k, v in found.items() if k != "provenance"})
-            found = {key: found[key] for key in ("seconds", "ended") if key in found} | {"file": file}
-        own[name] = found
-    keep(
-        "gpu",
-        "all that the course needs a GPU for, each part in a process of its own, in the order of the parts",
-        file=asked.output,
-        device=parts.get("device", {}).get("card") or asked.device,
-        **({"trial": True} if asked.small else {}),
-        parts=own,
-    )
+def stepped(setup: Setup, n: int, state: dict[str, Any] | None = None, **changes: Any) -> Run:
+    """A run after so many steps, from its start or from a state on."""
+    run = Run.start(replace(setup, config=replace(setup.config, **changes)))
+    if state:
+        run.load_state_dict(state)
+    for _, _ in zip(range(n), run.endless(), strict=False):
+        pass
+    return run
 
 
-# By value: what comes first is measured even if what comes last is not. Together no more than SECONDS.
-PARTS: dict[str, Part] = {
-    "device": Part(25, device),
-    "correct": Part(40, correct),
-    "mnist-gpu-fast": Part(65, seeds("mnist-gpu-fast", 3)),
-    "mnist-gpu": Part(80, seeds("mnist-gpu", 1)),
-    "vit-b16": Part(75, steps("vit-b16", 256, 128)),
-    "ladder": Part(65, ladder, "steps-gpu.json"),
-    "race": Part(160, race),
-    "profile": Part(30, profile),
-    "cifar10": Part(55, steps("cifar10", 512, data="random", image_size=32)),
-    "digits": Part(20, seeds("digits", 1, (0.95,))),
-    "original": Part(20, original),
+def compared(one: Run, other: Run) -> dict[str, Any]:
+    """Whether two runs have the same weights, and how far they are apart."""
+    pairs = list(zip(one.kept.parameters(), other.kept.parameters(), strict=True))
+    return {
+        "same_bits": all(torch.equal(a, b) for a, b in pairs),
+        "largest_difference": max(float((a - b).detach().abs().max()) for a, b in pairs),
+    }
+
+
+def beside_cpu(setup: Setup) -> dict[str, Any]:
+    """How far the logits are from those that the same model has on a CPU."""
+    run, images = stepped(setup, 1), setup.test_images[:200]
+    torch.set_float32_matmul_precision("highest")
+    with torch.no_grad():
+        here = run.model.eval()(images).cpu()
+        there = run.model.cpu()(images.cpu())
+    return {"largest_difference": float((here - there).abs().max())}
+
+
+def without_waiting(setup: Setup) -> dict[str, Any]:
+    """That nothing in a step waits for the GPU: whatever does raises an error."""
+    run = stepped(setup, 2, graph=False)
+    index = next(run.batches.indices())
+    with nothing_waits(wanted=setup.device.type == "cuda"):
+        run.step(*run.batches.made(index))
+    return {"holds": True}
+
+
+def by_deterministic_kernels(setup: Setup, n: int) -> dict[str, Any]:
+    """The same twice, where torch is to choose kernels with a fixed order."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        return compared(stepped(setup, n, graph=False), stepped(setup, n, graph=False))
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def seeds(preset: str, n: int) -> Measure:
+    """A preset trained with each of several seeds: its accuracy epoch by epoch, and the seconds to each target."""
+
+    def measure(asked: Asked) -> Iterator[dict[str, Any]]:
+        runs: list[dict[str, Any]] = []
+        for seed in range(n):
+            runs.append({"seed": seed, **or_failure(trained, asked.config(preset, seed=seed))})
+            yield {"preset": preset, "runs": runs}
+
+    return measure
+
+
+def trained(config: TrainConfig) -> dict[str, Any]:
+    """A run; only its training is timed, and apart from it what comes before."""
+    started = time.perf_counter()
+    result = result_of(config)
+    epochs, seconds = [], 0.0
+    for epoch in result.epochs:
+        seconds += epoch.seconds
+        epochs.append({"loss": epoch.loss, "accuracy": epoch.accuracy, "training_seconds": round(seconds, 3)})
+    return {
+        "device": result.device,
+        "parameters": result.parameters,
+        # And after: the pictures, and the files.
+        "seconds_before": round(time.perf_counter() - started - result.wall_seconds, 2),
+        "epochs": epochs,
+        "milliseconds_a_step": round(1000 * seconds / result.steps, 4),
+        "accuracy": result.accuracy,
+        "to": {
+            f"{target:.1%}": next((e["training_seconds"] for e in epochs if e["accuracy"] >= target), None)
+            for target in TARGETS
+        },
+    }
+
+
+def steps(preset: str, *batch_sizes: int, **changes: Any) -> Measure:
+    """How fast a preset's steps are at several batch sizes, what share of the peak that is, and the memory."""
+
+    def measure(asked: Asked) -> Iterator[dict[str, Any]]:
+        sizes: list[dict[str, Any]] = []
+        for batch_size in batch_sizes:
+            config = asked.config(preset, batch_size=batch_size, **changes)
+            sizes.append(or_failure(timed_steps, config, 0.1 if asked.small else 3.0))
+            yield {"preset": preset, "sizes": sizes}
+
+    return measure
+
+
+def command(*words: str) -> Measure:
+    """What another command measures, into a file of its own."""
+
+    def measure(asked: Asked) -> Iterator[dict[str, Any]]:
+        called = {"command": shlex.join(["python", *words])}
+        yield called
+        if not asked.small:
+            done = subprocess.run([sys.executable, *words], stderr=subprocess.PIPE, text=True)
+            yield called | ({"failed": done.stderr.strip().rpartition("\n")[2]} if done.returncode else {})
+
+    return measure
+
+
+def timed_steps(config: TrainConfig, least: float) -> dict[str, Any]:
+    """The steps of one size, so many seconds of them at least."""
+    setup = prepare(config)
+    on_gpu, batch_size = setup.device.type == "cuda", config.batch_size
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats()
+    losses = Run.start(setup).endless()
+    for _ in range(6):
+        next(losses)
+    float(next(losses))
+    n, started = 0, time.perf_counter()
+    while n < 2 or time.perf_counter() - started < least:
+        loss = next(losses)
+        n += 1
+        if n % 10 == 0:
+            float(loss)  # or the queue alone would be timed
+    float(loss)
+    seconds = (time.perf_counter() - started) / n
+    found: dict[str, Any] = {
+        "batch_size": batch_size,
+        "milliseconds_a_step": round(1000 * seconds, 3),
+        "images_per_second": round(batch_size / seconds, 1),
+    }
+    if on_gpu:
+        found["peak_memory_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 2)
+        if promised := data_sheet(torch.cuda.get_device_name()):
+            found["share_of_data_sheet"] = round(size_of(setup).flops * batch_size / seconds / promised, 4)
+    return found
+
+
+# By value: what comes first is measured even if what comes last is not.
+PARTS: dict[str, Measure] = {
+    "correct": correct,
+    "mnist-gpu-fast": seeds("mnist-gpu-fast", 3),
+    "mnist-gpu": seeds("mnist-gpu", 1),
+    "vit-b16": steps("vit-b16", 256, 128),
+    "ladder": command("-m", "vitcourse", "bench", "steps", "mnist-gpu-fast", "--output", str(LADDER)),
+    "race": command("benchmarks/throughput.py", "--device=cuda", "--size=c", "--rounds=5", *RACERS),
+    "cifar10": steps("cifar10", 512, data="random", image_size=32),
+    "digits": seeds("digits", 1),
+    "original": steps("seed", 128, **settings_of(GROUND)),
 }
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -6,39 +6,31 @@ In the course's folder, type: python benchmarks/presets.py digits 5, or presets.
 
 import statistics
 import sys
-import tempfile
 from collections import defaultdict
-from pathlib import Path
 
-from rich.console import Console
-from shared import RESULTS, cpu_seconds, keep
+from shared import RESULTS, cpu_seconds, keep, result_of
 
 from vitcourse.training.configuration import make_config
-from vitcourse.training.runs import RunFolder
-from vitcourse.training.train import train
 
 
 def main() -> None:
     """Train the presets with each seed, on one thread of the CPU, and write down what came of it."""
     *presets, n_seeds = sys.argv[1:]
-    console = Console(highlight=False, markup=False, soft_wrap=True)
     runs, results = defaultdict(list), {}
-    with tempfile.TemporaryDirectory() as folder:
-        for seed, preset in ((seed, preset) for seed in range(int(n_seeds)) for preset in presets):
-            config = make_config(preset, seed=seed, threads=1, device="cpu")
-            before = cpu_seconds()
-            (result,) = train(config, RunFolder(Path(folder) / f"{preset}-{seed}"), console).values()
-            results[preset] = result
-            runs[preset].append(
-                {
-                    "seed": seed,
-                    "accuracy": round(result.accuracy, 5),
-                    "cpu_seconds": round(result.cpu_seconds, 1),
-                    # Loading, compiling and drawing too; only the first run compiles.
-                    "cpu_seconds_in_all": round(cpu_seconds() - before, 1),
-                    "wall_seconds": round(result.wall_seconds, 1),
-                }
-            )
+    for seed, preset in ((seed, preset) for seed in range(int(n_seeds)) for preset in presets):
+        before = cpu_seconds()
+        result = results[preset] = result_of(make_config(preset, seed=seed, threads=1, device="cpu"))
+        runs[preset].append(
+            {
+                "seed": seed,
+                "accuracy": round(result.accuracy, 5),
+                "cpu_seconds": round(result.cpu_seconds, 1),
+                # Loading, compiling and drawing too; only the first run compiles.
+                "cpu_seconds_in_all": round(cpu_seconds() - before, 1),
+                "wall_seconds": round(result.wall_seconds, 1),
+            }
+        )
+        print(preset, runs[preset][-1], flush=True)
     for preset, result in results.items():
         accuracies = [run["accuracy"] for run in runs[preset]]
         table = keep(
@@ -51,7 +43,7 @@ def main() -> None:
             parameters=result.parameters,
             runs=runs[preset],
         )
-        console.print(f"{preset}: {table['mean_accuracy']:.2%} on average")
+        print(f"{preset}: {table['mean_accuracy']:.2%} on average")
 
 
 if __name__ == "__main__":

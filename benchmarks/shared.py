@@ -6,18 +6,23 @@ import random
 import shlex
 import statistics
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from rich.console import Console
+from rich.table import Table
 from torch import nn
 
 from vitcourse.files import write_atomically
 from vitcourse.training.loop import Run
 from vitcourse.training.preparation import Setup
-from vitcourse.training.runs import provenance
+from vitcourse.training.presets import TrainConfig
+from vitcourse.training.runs import Result, RunFolder, provenance
+from vitcourse.training.train import train
 
 RESULTS = Path(__file__).parent / "results"
 PEERS = ("timm", "transformers", "vit-pytorch")
@@ -38,6 +43,14 @@ def keep(name: str, what: str, *, start: str = "python", file: Path | None = Non
     record = {"what": what, **figures, "provenance": origin}
     write_atomically(file or RESULTS / f"{name}.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
     return record
+
+
+def show(rows: Sequence[Mapping[str, Any]], title: str = "") -> None:
+    """Print records as a table."""
+    table = Table(*dict.fromkeys(key for row in rows for key in row), title=title)
+    for row in rows:
+        table.add_row(*(str(row.get(str(column.header), "")) for column in table.columns))
+    Console(highlight=False).print(table)
 
 
 def in_turns(ways: Mapping[str, Callable[[], Figure]], rounds: int) -> dict[str, list[Figure]]:
@@ -63,6 +76,13 @@ def tuned(rates: Sequence[float], tuning_seed: int, seeds: Sequence[int], accura
     found = {"learning_rate": rate, "mean": round(statistics.mean(accuracies), 4), "accuracies": accuracies}
     print(by_rate, found, file=sys.stderr, flush=True)
     return found
+
+
+def result_of(config: TrainConfig) -> Result:
+    """What a whole run leaves, as `vitcourse train` makes it, files and pictures included; its folder goes."""
+    with tempfile.TemporaryDirectory() as folder:
+        (result,) = train(config, RunFolder(Path(folder) / "run"), Console(quiet=True)).values()
+    return result
 
 
 def trained(setup: Setup) -> nn.Module:

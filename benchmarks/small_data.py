@@ -7,6 +7,7 @@ In the course's folder, type: python benchmarks/small_data.py
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -36,13 +37,8 @@ def cnn() -> nn.Module:
     )  # fmt: skip
 
 
-def a_vit() -> nn.Module:
-    """The sizes of the preset digits."""
-    model: nn.Module = vit.VisionTransformer(8, 4, 1, 10, d_model=64, n_layers=3, n_heads=4, mlp_ratio=2, dropout=0.1)
-    return model
-
-
-MODELS: dict[str, Callable[[], nn.Module]] = {"CNN": cnn, "ViT": a_vit}
+PRESET = {"d_model": 64, "n_layers": 3, "n_heads": 4, "mlp_ratio": 2, "dropout": 0.1}  # the sizes of the preset digits
+MODELS: dict[str, Callable[[], nn.Module]] = {"CNN": cnn, "ViT": partial(vit.VisionTransformer, 8, 4, 1, 10, **PRESET)}
 
 
 def main() -> None:
@@ -56,7 +52,7 @@ def main() -> None:
         for name, make in MODELS.items():
 
             def accuracy(rate: float, seed: int, held_out: bool, n: int = n, make: Any = make) -> float:
-                places = order(seed, len(everything))
+                places = torch.randperm(len(everything), generator=torch.Generator().manual_seed(seed))
                 unseen = everything[places[n:]], digits.train_labels[places[n:]]
                 few = everything[places[:n]], digits.train_labels[places[:n]]
                 return trained(make, *few, *(unseen if held_out else test), rate, seed)
@@ -72,11 +68,6 @@ def main() -> None:
         rows=rows,
         cpu_seconds=cpu_seconds(),
     )
-
-
-def order(seed: int, n: int) -> Tensor:
-    """The images in an order of the seed's."""
-    return torch.randperm(n, generator=torch.Generator().manual_seed(seed))
 
 
 def trained(

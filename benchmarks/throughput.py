@@ -11,6 +11,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,12 @@ import torch
 import torch.nn.functional as F
 import typer
 from contenders import CONTENDERS, FORMULA, SIZES, Size, data_sheet
-from rich.console import Console
-from rich.table import Table
-from shared import RESULTS, in_turns, keep
+from shared import RESULTS, in_turns, keep, show
 from torch import nn
 
+from vitcourse.errors import first_line
 from vitcourse.training import engine
 
-NOT_MEASURED = "not measured on a GPU yet"
 OURS = "this course"
 FUSED = "this course, fused kernels"
 PEAK_SIDE = 8192
@@ -42,7 +41,7 @@ class Entry:
 
     name: str
     compiled: bool
-    step: Callable[[], None] | None = None
+    step: Callable[[], object] | None = None
     parameters: int = 0
     failed: str = ""
     clock: list[float] = field(default_factory=list)
@@ -55,7 +54,6 @@ def main(
     rounds: int = 11,
     steps: int = 0,
     batch: int = 0,
-    threads: int = 1,
     compiled: bool = True,
     contenders: list[str] | None = None,
     output: Path | None = None,
@@ -65,18 +63,17 @@ def main(
     steps is those in a turn (0: about 0.3 seconds of them), batch the images in a step (0: the size's own number).
     """
     cuda = device == "cuda"
-    if threads:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(1)
     ways = [(name, later) for name in contenders or CONTENDERS for later in (False, True)[: 1 + compiled]]
     if cuda:  # first what takes no minute to compile
         ways.sort(key=lambda way: way[1])
-    sizes: dict[str, Any] = {} if cuda else {"c": {"what": NOT_MEASURED}}
+    sizes: dict[str, Any] = {}
     turns = "one contender after the other" if cuda else "all contenders in turns, in a new order each round"
     for name in size or ("abc" if cuda else "ab"):
         for table in measure(SIZES[name], torch.device(device), ways, rounds, steps, batch):
             sizes[name] = table
             # After each: what ends a benchmark early must not take with it what was measured.
-            record = keep(
+            keep(
                 "throughput",
                 f"forward and backward passes, dropout 0, {'bf16 autocast' if cuda else 'float32'}; {turns}, medians "
                 f"of {rounds} rounds, {'by CUDA events' if cuda else NOISE}",
@@ -84,12 +81,10 @@ def main(
                 device=torch.cuda.get_device_name() if cuda else "cpu",
                 threads=torch.get_num_threads(),
                 flops=FORMULA,
-                model_flops_utilisation="in each row, of the measured peak and of the data sheet's"
-                if cuda
-                else NOT_MEASURED,
                 sizes=sizes,
             )
-    show(record["sizes"])
+    for name, found in sizes.items():
+        show(found["rows"], f"size {name}")
 
 
 def measure(
@@ -108,9 +103,9 @@ def measure(
     torch.compiler.reset()
     entries: list[Entry] = []
     about: dict[str, Any] = {"size": asdict(size), "batch_size": batch_size}
+    peak = peak_of(device, rounds) if cuda else 0.0
     if cuda:
-        entries.append(Entry("peak", compiled=False, step=peak_step(device)))
-        race(entries, 1, rounds, device)
+        about["peak_tflops"] = round(peak / 1e12, 1)
     for contender, compiled in ways:
         print(f"{contender}{', to be compiled' if compiled else ''}", flush=True)
         entries.append(prepare(contender, compiled, size, images, labels))
@@ -120,38 +115,21 @@ def measure(
             entries[-1].step = None
             torch.compiler.reset()  # what was compiled holds the model
             torch.cuda.empty_cache()
-            yield {**about, **rows(entries, size, batch_size, device)}
+            yield {**about, "rows": rows(entries, size.flops * batch_size, batch_size, device, peak)}
     if not cuda:
         about["steps_in_a_turn"] = race(entries, steps, rounds, device)
-        yield {**about, **rows(entries, size, batch_size, device)}
+        yield {**about, "rows": rows(entries, size.flops * batch_size, batch_size, device)}
 
 
 def race(entries: list[Entry], steps: int, rounds: int, device: torch.device) -> int:
     """Round after round, each entry once, in a new order; how many steps made a turn."""
-    running = [entry for entry in entries if entry.step]
-    if not running:
-        return 0
-    steps = steps or max(1, round(0.3 / timed(running[0].step, 1, device)[0]))  # type: ignore[arg-type]
-
-    def turn(entry: Entry) -> None:
-        if entry.step is None:
-            return
-        try:
-            clock, cpu = timed(entry.step, steps, device)
-        except Exception as error:  # memory that was enough before
-            entry.failed, entry.step = one_line(error), None
-            return
-        entry.clock.append(clock)
-        entry.cpu.append(cpu)
-
-    in_turns({str(number): lambda entry=entry: turn(entry) for number, entry in enumerate(running)}, rounds)
+    running = {str(number): (entry, entry.step) for number, entry in enumerate(entries) if entry.step}
+    for _, step in list(running.values())[:1]:
+        steps = steps or max(1, round(0.3 / timed(step, 1, device)[0]))
+    turns = in_turns({name: partial(timed, step, steps, device) for name, (_, step) in running.items()}, rounds)
+    for name, (entry, _) in running.items():
+        entry.clock, entry.cpu = map(list, zip(*turns[name], strict=True))
     return steps
-
-
-def one_line(error: Exception) -> str:
-    """An error's kind and the first line of what it says."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0] if lines else ''}"
 
 
 def prepare(name: str, compiled: bool, size: Size, images: torch.Tensor, labels: torch.Tensor) -> Entry:
@@ -177,7 +155,7 @@ def prepare(name: str, compiled: bool, size: Size, images: torch.Tensor, labels:
     except ImportError:
         entry.failed = "not installed; type: uv sync --group bench"
     except Exception as error:  # a compiler may fail with anything, and the others still run
-        entry.failed = one_line(error)
+        entry.failed = f"{type(error).__name__}: {first_line(error)}"
     else:
         entry.step = step
     return entry
@@ -189,18 +167,14 @@ def compiled_as_trained(model: nn.Module) -> nn.Module:
     return engine.compiled(model, "default", device, in_float32=device.type == "cpu")
 
 
-def peak_step(device: torch.device) -> Callable[[], None]:
-    """A product of two large bf16 matrices: as fast as the GPU gets."""
+def peak_of(device: torch.device, rounds: int) -> float:
+    """FLOP/s of a product of two large bf16 matrices: as fast as the GPU gets."""
     left, right = (torch.randn(PEAK_SIDE, PEAK_SIDE, device=device, dtype=torch.bfloat16) for _ in range(2))
-
-    def step() -> None:
-        torch.mm(left, right)
-
-    step()
-    return step
+    seconds = [timed(partial(torch.mm, left, right), 1, device)[0] for _ in range(1 + rounds)]
+    return 2 * PEAK_SIDE**3 / statistics.median(seconds[1:])
 
 
-def timed(step: Callable[[], None], steps: int, device: torch.device) -> tuple[float, float]:
+def timed(step: Callable[[], object], steps: int, device: torch.device) -> tuple[float, float]:
     """Seconds of a step, on the clock (a GPU's own if there is one) and of the processor, over several in a row."""
     cuda = device.type == "cuda"
     if cuda:
@@ -218,60 +192,42 @@ def timed(step: Callable[[], None], steps: int, device: torch.device) -> tuple[f
     return seconds / steps, processor / steps
 
 
-def rows(entries: list[Entry], size: Size, batch_size: int, device: torch.device) -> dict[str, Any]:
-    """One row for each contender, eager and compiled, and on a GPU the peak."""
+def rows(
+    entries: list[Entry], flops: int, batch_size: int, device: torch.device, peak: float = 0.0
+) -> list[dict[str, Any]]:
+    """One row for each contender, eager and compiled; a step's flops give its share of the measured peak, if any."""
     cuda = device.type == "cuda"
-
-    def beside(one: Entry | None, other: Entry) -> float | None:
-        """How many times as long as the other the one takes, where both run: the median of the rounds' ratios."""
-        if one is None or one.failed or other.failed:
-            return None
-        # Others' work on the machine stretches the clock's seconds, and hardly the processor's.
-        pairs = zip(one.clock, other.clock, strict=True) if cuda else zip(one.cpu, other.cpu, strict=True)
-        return round(statistics.median(a / b for a, b in pairs), 3)
-
-    def named(name: str, compiled: bool) -> Entry | None:
-        return next((entry for entry in entries if (entry.name, entry.compiled) == (name, compiled)), None)
-
-    peak = next((2 * PEAK_SIDE**3 / statistics.median(e.clock) for e in entries if e.name == "peak"), None)
-    # By default a run on a CPU isn't compiled, but for a very long one; the presets for a GPU are.
-    default = named(FUSED, compiled=cuda)
+    raced = {(entry.name, entry.compiled): entry for entry in entries}
     promised = data_sheet(torch.cuda.get_device_name(device)) if cuda else None
-    found: dict[str, Any] = {"rows": []}
-    if peak:
-        found["peak_tflops"] = round(peak / 1e12, 1)
+    found = []
     for entry in entries:
-        if entry.name == "peak":
-            continue
         row: dict[str, Any] = {"contender": entry.name, "compiled": entry.compiled, "parameters": entry.parameters}
+        found.append(row)
         if entry.failed:
             row["failed"] = entry.failed
-        else:
-            seconds = statistics.median(entry.clock)
-            done = size.flops * batch_size / seconds
-            figures = {
-                "images_per_second": round(batch_size / seconds, 1),
-                "images_per_cpu_second": None if cuda else round(batch_size / statistics.median(entry.cpu), 1),
-                "speed_beside_ours": beside(named(OURS, entry.compiled), entry),
-                "default_beside_it": beside(entry, default) if default else None,
-                "model_flops_utilisation": round(done / peak, 3) if peak else None,
-                "share_of_data_sheet": round(done / promised, 3) if promised else None,
-            }
-            row |= {name: figure for name, figure in figures.items() if figure is not None}
-        found["rows"].append(row)
+            continue
+        seconds = statistics.median(entry.clock)
+        row["images_per_second"] = round(batch_size / seconds, 1)
+        if not cuda:
+            row["images_per_cpu_second"] = round(batch_size / statistics.median(entry.cpu), 1)
+        # By default a run on a CPU isn't compiled, but for a very long one; the presets for a GPU are.
+        ours, default = raced.get((OURS, entry.compiled)), raced.get((FUSED, cuda))
+        if ours and not ours.failed:
+            row["speed_beside_ours"] = beside(ours, entry, cuda)
+        if default and not default.failed:
+            row["default_beside_it"] = beside(entry, default, cuda)
+        if peak:
+            row["model_flops_utilisation"] = round(flops / seconds / peak, 3)
+        if promised:
+            row["share_of_data_sheet"] = round(flops / seconds / promised, 3)
     return found
 
 
-def show(sizes: dict[str, Any]) -> None:
-    """Print a table for each size that was measured; on a CPU the seconds are the processor's."""
-    for name, found in sizes.items():
-        if rows := found.get("rows"):
-            table = Table("contender", "images a second", "beside ours", "default beside it", title=f"size {name}")
-            for row in rows:
-                rate = row.get("images_per_cpu_second", row.get("images_per_second", row.get("failed")))
-                ratios = (str(row.get(ratio, "")) for ratio in ("speed_beside_ours", "default_beside_it"))
-                table.add_row(row["contender"] + (", compiled" if row["compiled"] else ""), str(rate), *ratios)
-            Console(highlight=False).print(table)
+def beside(one: Entry, other: Entry, cuda: bool) -> float:
+    """How many times as long as the other the one takes: the median of the rounds' ratios."""
+    # Others' work on the machine stretches the clock's seconds, and hardly the processor's.
+    pairs = zip(one.clock, other.clock, strict=True) if cuda else zip(one.cpu, other.cpu, strict=True)
+    return round(statistics.median(a / b for a, b in pairs), 3)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,8 @@ import torch
 import typer
 from contenders import mnist_pictures, size_of, tutorial, tutorial_loop
 from mnistvit import EPOCHS, MnistVit, mnistvit_loader, mnistvit_loop
-from rich.console import Console
-from rich.table import Table
-from shared import keep
-from torch import Tensor, nn
+from shared import keep, show
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from vitcourse.training.configuration import make_config
@@ -52,15 +51,20 @@ class Contender:
     name: str
     seed: int
     steps: Iterator[Any]
-    n_steps: int
+    epochs: int
     steps_per_epoch: int
     accuracy: Callable[[], float]
-    random_state: Tensor = field(default_factory=torch.get_rng_state)
     most_seconds: float = math.inf
+    random_state: Tensor = field(default_factory=torch.get_rng_state)
     done: int = 0
     wall_seconds: float = 0.0
     cpu_seconds: float = 0.0
     points: list[dict[str, float]] = field(default_factory=list)
+
+    @property
+    def n_steps(self) -> int:
+        """How many steps it has in all."""
+        return self.epochs * self.steps_per_epoch
 
     @property
     def share_done(self) -> float:
@@ -69,7 +73,7 @@ class Contender:
 
     def next_measure(self) -> int:
         """The number of steps after which accuracy is measured next."""
-        first = PARTS_OF_ONLY_EPOCH if self.n_steps == self.steps_per_epoch else PARTS_OF_FIRST_EPOCH
+        first = PARTS_OF_ONLY_EPOCH if self.epochs == 1 else PARTS_OF_FIRST_EPOCH
         parts = first if self.done < self.steps_per_epoch else PARTS
         return min(self.n_steps, self.done + max(1, self.steps_per_epoch // parts))
 
@@ -96,19 +100,12 @@ class Contender:
         torch.set_rng_state(others)
 
 
-def entered(
-    name: str, setup: Setup, seed: int, model: nn.Module, steps: Iterator[Any], epochs: int, each: int,
-    most_seconds: float = math.inf,
-) -> Contender:  # fmt: skip
-    """A recipe as it enters the race: its loop, of so many steps each epoch; the setup has the images to measure on."""
-    return Contender(name, seed, steps, epochs * each, each, lambda: setup.accuracy(model), most_seconds=most_seconds)
-
-
 def ours(name: str, setup: Setup, seed: int) -> Contender:
     """A recipe of this course, in its own loop. The first step holds the compilation, where there is one."""
     setup = replace(setup, config=replace(setup.config, seed=seed))
     run = Run.start(setup)
-    return entered(name, setup, seed, run.kept, run.endless(), setup.config.epochs, len(run.batches))
+    accuracy = partial(setup.accuracy, run.kept)
+    return Contender(name, seed, run.endless(), setup.config.epochs, len(run.batches), accuracy)
 
 
 def original(setup: Setup, seed: int, softmax: bool, n_images: int | None, most_seconds: float) -> Contender:
@@ -122,7 +119,7 @@ def original(setup: Setup, seed: int, softmax: bool, n_images: int | None, most_
     loader = DataLoader(mnist_pictures(transform, n_images), config.batch_size, shuffle=True)
     steps = tutorial_loop(model, loader, torch.optim.Adam(model.parameters(), lr=config.learning_rate))
     name = f"the original, {'softmax in front of the loss' if softmax else 'plain logits'}"
-    return entered(name, setup, seed, model, steps, config.epochs, len(loader), most_seconds)
+    return Contender(name, seed, steps, config.epochs, len(loader), partial(setup.accuracy, model), most_seconds)
 
 
 def mnistvit(setup: Setup, seed: int, n_images: int | None, most_seconds: float) -> Contender:
@@ -130,7 +127,7 @@ def mnistvit(setup: Setup, seed: int, n_images: int | None, most_seconds: float)
     torch.manual_seed(seed)
     model, loader = MnistVit(), mnistvit_loader(n_images)
     name, steps = "mnistvit 1.5's recipe, 11 million parameters", mnistvit_loop(model, loader)
-    return entered(name, setup, seed, model, steps, EPOCHS, len(loader), most_seconds)
+    return Contender(name, seed, steps, EPOCHS, len(loader), partial(setup.accuracy, model), most_seconds)
 
 
 def main(
@@ -146,18 +143,14 @@ def main(
     So many training and test images, and epochs other than the recipes', are for a trial. most are the CPU seconds
     after which the original's runs end.
     """
-    console = Console(highlight=False)
     contenders = start(seeds, images, epochs, most, most_mnistvit)
     while any(contender.share_done < 1 for contender in contenders):
         contender = min(contenders, key=lambda each: each.share_done)
         contender.go_on()
-        point = contender.points[-1]
-        console.print(
-            f"{contender.name}, seed {contender.seed}, epoch {point['epoch']:.2f}: {point['accuracy']:.2%} "
-            f"after {point['cpu_seconds']:.1f} CPU seconds"
-        )
+        print(contender.name, contender.seed, contender.points[-1])
     found = summary(contenders, seeds, trial=bool(images or epochs))
-    show(console, keep("time_to_accuracy", file=output, **found))
+    keep("time_to_accuracy", file=output, **found)
+    show([{"contender": row["contender"], **row["to"], "in the end": row["final_accuracy"]} for row in found["rows"]])
 
 
 def start(seeds: int, images: int | None, epochs: int | None, most: float, most_mnistvit: float) -> list[Contender]:
@@ -190,12 +183,11 @@ def summary(contenders: list[Contender], seeds: int, *, trial: bool) -> dict[str
     rows = []
     for name in names:
         runs = [contender for contender in contenders if contender.name == name]
-        epochs = round(runs[0].n_steps / runs[0].steps_per_epoch)
         rows.append(
             {
                 "contender": name,
-                "epochs": epochs,
-                "to": {f"{target:.0%}": median_to(runs, target, epochs) for target in TARGETS},
+                "epochs": runs[0].epochs,
+                "to": {f"{target:.0%}": median_to(runs, target) for target in TARGETS},
                 "cut_off": any(run.cpu_seconds >= run.most_seconds for run in runs),
                 "final_accuracy": statistics.median(run.points[-1]["accuracy"] for run in runs),
                 "cpu_seconds": round(statistics.median(run.cpu_seconds for run in runs), 1),
@@ -220,7 +212,7 @@ def summary(contenders: list[Contender], seeds: int, *, trial: bool) -> dict[str
     }
 
 
-def median_to(runs: list[Contender], target: float, epochs: int) -> dict[str, float] | str:
+def median_to(runs: list[Contender], target: float) -> dict[str, float] | str:
     """The median seconds to a target, on the clock and of the processor."""
     reached = [next((point for point in run.points if point["accuracy"] >= target), None) for run in runs]
 
@@ -230,18 +222,9 @@ def median_to(runs: list[Contender], target: float, epochs: int) -> dict[str, fl
     if median("cpu_seconds") == float("inf"):
         if any(run.cpu_seconds >= run.most_seconds for run in runs):
             return f"never in {max(run.cpu_seconds for run in runs):.0f} CPU seconds"
-        said = {1: "one epoch", 10: "ten epochs"}.get(epochs, f"{epochs} epochs")
-        return f"never in {said}"
+        epochs = runs[0].epochs
+        return "never in " + {1: "one epoch", 10: "ten epochs"}.get(epochs, f"{epochs} epochs")
     return {"cpu_seconds": median("cpu_seconds"), "wall_seconds": median("wall_seconds")}
-
-
-def show(console: Console, result: dict[str, Any]) -> None:
-    """Print the medians."""
-    table = Table("contender", *(f"CPU seconds to {target:.0%}" for target in TARGETS), "in the end", "CPU seconds")
-    for row in result["rows"]:
-        times = [to if isinstance(to, str) else f"{to['cpu_seconds']:.1f}" for to in row["to"].values()]
-        table.add_row(row["contender"], *times, f"{row['final_accuracy']:.2%}", f"{row['cpu_seconds']:.1f}")
-    console.print(table)
 
 
 if __name__ == "__main__":

@@ -15,79 +15,73 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
-from benchmarks.shared import keep
+from benchmarks.shared import keep, show
 from vitcourse.trace import Trace, trace
 
-
-@dataclass
-class Subject:
-    """A model, and what it is called with at two sizes."""
-
-    name: str
-    make: Callable[[], nn.Module]
-    names: str
-    inputs: tuple[tuple[int, ...], tuple[int, ...]]
-    below: int = 0
-
-    def at(self, place: int) -> torch.Tensor:
-        """The input at one of the two sizes."""
-        shape = self.inputs[place]
-        return torch.randint(self.below, shape) if self.below else torch.rand(shape)
+Shapes = tuple[tuple[int, ...], tuple[int, ...]]
 
 
-def images(height: int, width: int, other: tuple[int, int] | None = None) -> Any:
+def images(height: int, width: int, other: tuple[int, int] | None = None) -> Shapes:
     """Two batches of images, of one size or of two."""
     return (2, 3, height, width), (3, 3, *(other or (height, width)))
 
 
+WORDS: Shapes = (2, 7), (3, 11)
+
+
+@dataclass
+class Subject:
+    """A model, and what it is called with at two sizes: images, or numbers of a vocabulary's words."""
+
+    name: str
+    make: Callable[[], nn.Module]
+    shapes: Shapes = images(48, 48)  # noqa: RUF009
+
+    @property
+    def names(self) -> str:
+        """The axes of what it is called with."""
+        return "B T" if self.shapes is WORDS else "B C H W"
+
+    def at(self, place: int) -> torch.Tensor:
+        """The input at one of the two sizes."""
+        shape = self.shapes[place]
+        return torch.randint(VOCABULARY, shape) if self.shapes is WORDS else torch.rand(shape)
+
+
+VOCABULARY = 101
+
+
 def subjects() -> Iterator[Subject]:
     """Small models of every family, with all sizes unlike where the model allows it."""
-    import timm
+    import timm.models as tm
     import torchvision.models as tv
     import transformers as tf
-    import vit_pytorch as vp
+    from vit_pytorch import ViT
 
-    image, fixed = "B C H W", images(48, 48)
-    yield Subject("torchvision ViT", lambda: tv.VisionTransformer(48, 8, 2, 5, 60, 52, num_classes=11), image, fixed)
-    yield Subject("torchvision Swin", lambda: tv.SwinTransformer([4, 4], 24, [2, 2], [2, 4], [3, 3]), image,
-                  images(48, 96, (52, 84)))  # fmt: skip
-    yield Subject("torchvision ResNet-18", lambda: tv.resnet18(num_classes=11), image, images(64, 96, (75, 50)))
-    yield Subject(
-        "torchvision MaxViT", lambda: tv.MaxVit((64, 64), 12, 4, [12, 20], [1, 1], 4, 0.0), image, images(64, 64)
-    )
-    yield Subject("torchvision ConvNeXt", lambda: tv.convnext_tiny(num_classes=11), image, images(64, 96, (96, 70)))
-    yield Subject("timm ViT", lambda: timm.models.VisionTransformer((32, 48), 8, 3, 11, embed_dim=60, depth=2,
-                  num_heads=5), image, images(32, 48))  # fmt: skip
-    yield Subject("timm Swin", lambda: timm.models.SwinTransformer(56, 4, 3, 11, embed_dim=24, depths=(2, 2),
-                  num_heads=(2, 4), window_size=7), image, images(56, 56))  # fmt: skip
-    yield Subject("timm MLP-Mixer", lambda: timm.models.MlpMixer(11, 32, patch_size=8, num_blocks=2, embed_dim=60),
-                  image, images(32, 32))  # fmt: skip
-    yield Subject("vit-pytorch ViT", lambda: vp.ViT(image_size=(32, 48), patch_size=8, num_classes=11, dim=60, depth=2,
-                  heads=5, dim_head=12, mlp_dim=52), image, images(32, 48))  # fmt: skip
-    yield Subject("transformers ViT", lambda: tf.ViTModel(tf.ViTConfig(hidden_size=60, num_hidden_layers=2,
-                  num_attention_heads=5, intermediate_size=52, image_size=48, patch_size=8)),
-                  image, fixed)  # fmt: skip
-    yield Subject("transformers Swin", lambda: tf.SwinModel(tf.SwinConfig(image_size=48, patch_size=4,
-                  embed_dim=24, depths=[2, 2], num_heads=[2, 4], window_size=3)), image,
-                  images(48, 48))  # fmt: skip
-    yield Subject(
-        "transformers BERT",
-        lambda: tf.BertModel(
-            tf.BertConfig(
-                vocab_size=101, hidden_size=60, num_hidden_layers=2, num_attention_heads=5, intermediate_size=52
-            )
-        ),
-        "B T",
-        ((2, 7), (3, 11)),
-        101,
-    )
-    yield Subject(
-        "transformers GPT-2",
-        lambda: tf.GPT2Model(tf.GPT2Config(vocab_size=101, n_positions=64, n_embd=60, n_layer=2, n_head=5)),
-        "B T",
-        ((2, 7), (3, 11)),
-        101,
-    )
+    swin = images(48, 96, (52, 84))
+    yield Subject("torchvision ViT", lambda: tv.VisionTransformer(48, 8, 2, 5, 60, 52, num_classes=11))
+    yield Subject("torchvision Swin", lambda: tv.SwinTransformer([4, 4], 24, [2, 2], [2, 4], [3, 3]), swin)
+    yield Subject("torchvision ResNet-18", lambda: tv.resnet18(num_classes=11), images(64, 96, (75, 50)))
+    yield Subject("torchvision MaxViT", lambda: tv.MaxVit((64, 64), 12, 4, [12, 20], [1, 1], 4, 0.0), images(64, 64))
+    yield Subject("torchvision ConvNeXt", lambda: tv.convnext_tiny(num_classes=11), images(64, 96, (96, 70)))
+
+    small = {"num_classes": 11, "patch_size": 8}
+    heads = {"depths": (2, 2), "num_heads": (2, 4), "window_size": 7, "embed_dim": 24}
+    vit = {"embed_dim": 60, "depth": 2, "num_heads": 5}
+    yield Subject("timm ViT", lambda: tm.VisionTransformer((32, 48), **small, **vit), images(32, 48))
+    yield Subject("timm Swin", lambda: tm.SwinTransformer(56, 4, 3, 11, **heads), images(56, 56))
+    mixer = {"img_size": 32, "num_blocks": 2, "embed_dim": 60}
+    yield Subject("timm MLP-Mixer", lambda: tm.MlpMixer(**mixer, **small), images(32, 32))
+    vit = {"image_size": (32, 48), "dim": 60, "depth": 2, "heads": 5, "dim_head": 12, "mlp_dim": 52}
+    yield Subject("vit-pytorch ViT", lambda: ViT(**vit, **small), images(32, 48))
+
+    small = {"hidden_size": 60, "num_hidden_layers": 2, "num_attention_heads": 5, "intermediate_size": 52}
+    heads = {"embed_dim": 24, "depths": [2, 2], "num_heads": [2, 4], "window_size": 3}
+    gpt = {"vocab_size": VOCABULARY, "n_positions": 64, "n_embd": 60, "n_layer": 2, "n_head": 5}
+    yield Subject("transformers ViT", lambda: tf.ViTModel(tf.ViTConfig(**small, image_size=48, patch_size=8)))
+    yield Subject("transformers Swin", lambda: tf.SwinModel(tf.SwinConfig(image_size=48, patch_size=4, **heads)))
+    yield Subject("transformers BERT", lambda: tf.BertModel(tf.BertConfig(**small, vocab_size=VOCABULARY)), WORDS)
+    yield Subject("transformers GPT-2", lambda: tf.GPT2Model(tf.GPT2Config(**gpt)), WORDS)
 
 
 def value(name: str, sizes: dict[str, int]) -> Any:
@@ -149,12 +143,9 @@ def main() -> None:
     rows = []
     for subject in subjects():
         rows.append(looked_at(subject))
-        row = rows[-1]
-        print(f"{row['model']:24} {row['named']:5} of {row['axes']:5}  {row['named'] / max(row['axes'], 1):4.0%}  "
-              f"{row['runs']} runs  {'' if row['same_result'] else 'other result  '}{row['error'] or ''}"
-              f"{row['contradictions'][:3] or ''}")  # fmt: skip
+        print(rows[-1])
+    show(rows)
     share = sum(row["named"] / row["axes"] for row in rows if row["axes"]) / len(rows)
-    print(f"{'mean':24} {share:.0%}")
     what = "other people's models traced at two sizes: axes with a name, and whether each name holds at both"
     keep("trace_models", what, models=rows, mean_share=round(share, 3))
 

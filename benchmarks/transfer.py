@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from benchmarks.shared import cpu_seconds, keep, trained, tuned
 from vitcourse.data import Dataset, load_dataset
@@ -31,7 +30,8 @@ LAYER_DECAY = 0.75
 PRETRAINING = {"epochs": 4, "compile": "off"}
 STEPS = 300
 
-Way = dict[str, Any]
+# Whether it starts from the run, and the decay of its learning rate from layer to layer.
+WAYS = {"from scratch": (False, 1.0), "fine-tuned": (True, 1.0), "fine-tuned, rates by layer": (True, LAYER_DECAY)}
 
 
 def main() -> None:
@@ -41,11 +41,13 @@ def main() -> None:
         runs = {seed: pretrained(mnist, seed, Path(folder) / str(seed)) for seed in (*SEEDS, TUNING_SEED)}
         rows = []
         for n in PER_CLASS:
-            for name in ("from scratch", "fine-tuned", "fine-tuned, rates by layer"):
+            for name in WAYS:
 
                 def accuracy(rate: float, seed: int, held_out: bool, n: int = n, name: str = name) -> float:
+                    from_run, layer_decay = WAYS[name]
+                    init = str(runs[seed][0]) if from_run else None
                     data = few(mnist, range(5, 10), n, seed, held_out=held_out)
-                    return accuracy_after(data, way(name, runs[seed][0], rate), seed)
+                    return accuracy_after(data, seed, learning_rate=rate, init=init, layer_decay=layer_decay)
 
                 rows.append({"per_class": n, "way": name, **tuned(RATES, TUNING_SEED, SEEDS, accuracy)})
     accuracies = [round(runs[seed][2], 4) for seed in SEEDS]
@@ -64,30 +66,19 @@ def main() -> None:
     )
 
 
-def way(name: str, run: Path, rate: float) -> Way:
-    """The settings of one way to learn the new digits."""
-    settings: Way = {"learning_rate": rate}
-    if name != "from scratch":
-        settings["init"] = str(run)
-    if name == "fine-tuned, rates by layer":
-        settings["layer_decay"] = LAYER_DECAY
-    return settings
-
-
 def pretrained(mnist: Dataset, seed: int, folder: Path) -> tuple[Path, int, float]:
     """A run on 0 to 4: its folder, how many images it saw, its accuracy."""
     config = make_config("mnist", device="cpu", seed=seed, **PRETRAINING)
     setup = with_data(prepare(config), few(mnist, range(5), None, seed))
     model = trained(setup)
     folder.mkdir()
-    about = (setup.model_arguments, config, setup.dataset, setup.mean, setup.std)
-    (folder / WEIGHTS).write_bytes(weights_file(model, *about))
+    (folder / WEIGHTS).write_bytes(weights_file(model, setup))
     accuracy = setup.accuracy(model)
     print("pre-trained", seed, accuracy, file=sys.stderr, flush=True)
     return folder, len(setup.train_images), accuracy
 
 
-def accuracy_after(data: Dataset, settings: Way, seed: int) -> float:
+def accuracy_after(data: Dataset, seed: int, **settings: Any) -> float:
     """The accuracy after so many steps on a data set, from scratch or not."""
     size = min(50, len(data.train_labels))
     per_pass = -(-len(data.train_labels) // size)
@@ -110,35 +101,24 @@ def few(mnist: Dataset, digits: range, n: int | None, seed: int, *, held_out: bo
         chosen.append(places[:n])
         others.append(places[n : n + 400] if n else places[:0])
     train, rest = torch.cat(chosen), torch.cat(others)
-    test = (mnist.test_labels >= digits.start) & (mnist.test_labels < digits.stop)
+    test = torch.isin(mnist.test_labels, torch.tensor(digits))
     test_images, test_labels = mnist.test_images[test], mnist.test_labels[test]
     if held_out:
         test_images, test_labels = mnist.train_images[rest], mnist.train_labels[rest]
-
-    def own(labels: Tensor) -> Tensor:
-        return labels - digits.start
-
     return replace(
         mnist,
         train_images=mnist.train_images[train],
-        train_labels=own(mnist.train_labels[train]),
+        train_labels=mnist.train_labels[train] - digits.start,
         test_images=test_images,
-        test_labels=own(test_labels),
-        classes=tuple(str(digit) for digit in digits),
+        test_labels=test_labels - digits.start,
+        classes=tuple(map(str, digits)),
     )
 
 
 def with_data(setup: Setup, data: Dataset) -> Setup:
     """The same setup on other data, standardised as MNIST is."""
-    test = setup.as_input(data.test_images)
-    return replace(
-        setup,
-        dataset=data,
-        train_images=data.train_images,
-        train_labels=data.train_labels,
-        test_images=test,
-        test_labels=data.test_labels,
-    )
+    on_device = {name: getattr(data, name) for name in ("train_images", "train_labels", "test_labels")}
+    return replace(setup, dataset=data, test_images=setup.as_input(data.test_images), **on_device)
 
 
 if __name__ == "__main__":

@@ -279,7 +279,7 @@ def bench_steps(
 
     config = make_config(preset, **overrides)
     screen = _console()
-    *_, measured = climb(config, rounds, screen)
+    measured = climb(config, rounds, screen)
     screen.print(as_table(measured))
     if output is not None:
         write_file(output, json.dumps(measured, indent=2, ensure_ascii=False) + "\n")

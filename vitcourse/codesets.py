@@ -9,7 +9,7 @@ import importlib
 import itertools
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
@@ -97,11 +97,14 @@ class CodeSet:
         """
         import torch  # noqa: F401  # before bytecode is off, so that torch's own is kept
 
+        # A learner's folder is read, never written into; and a stale .pyc can't stand in for an edited file.
+        before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
         try:
-            with _no_bytecode():
-                return importlib.import_module(f"{self.package}.{module}")
+            return importlib.import_module(f"{self.package}.{module}")
         except Exception as error:
             raise BrokenChapterError(self._import_fault(module, error)) from error
+        finally:
+            sys.dont_write_bytecode = before
 
     def shown(self, path: str | Path) -> str:
         """A file of this set as a reader knows it: chapters/ch01_patches.py, not the whole path."""
@@ -141,7 +144,7 @@ def load_code(name: str | Path, use_solution: Sequence[str] = ()) -> CodeSet:
     `texts` give. Each other folder is loaded anew at every call, so that its present text is what counts.
     Raises RequestError when the folder is not there or holds no chapter, or use_solution names no chapter.
     """
-    replaced = _chapter_modules(use_solution)
+    replaced = tuple(sorted({chapter_of(word).module for word in use_solution}))
     if replaced and str(name) == "solutions":
         raise RequestError("solutions are the solutions already; type --use-solution with chapters or a folder's path")
     if str(name) in OWN_SETS:
@@ -163,20 +166,4 @@ def load_code(name: str | Path, use_solution: Sequence[str] = ()) -> CodeSet:
     return CodeSet(str(name), folder, package, use_solution=replaced)
 
 
-def _chapter_modules(words: Sequence[str]) -> tuple[str, ...]:
-    found = {chapter_of(word).module for word in words}
-    return tuple(chapter.module for chapter in chapters() if chapter.module in found)
-
-
 _count = itertools.count()
-
-
-@contextlib.contextmanager
-def _no_bytecode() -> Iterator[None]:
-    # A learner's folder is read, never written into; and a stale .pyc can't stand in for an edited file.
-    before = sys.dont_write_bytecode
-    sys.dont_write_bytecode = True
-    try:
-        yield
-    finally:
-        sys.dont_write_bytecode = before

@@ -27,11 +27,6 @@ class Exercise:
     points: float = 1.0
 
     @property
-    def needs_optimizer(self) -> bool:
-        """Whether its check trains something: torch's first optimizer takes seconds to load."""
-        return "optimizer" in self.given
-
-    @property
     def all_needs(self) -> list["Exercise"]:
         """Every exercise that this one stands on, however far below, in the order of the course."""
         below = [other for needed in self.needs for other in (exercise(needed), *exercise(needed).all_needs)]

@@ -12,8 +12,7 @@ import os
 import shlex
 import socket
 import ssl
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from http.client import HTTPException
@@ -254,22 +253,13 @@ def _torchvision_splits(name: str, class_name: str) -> tuple[Any, Any]:
     except Exception as error:  # a torchvision that was made for another torch raises a RuntimeError here
         raise RequestError(f"torchvision can't be imported ({why(error)}); type: vitcourse doctor") from error
     dataset = getattr(datasets, class_name)
-    root = data_root()
+    root, before = data_root(), socket.getdefaulttimeout()
+    socket.setdefaulttimeout(30)  # seconds of each wait: behind some firewalls torchvision would wait for many minutes
     try:
-        with _socket_timeout(seconds=30):
-            return dataset(root, train=True, download=True), dataset(root, train=False)
+        return dataset(root, train=True, download=True), dataset(root, train=False)
     # What torchvision raises for a file that was cut off in the middle depends on where it was cut.
     except (OSError, RuntimeError, ValueError, TypeError, IndexError, AssertionError, EOFError, HTTPException) as error:
         raise RequestError(_not_loaded(name, root, error)) from error
-
-
-@contextmanager
-def _socket_timeout(seconds: float) -> Iterator[None]:
-    """A limit on each wait for the network: behind some firewalls torchvision would wait for many minutes."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
     finally:
         socket.setdefaulttimeout(before)
 

@@ -36,7 +36,7 @@ def definitions(source: str) -> dict[str, tuple[int, int]]:
 def with_definitions(source: str, stub: str, names: Sequence[str]) -> str:
     """The source in which each of the names is defined, or assigned, as in the stub, once; all the rest is as it was.
 
-    A name that the source no longer defines comes back behind what stands before it in the stub.
+    A name that the source no longer defines comes back after what stands before it in the stub.
     Raises NotReplaceableError when the source can't be parsed, or when the names are bound in other ways too.
     """
     mark = "\ufeff" if source.startswith("\ufeff") else ""
@@ -46,12 +46,30 @@ def with_definitions(source: str, stub: str, names: Sequence[str]) -> str:
         text = _with_definition(text, stub, name)
     if _others(text, names) != rest:
         raise NotReplaceableError(f"{' or '.join(names)} stands on one line with something else")
-    for node in ast.parse(text).body:
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            for alias in node.names:
-                if (alias.asname or alias.name) in names:
-                    raise NotReplaceableError(f"line {node.lineno} imports {alias.asname or alias.name}")
+    for node in _imports(text):
+        for alias in node.names:
+            if (alias.asname or alias.name) in names:
+                raise NotReplaceableError(f"line {node.lineno} imports {alias.asname or alias.name}")
     return mark + text
+
+
+def with_imports(source: str, other: str) -> str:
+    """The source with the imports of the other text that it lacks, after its own. Raises SyntaxError."""
+    nodes = _imports(source)
+    known = {part for node in nodes for part in _parts(node)}
+    lines, place = lines_of(source), (nodes[-1].end_lineno or 0) if nodes else 0
+    lines[place:place] = [f"{ast.unparse(node)}\n" for node in _imports(other) if not set(_parts(node)) <= known]
+    return "".join(lines)
+
+
+def _imports(source: str) -> list[ast.Import | ast.ImportFrom]:
+    return [node for node in ast.parse(source).body if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
+def _parts(node: ast.Import | ast.ImportFrom) -> list[str]:
+    """What an import brings, each name for itself."""
+    origin = f"{node.level} {node.module}" if isinstance(node, ast.ImportFrom) else ""
+    return [f"{origin} {alias.name} {alias.asname}" for alias in node.names]
 
 
 def _with_definition(source: str, stub: str, name: str) -> str:

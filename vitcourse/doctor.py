@@ -217,7 +217,8 @@ def _data() -> Iterator[Told]:
         yield "ok", where
     else:
         fault = "can't be written to" if nearest.is_dir() else "is no folder"
-        yield "note", f"{where}, but {nearest} {fault}", _set("VITCOURSE_DATA", "~/vitcourse-data")
+        set_it = '$env:VITCOURSE_DATA = "{}"' if os.name == "nt" else "export VITCOURSE_DATA={}"
+        yield "note", f"{where}, but {nearest} {fault}", set_it.format("~/vitcourse-data")
     yield from (_download(name, root, writable) for name in DOWNLOADS)
 
 
@@ -254,8 +255,3 @@ def _limits() -> Iterator[Told]:
         yield "note", f"this system can't limit the {' and '.join(lacking)} of a check; its time it can"
     if not hasattr(os, "fork"):
         yield "note", "this system can't fork a process: each check is some seconds slower"
-
-
-def _set(variable: str, value: object) -> str:
-    """What to type to set an environment variable."""
-    return f'$env:{variable} = "{value}"' if os.name == "nt" else f"export {variable}={value}"

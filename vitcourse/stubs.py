@@ -21,9 +21,13 @@ _PACKAGE = (
 
 @cache
 def pristine(module: str) -> str:
-    """The text of a chapter's stub, as the course gives it."""
+    """The text of a chapter's stub, as the course gives it: the solution's without the answers."""
     solution = (root() / "solutions" / f"{module}.py").read_text(encoding="utf-8")
-    return made_from(solution, chapter(module).exercises, outlines().get(module, {}))
+    lines, tree, outline = solution.splitlines(), ast.parse(solution), outlines().get(module, {})
+    bodies = [body for exercise in chapter(module).exercises for body in _bodies(tree, exercise, outline)]
+    for start, end, stub in sorted(bodies, reverse=True):
+        lines[start:end] = stub
+    return "\n".join(lines) + "\n"
 
 
 def write_stubs(folder: Path, modules: Iterable[str] | None = None) -> None:
@@ -42,20 +46,11 @@ def outlines() -> dict[str, dict[str, str]]:
     return tomllib.loads(text)
 
 
-def made_from(solution: str, exercises: tuple[Exercise, ...], outline: dict[str, str]) -> str:
-    """The solution's text without the answers."""
-    lines, tree = solution.splitlines(), ast.parse(solution)
-    bodies = [body for exercise in exercises for body in _bodies(tree, exercise, outline)]
-    for start, end, stub in sorted(bodies, reverse=True):
-        lines[start:end] = stub
-    return "\n".join(lines) + "\n"
-
-
 def _bodies(tree: ast.Module, exercise: Exercise, outline: dict[str, str]) -> Iterator[tuple[int, int, list[str]]]:
     """The lines that answer an exercise, counted from 0, and what stands there in the stub."""
     for name, function in _functions(tree, exercise.names):
         kept = int(ast.get_docstring(function) is not None)
-        kept += _begins_its_parent(function.body[kept])
+        kept += ast.unparse(function.body[kept]) == "super().__init__()"
         own, last = function.body[kept], function.body[-1]
         start = function.body[kept - 1].end_lineno if kept else own.lineno - 1
         indent = " " * own.col_offset
@@ -71,7 +66,3 @@ def _functions(tree: ast.Module, names: tuple[str, ...]) -> Iterator[tuple[str, 
             yield node.name, node
         elif isinstance(node, ast.ClassDef) and node.name in names:
             yield from ((f"{node.name}.{part.name}", part) for part in node.body if isinstance(part, ast.FunctionDef))
-
-
-def _begins_its_parent(statement: ast.stmt) -> bool:
-    return ast.unparse(statement) == "super().__init__()"

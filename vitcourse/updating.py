@@ -1,20 +1,19 @@
 """`vitcourse update`: a newer course's stubs come into the learner's chapters, and what was written stays.
 
 Three texts decide: the stub that the folder was given, the learner's file, and the stub as it is now. A definition is
-one unit: untouched, it is replaced; written, it stays to the letter, and what has changed of what it asks is said. The
-lines between definitions are merged one by one; where both sides changed the same ones, the learner's stay.
+one unit: untouched, it is replaced; written, it stays to the letter, and what has changed of what it asks is said. So
+are the lines around the definitions; where both sides changed them the learner's stay, and get the imports they lack.
 """
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from difflib import SequenceMatcher
 from pathlib import Path
 
 import vitcourse
 from vitcourse.codesets import CodeSet
 from vitcourse.course import Chapter, Exercise, chapters
-from vitcourse.definitions import definitions
+from vitcourse.definitions import definitions, with_imports
 from vitcourse.given import given, note
 from vitcourse.keeping import content, near, put
 from vitcourse.places import workplace
@@ -97,15 +96,20 @@ class _Chapter:
         self.begun = {one.id for one in chapter.exercises if started(mine, [new, base], one.names)}
 
     def merged(self) -> Merged:
-        frame, skipped = merged_lines(self.base.frame, self.mine.frame, self.new.frame)
+        base, mine, new = self.base.frame, self.mine.frame, self.new.frame
+        frame = list(new if mine == base else mine)
         units = {name: unit for name in self._names() if (unit := self._chosen(name)) is not None}
         said = [line for exercise in self.chapter.exercises for line in self._on_exercise(exercise, units)]
         said += [line for name in self._names() if (line := self._on_other(name, units))]
-        said += [f"your lines stay where the course has this now: {line}" for line in skipped]
         frame += [line for name in units if _mark(name) not in frame for line in ("", "", _mark(name))]
         marks: dict[str, str | None] = {_mark(name): units.get(name) for name in self._names()}
-        text = "\n".join(own for part in frame if (own := marks.get(part, part)) is not None)
-        return Merged(f"{text.rstrip()}\n", said or ["the lines around the exercises are new"])
+        text = "\n".join(own for part in frame if (own := marks.get(part, part)) is not None).rstrip() + "\n"
+        fresh = [line for line in new if line.strip() and line not in [*base, *mine]]
+        if fresh and mine != base:
+            text = with_imports(text, "\n".join(line for line in new if line[:1] != _SIGN))
+        lost = [line for line in fresh if line[0] != _SIGN and line not in text.split("\n")]
+        said += [f"your lines stay where the course has this now: {line}" for line in lost]
+        return Merged(text, said or ["the lines around the exercises are new"])
 
     def _names(self) -> list[str]:
         return list(dict.fromkeys([*self.mine.units, *self.new.units, *self.base.units]))
@@ -140,35 +144,6 @@ class _Chapter:
         if new is None:
             return f"{name} is no longer part of the course{'; yours stays' if name in units else ''}"
         return f"{name} stays as you changed it; the course's has changed too" if mine not in (base, new) else ""
-
-
-def merged_lines(base: Sequence[str], mine: Sequence[str], new: Sequence[str]) -> tuple[list[str], list[str]]:
-    """My lines with what has changed from base to new, and the new lines that found no place among mine."""
-    at = {
-        block.a + number: block.b + number
-        for block in SequenceMatcher(None, base, mine, autojunk=False).get_matching_blocks()
-        for number in range(block.size)
-    }
-    lines, skipped = list(mine), []
-    for tag, start, end, first, last in reversed(SequenceMatcher(None, base, new, autojunk=False).get_opcodes()):
-        if tag == "equal":
-            continue
-        place = _place(at, start, end)
-        if place is None:
-            skipped += [line for line in new[first:last] if line.strip() and line not in mine and line[0] != _SIGN]
-        else:
-            lines[slice(*place)] = new[first:last]
-    return lines, skipped
-
-
-def _place(at: dict[int, int], start: int, end: int) -> tuple[int, int] | None:
-    """Where the lines of base from start to end stand among mine, if they do as they were."""
-    if start == end:
-        if start == 0 or start - 1 in at:
-            return (at[start - 1] + 1,) * 2 if start else (0, 0)
-        return (at[start],) * 2 if start in at else None
-    mine = [at.get(number, -1) for number in range(start, end)]
-    return (mine[0], mine[-1] + 1) if mine == list(range(mine[0], mine[0] + len(mine))) and mine[0] >= 0 else None
 
 
 def _changes(name: str, old: dict[str, str], new: dict[str, str]) -> Iterator[str]:

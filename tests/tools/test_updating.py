@@ -15,7 +15,6 @@ from vitcourse.keeping import versions
 from vitcourse.places import package, root, workplace
 from vitcourse.progress import is_started
 from vitcourse.stubs import pristine
-from vitcourse.updating import merged_lines
 
 pytestmark = pytest.mark.usefixtures("one_process")
 
@@ -250,21 +249,25 @@ def test_line_ends_and_a_mark_stay(folder: Path, newer: Callable[..., None], typ
     assert b"# both\r\n" in after
 
 
-@pytest.mark.parametrize(
-    ("base", "mine", "new", "lines", "skipped"),
-    [
-        ("abc", "abc", "aXc", "aXc", ""),
-        ("abc", "aYbc", "abXc", "aYbXc", ""),
-        ("abc", "aYc", "aXc", "aYc", "X"),
-        ("abc", "abcY", "Xabc", "XabcY", ""),
-        ("abc", "bc", "abcX", "bcX", ""),
-        ("abc", "", "abX", "", "X"),
-        ("abc", "aXc", "aXc", "aXc", ""),
-        ("abc", "abc", "ac", "ac", ""),
-    ],
-)
-def test_lines_are_merged_and_mine_stay(base: str, mine: str, new: str, lines: str, skipped: str) -> None:
-    assert merged_lines(base, mine, new) == (list(lines), list(skipped))
+def test_lines_around_stay_where_both_changed_them_and_get_the_imports_that_they_lack(
+    folder: Path, newer: Callable[..., None], type_in: Type
+) -> None:
+    file = folder / "chapters" / "ch04_encoder.py"
+    mine = file.read_text(encoding="utf-8").replace("import torch\n", "import math\nimport torch\n")
+    file.write_text(mine, encoding="utf-8")
+    newer(
+        ("ch04_encoder", "import torch\n", "import torch\nfrom itertools import pairwise, repeat\n\nNEW = 1\n"),
+        ("ch04_encoder", "# self.weight, self.bias", "# both"),
+        ("ch04_encoder", "def gelu(", "def fresh(x):\n    return x\n\n\ndef gelu("),
+    )
+    _, out, _ = type_in("update")
+    text = file.read_text(encoding="utf-8")
+    assert text.index("import math\nimport torch\n") < text.index("from itertools import pairwise, repeat\n")
+    assert "# both\n" in text
+    assert "def fresh(x):\n    return x\n" in text
+    assert "NEW = 1" not in text
+    assert "  your lines stay where the course has this now: NEW = 1\n" in out
+    assert out.count("your lines stay") == 1
 
 
 def test_the_readme_of_a_folder_names_only_commands_that_there_are(folder: Path, type_in: Type) -> None:

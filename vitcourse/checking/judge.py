@@ -89,7 +89,7 @@ class Judge:
         check_of(exercise)
         try:
             first = {**_first(code, exercise), "seconds": self.timeout}
-            worker = self.workers.start(first, self.timeout, optimizer=exercise.needs_optimizer)
+            worker = self.workers.start(first, self.timeout, optimizer="optimizer" in exercise.given)
         except WorkerLost as lost:
             return Verdict(exercise.id, lost.status, lost.headline, died=True)
         try:

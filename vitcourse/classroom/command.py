@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -84,7 +84,7 @@ def grade_class(
     if not order.box:
         console.print("without a box: what was handed in runs as you, with your files and your network", soft_wrap=True)
     made: dict[int, Row] = {}
-    before = signal.signal(signal.SIGTERM, _stop)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     stopped = False
     try:
         with _progress(console) as progress:
@@ -118,10 +118,6 @@ def _own_names(handed: Sequence[Submission]) -> list[Submission]:
         if counts[one.name] > 1:
             one.name = f"{one.name} ({counts[one.name]})"
     return list(handed)
-
-
-def _stop(*_: Any) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _progress(console: Console) -> Progress:

@@ -20,8 +20,9 @@ Row = dict[str, Any]
 def row(handed: Submission, verdicts: Sequence[Verdict], about: Mapping[str, Any]) -> Row:
     """One submission's row; about holds seed, box, seconds, date, version and commit."""
     judged = [
-        {**verdict.as_dict(), "points": _points(verdict), "max_points": exercise(verdict.exercise).points}
+        {**verdict.as_dict(), "points": points if verdict.status == "passed" else 0.0, "max_points": points}
         for verdict in verdicts
+        for points in [exercise(verdict.exercise).points]
     ]
     return {
         "submission": plain(handed.name),
@@ -128,10 +129,6 @@ def replace_file(path: Path, content: str) -> None:
     """Write a file, whole or not at all. Raises RequestError when it can't be written."""
     with writing(path, "name another place: what is graded is kept"):
         write_atomically(path, content)
-
-
-def _points(verdict: Verdict) -> float:
-    return exercise(verdict.exercise).points if verdict.status == "passed" else 0.0
 
 
 def _cell(value: Any) -> Any:

@@ -11,6 +11,7 @@ from vitcourse.definitions import (
     definitions,
     lines_of,
     with_definitions,
+    with_imports,
 )
 from vitcourse.errors import RequestError
 
@@ -58,7 +59,7 @@ def with_cell(source: str, cell: Cell, wanted: Sequence[str]) -> str:
         fresh = [cell.constants.get(name) or definition(cell.text, name) for name in beside if name not in there]
         lines, (start, _) = lines_of(after), definitions(after)[own[0]]
         lines[start:start] = [f"{text}\n\n\n" for text in fresh]
-        return _with_imports("".join(lines), cell.imports)
+        return with_imports("".join(lines), "\n".join(cell.imports))
     except (NotReplaceableError, SyntaxError, ValueError) as error:
         raise RequestError(f"the chapter's file can't be changed ({error}); mend it, or reset the chapter") from error
 
@@ -67,22 +68,3 @@ def _is_run(node: ast.stmt) -> bool:
     """Whether a statement is neither a definition nor a text that stands alone."""
     is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
     return not is_text and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-
-
-def _with_imports(source: str, imports: Sequence[str]) -> str:
-    nodes = [node for node in ast.parse(source).body if isinstance(node, ast.Import | ast.ImportFrom)]
-    known = {part for node in nodes for part in _parts(node)}
-    fresh = [text for text in imports if not set(_parts(ast.parse(text).body[0])) <= known]
-    if not fresh:
-        return source
-    lines = lines_of(source)
-    place = nodes[-1].end_lineno or 0 if nodes else 0
-    lines[place:place] = [f"{text}\n" for text in fresh]
-    return "".join(lines)
-
-
-def _parts(node: ast.stmt) -> list[str]:
-    """What an import brings, each name for itself."""
-    if isinstance(node, ast.ImportFrom):
-        return [f"{node.level} {node.module} {alias.name} {alias.asname}" for alias in node.names]
-    return [f"{alias.name} {alias.asname}" for alias in node.names] if isinstance(node, ast.Import) else []

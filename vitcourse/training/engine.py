@@ -18,8 +18,7 @@ def wrapped(model: nn.Module, setup: Setup, batches: Batches) -> nn.Module:
     mode = setup.config.compile
     if mode != "off":
         # Graphs of the model alone can't be recorded within the graph of the step.
-        graphless = {"reduce-overhead": "default", "max-autotune": "max-autotune-no-cudagraphs"}
-        mode = graphless.get(mode, mode) if setup.records else mode
+        mode = "default" if setup.records else mode
         model = compiled(model, mode, setup.device, in_float32=setup.config.amp == "off")
     return model
 
@@ -27,7 +26,7 @@ def wrapped(model: nn.Module, setup: Setup, batches: Batches) -> nn.Module:
 def compiled(model: nn.Module, mode: str, device: torch.device, *, in_float32: bool = True) -> nn.Module:
     """The model compiled for batches of one size, or of a second for the last one of a pass."""
     how: dict[str, Any] = {"mode": mode}
-    if (device.type == "cpu" and mode != "max-autotune") or (in_float32 and mode == "default"):
+    if device.type == "cpu" or (in_float32 and mode == "default"):
         # The compiler would put fused attention in the place of 3.1, which is slower for a few tokens in float32: the
         # kernels of a step of mnist-gpu-fast take 2.2 ms with it on an H200, and 1.8 ms without.
         how = {"options": {"pattern_matcher": False}}

@@ -51,11 +51,8 @@ RUNGS: list[tuple[str, dict[str, Any], bool]] = [
 SECONDS_A_TURN = 0.5
 
 
-def climb(config: TrainConfig, rounds: int, console: Console) -> Iterator[dict[str, Any]]:
-    """Measure every rung that this machine has; after each round, all so far as one record.
-
-    Raises RequestError as training does.
-    """
+def climb(config: TrainConfig, rounds: int, console: Console) -> dict[str, Any]:
+    """Measure every rung that this machine has. Raises RequestError as training does."""
     setup = _with(prepare(replace(config, **settings_of(GROUND))), GROUND)
     if len(setup.train_images) < config.batch_size:
         raise RequestError(
@@ -78,16 +75,16 @@ def climb(config: TrainConfig, rounds: int, console: Console) -> Iterator[dict[s
         console.print(f"round {number} of {rounds}")
         for contender in contenders:
             contender.take_turn()
-        yield {
-            "what": f"training steps of the preset {config.preset}, each rung on top of those above it, in turns, "
-            f"medians of {number}",
-            "preset": config.preset,
-            "device": setup.device_name,
-            "threads": torch.get_num_threads() if setup.device.type == "cpu" else None,
-            "batch_size": config.batch_size,
-            "rungs": [contender.rung() for contender in contenders],
-            "provenance": provenance(),
-        }
+    return {
+        "what": f"training steps of the preset {config.preset}, each rung on top of those above it, in turns, "
+        f"medians of {rounds}",
+        "preset": config.preset,
+        "device": setup.device_name,
+        "threads": torch.get_num_threads() if setup.device.type == "cpu" else None,
+        "batch_size": config.batch_size,
+        "rungs": [contender.rung() for contender in contenders],
+        "provenance": provenance(),
+    }
 
 
 def settings_of(rung: dict[str, Any]) -> dict[str, Any]:
@@ -110,20 +107,16 @@ class _Contender:
         self.name, self.settings, self.missing = name, settings, missing
         self.setup = _with(setup, settings)
         self.speeds: list[float] = []
-        self.first_step = 0.0
 
     def warm_up(self) -> None:
         """The first steps, which compile and allocate; how many steps make a turn."""
         if self.missing:
             return
-        started = self._now()
         try:
             self.run = Run.start(self.setup)
             self.losses = self.run.endless()
-            self._steps(1)
-            self.first_step = self._now() - started
-            # A recording comes later, and may fail too.
-            self._steps(WARM_UP + 1 if self.setup.device.type == "cuda" else 0)
+            # A recording comes later than the first step, and may fail too.
+            self._steps(1 + (WARM_UP + 1 if self.setup.device.type == "cuda" else 0))
         except Exception as error:
             # torch.compile needs a C++ compiler or Triton; that a rung is missing must not bring down the ladder.
             if self.setup.config.compile == "off":
@@ -144,14 +137,13 @@ class _Contender:
         self.speeds.append(self.n_steps * self.setup.config.batch_size / (self._now() - started))
 
     def rung(self) -> dict[str, Any]:
-        """What was measured, the medians; the first step holds the compilation. Without figures, why there are none."""
+        """What was measured, the medians; without figures, why there are none."""
         speed = statistics.median(self.speeds) if not self.missing else None
         return {
             "name": self.name,
             "settings": self.settings,
             "images_per_second": speed and round(speed, 1),
             "milliseconds_per_step": speed and round(1000 * self.setup.config.batch_size / speed, 3),
-            "first_step_seconds": speed and round(self.first_step, 2),
             "missing": self.missing,
         }
 

@@ -35,8 +35,7 @@ class Listed:
 
 def show_runs(base: Path, as_json: bool, console: Console) -> None:
     """Print a table of the runs, or a list of objects."""
-    within = base.parent if (base / CONFIG).is_file() else base  # one run alone
-    listed = [run for run in find_runs(within) if within == base or (within / run.run).is_relative_to(base)]
+    listed = list(_runs(base))
     if as_json:
         print_json([asdict(run) for run in listed])
         return
@@ -64,17 +63,18 @@ def show_runs(base: Path, as_json: bool, console: Console) -> None:
             console.print(f"{printable(run.run)} isn't finished; to go on, type: {run.resume}", soft_wrap=True)
 
 
-def find_runs(base: Path) -> Iterator[Listed]:
-    """The runs in a folder, the oldest first; of a run of both losses its two parts."""
-    files = [*base.glob(f"*/{CONFIG}"), *base.glob(f"*/*/{CONFIG}")]
+def _runs(base: Path) -> Iterator[Listed]:
+    """A run, or those in a folder, the oldest first; of a run of both losses its two parts."""
+    within = base.parent if (base / CONFIG).is_file() else base
+    files = [file for depth in ("", "*/", "*/*/") for file in base.glob(f"{depth}{CONFIG}")]
     for file in sorted(files, key=lambda file: (file.stat().st_mtime, file)):
         config = read_json(file)
         # The folder that holds two runs says nothing that they don't.
         if config.get("loss") != "both" and config.get("preset") in PRESETS:
-            yield _listed(file.parent, config, base)
+            yield _listed(file.parent, config, within)
 
 
-def _listed(folder: Path, config: dict[str, Any], base: Path) -> Listed:
+def _listed(folder: Path, config: dict[str, Any], within: Path) -> Listed:
     preset = asdict(PRESETS[config["preset"]])
     changed = {
         name: value
@@ -85,9 +85,9 @@ def _listed(folder: Path, config: dict[str, Any], base: Path) -> Listed:
     epochs = _epochs(folder)
     last = epochs[-1] if epochs else {}
     finished = bool(result.get("finished"))
-    whole = folder if folder.parent == base else folder.parent  # a part is gone on with by the whole
+    whole = folder.parent if (folder.parent / CONFIG).is_file() else folder  # a part is gone on with by the whole
     return Listed(
-        run=folder.relative_to(base).as_posix(),
+        run=folder.relative_to(within).as_posix(),
         preset=config["preset"],
         changed=changed,
         epochs=config.get("epochs", 0),

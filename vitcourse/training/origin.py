@@ -33,9 +33,17 @@ def with_sizes_of_weights(config: TrainConfig, typed: Mapping[str, Any]) -> Trai
 
     Raises RequestError when there are no such weights, or when a size was typed that isn't theirs.
     """
-    file = _file(config)
-    theirs = _sizes(config, file)
-    arguments = made_with(file)
+    _, found, arguments = _read(config)
+    if missing := [name for name in SIZES if name not in found and name != "n_heads"]:
+        raise RequestError(
+            f"the weights in {config.init} are no whole Vision Transformer: they don't show {missing[0]}"
+        )
+    if found["mlp_ratio"] % 1:
+        raise RequestError(
+            f"the weights in {config.init} have an MLP {found['mlp_ratio']:.2f} times as wide as a token: "
+            "the model of this course has a whole number there"
+        )
+    theirs: dict[str, Any] = {name: int(found[name]) for name in SIZES if name in found}
     if arguments is None:
         # No published file but Google's own shows its heads.
         theirs.setdefault("n_heads", typed.get("n_heads") or max(1, theirs["d_model"] // HEAD_WIDTH))
@@ -53,19 +61,15 @@ def with_sizes_of_weights(config: TrainConfig, typed: Mapping[str, Any]) -> Trai
 
 def read_origin(config: TrainConfig, chapter: ModuleType, dataset: Dataset) -> Origin:
     """The weights that a run starts from. Raises RequestError for what can't be read or doesn't fit."""
-    file = _file(config)
-    sizes, arguments = _read(config, file), made_with(file)
+    file, sizes, arguments = _read(config)
     if sizes.get("in_channels", dataset.channels) != dataset.channels:
         raise RequestError(
             f"the weights in {config.init} read images of {sizes['in_channels']:g} channels, and those of "
             f"{dataset.name} have {dataset.channels}; type --data with others"
         )
     n_patches = int(sizes.get("n_patches", 0))
-    side = math.isqrt(n_patches)
-    grid = (side, side)
-    if arguments is not None:
-        height, width = arguments["image_size"]
-        grid = (height // config.patch_size, width // config.patch_size)
+    height, width = arguments["image_size"] if arguments else (math.isqrt(n_patches) * config.patch_size,) * 2
+    grid = (height // config.patch_size, width // config.patch_size)
     if math.prod(grid) != n_patches:
         raise RequestError(f"the weights in {config.init} have positions for {n_patches} patches, which are no square")
     model = chapter.VisionTransformer(
@@ -83,32 +87,15 @@ def read_origin(config: TrainConfig, chapter: ModuleType, dataset: Dataset) -> O
     return Origin(model.state_dict(), grid)
 
 
-def _file(config: TrainConfig) -> Path:
+def _read(config: TrainConfig) -> tuple[Path, dict[str, float], dict[str, Any] | None]:
+    """The file of the weights, the sizes that they show, and of a run's the arguments that its model was made with."""
     path = Path(config.init or "").expanduser()
     if path.is_dir() and not any((path / name).is_file() for name in FILES):
         path = weights_in(path)  # it says why there are none
     if not path.exists():
         raise RequestError(f"--init: there are no weights at {config.init}; type a run's folder or a file of weights")
-    return next((path / name for name in FILES if (path / name).is_file()), path)
-
-
-def _read(config: TrainConfig, file: Path) -> dict[str, float]:
+    file = next((path / name for name in FILES if (path / name).is_file()), path)
     try:
-        return sizes_of(file)
+        return file, sizes_of(file), made_with(file)
     except ValueError as error:
         raise RequestError(f"can't start from {config.init}: {in_one_line(error)}") from error
-
-
-def _sizes(config: TrainConfig, file: Path) -> dict[str, Any]:
-    found = _read(config, file)
-    missing = [name for name in SIZES if name not in found and name != "n_heads"]
-    if missing:
-        raise RequestError(
-            f"the weights in {config.init} are no whole Vision Transformer: they don't show {missing[0]}"
-        )
-    if found["mlp_ratio"] % 1:
-        raise RequestError(
-            f"the weights in {config.init} have an MLP {found['mlp_ratio']:.2f} times as wide as a token: "
-            "the model of this course has a whole number there"
-        )
-    return {name: int(found[name]) for name in SIZES if name in found}

@@ -3,7 +3,6 @@
 import hashlib
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
@@ -175,26 +174,19 @@ class Setup:
 
         On a GPU in the precision of the training; exactly, in float32, as whoever uses the model will.
         """
-        n_images = len(self.dataset.test_images)
-        with self._precision(exactly):
-            accuracy = float(self.chapter.evaluate(model, self.test_images, self.test_labels, self.evaluation_batch))
+        n_images, before = len(self.dataset.test_images), torch.get_float32_matmul_precision()
+        in_bf16 = self.device.type == "cuda" and self.config.amp == "bf16" and not exactly
+        torch.set_float32_matmul_precision("highest" if exactly else before)
+        try:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=in_bf16):
+                accuracy = self.chapter.evaluate(model, self.test_images, self.test_labels, self.evaluation_batch)
+        finally:
+            torch.set_float32_matmul_precision(before)
+        accuracy = float(accuracy)
         if self.processes.world_size == 1:
             return accuracy
         right = torch.tensor(accuracy * len(self.test_images), dtype=torch.float64).round()
         return float(self.processes.sum(right) / n_images)
-
-    @contextmanager
-    def _precision(self, exactly: bool) -> Iterator[None]:
-        if self.device.type != "cuda":
-            yield
-            return
-        before = torch.get_float32_matmul_precision()
-        torch.set_float32_matmul_precision("highest" if exactly else before)
-        try:
-            with torch.autocast("cuda", torch.bfloat16, enabled=self.config.amp == "bf16" and not exactly):
-                yield
-        finally:
-            torch.set_float32_matmul_precision(before)
 
 
 def _divisors(number: int) -> str:

@@ -20,6 +20,7 @@ import vitcourse
 from vitcourse.errors import RequestError
 from vitcourse.files import parse_json, read_json, write_atomically, writing
 
+RUNS = Path("runs")
 CONFIG = "config.json"
 RESULT = "result.json"
 WEIGHTS = "weights.safetensors"
@@ -54,12 +55,6 @@ class Result:
     wall_seconds: float
     epochs: list[Epoch]
     provenance: dict[str, Any]
-
-    @classmethod
-    def from_json(cls, text: str) -> "Result":
-        """What was written as result.json. Raises ValueError, KeyError or TypeError for anything else."""
-        values = parse_json(text)
-        return cls(**{**values, "epochs": [Epoch(**epoch) for epoch in values["epochs"]]})
 
 
 @dataclass(frozen=True)
@@ -102,7 +97,8 @@ class RunFolder:
     def result(self) -> Result | None:
         """What result.json holds; None when there is none that can be read."""
         try:
-            return Result.from_json((self.path / RESULT).read_text(encoding="utf-8"))
+            values = parse_json((self.path / RESULT).read_text(encoding="utf-8"))
+            return Result(**{**values, "epochs": [Epoch(**epoch) for epoch in values["epochs"]]})
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -111,7 +107,7 @@ class RunFolder:
         return sorted(entry.name for entry in self.path.iterdir())
 
 
-def choose_folder(output: Path | None, preset: str, base: Path = Path("runs")) -> RunFolder:
+def choose_folder(output: Path | None, preset: str, base: Path = RUNS) -> RunFolder:
     """The folder that was asked for, or a new one in runs/ with the preset and the time in its name.
 
     Nothing is made yet. Raises RequestError when a run stands there already.
@@ -128,7 +124,7 @@ def choose_folder(output: Path | None, preset: str, base: Path = Path("runs")) -
     return RunFolder(next(path for path in candidates if not path.exists()))
 
 
-def find_run(output: Path | None, preset: str | None, base: Path = Path("runs")) -> RunFolder | None:
+def find_run(output: Path | None, preset: str | None) -> RunFolder | None:
     """The run to go on with: the one in that folder, else the latest in runs/ (of the preset) that isn't finished.
 
     None when the folder that was asked for isn't there yet, or is empty. Raises RequestError when there is no such run.
@@ -140,7 +136,7 @@ def find_run(output: Path | None, preset: str | None, base: Path = Path("runs"))
         if not (output / CONFIG).is_file():
             raise RequestError(f"{output} holds no run to resume; type --output with another folder")
         return RunFolder(output)
-    begun = sorted(base.glob(f"*/{CONFIG}"), key=lambda file: (file.stat().st_mtime, file))
+    begun = sorted(RUNS.glob(f"*/{CONFIG}"), key=lambda file: (file.stat().st_mtime, file))
     unfinished = [
         file.parent
         for file in begun
@@ -148,24 +144,24 @@ def find_run(output: Path | None, preset: str | None, base: Path = Path("runs"))
     ]
     if not unfinished:
         what = f"run of {preset}" if preset else "run"
-        raise RequestError(f"there is no unfinished {what} in {base}/ to resume; leave --resume out to start one")
+        raise RequestError(f"there is no unfinished {what} in {RUNS}/ to resume; leave --resume out to start one")
     return RunFolder(unfinished[-1])
 
 
-def find_trained(run: Path | None, base: Path = Path("runs")) -> Path:
+def find_trained(run: Path | None) -> Path:
     """The run that is meant: a folder, a weights file, or a name in runs/; the one trained last if none is.
 
     Raises RequestError when there is no such run.
     """
     if run is not None:
-        found = next((path for path in (run.expanduser(), base / run) if path.exists()), None)
+        found = next((path for path in (run.expanduser(), RUNS / run) if path.exists()), None)
         if found is None:
             raise RequestError(f"there is no run {run}; to see those that are there, type: vitcourse runs")
         return found
     # A run of both losses keeps one model in a folder for each.
-    trained = [file for depth in ("*", "*/*") for file in base.glob(f"{depth}/{WEIGHTS}")]
+    trained = [file for depth in ("*", "*/*") for file in RUNS.glob(f"{depth}/{WEIGHTS}")]
     if not trained:
-        raise RequestError(f"there is no trained model in {base}/ yet; type: vitcourse train")
+        raise RequestError(f"there is no trained model in {RUNS}/ yet; type: vitcourse train")
     return max(trained, key=lambda file: (file.stat().st_mtime, file)).parent
 
 

@@ -39,7 +39,9 @@ def train(config: TrainConfig, folder: RunFolder, console: Console, processes: P
     Raises RequestError for what can't be done, and RunError for a run that fails on its way.
     """
     with machine_errors_in_one_line(config):
-        setup = prepare(config, processes, resumed=_goes_on(config, folder))
+        # Whether all that the run needs is in its checkpoint; of two runs the second may still have to start.
+        resumed = config.loss != "both" and (folder.path / CHECKPOINT).exists()
+        setup = prepare(config, processes, resumed=resumed)
     with _joined(setup), faults_in_one_line(setup.code), machine_errors_in_one_line(config):
         if setup.config.compile != "off":
             console.print("compiling the model, which takes a while the first time")
@@ -89,11 +91,6 @@ def _slower(setup: Setup, rehearsal: Rehearsal) -> dict[str, Any]:
     if "kernels" in setup.left_open and setup.config.kernels != "own" and rehearsal.too_slow("lines"):
         return {"kernels": "own"}
     return {}
-
-
-def _goes_on(config: TrainConfig, folder: RunFolder) -> bool:
-    """Whether all that the run needs is in its checkpoint; of two runs the second may still have to start."""
-    return config.loss != "both" and (folder.path / CHECKPOINT).exists()
 
 
 @contextmanager
@@ -232,8 +229,7 @@ def _keep(run: Run, folder: RunFolder, console: Console) -> Result:
     measured = epochs and run.steps_done == len(epochs) * len(run.batches)
     accuracy = epochs[-1].accuracy if measured else setup.accuracy(run.kept)
     # The weights first: whatever happens after this, they are there.
-    about = (setup.model_arguments, config, setup.dataset, setup.mean, setup.std)
-    folder.write(WEIGHTS, weights_file(run.kept, *about))
+    folder.write(WEIGHTS, weights_file(run.kept, setup))
     result = Result(
         accuracy=accuracy,
         measured_on=setup.measured_on,

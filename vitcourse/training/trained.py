@@ -6,7 +6,7 @@ The file holds the weights, and with them all that is needed to build the model 
 import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from vitcourse.codesets import load_code
-from vitcourse.data import Dataset, resized
+from vitcourse.data import resized
 from vitcourse.errors import RequestError
 from vitcourse.files import parse_json
 from vitcourse.images import Pixels, as_image, as_pixels, fitted, read_pixels
@@ -25,6 +25,9 @@ from vitcourse.training.batches import standardised
 from vitcourse.training.chapters import TRAINER, faults_in_one_line
 from vitcourse.training.presets import TrainConfig
 from vitcourse.training.runs import WEIGHTS
+
+if TYPE_CHECKING:
+    from vitcourse.training.preparation import Setup
 
 BATCH = 500
 INVERT = ("auto", "yes", "no")
@@ -158,20 +161,19 @@ class Trained:
         return predictions
 
 
-def weights_file(
-    model: nn.Module, arguments: dict[str, Any], config: TrainConfig, dataset: Dataset, mean: Tensor, std: Tensor
-) -> bytes:
-    """The content of a weights file; arguments are those with which the VisionTransformer was made."""
+def weights_file(model: nn.Module, setup: "Setup") -> bytes:
+    """The content of a weights file."""
+    dataset = setup.dataset
     framing = Framing.of(dataset.train_images)
     if dataset.name.startswith("folder:"):
         # A folder's images were pictures as they came, resized and cut; so is any other then.
         framing = replace(framing, fill=None)
     about = {
-        "model": arguments,
-        "config": asdict(config),
+        "model": setup.model_arguments,
+        "config": asdict(setup.config),
         "classes": dataset.classes,
-        "mean": mean.tolist(),
-        "std": std.tolist(),
+        "mean": setup.mean.tolist(),
+        "std": setup.std.tolist(),
         "dataset_size": dataset.image_size,
         "framing": asdict(framing),
         "resized_from": dataset.resized_from,

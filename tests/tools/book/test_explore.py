@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -407,8 +408,9 @@ def test_the_command_writes_the_page_of_a_run(
     sizes = {name: getattr(trained.config, name) for name in (*SIZES, "patch_size")}
     about = {"image_size": digits.image_size, "in_channels": 1, "n_classes": 10, **sizes}
     Path("runs/a").mkdir(parents=True)
-    content = weights_file(trained.model, about, trained.config, digits, trained.mean, trained.std)
-    Path("runs/a", WEIGHTS).write_bytes(content)
+    norm = {"mean": trained.mean, "std": trained.std}
+    setup = SimpleNamespace(model_arguments=about, config=trained.config, dataset=digits, **norm)
+    Path("runs/a", WEIGHTS).write_bytes(weights_file(trained.model, setup))
     ended = type_in("explore")
     assert ended.code == 0, ended.err
     assert re.match(r"wrote runs/a/explore.html \(\d+ kB\)", ended.out)
