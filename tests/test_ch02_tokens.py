@@ -81,6 +81,7 @@ def test_sinusoidal_positions_2d(check: Check) -> None:
 
     check.same(positions, (s.gw, s.gh), s.D)
     check.same(positions, (1, 4), 8)
+    check.true(table.dtype == torch.float32, f"the table should be float32, and is {table.dtype}")
     for bad in (6, 7, 9):
         check.raises(positions, (s.gh, s.gw), bad)
 

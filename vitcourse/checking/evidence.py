@@ -94,11 +94,14 @@ def _same_gradients(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _same_structure(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """What a module holds by the contract's names; how it holds the rest is its own affair."""
-    if bool(one) != bool(other):
-        return False
-    keys = ("parameters", "buffers", "shared")
-    return not one or (all(one[key] == other[key] for key in keys) and _agree(one["modes"], other["modes"]))
+    """What a module holds by the contract's names; how it holds the rest is its own affair.
+
+    The other one, the hypothesis's, has no other names: what it keeps as a plain tensor, the learner's keeps as one.
+    """
+    if not one or not other:
+        return bool(one) == bool(other)
+    alike = all(one[key] == other[key] for key in ("parameters", "buffers", "shared"))
+    return alike and one["plain"].keys() >= other["plain"].keys() and _agree(one["modes"], other["modes"])
 
 
 def _same_things(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

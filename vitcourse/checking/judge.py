@@ -153,7 +153,9 @@ class _Case:
             return self._says(status, error.headline, stub=stub)
         run = check_of(self.exercise)
         slips, headline, misconception, found = self._lines("slips"), error.headline, "", ""
-        naming = None if slips else named(self.exercise, check.questions, lambda: onward(run, check, number))
+        naming, stated = None, self.read["stated"]
+        if not slips:
+            naming = named(self.exercise, check.questions, lambda: onward(run, check, number), stated)
         written = written_in(self.read, self.exercise) if naming is None or naming.kind != "list" else []
         if naming is not None and naming.kind != "list" and ((error.raised and error.diagnosis) or written):
             naming = None  # what the text itself shows, or what Python says, is surer than an edit

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from functools import cache, lru_cache
 from itertools import combinations
 from types import CodeType
@@ -19,13 +20,15 @@ from typing import Any
 import torch
 
 from vitcourse.checking.edits import edits
+from vitcourse.checking.edits.reference import chapter, definitions
 from vitcourse.checking.edits.trees import bare
 from vitcourse.checking.evidence import alike, same
 from vitcourse.checking.misconceptions import Hypothesis, Misconception, misconceptions
 from vitcourse.checking.subjects import Question, Side
 from vitcourse.codesets import load_code
 from vitcourse.course import Exercise
-from vitcourse.worker.workshop import Observation, Workshop, slots_of
+from vitcourse.worker.stated import stated
+from vitcourse.worker.workshop import Observation, Workshop, slots_of, tensors_of
 
 Questions = Sequence[Question]
 
@@ -52,25 +55,29 @@ def named(
     exercise: Exercise,
     questions: Questions,
     onward: Callable[[], Questions],
+    lines: Sequence[str] = (),
 ) -> Naming | None:
     """The mistake that explains all that was observed; None where none does, or several do that say other things.
 
     onward asks the rest of the check, once there is something to tell apart: a mistake that explains this too is
     preferred to one that explains only what came until the check failed. Two at once are thought of where no single
-    one explains it, and must explain all.
+    one explains it, and must explain all. lines are the statements of the answer: what stands there as it does in the
+    reference is no edit's mistake.
     """
     right = list(_replayed(questions, references()))
     if all(alike(question.seen, seen, question) for question, seen in zip(questions, right, strict=False)):
         return None  # nothing observed differs: what failed is something that hypotheses can't show
     rest = cache(onward)
     first: Naming | None = None
+    numbers = [part for part in tensors_of(questions[-1].seen.result) if part.is_floating_point()]
+    lost = bool(numbers) and not any(bool(part.isfinite().any()) for part in numbers)  # as by many mistakes
     for kind, hypotheses in (("list", _known), ("edit", edits), ("pair", _pairs)):
-        if first is not None and kind == "pair":
+        if kind != "list" and (lost or (first is not None and kind == "pair")):
             break
         with _silence():
-            group = hypotheses(exercise)
-            found, whole = _among(exercise, group, questions, rest, time.process_time() + SECONDS[kind])
-            naming = _naming(kind, whole or (found if kind != "pair" else []))
+            found, whole = _among(exercise, kind, hypotheses(exercise), questions, rest, lines)
+            most = 2 if questions[-1].seen.raised or not whole else 3  # an exception tells little
+            naming = _naming(kind, whole or (found if kind != "pair" else []), most)
             number = not same(questions[-1].seen.result, right[-1].result, questions[-1].rtol, questions[-1].atol)
             if naming and number and not whole and any(_by_chance(exercise, one, questions[-1], rest) for one in found):
                 naming = None
@@ -89,19 +96,30 @@ def _silence() -> Iterator[None]:
 
 
 def _among(
-    exercise: Exercise, group: Iterable[Hypothesis], questions: Questions, rest: Callable[[], Questions], until: float
+    exercise: Exercise,
+    kind: str,
+    group: Iterable[Hypothesis],
+    questions: Questions,
+    rest: Callable[[], Questions],
+    lines: Sequence[str],
 ) -> tuple[list[Hypothesis], list[Hypothesis]]:
-    """Those that explain what was seen until the check failed; and those of them that explain the rest too."""
+    """Those that explain what was seen until the check failed; and those of them that explain the rest too.
+
+    An edit has to be in the answer's text; what is known is told by its effect, wherever that comes from.
+    """
     found: dict[str, Hypothesis] = {}
     whole: list[Hypothesis] = []
-    chain = _chain(questions)
+    chain, until, edit = _chain(questions), time.process_time() + SECONDS[kind], kind == "edit"
     for hypothesis in group:
-        if time.process_time() > until or len(whole) > 1:
+        if time.process_time() > until or len(whole) == (3 if edit else 2):
             break
-        if hypothesis.says not in found and _explains(exercise, hypothesis, questions, chain):
+        fits = hypothesis.says not in found and _explains(exercise, hypothesis, questions, chain)
+        if fits and not (edit and _stands(exercise, hypothesis, lines)):
             found[hypothesis.says] = hypothesis
             if _explains(exercise, hypothesis, rest(), _chain(rest())):
                 whole.append(hypothesis)
+    if not whole and questions[-1].request["do"] == "make":  # what a module holds says little of how it runs
+        found = {says: one for says, one in found.items() if _breaks_alike(sides(exercise, one)(), rest())}
     if whole or not 1 < len(found) < _COMPARED:
         return list(found.values()), whole
     # Those that explain most of the rest: what can be told apart there doesn't look the same from outside.
@@ -123,12 +141,31 @@ def _by_chance(exercise: Exercise, one: Hypothesis, last: Question, rest: Callab
     return bool(right - explained) or (len(wrong) > 1 and 2 * len(wrong & explained) <= len(wrong))
 
 
-def _naming(kind: str, found: Sequence[Hypothesis]) -> Naming | None:
-    if not 0 < len(found) < 3:
+def _stands(exercise: Exercise, one: Hypothesis, lines: Sequence[str]) -> bool:
+    """Whether all that a hypothesis changes stands in the answer as in the reference, word for word, in its place."""
+    names = {getattr(node, "name", "") for node in one.definitions}
+    whole = definitions(chapter(exercise.module).tree)
+    right, wrong = stated(node for node in whole if getattr(node, "name", "") in names), stated(one.definitions)
+    own = SequenceMatcher(None, right, lines, autojunk=False).get_matching_blocks()
+    place = {a + k: b + k for a, b, size in own for k in range(size)}
+    steps = [step for step in SequenceMatcher(None, right, wrong, autojunk=False).get_opcodes() if step[0] != "equal"]
+    # Of what is left out, one line is enough; where something is put in, the two lines round it stand side by side.
+    return bool(steps) and all(
+        place.get(a, -1) == place.get(a - 1, -3) + 1
+        if kind == "insert"
+        else (any if kind == "delete" else all)(n in place for n in range(a, b))
+        for kind, a, b, *_ in steps
+    )
+
+
+def _naming(kind: str, found: Sequence[Hypothesis], most: int) -> Naming | None:
+    if not 0 < len(found) <= most:
         return None
     says = found[0].says
-    if len(found) == 2:
+    if len(found) > 1:
         says = f"Either: {found[0].says} Or, which looks the same from outside: {found[1].says}"
+    if len(found) > 2:
+        says += " Or the like in another place."
     return Naming(found[0].name, says, kind)
 
 
@@ -212,6 +249,12 @@ def _explained(side: Side, questions: Questions) -> set[int]:
     """The numbers of the questions at which a side gives the learner's observation."""
     answers = enumerate(zip(questions, _replayed(questions, side), strict=False))
     return {number for number, (question, seen) in answers if alike(question.seen, seen, question)}
+
+
+def _breaks_alike(side: Side, questions: Questions) -> bool:
+    """Whether what is asked of a side raises where it does with the learner's answer, and nowhere else."""
+    answers = zip(questions, _replayed(questions, side), strict=False)
+    return all(bool(question.seen.raised) == bool(seen.raised) for question, seen in answers)
 
 
 def _fits(questions: Questions, side: Side, last: Question) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from vitcourse.checking.subjects import CheckFailedError
+from vitcourse.checking.wording import word
 
 MOST = 16  # parameters that are listed one by one
 
@@ -56,6 +57,10 @@ def _faults(name: str, held: Mapping[str, Any], reference: nn.Module) -> Iterato
         if key not in own and not held["buffers"].get(key, {}).get("saved"):
             here = "is a buffer, but isn't saved" if key in held["buffers"] else "is missing from the state dict"
             yield f"{key} of {name} {here}", "self.register_buffer, without persistent=False, puts a tensor there."
+    for key, value in reference.state_dict().items():
+        dtype = {**own, **held["buffers"]}[key]["dtype"]
+        if dtype != value.dtype:
+            yield f"{key} of {name} is {word(dtype)}; it should start as {word(value.dtype)}, torch's default", ""
 
 
 def _plain_tensors(

@@ -3,6 +3,9 @@
 import ast
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import Any
+
+from .stated import stated
 
 # As statements of their own: what is only named should be called, and what gives something back changes nothing.
 _CALLED = {"__init__", "step", "backward", "zero_grad", "eval", "train"}
@@ -18,15 +21,16 @@ _CHANGEABLE = (ast.Dict, ast.List, ast.Set, ast.ListComp, ast.DictComp)
 Found = Iterator[tuple[int, str]]
 
 
-def slips(text: str, names: Sequence[str]) -> dict[str, dict[str, int]]:
+def slips(text: str, names: Sequence[str]) -> dict[str, Any]:
     """Of the definitions of these names: slips and remarks, sentences, and the numbers that are written in.
 
-    Each with its line.
+    Each with its line. And the statements of the whole text.
     """
     try:
         body = ast.parse(text).body
+        lines = stated(body)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        body = []
+        body, lines = [], []
     whole = [node for node in body if getattr(node, "name", "") in names]
     given = [node for node in body if isinstance(node, ast.Assign)]
     kept = {ast.unparse(node.targets[0]) for node in given if isinstance(node.value, _CHANGEABLE)}
@@ -37,6 +41,7 @@ def slips(text: str, names: Sequence[str]) -> dict[str, dict[str, int]]:
         "slips": {says: line for part in parts for line, says in (*_slips(part), *_signs(part, text))},
         "remarks": {says: line for function in functions for line, says in _remarks(function, kept)},
         "numbers": {str(c.value): c.lineno for c in constants if type(c.value) is int and c.value > 7},
+        "stated": lines[:2_000],
     }
 
 
@@ -155,7 +160,7 @@ def _without_effect(value: ast.expr) -> Iterator[str]:
     elif isinstance(value, ast.Attribute) and value.attr in _CALLED:
         yield f"{ast.unparse(value)} is only named, and not called: () is missing."
     elif isinstance(value, ast.Call) and (name := getattr(value.func, "attr", getattr(value.func, "id", ""))) in _NEW:
-        yield f"What {name} gives back is thrown away; it changes no tensor itself, so it is to be assigned."
+        yield f"What {name} gives back is thrown away; it changes no tensor itself: assign or return it."
 
 
 def _of_method(method: ast.FunctionDef) -> Found:

@@ -11,7 +11,7 @@ _SETTINGS = ("kernel_size", "stride", "padding", "dilation", "groups", "p", "eps
 
 
 def structure(module: nn.Module, whole: bool = True) -> dict[str, Any]:
-    """What a module holds: parameters and buffers; and if wanted tensors that are neither, modules, hidden modules."""
+    """What a module holds: parameters, buffers, tensors that are neither; and if wanted modules, hidden modules."""
     parameters = dict(module.named_parameters(remove_duplicate=False))
     first: dict[int, str] = {}
     saved = module.state_dict() if any(True for _ in module.buffers()) else {}
@@ -28,15 +28,15 @@ def structure(module: nn.Module, whole: bool = True) -> dict[str, Any]:
             for name, value in module.named_buffers()
         },
         "modes": {path: part.training for path, part in module.named_modules()},
+        "plain": {
+            f"{path}.{name}".lstrip("."): tuple(value.shape)
+            for path, part in module.named_modules()
+            for name, value in vars(part).items()
+            if isinstance(value, Tensor)
+        },
     }
     if whole:
         held |= {
-            "plain": {
-                f"{path}.{name}".lstrip("."): tuple(value.shape)
-                for path, part in module.named_modules()
-                for name, value in vars(part).items()
-                if isinstance(value, Tensor)
-            },
             "lists": [
                 f"{path}.{name}".lstrip(".")
                 for path, part in module.named_modules()

@@ -90,10 +90,16 @@ class Workshop:
     def make(self, slot: str, module: str, name: str, arguments: Mapping[str, Any], seed: int) -> Observation:
         """Make a module of a chapter's class and keep it in the slot."""
         seen = Observation()
-        made = self._run(seen, lambda: self.find(module, name)(**arguments), seed)
-        if isinstance(made, nn.Module):
+
+        def make() -> Any:
+            made = self.find(module, name)(**arguments)
+            if isinstance(made, nn.Module):
+                seen.structure = structure(made, self.whole)  # of a lazy layer, whose sizes nobody knows, there is none
+            return made
+
+        made = self._run(seen, make, seed)
+        if seen.structure:
             self.things[slot] = made
-            seen.structure = structure(made, self.whole)
         elif not seen.raised:
             seen.result = Other(type(made).__name__)
         return seen

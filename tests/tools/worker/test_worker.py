@@ -1,5 +1,6 @@
 """The wall between judge and worker: what a learner's code may try in its process, and what the judge makes of it."""
 
+import ast
 import shutil
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from vitcourse.course import exercise
 from vitcourse.places import root
 from vitcourse.worker.protocol import Other, Part, ProtocolError, Slot, pack, unpack
 from vitcourse.worker.slips import slips
+from vitcourse.worker.stated import stated
 from vitcourse.worker.things import Probe
 from vitcourse.worker.workshop import Workshop
 
@@ -162,6 +164,8 @@ def test_a_process_that_ends_or_hangs_is_that_exercises_verdict(gelu: Callable[.
         ("yield x", "", "yield makes one"),
         ("return x * torch.sqrt(2)", "", "such as math.sqrt"),
         ("return x * math.erf(x)", "", "take a whole tensor"),
+        ("return x * torch.erf(math.sqrt(2))", "", "such as math.sqrt"),
+        ("return rearrange(x, 'a (b c) -> a b', b=1)", "from einops import rearrange", "on both sides"),
         ("return x + (x, x)", "", "A tuple"),
         ("return x.reshape(64)", "", "64 is written in"),
         ("kept.append(x)\nreturn 7 * kept[0]", "kept = []", "kept outlives a call"),
@@ -213,6 +217,18 @@ def test_slips_are_seen_in_the_text(line: str, word: str) -> None:
     found = " ".join(slips(f"class A:\n {line}", ["A"])["slips"])
     assert word in found
     assert bool(word) is bool(found)
+
+
+def test_statements_are_told_with_what_they_stand_in_and_none_behind_a_return() -> None:
+    text = "@a\ndef f(x: int):\n 'What.'\n if x:\n  x = 1\n else:\n  x = 2\n return x\n x = 3"
+    lines = ["if x:", "If body > x = 1", "If orelse > x = 2", "return x"]
+    assert stated(ast.parse(text).body) == ["f a", *(f"f a body > {line}" for line in lines)]
+
+
+def test_a_layer_whose_sizes_nobody_knows_is_an_error_and_not_the_end() -> None:
+    request = {"do": "make", "slot": "1", "module": "", "name": "", "arguments": {"out_features": 3}, "seed": 0}
+    seen = Workshop(lambda module, name: nn.LazyLinear).answer(request)
+    assert "uninitialized" in seen.raised["message"]
 
 
 def test_what_travels_is_data_alone() -> None:

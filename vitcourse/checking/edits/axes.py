@@ -76,7 +76,12 @@ class _Along:
 
 def _along(found: _Along) -> Iterator[Change]:
     name, meant, change = called(found.node), found.told(found.here), found.teller.change
-    for other in (other for other in _PLACES if other != found.here):
+    axes = found.teller.shape(found.subject) or ("…",)
+    count = 0 if "…" in axes or name == "unsqueeze" else len(axes)
+    places: dict[int, int] = {}  # of two numbers of one axis one is told, and no other one of the right axis
+    for place in (found.here, *_PLACES):
+        places.setdefault(place + count if place < 0 else place, place)
+    for other in list(places.values())[1:]:
         verb = "cuts along" if name == "chunk" else "runs over"
         there = {id(found.place): _constant(other)}
         yield change("wrong axis", there, what=name, verb=verb, other=found.told(other), meant=meant)

@@ -36,6 +36,8 @@ def _round(teller: Teller, node: ast.expr, name: str, step: str) -> Iterator[tup
     for template, says, rank in siblings()["round"]:
         if ("transpose(1, 2)" in template and len(axes) not in (3, 4)) or ("clamp(-" in template and len(axes) != 2):
             continue
+        if "triu" in template and last not in ("T", "Tk"):
+            continue
         yield expr(template, x=node), teller.says(f"{says} ({step}).", x=name, D=last), rank
 
 

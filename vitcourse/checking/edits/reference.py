@@ -233,7 +233,8 @@ def _kind(line: ast.stmt) -> str:
         return "number" if called(line.iter) == "range" else "item"
     if isinstance(line, ast.Assign) and isinstance(line.value, ast.Attribute) and line.value.attr == "training":
         return "bool"
-    return "item" if isinstance(line, ast.Assign) and called(line.value)[:1].isupper() else "number"
+    made = isinstance(line, ast.Assign) and isinstance(line.value, ast.Dict | ast.DictComp | ast.List)
+    return "item" if made or (isinstance(line, ast.Assign) and called(line.value)[:1].isupper()) else "number"
 
 
 def _attributes(definition: ast.ClassDef) -> dict[str, Attribute]:

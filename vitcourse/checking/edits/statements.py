@@ -12,9 +12,9 @@ def changes(own: list[Function]) -> Iterator[Change]:
     """The changes of all functions."""
     for function in own:
         for body in bodies(function.node.body):
-            for place, line in enumerate(body):
+            for line in body:
                 if isinstance(line, ast.For):
-                    yield from _loop(Teller(function, line), line, body[place + 1 :])
+                    yield from _loop(Teller(function, line), line)
         if function.name.endswith("__init__"):
             continue
         for body in bodies(function.node.body):
@@ -69,8 +69,8 @@ def _left_out(teller: Teller, line: ast.stmt) -> Iterator[Change]:
             yield teller.change("never applied", gone)
         elif passed is not None:
             yield teller.change("never applied", {id(line.value): passed})
-    elif isinstance(line, ast.Expr):
-        method = isinstance(line.value, ast.Call) and isinstance(line.value.func, ast.Attribute)
+    elif isinstance(line, ast.Expr | ast.Assign):
+        method = isinstance(getattr(line.value, "func", None), ast.Attribute) and isinstance(line, ast.Expr)
         yield teller.change("plays no part" if method else "never done", gone)
     elif isinstance(line, ast.For):
         yield teller.change("never applied", gone)
@@ -189,17 +189,14 @@ def _earlier_values(function: Function) -> Iterator[Change]:
                     )
 
 
-def _loop(teller: Teller, line: ast.For, rest: list[ast.stmt]) -> Iterator[Change]:
-    """Too short, left early, over one thing again and again; a sum over the passes that keeps the last one alone."""
+def _loop(teller: Teller, line: ast.For) -> Iterator[Change]:
+    """Too short, over one thing again and again; a sum over the passes that keeps the last one alone."""
     over = line.iter
     for template, does in siblings()["loop"]:
         yield teller.change("loop", {id(over): expr(template, over=over)}, does=does)
     if isinstance(over, ast.Call) and len(over.args) == 3:
         fitting = expr("range(start, stop - by + 1, by)", **dict(zip(("start", "stop", "by"), over.args, strict=True)))
         yield teller.change("last one smaller", {id(over): fitting})
-    if rest and isinstance(rest[-1], ast.Return):
-        for length in range(1, len(rest) + 1):
-            yield teller.change("left early", after={id(line.body[-1]): rest[-length:]})
     for inner in line.body:
         added = inner.value if isinstance(inner, ast.Assign) and isinstance(inner.value, ast.BinOp) else None
         if added is not None and target(inner) and getattr(added.left, "id", "") == target(inner):
