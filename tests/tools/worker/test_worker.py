@@ -219,7 +219,7 @@ def test_slips_are_seen_in_the_text(line: str, word: str) -> None:
     assert bool(word) is bool(found)
 
 
-def test_statements_are_told_with_what_they_stand_in_and_none_behind_a_return() -> None:
+def test_statements_are_told_with_what_they_stand_in_and_none_after_a_return() -> None:
     text = "@a\ndef f(x: int):\n 'What.'\n if x:\n  x = 1\n else:\n  x = 2\n return x\n x = 3"
     lines = ["if x:", "If body > x = 1", "If orelse > x = 2", "return x"]
     assert stated(ast.parse(text).body) == ["f a", *(f"f a body > {line}" for line in lines)]
