@@ -146,8 +146,9 @@ class Failure:
     explanation: str = ""
 
     def __str__(self) -> str:
-        where = f"line {self.line}: " if self.line else ""
-        text = f"{where}{self.expression}" if self.expression else where.rstrip(": ")
+        # What a line raises itself is said by what was raised.
+        shown = "" if self.expression.startswith("raise ") else self.expression
+        text = ": ".join(part for part in (f"line {self.line}" if self.line else "", shown) if part)
         message = " ".join(str(self.exception).split())
         lines = [text, *([f"  {self.explanation}"] if self.explanation else [])]
         lines += [f"  {type(self.exception).__name__}: {message}"]
