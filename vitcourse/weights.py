@@ -157,7 +157,7 @@ def _read_file(path: Path) -> Any:
         # Many files of weights hold the options of their training, too.
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True)
-    except UnpicklingError as error:
+    except (UnpicklingError, LookupError, EOFError) as error:  # a text, say, has no such codes
         raise ValueError(
             f"{path} can't be read as weights: it is none, is damaged, or could run code; if you trust it, pass "
             "torch.load(…, weights_only=False) in its place"

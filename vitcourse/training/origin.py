@@ -83,7 +83,7 @@ def read_origin(config: TrainConfig, chapter: ModuleType, dataset: Dataset) -> O
     try:
         load_weights(model, file, head="own")
     except ValueError as error:
-        raise RequestError(f"can't start from {config.init}: {in_one_line(error)}") from error
+        raise RequestError(f"--init: {in_one_line(error)}") from error
     return Origin(model.state_dict(), grid)
 
 
@@ -98,4 +98,4 @@ def _read(config: TrainConfig) -> tuple[Path, dict[str, float], dict[str, Any] |
     try:
         return file, sizes_of(file), made_with(file)
     except ValueError as error:
-        raise RequestError(f"can't start from {config.init}: {in_one_line(error)}") from error
+        raise RequestError(f"--init: {in_one_line(error)}") from error

@@ -177,7 +177,7 @@ def test_a_resumed_run_ends_as_one_in_one_go_and_needs_its_origin_no_more(
         (["--init", "nowhere"], "there are no weights at nowhere"),
         (["--init", "first", "--d-model", "24"], "--d-model 24 doesn't fit the weights in first"),
         (["--init", "first", "--patch-size", "1"], "leave --patch-size out"),
-        (["--init", "text.pth"], "can't start from text.pth"),
+        (["--init", "text.pth"], "--init: text.pth can't be read as weights"),
         (["--init", "."], "holds 1 models; name one: first"),
         (["--init", "grey"], "read images of 1 channels"),
         (["--init", "stranger.safetensors"], "whose names these are isn't known"),
