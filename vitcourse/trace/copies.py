@@ -6,7 +6,7 @@ import inspect
 import types
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
@@ -133,8 +133,10 @@ class Copies:
         for path, module in old.named_modules():
             self.shared.keep(type(module))
             self.memo[id(module)] = fresh[path]
-            old_ones = {name: self._attribute(vars(module)[name]) for name in vars(module).keys() & _OLD}
-            fresh[path].__dict__.update(old_ones)
+            for name in vars(module).keys() & _OLD:
+                # Hooks that hold what can't be copied are left out.
+                with suppress(Exception):
+                    fresh[path].__dict__[name] = self._attribute(vars(module)[name])
         for path, parameter in [*old.named_parameters(), *old.named_buffers()]:
             self.memo[id(parameter)] = other = (
                 new.get_parameter(path) if isinstance(parameter, nn.Parameter) else new.get_buffer(path)
@@ -333,26 +335,27 @@ class Shared:
                 self._keep(cell.cell_contents)
 
     def _keep(self, value: Any) -> None:
-        if type(value) in _UNCHANGED:
-            return
+        """Keep what is in something: its attributes, or, of a container, its items and what is in them."""
         found = [value]
-        for part in value.modules() if isinstance(value, nn.Module) else ():
-            found += [part._parameters, part._buffers, *part._parameters.values(), *part._buffers.values()]
         for item in found:
+            if type(item) in _UNCHANGED or isinstance(item, type):
+                continue
             if isinstance(item, Tensor) and not is_lazy(item):
                 self._undo.append(functools.partial(_put_back, item, item.detach().clone()))
-            elif isinstance(item, numpy.ndarray):
+                continue
+            if isinstance(item, numpy.ndarray):
                 self._undo.append(functools.partial(_put_back, item, item.copy()))
-            elif type(item) not in _UNCHANGED and not isinstance(item, type):
-                inside = item if isinstance(item, _CONTAINERS) else getattr(item, "__dict__", None)
-                # A dict of somebody's own kind may give, or take, other things than it holds.
-                if not isinstance(inside, _CONTAINERS) or type(inside).__module__ not in ("builtins", "collections"):
-                    continue
-                if id(inside) not in self._inside:
-                    self._inside[id(inside)] = inside
-                    self._undo.append(functools.partial(_refill, inside, inside.copy()))
-                    for part in inside.values() if isinstance(inside, dict) else inside:
-                        self._keep(part)
+            for part in item.modules() if isinstance(item, nn.Module) else ():
+                found += [part._parameters, part._buffers]
+            inside = item if isinstance(item, _CONTAINERS) else getattr(item, "__dict__", None)
+            # A dict of somebody's own kind may give, or take, other things than it holds.
+            if not isinstance(inside, _CONTAINERS) or type(inside).__module__ not in ("builtins", "collections"):
+                continue
+            if id(inside) not in self._inside:
+                self._inside[id(inside)] = inside
+                self._undo.append(functools.partial(_refill, inside, inside.copy()))
+                parts = () if inside is not item else inside.values() if isinstance(inside, dict) else inside
+                found += [part for part in parts if type(part) not in _UNCHANGED]
 
     def __exit__(self, *error: Any) -> None:
         for back in self._undo:

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import threading
 from collections import Counter, OrderedDict, UserDict, namedtuple
 from contextvars import ContextVar
 
@@ -362,6 +363,12 @@ def test_what_a_module_keeps_anywhere_is_as_one_call_leaves_it(make):
     assert (Noting.calls, Noting.seen, DEEP, Noting.doubled.cache_info().currsize) == (1, [7], {"seen": [[7]]}, 1)
     assert (noted, list(model.kept)) == ([7], [14])
     assert model.kept[14] is x
+
+
+def test_a_hook_of_which_there_is_no_copy_takes_no_names_from_a_built_module():
+    model, lock = build(nn.Linear, 5, 3), threading.Lock()
+    model.register_forward_hook(lambda _m, _i, out: None if lock.locked() else out)
+    assert trace(model, torch.rand(7, 5), names="B D").outcome[0][0].word == "B"
 
 
 def test_what_a_call_changes_in_its_arguments_is_changed_once():
