@@ -1,5 +1,6 @@
 """The checks themselves: each known wrong answer is refused, right ones pass, and what is not done is said to be so."""
 
+import functools
 import io
 import shutil
 import sys
@@ -249,6 +250,7 @@ def test_a_cause_is_found_with_torchs_own_norms_too(
     assert verdicts["torchs", "4.4"].misconception == mistake.name
 
 
+thorough = functools.partial(pytest.param, marks=pytest.mark.thorough)
 SMOOTHED = "1 - label_smoothing) * hard + "
 CONVOLUTION = "nn.Conv2d(in_channels, d_model, kernel_size=patch_size, stride=patch_size)"
 NAMED = '-> B C (gh P1) (gw P2)",\n        gh=gh, gw=gw'
@@ -272,11 +274,13 @@ NAMED = '-> B C (gh P1) (gw P2)",\n        gh=gh, gw=gw'
         # A number read on the way, before the same error.
         ("5.5", {"start : start + batch_size]).sum()": "start:batch_size]).sum().item()"}, "the labels' slice"),
         # The same error comes from other lines, which are right here.
-        ("6.3", {"weights.mean(dim=2)": "weights.mean()"}, ""),
+        thorough("6.3", {"weights.mean(dim=2)": "weights.mean()"}, ""),
         # What is done to an earlier line changes as little as what isn't done at all.
-        ("6.5", {"attention.out.weight[:, start : start + d_head] = 0": "pass"}, "silencing the head's columns"),
+        thorough(
+            "6.5", {"attention.out.weight[:, start : start + d_head] = 0": "pass"}, "silencing the head's columns"
+        ),
         # Parameters are missing, as they are where a layer is made in forward; there the call succeeds.
-        ("1.3", {CONVOLUTION: CONVOLUTION.replace("nn", "[nn") + "]"}, ""),
+        thorough("1.3", {CONVOLUTION: CONVOLUTION.replace("nn", "[nn") + "]"}, ""),
     ],
 )
 def test_a_cause_is_named_where_it_is_no_chance(
