@@ -31,7 +31,7 @@ def structure(module: nn.Module, whole: bool = True) -> dict[str, Any]:
         "plain": {
             f"{path}.{name}".lstrip("."): tuple(value.shape)
             for path, part in module.named_modules()
-            for name, value in vars(part).items()
+            for name, value in (*vars(type(part)).items(), *vars(part).items())
             if isinstance(value, Tensor)
         },
     }
