@@ -1,0 +1,136 @@
+"""What no copy can have of its own: attributes of classes, and what their methods find outside of them.
+
+As it is when the runs begin, it is put back when they have ended.
+"""
+
+import functools
+import types
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import numpy
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from vitcourse.trace.recorder import quietly
+from vitcourse.trace.source import readable
+
+_CACHED = functools._lru_cache_wrapper
+_CONTAINERS = (dict, list, set, deque)
+_NOTHING = object()
+# What holds nothing that a run could change.
+_UNCHANGED = frozenset((type(None), bool, int, float, str, types.FunctionType, types.ModuleType, type, object))
+
+
+class Shared:
+    """Entered, it notes all that is there; left, it puts it back."""
+
+    def __init__(self) -> None:
+        self._seen: set[type] = set()
+        self._kinds: dict[type, None] = {}
+        self._around_them: set[types.FunctionType] = set()
+        self._inside: dict[int, Any] = {}
+        # Where a name leads to what, of classes and of what is outside of functions.
+        self._names: list[tuple[Any, str, Any]] = []
+        self._undo: list[Callable[[], None]] = []
+
+    def keep(self, kind: type) -> None:
+        """Put a class on the list, and those that it is made from."""
+        if kind not in self._seen:
+            self._seen.add(kind)
+            own = (base for base in kind.__mro__ if base.__module__.partition(".")[0] not in ("torch", "builtins"))
+            self._kinds.update(dict.fromkeys(own))
+
+    def __enter__(self) -> None:
+        self._before = [(kind, dict(vars(kind))) for kind in self._kinds]
+        for _, names in self._before:
+            for value in names.values():
+                self._keep(value)
+                if isinstance(value, types.FunctionType):
+                    self._around(value)
+        for kind, names in self._before:
+            for name, value in names.items():
+                if isinstance(value, _CACHED):  # what is remembered can't be put back
+                    quietly(setattr, kind, name, functools.lru_cache(**value.cache_parameters())(value.__wrapped__))
+
+    def _around(self, function: types.FunctionType) -> None:
+        """Keep what a function, and those of its file that it calls, find outside of them."""
+        if function in self._around_them or not readable(function.__code__.co_filename):
+            return
+        self._around_them.add(function)
+        outside = function.__globals__
+        for word in names_of(function.__code__):
+            value = outside.get(word, _NOTHING)
+            self._names.append((outside, word, value))
+            self._keep(value)
+            if isinstance(value, types.FunctionType) and value.__globals__ is outside:
+                self._around(value)
+        for cell in function.__closure__ or ():
+            if cell != types.CellType():
+                self._undo.append(functools.partial(setattr, cell, "cell_contents", cell.cell_contents))
+                self._keep(cell.cell_contents)
+
+    def _keep(self, value: Any) -> None:
+        """Keep what is in something: its attributes, or, of a container, its items and what is in them."""
+        found = [value]
+        for item in found:
+            if type(item) in _UNCHANGED or isinstance(item, type):
+                continue
+            if isinstance(item, Tensor) and not is_lazy(item):
+                self._undo.append(functools.partial(_put_back, item, item.detach().clone()))
+                continue
+            if isinstance(item, numpy.ndarray):
+                self._undo.append(functools.partial(_put_back, item, item.copy()))
+            for part in item.modules() if isinstance(item, nn.Module) else ():
+                found += [part._parameters, part._buffers]
+            inside = item if isinstance(item, _CONTAINERS) else getattr(item, "__dict__", None)
+            # A dict of somebody's own kind may give, or take, other things than it holds.
+            if not isinstance(inside, _CONTAINERS) or type(inside).__module__ not in ("builtins", "collections"):
+                continue
+            if id(inside) not in self._inside:
+                self._inside[id(inside)] = inside
+                self._undo.append(functools.partial(_refill, inside, inside.copy()))
+                parts = () if inside is not item else inside.values() if isinstance(inside, dict) else inside
+                found += [part for part in parts if type(part) not in _UNCHANGED]
+
+    def __exit__(self, *error: Any) -> None:
+        for back in self._undo:
+            quietly(back)
+        for kind, names in self._before:
+            for name in [name for name in vars(kind) if name not in names]:
+                quietly(delattr, kind, name)
+            for name, value in names.items():
+                # A class that is written to loses what Python remembers of it, which costs time.
+                if vars(kind).get(name) is not value:
+                    quietly(setattr, kind, name, value)
+        for outside, word, value in self._names:
+            if value is _NOTHING:
+                outside.pop(word, None)
+            elif outside.get(word) is not value:
+                outside[word] = value
+        for kept in (self._undo, self._names, self._around_them, self._inside, self._before):
+            kept.clear()
+
+
+def _refill(inside: Any, content: Any) -> None:
+    if _held(inside) != _held(content):
+        inside.clear()
+        (inside.extend if isinstance(inside, (list, deque)) else inside.update)(content)
+
+
+def _held(container: Any) -> list[int]:
+    return [id(item) for item in (*container, *(container.values() if isinstance(container, dict) else ()))]
+
+
+def _put_back(numbers: Any, content: Any) -> None:
+    if not bool((numbers == content).all()):
+        with torch.no_grad():
+            numbers[...] = content
+
+
+def names_of(code: types.CodeType) -> set[str]:
+    """The names that a function, and those inside it, may look up outside."""
+    inner = [const for const in code.co_consts if isinstance(const, types.CodeType)]
+    return set(code.co_names).union(*map(names_of, inner))
