@@ -12,8 +12,9 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,9 @@ from vitcourse.training.preparation import Setup, prepare
 from vitcourse.training.presets import PRESETS, TrainConfig
 
 TARGETS = (0.98, 0.99, 0.995)
-LADDER = Path("benchmarks", "results", "steps-gpu.json")
+LADDER = "-m vitcourse bench steps mnist-gpu-fast --output benchmarks/results/steps-gpu.json".split()
 RACERS = [f"--contenders={name}" for name in ("this course, fused kernels", "timm", "torchvision", "this course")]
+RACE = ["benchmarks/throughput.py", "--device=cuda", "--size=c", "--rounds=5", *RACERS]
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,6 @@ class Asked:
             changes = {**fits, **{name: value for name, value in changes.items() if name not in tiny}}
         return make_config(preset, **{"device": self.device, **changes})
 
-
-Measure = Callable[[Asked], Iterator[dict[str, Any]]]  # what is known so far, again and again
 
 
 def main(
@@ -154,16 +154,12 @@ def by_deterministic_kernels(setup: Setup, n: int) -> dict[str, Any]:
         torch.use_deterministic_algorithms(False)
 
 
-def seeds(preset: str, n: int) -> Measure:
+def seeds(asked: Asked, preset: str, n: int) -> Iterator[dict[str, Any]]:
     """A preset trained with each of several seeds: its accuracy epoch by epoch, and the seconds to each target."""
-
-    def measure(asked: Asked) -> Iterator[dict[str, Any]]:
-        runs: list[dict[str, Any]] = []
-        for seed in range(n):
-            runs.append({"seed": seed, **or_failure(trained, asked.config(preset, seed=seed))})
-            yield {"preset": preset, "runs": runs}
-
-    return measure
+    runs: list[dict[str, Any]] = []
+    for seed in range(n):
+        runs.append({"seed": seed, **or_failure(trained, asked.config(preset, seed=seed))})
+        yield {"preset": preset, "runs": runs}
 
 
 def trained(config: TrainConfig) -> dict[str, Any]:
@@ -189,30 +185,22 @@ def trained(config: TrainConfig) -> dict[str, Any]:
     }
 
 
-def steps(preset: str, *batch_sizes: int, **changes: Any) -> Measure:
+def steps(asked: Asked, preset: str, batch_sizes: Sequence[int], **changes: Any) -> Iterator[dict[str, Any]]:
     """How fast a preset's steps are at several batch sizes, what share of the peak that is, and the memory."""
-
-    def measure(asked: Asked) -> Iterator[dict[str, Any]]:
-        sizes: list[dict[str, Any]] = []
-        for batch_size in batch_sizes:
-            config = asked.config(preset, batch_size=batch_size, **changes)
-            sizes.append(or_failure(timed_steps, config, 0.1 if asked.small else 3.0))
-            yield {"preset": preset, "sizes": sizes}
-
-    return measure
+    sizes: list[dict[str, Any]] = []
+    for batch_size in batch_sizes:
+        config = asked.config(preset, batch_size=batch_size, **changes)
+        sizes.append(or_failure(timed_steps, config, 0.1 if asked.small else 3.0))
+        yield {"preset": preset, "sizes": sizes}
 
 
-def command(*words: str) -> Measure:
+def command(asked: Asked, words: Sequence[str]) -> Iterator[dict[str, Any]]:
     """What another command measures, into a file of its own."""
-
-    def measure(asked: Asked) -> Iterator[dict[str, Any]]:
-        called = {"command": shlex.join(["python", *words])}
-        yield called
-        if not asked.small:
-            done = subprocess.run([sys.executable, *words], stderr=subprocess.PIPE, text=True)
-            yield called | ({"failed": done.stderr.strip().rpartition("\n")[2]} if done.returncode else {})
-
-    return measure
+    called = {"command": shlex.join(["python", *words])}
+    yield called
+    if not asked.small:
+        done = subprocess.run([sys.executable, *words], stderr=subprocess.PIPE, text=True)
+        yield called | ({"failed": done.stderr.strip().rpartition("\n")[2]} if done.returncode else {})
 
 
 def timed_steps(config: TrainConfig, least: float) -> dict[str, Any]:
@@ -245,17 +233,17 @@ def timed_steps(config: TrainConfig, least: float) -> dict[str, Any]:
     return found
 
 
-# By value: what comes first is measured even if what comes last is not.
-PARTS: dict[str, Measure] = {
+# By value: what comes first is measured even if what comes last is not. Each yields what is known so far.
+PARTS: dict[str, Callable[[Asked], Iterator[dict[str, Any]]]] = {
     "correct": correct,
-    "mnist-gpu-fast": seeds("mnist-gpu-fast", 3),
-    "mnist-gpu": seeds("mnist-gpu", 1),
-    "vit-b16": steps("vit-b16", 256, 128),
-    "ladder": command("-m", "vitcourse", "bench", "steps", "mnist-gpu-fast", "--output", str(LADDER)),
-    "race": command("benchmarks/throughput.py", "--device=cuda", "--size=c", "--rounds=5", *RACERS),
-    "cifar10": steps("cifar10", 512, data="random", image_size=32),
-    "digits": seeds("digits", 1),
-    "original": steps("seed", 128, **settings_of(GROUND)),
+    "mnist-gpu-fast": partial(seeds, preset="mnist-gpu-fast", n=3),
+    "mnist-gpu": partial(seeds, preset="mnist-gpu", n=1),
+    "vit-b16": partial(steps, preset="vit-b16", batch_sizes=(256, 128)),
+    "ladder": partial(command, words=LADDER),
+    "race": partial(command, words=RACE),
+    "cifar10": partial(steps, preset="cifar10", batch_sizes=[512], data="random", image_size=32),
+    "digits": partial(seeds, preset="digits", n=1),
+    "original": partial(steps, preset="seed", batch_sizes=[128], **settings_of(GROUND)),
 }
 
 

@@ -9,13 +9,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import nn
 
 from vitcourse.files import write_atomically
 from vitcourse.training.loop import Run
@@ -85,10 +85,9 @@ def result_of(config: TrainConfig) -> Result:
     return result
 
 
-def trained(setup: Setup) -> nn.Module:
-    """The model that a run of this setup ends with, in evaluation mode."""
+def trained(setup: Setup) -> Run:
+    """A run of this setup, taken to its end."""
     run = Run.start(setup)
-    for _ in range(setup.config.epochs):
-        for images, labels in run.batches:
-            run.step(images, labels)
-    return run.kept.eval()
+    for _ in islice(run.endless(), run.steps):
+        pass
+    return run

@@ -2,24 +2,22 @@
 
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Self
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+PATIENCE = 2
 
 
 class StopOnInterrupt:
-    """Within this context the first Ctrl-C or SIGTERM sets `requested`; a second one does what it usually does.
+    """Within this context the first Ctrl-C or SIGTERM sets `requested`, and the third does what it usually does.
 
-    While it is held, the second one waits until that is over; the third doesn't.
+    The second changes nothing: who presses twice, or has a launcher that passes on what came already, loses nothing.
     """
 
     def __init__(self) -> None:
         self.requested = False
-        self._holding = False
-        self._waiting: int | None = None
+        self._asked = 0
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -33,29 +31,12 @@ class StopOnInterrupt:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._restore()
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """What is done within is done to its end, unless it is asked for three times."""
-        self._holding = True
-        try:
-            yield
-        finally:
-            self._holding = False
-        if self._waiting is not None:
-            self._restore()
-            signal.raise_signal(self._waiting)
-
-    def _request(self, number: int, frame: FrameType | None) -> None:
-        if not self.requested:
-            self.requested = True
-        elif self._holding and self._waiting is None:
-            self._waiting = number
-        else:
-            self._restore()
-            signal.raise_signal(number)
-
-    def _restore(self) -> None:
         for number, before in self._before.items():
             signal.signal(number, before)
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        self.requested = True
+        self._asked += 1
+        if self._asked > PATIENCE:
+            self.__exit__()
+            signal.raise_signal(number)

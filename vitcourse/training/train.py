@@ -183,16 +183,14 @@ def _train_one(setup: Setup, folder: RunFolder, console: Console, stop: StopOnIn
     with Display(console, setup.config.epochs, run.steps) as display:
         while len(run.epochs) < setup.config.epochs:
             number = len(run.epochs) + 1
-            # Until the checkpoint is written a second Ctrl-C waits: it would cost the epoch.
-            with stop.held():
-                if not run.epoch(number, display, stop, pace):
-                    pace.keep()
-                    break
-                display.done(run.end_epoch(number), run.steps_done)
-                folder.write_epochs(run.epochs)
-                stopping, due = setup.processes.any_of(stop.requested, pace.due)
-                if stopping or due or number == setup.config.epochs:
-                    pace.keep()
+            if not run.epoch(number, display, stop, pace):
+                pace.keep()
+                break
+            display.done(run.end_epoch(number), run.steps_done)
+            folder.write_epochs(run.epochs)
+            stopping, due = setup.processes.any_of(stop.requested, pace.due)
+            if stopping or due or number == setup.config.epochs:
+                pace.keep()
             if stopping:
                 break
     return _keep(run, folder, console)
