@@ -25,10 +25,11 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from shared import RESULTS, in_turns, keep
+from shared import RESULTS, keep
 
 from vitcourse.files import read_json
 from vitcourse.places import root
+from vitcourse.training.ladder import in_turns
 
 PYTHON = [sys.executable]
 COURSE = [*PYTHON, "-m", "vitcourse"]

@@ -32,7 +32,7 @@ from vitcourse.training.preparation import Setup, prepare
 from vitcourse.training.presets import PRESETS, TrainConfig
 
 TARGETS = (0.98, 0.99, 0.995)
-LADDER = "-m vitcourse bench steps mnist-gpu-fast --output benchmarks/results/steps-gpu.json".split()
+LADDER = ["-m", "vitcourse", "bench", "steps", "mnist-gpu-fast", "--output", "benchmarks/results/steps-gpu.json"]
 RACERS = [f"--contenders={name}" for name in ("this course, fused kernels", "timm", "torchvision", "this course")]
 RACE = ["benchmarks/throughput.py", "--device=cuda", "--size=c", "--rounds=5", *RACERS]
 
@@ -52,7 +52,6 @@ class Asked:
             fits = {name: value for name, value in tiny.items() if getattr(PRESETS[preset], name) is not None}
             changes = {**fits, **{name: value for name, value in changes.items() if name not in tiny}}
         return make_config(preset, **{"device": self.device, **changes})
-
 
 
 def main(

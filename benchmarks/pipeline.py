@@ -18,10 +18,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from benchmarks.contenders import mnist_pictures
-from benchmarks.shared import in_turns, keep
+from benchmarks.shared import keep
 from vitcourse.data import load_dataset
 from vitcourse.training.augment import random_affine, random_shift
 from vitcourse.training.batches import Batches
+from vitcourse.training.ladder import in_turns
 from vitcourse.training.presets import PRESETS
 
 BATCH_SIZE = 100

@@ -1,8 +1,7 @@
-"""What the benchmarks share: fair turns, a model trained to its end, and the file that keeps what was measured."""
+"""What the benchmarks share: a model trained to its end, and the file that keeps what was measured."""
 
 import json
 import os
-import random
 import shlex
 import statistics
 import sys
@@ -11,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -26,7 +25,6 @@ from vitcourse.training.train import train
 
 RESULTS = Path(__file__).parent / "results"
 PEERS = ("timm", "transformers", "vit-pytorch")
-Figure = TypeVar("Figure")
 Accuracy = Callable[[float, int, bool], float]  # at a learning rate, of a seed; held out or on the test images
 
 
@@ -51,16 +49,6 @@ def show(rows: Sequence[Mapping[str, Any]], title: str = "") -> None:
     for row in rows:
         table.add_row(*(str(row.get(str(column.header), "")) for column in table.columns))
     Console(highlight=False).print(table)
-
-
-def in_turns(ways: Mapping[str, Callable[[], Figure]], rounds: int) -> dict[str, list[Figure]]:
-    """What each way gives in each round, in a new order every time: a machine that slows down slows all of them."""
-    found: dict[str, list[Figure]] = {name: [] for name in ways}
-    order = random.Random(0)
-    for _ in range(rounds):
-        for name in order.sample(list(ways), len(ways)):
-            found[name].append(ways[name]())
-    return found
 
 
 def cpu_seconds() -> float:

@@ -19,11 +19,12 @@ import torch
 import torch.nn.functional as F
 import typer
 from contenders import CONTENDERS, FORMULA, SIZES, Size, data_sheet
-from shared import RESULTS, in_turns, keep, show
+from shared import RESULTS, keep, show
 from torch import nn
 
 from vitcourse.errors import first_line
 from vitcourse.training import engine
+from vitcourse.training.ladder import in_turns
 
 OURS = "this course"
 FUSED = "this course, fused kernels"

@@ -268,14 +268,11 @@ app.add_typer(bench, name="bench")
 def bench_steps(
     preset: Annotated[str, typer.Argument(help=f"the recipe: {', '.join(PRESETS)}")] = "digits",
     rounds: Annotated[int, typer.Option(min=1, help="turns that each rung takes; the median counts")] = 7,
-    output: Annotated[
-        Path | None, typer.Option(help="write the figures to this JSON file, a picture beside it")
-    ] = None,
+    output: Annotated[Path | None, typer.Option(help="write the figures to this JSON file")] = None,
     **overrides: Any,
 ) -> None:
     """Show what each speed-up of the training step gives on this machine, one on top of the other."""
     from vitcourse.training.ladder import as_table, climb
-    from vitcourse.training.pictures import draw_ladder, png
 
     config = make_config(preset, **overrides)
     screen = _console()
@@ -283,7 +280,6 @@ def bench_steps(
     screen.print(as_table(measured))
     if output is not None:
         write_file(output, json.dumps(measured, indent=2, ensure_ascii=False) + "\n")
-        write_file(output.with_suffix(".png"), png(draw_ladder(measured)))
 
 
 dev = typer.Typer(help="For those who change the course.")
