@@ -9,6 +9,7 @@ The same at sizes that show nothing, on a CPU: python benchmarks/gpu.py --small 
 """
 
 import shlex
+import statistics
 import subprocess
 import sys
 import time
@@ -26,7 +27,7 @@ from shared import RESULTS, keep, result_of
 from vitcourse.files import read_json
 from vitcourse.training.configuration import make_config
 from vitcourse.training.graph import nothing_waits
-from vitcourse.training.ladder import GROUND, settings_of
+from vitcourse.training.ladder import GROUND, settings_of, turn_of
 from vitcourse.training.loop import Run
 from vitcourse.training.preparation import Setup, prepare
 from vitcourse.training.presets import PRESETS, TrainConfig
@@ -189,7 +190,7 @@ def steps(asked: Asked, preset: str, batch_sizes: Sequence[int], **changes: Any)
     sizes: list[dict[str, Any]] = []
     for batch_size in batch_sizes:
         config = asked.config(preset, batch_size=batch_size, **changes)
-        sizes.append(or_failure(timed_steps, config, 0.1 if asked.small else 3.0))
+        sizes.append(or_failure(timed_steps, config, 1 if asked.small else 7))
         yield {"preset": preset, "sizes": sizes}
 
 
@@ -202,33 +203,23 @@ def command(asked: Asked, words: Sequence[str]) -> Iterator[dict[str, Any]]:
         yield called | ({"failed": done.stderr.strip().rpartition("\n")[2]} if done.returncode else {})
 
 
-def timed_steps(config: TrainConfig, least: float) -> dict[str, Any]:
-    """The steps of one size, so many seconds of them at least."""
+def timed_steps(config: TrainConfig, turns: int) -> dict[str, Any]:
+    """The steps of one size, the median of so many turns."""
     setup = prepare(config)
     on_gpu, batch_size = setup.device.type == "cuda", config.batch_size
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
-    losses = Run.start(setup).endless()
-    for _ in range(6):
-        next(losses)
-    float(next(losses))
-    n, started = 0, time.perf_counter()
-    while n < 2 or time.perf_counter() - started < least:
-        loss = next(losses)
-        n += 1
-        if n % 10 == 0:
-            float(loss)  # or the queue alone would be timed
-    float(loss)
-    seconds = (time.perf_counter() - started) / n
+    turn = turn_of(setup)
+    speed = statistics.median(turn() for _ in range(turns))
     found: dict[str, Any] = {
         "batch_size": batch_size,
-        "milliseconds_a_step": round(1000 * seconds, 3),
-        "images_per_second": round(batch_size / seconds, 1),
+        "milliseconds_a_step": round(1000 * batch_size / speed, 3),
+        "images_per_second": round(speed, 1),
     }
     if on_gpu:
         found["peak_memory_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 2)
         if promised := data_sheet(torch.cuda.get_device_name()):
-            found["share_of_data_sheet"] = round(size_of(setup).flops * batch_size / seconds / promised, 4)
+            found["share_of_data_sheet"] = round(size_of(setup).flops * speed / promised, 4)
     return found
 
 

@@ -282,7 +282,7 @@ def test_what_fails_on_the_gpu_costs_only_itself(benchmark, tmp_path: Path, monk
         gpu.main(device="cpu", small=True)  # nothing small may stand among the results
     assert not file.exists()
 
-    def timed(config: object, least: float) -> dict:
+    def timed(config: object, turns: int) -> dict:
         if config.batch_size == 256:
             raise RuntimeError("CUDA out of memory.\nTried to allocate 2 GiB")
         return {"batch_size": config.batch_size}

@@ -70,7 +70,7 @@ def climb(config: TrainConfig, rounds: int, console: Console) -> dict[str, Any]:
         console.print(f"first step: {name}")
         try:
             if not missing:
-                turns[name] = _warmed_up(_with(setup, settings))
+                turns[name] = turn_of(_with(setup, settings))
         except Exception as error:
             # torch.compile needs a C++ compiler or Triton; that a rung is missing must not bring down the ladder.
             if settings["compile"] == "off":
@@ -116,7 +116,7 @@ def _with(setup: Setup, rung: dict[str, Any]) -> Setup:
     return replace(setup, config=replace(setup.config, **settings_of(rung)), parts=rung["parts"])
 
 
-def _warmed_up(setup: Setup) -> Callable[[], float]:
+def turn_of(setup: Setup) -> Callable[[], float]:
     """What takes a turn, and tells its images a second; here its first steps are taken, which compile and allocate."""
     run = Run.start(setup)
     losses = run.endless()
