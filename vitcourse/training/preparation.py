@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from vitcourse.codesets import CodeSet, load_code
 from vitcourse.data import Dataset, load_dataset
 from vitcourse.errors import RequestError, RunError, in_one_line
-from vitcourse.training.augment import augmentations, center_crop
+from vitcourse.training.augment import center_crop
 from vitcourse.training.batches import Batches, LoadedBatches, standardised
 from vitcourse.training.chapters import faults_in_one_line, load_trainer, load_transfer
 from vitcourse.training.choice import left_open, settled
@@ -147,18 +147,7 @@ class Setup:
     def batches(self) -> Batches:
         """The training images, in the seed's order."""
         kind = Batches if self.config.pipeline == "device" else LoadedBatches
-        return kind(
-            self.train_images,
-            self.train_labels,
-            self.mean,
-            self.std,
-            batch_size=self.config.batch_size,
-            augmentations=augmentations(self.config),
-            seed=self.config.seed,
-            crop=self.config.crop,
-            processes=self.processes,
-            hardest=self.config.hardest,
-        )
+        return kind(self.train_images, self.train_labels, self.mean, self.std, self.config, self.processes)
 
     def as_input(self, images: Tensor) -> Tensor:
         """Images of the data set as the model reads them: cut, standardised, on the device."""
