@@ -24,8 +24,7 @@ from vitcourse.errors import RequestError, RunError
 from vitcourse.files import write_file
 from vitcourse.places import clone
 from vitcourse.speech import end_unread, print_json, speak_plainly, take_over_output
-from vitcourse.training.configuration import config_of_run, make_config
-from vitcourse.training.options import with_settings
+from vitcourse.training.configuration import config_of_run, make_config, with_settings
 from vitcourse.training.presets import PRESETS
 from vitcourse.training.processes import Processes
 from vitcourse.training.runs import CONFIG, choose_folder, find_run, find_trained

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vitcourse.codesets import CodeSet, load_code
 from vitcourse.data import Dataset, load_dataset
-from vitcourse.errors import RequestError, RunError, in_one_line
+from vitcourse.errors import RequestError, RunError, in_one_line, misfit
 from vitcourse.training.augment import center_crop
 from vitcourse.training.batches import Batches, LoadedBatches, standardised
 from vitcourse.training.chapters import faults_in_one_line, load_trainer, load_transfer
@@ -121,7 +121,7 @@ class Setup:
             model.load_state_dict(state)
         except (RuntimeError, TypeError, AttributeError) as error:
             raise RunError(
-                f"what adapt_state_dict returns doesn't fit the model: {reason(error)}; to find out why, type "
+                f"what adapt_state_dict returns doesn't fit the model: {misfit(error)}; to find out why, type "
                 "vitcourse check 7.2"
             ) from error
 
@@ -180,14 +180,6 @@ class Setup:
 
 def _divisors(number: int) -> str:
     return ", ".join(str(divisor) for divisor in range(1, number + 1) if number % divisor == 0)
-
-
-def reason(error: Exception) -> str:
-    """What doesn't fit, in one line; torch begins with a line that says nothing, and goes on with one for each part."""
-    if isinstance(error, KeyError):
-        return f"it has no {error.args[0]}"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[1 if len(lines) > 1 else 0].rstrip(".") if lines else type(error).__name__
 
 
 def prepare(config: TrainConfig, processes: Processes = ALONE, *, resumed: bool = False) -> Setup:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from vitcourse.errors import RequestError, RunError
+from vitcourse.errors import RequestError, RunError, misfit
 from vitcourse.training.chapters import faults_in_one_line
 from vitcourse.training.checkpoints import CHECKPOINT, Pace, checkpoint_file, read_checkpoint
 from vitcourse.training.devices import machine_errors_in_one_line
@@ -23,7 +23,7 @@ from vitcourse.training.loop import Run
 from vitcourse.training.measure import answers, as_csv
 from vitcourse.training.original import loss_floor, side_by_side
 from vitcourse.training.pictures import draw_curves, draw_predictions, png
-from vitcourse.training.preparation import Setup, prepare, reason
+from vitcourse.training.preparation import Setup, prepare
 from vitcourse.training.presets import MAY_DIFFER, PRESETS, TrainConfig
 from vitcourse.training.processes import ALONE, Processes
 from vitcourse.training.rehearsal import Rehearsal, rehearse
@@ -210,7 +210,7 @@ def _resume(run: Run, folder: RunFolder, console: Console) -> None:
             raise RequestError(f"{elsewhere}: the training images are others now; type --output with another folder")
         anew = run.load_state_dict(state["run"])
     except (KeyError, TypeError, ValueError, RuntimeError, IndexError) as error:
-        raise RequestError(f"{refusal} ({reason(error)}); type --output with another folder to start anew") from error
+        raise RequestError(f"{refusal} ({misfit(error)}); type --output with another folder to start anew") from error
     console.print(f"resumed from {file}: epoch {len(run.epochs) + 1}, step {run.steps_done + 1:,} of {run.steps:,}")
     if anew:
         console.print(f"it comes from another kind of device: {' and '.join(anew)} are drawn anew from here")

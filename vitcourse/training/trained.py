@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from vitcourse.codesets import load_code
 from vitcourse.data import resized
-from vitcourse.errors import RequestError
+from vitcourse.errors import RequestError, misfit
 from vitcourse.files import parse_json
 from vitcourse.images import Pixels, as_image, as_pixels, fitted, read_pixels
 from vitcourse.ink import Framing, find_ink
@@ -194,9 +194,7 @@ def load_trained(path: str | Path, code: str | None = None) -> Trained:
     if not file.is_file():
         raise RequestError(f"there are no weights at {file}")
     try:
-        with safe_open(file, framework="pt") as opened:
-            about = parse_json((opened.metadata() or {})["vitcourse"])
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - it is no dict
+        about, tensors = _about(file), load_file(file)
         config = TrainConfig(**about["config"])
         arguments, classes, mean, std = (about[key] for key in ("model", "classes", "mean", "std"))
         sizes, framing = (tuple(about["dataset_size"]), tuple(arguments["image_size"])), Framing(**about["framing"])
@@ -209,9 +207,7 @@ def load_trained(path: str | Path, code: str | None = None) -> Trained:
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
-        first, *more = [line.strip().rstrip(".") for line in str(error).splitlines()[1:]]
-        others = f", and {len(more)} more" if more else ""
-        raise RequestError(f"the weights in {file} don't fit the model of {found.name}: {first}{others}") from error
+        raise RequestError(f"the weights in {file} don't fit the model of {found.name}: {misfit(error)}") from error
     mean, std = torch.tensor(mean), torch.tensor(std)
     patch_size = arguments["patch_size"]
     return Trained(model.eval(), config, tuple(classes), mean, std, *sizes, patch_size, framing, resized_from)
@@ -220,11 +216,16 @@ def load_trained(path: str | Path, code: str | None = None) -> Trained:
 def made_with(file: Path) -> dict[str, Any] | None:
     """The arguments with which the model of a run's weights file was made; None for a file of another kind."""
     try:
-        with safe_open(file, framework="pt") as opened:
-            arguments: dict[str, Any] = json.loads((opened.metadata() or {})["vitcourse"])["model"]
-            return arguments
+        arguments: dict[str, Any] = _about(file)["model"]
+        return arguments
     except (SafetensorError, OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _about(file: Path) -> dict[str, Any]:
+    with safe_open(file, framework="pt") as opened:
+        about: dict[str, Any] = parse_json((opened.metadata() or {})["vitcourse"])
+        return about
 
 
 def weights_in(folder: Path) -> Path:
