@@ -259,13 +259,9 @@ def _require_enough(config: TrainConfig, dataset: Dataset, processes: Processes)
             f"a batch of {config.batch_size} images is too small for {processes.world_size} processes; "
             f"type --batch-size {processes.world_size} or more"
         )
-    if config.micro_batch and processes.world_size > 1:
-        raise RequestError(
-            f"--micro-batch is for one process, and there are {processes.world_size}, which share each batch; "
-            "leave it out"
-        )
-    if config.hardest < 1 and processes.world_size > 1:
-        raise RequestError("--hardest is for one process, which knows the loss of every image; leave it out")
+    for alone, asked in (("--micro-batch", config.micro_batch), ("--hardest", config.hardest < 1)):
+        if asked and processes.world_size > 1:
+            raise RequestError(f"{alone} is for one process, and {processes.world_size} share each batch; leave it out")
     if len(dataset.test_images) < processes.world_size:
         raise RequestError(
             f"{len(dataset.test_images)} images to measure on are too few for {processes.world_size} processes"

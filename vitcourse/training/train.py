@@ -5,8 +5,6 @@ The model, the step, the schedule and the measure are those of the chapters, the
 
 import math
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -42,7 +40,7 @@ def train(config: TrainConfig, folder: RunFolder, console: Console, processes: P
         # Whether all that the run needs is in its checkpoint; of two runs the second may still have to start.
         resumed = config.loss != "both" and (folder.path / CHECKPOINT).exists()
         setup = prepare(config, processes, resumed=resumed)
-    with _joined(setup), faults_in_one_line(setup.code), machine_errors_in_one_line(config):
+    with setup.processes.joined(setup.device), faults_in_one_line(setup.code), machine_errors_in_one_line(config):
         if setup.config.compile != "off":
             console.print("compiling the model, which takes a while the first time")
         setup, rehearsal = rehearsed(setup, console)
@@ -91,25 +89,6 @@ def _slower(setup: Setup, rehearsal: Rehearsal) -> dict[str, Any]:
     if "kernels" in setup.left_open and setup.config.kernels != "own" and rehearsal.too_slow("lines"):
         return {"kernels": "own"}
     return {}
-
-
-@contextmanager
-def _joined(setup: Setup) -> Iterator[None]:
-    with setup.processes.joined(setup.device):
-        try:
-            yield
-        except RuntimeError as error:
-            # However torch puts it: with several processes, what fails in the exchange is another one's end.
-            if setup.processes.world_size > 1 and _is_about_another_process(error):
-                raise RunError(
-                    "another process of this run has ended; to go on from its checkpoint, type the same and --resume"
-                ) from error
-            raise
-
-
-def _is_about_another_process(error: RuntimeError) -> bool:
-    words = ("gloo", "nccl", "connection closed by peer", "connection reset by peer", "timed out waiting")
-    return any(word in str(error).lower() for word in words)
 
 
 def _announce(setup: Setup, rehearsal: Rehearsal, console: Console) -> None:
