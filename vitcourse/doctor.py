@@ -181,9 +181,7 @@ def _device() -> Iterator[Told]:
             yield "ok", "mps: the GPU of this Mac"
         elif shutil.which("nvidia-smi"):
             build = f"made for CUDA {torch.version.cuda}" if torch.version.cuda else "made without CUDA"
-            what = (
-                f"there is an NVIDIA driver, but torch {torch.__version__}, {build}, sees no GPU: it uses the CPU"
-            )
+            what = f"there is an NVIDIA driver, but torch {torch.__version__}, {build}, sees no GPU: it uses the CPU"
             yield "note", what, "nvidia-smi"
         else:
             yield "note", "no GPU: the CPU will be used, which is enough for digits"
