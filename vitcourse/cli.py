@@ -109,9 +109,6 @@ def train(
 def predict(
     images: Annotated[list[Path], typer.Argument(help="pictures, of any size and colour", metavar="IMAGE...")],
     run: Annotated[Path | None, typer.Option(help="the run, or its weights; the one trained last if none")] = None,
-    invert: Annotated[
-        str, typer.Option(help="exchange light and dark: auto (where training's are the other way round), yes or no")
-    ] = "auto",
     picture: Annotated[
         Path | None, typer.Option(help="draw the pictures as the model sees them, to this PNG file")
     ] = None,
@@ -120,7 +117,7 @@ def predict(
     """Say what pictures show, as a model that you trained takes them."""
     from vitcourse.training.predict import predict as say
 
-    say(images, find_trained(run), invert, picture, as_json, _console())
+    say(images, find_trained(run), picture, as_json, _console())
 
 
 @app.command()

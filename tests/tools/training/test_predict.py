@@ -155,17 +155,6 @@ def test_an_image_of_the_training_size_is_taken_as_it_is(of: Callable[..., Train
     assert torch.equal(seen.pixels, image)
     assert seen.done == ()
     assert torch.allclose(trained.see(1 - image).pixels, image, atol=1e-6)
-    assert torch.allclose(trained.see(image, invert="yes").pixels, 1 - image)
-
-
-def test_invert_decides_where_it_is_said(of: Callable[..., Trained]) -> None:
-    trained, page = of(), sheet("ell")
-    page[150:, :] = 1.0  # something light beside the ink
-    assert trained.see(page).inverted
-    assert trained.see(page, invert="yes").inverted
-    assert not trained.see(page, invert="no").inverted
-    with pytest.raises(RequestError, match="--invert can't be 'maybe'; type auto, yes or no"):
-        trained.see(page, invert="maybe")
 
 
 def test_every_form_of_an_image_is_the_same_image(of: Callable[..., Trained], tmp_path: Path) -> None:
@@ -347,7 +336,6 @@ def test_a_picture_that_cannot_be_read_is_one_line(vitcourse: Callable[..., Ende
     refused = vitcourse("predict", "text.png")
     assert (refused.code, refused.err) == (2, "vitcourse: can't read text.png: not an image that Pillow can read\n")
     assert "is a folder; name the images in it" in vitcourse("predict", str(tmp_path)).err
-    assert vitcourse("predict", "text.png", "--invert", "perhaps").code == 2
 
 
 @pytest.mark.usefixtures("stripes", "undrawn")
