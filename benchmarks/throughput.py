@@ -23,8 +23,8 @@ from shared import RESULTS, keep, show
 from torch import nn
 
 from vitcourse.errors import first_line
-from vitcourse.training import engine
 from vitcourse.training.ladder import in_turns
+from vitcourse.training.steps import compiled as compiled_by_us
 
 OURS = "this course"
 FUSED = "this course, fused kernels"
@@ -160,7 +160,7 @@ def prepare(name: str, compiled: bool, size: Size, images: torch.Tensor, labels:
 def compiled_as_trained(model: nn.Module) -> nn.Module:
     """As `vitcourse train` compiles on this device; on a GPU the passes are in bf16."""
     device = next(model.parameters()).device
-    return engine.compiled(model, "default", device, in_float32=device.type == "cpu")
+    return compiled_by_us(model, "default", device, in_float32=device.type == "cpu")
 
 
 def peak_of(device: torch.device, rounds: int) -> float:

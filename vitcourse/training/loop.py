@@ -11,17 +11,15 @@ from torch import Tensor, nn
 
 from vitcourse.errors import RunError
 from vitcourse.training.batches import Batches
-from vitcourse.training.checkpoints import Pace
+from vitcourse.training.checkpoints import Pace, StopOnInterrupt
 from vitcourse.training.display import Display
-from vitcourse.training.engine import wrapped
 from vitcourse.training.graph import RecordedStep
-from vitcourse.training.interrupt import StopOnInterrupt
 from vitcourse.training.measure import measured_loss, outputs_of
 from vitcourse.training.optim import average_weights, load_optimizer, make_optimizer, rate_factor, set_learning_rate
 from vitcourse.training.original import with_loss_of
 from vitcourse.training.preparation import Setup
 from vitcourse.training.runs import Epoch
-from vitcourse.training.steps import take_step
+from vitcourse.training.steps import take_step, wrapped
 
 # Several processes ask one another so rarely whether to stop: each time they wait for the slowest.
 STEPS_BETWEEN_QUESTIONS = 20

@@ -16,8 +16,7 @@ from vitcourse.errors import RequestError, RunError, in_one_line, misfit
 from vitcourse.training.augment import center_crop
 from vitcourse.training.batches import Batches, LoadedBatches, standardised
 from vitcourse.training.chapters import faults_in_one_line, load_trainer, load_transfer
-from vitcourse.training.choice import left_open, settled
-from vitcourse.training.devices import choose_device, passed_over
+from vitcourse.training.devices import choose_device, left_open, passed_over, settled
 from vitcourse.training.kernels import PARTS, twin_of
 from vitcourse.training.origin import Origin, read_origin
 from vitcourse.training.presets import TrainConfig

@@ -13,10 +13,9 @@ from rich.console import Console
 
 from vitcourse.errors import RequestError, RunError, misfit
 from vitcourse.training.chapters import faults_in_one_line
-from vitcourse.training.checkpoints import CHECKPOINT, Pace, checkpoint_file, read_checkpoint
+from vitcourse.training.checkpoints import CHECKPOINT, Pace, StopOnInterrupt, checkpoint_file, read_checkpoint
 from vitcourse.training.devices import machine_errors_in_one_line
 from vitcourse.training.display import Display
-from vitcourse.training.interrupt import StopOnInterrupt
 from vitcourse.training.loop import Run
 from vitcourse.training.measure import answers, as_csv
 from vitcourse.training.original import loss_floor, side_by_side

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 import solutions.ch04_encoder
 from vitcourse.training import kernels, preparation
-from vitcourse.training.choice import settled
 from vitcourse.training.configuration import make_config
+from vitcourse.training.devices import settled
 from vitcourse.training.loop import Run
 from vitcourse.training.presets import PRESETS
 from vitcourse.training.rehearsal import Rehearsal

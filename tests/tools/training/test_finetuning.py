@@ -18,8 +18,8 @@ from solutions.ch05_vit import VisionTransformer
 from vitcourse.data import Dataset
 from vitcourse.errors import RequestError
 from vitcourse.training import preparation, train
+from vitcourse.training.checkpoints import StopOnInterrupt
 from vitcourse.training.configuration import make_config
-from vitcourse.training.interrupt import StopOnInterrupt
 from vitcourse.training.loop import Run
 from vitcourse.training.runs import WEIGHTS
 

@@ -29,11 +29,11 @@ from torch.utils._pytree import tree_leaves
 from solutions.ch05_vit import warmup_cosine
 from vitcourse.training import graph, optim, preparation
 from vitcourse.training.configuration import make_config
-from vitcourse.training.engine import wrapped
 from vitcourse.training.graph import WARM_UP
 from vitcourse.training.loop import Run
 from vitcourse.training.processes import Processes
 from vitcourse.training.rehearsal import rehearse
+from vitcourse.training.steps import wrapped
 
 TINY = {"patch_size": 2, "d_model": 12, "n_layers": 2, "n_heads": 2, "batch_size": 16, "epochs": 3, "device": "cpu"}
 # What a GPU's queue would be waited for, or a number of Python's copied to it.

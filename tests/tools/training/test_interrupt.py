@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from vitcourse.training.interrupt import StopOnInterrupt
+from vitcourse.training.checkpoints import StopOnInterrupt
 
 
 @pytest.fixture(autouse=True)

@@ -24,10 +24,9 @@ from vitcourse.data import Dataset
 from vitcourse.errors import RequestError
 from vitcourse.training import loop, preparation
 from vitcourse.training.batches import Batches
-from vitcourse.training.checkpoints import Pace
+from vitcourse.training.checkpoints import Pace, StopOnInterrupt
 from vitcourse.training.configuration import make_config
 from vitcourse.training.display import Display
-from vitcourse.training.interrupt import StopOnInterrupt
 from vitcourse.training.loop import Run
 from vitcourse.training.processes import Processes
 
