@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -135,7 +135,10 @@ def until(word: str, lines: Any) -> None:
 
 def installed(site: Path) -> dict[str, Any]:
     """Megabytes of the packages in an environment's folder, by their own lists of files."""
-    sizes = {package.name: megabytes(package.files or ()) for package in metadata.distributions(path=[str(site)])}
+    sizes = {}
+    for package in metadata.distributions(path=[str(site)]):
+        places = [Path(file.locate()) for file in package.files or ()]
+        sizes[package.name] = sum(place.stat().st_size for place in places if place.is_file()) / 1e6
     largest = sorted(sizes, key=lambda name: -sizes[name])[:5]
     of_gpus = sum(size for name, size in sizes.items() if name.startswith(("nvidia", "triton", "cuda")))
     return {
@@ -144,12 +147,6 @@ def installed(site: Path) -> dict[str, Any]:
         "largest": {name: round(sizes[name]) for name in largest},
         "without what torch brings for a GPU": round(sum(sizes.values()) - of_gpus),
     }
-
-
-def megabytes(files: Iterable[metadata.PackagePath]) -> float:
-    """The size of a package's files."""
-    places = [Path(file.locate()) for file in files]
-    return sum(place.stat().st_size for place in places if place.is_file()) / 1e6
 
 
 def installing() -> dict[str, Any]:

@@ -119,12 +119,12 @@ def measure(
 
 def race(entries: list[Entry], steps: int, rounds: int, device: torch.device) -> None:
     """Round after round, each entry once, in a new order."""
-    running = {str(number): (entry, entry.step) for number, entry in enumerate(entries) if entry.step}
-    for _, step in list(running.values())[:1]:
-        steps = steps or max(1, round(0.3 / timed(step, 1, device)[0]))
-    turns = in_turns({name: partial(timed, step, steps, device) for name, (_, step) in running.items()}, rounds)
-    for name, (entry, _) in running.items():
-        entry.clock, entry.cpu = map(list, zip(*turns[name], strict=True))
+    running = [(place, entry.step) for place, entry in enumerate(entries) if entry.step]
+    if not steps and running:
+        steps = max(1, round(0.3 / timed(running[0][1], 1, device)[0]))
+    turns = {place: partial(timed, step, steps, device) for place, step in running}
+    for place, found in in_turns(turns, rounds).items():
+        entries[place].clock, entries[place].cpu = map(list, zip(*found, strict=True))
 
 
 def prepare(name: str, compiled: bool, size: Size, images: torch.Tensor, labels: torch.Tensor) -> Entry:

@@ -56,7 +56,7 @@ def _root(context: typer.Context) -> None:
 @app.command()
 def init(folder: Annotated[Path, typer.Argument(help="the folder to make")]) -> None:
     """Make a folder with the stubs, ready to work in."""
-    from vitcourse.given import init as make
+    from vitcourse.stubs import init as make
 
     print(make(folder))
 

@@ -22,11 +22,10 @@ from vitcourse.checking.workers import Workers
 from vitcourse.codesets import CodeSet, load_code
 from vitcourse.course import Exercise, chapters, exercise
 from vitcourse.errors import RequestError, RunError
-from vitcourse.given import init
 from vitcourse.jupyter.cells import Cell, read_cell, with_cell
 from vitcourse.jupyter.page import Curve, Shown, verdict_page
 from vitcourse.keeping import put
-from vitcourse.stubs import pristine
+from vitcourse.stubs import init, pristine
 from vitcourse.worker.started import started
 
 COMMANDS = (

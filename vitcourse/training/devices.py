@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from vitcourse.errors import RequestError
+from vitcourse.errors import RequestError, first_line
 from vitcourse.training.presets import TrainConfig
 from vitcourse.training.processes import ALONE, Processes
 
@@ -79,8 +79,7 @@ def passed_over(chosen: torch.device) -> tuple[str, ...]:
 
 
 def _too_old(error: Exception) -> str:
-    first = str(error).strip().partition("\n")[0]
-    return f"the GPU can't compute with this torch ({first or type(error).__name__})"
+    return f"the GPU can't compute with this torch ({first_line(error)})"
 
 
 @contextmanager

@@ -6,7 +6,7 @@ All rungs take turns, a few steps each, so that a machine that slows down slows 
 import random
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -49,6 +49,7 @@ RUNGS: list[tuple[str, dict[str, Any], bool]] = [
 ]
 # A turn is as many steps as fill this time.
 SECONDS_A_TURN = 0.5
+Name = TypeVar("Name", bound=Hashable)
 Figure = TypeVar("Figure")
 
 
@@ -97,9 +98,9 @@ def climb(config: TrainConfig, rounds: int, console: Console) -> dict[str, Any]:
     }
 
 
-def in_turns(ways: Mapping[str, Callable[[], Figure]], rounds: int) -> dict[str, list[Figure]]:
+def in_turns(ways: Mapping[Name, Callable[[], Figure]], rounds: int) -> dict[Name, list[Figure]]:
     """What each way gives in each round, in a new order every time: a machine that slows down slows all of them."""
-    found: dict[str, list[Figure]] = {name: [] for name in ways}
+    found: dict[Name, list[Figure]] = {name: [] for name in ways}
     order = random.Random(0)
     for _ in range(rounds):
         for name in order.sample(list(ways), len(ways)):

@@ -247,7 +247,7 @@ def _report(result: Result, run: Run, folder: RunFolder, console: Console) -> No
     )
     if not folder.writes:
         return
-    files = f"{folder.path}: {', '.join(folder.files())}"
+    files = f"{folder.path}: {', '.join(sorted(entry.name for entry in folder.path.iterdir()))}"
     if not result.finished:
         console.print(files)
         console.print(_to_go_on(folder))

@@ -41,7 +41,7 @@ def test_files_are_as_written(tmp_path: Path) -> None:
     assert json.loads((folder.path / "numbers.json").read_text(encoding="utf-8")) == {"×": [1, 2.5]}
     lines = (folder.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["accuracy"] for line in lines] == [0.5, 0.75]
-    assert folder.files() == ["metrics.jsonl", "numbers.json", "text"]
+    assert sorted(file.name for file in folder.path.iterdir()) == ["metrics.jsonl", "numbers.json", "text"]
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
