@@ -35,11 +35,11 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def _parameter(setting: Field[Any]) -> inspect.Parameter:
+def _parameter(setting: Any) -> inspect.Parameter:
     name = option(setting.name)
     declaration = f"{name}/--no-{name[2:]}" if setting.type is bool else name
     names = (declaration, *setting.metadata["also"])
-    annotation = Annotated[setting.type | None, typer.Option(*names, help=help_line(setting), show_default=False)]  # type: ignore[operator]
+    annotation = Annotated[setting.type | None, typer.Option(*names, help=help_line(setting), show_default=False)]
     return inspect.Parameter(setting.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 

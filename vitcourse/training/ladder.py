@@ -63,7 +63,8 @@ def climb(config: TrainConfig, rounds: int, console: Console) -> dict[str, Any]:
     # Whole batches only: a last, smaller one would be another kind of step.
     whole = len(setup.train_images) // config.batch_size * config.batch_size
     setup = replace(setup, train_images=setup.train_images[:whole], train_labels=setup.train_labels[:whole])
-    settings, rungs = GROUND, {}
+    settings = GROUND
+    rungs: dict[str, dict[str, Any]] = {}
     turns: dict[str, Callable[[], float]] = {}
     for name, change, needs_gpu in RUNGS:
         settings = {**settings, **change}
