@@ -1,6 +1,6 @@
 """The training images as batches: all of them one tensor on the device, gathered by index, no worker processes.
 
-Beside it stands what most code does instead, a DataLoader, for comparison.
+Beside it stands what most code does instead, for comparison.
 """
 
 import math
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader, TensorDataset, default_collate
+from torch.utils.data import default_collate
 
 from vitcourse.training.augment import augmentations, center_crop
 from vitcourse.training.presets import TrainConfig
@@ -134,7 +134,7 @@ class Batches:
 
 
 class LoadedBatches(Batches):
-    """The same batches as most code makes them: image by image on the CPU, by a DataLoader, then copied to the device.
+    """The same batches as most code makes them: image by image on the CPU, as a DataLoader does, then on the device.
 
     The images are in memory already; what it costs is one call for each image in place of one for each batch.
     """
@@ -143,14 +143,9 @@ class LoadedBatches(Batches):
         super().__init__(images.cpu(), labels.cpu(), mean.cpu(), std.cpu(), *more)
         self.device = images.device
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """What is left of a pass over all images."""
-        data, numbers = TensorDataset(self.images, self.labels), (index.tolist() for index in self.indices())
-
-        def collate(examples: list[tuple[Tensor, Tensor]]) -> Any:
-            return default_collate([(self._changed(image[None])[0], label) for image, label in examples])
-
-        # The seed that a loader draws for its workers is not to be taken from the chance that dropout draws from.
-        loader = DataLoader(data, batch_sampler=numbers, collate_fn=collate, generator=self.order_generator)
-        for images, labels in loader:
-            yield self._shared(images.to(self.device), labels.to(self.device))
+    def made(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """The batch of these images."""
+        self.latest = index
+        examples = [(self._changed(self.images[place : place + 1])[0], self.labels[place]) for place in index.tolist()]
+        images, labels = default_collate(examples)
+        return self._shared(images.to(self.device), labels.to(self.device))

@@ -34,7 +34,7 @@ GROUND: dict[str, Any] = {
 }
 # What each rung changes, on top of all those below it, and whether it needs a GPU.
 RUNGS: list[tuple[str, dict[str, Any], bool]] = [
-    ("image by image from a DataLoader, the loss read at every step", {}, False),
+    ("image by image, as a DataLoader makes them, the loss read at every step", {}, False),
     ("whole batches, made on the device", {"pipeline": "device"}, False),
     ("nothing waits for the device", {"sync": False}, False),
     ("fused optimiser", {"fused": True}, False),

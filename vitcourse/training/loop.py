@@ -94,12 +94,8 @@ class Run:
 
     def losses(self) -> Iterator[Tensor]:
         """What is left of a pass over the images, a step each; its loss, on the device."""
-        if self.recorded is None:
-            for images, labels in self.batches:
-                yield self.step(images, labels)
-            return
         for index in self.batches.indices():
-            if len(index) == len(self.recorded.index):
+            if self.recorded is not None and len(index) == len(self.recorded.index):
                 self._set_rate()
                 yield self._counted(self.recorded(index))
             else:

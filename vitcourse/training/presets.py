@@ -121,7 +121,7 @@ class TrainConfig:
         choices=("auto", "own", "fused"),
     )
     pipeline: str = _setting(
-        "where batches are made: on the device, for a whole batch at once, or by a DataLoader, image by image",
+        "how batches are made: on the device, for a whole batch at once, or as a DataLoader does, image by image",
         "device",
         choices=("device", "loader"),
     )

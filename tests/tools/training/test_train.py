@@ -232,7 +232,7 @@ NOTHING = "builtins.breakpoint"
 @pytest.mark.parametrize(
     ("setting", "called"),
     [
-        ({"pipeline": "loader"}, "torch.utils.data.DataLoader.__iter__"),
+        ({"pipeline": "loader"}, "vitcourse.training.batches.default_collate"),
         ({"fused": False}, NOTHING),  # test_optim.py looks at the optimiser
         ({"sync": True}, "torch.Tensor.item"),
         ({"kernels": "fused"}, "torch.nn.functional.gelu"),
