@@ -293,10 +293,9 @@ def _load_folder(name: str, size: int) -> Dataset:
     channels = max(image.shape[0] for image in (*train.images, *test.images))
 
     def examples(split: Split) -> tuple[Tensor, Tensor]:
-        images = torch.empty(len(split.images), channels, size, size)  # (n, C, S, S)
-        for row, image in zip(images, split.images, strict=True):
-            row.copy_(torch.from_numpy(image))  # a grey image among coloured ones is its own red, green and blue
-        return images, torch.tensor(split.labels)
+        # A grey image among coloured ones is its own red, green and blue.
+        images = [torch.from_numpy(image).expand(channels, size, size) for image in split.images]
+        return torch.stack(images), torch.tensor(split.labels)  # (n, C, S, S), (n)
 
     # The files come class by class. Shuffled, always in the same way, the last of them are a sample to hold out.
     order = torch.randperm(len(train.labels), generator=torch.Generator().manual_seed(0))
