@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,7 @@ def correct(asked: Asked) -> Iterator[dict[str, Any]]:
 
 def stepped(setup: Setup, n: int, state: dict[str, Any] | None = None, **changes: Any) -> Run:
     """A run after so many steps, from its start or from a state on."""
-    run = Run.start(replace(setup, config=replace(setup.config, **changes)))
+    run = Run.start(setup.changed(**changes))
     if state:
         run.load_state_dict(state)
     for _, _ in zip(range(n), run.endless(), strict=False):

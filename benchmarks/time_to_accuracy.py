@@ -89,8 +89,7 @@ class Contender:
 
 def ours(name: str, setup: Setup, seed: int) -> Contender:
     """A recipe of this course, in its own loop. The first step holds the compilation, where there is one."""
-    setup = replace(setup, config=replace(setup.config, seed=seed))
-    run = Run.start(setup)
+    run = Run.start(setup.changed(seed=seed))
     accuracy = partial(setup.accuracy, run.kept)
     return Contender(name, seed, run.endless(), setup.config.epochs, len(run.batches), accuracy)
 

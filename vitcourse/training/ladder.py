@@ -115,7 +115,7 @@ def settings_of(rung: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with(setup: Setup, rung: dict[str, Any]) -> Setup:
-    return replace(setup, config=replace(setup.config, **settings_of(rung)), parts=rung["parts"])
+    return replace(setup.changed(**settings_of(rung)), parts=rung["parts"])
 
 
 def turn_of(setup: Setup) -> Callable[[], float]:

@@ -92,6 +92,10 @@ class Setup:
             **{name: getattr(self.config, name) for name in names},
         }
 
+    def changed(self, **settings: Any) -> "Setup":
+        """The same with other settings, of those that decide neither data nor device."""
+        return replace(self, config=replace(self.config, **settings))
+
     def make_model(self) -> nn.Module:
         """A new model, its weights drawn from the seed. Raises RequestError for sizes that don't fit."""
         self._require_sizes_that_fit()

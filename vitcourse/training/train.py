@@ -5,7 +5,7 @@ The model, the step, the schedule and the measure are those of the chapters, the
 
 import math
 import shlex
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -26,6 +26,13 @@ from vitcourse.training.processes import ALONE, Processes
 from vitcourse.training.rehearsal import Rehearsal, rehearse
 from vitcourse.training.runs import CONFIG, RESULT, WEIGHTS, Result, RunFolder, provenance
 from vitcourse.training.trained import weights_file
+
+# What only makes a run faster: the value that goes without it, and what it is. What builds on the others comes first.
+FASTER: dict[str, tuple[Any, str]] = {
+    "graph": (False, "a CUDA graph of the whole step"),
+    "compile": ("off", "torch.compile"),
+    "kernels": ("own", "what torch's kernels compute"),
+}
 
 
 def train(config: TrainConfig, folder: RunFolder, console: Console, processes: Processes = ALONE) -> dict[str, Result]:
@@ -55,39 +62,23 @@ def train(config: TrainConfig, folder: RunFolder, console: Console, processes: P
 
 def rehearsed(setup: Setup, console: Console) -> tuple[Setup, Rehearsal]:
     """The rehearsal, if need be without the settings that only make it faster and don't work here, or are slower."""
+    on = {name: getattr(setup.config, name) != plain for name, (plain, _) in FASTER.items()} | {"graph": setup.records}
+    fast = [name for name in FASTER if on[name]]
     try:
         rehearsal = rehearse(setup)
-        slower = _slower(setup, rehearsal)
-        return rehearsed(_changed(setup, slower), console) if slower else (setup, rehearsal)
+        for name in fast:
+            if name in setup.left_open and rehearsal.too_slow(name):
+                return rehearsed(setup.changed(**{name: FASTER[name][0]}), console)
+        return setup, rehearsal
     except (RequestError, RunError):
         raise
     except Exception as error:
-        changes: dict[str, Any]
-        if setup.records:
-            what, changes = "a CUDA graph of the whole step", {"graph": False}
-        elif setup.config.compile != "off":
-            what, changes = "torch.compile", {"compile": "off"}
-        elif setup.config.kernels != "own":
-            what, changes = "what torch's kernels compute", {"kernels": "own"}
-        else:
+        if not fast:
             raise
         # Either this way of computing fails, which may need a C++ compiler or Triton, or the model does, here too.
-        found = rehearsed(_changed(setup, changes), console)
-        console.print(f"{what} doesn't work here ({type(error).__name__}); the run goes on without it")
+        found = rehearsed(setup.changed(**{fast[0]: FASTER[fast[0]][0]}), console)
+        console.print(f"{FASTER[fast[0]][1]} doesn't work here ({type(error).__name__}); the run goes on without it")
         return found
-
-
-def _changed(setup: Setup, changes: dict[str, Any]) -> Setup:
-    return replace(setup, config=replace(setup.config, **changes))
-
-
-def _slower(setup: Setup, rehearsal: Rehearsal) -> dict[str, Any]:
-    """What to take back of what the course itself chose."""
-    if "compile" in setup.left_open and setup.config.compile != "off" and rehearsal.too_slow("twin"):
-        return {"compile": "off"}
-    if "kernels" in setup.left_open and setup.config.kernels != "own" and rehearsal.too_slow("lines"):
-        return {"kernels": "own"}
-    return {}
 
 
 def _announce(setup: Setup, rehearsal: Rehearsal, console: Console) -> None:
@@ -115,7 +106,7 @@ def _way(setup: Setup, rehearsal: Rehearsal) -> str:
         return "a step is computed as the lines are written: nothing that is faster gives the same here"
     gained = ""
     if rehearsal.paces:
-        lines, chosen = (1000 * rehearsal.paces[way] for way in ("lines", "chosen"))
+        lines, chosen = (1000 * rehearsal.paces[way] for way in ("kernels", "chosen"))
         gained = f", {lines / chosen:.2f} times as fast as the lines ({lines:.1f} ms, now {chosen:.1f})"
     return f"a step is computed by {how}: the same numbers{gained}; the lines as written: --kernels own --compile off"
 
@@ -126,8 +117,7 @@ def _train_both(setup: Setup, folder: RunFolder, console: Console, stop: StopOnI
     for loss in ("cross-entropy", "original"):
         if not setup.processes.any_of(stop.requested)[0]:
             console.print(f"loss: {loss}")
-            part = replace(setup, config=replace(setup.config, loss=loss))
-            results[loss] = _train_one(part, folder.part(loss), console, stop)
+            results[loss] = _train_one(setup.changed(loss=loss), folder.part(loss), console, stop)
     n_classes = len(setup.dataset.classes)
     floor = loss_floor(n_classes)
     curves = {loss: result.epochs for loss, result in results.items()}
