@@ -652,24 +652,6 @@ def test_a_browser_that_is_missing_is_one_line(tmp_path: Path, monkeypatch: pyte
         pass
 
 
-def test_book_and_notebook_import_neither_torch_nor_sphinx(tmp_path: Path) -> None:
-    code = (
-        "import sys, contextlib, io\n"
-        "from vitcourse.cli import main\n"
-        "for words in (['notebook', '1'], ['book', 'x.pdf'], ['book', '--help'], ['notebook', '9']):\n"
-        "    sys.argv = ['vitcourse', *words]\n"
-        "    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
-        "        main()\n"
-        "from vitcourse.book import fingerprint, site, command, pdf, browser\n"
-        "print(sorted({'torch', 'sphinx', 'sklearn', 'matplotlib', 'numpy', 'playwright'} & sys.modules.keys()))"
-    )
-    env = os.environ | {"PYTHONPATH": str(root())}
-    ran = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path, env=env
-    )
-    assert ran.stdout.strip() == "[]"
-
-
 def test_nothing_to_build_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from rich.console import Console
 
