@@ -3,15 +3,12 @@
 import ast
 import io
 import json
-import os
 import re
 import shutil
 import socket
-import subprocess
-import sys
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ from typing import Any
 import jupytext
 import pytest
 import yaml
+from commands import Ended
 
 from vitcourse.book import command, fingerprint, markdown, quiz, site
 from vitcourse.book.command import show_book
@@ -567,30 +565,11 @@ def test_what_makes_pages_is_not_what_cells_import() -> None:
 # The command
 
 
-class Screen:
-    """A console that keeps what is printed."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def print(self, text: str, **_: Any) -> None:
-        self.lines.append(text)
-
-
-def vitcourse(*words: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    code = "import sys; from vitcourse.cli import main; main()"
-    env = os.environ | {"PYTHONPATH": str(root()), **environment}
-    return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=cwd, env=env)
-
-
-def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
+def test_a_port_that_is_taken_is_one_line(type_in: Callable[..., Ended]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        ended = vitcourse("book", "--port", str(port), cwd=tmp_path)
-    assert ended.returncode == 2
-    assert ended.stderr == f"vitcourse: port {port} is taken; type another after --port, or leave --port out\n"
+        said = f"vitcourse: port {port} is taken; type another after --port, or leave --port out\n"
+        assert type_in("book", "--port", port) == (2, "", said)
 
 
 def test_without_a_port_another_is_found_when_the_usual_one_is_taken(tmp_path: Path) -> None:
@@ -609,12 +588,9 @@ def test_the_server_serves_the_folder_on_loopback_alone(tmp_path: Path) -> None:
         server.shutdown()
 
 
-def test_a_files_name_without_pdf_is_refused(tmp_path: Path) -> None:
-    ended = vitcourse("book", "book.pdf", cwd=tmp_path)
-    assert (ended.returncode, ended.stderr) == (
-        2,
-        "vitcourse: book.pdf would be a PDF's name; type: python -m vitcourse book --pdf book.pdf\n",
-    )
+def test_a_files_name_without_pdf_is_refused(type_in: Callable[..., Ended]) -> None:
+    said = "vitcourse: book.pdf would be a PDF's name; type: vitcourse book --pdf book.pdf\n"
+    assert type_in("book", "book.pdf") == (2, "", said)
 
 
 @pytest.mark.parametrize("missing", ["_config.yml", "_toc.yml", "book"])
