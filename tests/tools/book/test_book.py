@@ -762,7 +762,7 @@ def test_a_value_that_a_cell_computed_is_shown_by_a_cell() -> None:
     from vitcourse.book.glued import glue, say
 
     glue("loss", 0.12345, display=False)
-    assert say("It ends at {glue:text}`loss:.2f` ({glue}`loss`).").data == "It ends at 0.12 (0.12345)."
+    assert say("It ends at {glue:text}`loss:.2f` ({glue:text}`loss`).").data == "It ends at 0.12 (0.12345)."
 
 
 @pytest.fixture
