@@ -62,15 +62,10 @@ class Operations(Calls):
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """A random state of its own; what was before comes back."""
-    generator = (
-        torch.default_generator
-    )  # torch.manual_seed would look after each device, which takes longer than a call
-    before = generator.get_state()
-    generator.manual_seed(seed)
-    try:
+    with torch.random.fork_rng(devices=[]):
+        # torch.manual_seed would look after each device, which takes longer than a call.
+        torch.default_generator.manual_seed(seed)
         yield
-    finally:
-        generator.set_state(before)
 
 
 def _asked_by_the_learner() -> bool:
