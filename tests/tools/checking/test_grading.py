@@ -24,8 +24,6 @@ from vitcourse.stubs import write_stubs
 
 pytestmark = pytest.mark.usefixtures("one_process")
 
-STUB = 'raise NotImplementedError("exercise {id} is yours to write; for a hint: vitcourse hint {id}")'
-
 
 @pytest.fixture
 def learner(tmp_path: Path) -> Callable[..., CodeSet]:
