@@ -496,8 +496,8 @@ def test_the_fingerprints_see_what_they_should(tmp_path: Path, monkeypatch: pyte
         "vitcourse/book/style.py": "code",
         "solutions/ch01_patches.py": "code",
         "benchmarks/results/digits.json": "code",
-        "vitcourse/book/directives.py": "machinery",
-        "_toc.yml": "machinery",
+        "vitcourse/book/directives.py": "code",
+        "_toc.yml": "code",
         "book/01_patches.md": "everything",
         "_config.yml": "everything",
         "chapters/ch01_patches.py": "nothing",
@@ -506,7 +506,7 @@ def test_the_fingerprints_see_what_they_should(tmp_path: Path, monkeypatch: pyte
         (tmp_path / name).write_text("1", encoding="utf-8")
 
     def now() -> dict[str, str]:
-        kinds = {"code": fingerprint.code, "machinery": fingerprint.machinery, "everything": fingerprint.everything}
+        kinds = {"code": fingerprint.code, "everything": fingerprint.everything}
         return {kind: made(tmp_path) for kind, made in kinds.items()}
 
     for name, kind in files.items():
@@ -548,18 +548,6 @@ def test_cells_outputs_are_kept_under_the_code_that_made_them_and_no_other(tmp_p
     second = follow()
     assert second != first
     assert list(first.parent.iterdir()) == [second]
-
-
-def test_what_makes_pages_is_not_what_cells_import() -> None:
-    folder = root() / "vitcourse" / "book"
-    modules = {path.stem for path in folder.glob("*.py")}
-    assert modules > fingerprint.FOR_CELLS
-    machinery = "|".join(modules - fingerprint.FOR_CELLS)
-    for name in fingerprint.FOR_CELLS:
-        assert not re.search(rf"vitcourse\.book(?:\.| import )(?:{machinery})\b", text_of(folder / f"{name}.py")), name
-    for page in PAGES:
-        for cell in code_cells(text_of(page)):
-            assert set(re.findall(r"vitcourse\.book\.(\w+)", cell.source)) <= fingerprint.FOR_CELLS
 
 
 # The command
