@@ -137,16 +137,9 @@ def _failed_cell(lines: list[str], file: str, root: Path) -> str:
 
 def _line_of(cell: list[str], file: Path) -> int:
     """The line at which a cell's code begins in its page; 0 when it can't be found."""
-    wanted = [line.rstrip() for line in cell if line.strip()]
-    if not wanted or not file.is_file():
-        return 0
-    text = [line.rstrip() for line in file.read_text(encoding="utf-8").splitlines()]
-    for number, line in enumerate(text):
-        if line == wanted[0]:
-            following = [other for other in text[number:] if other]
-            if following[: len(wanted)] == wanted:
-                return number + 1
-    return 0
+    code = "\n".join(cell).strip()
+    before, found, _ = (file.read_text(encoding="utf-8") if file.is_file() else "").partition(f"\n{code}\n")
+    return before.count("\n") + 2 if code and found else 0
 
 
 def _raise_problems(found: list[str]) -> None:
