@@ -11,8 +11,7 @@ import pytest
 import torch
 from commands import Ended
 from safetensors.torch import load_file, save_file
-from small_runs import CHECKPOINT, SMALL, read, same, striped
-from test_train import learner, rewrite, unwrite  # noqa: F401
+from small_runs import CHECKPOINT, SMALL, read, rewrite, same, striped, unwrite
 from untrained import as_npz
 
 from solutions.ch05_vit import VisionTransformer
@@ -198,9 +197,7 @@ def test_what_cannot_be_is_refused_in_one_line(
 
 
 def test_a_learners_own_chapter_is_used_and_asked_for(
-    vitcourse: Callable[..., Ended],
-    first: Path,
-    learner: Path,  # noqa: F811
+    vitcourse: Callable[..., Ended], first: Path, learner: Path
 ) -> None:
     own = ["--code", str(learner), "--init", str(first), *TUNED, "--epochs=1"]
     rewrite(learner, "ch07_transfer", "head.new_zeros(n_classes, head.shape", "head.new_ones(n_classes, head.shape")

@@ -7,7 +7,6 @@ second.
 import json
 import math
 import pydoc
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,15 +21,14 @@ import pytest
 import torch
 from commands import Ended
 from safetensors.torch import load_file
-from small_runs import CHECKPOINT, FILES, SMALL, read, same
+from small_runs import CHECKPOINT, FILES, SMALL, read, rewrite, same, unwrite
 from torch import nn
 
 from solutions.ch05_vit import cross_entropy
 from vitcourse.data import Dataset
-from vitcourse.definitions import definition
 from vitcourse.errors import RequestError
 from vitcourse.places import root
-from vitcourse.stubs import pristine, write_stubs
+from vitcourse.stubs import write_stubs
 from vitcourse.training import devices, preparation
 from vitcourse.training.configuration import make_config
 from vitcourse.training.loop import Run
@@ -39,26 +37,6 @@ from vitcourse.training.presets import MAY_DIFFER, PRESETS, TrainConfig
 from vitcourse.training.rehearsal import rehearse
 from vitcourse.training.train import learned_nothing
 from vitcourse.training.trained import load_trained
-
-
-@pytest.fixture
-def learner(tmp_path: Path) -> Path:
-    """A learner's folder in which everything is done."""
-    return Path(shutil.copytree(root() / "solutions", tmp_path / "mine", ignore=shutil.ignore_patterns("__pycache__")))
-
-
-def rewrite(folder: Path, module: str, old: str, new: str) -> None:
-    file = folder / f"{module}.py"
-    text = file.read_text(encoding="utf-8")
-    assert old in text
-    file.write_text(text.replace(old, new), encoding="utf-8")
-
-
-def unwrite(folder: Path, module: str, name: str) -> None:
-    """Put the stub of one exercise back."""
-    mine = definition((folder / f"{module}.py").read_text(encoding="utf-8"), name)
-    rewrite(folder, module, mine, definition(pristine(module), name))
-
 
 # A run that goes well
 
