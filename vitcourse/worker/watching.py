@@ -19,7 +19,6 @@ _PRODUCTS = (
 )
 _SOFTMAXES = ("softmax", "exp", "log_softmax", "scaled_dot_product_attention")
 
-
 Told = Callable[[str], None]
 
 
@@ -61,10 +60,14 @@ def operations(seen: Any) -> Told:
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """A random state of its own; what was before comes back."""
-    with torch.random.fork_rng(devices=[]):
-        # torch.manual_seed would look after each device, which takes longer than a call.
-        torch.default_generator.manual_seed(seed)
+    # torch.manual_seed and fork_rng would look after each device, which takes longer than a call.
+    generator = torch.default_generator
+    before = generator.get_state()
+    generator.manual_seed(seed)
+    try:
         yield
+    finally:
+        generator.set_state(before)
 
 
 def _asked_by_the_learner() -> bool:
