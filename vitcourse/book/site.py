@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -66,15 +66,16 @@ def build(site: Site, tell: Tell) -> bool:
         command += ["--path-output", str(site.work)]
     if not fingerprint.record(site.output).is_file():
         command.append("--all")
-    lines = list(_run(command, site, tell))
+    lines, code = _run(command, site, tell)
     _raise_problems(problems(lines, site.root))
-    if not lines or lines[-1] != "0":
-        raise RunError(f"jupyter-book ended with {lines[-1] if lines else 'nothing'}: {_last_words(lines)}")
+    if code:
+        raise RunError(f"jupyter-book ended with {code}: {_last_words(lines)}")
     return True
 
 
-def _run(command: list[str], site: Site, tell: Tell) -> Iterable[str]:
-    """The lines that the command writes, and at last its exit code."""
+def _run(command: list[str], site: Site, tell: Tell) -> tuple[list[str], int]:
+    """The lines that the command writes, and its exit code."""
+    lines: list[str] = []
     # Jupyter and its debugger say things of no use to a reader of this output.
     quiet = {"PYDEVD_DISABLE_FILE_VALIDATION": "1", "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
     # The pages' cells import solutions, which an installed course has in a folder of its own.
@@ -97,17 +98,16 @@ def _run(command: list[str], site: Site, tell: Tell) -> Iterable[str]:
                 reading = _READING.match(plain)
                 if reading:
                     tell(reading["page"])
-                yield plain
+                lines.append(plain)
         except BaseException:
             process.terminate()
             raise
-    yield str(process.returncode)
+    return lines, process.returncode
 
 
-def problems(lines: Iterable[str], root: Path) -> list[str]:
+def problems(lines: list[str], root: Path) -> list[str]:
     """The warnings and errors in Sphinx's output, each after its file of the book and the line in it."""
     found: list[str] = []
-    lines = list(lines)
     for number, line in enumerate(lines):
         match = _PROBLEM.match(line)
         if match is None:
@@ -153,5 +153,5 @@ def _raise_problems(found: list[str]) -> None:
 
 def _last_words(lines: list[str]) -> str:
     named = [line for line in lines if re.match(r"[\w.]*(Error|Exception): \S", line)]
-    words = named[:1] or [line for line in lines[:-1] if line.strip(" =")]
+    words = named[:1] or [line for line in lines if line.strip(" =")]
     return " ".join(words[-1].split()) if words else "it said nothing"

@@ -595,15 +595,15 @@ def test_a_part_of_the_book_that_is_missing_is_one_line(
 def test_a_build_that_fails_says_the_first_problem(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = ["book/a.md:3: WARNING: one", "book/b.md:4: WARNING: two", "1"]
-    monkeypatch.setattr(site, "_run", lambda *_: said)
+    said = ["book/a.md:3: WARNING: one", "book/b.md:4: WARNING: two"]
+    monkeypatch.setattr(site, "_run", lambda *_: (said, 1))
     with pytest.raises(RunError, match=r"the book is not built: book/a.md, line 3: one \(and 1 more, above\)"):
         site.build(site.Site(tmp_path), lambda _: None)
     assert capsys.readouterr().err == "vitcourse: book/b.md, line 4: two\n"
-    monkeypatch.setattr(site, "_run", lambda *_: ["RecursionError: too deep", "RuntimeError:", "look above", "1"])
+    monkeypatch.setattr(site, "_run", lambda *_: (["RecursionError: too deep", "RuntimeError:", "look above"], 1))
     with pytest.raises(RunError, match="jupyter-book ended with 1: RecursionError: too deep"):
         site.build(site.Site(tmp_path), lambda _: None)
-    monkeypatch.setattr(site, "_run", lambda *_: ["some trouble", "===", "1"])
+    monkeypatch.setattr(site, "_run", lambda *_: (["some trouble", "==="], 1))
     with pytest.raises(RunError, match="jupyter-book ended with 1: some trouble"):
         site.build(site.Site(tmp_path), lambda _: None)
 
