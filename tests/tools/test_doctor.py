@@ -191,29 +191,18 @@ def test_what_cannot_be_looked_at_is_a_problem_and_the_rest_is_looked_at(
 # Devices
 
 
-def no_gpu(monkeypatch: pytest.MonkeyPatch, driver: bool) -> None:
+@pytest.mark.parametrize(
+    ("driver", "mac", "said", "status"),
+    [(False, False, "no GPU", "note"), (True, False, "made without CUDA", "note"), (False, True, "mps", "ok")],
+)
+def test_what_there_is_in_place_of_an_nvidia_gpu_is_said(
+    driver: bool, mac: bool, said: str, status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/nvidia-smi" if driver else None)
-
-
-def test_no_gpu_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
-    no_gpu(monkeypatch, driver=False)
-    assert find("no GPU", looked(doctor._device)).status == "note"
-
-
-def test_a_driver_whose_gpu_torch_does_not_see_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
-    no_gpu(monkeypatch, driver=True)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mac)
     monkeypatch.setattr(torch.version, "cuda", None)
-    finding = find("NVIDIA driver", looked(doctor._device))
-    assert finding.status == "note"
-    assert "made without CUDA" in finding.what
-
-
-def test_the_gpu_of_a_mac_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    no_gpu(monkeypatch, driver=False)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert find("mps", looked(doctor._device)).status == "ok"
+    monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/nvidia-smi" if driver else None)
+    assert find(said, looked(doctor._device)).status == status
 
 
 def test_each_gpu_is_named_and_has_to_compute(monkeypatch: pytest.MonkeyPatch) -> None:
