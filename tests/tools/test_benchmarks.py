@@ -265,11 +265,11 @@ def test_every_part_of_the_gpu_run_measures_something(benchmark, tmp_path: Path)
     assert record["trial"]
     assert "failed" not in json.dumps(record)
     assert record["parts"]["correct"]["stopped and gone on"] == {"same_bits": True, "largest_difference": 0.0}
-    assert [row["preset"] for row in on_gpu.training(record)] == ["mnist-gpu-fast", "mnist-gpu", "digits"]
-    assert on_gpu.training(record)[0]["seeds"] == "3"
-    assert [row["preset"] for row in on_gpu.steps(record)] == ["vit-b16", "vit-b16", "cifar10", "seed"]
-    assert len(on_gpu.answers(record)) == 7
-    assert on_gpu.training(None) == on_gpu.steps(None) == on_gpu.answers(None) == []
+    trained = on_gpu.training(record["parts"])
+    assert [row["preset"] for row in trained] == ["mnist-gpu-fast", "mnist-gpu", "digits"]
+    assert trained[0]["seeds"] == "3"
+    assert [row["preset"] for row in on_gpu.steps(record["parts"])] == ["vit-b16", "vit-b16", "cifar10", "seed"]
+    assert len(on_gpu.answers(record["parts"])) == 7
 
 
 def test_what_fails_on_the_gpu_costs_only_itself(benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -336,11 +336,3 @@ def test_a_picture_that_cannot_be_read_is_one_line(vitcourse: Callable[..., Ende
     refused = vitcourse("predict", "text.png")
     assert (refused.code, refused.err) == (2, "vitcourse: can't read text.png: not an image that Pillow can read\n")
     assert "is a folder; name the images in it" in vitcourse("predict", str(tmp_path)).err
-
-
-@pytest.mark.usefixtures("stripes", "undrawn")
-def test_equal_runs_leave_equal_files(vitcourse: Callable[..., Ended], tmp_path: Path) -> None:
-    for name in ("one", "other"):
-        assert vitcourse("train", *SMALL, "--epochs", "1", "--output", name).code == 0
-    one, other = ((tmp_path / name / "weights.safetensors").read_bytes() for name in ("one", "other"))
-    assert one == other

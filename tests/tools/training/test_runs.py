@@ -1,6 +1,5 @@
-"""A run's folder: where it lies, how its files are written, and what is said when that fails."""
+"""A run's folder: where it lies, and what its files hold."""
 
-import errno
 import json
 import re
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vitcourse.errors import RequestError
-from vitcourse.training.runs import Epoch, RunFolder, choose_folder, provenance, write_atomically
+from vitcourse.training.runs import Epoch, RunFolder, choose_folder, provenance
 
 
 def test_a_new_run_gets_a_folder_of_its_own(tmp_path: Path) -> None:
@@ -42,30 +41,6 @@ def test_files_are_as_written(tmp_path: Path) -> None:
     lines = (folder.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["accuracy"] for line in lines] == [0.5, 0.75]
     assert sorted(file.name for file in folder.path.iterdir()) == ["metrics.jsonl", "numbers.json", "text"]
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "weights"
-    write_atomically(file, b"old")
-
-    def half(path: Path, data: bytes) -> None:
-        with path.open("wb") as opened:
-            opened.write(data[:1])
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", half)
-    with pytest.raises(RequestError, match="No space left on device; type --output"):
-        RunFolder(tmp_path).write("weights", b"new")
-    assert file.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [file]
-
-
-def test_a_folder_that_cannot_be_made_is_a_wrong_request(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(RequestError, match="can't write"):
-        RunFolder(tmp_path / "file" / "run").write("config.json", "{}")
 
 
 def test_provenance_names_machine_versions_command_and_date(monkeypatch: pytest.MonkeyPatch) -> None:
