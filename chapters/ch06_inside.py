@@ -51,7 +51,7 @@ def attention_distance(
     """How far each head looks: the mean distance, in pixels, from a query's patch to the patches it attends to.
 
     Distances run between the centres of patches and are weighted by attention. CLS, which has no place, is left out as
-    query and as key, and each row is made to sum to 1 again. Every query of every image then counts alike.
+    query and as key, and each row is made to sum to 1 again. Every query of every image then counts equally.
 
     (L, B, h, T, T) -> (L, h)
 
@@ -60,7 +60,7 @@ def attention_distance(
     # 1. the centre of each patch, in pixels, row by row:    (N, 2)
     # 2. the distance between every two of them:             (N, N)
     # 3. weights without CLS, each row summing to 1 again:   (L, B, h, N, N)
-    # 4. the distances, weighed by them:                     (L, B, h, N)
+    # 4. the distances, weighted by them:                    (L, B, h, N)
     # 5. the mean over queries and images:                   (L, h)
     raise NotImplementedError("exercise 6.2 is yours to write; for a hint: vitcourse hint 6.2")
 
@@ -149,8 +149,8 @@ def linear_probe(
     Source: Alain & Bengio 2017, for the probe; Hastie et al., "The Elements of Statistical Learning", section 3.4.1,
     for ridge regression.
     """
-    # 1. one-hot targets:                             (n, K)
-    # 2. the means, taken off features and targets:   (n, D), (n, K)
-    # 3. solve (XᵀX/n + ridge·I)·W = XᵀY/n for W:     (D, K)
-    # 4. the bias that brings the means back:         (K)
+    # 1. one-hot targets:                           (n, K)
+    # 2. features and targets minus their means:    (n, D), (n, K)
+    # 3. solve (XᵀX/n + ridge·I)·W = XᵀY/n for W:   (D, K)
+    # 4. the bias that brings the means back:       (K)
     raise NotImplementedError("exercise 6.6 is yours to write; for a hint: vitcourse hint 6.6")

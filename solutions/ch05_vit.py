@@ -1,7 +1,7 @@
 """Chapter 5: the model and its training.
 
 Patches, tokens, a stack of encoder blocks, one more normalisation, and a linear layer that reads the class off the CLS
-token. Then what training it takes: a loss, a schedule, a step, a measure.
+token. Then all that its training needs: a loss, a schedule, a step, a measure.
 
 B batch size · C, H, W image channels, height, width · P patch size · N patches · T = N + 1 tokens · D = d_model ·
 L encoder layers · K classes
@@ -87,7 +87,7 @@ def cross_entropy(
     """The mean, over the batch, of -log p(label), where p is the softmax of the logits.
 
     log p comes from log-sum-exp, and so stays finite for logits of ±10,000. Label smoothing ε takes the share ε of the
-    target from the label and spreads it evenly over all K classes, the label among them. The loss comes in the logits'
+    target from the label and spreads it evenly over all K classes, the label among them. The loss is in the logits'
     dtype or in float32.
 
     (B, K), (B) -> ()

@@ -56,7 +56,7 @@ def attention_distance(
     """How far each head looks: the mean distance, in pixels, from a query's patch to the patches it attends to.
 
     Distances run between the centres of patches and are weighted by attention. CLS, which has no place, is left out as
-    query and as key, and each row is made to sum to 1 again. Every query of every image then counts alike.
+    query and as key, and each row is made to sum to 1 again. Every query of every image then counts equally.
 
     (L, B, h, T, T) -> (L, h)
 

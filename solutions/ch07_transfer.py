@@ -1,7 +1,7 @@
 """Chapter 7: from MNIST to ViT-B/16.
 
-Your model is the published one at another size. Here it takes the published weights, and what it takes to make them
-yours: positions for another image size, a new head, gentler steps for lower layers, mixed images, large batches.
+Your model is the published one at another size. Here you load the published weights, and make them fit your task:
+positions for another image size, a new head, gentler steps for lower layers, mixed images, large batches.
 
 B batch size · C, H, W image channels, height, width · P patch size · gh, gw patch grid · T = gh·gw + 1 tokens,
 CLS first · D = d_model · h heads · dh = D/h width of a head · L encoder layers · K classes
@@ -76,8 +76,8 @@ def adapt_state_dict(
 ) -> dict[str, Tensor]:
     """A state dict for images of another size and for other classes: what fine-tuning starts from.
 
-    Positions are resized from grid to new_grid. The head starts again, all zeros, so that the first loss is ln K: also
-    where the number of classes stays. Every other tensor is an equal copy. All are detached and share no memory with
+    Positions are resized from grid to new_grid. The head starts again at zeros, even where the number of classes stays,
+    so that the first loss is ln K. Every other tensor is an equal copy. All are detached and share no memory with
     the old ones, which stay as they are.
 
     Source: Dosovitskiy et al. 2021, section 3.2.
@@ -104,7 +104,7 @@ def param_groups(
     first, and L + 1 for the patch embedding, CLS and the positions. Weight decay is 0 for every tensor of one axis (all
     biases, all norms), for `cls_token` and for `positions`.
 
-    Each parameter stands in exactly one group, a frozen one too. A group is {"params": [...], "lr": ...,
+    Each parameter is in exactly one group, frozen ones too. A group is {"params": [...], "lr": ...,
     "weight_decay": ...}; how many there are, and in which order, is free.
 
     Source: Clark et al. 2020 and Bao et al. 2022 (layer-wise learning rate decay); timm for what isn't decayed.
@@ -138,7 +138,7 @@ def mixup(
 ) -> tuple[Float[Tensor, "B C H W"], Float[Tensor, "B K"]]:
     """Mix every image with another one of the batch, λ to 1 - λ, and its one-hot label likewise.
 
-    order is a permutation of the batch: image i is mixed with image order[i]. Targets come in the images' dtype.
+    order is a permutation of the batch: image i is mixed with image order[i]. Targets are in the images' dtype.
 
     (B, C, H, W), (B) -> images (B, C, H, W), targets (B, K)
 
