@@ -27,10 +27,17 @@ def write_file(path: Path, content: str | bytes) -> None:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader, whenever it looks, sees either the old content or the new; its rights stay."""
+    """Write a file so that a reader, whenever it looks, sees either the old content or the new; its rights stay.
+
+    A device or a pipe, /dev/stdout say, is written into: it must stay what it is.
+    """
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
     beside = path.with_name(f".{path.name}.part")
     try:
-        beside.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+        beside.write_bytes(data)
         if path.exists():
             shutil.copymode(path, beside)
         # The name must not reach the disk before the content does.

@@ -160,7 +160,9 @@ def test_a_wrong_request_is_one_line_and_exit_code_2(tmp_path: Path, type_in: Ca
     ):
         code, out, err = type_in(*words)
         assert (code, out, len(err.splitlines())) == (2, "", 1), (words, err)
-    assert "Did you mean 'train', 'trace'; for help" in type_in("trian").err
+    assert "Did you mean 'train', 'trace'? For help" in type_in("trian").err
+    assert "type: vitcourse check --help" in type_in("check", "--junit").err
+    assert "one of the words is empty" in type_in("check", "--junit", "").err
     assert f"type {root() / 'chapters'}\n" in type_in("check", "--code", root()).err
 
 
