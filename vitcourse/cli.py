@@ -396,9 +396,7 @@ def trace(
     asked = _asked(exercise)
     from vitcourse.trace.command import show_exercise  # which takes seconds: not before the request is right
 
-    if not show_exercise(
-        asked.id, code, depth, as_json, html, svg, _console(), reveal=give_up, parameters=parameters
-    ):
+    if not show_exercise(asked.id, code, depth, as_json, html, svg, _console(), reveal=give_up, parameters=parameters):
         raise typer.Exit(1)
 
 

@@ -107,7 +107,7 @@ def _next(verdict: Verdict, own: bool) -> str:
     if verdict.status == "missing" and own:
         return f"vitcourse reset {verdict.exercise[0]}, for its stubs"
     commands = [f"vitcourse hint {verdict.exercise}"]
-    if verdict.status in FAILURES:
+    if verdict.status in FAILURES and verdict.seed:  # else nothing could be run
         commands.append(f"vitcourse trace {verdict.exercise}")
     return ", or ".join(commands)
 

@@ -126,7 +126,7 @@ def file_names(rows: Sequence[Row]) -> list[str]:
 
 
 def replace_file(path: Path, content: str) -> None:
-    """Write a file, or that to which a link leads, whole or not at all. Raises RequestError when it can't be written."""
+    """Write a file, or what a link leads to, whole or not at all. Raises RequestError when it can't be written."""
     with writing(path, "name another place: what is graded is kept"):
         write_atomically(path.resolve() if path.is_file() else path, content)
 

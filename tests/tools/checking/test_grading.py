@@ -166,6 +166,19 @@ def test_a_wrong_request_is_one_line_and_exit_code_2(tmp_path: Path, type_in: Ca
     assert f"type {root() / 'chapters'}\n" in type_in("check", "--code", root()).err
 
 
+def test_no_trace_is_offered_of_what_could_not_be_run(
+    learner: Callable[..., CodeSet], capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken, wrong = (
+        Verdict("1.1", "error", "line 3: SyntaxError: '(' was never closed"),
+        Verdict("1.2", "failed", "", seed=7),
+    )
+    print_verdicts(Console(highlight=False), learner(patchify="return images"), [broken, wrong])
+    out = capsys.readouterr().out
+    assert "next: vitcourse hint 1.1\n" in out
+    assert "next: vitcourse hint 1.2, or vitcourse trace 1.2\n" in out
+
+
 def test_a_verdict_is_stale_once_anything_it_rests_on_has_changed(
     learner: Callable[..., CodeSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
