@@ -87,6 +87,8 @@ def train(
 ) -> None:
     """Train a Vision Transformer; with nothing else typed, on handwritten digits, in seconds."""
     processes = Processes.from_environment()
+    if resume and preset is not None:
+        make_config(preset)  # a word that names none is told so
     folder = find_run(output, preset) if resume else None
     if folder is not None:
         config = config_of_run(folder.path / CONFIG, preset, **overrides)

@@ -233,5 +233,6 @@ def weights_in(folder: Path) -> Path:
     if (folder / WEIGHTS).is_file():
         return folder / WEIGHTS
     if parts:
-        raise RequestError(f"{folder} holds {len(parts)} models; name one: {' or '.join(map(str, parts))}")
+        more = " or another" if len(parts) > 3 else ""
+        raise RequestError(f"{folder} holds {len(parts)} models; name one: {' or '.join(map(str, parts[-3:]))}{more}")
     raise RequestError(f"there are no weights at {folder}; a run writes them when it ends, or is stopped by Ctrl-C")
