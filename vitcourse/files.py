@@ -26,15 +26,17 @@ def write_file(path: Path, content: str | bytes) -> None:
         path.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
+def write_atomically(path: Path, content: str | bytes, *, follow: bool = True) -> None:
     """Write a file so that a reader, whenever it looks, sees either the old content or the new; its rights stay.
 
-    A device or a pipe, /dev/stdout say, is written into: it must stay what it is.
+    A link stays, and leads to the new content, or else, without follow, makes room for it. A device or a pipe,
+    /dev/stdout say, is written into.
     """
     data = content.encode("utf-8") if isinstance(content, str) else content
     if path.exists() and not path.is_file():
         path.write_bytes(data)
         return
+    path = path.resolve() if follow else path
     beside = path.with_name(f".{path.name}.part")
     try:
         beside.write_bytes(data)

@@ -183,7 +183,10 @@ def _replaced(
         version = None if before is None else _keep(before, module, stack, reason, kept)
     try:
         with _disk_errors_in_one_line(file):
-            write_atomically(file if leads_astray(file) else file.resolve(), after)
+            if leads_astray(file):
+                write_atomically(file, after, follow=False)
+            else:
+                write_atomically(file, after)
     except RunError:
         if version is not None:
             with contextlib.suppress(OSError):

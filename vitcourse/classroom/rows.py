@@ -126,9 +126,9 @@ def file_names(rows: Sequence[Row]) -> list[str]:
 
 
 def replace_file(path: Path, content: str) -> None:
-    """Write a file, or what a link leads to, whole or not at all. Raises RequestError when it can't be written."""
+    """Write a file, whole or not at all. Raises RequestError when it can't be written."""
     with writing(path, "name another place: what is graded is kept"):
-        write_atomically(path.resolve() if path.is_file() else path, content)
+        write_atomically(path, content)
 
 
 def _cell(value: Any) -> Any:

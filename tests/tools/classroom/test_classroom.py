@@ -24,7 +24,7 @@ from vitcourse.classroom.box import box, boxed
 from vitcourse.classroom.grading import Order, grade, rows
 from vitcourse.classroom.layouts import Submission, submissions
 from vitcourse.classroom.packing import make_autograder
-from vitcourse.classroom.rows import Row, as_csv, replace_file
+from vitcourse.classroom.rows import Row, as_csv
 from vitcourse.cli import main
 from vitcourse.course import exercise, exercises
 from vitcourse.errors import RequestError
@@ -397,11 +397,3 @@ def test_rows_come_for_what_breaks_the_grader(monkeypatch: pytest.MonkeyPatch) -
     assert row["verdicts"][0]["status"] == "error"
     assert "no room" in as_csv([row])
     assert list(rows([], Order(("4.2",), ()), 2)) == []
-
-
-def test_a_table_goes_where_a_link_leads_and_the_link_stays(tmp_path: Path) -> None:
-    (tmp_path / "marks.csv").write_text("last term's")
-    (tmp_path / "link.csv").symlink_to("marks.csv")
-    replace_file(tmp_path / "link.csv", "new")
-    assert (tmp_path / "marks.csv").read_text() == "new"
-    assert (tmp_path / "link.csv").is_symlink()

@@ -63,6 +63,16 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_a_link_stays_and_leads_to_what_was_written(tmp_path: Path) -> None:
+    file, link = tmp_path / "marks.csv", tmp_path / "link.csv"
+    file.write_text("last term's")
+    link.symlink_to(file.name)
+    write_atomically(link, "new")
+    assert (file.read_text(), link.is_symlink()) == ("new", True)
+    write_atomically(link, "newest", follow=False)
+    assert (file.read_text(), link.read_text(), link.is_symlink()) == ("new", "newest", False)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no named pipes of this kind")
 def test_a_pipe_is_written_into_and_stays_one(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
