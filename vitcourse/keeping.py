@@ -152,7 +152,7 @@ def _with_stubs(
         if before is None:
             raise NotReplaceableError("there is no such file")
         after = with_definitions(before.decode("utf-8"), stub, names)
-        return (_completed(after, stub, chapter) if whole else after).encode("utf-8"), scope
+        return _completed(after, stub, chapter if whole else None).encode("utf-8"), scope
     except (NotReplaceableError, UnicodeDecodeError) as error:
         if whole:
             return stub.encode("utf-8"), "it could not be read as Python, and now the whole file is"
@@ -163,12 +163,13 @@ def _with_stubs(
         ) from error
 
 
-def _completed(text: str, stub: str, chapter: Chapter) -> str:
-    """A chapter of stubs with what they need and somebody deleted: imports, and definitions that were given."""
-    written = {name for exercise in chapter.exercises for name in exercise.names}
+def _completed(text: str, stub: str, chapter: Chapter | None) -> str:
+    """The text with what its stubs need and somebody deleted: imports, and, of a whole chapter, what was given."""
     mark, body = text[: text.startswith("\ufeff")], text.removeprefix("\ufeff")
-    gone = [name for name in definitions(stub) if name not in written and name not in bindings(body)]
-    body = with_definitions(body, stub, gone)
+    if chapter is not None:
+        written = {name for exercise in chapter.exercises for name in exercise.names}
+        gone = [name for name in definitions(stub) if name not in written and name not in bindings(body)]
+        body = with_definitions(body, stub, gone)
     completed = with_imports(body, stub, before=stub)
     if completed != body and "\r\n" in body:
         completed = completed.replace("\r\n", "\n").replace("\n", "\r\n")
