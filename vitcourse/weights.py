@@ -49,6 +49,8 @@ def load_weights(
 
     Source of the resizing: Dosovitskiy et al. 2021, section 3.2.
     """
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"the model comes first, then the weights, and a {type(model).__name__} is no model")
     if head not in ("theirs", "own"):
         raise ValueError(f'head must be "theirs" or "own", not {head!r}')
     if grid is not None and not (isinstance(grid, tuple | list) and len(grid) == 2):
