@@ -329,6 +329,7 @@ def test_the_command_says_class_shares_and_what_was_done(
         (["here.png"], "there is no trained model in runs/ yet; type: vitcourse train"),
         (["here.png", "--run", "mine"], "there is no run mine"),
         (["here.png", "--run", "empty"], "there are no weights at empty"),
+        (["here.png", "--run", "was killed"], "to go on, type: vitcourse train --resume --output 'was killed'"),
         ([], "IMAGE"),
     ],
 )
@@ -336,6 +337,8 @@ def test_a_wrong_request_is_one_line(
     vitcourse: Callable[..., Ended], tmp_path: Path, words: list[str], said: str
 ) -> None:
     (tmp_path / "empty").mkdir()
+    (tmp_path / "was killed").mkdir()
+    (tmp_path / "was killed" / "config.json").write_text("{}")
     done = vitcourse("predict", *words)
     assert (done.code, done.err.count("\n"), said in done.err) == (2, 1, True), done.err
 
