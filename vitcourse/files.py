@@ -13,7 +13,12 @@ from vitcourse.errors import RequestError
 
 @contextmanager
 def writing(path: Path, instead: str = "name a file in another folder") -> Iterator[None]:
-    """Raises RequestError, with what to type instead, when the disk or the rights don't let the path be written."""
+    """Raises RequestError, with what to type instead, when the disk or the rights don't let the path be written.
+
+    Nor is Python that stands there overwritten: it is a chapter, or something else that somebody wrote.
+    """
+    if path.suffix == ".py" and path.exists():
+        raise RequestError(f"{path} is there already, and is Python, which is never overwritten; {instead}")
     try:
         yield
     except OSError as error:

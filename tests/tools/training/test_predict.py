@@ -350,6 +350,7 @@ def test_a_picture_that_cannot_be_read_is_one_line(vitcourse: Callable[..., Ende
     refused = vitcourse("predict", "text.png")
     assert (refused.code, refused.err) == (2, "vitcourse: can't read text.png: not an image that Pillow can read\n")
     assert "is a folder; name the images in it" in vitcourse("predict", str(tmp_path)).err
+    assert "name another file" in vitcourse("predict", "text.png", "--picture", str(tmp_path / "text.png")).err
     assert vitcourse("predict", "text.png", "--invert", "perhaps").code == 2
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from vitcourse.errors import RequestError
+from vitcourse.files import write_file
 from vitcourse.training.runs import Epoch, RunFolder, choose_folder, provenance, write_atomically
 
 
@@ -84,6 +85,14 @@ def test_a_pipe_is_written_into_and_stays_one(tmp_path: Path) -> None:
     finally:
         os.close(reader)
     assert pipe.is_fifo()
+
+
+def test_an_output_never_takes_the_place_of_python(tmp_path: Path) -> None:
+    chapter = tmp_path / "ch01_patches.py"
+    chapter.write_text("mine")
+    with pytest.raises(RequestError, match="never overwritten; name a file in another folder"):
+        write_file(chapter, "theirs")
+    assert chapter.read_text() == "mine"
 
 
 def test_a_folder_that_cannot_be_made_is_a_wrong_request(tmp_path: Path) -> None:
