@@ -132,20 +132,9 @@ def transformers_vit(size: Size) -> nn.Module:
     sizes = size.by("image_size patch_size num_channels num_labels hidden_size num_hidden_layers num_attention_heads")
     without = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     config = ViTConfig(**sizes, **without, intermediate_size=RATIO * size.d_model, layer_norm_eps=1e-6)
-    return Logits(ViTForImageClassification(config))
-
-
-class Logits(nn.Module):
-    """A classifier of transformers, which answers with a structure of which the others give one tensor."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, K)."""
-        logits: Tensor = self.model(images).logits
-        return logits
+    model: nn.Module = ViTForImageClassification(config)
+    model.register_forward_hook(lambda _model, _inputs, answer: answer.logits)
+    return model
 
 
 def vit_pytorch(kind: str, size: Size) -> nn.Module:

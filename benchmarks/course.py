@@ -4,8 +4,8 @@ Each command runs in a new folder of a learner's, several times; its processor t
 ratios are what a test holds: an import beside an empty program, `status` beside the import of numpy.
 
 In the course's folder, type: python benchmarks/course.py
-It takes about two minutes. With --install, --book or --suite it measures these too, which takes minutes more; what is
-left out keeps its figures from before.
+It takes about two minutes, and with --also "an install", "the book" or "the tests" minutes more; what is left out keeps
+its figures from before.
 """
 
 import json
@@ -18,17 +18,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable
 from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import typer
-from shared import RESULTS, in_turns, keep
+from shared import RESULTS, keep
 
 from vitcourse.files import read_json
 from vitcourse.places import root
+from vitcourse.training.ladder import in_turns
 
 PYTHON = [sys.executable]
 COURSE = [*PYTHON, "-m", "vitcourse"]
@@ -55,12 +56,10 @@ SAVES = 7
 def main(
     rounds: int = 5,
     commands: list[str] | None = None,
-    install: bool = False,
-    book: bool = False,
-    suite: bool = False,
+    also: list[str] | None = None,
     output: Path = RESULTS / "course.json",
 ) -> None:
-    """Measure the commands (all, or those named), and if asked for an install, the book and the tests; print, keep."""
+    """Measure the commands (all, or those named) and whatever else is asked for; print, keep."""
     before = read_json(output)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "my-vit"
@@ -71,12 +70,8 @@ def main(
             "ratios": ratios(seconds),
             "vitcourse watch, from a save to its verdict": reaction(place),
         }
-    for name, wanted, measure in (
-        ("an install", install, installing),
-        ("the book", book, building),
-        ("the tests", suite, testing),
-    ):
-        figures[name] = measure() if wanted else before.get(name, "not measured yet")
+    for name, measure in ALSO.items():
+        figures[name] = measure() if name in (also or ()) else before.get(name, "not measured yet")
     what = f"seconds of the processor and on the clock, medians of {rounds} rounds, the commands in turns"
     print(json.dumps(keep("course", what, file=output, **figures), indent=2, ensure_ascii=False))
 
@@ -140,7 +135,10 @@ def until(word: str, lines: Any) -> None:
 
 def installed(site: Path) -> dict[str, Any]:
     """Megabytes of the packages in an environment's folder, by their own lists of files."""
-    sizes = {package.name: megabytes(package.files or ()) for package in metadata.distributions(path=[str(site)])}
+    sizes = {}
+    for package in metadata.distributions(path=[str(site)]):
+        places = [Path(file.locate()) for file in package.files or ()]
+        sizes[package.name] = sum(place.stat().st_size for place in places if place.is_file()) / 1e6
     largest = sorted(sizes, key=lambda name: -sizes[name])[:5]
     of_gpus = sum(size for name, size in sizes.items() if name.startswith(("nvidia", "triton", "cuda")))
     return {
@@ -149,12 +147,6 @@ def installed(site: Path) -> dict[str, Any]:
         "largest": {name: round(sizes[name]) for name in largest},
         "without what torch brings for a GPU": round(sum(sizes.values()) - of_gpus),
     }
-
-
-def megabytes(files: Iterable[metadata.PackagePath]) -> float:
-    """The size of a package's files."""
-    places = [Path(file.locate()) for file in files]
-    return sum(place.stat().st_size for place in places if place.is_file()) / 1e6
 
 
 def installing() -> dict[str, Any]:
@@ -170,7 +162,7 @@ def installing() -> dict[str, Any]:
         return {**took, **installed(site)}
 
 
-def building() -> dict[str, dict[str, float]]:
+def building() -> dict[str, Any]:
     """The book from nothing, in a copy of the folder, and once more."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "course"
@@ -180,9 +172,12 @@ def building() -> dict[str, dict[str, float]]:
         return {"from nothing": timed(command, place), "unchanged": timed(command, place)}
 
 
-def testing() -> dict[str, float]:
+def testing() -> dict[str, Any]:
     """All tests, in the two processes that they take by default."""
     return timed([*PYTHON, "-m", "pytest", "-q"], root())
+
+
+ALSO: dict[str, Callable[[], dict[str, Any]]] = {"an install": installing, "the book": building, "the tests": testing}
 
 
 if __name__ == "__main__":

@@ -9,11 +9,13 @@ The same at sizes that show nothing, on a CPU: python benchmarks/gpu.py --small 
 """
 
 import shlex
+import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +27,15 @@ from shared import RESULTS, keep, result_of
 from vitcourse.files import read_json
 from vitcourse.training.configuration import make_config
 from vitcourse.training.graph import nothing_waits
-from vitcourse.training.ladder import GROUND, settings_of
+from vitcourse.training.ladder import GROUND, settings_of, turn_of
 from vitcourse.training.loop import Run
 from vitcourse.training.preparation import Setup, prepare
 from vitcourse.training.presets import PRESETS, TrainConfig
 
 TARGETS = (0.98, 0.99, 0.995)
-LADDER = Path("benchmarks", "results", "steps-gpu.json")
+LADDER = ["-m", "vitcourse", "bench", "steps", "mnist-gpu-fast", "--output", "benchmarks/results/steps-gpu.json"]
 RACERS = [f"--contenders={name}" for name in ("this course, fused kernels", "timm", "torchvision", "this course")]
+RACE = ["benchmarks/throughput.py", "--device=cuda", "--size=c", "--rounds=5", *RACERS]
 
 
 @dataclass(frozen=True)
@@ -50,9 +53,6 @@ class Asked:
             fits = {name: value for name, value in tiny.items() if getattr(PRESETS[preset], name) is not None}
             changes = {**fits, **{name: value for name, value in changes.items() if name not in tiny}}
         return make_config(preset, **{"device": self.device, **changes})
-
-
-Measure = Callable[[Asked], Iterator[dict[str, Any]]]  # what is known so far, again and again
 
 
 def main(
@@ -109,7 +109,7 @@ def correct(asked: Asked) -> Iterator[dict[str, Any]]:
 
 def stepped(setup: Setup, n: int, state: dict[str, Any] | None = None, **changes: Any) -> Run:
     """A run after so many steps, from its start or from a state on."""
-    run = Run.start(replace(setup, config=replace(setup.config, **changes)))
+    run = Run.start(setup.changed(**changes))
     if state:
         run.load_state_dict(state)
     for _, _ in zip(range(n), run.endless(), strict=False):
@@ -154,16 +154,12 @@ def by_deterministic_kernels(setup: Setup, n: int) -> dict[str, Any]:
         torch.use_deterministic_algorithms(False)
 
 
-def seeds(preset: str, n: int) -> Measure:
+def seeds(asked: Asked, preset: str, n: int) -> Iterator[dict[str, Any]]:
     """A preset trained with each of several seeds: its accuracy epoch by epoch, and the seconds to each target."""
-
-    def measure(asked: Asked) -> Iterator[dict[str, Any]]:
-        runs: list[dict[str, Any]] = []
-        for seed in range(n):
-            runs.append({"seed": seed, **or_failure(trained, asked.config(preset, seed=seed))})
-            yield {"preset": preset, "runs": runs}
-
-    return measure
+    runs: list[dict[str, Any]] = []
+    for seed in range(n):
+        runs.append({"seed": seed, **or_failure(trained, asked.config(preset, seed=seed))})
+        yield {"preset": preset, "runs": runs}
 
 
 def trained(config: TrainConfig) -> dict[str, Any]:
@@ -189,73 +185,55 @@ def trained(config: TrainConfig) -> dict[str, Any]:
     }
 
 
-def steps(preset: str, *batch_sizes: int, **changes: Any) -> Measure:
+def steps(asked: Asked, preset: str, batch_sizes: Sequence[int], **changes: Any) -> Iterator[dict[str, Any]]:
     """How fast a preset's steps are at several batch sizes, what share of the peak that is, and the memory."""
-
-    def measure(asked: Asked) -> Iterator[dict[str, Any]]:
-        sizes: list[dict[str, Any]] = []
-        for batch_size in batch_sizes:
-            config = asked.config(preset, batch_size=batch_size, **changes)
-            sizes.append(or_failure(timed_steps, config, 0.1 if asked.small else 3.0))
-            yield {"preset": preset, "sizes": sizes}
-
-    return measure
+    sizes: list[dict[str, Any]] = []
+    for batch_size in batch_sizes:
+        config = asked.config(preset, batch_size=batch_size, **changes)
+        sizes.append(or_failure(timed_steps, config, 1 if asked.small else 7))
+        yield {"preset": preset, "sizes": sizes}
 
 
-def command(*words: str) -> Measure:
+def command(asked: Asked, words: Sequence[str]) -> Iterator[dict[str, Any]]:
     """What another command measures, into a file of its own."""
-
-    def measure(asked: Asked) -> Iterator[dict[str, Any]]:
-        called = {"command": shlex.join(["python", *words])}
-        yield called
-        if not asked.small:
-            done = subprocess.run([sys.executable, *words], stderr=subprocess.PIPE, text=True)
-            yield called | ({"failed": done.stderr.strip().rpartition("\n")[2]} if done.returncode else {})
-
-    return measure
+    called = {"command": shlex.join(["python", *words])}
+    yield called
+    if not asked.small:
+        done = subprocess.run([sys.executable, *words], stderr=subprocess.PIPE, text=True)
+        yield called | ({"failed": done.stderr.strip().rpartition("\n")[2]} if done.returncode else {})
 
 
-def timed_steps(config: TrainConfig, least: float) -> dict[str, Any]:
-    """The steps of one size, so many seconds of them at least."""
+def timed_steps(config: TrainConfig, turns: int) -> dict[str, Any]:
+    """The steps of one size, the median of so many turns."""
     setup = prepare(config)
     on_gpu, batch_size = setup.device.type == "cuda", config.batch_size
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
-    losses = Run.start(setup).endless()
-    for _ in range(6):
-        next(losses)
-    float(next(losses))
-    n, started = 0, time.perf_counter()
-    while n < 2 or time.perf_counter() - started < least:
-        loss = next(losses)
-        n += 1
-        if n % 10 == 0:
-            float(loss)  # or the queue alone would be timed
-    float(loss)
-    seconds = (time.perf_counter() - started) / n
+    turn = turn_of(setup)
+    speed = statistics.median(turn() for _ in range(turns))
     found: dict[str, Any] = {
         "batch_size": batch_size,
-        "milliseconds_a_step": round(1000 * seconds, 3),
-        "images_per_second": round(batch_size / seconds, 1),
+        "milliseconds_a_step": round(1000 * batch_size / speed, 3),
+        "images_per_second": round(speed, 1),
     }
     if on_gpu:
         found["peak_memory_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 2)
         if promised := data_sheet(torch.cuda.get_device_name()):
-            found["share_of_data_sheet"] = round(size_of(setup).flops * batch_size / seconds / promised, 4)
+            found["share_of_data_sheet"] = round(size_of(setup).flops * speed / promised, 4)
     return found
 
 
-# By value: what comes first is measured even if what comes last is not.
-PARTS: dict[str, Measure] = {
+# By value: what comes first is measured even if what comes last is not. Each yields what is known so far.
+PARTS: dict[str, Callable[[Asked], Iterator[dict[str, Any]]]] = {
     "correct": correct,
-    "mnist-gpu-fast": seeds("mnist-gpu-fast", 3),
-    "mnist-gpu": seeds("mnist-gpu", 1),
-    "vit-b16": steps("vit-b16", 256, 128),
-    "ladder": command("-m", "vitcourse", "bench", "steps", "mnist-gpu-fast", "--output", str(LADDER)),
-    "race": command("benchmarks/throughput.py", "--device=cuda", "--size=c", "--rounds=5", *RACERS),
-    "cifar10": steps("cifar10", 512, data="random", image_size=32),
-    "digits": seeds("digits", 1),
-    "original": steps("seed", 128, **settings_of(GROUND)),
+    "mnist-gpu-fast": partial(seeds, preset="mnist-gpu-fast", n=3),
+    "mnist-gpu": partial(seeds, preset="mnist-gpu", n=1),
+    "vit-b16": partial(steps, preset="vit-b16", batch_sizes=(256, 128)),
+    "ladder": partial(command, words=LADDER),
+    "race": partial(command, words=RACE),
+    "cifar10": partial(steps, preset="cifar10", batch_sizes=[512], data="random", image_size=32),
+    "digits": partial(seeds, preset="digits", n=1),
+    "original": partial(steps, preset="seed", batch_sizes=[128], **settings_of(GROUND)),
 }
 
 

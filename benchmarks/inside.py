@@ -47,7 +47,7 @@ def trained_digits(seed: int) -> tuple[Setup, nn.Module]:
     """The model of the page, of another seed."""
     config = make_config("digits", patch_size=P, epochs=15, shift=0, dropout=0.1, device="cpu", seed=seed)
     setup = prepare(config)
-    return setup, trained(setup)
+    return setup, trained(setup).kept
 
 
 def maps(setup: Setup, model: nn.Module) -> dict[str, Tensor]:

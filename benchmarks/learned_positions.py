@@ -41,7 +41,7 @@ def main() -> None:
 def learned(seed: int) -> dict[str, Any]:
     """One run: the cosines of its positions, (N, N)."""
     setup = prepare(make_config("digits", positions="learned", seed=seed, threads=1, device="cpu", **SETTINGS))
-    model = trained(setup)
+    model = trained(setup).kept
     positions = F.normalize(model.positional_encoding.positions[0, 1:].detach(), dim=-1)
     cosines = positions @ positions.T
     pair = torch.triu_indices(GRID**2, GRID**2, 1)

@@ -6,22 +6,22 @@ In the course's folder, type: python benchmarks/pipeline.py
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 import typer
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from benchmarks.contenders import mnist_pictures
-from benchmarks.shared import in_turns, keep
+from benchmarks.shared import keep
 from vitcourse.data import load_dataset
-from vitcourse.training.augment import random_affine, random_shift
 from vitcourse.training.batches import Batches
+from vitcourse.training.configuration import make_config
+from vitcourse.training.ladder import in_turns
 from vitcourse.training.presets import PRESETS
 
 BATCH_SIZE = 100
@@ -67,56 +67,24 @@ def loaders(n_images: int, n_workers: int) -> dict[str, Pass]:
     found: dict[str, Pass] = {}
     for suffix, transform in steps.items():
         images = mnist_pictures(transforms.Compose(transform), n_images)
-        kinds: dict[str, dict[str, Any]] = {"DataLoader, 0 workers": {}}
-        if n_workers:
-            anew = {"num_workers": n_workers}
-            kinds[f"DataLoader, {n_workers} persistent workers"] = {**anew, "persistent_workers": True}
-        if n_workers and not suffix:
-            kinds[f"DataLoader, {n_workers} workers, started anew for each pass"] = anew
-        for name, options in kinds.items():
-            loader: DataLoader[Any] = DataLoader(images, batch_size=BATCH_SIZE, shuffle=True, **options)
-            found[name + suffix] = loader.__iter__
+        for workers in sorted({0, n_workers}):
+            loader: DataLoader[Any] = DataLoader(
+                images, batch_size=BATCH_SIZE, shuffle=True, num_workers=workers, persistent_workers=workers > 0
+            )
+            found[f"DataLoader, {workers}{' persistent' * (workers > 0)} workers{suffix}"] = loader.__iter__
     return found
 
 
 def gathering() -> dict[str, Pass]:
-    """All images in one tensor and gathered by index: the course's batches, and shifts as windows of the padded set."""
-    data = load_dataset("mnist", None)
-    recipe = PRESETS["mnist"]
-
-    def shift(images: Tensor, generator: torch.Generator) -> Tensor:
-        return random_shift(images, generator, PIXELS)
-
-    def affine(images: Tensor, generator: torch.Generator) -> Tensor:
-        return random_affine(images, generator, recipe.shift, recipe.rotate, recipe.stretch, recipe.shear)
-
-    def batches(*augmentations: Callable[[Tensor, torch.Generator], Tensor]) -> Pass:
-        images = (data.train_images, data.train_labels, data.mean, data.std)
-        return Batches(*images, batch_size=BATCH_SIZE, augmentations=augmentations).__iter__
-
+    """The course's batches: all images in one tensor and gathered by index."""
+    data, recipe = load_dataset("mnist"), make_config("seed", batch_size=BATCH_SIZE)
+    shifts = {"shift": PIXELS}
+    affine = {name: getattr(PRESETS["mnist"], name) for name in ("shift", "rotate", "stretch", "shear")}
+    changes: dict[str, dict[str, Any]] = {"": {}, ", random shifts": shifts, ", random affine": affine}
+    images = (data.train_images, data.train_labels, data.mean, data.std)
     return {
-        "gathered by index": batches(),
-        "gathered by index, random shifts": batches(shift),
-        "gathered by index, random shifts as windows of the padded set": windows(
-            data.train_images, data.train_labels, data.mean, data.std
-        ),
-        "gathered by index, random affine": batches(affine),
+        f"gathered by index{name}": Batches(*images, replace(recipe, **to)).__iter__ for name, to in changes.items()
     }
-
-
-def windows(images: Tensor, labels: Tensor, mean: Tensor, std: Tensor) -> Pass:
-    """The whole set standardised and padded once; a batch is then one gather from a view of all its windows."""
-    height, width = images.shape[2:]
-    background = float(-(mean / std).mean())
-    padded = F.pad((images - mean.view(-1, 1, 1)) / std.view(-1, 1, 1), (PIXELS,) * 4, value=background)
-    view = padded.unfold(2, height, 1).unfold(3, width, 1)  # (n, C, 2s + 1, 2s + 1, H, W)
-
-    def each() -> Iterator[tuple[Tensor, Tensor]]:
-        for index in torch.randperm(len(images)).split(BATCH_SIZE):
-            down, right = torch.randint(2 * PIXELS + 1, (2, len(index)))
-            yield view[index, :, down, right], labels[index]
-
-    return each
 
 
 if __name__ == "__main__":

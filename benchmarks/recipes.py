@@ -4,22 +4,18 @@ Of each kind all recipes are trained once, then the best again with other seeds;
 all training images, with three seeds, and measured on the test images, once. Into results/recipes.json.
 
 In the course's folder, type: python benchmarks/recipes.py
---at-once 8 trains eight side by side on a GPU, each on its own stream.
 """
 
-import time
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 import typer
-from shared import RESULTS, keep
+from shared import RESULTS, keep, trained
 
 from vitcourse.files import read_json
 from vitcourse.training.configuration import make_config
-from vitcourse.training.loop import Run
+from vitcourse.training.measure import measured_loss, outputs_of
 from vitcourse.training.preparation import prepare
 
 HELD_OUT = 5000
@@ -53,44 +49,32 @@ KINDS: dict[str, tuple[str, dict[str, Any], dict[str, dict[str, Any]]]] = {
 }  # fmt: skip
 
 
-def main(
-    device: str = "cuda",
-    kinds: list[str] | None = None,
-    at_once: int = 1,
-    small: bool = False,
-    output: Path = RESULTS / "recipes.json",
-) -> None:
-    """Try the recipes of each kind (all, or those named), choose, measure the choice; write after each run.
-
-    small is an epoch of 1,000 images each, to see that it runs.
-    """
-    if small and output.parent.resolve() == RESULTS.resolve():
-        raise typer.BadParameter("--small shows nothing that should stand among the results; type --output FILE too")
+def main(device: str = "cuda", kinds: list[str] | None = None, output: Path = RESULTS / "recipes.json") -> None:
+    """Try the recipes of each kind (all, or those named), choose, measure the choice; write after each run."""
     known: dict[str, Any] = read_json(output).get("kinds", {})  # what was tried of other kinds stays
     for kind in kinds or KINDS:
         known[kind] = {"preset": KINDS[kind][0], "shared": KINDS[kind][1], "runs": []}
-        for run in tried(kind, known[kind], at_once, device, small):
+        for run in tried(kind, known[kind], device):
             print(kind, run, flush=True)
             keep("recipes", WHAT, file=output, held_out=HELD_OUT, kinds=known)
 
 
-def tried(kind: str, found: dict[str, Any], at_once: int, device: str, small: bool) -> Iterator[dict[str, Any]]:
+def tried(kind: str, found: dict[str, Any], device: str) -> Iterator[dict[str, Any]]:
     """The runs of a kind; they, and what was chosen, go into `found`."""
     runs: list[dict[str, Any]] = found["runs"]
 
-    def side_by_side(pairs: list[tuple[str, int]], held_out: int = HELD_OUT) -> Iterator[dict[str, Any]]:
-        for first in range(0, len(pairs), at_once):
-            some = pairs[first : first + at_once]
-            done = trained([(name, prepared(kind, name, seed, device, small, held_out)) for name, seed in some])
-            runs.extend({**run, "changes": KINDS[kind][2][run["recipe"]]} for run in done)
-            yield from done
+    def each(names: list[str], seeds: range, held_out: int = HELD_OUT) -> Iterator[dict[str, Any]]:
+        for seed in seeds:
+            for name in names:
+                runs.append(measured(kind, name, seed=seed, device=device, held_out=held_out))
+                yield runs[-1]
 
-    yield from side_by_side([(name, 0) for name in KINDS[kind][2]])
+    yield from each(list(KINDS[kind][2]), range(1))
     best = sorted(KINDS[kind][2], key=lambda name: errors(runs, name))[:FINALISTS]
     if len(best) > 1:
-        yield from side_by_side([(name, seed) for seed in range(1, FINAL_SEEDS) for name in best])
+        yield from each(best, range(1, FINAL_SEEDS))
     found["chosen"] = min(best, key=lambda name: errors(runs, name))
-    yield from side_by_side([(found["chosen"], seed) for seed in range(FINAL_SEEDS)], held_out=0)
+    yield from each([found["chosen"]], range(FINAL_SEEDS), held_out=0)
 
 
 def errors(runs: list[dict[str, Any]], name: str) -> tuple[float, float]:
@@ -99,53 +83,25 @@ def errors(runs: list[dict[str, Any]], name: str) -> tuple[float, float]:
     return sum(1 - run["accuracy"] for run in mine) / len(mine), sum(run["loss"] for run in mine) / len(mine)
 
 
-def trained(named: Sequence[tuple[str, Run]]) -> list[dict[str, Any]]:
-    """Recipes trained side by side, and each measured once, at the end.
-
-    A small model's kernels leave most of a GPU idle: recorded steps on streams of their own share it.
-    """
-    started = time.perf_counter()
-    on_gpu = named[0][1].setup.device.type == "cuda"
-    wait = torch.cuda.synchronize if on_gpu else lambda: None
-    wait()
-    streams = [torch.cuda.Stream() if on_gpu else None for _ in named]  # type: ignore[no-untyped-call]
-    left = {place: islice(run.endless(), run.steps) for place, (_, run) in enumerate(named)}
-    while left:
-        for place, steps in list(left.items()):
-            with torch.cuda.stream(streams[place]):
-                loss = next(steps, None)
-                if loss is None:
-                    del left[place]
-                else:
-                    named[place][1].loss_sum.add_(loss.detach())
-    wait()
-    found = []
-    for name, run in named:
-        run.seconds = 1.0
-        epoch = run.end_epoch(run.setup.config.epochs)
-        found.append({
-            "recipe": name,
-            "seed": run.setup.config.seed,
-            "measured_on": run.setup.measured_on,
-            "accuracy": round(epoch.accuracy, 5),
-            "loss": round(epoch.test_loss, 5),
-            "parameters": sum(parameter.numel() for parameter in run.kept.parameters()),
-            "steps": run.steps_done,
-            "side_by_side": len(named),
-            "seconds": round(time.perf_counter() - started, 2),
-        })  # fmt: skip
-    return found
-
-
-def prepared(kind: str, name: str, seed: int, device: str, small: bool, held_out: int) -> Run:
-    """A recipe's run before its first step, without compilation."""
+def measured(kind: str, name: str, **settings: Any) -> dict[str, Any]:
+    """A recipe trained to its end, without compilation, and measured once."""
     preset, shared, recipes = KINDS[kind]
-    changes = {**shared, **recipes[name], "seed": seed, "device": device, "held_out": held_out, "graph": True}
-    changes |= {"compile": "off", "kernels": "fused", "threads": 1, **({"epochs": 1} if small else {})}
-    setup = prepare(make_config(preset, **changes))
-    if small:
-        setup.__dict__.update(train_images=setup.train_images[:1000], train_labels=setup.train_labels[:1000])
-    return Run.start(setup)
+    how = {"graph": True, "compile": "off", "kernels": "fused", "threads": 1}
+    setup = prepare(make_config(preset, **{**shared, **recipes[name], **how, **settings}))
+    run = trained(setup)
+    with outputs_of(run.kept) as outputs:
+        accuracy = setup.accuracy(run.kept)
+    return {
+        "recipe": name,
+        "changes": recipes[name],
+        "seed": settings["seed"],
+        "measured_on": setup.measured_on,
+        "accuracy": round(accuracy, 5),
+        "loss": round(measured_loss(setup, outputs, accuracy), 5),
+        "parameters": sum(parameter.numel() for parameter in run.kept.parameters()),
+        "steps": run.steps_done,
+        "seconds": round(run.spent[1], 2),
+    }
 
 
 if __name__ == "__main__":

@@ -1,21 +1,20 @@
-"""What the benchmarks share: fair turns, a model trained to its end, and the file that keeps what was measured."""
+"""What the benchmarks share: a model trained to its end, and the file that keeps what was measured."""
 
 import json
 import os
-import random
 import shlex
 import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
+from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import nn
 
 from vitcourse.files import write_atomically
 from vitcourse.training.loop import Run
@@ -26,7 +25,6 @@ from vitcourse.training.train import train
 
 RESULTS = Path(__file__).parent / "results"
 PEERS = ("timm", "transformers", "vit-pytorch")
-Figure = TypeVar("Figure")
 Accuracy = Callable[[float, int, bool], float]  # at a learning rate, of a seed; held out or on the test images
 
 
@@ -53,16 +51,6 @@ def show(rows: Sequence[Mapping[str, Any]], title: str = "") -> None:
     Console(highlight=False).print(table)
 
 
-def in_turns(ways: Mapping[str, Callable[[], Figure]], rounds: int) -> dict[str, list[Figure]]:
-    """What each way gives in each round, in a new order every time: a machine that slows down slows all of them."""
-    found: dict[str, list[Figure]] = {name: [] for name in ways}
-    order = random.Random(0)
-    for _ in range(rounds):
-        for name in order.sample(list(ways), len(ways)):
-            found[name].append(ways[name]())
-    return found
-
-
 def cpu_seconds() -> float:
     """Processor time of this process and of those that it started, such as a compiler."""
     return round(sum(os.times()[:4]), 1)
@@ -85,10 +73,9 @@ def result_of(config: TrainConfig) -> Result:
     return result
 
 
-def trained(setup: Setup) -> nn.Module:
-    """The model that a run of this setup ends with, in evaluation mode."""
+def trained(setup: Setup) -> Run:
+    """A run of this setup, taken to its end."""
     run = Run.start(setup)
-    for _ in range(setup.config.epochs):
-        for images, labels in run.batches:
-            run.step(images, labels)
-    return run.kept.eval()
+    for _ in islice(run.endless(), run.steps):
+        pass
+    return run

@@ -19,11 +19,12 @@ import torch
 import torch.nn.functional as F
 import typer
 from contenders import CONTENDERS, FORMULA, SIZES, Size, data_sheet
-from shared import RESULTS, in_turns, keep, show
+from shared import RESULTS, keep, show
 from torch import nn
 
 from vitcourse.errors import first_line
-from vitcourse.training import engine
+from vitcourse.training.ladder import in_turns
+from vitcourse.training.steps import compiled as compiled_by_us
 
 OURS = "this course"
 FUSED = "this course, fused kernels"
@@ -99,41 +100,36 @@ def measure(
     batch_size = batch or (size.gpu_batch_size if cuda else size.batch_size)
     images = torch.randn(batch_size, size.channels, size.image_size, size.image_size, device=device)
     labels = torch.randint(size.n_classes, (batch_size,), device=device)
-    # What was compiled at another size would make the compiler generalise over sizes.
-    torch.compiler.reset()
-    entries: list[Entry] = []
     about: dict[str, Any] = {"size": asdict(size), "batch_size": batch_size}
     peak = peak_of(device, rounds) if cuda else 0.0
     if cuda:
         about["peak_tflops"] = round(peak / 1e12, 1)
-    for contender, compiled in ways:
-        print(f"{contender}{', to be compiled' if compiled else ''}", flush=True)
-        entries.append(prepare(contender, compiled, size, images, labels))
-        print(entries[-1].failed, end="", flush=True)
-        if cuda:
-            race(entries[-1:], steps, rounds, device)
-            entries[-1].step = None
-            torch.compiler.reset()  # what was compiled holds the model
-            torch.cuda.empty_cache()
-            yield {**about, "rows": rows(entries, size.flops * batch_size, batch_size, device, peak)}
-    if not cuda:
-        about["steps_in_a_turn"] = race(entries, steps, rounds, device)
-        yield {**about, "rows": rows(entries, size.flops * batch_size, batch_size, device)}
+    entries: list[Entry] = []
+    for together in [[way] for way in ways] if cuda else [ways]:
+        # What was compiled before, at another size, would make the compiler generalise, and holds a model.
+        torch.compiler.reset()
+        fresh = [prepare(name, compiled, size, images, labels) for name, compiled in together]
+        race(fresh, steps, rounds, device)
+        entries += fresh
+        yield {**about, "rows": rows(entries, size.flops * batch_size, batch_size, device, peak)}
+        for entry in fresh:
+            entry.step = None
+        torch.cuda.empty_cache()
 
 
-def race(entries: list[Entry], steps: int, rounds: int, device: torch.device) -> int:
-    """Round after round, each entry once, in a new order; how many steps made a turn."""
-    running = {str(number): (entry, entry.step) for number, entry in enumerate(entries) if entry.step}
-    for _, step in list(running.values())[:1]:
-        steps = steps or max(1, round(0.3 / timed(step, 1, device)[0]))
-    turns = in_turns({name: partial(timed, step, steps, device) for name, (_, step) in running.items()}, rounds)
-    for name, (entry, _) in running.items():
-        entry.clock, entry.cpu = map(list, zip(*turns[name], strict=True))
-    return steps
+def race(entries: list[Entry], steps: int, rounds: int, device: torch.device) -> None:
+    """Round after round, each entry once, in a new order."""
+    running = [(place, entry.step) for place, entry in enumerate(entries) if entry.step]
+    if not steps and running:
+        steps = max(1, round(0.3 / timed(running[0][1], 1, device)[0]))
+    turns = {place: partial(timed, step, steps, device) for place, step in running}
+    for place, found in in_turns(turns, rounds).items():
+        entries[place].clock, entries[place].cpu = map(list, zip(*found, strict=True))
 
 
 def prepare(name: str, compiled: bool, size: Size, images: torch.Tensor, labels: torch.Tensor) -> Entry:
     """A contender, warmed up. What it can't do stands in its entry as its failure."""
+    print(f"{name}{', to be compiled' if compiled else ''}", flush=True)
     entry = Entry(name, compiled)
     device = images.device
     try:
@@ -164,7 +160,7 @@ def prepare(name: str, compiled: bool, size: Size, images: torch.Tensor, labels:
 def compiled_as_trained(model: nn.Module) -> nn.Module:
     """As `vitcourse train` compiles on this device; on a GPU the passes are in bf16."""
     device = next(model.parameters()).device
-    return engine.compiled(model, "default", device, in_float32=device.type == "cpu")
+    return compiled_by_us(model, "default", device, in_float32=device.type == "cpu")
 
 
 def peak_of(device: torch.device, rounds: int) -> float:

@@ -70,7 +70,7 @@ def pretrained(mnist: Dataset, seed: int, folder: Path) -> tuple[Path, int, floa
     """A run on 0 to 4: its folder, how many images it saw, its accuracy."""
     config = make_config("mnist", device="cpu", seed=seed, **PRETRAINING)
     setup = with_data(prepare(config), few(mnist, range(5), None, seed))
-    model = trained(setup)
+    model = trained(setup).kept
     folder.mkdir()
     (folder / WEIGHTS).write_bytes(weights_file(model, setup))
     accuracy = setup.accuracy(model)
@@ -88,7 +88,7 @@ def accuracy_after(data: Dataset, seed: int, **settings: Any) -> float:
     )  # fmt: skip
     # Weights are read for the data that they are to learn.
     setup = with_data(prepare(config), data)
-    return setup.accuracy(trained(setup))
+    return setup.accuracy(trained(setup).kept)
 
 
 def few(mnist: Dataset, digits: range, n: int | None, seed: int, *, held_out: bool = False) -> Dataset:

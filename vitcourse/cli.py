@@ -24,8 +24,7 @@ from vitcourse.errors import RequestError, RunError
 from vitcourse.files import write_file
 from vitcourse.places import clone
 from vitcourse.speech import end_unread, print_json, speak_plainly, take_over_output
-from vitcourse.training.configuration import config_of_run, make_config
-from vitcourse.training.options import with_settings
+from vitcourse.training.configuration import config_of_run, make_config, with_settings
 from vitcourse.training.presets import PRESETS
 from vitcourse.training.processes import Processes
 from vitcourse.training.runs import CONFIG, choose_folder, find_run, find_trained
@@ -57,7 +56,7 @@ def _root(context: typer.Context) -> None:
 @app.command()
 def init(folder: Annotated[Path, typer.Argument(help="the folder to make")]) -> None:
     """Make a folder with the stubs, ready to work in."""
-    from vitcourse.given import init as make
+    from vitcourse.stubs import init as make
 
     print(make(folder))
 
@@ -112,9 +111,6 @@ def train(
 def predict(
     images: Annotated[list[Path], typer.Argument(help="pictures, of any size and colour", metavar="IMAGE...")],
     run: Annotated[Path | None, typer.Option(help="the run, or its weights; the one trained last if none")] = None,
-    invert: Annotated[
-        str, typer.Option(help="exchange light and dark: auto (where training's are the other way round), yes or no")
-    ] = "auto",
     picture: Annotated[
         Path | None, typer.Option(help="draw the pictures as the model sees them, to this PNG file")
     ] = None,
@@ -123,7 +119,7 @@ def predict(
     """Say what pictures show, as a model that you trained takes them."""
     from vitcourse.training.predict import predict as say
 
-    say(images, find_trained(run), invert, picture, as_json, _console())
+    say(images, find_trained(run), picture, as_json, _console())
 
 
 @app.command()
@@ -270,14 +266,11 @@ app.add_typer(bench, name="bench")
 def bench_steps(
     preset: Annotated[str, typer.Argument(help=f"the recipe: {', '.join(PRESETS)}")] = "digits",
     rounds: Annotated[int, typer.Option(min=1, help="turns that each rung takes; the median counts")] = 7,
-    output: Annotated[
-        Path | None, typer.Option(help="write the figures to this JSON file, a picture beside it")
-    ] = None,
+    output: Annotated[Path | None, typer.Option(help="write the figures to this JSON file")] = None,
     **overrides: Any,
 ) -> None:
     """Show what each speed-up of the training step gives on this machine, one on top of the other."""
     from vitcourse.training.ladder import as_table, climb
-    from vitcourse.training.pictures import draw_ladder, png
 
     config = make_config(preset, **overrides)
     screen = _console()
@@ -285,7 +278,6 @@ def bench_steps(
     screen.print(as_table(measured))
     if output is not None:
         write_file(output, json.dumps(measured, indent=2, ensure_ascii=False) + "\n")
-        write_file(output.with_suffix(".png"), png(draw_ladder(measured)))
 
 
 dev = typer.Typer(help="For those who change the course.")

@@ -7,7 +7,6 @@ module imports none of them.
 
 from __future__ import annotations
 
-import difflib
 import os
 import shlex
 import socket
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.error import URLError
 
-from vitcourse.errors import RequestError, why
+from vitcourse.errors import RequestError, suggestion, why
 from vitcourse.files import printable
 from vitcourse.places import package
 
@@ -113,7 +112,8 @@ def load_dataset(name: str, image_size: int | None = None) -> Dataset:
     if name == "random":
         return _make_random(image_size or RANDOM_IMAGE_SIZE)
     if name not in _LOADERS:
-        raise RequestError(_no_such_data(name))
+        meant = f"did you mean folder:{name}?" if name and Path(name).is_dir() else suggestion(name, CHOICES)
+        raise RequestError(f"there is no data called {name!r}; {meant}")
     dataset = _LOADERS[name]()
     if image_size is None or dataset.image_size == (image_size, image_size):
         return dataset
@@ -123,14 +123,6 @@ def load_dataset(name: str, image_size: int | None = None) -> Dataset:
         test_images=resized(dataset.test_images, image_size),
         resized_from=dataset.image_size,
     )
-
-
-def _no_such_data(name: str) -> str:
-    message = f"there is no data called {name!r}; the choices are {', '.join(CHOICES)}"
-    if name and Path(name).is_dir():
-        return f"{message} (did you mean folder:{name}?)"
-    close = difflib.get_close_matches(name.lower(), CHOICES, n=1)
-    return f"{message} (did you mean {close[0]}?)" if close else message
 
 
 def resized(images: Tensor, size: int) -> Tensor:
@@ -217,7 +209,7 @@ def data_root() -> Path:
     """The folder of the downloads: $VITCOURSE_DATA, else a folder in the user's cache. It need not exist."""
     chosen = os.environ.get("VITCOURSE_DATA")
     if chosen:
-        return _path(chosen).absolute()
+        return Path(os.path.expanduser(chosen)).absolute()  # noqa: PTH111 - Path's own fails without such a user
 
     try:
         import platformdirs
@@ -296,15 +288,14 @@ def _load_folder(name: str, size: int) -> Dataset:
     where = name.removeprefix("folder:")
     if not where.strip():
         raise RequestError("folder: needs a path; type --data folder:PATH, where PATH holds train/ and test/")
-    root = _path(where)
+    root = Path(os.path.expanduser(where))  # a shell replaces ~ only at the start of a word  # noqa: PTH111
     classes, train, test = read_folder(root, size)
     channels = max(image.shape[0] for image in (*train.images, *test.images))
 
     def examples(split: Split) -> tuple[Tensor, Tensor]:
-        images = torch.empty(len(split.images), channels, size, size)  # (n, C, S, S)
-        for row, image in zip(images, split.images, strict=True):
-            row.copy_(torch.from_numpy(image))  # a grey image among coloured ones is its own red, green and blue
-        return images, torch.tensor(split.labels)
+        # A grey image among coloured ones is its own red, green and blue.
+        images = [torch.from_numpy(image).expand(channels, size, size) for image in split.images]
+        return torch.stack(images), torch.tensor(split.labels)  # (n, C, S, S), (n)
 
     # The files come class by class. Shuffled, always in the same way, the last of them are a sample to hold out.
     order = torch.randperm(len(train.labels), generator=torch.Generator().manual_seed(0))
@@ -327,14 +318,6 @@ def _all_there(root: Path, files: Iterable[str]) -> bool:
         return all((root / file).is_file() for file in files)
     except OSError:  # a folder that may not be looked into
         return False
-
-
-def _path(text: str) -> Path:
-    """The path, with ~ for the home folder: a shell replaces it only at the start of a word."""
-    try:
-        return Path(text).expanduser()
-    except RuntimeError:  # no such user
-        return Path(text)
 
 
 _LOADERS: dict[str, Callable[[], Dataset]] = {

@@ -172,23 +172,19 @@ def _repair() -> str:
 
 
 def _device() -> Iterator[Told]:
-    with warnings.catch_warnings(action="ignore"):  # about drivers; the findings say it
-        yield from _gpus()
-
-
-def _gpus() -> Iterator[Told]:
     import torch
 
-    if torch.cuda.is_available():
-        yield from (_cuda(index) for index in range(torch.cuda.device_count()))
-    elif torch.backends.mps.is_available():
-        yield "ok", "mps: the GPU of this Mac"
-    elif shutil.which("nvidia-smi"):
-        build = f"made for CUDA {torch.version.cuda}" if torch.version.cuda else "made without CUDA"
-        what = f"there is an NVIDIA driver, but torch {torch.__version__}, {build}, sees no GPU: the CPU will be used"
-        yield "note", what, "nvidia-smi"
-    else:
-        yield "note", "no GPU: the CPU will be used, which is enough for digits"
+    with warnings.catch_warnings(action="ignore"):  # about drivers; the findings say it
+        if torch.cuda.is_available():
+            yield from (_cuda(index) for index in range(torch.cuda.device_count()))
+        elif torch.backends.mps.is_available():
+            yield "ok", "mps: the GPU of this Mac"
+        elif shutil.which("nvidia-smi"):
+            build = f"made for CUDA {torch.version.cuda}" if torch.version.cuda else "made without CUDA"
+            what = f"there is an NVIDIA driver, but torch {torch.__version__}, {build}, sees no GPU: it uses the CPU"
+            yield "note", what, "nvidia-smi"
+        else:
+            yield "note", "no GPU: the CPU will be used, which is enough for digits"
 
 
 def _cuda(index: int) -> Told:

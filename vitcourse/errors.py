@@ -1,5 +1,7 @@
 """The errors that a user is meant to see: each is one line, without a traceback."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from urllib.error import URLError
 
 
@@ -37,3 +39,17 @@ def in_one_line(error: BaseException) -> str:
 def first_line(error: BaseException) -> str:
     """The first line of what an error says: some libraries go on for a screen."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+def misfit(error: Exception) -> str:
+    """What of a state dict doesn't fit; torch begins with a line that says nothing, and has one more for each part."""
+    if isinstance(error, KeyError):
+        return f"it has no {error.args[0]}"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[1 if len(lines) > 1 else 0].rstrip(".") if lines else type(error).__name__
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """What to type in the place of a word that nobody knows."""
+    close = get_close_matches(word.lower(), known, n=1)
+    return f"did you mean {close[0]}?" if close else f"type one of: {', '.join(known)}"

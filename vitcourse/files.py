@@ -41,7 +41,7 @@ def write_atomically(path: Path, content: str | bytes, *, follow: bool = True) -
     if path.exists() and not path.is_file():
         path.write_bytes(data)
         return
-    path = path.resolve() if follow else path
+    path = path.resolve() if follow and path.is_symlink() else path
     beside = path.with_name(f".{path.name}.part")
     try:
         beside.write_bytes(data)

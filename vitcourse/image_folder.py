@@ -75,18 +75,20 @@ def _classes(train: Path, test: Path) -> tuple[str, ...]:
 
 
 def _read_split(folder: Path, classes: tuple[str, ...], size: int) -> Split:
+    """The images of a part as squares: the short side is resized to S pixels, the middle of the long one cut out."""
     split = Split(folder)
     for label, name in enumerate(classes):
         unread = []
         for path in _files(folder / name):
             try:
-                image, cut = _read_image(path, size)
+                image = open_image(path, 2 * size)
+                square = as_pixels(fitted(image, (size, size)))
             except Exception as error:  # a broken file makes Pillow raise almost anything: SyntaxError, struct.error
                 unread.append(f"{printable(path)}: {why(error)}")
             else:
-                split.images.append(image)
+                split.images.append(square)
                 split.labels.append(label)
-                split.cut |= cut
+                split.cut |= image.size != (size, size)
         if label not in split.labels:
             example = f" ({unread[0]})" if unread else ""
             raise RequestError(f"{printable(folder / name)} holds no image that can be read{example}")
@@ -103,15 +105,6 @@ def _files(folder: Path) -> Iterator[Path]:
             yield path
         elif not folder.resolve().is_relative_to(path.resolve()):  # no link to a folder that it is in
             yield from list(_files(path)) or [path]  # an empty one is named too
-
-
-def _read_image(path: Path, size: int) -> tuple[Pixels, bool]:
-    """The image as a square, its short side resized to S pixels, its middle cut out; whether it was another size.
-
-    (1 or 3, S, S), in [0, 1]. Raises whatever Pillow raises, and ValueError for pixels whose white isn't known.
-    """
-    image = open_image(path, 2 * size)
-    return as_pixels(fitted(image, (size, size))), image.size != (size, size)
 
 
 def _is_clutter(path: Path) -> bool:

@@ -48,11 +48,9 @@ def plain(image: Image.Image) -> Image.Image:
     if not image.has_transparency_data:
         return image.convert(plain_mode)
     layers = image.convert("RGBA")
-    for colour in ("white", "black"):
-        laid = Image.alpha_composite(Image.new("RGBA", image.size, colour), layers).convert(plain_mode)
-        if np.ptp(np.asarray(laid.convert("L"), dtype=int)) >= _SEEN:
-            return laid
-    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), layers).convert(plain_mode)
+    sheets = (Image.new("RGBA", image.size, colour) for colour in ("white", "black"))
+    laid = [Image.alpha_composite(sheet, layers).convert(plain_mode) for sheet in sheets]
+    return next((one for one in laid if np.ptp(np.asarray(one.convert("L"), dtype=int)) >= _SEEN), laid[0])
 
 
 def fitted(image: Image.Image, size: tuple[int, int]) -> Image.Image:

@@ -110,16 +110,12 @@ class Ink:
         return small
 
 
-def find_ink(grey: Grey, dark: bool | None = None) -> Ink | None:
-    """The ink on a sheet that may be noisy and unevenly lit; None where nothing stands out.
-
-    dark says whether it is darker than the sheet; where that isn't said, what stands out most decides.
-    """
-    shrunk, dark_within = _shrunk(grey), dark
+def find_ink(grey: Grey) -> Ink | None:
+    """The ink on a sheet that may be noisy and unevenly lit; None where nothing stands out."""
+    shrunk = _shrunk(grey)
     apart = shrunk - _sheet(shrunk)  # (H, W), negative where it is darker than the sheet
     apart = ndimage.gaussian_filter(apart, max(shrunk.shape) / 400)
-    if dark is None:
-        dark = bool((apart**3).sum() < 0)
+    dark = bool((apart**3).sum() < 0)  # what stands out most decides
     strength = np.maximum(-apart if dark else apart, 0)
     threshold = _two_classes(strength)
     shown = strength > threshold
@@ -129,7 +125,7 @@ def find_ink(grey: Grey, dark: bool | None = None) -> Ink | None:
         return None
     inner = _sheet_within(shown)
     if inner is not None:
-        within = find_ink(shrunk[inner], dark_within)
+        within = find_ink(shrunk[inner])
         if within is not None:
             return within
     shown = _without_specks(shown)

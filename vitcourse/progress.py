@@ -8,9 +8,8 @@ from contextlib import suppress
 from vitcourse.codesets import CodeSet, load_code
 from vitcourse.course import Chapter, Exercise, chapters, exercises
 from vitcourse.definitions import definitions
-from vitcourse.given import given
 from vitcourse.places import CHAPTERS, root
-from vitcourse.stubs import pristine, write_stubs
+from vitcourse.stubs import given, pristine, write_stubs
 from vitcourse.worker.started import started
 
 

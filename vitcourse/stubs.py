@@ -1,22 +1,29 @@
 """The stubs, made from the solutions: each body gives way to its outline and to the line that raises.
 
 There is one source for what a stub, its pristine text and its solution share: the solution. `outlines.toml` adds the
-steps that a learner is told.
+steps that a learner is told. `vitcourse init` makes a folder of them, and a note of how the course had them then: by it
+`vitcourse update` tells an older course's stub from something written.
 """
 
 import ast
+import json
 import tomllib
 from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import resources
 from pathlib import Path
 
-from vitcourse.course import Exercise, chapter, chapters
-from vitcourse.places import root
+import vitcourse
+from vitcourse.course import Exercise, chapter, chapters, exercises
+from vitcourse.errors import RequestError
+from vitcourse.files import read_json, write_atomically, writing
+from vitcourse.places import CHAPTERS, holds_chapters, root, workplace
 
 _PACKAGE = (
     '"""Your code: the exercises of the course, one module per chapter. Each stub tells what is to be written."""\n'
 )
+
+_IGNORED = "runs/\n_build/\n__pycache__/\n"
 
 
 @cache
@@ -66,3 +73,42 @@ def _functions(tree: ast.Module, names: tuple[str, ...]) -> Iterator[tuple[str, 
             yield node.name, node
         elif isinstance(node, ast.ClassDef) and node.name in names:
             yield from ((f"{node.name}.{part.name}", part) for part in node.body if isinstance(part, ast.FunctionDef))
+
+
+def init(folder: Path) -> str:
+    """Make a new folder in which every command works, and say what to type next. Nothing there is replaced.
+
+    Raises RequestError where there are chapters already, or where it can't be made.
+    """
+    if holds_chapters(folder / CHAPTERS):
+        raise RequestError(f"{folder} holds chapters already; for newer stubs, type there: vitcourse update")
+    n = len(chapters())
+    readme = resources.files("vitcourse").joinpath("learner_readme.md").read_text(encoding="utf-8").format(n=n)
+    with writing(folder, "type another folder's name"):
+        write_stubs(folder / CHAPTERS)
+        for name, text in (("README.md", readme), (".gitignore", _IGNORED)):
+            if not (folder / name).exists():
+                (folder / name).write_text(text, encoding="utf-8", newline="\n")
+        note({entry.module: pristine(entry.module) for entry in chapters()}, folder)
+    typed = f'"{folder}"' if " " in str(folder) else folder
+    there = "" if folder.resolve() == Path.cwd() else f"cd {typed}\n"
+    return (
+        f"{folder}: {len(exercises())} exercises in {n} chapters, of vitcourse {vitcourse.__version__}\n"
+        f"next, type:\n{there}vitcourse check"
+    )
+
+
+def given() -> dict[str, str]:
+    """By chapter's module, the stub that the learner's folder was given last; empty when nobody noted it."""
+    noted = read_json(_note_file(workplace())).get("stubs")
+    return {module: str(text) for module, text in noted.items()} if isinstance(noted, dict) else {}
+
+
+def note(stubs: dict[str, str], folder: Path) -> None:
+    """Keep what the folder is given, whole or not at all."""
+    _note_file(folder).parent.mkdir(exist_ok=True)
+    write_atomically(_note_file(folder), json.dumps({"version": vitcourse.__version__, "stubs": stubs}, indent=1))
+
+
+def _note_file(folder: Path) -> Path:
+    return folder / ".vitcourse" / "given.json"

@@ -14,10 +14,9 @@ import vitcourse
 from vitcourse.codesets import CodeSet
 from vitcourse.course import Chapter, Exercise, chapters
 from vitcourse.definitions import definitions, fault_in, with_imports
-from vitcourse.given import given, note
 from vitcourse.keeping import content, near, put
 from vitcourse.places import workplace
-from vitcourse.stubs import pristine
+from vitcourse.stubs import given, note, pristine
 from vitcourse.worker.started import started
 
 

@@ -64,10 +64,8 @@ def load_weights(
     for fault in _faults(family, state, given, expected, model):
         raise ValueError(f"these weights ({family.name}) {fault}")
     if POSITIONS in given and given[POSITIONS].ndim == 3:
-        own = getattr(model, "grid", None) or _square(expected[POSITIONS].shape[1] - 1)
-        given[POSITIONS] = _fitted(
-            given[POSITIONS], expected[POSITIONS].shape[1] - 1, grid and (grid[0], grid[1]), own and (own[0], own[1])
-        )
+        own = getattr(model, "grid", None)
+        given[POSITIONS] = _fitted(given[POSITIONS], expected[POSITIONS].shape[1] - 1, grid, own and (own[0], own[1]))
     if misfits := _misfits(given, expected):
         listed = _listed(misfits, "\n  ")
         raise ValueError(f"these weights ({family.name}) don't fit the model:\n  {listed}")
@@ -256,11 +254,11 @@ def _takes_positions(given: Mapping[str, Tensor], model: nn.Module) -> bool:
 
 def _fitted(positions: Tensor, n_own: int, grid: Grid | None, own: Grid | None) -> Tensor:
     """Positions for the model's patch grid: as they are, or resized."""
-    n_given = positions.shape[1] - 1
+    n_given, own = positions.shape[1] - 1, own or _square(n_own)
     theirs = _square(n_given)
     if grid is not None and math.prod(grid) == n_given:
-        theirs = grid
-    elif grid is not None and grid != own:
+        theirs = (grid[0], grid[1])
+    elif grid is not None and tuple(grid) != own:
         raise ValueError(
             f"a grid of {grid[0]}×{grid[1]} has {math.prod(grid)} patches, and the weights positions of {n_given}; "
             "grid is that of the weights: rows, columns"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from commands import Ended, typed
-from pages import WIDE
+from pages import WIDE, watched
 
 from vitcourse.checking import examples, naming, pytest_plugin
 from vitcourse.checking import workers as processes
@@ -71,17 +71,13 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
-    """Opens the page, which keeps what it asked for and what it complained of."""
+    """Opens a page in a context of its own."""
     contexts = []
 
     def open_it(address: str, **options: Any) -> Any:
         context = browser.new_context(**{"viewport": WIDE, "reduced_motion": "reduce", **options})
         contexts.append(context)
-        page = context.new_page()
-        page.asked, page.complaints = [], []
-        page.on("request", lambda request: page.asked.append(request.url))
-        page.on("pageerror", lambda error: page.complaints.append(f"script: {error}"))
-        page.on("console", lambda said: page.complaints.append(said.text))
+        page = watched(context.new_page())
         page.goto(address)
         return page
 

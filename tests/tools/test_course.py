@@ -280,10 +280,10 @@ def test_dev_check_takes_one_exercise_and_no_other_word(type_in: Callable[..., E
     assert err == f"vitcourse: there is no exercise {word}; the exercises are 1.1 to 7.5\n"
 
 
-def python(code: str, **environment: str) -> str:
+def python(code: str, folder: Path | None = None, **environment: str) -> str:
     """What a fresh Python prints."""
     env = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"} | environment
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env, cwd=root())
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env, cwd=folder)
     return run.stdout.strip()
 
 
@@ -298,21 +298,27 @@ def test_the_wait_policy_is_set_before_torch_and_a_users_own_wins() -> None:
 WITHOUT_TORCH = [
     *(["--help"], ["status"], ["hint", "9.9"], ["check", "--help"], ["train", "--help"], ["reset", "--help"]),
     *(["reset", "9.9"], ["undo", "--help"], ["watch", "--help"], ["solution", "1.1", "--give-up"], ["solution", "1.1"]),
+    *(["train", "--epochs", "many"], ["train", "digit"], ["notebook", "1"], ["notebook", "9"], ["book", "--help"]),
+    ["book", "x.pdf"],
 ]
+HEAVY = ("torch", "torchvision", "sklearn", "matplotlib", "numpy", "PIL", "sphinx", "playwright")
 
 
-def test_what_needs_no_torch_does_not_import_it() -> None:
+def test_what_needs_no_torch_does_not_import_it(tmp_path: Path) -> None:
     code = (
-        "import sys, contextlib, io\n"
+        "import sys, contextlib, io, vitcourse.doctor, vitcourse.data\n"
+        "from vitcourse.book import browser, pdf, site\n"
         "from vitcourse.cli import main\n"
         f"for words in {WITHOUT_TORCH!r}:\n"
         "    sys.argv = ['vitcourse', *words]\n"
-        "    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
-        "        main()\n"
-        "    found = {'torch', 'torchvision', 'sklearn', 'matplotlib', 'numpy'} & sys.modules.keys()\n"
+        "    screen = io.StringIO()\n"
+        "    with contextlib.redirect_stdout(screen), contextlib.redirect_stderr(screen):\n"
+        "        with contextlib.suppress(SystemExit):\n"
+        "            main()\n"
+        f"    found = sys.modules.keys() & {HEAVY!r}\n"
         "    assert not found, (words, found)"
     )
-    assert python(code) == ""
+    assert python(code, tmp_path) == ""
 
 
 # Stubs are made from the solutions

@@ -98,15 +98,11 @@ def test_hold_out_leaves_the_held_images_out_of_the_mean() -> None:
     assert dataset.mean[0] > dataset.hold_out(2).mean[0]  # the images grow brighter; the first mean was taken before
 
 
-@pytest.mark.parametrize("n", [-1, 0, 5, 6])
-def test_hold_out_refuses_what_leaves_nothing(n: int) -> None:
-    with pytest.raises(RequestError, match=r"from 1 to 4"):
-        tiny(5).hold_out(n)
-
-
-@pytest.mark.parametrize("n", [1, 4])
-def test_hold_out_takes_its_bounds(n: int) -> None:
-    assert len(tiny(5).hold_out(n).test_labels) == n
+def test_hold_out_refuses_what_leaves_nothing() -> None:
+    for n in (-1, 0, 5, 6):
+        with pytest.raises(RequestError, match=r"from 1 to 4"):
+            tiny(5).hold_out(n)
+    assert [len(tiny(5).hold_out(n).test_labels) for n in (1, 4)] == [1, 4]
 
 
 # Requests
@@ -116,15 +112,13 @@ def test_hold_out_takes_its_bounds(n: int) -> None:
     ("name", "guess"),
     [("minst", "mnist"), ("MNIST", "mnist"), ("digit", "digits"), ("cifar-10", "cifar10"), ("folder", "folder:PATH")],
 )
-def test_an_unknown_name_lists_the_choices_and_guesses(name: str, guess: str) -> None:
-    message = refusal(name)
-    assert "digits, mnist, cifar10, random, folder:PATH" in message
-    assert f"did you mean {guess}?" in message
+def test_what_is_close_to_an_unknown_name_is_guessed(name: str, guess: str) -> None:
+    assert f"did you mean {guess}?" in refusal(name)
 
 
 @pytest.mark.parametrize("name", ["imagenet", ""])
-def test_no_guess_where_nothing_is_close(name: str) -> None:
-    assert "did you mean" not in refusal(name)
+def test_where_nothing_is_close_the_choices_are_listed(name: str) -> None:
+    assert refusal(name).endswith("type one of: digits, mnist, cifar10, random, folder:PATH")
 
 
 def test_a_path_without_folder_is_understood(folder: Path) -> None:
@@ -135,12 +129,6 @@ def test_a_path_without_folder_is_understood(folder: Path) -> None:
 @pytest.mark.parametrize("name", ["digits", "folder:/nowhere"])
 def test_an_impossible_image_size_is_refused(name: str, size: int) -> None:
     assert str(size) in refusal(name, size)
-
-
-def test_importing_the_module_imports_no_heavy_library() -> None:
-    code = "import sys, vitcourse.data; print(*{'torch', 'torchvision', 'sklearn', 'PIL', 'numpy'} & set(sys.modules))"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.split() == []
 
 
 # Digits
@@ -262,12 +250,8 @@ def test_mnist_is_unpacked_and_scaled(mnist: Path, capfd: pytest.CaptureFixture[
     assert dataset.train_images.dtype == torch.float32
     assert dataset.train_labels.dtype == torch.int64
     assert dataset.classes == tuple("0123456789")
-    captured = capfd.readouterr()
-    assert captured.out + captured.err == ""
-
-
-def test_mnist_is_resized_on_request(mnist: Path) -> None:
     assert load_dataset("mnist", 14).test_images.shape == (3, 1, 14, 14)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_random_images_are_noise_of_any_size_and_always_the_same() -> None:

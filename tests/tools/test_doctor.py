@@ -4,7 +4,6 @@ import importlib.metadata
 import io
 import os
 import shutil
-import subprocess
 import sys
 from collections import namedtuple
 from itertools import pairwise
@@ -18,7 +17,6 @@ from rich.console import Console
 from vitcourse import doctor, places
 from vitcourse.data import DOWNLOADS
 from vitcourse.doctor import Finding, examine, has_problem, render
-from vitcourse.speech import PLAINLY
 
 
 def find(text: str, findings: list[Finding] | None = None) -> Finding:
@@ -80,11 +78,10 @@ def put(root: Path, files: tuple[str, ...]) -> None:
         (root / file).touch()
 
 
-def printed(findings: list[Finding], width: int = 80, encoding: str = "utf-8", terminal: bool = False) -> str:
-    file = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors=PLAINLY, newline="")
-    render(findings, Console(file=file, width=width, force_terminal=terminal))
-    file.flush()
-    return file.buffer.getvalue().decode(encoding)
+def printed(findings: list[Finding], terminal: bool = False) -> str:
+    file = io.StringIO()
+    render(findings, Console(file=file, width=80, force_terminal=terminal))
+    return file.getvalue()
 
 
 # The whole
@@ -112,12 +109,6 @@ def test_only_a_problem_is_a_problem() -> None:
     assert has_problem([*harmless, Finding("Data", "problem", "")])
 
 
-def test_importing_the_module_imports_no_torch() -> None:
-    code = "import sys, vitcourse.doctor; print('torch' in sys.modules)"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == "False"
-
-
 # Python and packages
 
 
@@ -131,17 +122,19 @@ def test_a_python_out_of_range_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> 
         assert (len(told) == 3) == (status == "problem")
 
 
-@pytest.mark.parametrize(
-    ("version", "status"), [("1.0.0", "problem"), ("2.12.0+cpu", "ok"), ("2.13.0a0+git12ab", "ok"), ("99.0", "problem")]
-)
-def test_a_version_out_of_range_is_a_problem(packages: dict[str, str], version: str, status: str) -> None:
+@pytest.mark.parametrize("version", ["2.11", "2.11.0", "2.12.0+cpu", "2.13.0a0+git12ab", "2.15.3+cu130"])
+def test_a_version_in_range_is_ok(packages: dict[str, str], version: str) -> None:
+    packages["torch"] = version
+    assert find(f"torch {version}", looked(doctor._packages)).status == "ok"
+
+
+@pytest.mark.parametrize("version", ["0.9", "1.0.0", "2.10.9", "2.16", "2.16.0", "99.0"])
+def test_a_version_out_of_range_is_a_problem(packages: dict[str, str], version: str) -> None:
     packages["torch"] = version
     finding = find(f"torch {version}", looked(doctor._packages))
-    assert finding.status == status
-    if status == "problem":
-        assert "the course needs" in finding.what
-        assert finding.to_type is not None
-        assert finding.to_type.endswith('"torch<2.16,>=2.11"')
+    assert finding.status == "problem"
+    assert "the course needs" in finding.what
+    assert (finding.to_type or "").endswith('"torch<2.16,>=2.11"')
 
 
 def test_a_missing_package_is_a_problem_with_what_to_type(packages: dict[str, str]) -> None:
@@ -151,12 +144,6 @@ def test_a_missing_package_is_a_problem_with_what_to_type(packages: dict[str, st
     assert finding.status == "problem"
     assert finding.to_type is not None
     assert finding.to_type.endswith('pip install "einops<0.9,>=0.8.1"')
-
-
-def test_a_version_is_in_its_range_or_not() -> None:
-    versions = ["2.10.9", "2.11", "2.11.0", "2.15.3+cu130", "2.16", "2.16.0", "3.0", "0.9"]
-    expected = [False, True, True, True, False, False, False, False]
-    assert [doctor._fits(version, "<2.16,>=2.11") for version in versions] == expected
 
 
 def test_what_needs_an_extra_is_not_needed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,29 +191,18 @@ def test_what_cannot_be_looked_at_is_a_problem_and_the_rest_is_looked_at(
 # Devices
 
 
-def no_gpu(monkeypatch: pytest.MonkeyPatch, driver: bool) -> None:
+@pytest.mark.parametrize(
+    ("driver", "mac", "said", "status"),
+    [(False, False, "no GPU", "note"), (True, False, "made without CUDA", "note"), (False, True, "mps", "ok")],
+)
+def test_what_there_is_in_place_of_an_nvidia_gpu_is_said(
+    driver: bool, mac: bool, said: str, status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/nvidia-smi" if driver else None)
-
-
-def test_no_gpu_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
-    no_gpu(monkeypatch, driver=False)
-    assert find("no GPU", looked(doctor._device)).status == "note"
-
-
-def test_a_driver_whose_gpu_torch_does_not_see_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
-    no_gpu(monkeypatch, driver=True)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mac)
     monkeypatch.setattr(torch.version, "cuda", None)
-    finding = find("NVIDIA driver", looked(doctor._device))
-    assert finding.status == "note"
-    assert "made without CUDA" in finding.what
-
-
-def test_the_gpu_of_a_mac_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    no_gpu(monkeypatch, driver=False)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert find("mps", looked(doctor._device)).status == "ok"
+    monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/nvidia-smi" if driver else None)
+    assert find(said, looked(doctor._device)).status == status
 
 
 def test_each_gpu_is_named_and_has_to_compute(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -346,34 +322,9 @@ def test_a_terminal_of_80_columns_wraps_at_words_and_never_in_a_path_or_a_comman
     assert any("command " * 20 + "end" in line for line in lines)
 
 
-def test_a_pipe_gets_whole_lines_without_colour() -> None:
-    text = printed([Finding("Data", "note", "word " * 40 + "end")])
-    assert "word " * 40 + "end" in text
-    assert "\x1b" not in text
-
-
-@pytest.mark.parametrize(("no_color", "coloured"), [(None, True), ("1", False)])
-def test_no_color_is_respected(no_color: str | None, coloured: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("NO_COLOR", "FORCE_COLOR"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("TERM", "xterm-256color")
-    if no_color:
-        monkeypatch.setenv("NO_COLOR", no_color)
-    text = printed([Finding("Data", "problem", "what")], terminal=True)
-    assert ("\x1b[31m" in text) == coloured
-    assert "problem" in text
-
-
-def test_square_brackets_are_no_markup() -> None:
-    what, command = "[bold]x[/bold] [1]", 'pip install "torch[all]"'
+def test_a_pipe_gets_whole_lines_without_colour_and_square_brackets_are_no_markup() -> None:
+    what, command = "[bold]x[/bold] [1] " * 20, 'pip install "torch[all]"'
     text = printed([Finding("Data", "note", what, command)])
-    assert what in text
+    assert what.strip() in text
     assert command in text
-
-
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
-def test_no_character_makes_printing_fail(encoding: str) -> None:
-    what = "2 × 3, √2, né, \udcff"
-    text = printed([Finding("Data", "note", what, what)], encoding=encoding)
-    assert "3, " in text
-    assert ("×" in text) == (encoding != "ascii")
+    assert "\x1b" not in text

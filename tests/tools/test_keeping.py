@@ -313,12 +313,6 @@ def test_the_version_is_kept_before_the_file_is_replaced_which_keeps_its_rights(
     assert desk.file.stat().st_mode == rights
 
 
-def test_wrong_words_are_one_line(desk: Desk) -> None:
-    for words in (["reset", "9"], ["reset", "1.9"], ["undo", "1"], ["redo", "1"], ["solution", "7.9"]):
-        code, out, err = desk.type(*words)
-        assert (code, out, len(err.splitlines())) == (2, "", 1), words
-
-
 def test_line_ends_marks_and_last_lines_stay_as_they_are() -> None:
     windows = MINE.replace("\n", "\r\n")
     after = with_definitions("\ufeff" + windows, STUB, ["patchify"])

@@ -2,16 +2,15 @@
 
 import importlib.util
 import re
-import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from commands import Ended
 
 from vitcourse.checking.misconceptions import misconceptions
-from vitcourse.cli import main
 from vitcourse.course import chapters, minutes
 from vitcourse.definitions import definition, with_definitions
 from vitcourse.places import root
@@ -48,21 +47,14 @@ def solution(module: str) -> str:
 
 
 @pytest.fixture
-def type_in(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[[str], tuple[int, str]]:
-    """Exit code and stdout of a command, as uv would run it."""
+def type_in(type_in: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Ended]:
+    """A command as uv would run it."""
     monkeypatch.setenv("UV_RUN_RECURSION_DEPTH", "1")
-
-    def type_(command: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["vitcourse", *command.removeprefix("uv run vitcourse").split()])
-        with pytest.raises(SystemExit) as end:
-            main()
-        return int(end.value.code or 0), capsys.readouterr().out
-
-    return type_
+    return lambda command: type_in(*command.removeprefix("uv run vitcourse").split())
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, type_in: Callable[[str], tuple[int, str]]) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, type_in: Callable[[str], Ended]) -> Path:
     """A folder that init has made, and that is the current one."""
     assert type_in(f"uv run vitcourse init {tmp_path / 'mine'}")[0] == 0
     monkeypatch.chdir(tmp_path / "mine")
@@ -114,7 +106,7 @@ def test_the_stub_that_it_shows_is_the_courses() -> None:
 
 @pytest.mark.usefixtures("one_process")
 def test_what_a_check_says_in_it_is_what_a_check_says(
-    folder: Path, type_in: Callable[[str], tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+    folder: Path, type_in: Callable[[str], Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vitcourse.checking.examples.SECONDS", 20.0)  # on a busy machine too
     (shown,) = blocks(README, "text")
@@ -124,14 +116,14 @@ def test_what_a_check_says_in_it_is_what_a_check_says(
     assert TRANSPOSED in answer
     wrong = with_definitions(pristine("ch01_patches"), answer.replace(TRANSPOSED, ""), ["PatchEmbedding"])
     file.write_text(wrong, encoding="utf-8")
-    code, printed = type_in(command.removeprefix("$ "))
+    code, printed, _ = type_in(command.removeprefix("$ "))
     assert printed == said, f"put what it prints into README.md:\n{printed}"
     assert code == 1
 
 
 @pytest.mark.usefixtures("one_process")
 def test_each_of_its_commands_runs(
-    folder: Path, type_in: Callable[[str], tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+    folder: Path, type_in: Callable[[str], Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[str] = []
     monkeypatch.setattr("webbrowser.open", opened.append)
@@ -148,7 +140,7 @@ def test_each_of_its_commands_runs(
             for chapter in chapters():
                 (folder / "chapters" / f"{chapter.module}.py").write_text(solution(chapter.module), encoding="utf-8")
             command += " --epochs 1"
-        code, said = type_in(command)
+        code, said, _ = type_in(command)
         assert code == 0, (command, said)
         ran.append(command)
     assert len(ran) >= 4

@@ -10,11 +10,10 @@ from vitcourse import updating
 from vitcourse.codesets import load_code
 from vitcourse.course import chapters, exercises, select
 from vitcourse.definitions import definition
-from vitcourse.given import given
 from vitcourse.keeping import versions
 from vitcourse.places import package, root, workplace
 from vitcourse.progress import is_started
-from vitcourse.stubs import pristine
+from vitcourse.stubs import given, pristine
 
 pytestmark = pytest.mark.usefixtures("one_process")
 

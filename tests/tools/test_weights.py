@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.models import VisionTransformer as TorchvisionViT
 from torchvision.models import vit_b_16
+from untrained import as_npz
 
 from solutions.ch02_tokens import resize_positions
 from solutions.ch05_vit import VisionTransformer
@@ -88,37 +89,6 @@ def old_hugging_face(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
-def as_npz(model: VisionTransformer) -> dict[str, np.ndarray]:
-    """A model of this course in the layout of Google's files, as exercise 7.1 describes it."""
-    s, dh = model.state_dict(), D // H
-    out = {
-        "cls": s["positional_encoding.cls_token"],
-        "Transformer/posembed_input/pos_embedding": s["positional_encoding.positions"],
-        "embedding/kernel": s["patch_embedding.projection.weight"].permute(2, 3, 1, 0),
-        "embedding/bias": s["patch_embedding.projection.bias"],
-        "Transformer/encoder_norm/scale": s["norm.weight"],
-        "Transformer/encoder_norm/bias": s["norm.bias"],
-        "head/kernel": s["head.weight"].T,
-        "head/bias": s["head.bias"],
-    }
-    for i in range(L):
-        theirs, mine = f"Transformer/encoderblock_{i}/", f"blocks.{i}."
-        attention = f"{theirs}MultiHeadDotProductAttention_1/"
-        weights, biases = (s[f"{mine}attention.qkv.{p}"].chunk(3) for p in ("weight", "bias"))
-        for word, weight, bias in zip(("query", "key", "value"), weights, biases, strict=True):
-            out[f"{attention}{word}/kernel"] = weight.T.reshape(D, H, dh)
-            out[f"{attention}{word}/bias"] = bias.reshape(H, dh)
-        out[f"{attention}out/kernel"] = s[f"{mine}attention.out.weight"].T.reshape(H, dh, D)
-        out[f"{attention}out/bias"] = s[f"{mine}attention.out.bias"]
-        for k, fc in enumerate(("fc1", "fc2")):
-            out[f"{theirs}MlpBlock_3/Dense_{k}/kernel"] = s[f"{mine}mlp.{fc}.weight"].T
-            out[f"{theirs}MlpBlock_3/Dense_{k}/bias"] = s[f"{mine}mlp.{fc}.bias"]
-        for k, norm in ((0, "norm1"), (2, "norm2")):
-            out[f"{theirs}LayerNorm_{k}/scale"] = s[f"{mine}{norm}.weight"]
-            out[f"{theirs}LayerNorm_{k}/bias"] = s[f"{mine}{norm}.bias"]
-    return {name: tensor.numpy() for name, tensor in out.items()}
-
-
 def logits_of(model: nn.Module, images: Tensor = IMAGES) -> Tensor:
     with torch.inference_mode():
         out = model(images)
@@ -139,24 +109,15 @@ LOADED: dict[str, Callable[[], nn.Module]] = {
 
 @pytest.mark.parametrize("family", LOADED)
 def test_a_familys_weights_give_its_logits(family: str) -> None:
-    theirs, model = LOADED[family](), ours()
-    load_weights(model, theirs.state_dict())
-    expected = logits_of(theirs)
-    assert float(expected.std()) > 0.03
-    torch.testing.assert_close(logits_of(model), expected, rtol=0, atol=1e-5)
-
-
-@pytest.mark.parametrize("family", LOADED)
-def test_and_in_float64_to_the_last_digits(family: str) -> None:
-    """So an ε that is another, or biases that are lost, can't hide behind rounding; tokens as small as can be."""
-    theirs, model = LOADED[family]().double(), ours().double()
-    with torch.no_grad():
-        for parameter in theirs.parameters():
-            parameter.mul_(0.1)
-    load_weights(model, theirs.state_dict())
-    torch.testing.assert_close(
-        logits_of(model, IMAGES.double()), logits_of(theirs, IMAGES.double()), rtol=0, atol=1e-10
-    )
+    """In float64, so that another ε or a lost bias can't hide behind rounding; and with tokens as small as can be."""
+    theirs, model, images = LOADED[family]().double(), ours().double(), IMAGES.double()
+    assert float(logits_of(theirs, images).std()) > 0.03
+    for size in (1.0, 0.1):
+        with torch.no_grad():
+            for parameter in theirs.parameters():
+                parameter.mul_(size)
+        load_weights(model, theirs.state_dict())
+        torch.testing.assert_close(logits_of(model, images), logits_of(theirs, images), rtol=0, atol=1e-10)
 
 
 def test_googles_layout_and_hugging_faces_older_names_give_the_same_logits() -> None:

@@ -1,7 +1,8 @@
-"""A model as training leaves it, without training: what the pages that compute with one are tested with."""
+"""Models as training leaves them, without training."""
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from solutions.ch05_vit import VisionTransformer
@@ -29,3 +30,34 @@ def make_trained(dataset: Dataset, config: dict[str, Any], eps: float = 1e-6) ->
     return Trained(
         model.eval(), chosen, dataset.classes, mean, std, dataset.image_size, size, chosen.patch_size, framing, None
     )
+
+
+def as_npz(model: VisionTransformer) -> dict[str, np.ndarray]:
+    """A model of this course in the layout of Google's files, as exercise 7.1 describes it."""
+    s, D, H = model.state_dict(), model.norm.weight.numel(), model.blocks[0].attention.n_heads
+    out = {
+        "cls": s["positional_encoding.cls_token"],
+        "Transformer/posembed_input/pos_embedding": s["positional_encoding.positions"],
+        "embedding/kernel": s["patch_embedding.projection.weight"].permute(2, 3, 1, 0),
+        "embedding/bias": s["patch_embedding.projection.bias"],
+        "Transformer/encoder_norm/scale": s["norm.weight"],
+        "Transformer/encoder_norm/bias": s["norm.bias"],
+        "head/kernel": s["head.weight"].T,
+        "head/bias": s["head.bias"],
+    }
+    for i in range(len(model.blocks)):
+        theirs, mine = f"Transformer/encoderblock_{i}/", f"blocks.{i}."
+        attention = f"{theirs}MultiHeadDotProductAttention_1/"
+        weights, biases = (s[f"{mine}attention.qkv.{p}"].chunk(3) for p in ("weight", "bias"))
+        for word, weight, bias in zip(("query", "key", "value"), weights, biases, strict=True):
+            out[f"{attention}{word}/kernel"] = weight.T.reshape(D, H, D // H)
+            out[f"{attention}{word}/bias"] = bias.reshape(H, D // H)
+        out[f"{attention}out/kernel"] = s[f"{mine}attention.out.weight"].T.reshape(H, D // H, D)
+        out[f"{attention}out/bias"] = s[f"{mine}attention.out.bias"]
+        for k, fc in enumerate(("fc1", "fc2")):
+            out[f"{theirs}MlpBlock_3/Dense_{k}/kernel"] = s[f"{mine}mlp.{fc}.weight"].T
+            out[f"{theirs}MlpBlock_3/Dense_{k}/bias"] = s[f"{mine}mlp.{fc}.bias"]
+        for k, norm in ((0, "norm1"), (2, "norm2")):
+            out[f"{theirs}LayerNorm_{k}/scale"] = s[f"{mine}{norm}.weight"]
+            out[f"{theirs}LayerNorm_{k}/bias"] = s[f"{mine}{norm}.bias"]
+    return {name: tensor.numpy() for name, tensor in out.items()}

@@ -7,7 +7,6 @@ solutions. The pages are whole without scripts: what is folded is a <details>.
 from typing import ClassVar
 
 from docutils import nodes
-from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.domains.std import StandardDomain
 from sphinx.util.docutils import SphinxDirective
@@ -68,6 +67,10 @@ class _Directive(SphinxDirective):
         found, messages = self.state.inline_text(text, self.lineno)
         return [*found, *messages]
 
+    def line(self, text: str) -> nodes.paragraph:
+        """Such a line as a paragraph."""
+        return nodes.paragraph("", "", *self.inline(text))
+
     def body(self) -> list[nodes.Node]:
         """The nodes of the directive's body."""
         holder = nodes.container()
@@ -82,16 +85,7 @@ class _Directive(SphinxDirective):
             docname = domain.labels[name][0]
             raise self.error(f"{name.replace('-', ' ')} stands already on the page {docname}; it may stand only once")
         node["ids"].append(name)
-        domain.labels[name] = self.env.docname, name, title
-        domain.anonlabels[name] = self.env.docname, name
-
-    def link(self, name: str, text: str) -> nodes.Node:
-        """A link to such a target."""
-        reference = pending_xref(
-            "", reftype="ref", refdomain="std", reftarget=name, refexplicit=True, refwarn=True, refdoc=self.env.docname
-        )
-        reference += nodes.inline("", text, classes=["std", "std-ref"])
-        return reference
+        domain.note_hyperlink_target(name, self.env.docname, name, title)
 
 
 class _Card(_Directive):
@@ -120,12 +114,6 @@ class _Card(_Directive):
         """What stands in it."""
         raise NotImplementedError
 
-    def leading(self, before: str, kind: str, id: str, text: str) -> nodes.Node:
-        """A line that ends in a link to the exercise, or to its solution."""
-        line = nodes.paragraph("", before)
-        line += [self.link(f"{kind}-{id}", f"{text} {id}"), nodes.Text(".")]
-        return line
-
 
 class ExerciseCard(_Card):
     """What an exercise asks for, how to check it, its hints, each folded, and the way to its solution."""
@@ -134,13 +122,14 @@ class ExerciseCard(_Card):
 
     def about(self, asked: Exercise) -> list[nodes.Node]:
         hints = enumerate(asked.hints, start=1)
+        answer = f"One right answer of many: {{ref}}`the solution to {asked.id} <solution-{asked.id}>`."
         return [
             *self.body(),
-            _command("In ", f"chapters/{asked.module}.py", ":"),
+            self.line(f"In `chapters/{asked.module}.py`:"),
             code_block(pristine(asked.module), asked),
-            _command("Check it: ", f"uv run vitcourse check {asked.id}"),
+            self.line(f"Check it: `uv run vitcourse check {asked.id}`"),
             *(folded(f"Hint {n} of {len(asked.hints)}", nodes.paragraph("", hint)) for n, hint in hints),
-            folded("I have tried", self.leading("One right answer of many: ", "solution", asked.id, "the solution to")),
+            folded("I have tried", self.line(answer)),
         ]
 
 
@@ -151,7 +140,8 @@ class SolutionCard(_Card):
 
     def about(self, asked: Exercise) -> list[nodes.Node]:
         text = load_code("solutions").source(asked.module) or ""
-        return [code_block(text, asked), *self.body(), self.leading("Back to ", "exercise", asked.id, "exercise")]
+        back = self.line(f"Back to {{ref}}`exercise {asked.id} <exercise-{asked.id}>`.")
+        return [code_block(text, asked), *self.body(), back]
 
 
 class Predict(_Directive):
@@ -217,12 +207,6 @@ def code_block(text: str, asked: Exercise) -> nodes.Element:
 def folded(summary: str, *children: nodes.Node) -> nodes.Element:
     """What shows when one opens it."""
     return element("details", element("summary", nodes.Text(summary), line=True), *children, class_="fold")
-
-
-def _command(before: str, text: str, after: str = "") -> nodes.Element:
-    line = nodes.paragraph("", before)
-    line += [nodes.literal(text, text), nodes.Text(after)]
-    return line
 
 
 def setup_directives(app: Sphinx) -> None:

@@ -34,8 +34,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     setup_living(app)
     setup_link_previews(app)
     setup_architecture(app)
-    # Pages are made anew when what makes them has changed.
-    app.add_config_value("vitcourse_machinery", "", "env", [str])
     app.connect("config-inited", _follow_the_code)
     app.connect("builder-inited", _copy_mathjax)
     app.connect("builder-inited", _begin)
@@ -51,21 +49,19 @@ def setup(app: Sphinx) -> dict[str, Any]:
 
 
 def _follow_the_code(app: Sphinx, config: Config) -> None:
-    """Keep the cells' outputs in a folder named after the code that made them.
+    """Keep the cells' outputs in a folder named after the code that made them, and the pages.
 
     Jupyter Book's cache knows the cells and not what they import. Sphinx in turn reads every page again when the
     folder's name has changed, as it does for any setting of that kind.
     """
-    root = Path(app.srcdir)
     caches = Path(app.outdir).parent / ".jupyter_cache"
-    current = caches / fingerprint.code(root)
+    current = caches / fingerprint.code(Path(app.srcdir))
     if caches.is_dir():
         for other in caches.iterdir():
             if other != current:
                 shutil.rmtree(other, ignore_errors=True)
     current.mkdir(parents=True, exist_ok=True)
     config["nb_execution_cache_path"] = str(current)
-    config["vitcourse_machinery"] = fingerprint.machinery(root)
 
 
 def _copy_mathjax(app: Sphinx) -> None:

@@ -46,17 +46,9 @@ def description(doctree: nodes.document) -> str:
     """The page's first sentence, with the list that it ends in, if it does."""
     words = ""
     for node in doctree.findall(nodes.paragraph):
-        if not _is_in_a_box(node):
+        own = nodes.section | nodes.document  # and no card, explorable or output
+        if isinstance(node.parent, own | nodes.list_item if words else own):
             words = f"{words} {' '.join(node.astext().split())}".strip()
             if words.endswith((".", "!", "?")) or len(words) > WORDS:
                 break
     return words if len(words) <= WORDS else f"{words[: words.rfind(' ', 0, WORDS)]} …"
-
-
-def _is_in_a_box(node: nodes.Node) -> bool:
-    """Whether it belongs to a card, an explorable or an output, and not to the page's own text."""
-    while node is not None and not isinstance(node, nodes.section | nodes.document):
-        node = node.parent
-        if isinstance(node, nodes.container) or type(node).__name__ in ("html_element", "living"):
-            return True
-    return False

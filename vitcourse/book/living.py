@@ -66,9 +66,6 @@ def setup_living(app: Sphinx) -> None:
 def _begin(app: Sphinx) -> None:
     if app.builder.name != "html":
         return
-    folder = Path(app.config["nb_execution_cache_path"] or app.outdir)
-    folder.mkdir(parents=True, exist_ok=True)
-    living_model.place(app, folder)
     app.add_css_file(STYLE)
     app.add_js_file("progress.js")
     app.add_js_file("traces.js")
@@ -82,7 +79,7 @@ def _load(app: Sphinx, page: str, template: str, context: dict[str, Any], doctre
 
 
 def _write(app: Any, error: Exception | None) -> None:
-    if error is None and app.builder.name == "html" and app.vitcourse_living.is_file():
+    if error is None and app.builder.name == "html" and living_model.place(app).is_file():
         static = Path(app.outdir) / "_static"
         for name, text in files(living_model.told(app)).items():
             (static / name).write_text(text, encoding="utf-8")

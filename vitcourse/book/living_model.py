@@ -1,7 +1,6 @@
 """The model that lives in the book's pages: trained from the digits while the book is built, and told as one file."""
 
 import base64
-import hashlib
 import io
 import json
 import tempfile
@@ -19,21 +18,20 @@ SETTINGS: dict[str, Any] = {
     **{"patch_size": 2, "positions": "learned", "epochs": 15, "device": "cpu"},
     **{"shift": 0, "dropout": 0.1},
 }
-MAKERS = ("living_model.py", "explore.py")  # a file is what these made of the model
 PHOTOGRAPH, SIDE, QUALITY = "china.jpg", 224, 72  # the size of the paper's images; JPEG, about 20 kB
 
 
-def place(app: Any, folder: Path) -> None:
-    """Say where a build keeps it: in the folder of the cells' outputs."""
-    makers = b"".join(Path(__file__).with_name(name).read_bytes() for name in MAKERS)
-    app.vitcourse_living = folder / f"living-{hashlib.sha256(makers).hexdigest()[:12]}.json"
+def place(app: Any) -> Path:
+    """Where a build keeps it: in the folder of the cells' outputs."""
+    return Path(app.config["nb_execution_cache_path"]) / "living.json"
 
 
 def told(app: Any) -> dict[str, Any]:
     """What the file tells; the first page that shows the model has it made."""
-    if not app.vitcourse_living.is_file():
-        write_atomically(app.vitcourse_living, json.dumps(make()))
-    return _read(app.vitcourse_living)
+    file = place(app)
+    if not file.is_file():
+        write_atomically(file, json.dumps(make()))
+    return _read(file)
 
 
 @cache

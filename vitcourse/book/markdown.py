@@ -88,20 +88,10 @@ def _parser() -> "MarkdownIt":
 
 def _directive(name: str, argument: str, lines: list[str]) -> Directive:
     options: dict[str, str] = {}
-    if lines and lines[0].strip() == "---":
-        end = next((number for number, line in enumerate(lines[1:], 1) if line.strip() == "---"), len(lines))
-        pairs, lines = lines[1:end], lines[end + 1 :]
-        options = dict(_pair(pair) for pair in pairs if ":" in pair)
-    else:
-        while lines and re.match(r"^:[\w-]+:", lines[0]):
-            options.update([_pair(lines[0][1:])])
-            lines = lines[1:]
+    while lines and (option := re.match(r"^:([\w-]+):(.*)", lines[0])):
+        options[option[1]] = option[2].strip()
+        lines = lines[1:]
     return Directive(name, argument.strip(), options, "\n".join(lines).strip("\n"))
-
-
-def _pair(line: str) -> tuple[str, str]:
-    key, _, value = line.partition(":")
-    return key.strip(), value.strip()
 
 
 def plain(block: str | Directive, book: Book) -> str:
@@ -146,16 +136,14 @@ def _role(role: str, content: str, whole: str, book: Book) -> str:
         return whole
     if role == "math":
         return f"${content}$"
-    if role in ("term", "abbr"):
-        return text or re.sub(r"\s*\(.*\)$", "", content)
-    if role in ("ref", "doc", "numref"):
-        return text.replace("%s", "").replace("{number}", "").replace("{name}", "").strip() or book.title(target)
+    if role == "term":
+        return text or content
+    if role == "ref":
+        return text or book.title(target)
     if role == "eq":
         return f"({book.equation(content)})"
     if role.startswith("cite"):
         return _cited(role, content, book)
-    if role in ("code", "samp", "kbd", "file", "command", "program", "guilabel", "download") or role.startswith("py:"):
-        return f"`{content if not titled else text}`"
     raise MarkdownError(f"no plain Markdown for the role {role!r}; add it to vitcourse/book/markdown.py")
 
 
@@ -221,15 +209,12 @@ def _math(block: Directive, book: Book) -> str:
     return f"$$\n{body}{tag}\n$$"
 
 
-# A notebook has no scripts of the book's, and no other pages.
-_NOTHING = ("solution", "bibliography", "toctree", "living", "architecture")
 _DIRECTIVES: dict[str, Callable[[Directive, Book], str]] = {
     "exercise": _exercise,
     "predict": _predict,
     "quiz": _quiz,
     "math": _math,
-    "glossary": lambda block, book: inline(block.body, book),
-    **dict.fromkeys(_NOTHING, lambda *_: ""),
+    **dict.fromkeys(("living", "architecture"), lambda *_: ""),  # a notebook has no scripts of the book's
 }
 
 

@@ -134,7 +134,8 @@ def _text_cells(source: str, book: markdown.Book) -> list[NotebookNode]:
     for block in markdown.blocks(source):
         text = markdown.plain(block, book)
         if isinstance(block, markdown.Directive) and block.name == "exercise":
-            cells += [new_markdown_cell(text), _code_cell(_to_write(block.argument), ())]
+            answer = answer_cell(exercise(block.argument), load_code("chapters"))
+            cells += [new_markdown_cell(text), _code_cell(answer, ())]
         elif "{glue" in text:
             quoted = text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
             cells.append(_code_cell(f'say("""{quoted}""")', ("hide-input",)))
@@ -143,10 +144,6 @@ def _text_cells(source: str, book: markdown.Book) -> list[NotebookNode]:
         elif text:
             cells.append(new_markdown_cell(text))
     return cells
-
-
-def _to_write(id: str) -> str:
-    return answer_cell(exercise(id), load_code("chapters"))
 
 
 def _code_cell(source: str, tags: Sequence[str]) -> NotebookNode:

@@ -1,16 +1,16 @@
-"""What benchmarks/gpu.py has measured, as rows of the book's tables; none of what it hasn't."""
+"""What benchmarks/gpu.py has measured, by the names of its parts, as rows of the book's tables."""
 
 from collections.abc import Mapping
 from statistics import median
 from typing import Any
 
-NOT_YET = "not measured on a GPU yet"
+Parts = Mapping[str, Any]
 
 
-def training(record: Mapping[str, Any] | None) -> list[dict[str, str]]:
+def training(parts: Parts) -> list[dict[str, str]]:
     """A row for each preset that was trained: how good it gets, and how soon."""
     rows = []
-    for part in (record or {"parts": {}})["parts"].values():
+    for part in parts.values():
         runs = [run for run in part.get("runs", []) if run.get("epochs")]
         if not runs:
             continue
@@ -32,9 +32,8 @@ def training(record: Mapping[str, Any] | None) -> list[dict[str, str]]:
     return rows
 
 
-def steps(record: Mapping[str, Any] | None) -> list[dict[str, str]]:
+def steps(parts: Parts) -> list[dict[str, str]]:
     """A row for each size of step that was timed."""
-    parts = (record or {"parts": {}})["parts"].values()
     return [
         {
             "preset": part["preset"],
@@ -44,21 +43,20 @@ def steps(record: Mapping[str, Any] | None) -> list[dict[str, str]]:
             "of the data sheet": f"{size['share_of_data_sheet']:.1%}" if "share_of_data_sheet" in size else "",
             "memory, GiB": f"{size['peak_memory_gib']:.1f}" if "peak_memory_gib" in size else "",
         }
-        for part in parts
+        for part in parts.values()
         for size in part.get("sizes", [])
         if "failed" not in size
     ]
 
 
-def answers(record: Mapping[str, Any] | None) -> list[dict[str, str]]:
+def answers(parts: Parts) -> list[dict[str, str]]:
     """A row for each question whether it computes what it should."""
-    found = (record or {"parts": {}})["parts"].get("correct", {})
     return [
         {
             "question": question,
             "answer": ", ".join(f"{name.replace('_', ' ')}: {_said(v)}" for name, v in answer.items()),
         }
-        for question, answer in found.items()
+        for question, answer in parts["correct"].items()
         if isinstance(answer, Mapping)
     ]
 

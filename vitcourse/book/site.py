@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -66,15 +66,16 @@ def build(site: Site, tell: Tell) -> bool:
         command += ["--path-output", str(site.work)]
     if not fingerprint.record(site.output).is_file():
         command.append("--all")
-    lines = list(_run(command, site, tell))
+    lines, code = _run(command, site, tell)
     _raise_problems(problems(lines, site.root))
-    if not lines or lines[-1] != "0":
-        raise RunError(f"jupyter-book ended with {lines[-1] if lines else 'nothing'}: {_last_words(lines)}")
+    if code:
+        raise RunError(f"jupyter-book ended with {code}: {_last_words(lines)}")
     return True
 
 
-def _run(command: list[str], site: Site, tell: Tell) -> Iterable[str]:
-    """The lines that the command writes, and at last its exit code."""
+def _run(command: list[str], site: Site, tell: Tell) -> tuple[list[str], int]:
+    """The lines that the command writes, and its exit code."""
+    lines: list[str] = []
     # Jupyter and its debugger say things of no use to a reader of this output.
     quiet = {"PYDEVD_DISABLE_FILE_VALIDATION": "1", "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
     # The pages' cells import solutions, which an installed course has in a folder of its own.
@@ -97,17 +98,16 @@ def _run(command: list[str], site: Site, tell: Tell) -> Iterable[str]:
                 reading = _READING.match(plain)
                 if reading:
                     tell(reading["page"])
-                yield plain
+                lines.append(plain)
         except BaseException:
             process.terminate()
             raise
-    yield str(process.returncode)
+    return lines, process.returncode
 
 
-def problems(lines: Iterable[str], root: Path) -> list[str]:
+def problems(lines: list[str], root: Path) -> list[str]:
     """The warnings and errors in Sphinx's output, each after its file of the book and the line in it."""
     found: list[str] = []
-    lines = list(lines)
     for number, line in enumerate(lines):
         match = _PROBLEM.match(line)
         if match is None:
@@ -137,16 +137,9 @@ def _failed_cell(lines: list[str], file: str, root: Path) -> str:
 
 def _line_of(cell: list[str], file: Path) -> int:
     """The line at which a cell's code begins in its page; 0 when it can't be found."""
-    wanted = [line.rstrip() for line in cell if line.strip()]
-    if not wanted or not file.is_file():
-        return 0
-    text = [line.rstrip() for line in file.read_text(encoding="utf-8").splitlines()]
-    for number, line in enumerate(text):
-        if line == wanted[0]:
-            following = [other for other in text[number:] if other]
-            if following[: len(wanted)] == wanted:
-                return number + 1
-    return 0
+    code = "\n".join(cell).strip()
+    before, found, _ = (file.read_text(encoding="utf-8") if file.is_file() else "").partition(f"\n{code}\n")
+    return before.count("\n") + 2 if code and found else 0
 
 
 def _raise_problems(found: list[str]) -> None:
@@ -160,5 +153,5 @@ def _raise_problems(found: list[str]) -> None:
 
 def _last_words(lines: list[str]) -> str:
     named = [line for line in lines if re.match(r"[\w.]*(Error|Exception): \S", line)]
-    words = named[:1] or [line for line in lines[:-1] if line.strip(" =")]
+    words = named[:1] or [line for line in lines if line.strip(" =")]
     return " ".join(words[-1].split()) if words else "it said nothing"

@@ -12,7 +12,7 @@ from vitcourse.definitions import definition
 from vitcourse.progress import is_started
 from vitcourse.stubs import pristine
 
-_LAST = 5  # the chapter that ends with a model to train
+_MODEL = 5  # the chapter that ends with a model to train
 _TITLE = "# Build a Vision Transformer, from pixels to a trained model\n\n"
 _TO_WRITE = (
     "Each exercise is a cell: write the answer in the place of `raise NotImplementedError`, and run the cell. It puts "
@@ -44,10 +44,10 @@ def whole_course(solved: bool) -> list[tuple[str, str]]:
     solutions = load_code("solutions")
     own = None if solved else load_code("chapters")
     for chapter in chapters():
-        if chapter.number == _LAST + 1:
-            cells += _training(solved)
         cells += _chapter(chapter, solutions, own)
-    return cells if chapters()[-1].number > _LAST else cells + _training(solved)
+        if chapter.number == _MODEL:
+            cells += _training(solved)
+    return cells
 
 
 def answer_cell(asked: Any, code: CodeSet) -> str:

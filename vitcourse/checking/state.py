@@ -20,10 +20,9 @@ from vitcourse.checking.judge import Judge, Verdict
 from vitcourse.codesets import CodeSet
 from vitcourse.course import Exercise, chapters, exercises
 from vitcourse.files import read_json, write_atomically
-from vitcourse.given import given, note
 from vitcourse.places import package, root, workplace
 from vitcourse.progress import is_started
-from vitcourse.stubs import pristine
+from vitcourse.stubs import given, note, pristine
 
 
 def checked(code: CodeSet, chosen: Sequence[Exercise], judge: Judge) -> list[Verdict]:

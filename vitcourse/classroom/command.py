@@ -1,11 +1,12 @@
 """`vitcourse grade`: looks at what was handed in, grades it, shows a table and writes what was asked for."""
 
+import json
 import os
 import shlex
 import signal
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,9 @@ from vitcourse.checking.judge import plain
 from vitcourse.classroom.box import box
 from vitcourse.classroom.grading import Order, rows
 from vitcourse.classroom.layouts import Submission, submissions
-from vitcourse.classroom.rows import Row, as_csv, as_gradescope, as_json, as_junit, file_names, replace_file
+from vitcourse.classroom.rows import Row, as_csv, as_gradescope, as_junit, file_names
 from vitcourse.errors import RequestError, RunError
-from vitcourse.files import writing
+from vitcourse.files import write_atomically, writing
 
 _FEW = 12  # columns of exercises that fit on a terminal
 
@@ -45,18 +46,22 @@ class Outputs:
                     place.open("a").close()  # what stands there stays until all is graded
 
     def write(self, made: Sequence[Row]) -> None:
-        """Write them all. Raises RequestError when one can't be written."""
+        """Write them all, each whole or not at all. Raises RequestError when one can't be written."""
+        for place, text in self._files(made):
+            with writing(place, "name another place: what is graded is kept"):
+                place.parent.mkdir(exist_ok=True)
+                write_atomically(place, text)
+
+    def _files(self, made: Sequence[Row]) -> Iterator[tuple[Path, str]]:
         if self.csv is not None:
-            replace_file(self.csv, as_csv(made))
+            yield self.csv, as_csv(made)
         if self.json is not None:
-            replace_file(self.json, as_json(made))
+            yield self.json, json.dumps(made, indent=1, ensure_ascii=False) + "\n"
         for entry, name in zip(made, file_names(made), strict=True):
             if self.gradescope is not None:
-                folder = self.gradescope if len(made) == 1 else self.gradescope / name
-                folder.mkdir(exist_ok=True)
-                replace_file(folder / "results.json", as_gradescope(entry))
+                yield self.gradescope / ("" if len(made) == 1 else name) / "results.json", as_gradescope(entry)
             if self.junit is not None:
-                replace_file(self.junit / f"{name}.xml", as_junit(entry))
+                yield self.junit / f"{name}.xml", as_junit(entry)
 
 
 def grade_class(

@@ -30,7 +30,7 @@ from vitcourse.checking.state import course_hash
 from vitcourse.checking.workers import Workers
 from vitcourse.classroom.box import boxed
 from vitcourse.classroom.layouts import Submission
-from vitcourse.classroom.rows import Row, row, without_verdicts
+from vitcourse.classroom.rows import Row, row
 from vitcourse.course import Exercise, exercise
 from vitcourse.errors import in_one_line
 from vitcourse.files import read_json, write_atomically
@@ -86,9 +86,12 @@ def grade(handed: Submission, order: Order, workers: Workers) -> Row:
     try:
         verdicts = Handed(handed, Judge(workers, order.timeout, seed)).verdicts_on(chosen)
     except Exception as error:
-        why = f"the check itself failed: {type(error).__name__}: {in_one_line(error)}"[:500]
-        return without_verdicts(handed, chosen, why, {**about, **_now(since)})
+        verdicts = _unjudged(chosen, f"the check itself failed: {type(error).__name__}: {in_one_line(error)}"[:500])
     return row(handed, verdicts, {**about, **_now(since)})
+
+
+def _unjudged(chosen: Sequence[Exercise], why: str) -> list[Verdict]:
+    return [Verdict(entry.id, "error", why) for entry in chosen]
 
 
 def rows(handed: Sequence[Submission], order: Order, jobs: int) -> Iterator[tuple[int, Row]]:
@@ -110,9 +113,9 @@ def rows(handed: Sequence[Submission], order: Order, jobs: int) -> Iterator[tupl
             try:
                 made = future.result()
             except Exception as error:  # the process that graded is gone
-                chosen = [exercise(id) for id in order.ids]
+                ended = _unjudged([exercise(id) for id in order.ids], f"the grader's own process ended: {error}")
                 about = {"seed": 0, "box": "", **_of_the_course(), **_now(time.monotonic())}
-                made = without_verdicts(handed[number], chosen, f"the grader's own process ended: {error}", about)
+                made = row(handed[number], ended, about)
             else:
                 _keep(order.key(handed[number]), made)
             yield number, made

@@ -1,7 +1,6 @@
 """What is packed into a zip: what a learner hands in, and an autograder for Gradescope, the course with two scripts."""
 
 import json
-import subprocess
 import zipfile
 from importlib.metadata import files, requires, version
 from pathlib import Path
@@ -67,13 +66,6 @@ def _installed() -> list[str]:
 
 
 def _files() -> list[str]:
-    """The course's own files: those that git knows, or all where it doesn't."""
-    command = ["git", "-C", str(root()), "ls-files", "-z", *_PARTS]
-    try:
-        known = [name for name in subprocess.run(command, capture_output=True, text=True).stdout.split("\0") if name]
-    except OSError:
-        known = []
-    if not known:
-        found = (file for part in _PARTS for file in [root() / part, *(root() / part).rglob("*")] if file.is_file())
-        known = [file.relative_to(root()).as_posix() for file in found if "__pycache__" not in file.parts]
-    return [name for name in known if (root() / name).is_file()]
+    """The course's own files."""
+    found = (file for part in _PARTS for file in [root() / part, *(root() / part).rglob("*")] if file.is_file())
+    return [file.relative_to(root()).as_posix() for file in found if "__pycache__" not in file.parts]

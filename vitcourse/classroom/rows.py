@@ -5,14 +5,12 @@ import io
 import json
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 from vitcourse.checking.judge import Verdict, plain
 from vitcourse.classroom.layouts import Submission
-from vitcourse.course import Exercise, exercise
-from vitcourse.files import write_atomically, writing
+from vitcourse.course import exercise
 
 Row = dict[str, Any]
 
@@ -38,11 +36,6 @@ def row(handed: Submission, verdicts: Sequence[Verdict], about: Mapping[str, Any
     }
 
 
-def without_verdicts(handed: Submission, chosen: Sequence[Exercise], why: str, about: Mapping[str, Any]) -> Row:
-    """The row of a submission of which nothing could be judged."""
-    return row(handed, [Verdict(entry.id, "error", why) for entry in chosen], about)
-
-
 def as_csv(rows: Sequence[Row]) -> str:
     """A line for each row, a column for each exercise: its status, its points, what there is to say."""
     ids = [verdict["exercise"] for verdict in rows[0]["verdicts"]] if rows else []
@@ -59,11 +52,6 @@ def as_csv(rows: Sequence[Row]) -> str:
         cells += ["\n".join(entry[name]) if isinstance(entry[name], list) else entry[name] for name in last]
         writer.writerow([_cell(cell) for cell in cells])
     return "\ufeff" + file.getvalue()  # the mark tells Excel that it is UTF-8
-
-
-def as_json(rows: Sequence[Row]) -> str:
-    """A list of rows."""
-    return json.dumps(list(rows), indent=1, ensure_ascii=False) + "\n"
 
 
 def as_gradescope(entry: Row) -> str:
@@ -123,12 +111,6 @@ def file_names(rows: Sequence[Row]) -> list[str]:
         name = re.sub(r"[^\w .()-]", "_", entry["submission"]).strip(". ")[:100] or "submission"
         names.append(name if name not in names else f"{name}-{len(names) + 1}")
     return names
-
-
-def replace_file(path: Path, content: str) -> None:
-    """Write a file, whole or not at all. Raises RequestError when it can't be written."""
-    with writing(path, "name another place: what is graded is kept"):
-        write_atomically(path, content)
 
 
 def _cell(value: Any) -> Any:

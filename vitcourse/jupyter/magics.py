@@ -22,11 +22,10 @@ from vitcourse.checking.workers import Workers
 from vitcourse.codesets import CodeSet, load_code
 from vitcourse.course import Exercise, chapters, exercise
 from vitcourse.errors import RequestError, RunError
-from vitcourse.given import init
 from vitcourse.jupyter.cells import Cell, read_cell, with_cell
-from vitcourse.jupyter.page import Curve, Shown, verdict_page
+from vitcourse.jupyter.page import Curve, show, show_verdict
 from vitcourse.keeping import put
-from vitcourse.stubs import pristine
+from vitcourse.stubs import init, pristine
 from vitcourse.worker.started import started
 
 COMMANDS = (
@@ -82,7 +81,7 @@ def write_exercise(shell: Any, line: str, text: str) -> None:
         _left[entry.id].append(after)
         if others:
             print(f"chapters/{entry.module}.py held another answer to {entry.id}; %undo brings it back")
-        _show_verdict(code, entry)
+        _check(code, entry)
     take_into_use(shell, code, entry.module, cell)
 
 
@@ -110,7 +109,7 @@ def _judge() -> Any:
     return Judge(Workers())
 
 
-def _show_verdict(code: CodeSet, entry: Exercise) -> None:
+def _check(code: CodeSet, entry: Exercise) -> None:
     (verdict,) = checked(code, [entry], _judge())
     traces: list[Any] = []
     if verdict.status in ("passed", "failed", "error"):
@@ -118,7 +117,7 @@ def _show_verdict(code: CodeSet, entry: Exercise) -> None:
 
         with contextlib.suppress(RequestError):  # it has no tensors
             traces = trace_exercise(entry.id, code.folder)
-    _display(verdict_page(entry, verdict, traces, at(code)))
+    show_verdict(entry, verdict, traces, at(code))
 
 
 def trace(line: str) -> None:
@@ -134,7 +133,7 @@ def trace(line: str) -> None:
         return
     shapes = "".join(traced.to_html() for traced in trace_exercise(words[0], load_code("chapters").folder))
     verdict = re.sub(r"\x1b\[[0-9;]*m", "", "".join(compared.rstrip().splitlines()[-1:]))
-    _display(Shown(f"{shapes}<p>{escape(verdict)}</p>", compared))
+    show(f"{shapes}<p>{escape(verdict)}</p>", compared)
 
 
 def command(name: str, line: str) -> None:
@@ -200,9 +199,3 @@ def _said(do: Callable[..., None], *words: Any) -> None:
         do(*words)
     except (RequestError, RunError) as error:
         print(as_typed_here(str(error)), file=sys.stderr)
-
-
-def _display(value: Any) -> None:
-    from IPython.display import display
-
-    display(value)

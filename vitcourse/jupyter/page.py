@@ -22,21 +22,15 @@ _STYLE = """
 _MARKS = {"passed": "#1a7f4b", "blocked": "#9a6700"}
 
 
-class Shown:
+def show(html: str, text: str) -> None:
     """A page's fragment, and the same as text where there is no page."""
+    from IPython.display import display
 
-    def __init__(self, html: str, text: str) -> None:
-        self.html, self.text = html, text
-
-    def _repr_html_(self) -> str:
-        return self.html
-
-    def __repr__(self) -> str:
-        return self.text
+    display({"text/html": html, "text/plain": text}, raw=True)
 
 
-def verdict_page(entry: Exercise, verdict: Verdict, traces: "Sequence[Trace]", here: Exercise | None) -> Shown:
-    """A verdict: what is wrong, an example, the shapes of one's own code, where to go on."""
+def show_verdict(entry: Exercise, verdict: Verdict, traces: "Sequence[Trace]", here: Exercise | None) -> None:
+    """What is wrong, an example, the shapes of one's own code, where to go on."""
     word = verdict.status.replace("-", " ")
     passed = verdict.status == "passed"
     headline = "" if passed else verdict.headline
@@ -54,7 +48,7 @@ def verdict_page(entry: Exercise, verdict: Verdict, traces: "Sequence[Trace]", h
     mark = _MARKS.get(verdict.status, "#b3261e")
     html = f"<style>{_STYLE}</style><div class='vitcourse-verdict' style='--mark: {mark}'>{''.join(parts)}</div>"
     lines = (f"{word}  {entry.id}  {entry.title}", headline, verdict.diagnosis, onward)
-    return Shown(html, "\n".join(filter(None, lines)))
+    show(html, "\n".join(filter(None, lines)))
 
 
 def _onward(entry: Exercise, verdict: Verdict, here: Exercise | None) -> str:

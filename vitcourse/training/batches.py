@@ -1,6 +1,6 @@
 """The training images as batches: all of them one tensor on the device, gathered by index, no worker processes.
 
-Beside it stands what most code does instead, a DataLoader, for comparison.
+Beside it stands what most code does instead, for comparison.
 """
 
 import math
@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader, TensorDataset, default_collate
+from torch.utils.data import default_collate
 
-from vitcourse.training.augment import Augmentation, center_crop
+from vitcourse.training.augment import augmentations, center_crop
+from vitcourse.training.presets import TrainConfig
 from vitcourse.training.processes import ALONE, Processes
 
 
@@ -40,27 +41,19 @@ class Batches:
         labels: Tensor,
         mean: Tensor,
         std: Tensor,
-        *,
-        batch_size: int,
-        augmentations: Sequence[Augmentation] = (),
-        seed: int = 0,
-        crop: int | None = None,
+        config: TrainConfig,
         processes: Processes = ALONE,
-        hardest: float = 1.0,
     ) -> None:
-        self.images, self.labels = images, labels
-        self.mean, self.std = mean, std
-        self.batch_size = batch_size
-        self.augmentations = augmentations
-        self.crop = crop
+        self.images, self.labels, self.mean, self.std = images, labels, mean, std
+        self.batch_size, self.crop, self.hardest = config.batch_size, config.crop, config.hardest
+        self.augmentations = augmentations(config)
         self.processes = processes
         # The order is drawn on the CPU, so that it is the same whatever the device.
-        self.order_generator = torch.Generator().manual_seed(seed)
-        self.generator = torch.Generator(images.device).manual_seed(seed)
+        self.order_generator = torch.Generator().manual_seed(config.seed)
+        self.generator = torch.Generator(images.device).manual_seed(config.seed)
         self.taken = self.begun = 0
         self.order_state = self.order_generator.get_state()
         self.n_local = self.n_global = 0
-        self.hardest = hardest
         self.latest = self.chosen = torch.arange(len(images))
         self.losses = torch.full(images.shape[:1], math.inf, device=images.device)
 
@@ -141,23 +134,18 @@ class Batches:
 
 
 class LoadedBatches(Batches):
-    """The same batches as most code makes them: image by image on the CPU, by a DataLoader, then copied to the device.
+    """The same batches as most code makes them: image by image on the CPU, as a DataLoader does, then on the device.
 
     The images are in memory already; what it costs is one call for each image in place of one for each batch.
     """
 
-    def __init__(self, images: Tensor, labels: Tensor, mean: Tensor, std: Tensor, **more: Any) -> None:
-        super().__init__(images.cpu(), labels.cpu(), mean.cpu(), std.cpu(), **more)
+    def __init__(self, images: Tensor, labels: Tensor, mean: Tensor, std: Tensor, *more: Any) -> None:
+        super().__init__(images.cpu(), labels.cpu(), mean.cpu(), std.cpu(), *more)
         self.device = images.device
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """What is left of a pass over all images."""
-        data, numbers = TensorDataset(self.images, self.labels), (index.tolist() for index in self.indices())
-
-        def collate(examples: list[tuple[Tensor, Tensor]]) -> Any:
-            return default_collate([(self._changed(image[None])[0], label) for image, label in examples])
-
-        # The seed that a loader draws for its workers is not to be taken from the chance that dropout draws from.
-        loader = DataLoader(data, batch_sampler=numbers, collate_fn=collate, generator=self.order_generator)
-        for images, labels in loader:
-            yield self._shared(images.to(self.device), labels.to(self.device))
+    def made(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """The batch of these images."""
+        self.latest = index
+        examples = [(self._changed(self.images[place : place + 1])[0], self.labels[place]) for place in index.tolist()]
+        images, labels = default_collate(examples)
+        return self._shared(images.to(self.device), labels.to(self.device))

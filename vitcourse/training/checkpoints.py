@@ -1,16 +1,19 @@
-"""Checkpoints: all that a run needs to go on as if it had never stopped, in one file.
+"""A run can be stopped at any time, and goes on as if it never was: by a checkpoint, all that it needs in one file.
 
 The file is a zip archive that torch.save writes: tensors, numbers, words and containers of these. It is loaded without
 unpickling anything else, so that a file from elsewhere can't run code.
 """
 
 import io
+import signal
+import threading
 import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from types import FrameType
+from typing import Any, Self
 
 import torch
 
@@ -22,6 +25,9 @@ FORMAT = "vitcourse checkpoint, version 1"
 # So much of a run may be lost, and so small a share of its time may go into keeping it.
 SECONDS_BETWEEN = 30.0
 SHARE = 0.05
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+PATIENCE = 2
 
 
 class Pace:
@@ -70,3 +76,38 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or state.pop("format", None) != FORMAT:
         raise RequestError(refusal)
     return state
+
+
+class StopOnInterrupt:
+    """Ctrl-C, or a scheduler's SIGTERM, as a wish to stop at the next step, so that nothing is cut off in the middle.
+
+    Within this context the first Ctrl-C or SIGTERM sets `requested`, and the third does what it usually does.
+
+    The second changes nothing: who presses twice, or has a launcher that passes on what came already, loses nothing.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._asked = 0
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        # Python lets only the main thread catch signals, and a job in the background goes on ignoring them.
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                before = signal.getsignal(number)
+                if before not in (None, signal.SIG_IGN):
+                    self._before[number] = before
+                    signal.signal(number, self._request)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        self.requested = True
+        self._asked += 1
+        if self._asked > PATIENCE:
+            self.__exit__()
+            signal.raise_signal(number)

@@ -1,16 +1,18 @@
 """From a request to a run's configuration: a preset with what was typed, checked; or that of a run that goes on."""
 
+import inspect
 import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import Field, replace
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from vitcourse.errors import RequestError
+import typer
+
+from vitcourse.errors import RequestError, suggestion
 from vitcourse.files import parse_json
-from vitcourse.training.presets import MAY_DIFFER, PRESETS, TrainConfig, option, settings, spoken
+from vitcourse.training.presets import MAY_DIFFER, PRESETS, TrainConfig, help_line, option, settings, spoken
 
 _BOUNDS = {
     "least": (operator.ge, "at least"),
@@ -20,17 +22,38 @@ _BOUNDS = {
 }
 
 
+def with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command that takes **overrides one option for each setting; None when it isn't typed.
+
+    Typer reads a function's signature and annotations, and so these are what is extended.
+    """
+    signature = inspect.signature(command)
+    own = [parameter for parameter in signature.parameters.values() if parameter.kind is not parameter.VAR_KEYWORD]
+    extended = signature.replace(parameters=[*own, *(_parameter(setting) for setting in settings())])
+    command.__signature__ = extended  # type: ignore[attr-defined]
+    command.__annotations__ = {name: parameter.annotation for name, parameter in extended.parameters.items()}
+    return command
+
+
+def _parameter(setting: Any) -> inspect.Parameter:
+    name = option(setting.name)
+    declaration = f"{name}/--no-{name[2:]}" if setting.type is bool else name
+    names = (declaration, *setting.metadata["also"])
+    annotation = Annotated[setting.type | None, typer.Option(*names, help=help_line(setting), show_default=False)]
+    return inspect.Parameter(setting.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
 def make_config(preset: str = "digits", **overrides: Any) -> TrainConfig:
     """A preset with some settings changed; None leaves a setting as the preset has it.
 
     Raises RequestError for a preset, a setting or a value that can't be.
     """
     if preset not in PRESETS:
-        raise RequestError(f"there is no preset {preset!r}; {_suggestion(preset, PRESETS)}")
+        raise RequestError(f"there is no preset {preset!r}; {suggestion(preset, PRESETS)}")
     names = [setting.name for setting in settings()]
     for name in overrides:
         if name not in names:
-            raise RequestError(f"there is no setting {name!r}; {_suggestion(name, names)}")
+            raise RequestError(f"there is no setting {name!r}; {suggestion(name, names)}")
     typed = {name: value for name, value in overrides.items() if value is not None}
     config = _checked(replace(PRESETS[preset], **typed))
     if config.init is not None:
@@ -82,15 +105,10 @@ def _checked(config: TrainConfig) -> TrainConfig:
     return config
 
 
-def _suggestion(word: str, known: Iterable[str]) -> str:
-    close = get_close_matches(word, known, n=1)
-    return f"did you mean {close[0]}?" if close else f"type one of: {', '.join(known)}"
-
-
 def _check(setting: Field[Any], value: Any) -> None:
     name, choices = option(setting.name), setting.metadata["choices"]
     if choices and value not in choices:
-        raise RequestError(f"{name} can't be {value!r}; {_suggestion(str(value), choices)}")
+        raise RequestError(f"{name} can't be {value!r}; {suggestion(str(value), choices)}")
     if setting.type in (int, int | None) and value is not None and type(value) is not int:
         raise RequestError(f"{name} must be a whole number, not {value!r}")
     if setting.type is float and not (type(value) in (int, float) and math.isfinite(value)):

@@ -1,11 +1,17 @@
-"""The devices on which a run can compute: which is there, which works, and what is said when one can't go on."""
+"""Where a run computes, and in which way: which device is there and works, and what is left open settled for it.
+
+The way follows from the device and from the run's length alone, and not from a clock, so that a seed gives the same
+numbers again. The rehearsal then measures what was gained, and takes back what makes the steps clearly slower.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 import torch
 
-from vitcourse.errors import RequestError
+from vitcourse.errors import RequestError, first_line
 from vitcourse.training.presets import TrainConfig
 from vitcourse.training.processes import ALONE, Processes
 
@@ -14,6 +20,13 @@ DEVICES = ("cuda", "mps", "cpu")  # the fastest first
 # How torch says that a memory is full: on a GPU, and on the CPU of Linux and macOS, and of Windows.
 _NO_MEMORY = ("out of memory", "can't allocate", "not enough memory")
 _NO_DEVICE = ("CUDA error", "HIP error")
+
+OPEN = ("kernels", "compile")
+# Compiling takes from 20 seconds to a minute. On a CPU it makes the twin's small steps shorter by a tenth at most and
+# large ones not at all (benchmarks/throughput.py): worth it from half an hour on.
+CPU_OPERATIONS = 1e14
+# On a GPU it saves launches, which many small steps are made of, and the traffic of large ones. Reckoned, not measured.
+GPU_STEPS, GPU_OPERATIONS = 10_000, 1e16
 
 
 def choose_device(name: str, processes: Processes = ALONE) -> torch.device:
@@ -66,8 +79,7 @@ def passed_over(chosen: torch.device) -> tuple[str, ...]:
 
 
 def _too_old(error: Exception) -> str:
-    first = str(error).strip().partition("\n")[0]
-    return f"the GPU can't compute with this torch ({first or type(error).__name__})"
+    return f"the GPU can't compute with this torch ({first_line(error)})"
 
 
 @contextmanager
@@ -86,3 +98,27 @@ def machine_errors_in_one_line(config: TrainConfig) -> Iterator[None]:
         if str(error).startswith(_NO_DEVICE):
             raise RequestError(f"{_too_old(error)}; type --device cpu, or vitcourse doctor") from error
         raise
+
+
+def left_open(config: TrainConfig) -> tuple[str, ...]:
+    """The settings that are auto."""
+    return tuple(name for name in OPEN if getattr(config, name) == "auto")
+
+
+def settled(config: TrainConfig, device: torch.device, n_images: int, n_patches: int) -> TrainConfig:
+    """The configuration with a way of computing for each that was left open."""
+    steps = config.epochs * -(-n_images // config.batch_size)
+    operations = config.epochs * n_images * _operations(config, n_patches + 1)
+    worth = {
+        "cpu": operations >= CPU_OPERATIONS,
+        "cuda": steps >= GPU_STEPS or operations >= GPU_OPERATIONS,
+    }.get(device.type, False)
+    ways: dict[str, Any] = {"kernels": "fused", "compile": "default" if worth else "off"}
+    return replace(config, **{name: ways[name] for name in left_open(config)})
+
+
+def _operations(config: TrainConfig, n_tokens: int) -> float:
+    """Floating-point operations of a step for one image: two a weight and token, and attention's; three passes."""
+    d_model = config.d_model
+    layer = 2 * n_tokens * (4 + 2 * config.mlp_ratio) * d_model**2 + 4 * n_tokens**2 * d_model
+    return 3 * config.n_layers * layer

@@ -9,8 +9,9 @@ used only after it gave the same logits and the same gradients: the model may be
 """
 
 import copy
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -38,14 +39,16 @@ def twin_of(
             twin = _copy(model)
         except Exception:  # it holds what can't be copied, and trains as it is
             return model, ""
-        found = _with_fused_parts(twin, n_heads, dropout, parts)
+        found = 0
+        for part in list(twin.modules()):
+            ways = (way for name, way in _ways(part, n_heads, dropout) if name in parts)
+            found += any(_taken(part, way, part, _example(part)) for way in ways)
         told = [f"torch's kernels in {found} places"] if found else []
         if "last block" in parts and isinstance(getattr(twin, "blocks", None), nn.ModuleList | nn.Sequential):
-            last, twin.blocks[-1] = twin.blocks[-1], LastBlock(twin.blocks[-1], n_heads, dropout)
-            if _same(model, twin, images):
+            last = twin.blocks[-1]
+            if _taken(last, partial(last_block, n_heads=n_heads, dropout=dropout), twin, images, model):
                 return twin, " and ".join([*told, "the last block for CLS alone"])
-            twin.blocks[-1] = last
-        return (twin, told[0]) if found and _same(model, twin, images) else (model, "")
+        return (twin, told[0]) if found and _same(_outcome(model, images), _outcome(twin, images)) else (model, "")
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -56,78 +59,56 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return output
 
 
-class FusedPatches(nn.Module):
-    """The patch embedding of 1.3 as one matrix product, which it is."""
-
-    def __init__(self, embedding: Any) -> None:
-        super().__init__()
-        self.projection = embedding.projection
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, N, D)."""
-        p1, p2 = self.projection.kernel_size
-        patches = rearrange(images, "B C (gh P1) (gw P2) -> B (gh gw) (C P1 P2)", P1=p1, P2=p2)
-        return F.linear(patches, self.projection.weight.flatten(1), self.projection.bias)
+# In the place of what a part of a twin computes
 
 
-class FusedAttention(nn.Module):
-    """The multi-head attention of 3.4 with torch's attention; it has no weights to return."""
-
-    def __init__(self, attention: Any, n_heads: int) -> None:
-        super().__init__()
-        self.qkv, self.out, self.n_heads = attention.qkv, attention.out, n_heads
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, T, D) -> (B, T, D)."""
-        q, k, v = rearrange(self.qkv(x), "B T (three h dh) -> three B h T dh", three=3, h=self.n_heads)
-        mixed: Tensor = self.out(rearrange(attend(q, k, v), "B h T dh -> B T (h dh)"))
-        return mixed
+def norm(part: Any, x: Tensor, *, eps: float) -> Tensor:
+    """The layer normalisation of 4.1: (…, D) -> (…, D)."""
+    return F.layer_norm(x, part.weight.shape, part.weight, part.bias, eps)
 
 
-class FusedMLP(nn.Module):
-    """The MLP of 4.3 with torch's GELU."""
-
-    def __init__(self, mlp: Any, dropout: float) -> None:
-        super().__init__()
-        self.fc1, self.fc2, self.rate = mlp.fc1, mlp.fc2, dropout
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(…, D) -> (…, D)."""
-        x = F.dropout(F.gelu(self.fc1(x)), self.rate, self.training)
-        return F.dropout(self.fc2(x), self.rate, self.training)
+def patches(part: Any, images: Tensor) -> Tensor:
+    """The patch embedding of 1.3 as one matrix product, which it is: (B, C, H, W) -> (B, N, D)."""
+    p1, p2 = part.projection.kernel_size
+    cut = rearrange(images, "B C (gh P1) (gw P2) -> B (gh gw) (C P1 P2)", P1=p1, P2=p2)
+    return F.linear(cut, part.projection.weight.flatten(1), part.projection.bias)
 
 
-class LastBlock(nn.Module):
-    """The encoder block of 4.4 for the one token that is read after it.
+def attention(part: Any, x: Tensor, *, n_heads: int) -> Tensor:
+    """The multi-head attention of 3.4 with torch's attention; it has no weights to return. (B, T, D) -> (B, T, D)."""
+    q, k, v = rearrange(part.qkv(x), "B T (three h dh) -> three B h T dh", three=3, h=n_heads)
+    mixed: Tensor = part.out(rearrange(attend(q, k, v), "B h T dh -> B T (h dh)"))
+    return mixed
+
+
+def mlp(part: Any, x: Tensor, *, dropout: float) -> Tensor:
+    """The MLP of 4.3 with torch's GELU: (…, D) -> (…, D)."""
+    x = F.dropout(F.gelu(part.fc1(x)), dropout, part.training)
+    return F.dropout(part.fc2(x), dropout, part.training)
+
+
+def last_block(block: Any, x: Tensor, *, n_heads: int, dropout: float) -> Tensor:
+    """The encoder block of 4.4 for the one token that is read after it: (B, T, D) -> (B, 1, D).
 
     One query q a head meets the keys K = X·Wᵀ + b of all tokens X. Its scores q·Kᵀ are (q·W)·Xᵀ + q·b, which never
     makes K; and the mix of the values, a·(X·Wᵀ + b), is (a·X)·Wᵀ + b for weights a of sum 1.
     """
+    cls, x, qkv = x[:, :1], block.norm1(x), block.attention.qkv
+    (w_q, w_k, w_v), (b_q, b_k, b_v) = qkv.weight.chunk(3), qkv.bias.chunk(3)  # (D, D) and (D) each
+    w_k, w_v = (rearrange(w, "(h dh) D -> h dh D", h=n_heads) for w in (w_k, w_v))
+    b_k, b_v = (rearrange(b, "(h dh) -> h 1 dh", h=n_heads) for b in (b_k, b_v))
+    q = rearrange(F.linear(x[:, 0], w_q, b_q), "B (h dh) -> h B dh", h=n_heads) * w_k.shape[1] ** -0.5
+    scores = rearrange(q @ w_k, "h B D -> B h D") @ x.transpose(1, 2)  # (B, h, T)
+    scores = scores + rearrange(q * b_k, "h B dh -> B h dh").sum(-1, keepdim=True)  # (B, h, T)
+    mix = scores.softmax(dim=-1) @ x  # (B, h, D)
+    heads = rearrange(mix, "B h D -> h B D") @ w_v.transpose(1, 2) + b_v  # (h, B, dh)
+    mixed = block.attention.out(rearrange(heads, "h B dh -> B 1 (h dh)"))  # (B, 1, D)
+    cls = cls + F.dropout(mixed, dropout, block.training)
+    output: Tensor = cls + block.mlp(block.norm2(cls))
+    return output
 
-    def __init__(self, block: Any, n_heads: int, dropout: float) -> None:
-        super().__init__()
-        self.norm1, self.attention, self.norm2, self.mlp = block.norm1, block.attention, block.norm2, block.mlp
-        self.n_heads, self.rate = n_heads, dropout
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, T, D) -> (B, 1, D)."""
-        cls = x[:, :1]  # (B, 1, D)
-        cls = cls + F.dropout(self._attention_of_cls(self.norm1(x)), self.rate, self.training)
-        block: Tensor = cls + self.mlp(self.norm2(cls))
-        return block
-
-    def _attention_of_cls(self, x: Tensor) -> Tensor:
-        qkv = self.attention.qkv
-        (w_q, w_k, w_v), (b_q, b_k, b_v) = qkv.weight.chunk(3), qkv.bias.chunk(3)  # (D, D) and (D) each
-        w_k, w_v = (rearrange(w, "(h dh) D -> h dh D", h=self.n_heads) for w in (w_k, w_v))
-        b_k, b_v = (rearrange(b, "(h dh) -> h 1 dh", h=self.n_heads) for b in (b_k, b_v))
-        q = rearrange(F.linear(x[:, 0], w_q, b_q), "B (h dh) -> h B dh", h=self.n_heads) * w_k.shape[1] ** -0.5
-        scores = rearrange(q @ w_k, "h B D -> B h D") @ x.transpose(1, 2)  # (B, h, T)
-        scores = scores + rearrange(q * b_k, "h B dh -> B h dh").sum(-1, keepdim=True)  # (B, h, T)
-        mix = scores.softmax(dim=-1) @ x  # (B, h, D)
-        heads = rearrange(mix, "B h D -> h B D") @ w_v.transpose(1, 2) + b_v  # (h, B, dh)
-        mixed: Tensor = self.attention.out(rearrange(heads, "h B dh -> B 1 (h dh)"))
-        return mixed
+# Where they fit
 
 
 def _copy(model: nn.Module) -> Any:
@@ -136,33 +117,18 @@ def _copy(model: nn.Module) -> Any:
     return copy.deepcopy(model, shared)
 
 
-def _with_fused_parts(twin: nn.Module, n_heads: int, dropout: float, parts: Collection[str]) -> int:
-    """Put in what gives the same, part by part; how many found a place."""
-    found = 0
-    for parent in list(twin.modules()):
-        for name, child in list(parent.named_children()):
-            candidates = (fused for part, fused in _candidates(child, n_heads, dropout) if part in parts)
-            fused = next((one for one in candidates if _same(child, one, _example(child))), None)
-            if fused is not None:
-                setattr(parent, name, fused.train(child.training))
-                found += 1
-    return found
-
-
-def _candidates(module: Any, n_heads: int, dropout: float) -> Iterator[tuple[str, nn.Module]]:
-    """What may take a module's place, and which part that is, judged by the names of the course's contract."""
-    held = {name for name, _ in module.named_parameters()}
-    if held == {"weight", "bias"} and module.weight.ndim == 1 and type(module) is not nn.LayerNorm:
-        for eps in dict.fromkeys([getattr(module, "eps", 1e-6), 1e-6, 1e-5]):
-            norm = nn.LayerNorm(len(module.weight), eps=eps)
-            norm.weight, norm.bias = module.weight, module.bias
-            yield "norms", norm
+def _ways(part: Any, n_heads: int, dropout: float) -> Iterator[tuple[str, Callable[..., Tensor]]]:
+    """What a part may compute instead, and which part that is, judged by the names of the course's contract."""
+    held = {name for name, _ in part.named_parameters()}
+    if held == {"weight", "bias"} and part.weight.ndim == 1 and type(part) is not nn.LayerNorm:
+        for eps in dict.fromkeys([getattr(part, "eps", 1e-6), 1e-6, 1e-5]):
+            yield "norms", partial(norm, eps=eps)
     elif held == {"qkv.weight", "qkv.bias", "out.weight", "out.bias"}:
-        yield "attention", FusedAttention(module, n_heads)
+        yield "attention", partial(attention, n_heads=n_heads)
     elif held == {"fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"}:
-        yield "GELU", FusedMLP(module, dropout)
-    elif held == {"projection.weight", "projection.bias"} and isinstance(module.projection, nn.Conv2d):
-        yield "patches", FusedPatches(module)
+        yield "GELU", partial(mlp, dropout=dropout)
+    elif held == {"projection.weight", "projection.bias"} and isinstance(part.projection, nn.Conv2d):
+        yield "patches", patches
 
 
 def _example(module: Any) -> Tensor:
@@ -198,33 +164,41 @@ def _without_chance() -> Iterator[None]:
         torch.set_float32_matmul_precision(precision)
 
 
-def _same(model: nn.Module, twin: nn.Module, example: Tensor) -> bool:
-    """Whether both compute the same, in training and in evaluation, and have the same gradients."""
-    modes = [(module, module.training) for both in (model, twin) for module in both.modules()]
-    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
-    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+def _taken(part: Any, way: Callable[..., Tensor], whole: nn.Module, example: Tensor, model: Any = None) -> bool:
+    """Let a part compute in this way, if the whole that it is in then computes the same as before, or as the model."""
+    expected = _outcome(whole if model is None else model, example)
+    before = type(part)
+    # By its class and not by an attribute, which would hold the part that holds it, and with it a model's memory.
+    part.__class__ = type(before.__name__, (before,), {"forward": lambda self, x: way(self, x)})
+    if _same(expected, _outcome(whole, example)):
+        return True
+    part.__class__ = before
+    return False
+
+
+def _outcome(module: nn.Module, example: Tensor) -> list[Tensor] | None:
+    """The output in evaluation and in training, and the gradient of each parameter; None where there are none."""
+    modes = [(part, part.training) for part in module.modules()]
+    buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
+    learned = [parameter for parameter in module.parameters() if parameter.requires_grad]
     try:
-        pairs = zip(_results(model, example, learned), _results(twin, example, learned), strict=True)
-        return all(_near(one, other) for one, other in pairs)
+        outputs = [module.train(training)(example) for training in (False, True)]
+        weights = torch.arange(outputs[1].numel(), device=example.device).cos().view_as(outputs[1])
+        gradients = torch.autograd.grad((outputs[1] * weights).sum(), learned, materialize_grads=True)
+        return [output.detach() for output in outputs] + list(gradients)
     except Exception:  # whatever a model of another build raises with another part in it
-        return False
+        return None
     finally:
-        for module, was_training in modes:
-            module.training = was_training
+        for part, was_training in modes:
+            part.training = was_training
         with torch.no_grad():
             for buffer, value in buffers:
                 buffer.copy_(value)
 
 
-def _near(one: Tensor, other: Tensor) -> bool:
+def _same(expected: list[Tensor] | None, found: list[Tensor] | None) -> bool:
     """Equal but for rounding: a ten thousandth of the largest number, and of 0.1 where all are nearly 0."""
-    return one.shape == other.shape and bool((one - other).abs().max() <= 1e-4 * max(float(one.abs().max()), 0.1))
-
-
-def _results(module: nn.Module, example: Tensor, learned: list[nn.Parameter]) -> Iterator[Tensor]:
-    """The output in evaluation and in training, and the gradient of each parameter."""
-    for training in (False, True):
-        output = module.train(training)(example)
-        yield output.detach()
-    weights = torch.arange(output.numel(), device=output.device).cos().view_as(output)
-    yield from torch.autograd.grad((output * weights).sum(), learned, materialize_grads=True)
+    return bool(expected and found) and all(
+        one.shape == other.shape and (one - other).abs().max() <= 1e-4 * max(float(one.abs().max()), 0.1)
+        for one, other in zip(expected or [], found or [], strict=True)
+    )

@@ -3,16 +3,16 @@
 All rungs take turns, a few steps each, so that a machine that slows down slows all of them; the medians count.
 """
 
+import random
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from rich.console import Console
 from rich.table import Column, Table
-from torch import Tensor
 
 from vitcourse.errors import RequestError
 from vitcourse.training.graph import WARM_UP
@@ -34,7 +34,7 @@ GROUND: dict[str, Any] = {
 }
 # What each rung changes, on top of all those below it, and whether it needs a GPU.
 RUNGS: list[tuple[str, dict[str, Any], bool]] = [
-    ("image by image from a DataLoader, the loss read at every step", {}, False),
+    ("image by image, as a DataLoader makes them, the loss read at every step", {}, False),
     ("whole batches, made on the device", {"pipeline": "device"}, False),
     ("nothing waits for the device", {"sync": False}, False),
     ("fused optimiser", {"fused": True}, False),
@@ -49,6 +49,8 @@ RUNGS: list[tuple[str, dict[str, Any], bool]] = [
 ]
 # A turn is as many steps as fill this time.
 SECONDS_A_TURN = 0.5
+Name = TypeVar("Name", bound=Hashable)
+Figure = TypeVar("Figure")
 
 
 def climb(config: TrainConfig, rounds: int, console: Console) -> dict[str, Any]:
@@ -61,20 +63,30 @@ def climb(config: TrainConfig, rounds: int, console: Console) -> dict[str, Any]:
     # Whole batches only: a last, smaller one would be another kind of step.
     whole = len(setup.train_images) // config.batch_size * config.batch_size
     setup = replace(setup, train_images=setup.train_images[:whole], train_labels=setup.train_labels[:whole])
-    settings, contenders = dict(GROUND), []
+    settings = GROUND
+    rungs: dict[str, dict[str, Any]] = {}
+    turns: dict[str, Callable[[], float]] = {}
     for name, change, needs_gpu in RUNGS:
-        settings.update(change)
+        settings = {**settings, **change}
         missing = "needs a GPU" if needs_gpu and setup.device.type != "cuda" else None
-        contenders.append(_Contender(name, dict(settings), setup, missing))
-    for contender in contenders:
-        console.print(f"first step: {contender.name}")
-        contender.warm_up()
-        if contender.missing:
-            console.print(f"left out: {contender.missing}")
-    for number in range(1, rounds + 1):
-        console.print(f"round {number} of {rounds}")
-        for contender in contenders:
-            contender.take_turn()
+        console.print(f"first step: {name}")
+        try:
+            if not missing:
+                turns[name] = turn_of(_with(setup, settings))
+        except Exception as error:
+            # torch.compile needs a C++ compiler or Triton; that a rung is missing must not bring down the ladder.
+            if settings["compile"] == "off":
+                raise
+            missing = f"doesn't compile here: {type(error).__name__}"
+        if missing:
+            console.print(f"left out: {missing}")
+        rungs[name] = {"name": name, "settings": settings, "missing": missing}
+    console.print(f"now all in turns, {rounds} rounds")
+    speeds = {name: statistics.median(found) for name, found in in_turns(turns, rounds).items()}
+    for name, rung in rungs.items():
+        speed = speeds.get(name)
+        rung["images_per_second"] = speed and round(speed, 1)
+        rung["milliseconds_per_step"] = speed and round(1000 * config.batch_size / speed, 3)
     return {
         "what": f"training steps of the preset {config.preset}, each rung on top of those above it, in turns, "
         f"medians of {rounds}",
@@ -82,9 +94,19 @@ def climb(config: TrainConfig, rounds: int, console: Console) -> dict[str, Any]:
         "device": setup.device_name,
         "threads": torch.get_num_threads() if setup.device.type == "cpu" else None,
         "batch_size": config.batch_size,
-        "rungs": [contender.rung() for contender in contenders],
+        "rungs": list(rungs.values()),
         "provenance": provenance(),
     }
+
+
+def in_turns(ways: Mapping[Name, Callable[[], Figure]], rounds: int) -> dict[Name, list[Figure]]:
+    """What each way gives in each round, in a new order every time: a machine that slows down slows all of them."""
+    found: dict[Name, list[Figure]] = {name: [] for name in ways}
+    order = random.Random(0)
+    for _ in range(rounds):
+        for name in order.sample(list(ways), len(ways)):
+            found[name].append(ways[name]())
+    return found
 
 
 def settings_of(rung: dict[str, Any]) -> dict[str, Any]:
@@ -93,70 +115,28 @@ def settings_of(rung: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with(setup: Setup, rung: dict[str, Any]) -> Setup:
-    return replace(setup, config=replace(setup.config, **settings_of(rung)), parts=rung["parts"])
+    return replace(setup.changed(**settings_of(rung)), parts=rung["parts"])
 
 
-class _Contender:
-    """One rung while it is measured; its run, and how many steps make a turn, come of warm_up."""
+def turn_of(setup: Setup) -> Callable[[], float]:
+    """What takes a turn, and tells its images a second; here its first steps are taken, which compile and allocate."""
+    run = Run.start(setup)
+    losses = run.endless()
 
-    run: Run
-    losses: Iterator[Tensor]
-    n_steps: int
-
-    def __init__(self, name: str, settings: dict[str, Any], setup: Setup, missing: str | None) -> None:
-        self.name, self.settings, self.missing = name, settings, missing
-        self.setup = _with(setup, settings)
-        self.speeds: list[float] = []
-
-    def warm_up(self) -> None:
-        """The first steps, which compile and allocate; how many steps make a turn."""
-        if self.missing:
-            return
-        try:
-            self.run = Run.start(self.setup)
-            self.losses = self.run.endless()
-            # A recording comes later than the first step, and may fail too.
-            self._steps(1 + (WARM_UP + 1 if self.setup.device.type == "cuda" else 0))
-        except Exception as error:
-            # torch.compile needs a C++ compiler or Triton; that a rung is missing must not bring down the ladder.
-            if self.setup.config.compile == "off":
-                raise
-            self.missing = f"doesn't compile here: {type(error).__name__}"
-            return
-        self._steps(2)
-        started = self._now()
-        self._steps(2)
-        self.n_steps = max(1, round(2 * SECONDS_A_TURN / (self._now() - started)))
-
-    def take_turn(self) -> None:
-        """A few steps against the clock."""
-        if self.missing:
-            return
-        started = self._now()
-        self._steps(self.n_steps)
-        self.speeds.append(self.n_steps * self.setup.config.batch_size / (self._now() - started))
-
-    def rung(self) -> dict[str, Any]:
-        """What was measured, the medians; without figures, why there are none."""
-        speed = statistics.median(self.speeds) if not self.missing else None
-        return {
-            "name": self.name,
-            "settings": self.settings,
-            "images_per_second": speed and round(speed, 1),
-            "milliseconds_per_step": speed and round(1000 * self.setup.config.batch_size / speed, 3),
-            "missing": self.missing,
-        }
-
-    def _steps(self, n: int) -> None:
+    def seconds(n: int) -> float:
+        started = time.perf_counter()
         for _ in range(n):
-            next(self.losses)
+            next(losses)
             # The ladder has no end: the schedule's last rate would be 0.
-            self.run.steps_done = 1
+            run.steps_done = 1
+        if setup.device.type != "cpu":
+            torch.accelerator.synchronize(setup.device)
+        return time.perf_counter() - started
 
-    def _now(self) -> float:
-        if self.setup.device.type != "cpu":
-            torch.accelerator.synchronize(self.setup.device)
-        return time.perf_counter()
+    # A recording comes later than the first step, and may fail too.
+    seconds(3 + (WARM_UP + 1 if setup.device.type == "cuda" else 0))
+    n_steps = max(1, round(2 * SECONDS_A_TURN / seconds(2)))
+    return lambda: n_steps * setup.config.batch_size / seconds(n_steps)
 
 
 def as_table(record: dict[str, Any]) -> Table:

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +16,12 @@ from vitcourse.training.presets import MAY_DIFFER, PRESETS, option, spoken
 from vitcourse.training.runs import CONFIG, RESULT, RUNS
 
 
-@dataclass(frozen=True)
-class Listed:
-    """One run: its recipe as the preset and what differs from it, and how far it came."""
-
-    run: str
-    preset: str
-    changed: dict[str, Any]
-    epochs: int
-    epochs_done: int
-    accuracy: float | None
-    loss: float | None
-    seconds: float | None
-    device: str | None
-    finished: bool
-    resume: str | None  # what to type to go on
-
-
 def show_runs(base: Path, as_json: bool, console: Console) -> None:
     """Print a table of the runs, or a list of objects."""
     base = next((place for place in (base, RUNS / base) if place.exists()), base)
     listed = list(_runs(base))
     if as_json:
-        print_json([asdict(run) for run in listed])
+        print_json(listed)
         return
     if not listed and base != RUNS:
         raise RequestError(f"there is no run at {base}; to see those in {RUNS}/, type: vitcourse runs")
@@ -50,23 +33,23 @@ def show_runs(base: Path, as_json: bool, console: Console) -> None:
     name, recipe = (Column(head, overflow="fold") for head in ("run", "recipe"))  # they are typed again: none is cut
     table = Table(name, recipe, accuracy, loss, seconds, "device", epochs)
     for run in listed:
-        changes = [f"{option(name)} {spoken(value)}" for name, value in run.changed.items()]
+        changes = [f"{option(name)} {spoken(value)}" for name, value in run["changed"].items()]
         table.add_row(
-            printable(run.run),
-            printable(" ".join([run.preset, *changes])),
-            _number(run.accuracy, ".2%"),
-            _number(run.loss, ".4f" if (run.loss or 0) < 1000 else ".2e"),
-            _number(run.seconds, ".1f"),
-            run.device or "-",
-            f"{run.epochs_done}/{run.epochs}",
+            printable(run["run"]),
+            printable(" ".join([run["preset"], *changes])),
+            _number(run["accuracy"], ".2%"),
+            _number(run["loss"], ".4f" if (run["loss"] or 0) < 1000 else ".2e"),
+            _number(run["seconds"], ".1f"),
+            run["device"] or "-",
+            f"{run['epochs_done']}/{run['epochs']}",
         )
     console.print(table)
     for run in listed:
-        if run.resume:
-            console.print(f"{printable(run.run)} isn't finished; to go on, type: {run.resume}", soft_wrap=True)
+        if run["resume"]:
+            console.print(f"{printable(run['run'])} isn't finished; to go on, type: {run['resume']}", soft_wrap=True)
 
 
-def _runs(base: Path) -> Iterator[Listed]:
+def _runs(base: Path) -> Iterator[dict[str, Any]]:
     """A run, or those in a folder, the oldest first; of a run of both losses its two parts."""
     within = base.parent if (base / CONFIG).is_file() else base
     files = [file for depth in ("", "*/", "*/*/") for file in base.glob(f"{depth}{CONFIG}")]
@@ -77,7 +60,8 @@ def _runs(base: Path) -> Iterator[Listed]:
             yield _listed(file.parent, config, within)
 
 
-def _listed(folder: Path, config: dict[str, Any], within: Path) -> Listed:
+def _listed(folder: Path, config: dict[str, Any], within: Path) -> dict[str, Any]:
+    """One run: its recipe as the preset and what differs from it, how far it came, and what to type to go on."""
     preset = asdict(PRESETS[config["preset"]])
     changed = {
         name: value
@@ -89,19 +73,19 @@ def _listed(folder: Path, config: dict[str, Any], within: Path) -> Listed:
     last = epochs[-1] if epochs else {}
     finished = bool(result.get("finished"))
     whole = folder.parent if (folder.parent / CONFIG).is_file() else folder  # a part is gone on with by the whole
-    return Listed(
-        run=folder.relative_to(within).as_posix(),
-        preset=config["preset"],
-        changed=changed,
-        epochs=config.get("epochs", 0),
-        epochs_done=len(epochs),
-        accuracy=result.get("accuracy", last.get("accuracy")),
-        loss=last.get("loss"),
-        seconds=result.get("wall_seconds") or sum(epoch.get("seconds", 0) for epoch in epochs) or None,
-        device=result.get("device") or config.get("device"),
-        finished=finished,
-        resume=None if finished else f"vitcourse train --resume --output {shlex.quote(str(whole))}",
-    )
+    return {
+        "run": folder.relative_to(within).as_posix(),
+        "preset": config["preset"],
+        "changed": changed,
+        "epochs": config.get("epochs", 0),
+        "epochs_done": len(epochs),
+        "accuracy": result.get("accuracy", last.get("accuracy")),
+        "loss": last.get("loss"),
+        "seconds": result.get("wall_seconds") or sum(epoch.get("seconds", 0) for epoch in epochs) or None,
+        "device": result.get("device") or config.get("device"),
+        "finished": finished,
+        "resume": None if finished else f"vitcourse train --resume --output {shlex.quote(str(whole))}",
+    }
 
 
 def _epochs(folder: Path) -> list[dict[str, Any]]:

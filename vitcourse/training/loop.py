@@ -11,17 +11,15 @@ from torch import Tensor, nn
 
 from vitcourse.errors import RunError
 from vitcourse.training.batches import Batches
-from vitcourse.training.checkpoints import Pace
+from vitcourse.training.checkpoints import Pace, StopOnInterrupt
 from vitcourse.training.display import Display
-from vitcourse.training.engine import wrapped
 from vitcourse.training.graph import RecordedStep
-from vitcourse.training.interrupt import StopOnInterrupt
 from vitcourse.training.measure import measured_loss, outputs_of
 from vitcourse.training.optim import average_weights, load_optimizer, make_optimizer, rate_factor, set_learning_rate
 from vitcourse.training.original import with_loss_of
 from vitcourse.training.preparation import Setup
 from vitcourse.training.runs import Epoch
-from vitcourse.training.steps import take_step
+from vitcourse.training.steps import take_step, wrapped
 
 # Several processes ask one another so rarely whether to stop: each time they wait for the slowest.
 STEPS_BETWEEN_QUESTIONS = 20
@@ -96,12 +94,8 @@ class Run:
 
     def losses(self) -> Iterator[Tensor]:
         """What is left of a pass over the images, a step each; its loss, on the device."""
-        if self.recorded is None:
-            for images, labels in self.batches:
-                yield self.step(images, labels)
-            return
         for index in self.batches.indices():
-            if len(index) == len(self.recorded.index):
+            if self.recorded is not None and len(index) == len(self.recorded.index):
                 self._set_rate()
                 yield self._counted(self.recorded(index))
             else:

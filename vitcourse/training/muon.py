@@ -37,17 +37,18 @@ class Muon(torch.optim.Optimizer):
             if not moved:
                 continue
             ahead = self._momentum([parameter for parameter, _ in moved], group["momentum"])
-            alike: dict[tuple[int, int, bool], list[int]] = defaultdict(list)
-            matrices = [one.reshape(n, one.shape[0] // n, -1) for one, (_, n) in zip(ahead, moved, strict=True)]
-            for place, one in enumerate(matrices):
-                alike[(min(one.shape[1:]), max(one.shape[1:]), one.shape[1] > one.shape[2])].append(place)
-            for shape in dict.fromkeys(key[:2] for key in alike):
-                wide, tall = alike.get((*shape, False), []), alike.get((*shape, True), [])
-                parts = [matrices[place] for place in wide] + [matrices[place].mT for place in tall]
-                directions = orthogonalised(torch.cat(parts)) * (-0.2 * shape[1] ** 0.5 * group["lr"])
-                n_wide = sum(len(matrices[place]) for place in wide)
-                self._add([moved[place][0] for place in wide], directions[:n_wide])
-                self._add([moved[place][0] for place in tall], directions[n_wide:].mT.contiguous())
+            alike: dict[torch.Size, list[tuple[Tensor, Tensor, bool]]] = defaultdict(list)
+            for (parameter, n), one in zip(moved, ahead, strict=True):
+                matrices = one.reshape(n, one.shape[0] // n, -1)
+                tall = matrices.shape[1] > matrices.shape[2]
+                wide = matrices.mT if tall else matrices
+                alike[wide.shape[1:]].append((parameter, wide, tall))
+            for shape, same in alike.items():
+                together = torch.cat([wide for _, wide, _ in same])
+                directions = orthogonalised(together) * (-0.2 * shape[1] ** 0.5 * group["lr"])
+                parts = zip(same, directions.split([len(wide) for _, wide, _ in same]), strict=True)
+                steps = [(part.mT.contiguous() if tall else part).view_as(p) for (p, _, tall), part in parts]
+                torch._foreach_add_([parameter for parameter, _, _ in same], steps)
 
     def _momentum(self, parameters: list[nn.Parameter], decay: float) -> list[Tensor]:
         """The gradients' moving averages, renewed, and a look ahead along them (Nesterov)."""
@@ -58,13 +59,6 @@ class Muon(torch.optim.Optimizer):
         averages = [self.state[parameter]["momentum_buffer"] for parameter in parameters]
         torch._foreach_lerp_(averages, gradients, 1 - decay)
         return list(torch._foreach_lerp(gradients, averages, decay))
-
-    @staticmethod
-    def _add(parameters: list[Tensor], directions: Tensor) -> None:
-        """Add to each parameter its own of the directions, which lie one after the other. (n, height, width)"""
-        if parameters:
-            parts = torch.split(directions.flatten(0, 1), [len(parameter) for parameter in parameters])
-            torch._foreach_add_(parameters, list(parts))
 
 
 def orthogonalised(matrices: Tensor) -> Tensor:

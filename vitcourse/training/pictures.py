@@ -6,7 +6,7 @@ Figures are made one by one, without pyplot, and so need no screen and leave no 
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -80,21 +80,6 @@ def _draw_floor(axes: Axes, n_classes: int) -> None:
         verticalalignment="top",
     )
     axes.set_ylim(bottom=0)
-
-
-def draw_ladder(record: Mapping[str, Any]) -> Figure:
-    """Images a second of each rung of the ladder of speed-ups, as bars from the top down."""
-    rungs = record["rungs"]
-    figure = Figure(figsize=(8, 0.6 + 0.5 * len(rungs)), layout="constrained")
-    axes = figure.subplots()
-    speeds = [rung["images_per_second"] or 0 for rung in rungs]
-    bars = axes.barh([rung["name"] for rung in rungs], speeds, color=STYLES[0]["color"])
-    labels = [rung["missing"] or f"{speed:,.0f}" for rung, speed in zip(rungs, speeds, strict=True)]
-    axes.bar_label(bars, labels, padding=4)
-    axes.margins(x=0.2)
-    axes.invert_yaxis()
-    axes.set_xlabel(f"images a second, {record['device']}")
-    return figure
 
 
 def draw_predictions(images: "Tensor", answers: "Answers", classes: Sequence[str]) -> Figure:

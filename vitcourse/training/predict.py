@@ -14,9 +14,7 @@ from vitcourse.training.pictures import draw_seen, png
 from vitcourse.training.trained import Prediction, load_trained
 
 
-def predict(
-    images: Sequence[Path], run: Path, invert: str, picture: Path | None, as_json: bool, console: Console
-) -> None:
+def predict(images: Sequence[Path], run: Path, picture: Path | None, as_json: bool, console: Console) -> None:
     """Say what each image shows, with the three best probabilities, and what was done to it before it was seen."""
     for path in images:
         if path.is_dir():
@@ -25,7 +23,7 @@ def predict(
     if picture is not None and picture.resolve() in [path.resolve() for path in images]:
         raise RequestError(f"--picture {picture} would overwrite what is to be read; name another file")
     with faults_in_one_line(load_code(trained.config.code)):
-        predictions: list[Prediction] = trained.predict(images, invert)
+        predictions: list[Prediction] = trained.predict(images)
     named = list(zip([printable(path) for path in images], predictions, strict=True))
     if as_json:
         print_json([_as_dict(name, prediction) for name, prediction in named])

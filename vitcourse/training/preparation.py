@@ -12,12 +12,11 @@ from torch import Tensor, nn
 
 from vitcourse.codesets import CodeSet, load_code
 from vitcourse.data import Dataset, load_dataset
-from vitcourse.errors import RequestError, RunError, in_one_line
-from vitcourse.training.augment import augmentations, center_crop
+from vitcourse.errors import RequestError, RunError, in_one_line, misfit
+from vitcourse.training.augment import center_crop
 from vitcourse.training.batches import Batches, LoadedBatches, standardised
 from vitcourse.training.chapters import faults_in_one_line, load_trainer, load_transfer
-from vitcourse.training.choice import left_open, settled
-from vitcourse.training.devices import choose_device, passed_over
+from vitcourse.training.devices import choose_device, left_open, passed_over, settled
 from vitcourse.training.kernels import PARTS, twin_of
 from vitcourse.training.origin import Origin, read_origin
 from vitcourse.training.presets import TrainConfig
@@ -93,6 +92,10 @@ class Setup:
             **{name: getattr(self.config, name) for name in names},
         }
 
+    def changed(self, **settings: Any) -> "Setup":
+        """The same with other settings, of those that decide neither data nor device."""
+        return replace(self, config=replace(self.config, **settings))
+
     def make_model(self) -> nn.Module:
         """A new model, its weights drawn from the seed. Raises RequestError for sizes that don't fit."""
         self._require_sizes_that_fit()
@@ -121,7 +124,7 @@ class Setup:
             model.load_state_dict(state)
         except (RuntimeError, TypeError, AttributeError) as error:
             raise RunError(
-                f"what adapt_state_dict returns doesn't fit the model: {reason(error)}; to find out why, type "
+                f"what adapt_state_dict returns doesn't fit the model: {misfit(error)}; to find out why, type "
                 "vitcourse check 7.2"
             ) from error
 
@@ -147,18 +150,7 @@ class Setup:
     def batches(self) -> Batches:
         """The training images, in the seed's order."""
         kind = Batches if self.config.pipeline == "device" else LoadedBatches
-        return kind(
-            self.train_images,
-            self.train_labels,
-            self.mean,
-            self.std,
-            batch_size=self.config.batch_size,
-            augmentations=augmentations(self.config),
-            seed=self.config.seed,
-            crop=self.config.crop,
-            processes=self.processes,
-            hardest=self.config.hardest,
-        )
+        return kind(self.train_images, self.train_labels, self.mean, self.std, self.config, self.processes)
 
     def as_input(self, images: Tensor) -> Tensor:
         """Images of the data set as the model reads them: cut, standardised, on the device."""
@@ -191,14 +183,6 @@ class Setup:
 
 def _divisors(number: int) -> str:
     return ", ".join(str(divisor) for divisor in range(1, number + 1) if number % divisor == 0)
-
-
-def reason(error: Exception) -> str:
-    """What doesn't fit, in one line; torch begins with a line that says nothing, and goes on with one for each part."""
-    if isinstance(error, KeyError):
-        return f"it has no {error.args[0]}"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[1 if len(lines) > 1 else 0].rstrip(".") if lines else type(error).__name__
 
 
 def prepare(config: TrainConfig, processes: Processes = ALONE, *, resumed: bool = False) -> Setup:
@@ -279,13 +263,9 @@ def _require_enough(config: TrainConfig, dataset: Dataset, processes: Processes)
             f"a batch of {config.batch_size} images is too small for {processes.world_size} processes; "
             f"type --batch-size {processes.world_size} or more"
         )
-    if config.micro_batch and processes.world_size > 1:
-        raise RequestError(
-            f"--micro-batch is for one process, and there are {processes.world_size}, which share each batch; "
-            "leave it out"
-        )
-    if config.hardest < 1 and processes.world_size > 1:
-        raise RequestError("--hardest is for one process, which knows the loss of every image; leave it out")
+    for alone, asked in (("--micro-batch", config.micro_batch), ("--hardest", config.hardest < 1)):
+        if asked and processes.world_size > 1:
+            raise RequestError(f"{alone} is for one process, and {processes.world_size} share each batch; leave it out")
     if len(dataset.test_images) < processes.world_size:
         raise RequestError(
             f"{len(dataset.test_images)} images to measure on are too few for {processes.world_size} processes"

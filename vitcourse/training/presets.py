@@ -121,7 +121,7 @@ class TrainConfig:
         choices=("auto", "own", "fused"),
     )
     pipeline: str = _setting(
-        "where batches are made: on the device, for a whole batch at once, or by a DataLoader, image by image",
+        "how batches are made: on the device, for a whole batch at once, or as a DataLoader does, image by image",
         "device",
         choices=("device", "loader"),
     )
@@ -137,60 +137,52 @@ class TrainConfig:
 # last digits.
 MAY_DIFFER = ("device", "threads", "compile", "graph", "kernels", "pipeline", "fused", "sync")
 
-# What the recipes for MNIST share, but for the original's: small models, trained by Muon on images that are turned.
-MNIST = TrainConfig(
+# Models as small as these gain nothing by a second thread; it only costs.
+DIGITS = TrainConfig(
+    preset="digits",
+    data="digits",
+    shift=0.4,
+    rotate=8.0,
+    stretch=0.08,
+    shear=0.1,
+    patch_size=4,
+    d_model=64,
+    n_layers=3,
+    n_heads=4,
+    mlp_ratio=2,
+    optimizer="adamw",
+    learning_rate=3e-3,
+    beta2=0.99,
+    weight_decay=0.1,
+    schedule="cosine",
+    warmup=0.1,
+    batch_size=64,
+    epochs=30,
+    threads=1,
+)
+# What the recipes for MNIST share, but for the original's: such models, trained by Muon on images that are turned.
+MNIST = replace(
+    DIGITS,
     preset="mnist",
     data="mnist",
     crop=24,
     shift=1,
     rotate=10.0,
     stretch=0.1,
-    shear=0.1,
     patch_size=8,
-    d_model=64,
-    n_layers=3,
-    n_heads=4,
-    mlp_ratio=2,
     optimizer="muon",
     learning_rate=4e-3,
-    beta2=0.99,
     weight_decay=0.05,
-    schedule="cosine",
     warmup=0.06,
     clip=1.0,
     batch_size=100,
     epochs=7,
-    threads=1,
 )
 # What a GPU is good at: more steps than a CPU has the time for, started as one.
-MNIST_GPU = replace(
-    MNIST, patch_size=4, n_layers=4, schedule="trapezoid", compile="default", graph=True, threads=0
-)  # fmt: skip
+MNIST_GPU = replace(MNIST, patch_size=4, n_layers=4, schedule="trapezoid", compile="default", graph=True, threads=0)
 
-# Models as small as those for a CPU gain nothing by a second thread; it only costs.
 PRESETS = {
-    "digits": TrainConfig(
-        preset="digits",
-        data="digits",
-        shift=0.4,
-        rotate=8.0,
-        stretch=0.08,
-        shear=0.1,
-        patch_size=4,
-        d_model=64,
-        n_layers=3,
-        n_heads=4,
-        mlp_ratio=2,
-        optimizer="adamw",
-        learning_rate=3e-3,
-        beta2=0.99,
-        weight_decay=0.1,
-        schedule="cosine",
-        warmup=0.1,
-        batch_size=64,
-        epochs=30,
-        threads=1,
-    ),
+    "digits": DIGITS,
     # The original project's recipe. Its text names no optimiser: Adam is inferred from its numbers.
     "seed": TrainConfig(
         preset="seed",

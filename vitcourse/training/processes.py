@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from vitcourse.errors import RunError
+
 # How long the others wait for one that says nothing before they take it for dead.
 PATIENCE = timedelta(minutes=10)
+_ANOTHERS_END = ("gloo", "nccl", "connection closed by peer", "connection reset by peer", "timed out waiting")
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,10 @@ class Processes:
 
     @contextmanager
     def joined(self, device: Any) -> Iterator[None]:
-        """Within this context the processes can talk: over NCCL between GPUs, over Gloo between CPUs."""
+        """Within this context the processes can talk: over NCCL between GPUs, over Gloo between CPUs.
+
+        Raises RunError when another one of them has ended.
+        """
         if self.world_size == 1:
             yield
             return
@@ -53,6 +59,13 @@ class Processes:
         dist.init_process_group(backend, timeout=PATIENCE, device_id=device if on_gpus else None)
         try:
             yield
+        except RuntimeError as error:
+            # However torch puts it: what fails in the exchange is another one's end.
+            if any(words in str(error).lower() for words in _ANOTHERS_END):
+                raise RunError(
+                    "another process of this run has ended; to go on from its checkpoint, type the same and --resume"
+                ) from error
+            raise
         finally:
             # When one process has failed, the others must not wait for it here.
             dist.destroy_process_group()

@@ -33,8 +33,8 @@ CLEARLY = 1.25
 class Rehearsal:
     """What it showed: how many numbers the model learns, and the shapes of the first batch on its way.
 
-    `how` says how a step is computed otherwise than by the model's lines. `paces` are the seconds of a step by the ways
-    that were measured: "lines", "twin" where that is something between, and "chosen"; of a run too short for it, none.
+    `how` says how a step is computed otherwise than by the model's lines. `paces` are the seconds of a step as it was
+    chosen, under "chosen", and without the setting "compile", or "kernels" too; of a run too short for it, none.
     """
 
     parameters: int
@@ -42,9 +42,9 @@ class Rehearsal:
     how: str = ""
     paces: dict[str, float] = field(default_factory=dict)
 
-    def too_slow(self, other: str) -> bool:
-        """Whether what was chosen is clearly slower than another way."""
-        return other in self.paces and self.paces["chosen"] > CLEARLY * self.paces[other]
+    def too_slow(self, setting: str) -> bool:
+        """Whether a step is clearly slower with this setting than without."""
+        return setting in self.paces and self.paces["chosen"] > CLEARLY * self.paces[setting]
 
 
 def rehearse(setup: Setup) -> Rehearsal:
@@ -78,9 +78,9 @@ def rehearse(setup: Setup) -> Rehearsal:
 def _paces(run: Run) -> dict[str, float]:
     """Seconds of a step as it was chosen and as the lines say, the ways in turns, each one's shortest."""
     setup, config = run.setup, run.setup.config
-    ways = {"chosen": run.trained, "lines": with_loss_of(config, run.model)}
-    if run.how and config.compile != "off":
-        ways["twin"] = with_loss_of(config, run.twin)
+    ways = {"chosen": run.trained, "kernels": with_loss_of(config, run.model)}
+    if config.compile != "off":
+        ways["compile"] = with_loss_of(config, run.twin)
     rounds = min(ROUNDS, run.steps // SHARE)
     # What is recorded, or shared by several processes, has no other way beside it.
     alone = not setup.records and setup.processes.world_size == 1

@@ -102,10 +102,6 @@ class RunFolder:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def files(self) -> list[str]:
-        """The names of the files and folders within."""
-        return sorted(entry.name for entry in self.path.iterdir())
-
 
 def choose_folder(output: Path | None, preset: str, base: Path = RUNS) -> RunFolder:
     """The folder that was asked for, or a new one in runs/ with the preset and the time in its name.

@@ -5,30 +5,34 @@ The model, the step, the schedule and the measure are those of the chapters, the
 
 import math
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from rich.console import Console
 
-from vitcourse.errors import RequestError, RunError
+from vitcourse.errors import RequestError, RunError, misfit
 from vitcourse.training.chapters import faults_in_one_line
-from vitcourse.training.checkpoints import CHECKPOINT, Pace, checkpoint_file, read_checkpoint
+from vitcourse.training.checkpoints import CHECKPOINT, Pace, StopOnInterrupt, checkpoint_file, read_checkpoint
 from vitcourse.training.devices import machine_errors_in_one_line
 from vitcourse.training.display import Display
-from vitcourse.training.interrupt import StopOnInterrupt
 from vitcourse.training.loop import Run
 from vitcourse.training.measure import answers, as_csv
 from vitcourse.training.original import loss_floor, side_by_side
 from vitcourse.training.pictures import draw_curves, draw_predictions, png
-from vitcourse.training.preparation import Setup, prepare, reason
+from vitcourse.training.preparation import Setup, prepare
 from vitcourse.training.presets import MAY_DIFFER, PRESETS, TrainConfig
 from vitcourse.training.processes import ALONE, Processes
 from vitcourse.training.rehearsal import Rehearsal, rehearse
 from vitcourse.training.runs import CONFIG, RESULT, WEIGHTS, Result, RunFolder, provenance
 from vitcourse.training.trained import weights_file
+
+# What only makes a run faster: the value that goes without it, and what it is. What builds on the others comes first.
+FASTER: dict[str, tuple[Any, str]] = {
+    "graph": (False, "a CUDA graph of the whole step"),
+    "compile": ("off", "torch.compile"),
+    "kernels": ("own", "what torch's kernels compute"),
+}
 
 
 def train(config: TrainConfig, folder: RunFolder, console: Console, processes: Processes = ALONE) -> dict[str, Result]:
@@ -42,7 +46,7 @@ def train(config: TrainConfig, folder: RunFolder, console: Console, processes: P
         # Whether all that the run needs is in its checkpoint; of two runs the second may still have to start.
         resumed = config.loss != "both" and (folder.path / CHECKPOINT).exists()
         setup = prepare(config, processes, resumed=resumed)
-    with _joined(setup), faults_in_one_line(setup.code), machine_errors_in_one_line(config):
+    with setup.processes.joined(setup.device), faults_in_one_line(setup.code), machine_errors_in_one_line(config):
         if setup.config.compile != "off":
             console.print("compiling the model, which takes a while the first time")
         setup, rehearsal = rehearsed(setup, console)
@@ -58,58 +62,23 @@ def train(config: TrainConfig, folder: RunFolder, console: Console, processes: P
 
 def rehearsed(setup: Setup, console: Console) -> tuple[Setup, Rehearsal]:
     """The rehearsal, if need be without the settings that only make it faster and don't work here, or are slower."""
+    on = {name: getattr(setup.config, name) != plain for name, (plain, _) in FASTER.items()} | {"graph": setup.records}
+    fast = [name for name in FASTER if on[name]]
     try:
         rehearsal = rehearse(setup)
-        slower = _slower(setup, rehearsal)
-        return rehearsed(_changed(setup, slower), console) if slower else (setup, rehearsal)
+        for name in fast:
+            if name in setup.left_open and rehearsal.too_slow(name):
+                return rehearsed(setup.changed(**{name: FASTER[name][0]}), console)
+        return setup, rehearsal
     except (RequestError, RunError):
         raise
     except Exception as error:
-        changes: dict[str, Any]
-        if setup.records:
-            what, changes = "a CUDA graph of the whole step", {"graph": False}
-        elif setup.config.compile != "off":
-            what, changes = "torch.compile", {"compile": "off"}
-        elif setup.config.kernels != "own":
-            what, changes = "what torch's kernels compute", {"kernels": "own"}
-        else:
+        if not fast:
             raise
         # Either this way of computing fails, which may need a C++ compiler or Triton, or the model does, here too.
-        found = rehearsed(_changed(setup, changes), console)
-        console.print(f"{what} doesn't work here ({type(error).__name__}); the run goes on without it")
+        found = rehearsed(setup.changed(**{fast[0]: FASTER[fast[0]][0]}), console)
+        console.print(f"{FASTER[fast[0]][1]} doesn't work here ({type(error).__name__}); the run goes on without it")
         return found
-
-
-def _changed(setup: Setup, changes: dict[str, Any]) -> Setup:
-    return replace(setup, config=replace(setup.config, **changes))
-
-
-def _slower(setup: Setup, rehearsal: Rehearsal) -> dict[str, Any]:
-    """What to take back of what the course itself chose."""
-    if "compile" in setup.left_open and setup.config.compile != "off" and rehearsal.too_slow("twin"):
-        return {"compile": "off"}
-    if "kernels" in setup.left_open and setup.config.kernels != "own" and rehearsal.too_slow("lines"):
-        return {"kernels": "own"}
-    return {}
-
-
-@contextmanager
-def _joined(setup: Setup) -> Iterator[None]:
-    with setup.processes.joined(setup.device):
-        try:
-            yield
-        except RuntimeError as error:
-            # However torch puts it: with several processes, what fails in the exchange is another one's end.
-            if setup.processes.world_size > 1 and _is_about_another_process(error):
-                raise RunError(
-                    "another process of this run has ended; to go on from its checkpoint, type the same and --resume"
-                ) from error
-            raise
-
-
-def _is_about_another_process(error: RuntimeError) -> bool:
-    words = ("gloo", "nccl", "connection closed by peer", "connection reset by peer", "timed out waiting")
-    return any(word in str(error).lower() for word in words)
 
 
 def _announce(setup: Setup, rehearsal: Rehearsal, console: Console) -> None:
@@ -137,7 +106,7 @@ def _way(setup: Setup, rehearsal: Rehearsal) -> str:
         return "a step is computed as the lines are written: nothing that is faster gives the same here"
     gained = ""
     if rehearsal.paces:
-        lines, chosen = (1000 * rehearsal.paces[way] for way in ("lines", "chosen"))
+        lines, chosen = (1000 * rehearsal.paces[way] for way in ("kernels", "chosen"))
         gained = f", {lines / chosen:.2f} times as fast as the lines ({lines:.1f} ms, now {chosen:.1f})"
     return f"a step is computed by {how}: the same numbers{gained}; the lines as written: --kernels own --compile off"
 
@@ -148,8 +117,7 @@ def _train_both(setup: Setup, folder: RunFolder, console: Console, stop: StopOnI
     for loss in ("cross-entropy", "original"):
         if not setup.processes.any_of(stop.requested)[0]:
             console.print(f"loss: {loss}")
-            part = replace(setup, config=replace(setup.config, loss=loss))
-            results[loss] = _train_one(part, folder.part(loss), console, stop)
+            results[loss] = _train_one(setup.changed(loss=loss), folder.part(loss), console, stop)
     n_classes = len(setup.dataset.classes)
     floor = loss_floor(n_classes)
     curves = {loss: result.epochs for loss, result in results.items()}
@@ -183,16 +151,14 @@ def _train_one(setup: Setup, folder: RunFolder, console: Console, stop: StopOnIn
     with Display(console, setup.config.epochs, run.steps) as display:
         while len(run.epochs) < setup.config.epochs:
             number = len(run.epochs) + 1
-            # Until the checkpoint is written a second Ctrl-C waits: it would cost the epoch.
-            with stop.held():
-                if not run.epoch(number, display, stop, pace):
-                    pace.keep()
-                    break
-                display.done(run.end_epoch(number), run.steps_done)
-                folder.write_epochs(run.epochs)
-                stopping, due = setup.processes.any_of(stop.requested, pace.due)
-                if stopping or due or number == setup.config.epochs:
-                    pace.keep()
+            if not run.epoch(number, display, stop, pace):
+                pace.keep()
+                break
+            display.done(run.end_epoch(number), run.steps_done)
+            folder.write_epochs(run.epochs)
+            stopping, due = setup.processes.any_of(stop.requested, pace.due)
+            if stopping or due or number == setup.config.epochs:
+                pace.keep()
             if stopping:
                 break
     return _keep(run, folder, console)
@@ -212,7 +178,7 @@ def _resume(run: Run, folder: RunFolder, console: Console) -> None:
             raise RequestError(f"{elsewhere}: the training images are others now; type --output with another folder")
         anew = run.load_state_dict(state["run"])
     except (KeyError, TypeError, ValueError, RuntimeError, IndexError) as error:
-        raise RequestError(f"{refusal} ({reason(error)}); type --output with another folder to start anew") from error
+        raise RequestError(f"{refusal} ({misfit(error)}); type --output with another folder to start anew") from error
     console.print(f"resumed from {file}: epoch {len(run.epochs) + 1}, step {run.steps_done + 1:,} of {run.steps:,}")
     if anew:
         console.print(f"it comes from another kind of device: {' and '.join(anew)} are drawn anew from here")
@@ -271,7 +237,7 @@ def _report(result: Result, run: Run, folder: RunFolder, console: Console) -> No
     )
     if not folder.writes:
         return
-    files = f"{folder.path}: {', '.join(folder.files())}"
+    files = f"{folder.path}: {', '.join(sorted(entry.name for entry in folder.path.iterdir()))}"
     if not result.finished:
         console.print(files)
         console.print(_to_go_on(folder))

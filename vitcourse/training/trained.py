@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from vitcourse.codesets import load_code
 from vitcourse.data import resized
-from vitcourse.errors import RequestError
+from vitcourse.errors import RequestError, misfit
 from vitcourse.files import parse_json
 from vitcourse.images import Pixels, as_image, as_pixels, fitted, read_pixels
 from vitcourse.ink import Framing, find_ink
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from vitcourse.training.preparation import Setup
 
 BATCH = 500
-INVERT = ("auto", "yes", "no")
 
 
 @dataclass(frozen=True)
@@ -81,16 +80,13 @@ class Trained:
         """C of the images that it reads."""
         return len(self.mean)
 
-    def see(self, image: Any, invert: str = "auto") -> Seen:
+    def see(self, image: Any) -> Seen:
         """A picture as the model sees it: a path, a Pillow image, an array or a tensor, of any size.
 
         One that has the training images' size already is taken as they were. Any other is framed as they are: cut to
         its ink where these are ink on a plain ground, else resized, its middle cut out. It is inverted when its
-        ground is light and theirs is dark, or the other way round; invert decides otherwise.
-        Raises RequestError for what can't be read.
+        ground is light and theirs is dark, or the other way round. Raises RequestError for what can't be read.
         """
-        if invert not in INVERT:
-            raise RequestError(f"--invert can't be {invert!r}; type {', '.join(INVERT[:-1])} or {INVERT[-1]}")
         # Of a photograph, decode what is needed: where ink is to be found, more than will be seen.
         pixels, done = read_pixels(image, None if self.framing.fill else 2 * max(self.dataset_size)), []
         if self.channels == 1 and len(pixels) == 3:
@@ -99,7 +95,7 @@ class Trained:
         if pixels.shape[1:] == self.resized_from:
             pixels = resized(torch.from_numpy(pixels)[None], self.dataset_size[0])[0].numpy()
             done.append("resized to {}×{} pixels, as in training".format(*self.dataset_size))
-        inked = None if pixels.shape[1:] == self.dataset_size else self._inked(pixels, invert)
+        inked = None if pixels.shape[1:] == self.dataset_size else self._inked(pixels)
         if inked is not None:
             pixels, inverted = inked
             share = f"{self.framing.fill:.0%}"
@@ -111,7 +107,7 @@ class Trained:
                 pixels = as_pixels(fitted(as_image(pixels), self.dataset_size))
                 missed = "no figure found on its ground; " if self.framing.fill else ""
                 done.append("{}resized to {}×{} pixels".format(missed, *self.dataset_size))
-            inverted = invert == "yes" or (invert == "auto" and self.framing.is_turned(pixels))
+            inverted = self.framing.is_turned(pixels)
             pixels = 1 - pixels if inverted else pixels
         if self.config.crop is not None:
             done.append("its middle {}×{} pixels taken, as in training".format(*self.image_size))
@@ -119,16 +115,16 @@ class Trained:
         cropped = center_crop(of_all_channels[None], self.config.crop)[0]
         return Seen(cropped, tuple(["inverted"] * inverted + done), inverted)
 
-    def _inked(self, pixels: Pixels, invert: str) -> tuple[Pixels, bool] | None:
+    def _inked(self, pixels: Pixels) -> tuple[Pixels, bool] | None:
         """The picture's ink, framed as the training images were, and whether that inverts it; None without ink."""
         framing = self.framing
         if framing.fill is None:
             return None
-        # Inverted, dark ink is light, which is what training on a dark ground showed.
-        ink = find_ink(pixels[0], None if invert == "auto" else (invert == "yes") == framing.on_dark)
+        ink = find_ink(pixels[0])
         if ink is None:
             return None
         strength = ink.framed(framing, self.dataset_size)[None]
+        # Dark ink becomes light where training's ground was dark.
         return strength if framing.on_dark else 1 - strength, ink.dark == framing.on_dark
 
     def as_input(self, *seen: Seen) -> Tensor:
@@ -144,14 +140,14 @@ class Trained:
         parts = map(self._standardised, torch.split(images, BATCH))
         return torch.cat([self.model.eval()(part).float().cpu() for part in parts])
 
-    def predict(self, image: Any, invert: str = "auto") -> Any:
+    def predict(self, image: Any) -> Any:
         """What a picture shows, as a Prediction; of a list of pictures, or of a batch (B, C, H, W), a list of them.
 
         A tensor (1, C, H, W) is one picture.
         """
         if isinstance(image, list | tuple) or (getattr(image, "ndim", 0) == 4 and len(image) != 1):
-            return self._predicted([self.see(one, invert) for one in image])
-        return self._predicted([self.see(image, invert)])[0]
+            return self._predicted([self.see(one) for one in image])
+        return self._predicted([self.see(image)])[0]
 
     def _predicted(self, seen: list[Seen]) -> list[Prediction]:
         predictions: list[Prediction] = []
@@ -195,9 +191,7 @@ def load_trained(path: str | Path, code: str | None = None) -> Trained:
     if not file.is_file():
         raise RequestError(f"there are no weights at {file}")
     try:
-        with safe_open(file, framework="pt") as opened:
-            about = parse_json((opened.metadata() or {})["vitcourse"])
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - it is no dict
+        about, tensors = _about(file), load_file(file)
         config = TrainConfig(**about["config"])
         arguments, classes, mean, std = (about[key] for key in ("model", "classes", "mean", "std"))
         sizes, framing = (tuple(about["dataset_size"]), tuple(arguments["image_size"])), Framing(**about["framing"])
@@ -210,9 +204,7 @@ def load_trained(path: str | Path, code: str | None = None) -> Trained:
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
-        first, *more = [line.strip().rstrip(".") for line in str(error).splitlines()[1:]]
-        others = f", and {len(more)} more" if more else ""
-        raise RequestError(f"the weights in {file} don't fit the model of {found.name}: {first}{others}") from error
+        raise RequestError(f"the weights in {file} don't fit the model of {found.name}: {misfit(error)}") from error
     mean, std = torch.tensor(mean), torch.tensor(std)
     patch_size = arguments["patch_size"]
     return Trained(model.eval(), config, tuple(classes), mean, std, *sizes, patch_size, framing, resized_from)
@@ -221,11 +213,16 @@ def load_trained(path: str | Path, code: str | None = None) -> Trained:
 def made_with(file: Path) -> dict[str, Any] | None:
     """The arguments with which the model of a run's weights file was made; None for a file of another kind."""
     try:
-        with safe_open(file, framework="pt") as opened:
-            arguments: dict[str, Any] = json.loads((opened.metadata() or {})["vitcourse"])["model"]
-            return arguments
+        arguments: dict[str, Any] = _about(file)["model"]
+        return arguments
     except (SafetensorError, OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _about(file: Path) -> dict[str, Any]:
+    with safe_open(file, framework="pt") as opened:
+        about: dict[str, Any] = parse_json((opened.metadata() or {})["vitcourse"])
+        return about
 
 
 def weights_in(folder: Path) -> Path:

@@ -12,8 +12,6 @@ from typing import Any
 import torch
 from torch.library import Library
 
-from .watching import Calls
-
 # Functions whose kernels have other names.
 _KERNELS = {
     "scaled_dot_product_attention": ("_scaled_dot_product_flash_attention_for_cpu", "_fused_sdp_choice"),
@@ -34,10 +32,17 @@ class Bans:
 
     def __init__(self) -> None:
         self.called = ""
+        self.names: Sequence[str] = ()
         self._kept: list[Any] = []
+
+    def told(self, name: str) -> None:
+        """Of a function that Python code calls: Banned, or nothing."""
+        if name in self.names:
+            self._refusal(name)()
 
     def close(self, names: Sequence[str]) -> None:
         """Replace the kernels of these functions, and the functions of that name that are written in Python."""
+        self.names = names
         wanted = {kernel for name in names for kernel in (name, f"native_{name}", *_KERNELS.get(name, ()))}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns that a kernel is replaced: that is meant
@@ -63,16 +68,3 @@ class Bans:
             raise Banned(f"torch's own {name} may not be called here")
 
         return refuse
-
-
-class Named(Calls):
-    """Sees the functions that Python code calls by name, and refuses those that are banned."""
-
-    def __init__(self, bans: Bans, names: Sequence[str]) -> None:
-        super().__init__()
-        self.bans, self.names = bans, frozenset(names)
-
-    def told(self, name: str) -> None:
-        """Banned, or nothing."""
-        if name in self.names:
-            self.bans._refusal(name)()

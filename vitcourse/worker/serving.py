@@ -52,7 +52,7 @@ def serve(channel: socket.socket) -> None:
     chapters.install(first["texts"], first["shown"])
     if first["fenced"]:
         fence(first["fenced"])
-    workshop = Workshop(chapters.find, bans, first["builds"])
+    workshop = Workshop(chapters.find, bans)
     workshop.catches = (BaseException,)
     seen = looked_at(first)
     send(channel, seen)  # before anything of the learner's has run: this can't be forged

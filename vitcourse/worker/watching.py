@@ -19,52 +19,49 @@ _PRODUCTS = (
 )
 _SOFTMAXES = ("softmax", "exp", "log_softmax", "scaled_dot_product_attention")
 
+Told = Callable[[str], None]
+
 
 class Calls(TorchFunctionMode):
-    """Is told the name of each of torch's functions that Python code calls, before it runs."""
+    """Tells the name of each of torch's functions that Python code calls, before it runs, to all who want to know."""
 
-    def told(self, name: str) -> None:
-        """What to do then."""
+    def __init__(self, *listening: Told) -> None:
+        super().__init__()
+        self.listening = listening
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        self.told(getattr(func, "__name__", ""))
+        for told in self.listening:
+            told(getattr(func, "__name__", ""))
         return func(*args, **(kwargs or {}))
 
 
-class Reads(Calls):
+def reads(seen: list[str]) -> Told:
     """Notes each read of a tensor's value that a line of the learner's own asks for."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[str] = []
+    def told(name: str) -> None:
+        if name in _READS and _asked_by_the_learner() and _READS[name] not in seen:
+            seen.append(_READS[name])
 
-    def told(self, name: str) -> None:
-        """A read, or nothing."""
-        if name in _READS and _asked_by_the_learner() and _READS[name] not in self.seen:
-            self.seen.append(_READS[name])
+    return told
 
 
-class Operations(Calls):
-    """Counts the matrix products and the softmaxes that lines of Python ask for."""
+def operations(seen: Any) -> Told:
+    """Counts in an observation the matrix products and the softmaxes that lines of Python ask for."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.products = self.softmaxes = 0
+    def told(name: str) -> None:
+        seen.products += name in _PRODUCTS
+        seen.softmaxes += name in _SOFTMAXES
 
-    def told(self, name: str) -> None:
-        """One more, or none."""
-        self.products += name in _PRODUCTS
-        self.softmaxes += name in _SOFTMAXES
+    return told
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """A random state of its own; what was before comes back."""
-    generator = (
-        torch.default_generator
-    )  # torch.manual_seed would look after each device, which takes longer than a call
+    # torch.manual_seed and fork_rng would look after each device, which takes longer than a call.
+    generator = torch.default_generator
     before = generator.get_state()
     generator.manual_seed(seed)
     try:

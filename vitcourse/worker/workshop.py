@@ -3,18 +3,18 @@
 import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .bans import Bans, Named
+from .bans import Bans
 from .chapters import fault
 from .protocol import Other, Part, Slot
 from .things import convolution, descent, hooks, probe, structure, values, watched
-from .watching import Operations, Reads, seeded
+from .watching import Calls, operations, reads, seeded
 
 
 @dataclass
@@ -48,16 +48,9 @@ class Observation:
 class Workshop:
     """Answers requests; find gives the object of a chapter by the chapter's module and its own name."""
 
-    def __init__(
-        self,
-        find: Callable[[str, str], Any],
-        bans: Bans | None = None,
-        banned: Sequence[str] = (),
-        whole: bool = True,
-    ) -> None:
+    def __init__(self, find: Callable[[str, str], Any], bans: Bans | None = None, whole: bool = True) -> None:
         self.find = find
         self.bans = bans or Bans()
-        self.banned = banned
         self.whole = whole  # whether all is said of what a module holds, or only what evidence rests on
         self.catches: tuple[type[BaseException], ...] = (Exception, SystemExit)
         self.things: dict[str, Any] = {}
@@ -206,16 +199,13 @@ class Workshop:
     ) -> Any:
         """Call the chapter's code; note what it raises, draws, reads and leaves behind."""
         enabled, dtype = torch.is_grad_enabled(), torch.get_default_dtype()
-        operations, reads = Operations(), Reads()
+        listening = [
+            *([self.bans.told] if self.bans.names else ()),
+            *([reads(seen.reads)] if watched else ()),
+            *([operations(seen)] if count else ()),
+        ]
         result = None
-        with ExitStack() as modes:
-            modes.enter_context(seeded(seed))
-            if self.banned:
-                modes.enter_context(Named(self.bans, self.banned))
-            if watched:
-                modes.enter_context(reads)
-            if count:
-                modes.enter_context(operations)
+        with seeded(seed), Calls(*listening) if listening else nullcontext():
             start = torch.get_rng_state()
             try:
                 result = call()
@@ -228,8 +218,7 @@ class Workshop:
         if torch.get_default_dtype() != dtype:
             seen.left.append("default dtype")
             torch.set_default_dtype(dtype)
-        seen.reads, seen.banned = reads.seen, self.bans.called
-        seen.products, seen.softmaxes = operations.products, operations.softmaxes
+        seen.banned = self.bans.called
         return result
 
     def _differentiate(

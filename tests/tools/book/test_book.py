@@ -3,15 +3,12 @@
 import ast
 import io
 import json
-import os
 import re
 import shutil
 import socket
-import subprocess
-import sys
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ from typing import Any
 import jupytext
 import pytest
 import yaml
+from commands import Ended
 
 from vitcourse.book import command, fingerprint, markdown, quiz, site
 from vitcourse.book.command import show_book
@@ -423,9 +421,9 @@ def test_the_search_knows_the_terms_of_pages_that_are_not_built_again(tmp_path: 
 
 
 def test_a_table_escapes_its_text_and_leads_where_a_link_says() -> None:
-    from vitcourse.book.tables import Link, table
+    from vitcourse.book.tables import table
 
-    shown = table([{"a": "x < y", "b": Link("1 & 2", "p.html?q=1&r=2")}])._repr_html_()
+    shown = table([{"a": "x < y", "b": ("1 & 2", "p.html?q=1&r=2")}])._repr_html_()
     assert "x &lt; y" in shown
     assert '<a href="p.html?q=1&amp;r=2">1 &amp; 2</a>' in shown
 
@@ -498,8 +496,8 @@ def test_the_fingerprints_see_what_they_should(tmp_path: Path, monkeypatch: pyte
         "vitcourse/book/style.py": "code",
         "solutions/ch01_patches.py": "code",
         "benchmarks/results/digits.json": "code",
-        "vitcourse/book/directives.py": "machinery",
-        "_toc.yml": "machinery",
+        "vitcourse/book/directives.py": "code",
+        "_toc.yml": "code",
         "book/01_patches.md": "everything",
         "_config.yml": "everything",
         "chapters/ch01_patches.py": "nothing",
@@ -508,7 +506,7 @@ def test_the_fingerprints_see_what_they_should(tmp_path: Path, monkeypatch: pyte
         (tmp_path / name).write_text("1", encoding="utf-8")
 
     def now() -> dict[str, str]:
-        kinds = {"code": fingerprint.code, "machinery": fingerprint.machinery, "everything": fingerprint.everything}
+        kinds = {"code": fingerprint.code, "everything": fingerprint.everything}
         return {kind: made(tmp_path) for kind, made in kinds.items()}
 
     for name, kind in files.items():
@@ -552,45 +550,14 @@ def test_cells_outputs_are_kept_under_the_code_that_made_them_and_no_other(tmp_p
     assert list(first.parent.iterdir()) == [second]
 
 
-def test_what_makes_pages_is_not_what_cells_import() -> None:
-    folder = root() / "vitcourse" / "book"
-    modules = {path.stem for path in folder.glob("*.py")}
-    assert modules > fingerprint.FOR_CELLS
-    machinery = "|".join(modules - fingerprint.FOR_CELLS)
-    for name in fingerprint.FOR_CELLS:
-        assert not re.search(rf"vitcourse\.book(?:\.| import )(?:{machinery})\b", text_of(folder / f"{name}.py")), name
-    for page in PAGES:
-        for cell in code_cells(text_of(page)):
-            assert set(re.findall(r"vitcourse\.book\.(\w+)", cell.source)) <= fingerprint.FOR_CELLS
-
-
 # The command
 
 
-class Screen:
-    """A console that keeps what is printed."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def print(self, text: str, **_: Any) -> None:
-        self.lines.append(text)
-
-
-def vitcourse(*words: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    code = "import sys; from vitcourse.cli import main; main()"
-    env = os.environ | {"PYTHONPATH": str(root()), **environment}
-    return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=cwd, env=env)
-
-
-def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
+def test_a_port_that_is_taken_is_one_line(type_in: Callable[..., Ended]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        ended = vitcourse("book", "--port", str(port), cwd=tmp_path)
-    assert ended.returncode == 2
-    assert ended.stderr == f"vitcourse: port {port} is taken; type another after --port, or leave --port out\n"
+        said = f"vitcourse: port {port} is taken; type another after --port, or leave --port out\n"
+        assert type_in("book", "--port", port) == (2, "", said)
 
 
 def test_without_a_port_another_is_found_when_the_usual_one_is_taken(tmp_path: Path) -> None:
@@ -609,12 +576,9 @@ def test_the_server_serves_the_folder_on_loopback_alone(tmp_path: Path) -> None:
         server.shutdown()
 
 
-def test_a_files_name_without_pdf_is_refused(tmp_path: Path) -> None:
-    ended = vitcourse("book", "book.pdf", cwd=tmp_path)
-    assert (ended.returncode, ended.stderr) == (
-        2,
-        "vitcourse: book.pdf would be a PDF's name; type: python -m vitcourse book --pdf book.pdf\n",
-    )
+def test_a_files_name_without_pdf_is_refused(type_in: Callable[..., Ended]) -> None:
+    said = "vitcourse: book.pdf would be a PDF's name; type: vitcourse book --pdf book.pdf\n"
+    assert type_in("book", "book.pdf") == (2, "", said)
 
 
 def test_a_folder_for_the_pdf_that_is_not_there_is_said_before_the_build(
@@ -641,15 +605,15 @@ def test_a_part_of_the_book_that_is_missing_is_one_line(
 def test_a_build_that_fails_says_the_first_problem(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = ["book/a.md:3: WARNING: one", "book/b.md:4: WARNING: two", "1"]
-    monkeypatch.setattr(site, "_run", lambda *_: said)
+    said = ["book/a.md:3: WARNING: one", "book/b.md:4: WARNING: two"]
+    monkeypatch.setattr(site, "_run", lambda *_: (said, 1))
     with pytest.raises(RunError, match=r"the book is not built: book/a.md, line 3: one \(and 1 more, above\)"):
         site.build(site.Site(tmp_path), lambda _: None)
     assert capsys.readouterr().err == "vitcourse: book/b.md, line 4: two\n"
-    monkeypatch.setattr(site, "_run", lambda *_: ["RecursionError: too deep", "RuntimeError:", "look above", "1"])
+    monkeypatch.setattr(site, "_run", lambda *_: (["RecursionError: too deep", "RuntimeError:", "look above"], 1))
     with pytest.raises(RunError, match="jupyter-book ended with 1: RecursionError: too deep"):
         site.build(site.Site(tmp_path), lambda _: None)
-    monkeypatch.setattr(site, "_run", lambda *_: ["some trouble", "===", "1"])
+    monkeypatch.setattr(site, "_run", lambda *_: (["some trouble", "==="], 1))
     with pytest.raises(RunError, match="jupyter-book ended with 1: some trouble"):
         site.build(site.Site(tmp_path), lambda _: None)
 
@@ -660,24 +624,6 @@ def test_a_browser_that_is_missing_is_one_line(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("VITCOURSE_CHROMIUM", str(tmp_path / "none"))
     with pytest.raises(RunError, match=r"none doesn't start: .*sudo apt-get install chromium"), browser.launch():
         pass
-
-
-def test_book_and_notebook_import_neither_torch_nor_sphinx(tmp_path: Path) -> None:
-    code = (
-        "import sys, contextlib, io\n"
-        "from vitcourse.cli import main\n"
-        "for words in (['notebook', '1'], ['book', 'x.pdf'], ['book', '--help'], ['notebook', '9']):\n"
-        "    sys.argv = ['vitcourse', *words]\n"
-        "    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
-        "        main()\n"
-        "from vitcourse.book import fingerprint, site, command, pdf, browser\n"
-        "print(sorted({'torch', 'sphinx', 'sklearn', 'matplotlib', 'numpy', 'playwright'} & sys.modules.keys()))"
-    )
-    env = os.environ | {"PYTHONPATH": str(root())}
-    ran = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path, env=env
-    )
-    assert ran.stdout.strip() == "[]"
 
 
 def test_nothing_to_build_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -814,7 +760,7 @@ def test_a_value_that_a_cell_computed_is_shown_by_a_cell() -> None:
     from vitcourse.book.glued import glue, say
 
     glue("loss", 0.12345, display=False)
-    assert say("It ends at {glue:text}`loss:.2f` ({glue}`loss`).").data == "It ends at 0.12 (0.12345)."
+    assert say("It ends at {glue:text}`loss:.2f` ({glue:text}`loss`).").data == "It ends at 0.12 (0.12345)."
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 import pytest
-from pages import NARROW, WIDE, frames
+from pages import NARROW, WIDE, frames, outside, watched
 
 from vitcourse.book import command, fingerprint
 from vitcourse.book.site import Site
@@ -58,20 +58,15 @@ def base(request: pytest.FixtureRequest, output: Path) -> str:
 
 
 @pytest.fixture
-def open_at(browser: Any, output: Path) -> Iterator[Callable[..., Any]]:
-    """Opens a page in a context of its own."""
-    contexts = []
+def open_at(open_page: Callable[..., Any], output: Path) -> Callable[..., Any]:
+    """Opens a page, which may move, in a context of its own."""
 
     def open_it(address: str, **options: Any) -> Any:
-        context = browser.new_context(**{"viewport": WIDE, "color_scheme": "light", **options})
-        contexts.append(context)
-        page = watched(context.new_page())
-        open_page(page, address)
+        page = open_page(address, **{"reduced_motion": "no-preference", "color_scheme": "light", **options})
+        page.evaluate(FORMULAS)
         return page
 
-    yield open_it
-    for context in contexts:
-        context.close()
+    return open_it
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +83,8 @@ def open_next(browser: Any) -> Iterator[Callable[..., Any]]:
         page.complaints.clear()
         page.set_viewport_size(viewport)
         page.emulate_media(color_scheme=color_scheme)
-        open_page(page, address)
+        page.goto(address)
+        page.evaluate(FORMULAS)
         return page
 
     yield open_it
@@ -101,37 +97,7 @@ def page(open_at: Callable[..., Any]) -> Any:
     return open_at("about:blank")
 
 
-def watched(page: Any) -> Any:
-    """The page, which keeps what it asked for and what it complained of."""
-    page.asked, page.complaints = [], []
-
-    def complain(really: bool, what: str) -> None:
-        if really:
-            page.complaints.append(what)
-
-    page.on("request", lambda request: page.asked.append(request.url))
-    page.on("requestfailed", lambda request: complain(True, f"failed: {request.url}"))
-    page.on(
-        "response",
-        lambda answer: page.complaints.append(f"{answer.status}: {answer.url}") if answer.status >= 400 else None,
-    )
-    page.on("pageerror", lambda error: page.complaints.append(f"script: {error}"))
-    page.on("console", lambda said: page.complaints.append(said.text) if said.type in ("error", "warning") else None)
-    return page
-
-
 FORMULAS = "() => window.MathJax && MathJax.startup ? MathJax.startup.promise.then(() => true) : true"
-
-
-def open_page(page: Any, address: str) -> None:
-    """Open it and wait for its formulas."""
-    page.goto(address)
-    page.evaluate(FORMULAS)
-
-
-def outside(page: Any, base: str) -> list[str]:
-    """The requests that left the site."""
-    return [url for url in page.asked if not url.startswith((base, "data:", "blob:"))]
 
 
 # A page's formulas take its browser a second or more: all that asks for no state of its own looks at one load.
@@ -507,7 +473,8 @@ def test_the_search_finds_the_section_of_that_name_first(page: Any, output: Path
 
 
 def test_the_search_starts_from_the_keyboard(page: Any, base: str) -> None:
-    open_page(page, base + CHAPTERS[1])
+    page.goto(base + CHAPTERS[1])
+    page.evaluate(FORMULAS)
     page.keyboard.press("Control+k")
     page.keyboard.type("positional")
     page.keyboard.press("Enter")

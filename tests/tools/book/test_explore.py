@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from commands import Ended
-from pages import NARROW, WIDE, frames
+from pages import NARROW, WIDE, faults, frames, outside, with_parts
 from PIL import Image, ImageDraw, ImageOps
 from playwright.sync_api import expect
 from torch import Tensor
@@ -55,13 +55,9 @@ def odd(coloured: Dataset) -> Trained:
 @pytest.fixture(scope="module")
 def js(browser: Any) -> Iterator[Any]:
     """A page in which the parts' functions are at hand, without the page that they make."""
-    page = browser.new_page()
     names = "makeModel, forward, argmax, inkImage, pointsOf, pointsOfPicture, asRead, squareImage, rollout, occlusion"
-    script = f"{parts.script('vit', 'ink', 'looking')}\nObject.assign(window, {{ {names} }});"
-    page.set_content(f'<script type="module">{script}</script>')
-    page.wait_for_function("window.occlusion !== undefined")
-    yield page
-    page.close()
+    with browser.new_page() as page:
+        yield with_parts(page, names, "vit", "ink", "looking")
 
 
 def images_of(values: Tensor) -> str:
@@ -270,21 +266,14 @@ def logits(page: Any) -> list[str]:
 def test_the_page_is_whole_and_for_everybody(
     open_page: Callable[..., Any], address: str, viewport: dict[str, int], scheme: str
 ) -> None:
-    from axe_playwright_python.sync_playwright import Axe
-
     page = open_page(address, viewport=viewport, color_scheme=scheme)
     page.locator(".thumb").nth(5).click()
     page.locator(".head").nth(2).click()
     page.locator(".picture button").nth(1).click()
     expect(page.locator("[data-part=words]")).not_to_be_empty()
-    found = [
-        f"{violation['id']}: {node['target']} {node.get('failureSummary', '')[:300]}"
-        for violation in Axe().run(page).response["violations"]
-        for node in violation["nodes"]
-    ]
-    assert found == []
+    assert faults(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
-    assert [url for url in page.asked if not url.startswith(("data:", "blob:"))] == [address]
+    assert outside(page, address) == []
     assert page.complaints == []
     paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (int(re.findall(r"\d+", paper)[0]) > 127) == (scheme == "light")
@@ -460,8 +449,3 @@ def test_mistakes_are_among_the_test_images() -> None:
     assert len(chosen) == len(set(chosen)) == 23
     assert {13, 57} <= set(chosen)
     assert set(labels[chosen].tolist()) == set(range(10))
-
-
-def test_a_request_for_what_isnt_there() -> None:
-    with pytest.raises(RequestError):
-        explore.load_trained("nowhere")

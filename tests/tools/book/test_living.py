@@ -13,14 +13,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from pages import NARROW, WIDE, frames
+from pages import NARROW, WIDE, faults, frames, outside, with_parts
 from playwright.sync_api import expect
 from torch import Tensor
 from untrained import make_trained
 
 from solutions.ch01_patches import patchify
 from solutions.ch02_tokens import resize_positions, sinusoidal_positions, sinusoidal_positions_2d
-from vitcourse.book import architecture, living, living_model, parts, stills
+from vitcourse.book import architecture, living, living_model, stills
 from vitcourse.book.example import seven
 from vitcourse.course import exercises
 from vitcourse.data import load_dataset
@@ -108,18 +108,11 @@ def near(ours: Any, expected: Tensor, tolerance: float = 1e-4) -> None:
 def test_every_explorable_is_for_everybody_and_asks_nobody(
     open_page: Callable[..., Any], theme: str, viewport: dict[str, int]
 ) -> None:
-    from axe_playwright_python.sync_playwright import Axe
-
     page = open_page(*stills.KINDS, theme=theme, viewport=viewport)
     page.wait_for_function("document.querySelector('.patches .numbers').textContent")
-    violations = [
-        f"{violation['id']}: {node['target']} {node.get('failureSummary', '')[:200]}"
-        for violation in Axe().run(page).response["violations"]
-        for node in violation["nodes"]
-    ]
-    assert violations == []
+    assert faults(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
-    assert [url for url in page.asked if not url.startswith(("data:", "blob:"))] == page.asked[:1]
+    assert outside(page, page.url) == []
     assert page.complaints == []
     for kind in stills.KINDS:
         shown = page.locator(f".living.{kind} .still").is_visible()
@@ -142,29 +135,6 @@ def test_a_script_that_fails_leaves_the_picture(open_page: Callable[..., Any]) -
     assert page.complaints
     assert page.locator(".river .still").is_visible()
     assert page.locator(".river .live").count() == 0
-
-
-@pytest.mark.thorough
-def test_how_many_frames_a_second(open_page: Callable[..., Any], record_property: Callable[..., None]) -> None:
-    page = open_page("river", "attention")
-    for kind in ("river", "attention"):
-        found = page.evaluate(
-            """(kind) => new Promise((done) => {
-              const pad = document.querySelector(`.living.${kind} .pad`), box = pad.getBoundingClientRect();
-              const at = (name, i) => pad.dispatchEvent(new PointerEvent(name, { pointerId: 1, bubbles: true,
-                clientX: box.x + 90 + 60 * Math.cos(i / 9), clientY: box.y + 90 + 60 * Math.sin(i / 7) }));
-              pad.setPointerCapture = () => {}; pad.hasPointerCapture = () => true;
-              at("pointerdown", 0);
-              const start = performance.now(); let n = 0;
-              const go = () => { at("pointermove", ++n);
-                n < 60 ? requestAnimationFrame(go) : done(1000 * n / (performance.now() - start)); };
-              requestAnimationFrame(go);
-            })""",
-            kind,
-        )
-        record_property(f"frames a second while drawing, {kind}", round(found))
-        print(f"{kind}: {found:.0f} frames a second while drawing")
-        assert found > 0
 
 
 # River
@@ -201,13 +171,9 @@ def test_the_river_says_what_pytorch_says_of_what_is_drawn(open_page: Callable[.
 @pytest.fixture(scope="module")
 def js(browser: Any) -> Iterator[Any]:
     """A page in which the parts' functions are at hand."""
-    page = browser.new_page()
     names = "tokensOf, runsOf, waves, sinusoidal, sinusoidal2d, resized, likeness"
-    script = f"{parts.script('patches', 'positions')}\nObject.assign(window, {{ {names} }});"
-    page.set_content(f'<script type="module">{script}</script>')
-    page.wait_for_function("window.likeness !== undefined")
-    yield page
-    page.close()
+    with browser.new_page() as page:
+        yield with_parts(page, names, "patches", "positions")
 
 
 def test_tokens_are_cut_as_in_chapter_1_or_only_reshaped(js: Any) -> None:

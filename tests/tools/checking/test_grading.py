@@ -25,8 +25,6 @@ from vitcourse.stubs import write_stubs
 
 pytestmark = pytest.mark.usefixtures("one_process")
 
-STUB = 'raise NotImplementedError("exercise {id} is yours to write; for a hint: vitcourse hint {id}")'
-
 
 @pytest.fixture
 def learner(tmp_path: Path) -> Callable[..., CodeSet]:
@@ -156,8 +154,8 @@ def test_a_wrong_request_is_one_line_and_exit_code_2(tmp_path: Path, type_in: Ca
         ["check", "--code", "nowhere"],
         ["check", "--code", str(tmp_path)],
         ["check", "--no-such-option"],
-        ["hint", "9.9"],
         ["no-such-command"],
+        *([word, "9.9"] for word in ("hint", "watch", "reset", "undo", "redo", "solution")),
     ):
         code, out, err = type_in(*words)
         assert (code, out, len(err.splitlines())) == (2, "", 1), (words, err)

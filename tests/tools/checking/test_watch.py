@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from commands import Ended
 from rich.console import Console
 
 from vitcourse.checking import state
@@ -173,12 +172,6 @@ def test_the_watch_itself_from_start_to_ctrl_c(code: CodeSet, tmp_path: Path) ->
         process.wait()
     assert "no longer watching" in screen.read_text(encoding="utf-8")
     assert "Traceback" not in screen.read_text(encoding="utf-8")
-
-
-def test_a_wrong_word_is_one_line(type_in: Callable[..., Ended]) -> None:
-    ended = type_in("watch", "9.9")
-    assert ended.code == 2
-    assert len(ended.err.splitlines()) == 1
 
 
 def test_the_trace_that_a_key_shows_names_commands_as_the_watch_does(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 
 import psutil
 import pytest
+from commands import Ended
 
 from vitcourse.checking import pytest_plugin
 from vitcourse.checking.judge import Judge
@@ -25,7 +26,6 @@ from vitcourse.classroom.grading import Order, grade, rows
 from vitcourse.classroom.layouts import Submission, submissions
 from vitcourse.classroom.packing import make_autograder
 from vitcourse.classroom.rows import Row, as_csv
-from vitcourse.cli import main
 from vitcourse.course import exercise, exercises
 from vitcourse.errors import RequestError
 from vitcourse.places import root
@@ -242,26 +242,14 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "kept"
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
-    """The command line in this process: its exit code."""
-    monkeypatch.setattr(sys, "argv", ["vitcourse", *map(str, words)])
-    with pytest.raises(SystemExit) as end:
-        main()
-    return int(end.value.code or 0)
-
-
 def test_a_class_in_every_form_and_never_twice(
-    class_of_three: Path,
-    kept: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    class_of_three: Path, kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, type_in: Callable[..., Ended]
 ) -> None:
     kind = "auto" if BOX else "none"
     out = {name: tmp_path / name for name in ("a.csv", "a.json", "scope", "junit")}
     words = ["--what", "1", "--box", kind, "--jobs", 2, "--csv", out["a.csv"], "--json", out["a.json"]]
     words += ["--gradescope", out["scope"], "--junit", out["junit"]]
-    assert run(monkeypatch, "grade", class_of_three, *words) == 0
+    assert "ada" in type_in("grade", class_of_three, *words).out
     made = json.loads(out["a.json"].read_text(encoding="utf-8"))
     assert [row["submission"] for row in made] == ["=cmd.zip", "ada", "ben"]
     statuses = [{verdict["status"] for verdict in row["verdicts"]} for row in made]
@@ -280,9 +268,8 @@ def test_a_class_in_every_form_and_never_twice(
     assert [suite.get(count) for count in ("tests", "failures", "errors", "skipped")] == ["4", "0", "0", "4"]
     assert suite.find("testcase").find("skipped").get("message") == "exercise 1.1 not started"
     monkeypatch.setattr(grading, "ProcessPoolExecutor", None)  # nothing is graded again
-    assert run(monkeypatch, "grade", class_of_three, *words) == 0
+    assert type_in("grade", class_of_three, *words).code == 0
     assert json.loads(out["a.json"].read_text(encoding="utf-8")) == made
-    assert "ada" in capsys.readouterr().out
 
 
 def test_another_seed_or_text_is_another_row(class_of_three: Path) -> None:
@@ -296,14 +283,14 @@ def test_another_seed_or_text_is_another_row(class_of_three: Path) -> None:
 
 @pytest.mark.parametrize("names", [("ada", "ben"), ("chapters", "notes")])
 def test_several_folders_that_are_taken_for_one_submission_are_said(
-    names: tuple[str, str], kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    names: tuple[str, str], kept: Path, tmp_path: Path, type_in: Callable[..., Ended]
 ) -> None:
     for name in names:
         (tmp_path / "class" / name).mkdir(parents=True)
     (tmp_path / "class" / names[0] / "ch01_patches.py").write_text("x = 1\n", encoding="utf-8")
     (tmp_path / "class" / names[1] / "essay.txt").write_text("x", encoding="utf-8")
-    assert run(monkeypatch, "grade", tmp_path / "class", "--what", "2.1", "--box", "none") == 0
-    assert (f"type: vitcourse grade {tmp_path}/class/*" in capsys.readouterr().out) == (names[0] == "ada")
+    said = type_in("grade", tmp_path / "class", "--what", "2.1", "--box", "none").out
+    assert (f"type: vitcourse grade {tmp_path}/class/*" in said) == (names[0] == "ada")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are of Unix")
@@ -340,13 +327,11 @@ def test_a_grader_that_is_ended_leaves_no_process_and_goes_on(class_of_three: Pa
     ],
 )
 def test_a_wrong_request_is_one_line(
-    words: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    words: list[str], said: str, monkeypatch: pytest.MonkeyPatch, type_in: Callable[..., Ended], tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert run(monkeypatch, *words) == 2
-    error = capsys.readouterr().err
-    assert said in error
-    assert len(error.splitlines()) == 1
+    code, _, error = type_in(*words)
+    assert (code, said in error, error.count("\n")) == (2, True, 1), error
 
 
 def test_without_bubblewrap_a_box_is_refused_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -356,8 +341,8 @@ def test_without_bubblewrap_a_box_is_refused_in_a_line(monkeypatch: pytest.Monke
     assert box("none") == ()
 
 
-def test_a_zip_to_hand_in_holds_chapters_statuses_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run(monkeypatch, "submit", "--output", tmp_path / "mine.zip") == 0
+def test_a_zip_to_hand_in_holds_chapters_statuses_versions(tmp_path: Path, type_in: Callable[..., Ended]) -> None:
+    assert type_in("submit", "--output", tmp_path / "mine.zip").code == 0
     with zipfile.ZipFile(tmp_path / "mine.zip") as archive:
         names = archive.namelist()
         about = json.loads(archive.read("submission.json"))

@@ -17,12 +17,13 @@ class VisionTransformer(nn.Module):
         self.blocks = nn.ModuleList(
             [EncoderBlock(d_model, n_heads, mlp_ratio, dropout) for _ in range(n_layers)]
         )
+        self.dropout = nn.Dropout(dropout)
         self.norm = LayerNorm(d_model)
         self.head = nn.Linear(d_model, n_classes)
 
     def forward(self, images):
         x = self.patch_embedding(images)
-        x = self.positional_encoding(x)
+        x = self.dropout(self.positional_encoding(x))
         for block in self.blocks:
             x = block(x)
         x = self.norm(x)

@@ -3,6 +3,7 @@
 The images are coloured and not square, and the class is the row that is bright.
 """
 
+import shutil
 from collections.abc import Callable, Iterator
 from functools import wraps
 from pathlib import Path
@@ -13,6 +14,7 @@ from commands import Ended
 from small_runs import striped
 
 from vitcourse.data import Dataset
+from vitcourse.places import root
 from vitcourse.training import preparation, train
 
 
@@ -31,6 +33,12 @@ def stripes(monkeypatch: pytest.MonkeyPatch) -> Dataset:
     dataset = Dataset("stripes", *striped(90, seed=0), *striped(50, seed=1), ("top", "middle", "bottom"), ("x.png: ?",))
     monkeypatch.setattr(preparation, "load_dataset", lambda name, image_size: dataset)
     return dataset
+
+
+@pytest.fixture
+def learner(tmp_path: Path) -> Path:
+    """A learner's folder in which everything is done."""
+    return Path(shutil.copytree(root() / "solutions", tmp_path / "mine", ignore=shutil.ignore_patterns("__pycache__")))
 
 
 @pytest.fixture

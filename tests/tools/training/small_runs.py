@@ -1,10 +1,13 @@
-"""Small runs: their options, the files that they leave, and how two of them are compared."""
+"""Small runs: their options, the code that they run, the files that they leave, and how two of them are compared."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from vitcourse.definitions import definition
+from vitcourse.stubs import pristine
 
 # By the model's own lines: to look for what is faster takes longer than these runs, and test_choice.py does.
 SMALL = [
@@ -26,6 +29,19 @@ def striped(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     for image, label in zip(images, labels.tolist(), strict=True):
         image[:, 2 * label : 2 * label + 2] += 0.6
     return images, labels
+
+
+def rewrite(folder: Path, module: str, old: str, new: str) -> None:
+    file = folder / f"{module}.py"
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def unwrite(folder: Path, module: str, name: str) -> None:
+    """Put the stub of one exercise back."""
+    mine = definition((folder / f"{module}.py").read_text(encoding="utf-8"), name)
+    rewrite(folder, module, mine, definition(pristine(module), name))
 
 
 def read(path: Path) -> Any:

@@ -141,9 +141,8 @@ def test_the_middle_is_cut_out_of_what_was_moved() -> None:
     images = numbered(23, 2, 7, 9)
     assert torch.equal(center_crop(images, 3), images[:, :, 2:5, 3:6])
     assert center_crop(images, None) is images
-    config = make_config("seed", shift=1)
-    zero, one = torch.zeros(2), torch.ones(2)
-    batches = Batches(images, torch.arange(23), zero, one, batch_size=23, augmentations=augmentations(config), crop=3)
+    config = make_config("seed", batch_size=23, shift=1, crop=3)
+    batches = Batches(images, torch.arange(23), torch.zeros(2), torch.ones(2), config)
     cut, labels = next(iter(batches))
     around = images[labels, :, 1:6, 2:7]  # a shift by one pixel brings in the image's own margin, not background
     for image, near in zip(cut, around, strict=True):
@@ -153,8 +152,7 @@ def test_the_middle_is_cut_out_of_what_was_moved() -> None:
 def make_batches(seed: int = 0, shift: int = 0) -> Batches:
     images, labels = numbered(23, 2, 3, 5), torch.arange(23)
     mean, std = torch.tensor([1.0, -2.0]), torch.tensor([2.0, 4.0])
-    augment = augmentations(make_config("seed", shift=shift))
-    return Batches(images, labels, mean, std, batch_size=7, augmentations=augment, seed=seed)
+    return Batches(images, labels, mean, std, make_config("seed", batch_size=7, shift=shift, seed=seed))
 
 
 def test_a_pass_gives_each_image_once_with_its_label() -> None:
@@ -181,17 +179,15 @@ def test_what_a_shift_uncovers_is_the_background_after_standardising_too() -> No
     """A black border stays as black as the black of the images."""
     black = torch.zeros(40, 1, 4, 4)
     mean, std = torch.tensor([0.3]), torch.tensor([0.5])
-    augment = augmentations(make_config("seed", shift=1))
-    batches = Batches(black, torch.zeros(40), mean, std, batch_size=40, augmentations=augment)
+    batches = Batches(black, torch.zeros(40), mean, std, make_config("seed", batch_size=40, shift=1))
     images, _ = next(iter(batches))
     assert torch.equal(images, torch.full_like(images, -0.6))
 
 
 def hard_after_a_pass() -> Batches:
     """Of 13 images those with an odd number were taken for another class."""
-    batches = Batches(
-        numbered(13, 1, 2, 3), torch.zeros(13).long(), torch.zeros(1), torch.ones(1), batch_size=3, hardest=0.46
-    )
+    config = make_config("seed", batch_size=3, hardest=0.46)
+    batches = Batches(numbered(13, 1, 2, 3), torch.zeros(13).long(), torch.zeros(1), torch.ones(1), config)
     for _ in batches:
         batches.note(torch.stack([torch.zeros(len(batches.latest)), batches.latest % 2.0], dim=1))
     return batches

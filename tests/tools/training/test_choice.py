@@ -9,18 +9,19 @@ from typing import Any
 import pytest
 import torch
 from commands import Ended
+from rich.console import Console
 from small_runs import SMALL as OWN
 from small_runs import read
 from torch import Tensor, nn
 
 import solutions.ch04_encoder
-from vitcourse.training import kernels, preparation
-from vitcourse.training.choice import settled
+from vitcourse.training import kernels, preparation, train
 from vitcourse.training.configuration import make_config
+from vitcourse.training.devices import settled
 from vitcourse.training.loop import Run
 from vitcourse.training.presets import PRESETS
 from vitcourse.training.rehearsal import Rehearsal
-from vitcourse.training.train import _slower
+from vitcourse.training.train import rehearsed
 
 pytestmark = pytest.mark.usefixtures("stripes", "undrawn")
 SMALL = [*OWN, "--kernels=auto"]
@@ -108,13 +109,13 @@ def test_a_model_of_ones_own_is_computed_as_it_is(
 def test_kernels_that_fail_cost_no_run(vitcourse: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch) -> None:
     """In a precision that the trial didn't see, for instance."""
 
-    def broken(self: nn.Module, x: Tensor) -> Tensor:
-        if not isinstance(x, Tensor) or len(x) > kernels.SOME_IMAGES:
+    def broken(block: nn.Module, x: Tensor, **how: Any) -> Tensor:
+        if len(x) > kernels.SOME_IMAGES:
             raise RuntimeError("no such kernel")
-        return right(self, x)
+        return right(block, x, **how)
 
-    right = kernels.LastBlock.forward
-    monkeypatch.setattr(kernels.LastBlock, "forward", broken)
+    right = kernels.last_block
+    monkeypatch.setattr(kernels, "last_block", broken)
     done = vitcourse("train", *SMALL, "--epochs=1", "--output=run")
     assert done.code == 0, done.err
     assert "what torch's kernels compute doesn't work here (RuntimeError); the run goes on without it" in done.out
@@ -138,14 +139,23 @@ def test_only_a_long_run_is_compiled_unasked(device: str, change: dict[str, Any]
     assert settled(typed, torch.device(device), 1437, 4) == typed
 
 
-def test_what_makes_it_clearly_slower_is_taken_back() -> None:
-    setup = preparation.prepare(make_config("digits", compile="default"))
-    slow, fast = {"lines": 1.0, "chosen": 1.5}, {"lines": 1.0, "chosen": 1.1}
-    assert _slower(setup, Rehearsal(1, "", "", slow)) == {"kernels": "own"}
-    assert _slower(setup, Rehearsal(1, "", "", fast)) == {}  # that may be chance
-    open_both = replace(setup, left_open=("kernels", "compile"))
-    assert _slower(open_both, Rehearsal(1, "", "", {"lines": 2.0, "twin": 1.0, "chosen": 1.5})) == {"compile": "off"}
-    assert _slower(replace(setup, left_open=()), Rehearsal(1, "", "", slow)) == {}
+@pytest.mark.parametrize(
+    ("left_open", "paces", "chosen"),
+    [
+        (("kernels",), {"kernels": 1.0, "chosen": 1.5}, ("own", "default")),
+        (("kernels",), {"kernels": 1.0, "chosen": 1.1}, ("fused", "default")),  # that may be chance
+        (("kernels", "compile"), {"kernels": 2.0, "compile": 1.0, "chosen": 1.5}, ("fused", "off")),
+        ((), {"kernels": 1.0, "chosen": 1.5}, ("fused", "default")),
+    ],
+)
+def test_what_makes_it_clearly_slower_is_taken_back(
+    monkeypatch: pytest.MonkeyPatch, left_open: tuple[str, ...], paces: dict[str, float], chosen: tuple[str, str]
+) -> None:
+    first = iter([paces])
+    monkeypatch.setattr(train, "rehearse", lambda _: Rehearsal(1, "", "", next(first, {})))
+    setup = replace(preparation.prepare(make_config("digits", compile="default")), left_open=left_open)
+    config = rehearsed(setup, Console(quiet=True))[0].config
+    assert (config.kernels, config.compile) == chosen
 
 
 def test_the_same_seed_gives_the_same_weights_however_long_a_step_took(monkeypatch: pytest.MonkeyPatch) -> None:

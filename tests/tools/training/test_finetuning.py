@@ -11,15 +11,15 @@ import pytest
 import torch
 from commands import Ended
 from safetensors.torch import load_file, save_file
-from small_runs import CHECKPOINT, SMALL, read, same, striped
-from test_train import learner, rewrite, unwrite  # noqa: F401
+from small_runs import CHECKPOINT, SMALL, read, rewrite, same, striped, unwrite
+from untrained import as_npz
 
 from solutions.ch05_vit import VisionTransformer
 from vitcourse.data import Dataset
 from vitcourse.errors import RequestError
 from vitcourse.training import preparation, train
+from vitcourse.training.checkpoints import StopOnInterrupt
 from vitcourse.training.configuration import make_config
-from vitcourse.training.interrupt import StopOnInterrupt
 from vitcourse.training.loop import Run
 from vitcourse.training.runs import WEIGHTS
 
@@ -93,20 +93,8 @@ def published(kind: str, folder: Path) -> Path:
             .state_dict(), file,
         )  # fmt: skip
         return file
-    D, h, M, L, N = 14, 7, 42, 3, 25
-    arrays = {"cls": (1, 1, D), "embedding/kernel": (2, 2, 3, D), "embedding/bias": (D,), "head/kernel": (D, 11)}
-    arrays |= {"head/bias": (11,), "Transformer/posembed_input/pos_embedding": (1, N + 1, D)}
-    arrays |= {f"Transformer/encoder_norm/{part}": (D,) for part in ("scale", "bias")}
-    for i in range(L):
-        block = f"Transformer/encoderblock_{i}"
-        attention = f"{block}/MultiHeadDotProductAttention_1"
-        arrays |= {f"{block}/LayerNorm_{n}/{part}": (D,) for n in (0, 2) for part in ("scale", "bias")}
-        arrays |= {f"{attention}/{part}/kernel": (D, h, D // h) for part in ("query", "key", "value")}
-        arrays |= {f"{attention}/{part}/bias": (h, D // h) for part in ("query", "key", "value")}
-        arrays |= {f"{attention}/out/kernel": (h, D // h, D), f"{attention}/out/bias": (D,)}
-        arrays |= {f"{block}/MlpBlock_3/Dense_0/kernel": (D, M), f"{block}/MlpBlock_3/Dense_0/bias": (M,)}
-        arrays |= {f"{block}/MlpBlock_3/Dense_1/kernel": (M, D), f"{block}/MlpBlock_3/Dense_1/bias": (D,)}
-    np.savez(folder / "vit.npz", **{name: torch.randn(shape).numpy() for name, shape in arrays.items()})
+    model = VisionTransformer(10, 2, 3, 11, d_model=14, n_layers=3, n_heads=7, mlp_ratio=3, positions="learned")
+    np.savez(folder / "vit.npz", **as_npz(model))
     return folder / "vit.npz"
 
 
@@ -215,9 +203,7 @@ def test_what_cannot_be_is_refused_in_one_line(
 
 
 def test_a_learners_own_chapter_is_used_and_asked_for(
-    vitcourse: Callable[..., Ended],
-    first: Path,
-    learner: Path,  # noqa: F811
+    vitcourse: Callable[..., Ended], first: Path, learner: Path
 ) -> None:
     own = ["--code", str(learner), "--init", str(first), *TUNED, "--epochs=1"]
     rewrite(learner, "ch07_transfer", "head.new_zeros(n_classes, head.shape", "head.new_ones(n_classes, head.shape")

@@ -1,4 +1,4 @@
-"""Ctrl-C as a wish: the first is noted, the second interrupts, and afterwards all is as before."""
+"""Ctrl-C as a wish: the first is noted, the third interrupts, and afterwards all is as before."""
 
 import signal
 import threading
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from vitcourse.training.interrupt import StopOnInterrupt
+from vitcourse.training.checkpoints import StopOnInterrupt
 
 
 @pytest.fixture(autouse=True)
@@ -17,29 +17,14 @@ def attended() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
-def test_the_first_is_noted_and_the_second_interrupts() -> None:
+def test_the_first_is_noted_the_second_changes_nothing_and_the_third_interrupts() -> None:
     with StopOnInterrupt() as stop:
         assert not stop.requested
-        signal.raise_signal(signal.SIGINT)
-        assert stop.requested
+        for _ in range(2):
+            signal.raise_signal(signal.SIGINT)
+            assert stop.requested
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
-
-
-def press(times: int, done: list[int]) -> None:
-    with StopOnInterrupt() as stop, stop.held():
-        for _ in range(times):
-            signal.raise_signal(signal.SIGINT)
-        done.append(times)
-
-
-def test_while_it_is_held_the_second_waits_and_the_third_interrupts() -> None:
-    done: list[int] = []
-    press(1, done)
-    for times in (2, 3):
-        with pytest.raises(KeyboardInterrupt):
-            press(times, done)
-    assert done == [1, 2]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 

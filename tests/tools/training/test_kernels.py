@@ -1,6 +1,8 @@
 """A twin computes the same as a model with less work, anyone's model, or it isn't used."""
 
 import copy
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 from vitcourse.codesets import load_code
 from vitcourse.places import root
 from vitcourse.training import kernels
-from vitcourse.training.kernels import PARTS, LastBlock, attend, twin_of
+from vitcourse.training.kernels import PARTS, attend, twin_of
 
 CODES = ["solutions", *(str(root() / "tests" / "tools" / "alternatives" / name) for name in ("one", "two", "three"))]
 IMAGES = torch.rand(5, 2, 4, 6, generator=torch.Generator().manual_seed(0))  # 6 patches of 2 by 2, T = 7
@@ -23,6 +25,11 @@ def vit(code: str = "solutions", dropout: float = 0.0) -> Any:
     torch.manual_seed(0)
     model = load_code(code).module("ch05_vit").VisionTransformer
     return model((4, 6), 2, 2, 11, WIDTH, LAYERS, N_HEADS, dropout=dropout)
+
+
+def otherwise(part: nn.Module) -> bool:
+    """Whether a part of a twin computes in another way than its lines."""
+    return type(part).__module__ == kernels.__name__
 
 
 def results(model: nn.Module, parameters: list[nn.Parameter], images: Tensor = IMAGES) -> list[Tensor]:
@@ -64,9 +71,10 @@ def test_other_right_answers_have_a_twin_too(code: str, dropout: float) -> None:
 def test_the_model_stays_as_it_is_and_its_twin_learns_with_it() -> None:
     model = vit()
     model.blocks[0].eval()
-    kinds, names = [type(module) for module in model.modules()], list(model.state_dict())
+    names = list(model.state_dict())
     twin, _ = twin_of(model, IMAGES, N_HEADS, 0.0)
-    assert [type(module) for module in model.modules()] == kinds
+    assert not any(map(otherwise, model.modules()))
+    assert any(map(otherwise, twin.modules()))
     assert list(model.state_dict()) == names
     assert (model.training, model.blocks[0].training, twin.blocks[0].mlp.training) == (True, False, False)
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -135,9 +143,9 @@ def test_what_computes_something_else_keeps_its_place() -> None:
     model.blocks[0].mlp = Otherwise(model.blocks[0].mlp, lambda x: 1.001 * x)
     model.blocks[1].attention = Otherwise(model.blocks[1].attention, lambda x: x.flip(1))
     twin, how = twin_of(model, IMAGES, N_HEADS, 0.0)
-    assert type(twin.blocks[0].mlp) is Otherwise
-    assert type(twin.blocks[1].attention) is Otherwise
-    assert type(twin.blocks[1].norm1) is nn.LayerNorm
+    assert not otherwise(twin.blocks[0].mlp)
+    assert not otherwise(twin.blocks[1].attention)
+    assert otherwise(twin.blocks[1].norm1)
     assert "last block" not in how
     torch.testing.assert_close(twin(IMAGES), model(IMAGES))
 
@@ -163,7 +171,7 @@ def test_a_model_that_the_twin_would_not_follow_trains_as_it_is(change: Callable
     model = vit(dropout=0.25)
     change(model)
     twin, how = twin_of(model, IMAGES, N_HEADS, 0.25)
-    assert type(twin.blocks[-1]) is not LastBlock
+    assert not otherwise(twin.blocks[-1])
     if how:  # the parts that are the same in it
         assert "last block" not in how
 
@@ -193,8 +201,8 @@ def test_both_ways_of_attention_are_attention(monkeypatch: pytest.MonkeyPatch, f
 
 def test_the_trial_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     """A last block that is wrong in its gradient alone is seen."""
-    right = LastBlock.forward
-    monkeypatch.setattr(LastBlock, "forward", lambda self, x: right(self, x.detach()))
+    right = kernels.last_block
+    monkeypatch.setattr(kernels, "last_block", lambda block, x, **how: right(block, x.detach(), **how))
     assert "last block" not in twin_of(vit(), IMAGES, N_HEADS, 0.0)[1]
 
 
@@ -206,3 +214,15 @@ def test_the_twin_compiles_as_one_graph() -> None:
     compiled = torch.compile(twin, backend="aot_eager", fullgraph=True)
     for one, other in zip(results(compiled, parameters), results(model, parameters), strict=True):
         torch.testing.assert_close(one, other)
+
+
+def test_what_is_no_longer_used_leaves_the_memory_at_once() -> None:
+    model = vit()
+    twin, _ = twin_of(model, IMAGES, N_HEADS, 0.0)
+    seen = [weakref.ref(part) for part in (twin, model.blocks[0].mlp.fc1.weight)]
+    gc.disable()
+    try:
+        del model, twin
+        assert [part() for part in seen] == [None, None]
+    finally:
+        gc.enable()

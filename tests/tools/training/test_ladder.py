@@ -28,7 +28,6 @@ def test_every_rung_is_measured_or_says_why_not(vitcourse: Callable[..., Ended],
     done = vitcourse("bench", "steps", *SMALL, "--device=cpu", "--rounds=2", "--output=steps.json")
     assert done.code == 0, done.err
     record = json.loads((tmp_path / "steps.json").read_text(encoding="utf-8"))
-    assert (tmp_path / "steps.png").read_bytes().startswith(b"\x89PNG")
     assert [rung["name"] for rung in record["rungs"]] == [name for name, _, _ in RUNGS]
     *measured, graphs, recorded = record["rungs"]
     assert all(rung["images_per_second"] > 0 and rung["missing"] is None for rung in measured)

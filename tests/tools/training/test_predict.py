@@ -155,17 +155,6 @@ def test_an_image_of_the_training_size_is_taken_as_it_is(of: Callable[..., Train
     assert torch.equal(seen.pixels, image)
     assert seen.done == ()
     assert torch.allclose(trained.see(1 - image).pixels, image, atol=1e-6)
-    assert torch.allclose(trained.see(image, invert="yes").pixels, 1 - image)
-
-
-def test_invert_decides_where_it_is_said(of: Callable[..., Trained]) -> None:
-    trained, page = of(), sheet("ell")
-    page[150:, :] = 1.0  # something light beside the ink
-    assert trained.see(page).inverted
-    assert trained.see(page, invert="yes").inverted
-    assert not trained.see(page, invert="no").inverted
-    with pytest.raises(RequestError, match="--invert can't be 'maybe'; type auto, yes or no"):
-        trained.see(page, invert="maybe")
 
 
 def test_every_form_of_an_image_is_the_same_image(of: Callable[..., Trained], tmp_path: Path) -> None:
@@ -245,7 +234,7 @@ def test_weights_of_another_model_are_refused_with_the_first_part_that_does_not_
     shutil.copytree(root() / "solutions", tmp_path / "mine")
     file = tmp_path / "mine" / "ch04_encoder.py"
     file.write_text(file.read_text(encoding="utf-8").replace("fc1", "first"), encoding="utf-8")
-    with pytest.raises(RequestError, match=r"don't fit the model of .*mine: Missing key.*, and \d+ more") as caught:
+    with pytest.raises(RequestError, match=r"don't fit the model of .*mine: Missing key") as caught:
         load_trained(made(preparation.load_dataset("", None), config), code=str(tmp_path / "mine"))
     assert "\n" not in str(caught.value)
 
@@ -351,12 +340,3 @@ def test_a_picture_that_cannot_be_read_is_one_line(vitcourse: Callable[..., Ende
     assert (refused.code, refused.err) == (2, "vitcourse: can't read text.png: not an image that Pillow can read\n")
     assert "is a folder; name the images in it" in vitcourse("predict", str(tmp_path)).err
     assert "name another file" in vitcourse("predict", "text.png", "--picture", str(tmp_path / "text.png")).err
-    assert vitcourse("predict", "text.png", "--invert", "perhaps").code == 2
-
-
-@pytest.mark.usefixtures("stripes", "undrawn")
-def test_equal_runs_leave_equal_files(vitcourse: Callable[..., Ended], tmp_path: Path) -> None:
-    for name in ("one", "other"):
-        assert vitcourse("train", *SMALL, "--epochs", "1", "--output", name).code == 0
-    one, other = ((tmp_path / name / "weights.safetensors").read_bytes() for name in ("one", "other"))
-    assert one == other

@@ -24,10 +24,9 @@ from vitcourse.data import Dataset
 from vitcourse.errors import RequestError
 from vitcourse.training import loop, preparation
 from vitcourse.training.batches import Batches
-from vitcourse.training.checkpoints import Pace
+from vitcourse.training.checkpoints import Pace, StopOnInterrupt
 from vitcourse.training.configuration import make_config
 from vitcourse.training.display import Display
-from vitcourse.training.interrupt import StopOnInterrupt
 from vitcourse.training.loop import Run
 from vitcourse.training.processes import Processes
 
@@ -195,9 +194,10 @@ def test_shares_cover_everything_once_and_evenly(n: int, world: int) -> None:
 
 def test_the_shares_of_a_batch_are_the_batch_of_one_process() -> None:
     images, labels = torch.rand(29, 1, 3, 5), torch.arange(29)
+    config = make_config("seed", batch_size=7, seed=3)
 
     def batches(processes: Processes) -> Batches:
-        return Batches(images, labels, torch.zeros(1), torch.ones(1), batch_size=7, seed=3, processes=processes)
+        return Batches(images, labels, torch.zeros(1), torch.ones(1), config, processes)
 
     parts = zip(*(batches(Processes(rank, 3)) for rank in range(3)), strict=True)
     for (whole, of_whole), shares in zip(batches(Processes()), parts, strict=True):

@@ -1,16 +1,13 @@
-"""A run's folder: where it lies, how its files are written, and what is said when that fails."""
+"""A run's folder: where it lies, and what its files hold."""
 
-import errno
 import json
-import os
 import re
 from pathlib import Path
 
 import pytest
 
 from vitcourse.errors import RequestError
-from vitcourse.files import write_file
-from vitcourse.training.runs import Epoch, RunFolder, choose_folder, provenance, write_atomically
+from vitcourse.training.runs import Epoch, RunFolder, choose_folder, provenance
 
 
 def test_a_new_run_gets_a_folder_of_its_own(tmp_path: Path) -> None:
@@ -43,62 +40,7 @@ def test_files_are_as_written(tmp_path: Path) -> None:
     assert json.loads((folder.path / "numbers.json").read_text(encoding="utf-8")) == {"×": [1, 2.5]}
     lines = (folder.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["accuracy"] for line in lines] == [0.5, 0.75]
-    assert folder.files() == ["metrics.jsonl", "numbers.json", "text"]
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "weights"
-    write_atomically(file, b"old")
-
-    def half(path: Path, data: bytes) -> None:
-        with path.open("wb") as opened:
-            opened.write(data[:1])
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", half)
-    with pytest.raises(RequestError, match="No space left on device; type --output"):
-        RunFolder(tmp_path).write("weights", b"new")
-    assert file.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [file]
-
-
-def test_a_link_stays_and_leads_to_what_was_written(tmp_path: Path) -> None:
-    file, link = tmp_path / "marks.csv", tmp_path / "link.csv"
-    file.write_text("last term's")
-    link.symlink_to(file.name)
-    write_atomically(link, "new")
-    assert (file.read_text(), link.is_symlink()) == ("new", True)
-    write_atomically(link, "newest", follow=False)
-    assert (file.read_text(), link.read_text(), link.is_symlink()) == ("new", "newest", False)
-
-
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no named pipes of this kind")
-def test_a_pipe_is_written_into_and_stays_one(tmp_path: Path) -> None:
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    try:
-        write_atomically(pipe, "größer")
-        assert os.read(reader, 100).decode() == "größer"
-    finally:
-        os.close(reader)
-    assert pipe.is_fifo()
-
-
-def test_an_output_never_takes_the_place_of_python(tmp_path: Path) -> None:
-    chapter = tmp_path / "ch01_patches.py"
-    chapter.write_text("mine")
-    with pytest.raises(RequestError, match="never overwritten; name a file in another folder"):
-        write_file(chapter, "theirs")
-    assert chapter.read_text() == "mine"
-
-
-def test_a_folder_that_cannot_be_made_is_a_wrong_request(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(RequestError, match="can't write"):
-        RunFolder(tmp_path / "file" / "run").write("config.json", "{}")
+    assert sorted(file.name for file in folder.path.iterdir()) == ["metrics.jsonl", "numbers.json", "text"]
 
 
 def test_provenance_names_machine_versions_command_and_date(monkeypatch: pytest.MonkeyPatch) -> None:
