@@ -86,6 +86,8 @@ def train(
 ) -> None:
     """Train a Vision Transformer; with nothing else typed, on handwritten digits, in seconds."""
     processes = Processes.from_environment()
+    if resume and preset is not None:
+        make_config(preset)  # a word that names none is told so
     folder = find_run(output, preset) if resume else None
     if folder is not None:
         config = config_of_run(folder.path / CONFIG, preset, **overrides)
@@ -385,11 +387,10 @@ def trace(
     parameters: Annotated[bool, typer.Option("--parameters", help="how many parameters each row's module has")] = False,
 ) -> None:
     """Show the shapes of an exercise's tensors, step by step: yours beside what is expected."""
-    from vitcourse.trace.command import show_exercise
+    asked = _asked(exercise)
+    from vitcourse.trace.command import show_exercise  # which takes seconds: not before the request is right
 
-    if not show_exercise(
-        _asked(exercise).id, code, depth, as_json, html, svg, _console(), reveal=give_up, parameters=parameters
-    ):
+    if not show_exercise(asked.id, code, depth, as_json, html, svg, _console(), reveal=give_up, parameters=parameters):
         raise typer.Exit(1)
 
 
@@ -427,6 +428,8 @@ def main() -> None:
     command = _command()
     take_over_output(command.commands)
     try:
+        if "" in sys.argv[1:]:  # which a path would take for the folder that one is in
+            raise RequestError("one of the words is empty (''); leave it out, or type what it should name")
         code = command(standalone_mode=False)
         sys.stdout.flush()
     except RequestError as error:
@@ -434,8 +437,10 @@ def main() -> None:
     except RunError as error:
         _end(str(error), 1)
     except UsageError as error:
-        command = error.ctx.command_path if error.ctx else "vitcourse"
-        _end(f"{' '.join(error.format_message().split()).rstrip('.?')}; for help, type: {command} --help", 2)
+        asked = " ".join(["vitcourse", *(word for word in sys.argv[1:2] if word in command.commands)])
+        asked = error.ctx.command_path if error.ctx else asked
+        said = " ".join(error.format_message().split()).rstrip(".")
+        _end(f"{said}{' For' if said.endswith('?') else '; for'} help, type: {asked} --help", 2)
     except typer.Abort:
         _end("stopped", 1)
     except OSError as error:

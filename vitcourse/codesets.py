@@ -16,9 +16,9 @@ from types import ModuleType
 
 from vitcourse.course import chapter as chapter_of
 from vitcourse.course import chapters
+from vitcourse.definitions import fault_in
 from vitcourse.errors import RequestError, in_one_line
 from vitcourse.places import CHAPTERS, holds_chapters, root, workplace
-from vitcourse.worker.chapters import CONFLICT, conflict_in
 
 OWN_SETS = ("solutions", "chapters")
 
@@ -66,15 +66,22 @@ class CodeSet:
 
     def source(self, module: str) -> str | None:
         """The chapter's text, or None when there is no such file. Raises BrokenChapterError for what is no answer."""
-        if target := leads_astray(self.file(module)):
-            shown, number = self.shown_as(module), chapter_of(module).number
-            raise BrokenChapterError(f"{shown} is a link to {target}; for the stub type vitcourse reset {number}")
-        try:
-            return self.file(module).read_text(encoding="utf-8-sig")
-        except FileNotFoundError:
+        file, shown = self.file(module), self.shown_as(module)
+        stub = f"vitcourse reset {chapter_of(module).number}"
+        if target := leads_astray(file):
+            raise BrokenChapterError(f"{shown} is a link to {target}; for the stub type {stub}")
+        if not file.exists():
             return None
+        if not file.is_file():  # a folder, say, or a pipe, at which one would wait for ever
+            raise BrokenChapterError(f"{shown} is there, and is no file; move it away; for the stub type {stub}")
+        content = file.read_bytes()
+        try:
+            return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
         except UnicodeDecodeError as error:
-            raise BrokenChapterError(f"{self.file(module)} is not a UTF-8 text file") from error
+            line = content.count(b"\n", 0, error.start) + 1
+            raise BrokenChapterError(
+                f"{shown}, line {line}: a letter is not in UTF-8; save the file as UTF-8 in your editor"
+            ) from error
 
     def texts(self) -> tuple[dict[str, str], dict[str, str]]:
         """By module's name, the texts of the chapters and of what lies beside them, and what each file is called."""
@@ -123,9 +130,9 @@ class CodeSet:
             again = f"; to have its stubs again, type: vitcourse reset {int(module[2:4])}" if self.is_own else ""
             return f"{self.shown(self.file(module))} is missing{again}"
         if isinstance(error, SyntaxError) and error.filename:
-            conflict = conflict_in(self.source(module) or "") if Path(error.filename) == self.file(module) else 0
-            line, message = (conflict, CONFLICT) if conflict else (error.lineno, error.msg)
-            return f"{self.shown(error.filename)}, line {line}: {type(error).__name__}: {message}"
+            text = (self.source(module) or "") if Path(error.filename) == self.file(module) else ""
+            fault = fault_in(text, error)
+            return f"{self.shown(error.filename)}{', ' if fault.startswith('line') else ': '}{fault}"
         where = self.line_of(error) or self.shown(self.file(module))
         return f"{where}: {type(error).__name__}: {in_one_line(error)}"
 
@@ -134,7 +141,9 @@ def leads_astray(file: Path) -> str:
     """What a chapter's file is a link to when it is none of its own: a check would praise it, a reset overwrite it."""
     if not file.is_symlink():
         return ""
-    return "the solution" if file.resolve().is_relative_to(root() / "solutions") else "" if file.exists() else "nothing"
+    if not file.exists():  # nor does a link to itself
+        return "nothing"
+    return "the solution" if file.resolve().is_relative_to(root() / "solutions") else ""
 
 
 def load_code(name: str | Path, use_solution: Sequence[str] = ()) -> CodeSet:

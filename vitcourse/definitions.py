@@ -4,6 +4,9 @@ import ast
 import io
 from collections.abc import Sequence
 
+from vitcourse.worker.chapters import CONFLICT, conflict_in
+from vitcourse.worker.started import definitions as bindings
+
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
@@ -53,13 +56,28 @@ def with_definitions(source: str, stub: str, names: Sequence[str]) -> str:
     return mark + text
 
 
-def with_imports(source: str, other: str) -> str:
-    """The source with the imports of the other text that it lacks, after its own. Raises SyntaxError."""
+def with_imports(source: str, other: str, before: str = "") -> str:
+    """The source with the imports of the other text that it lacks, after its own. Raises SyntaxError.
+
+    One that stood in the text before, too, was taken out: it comes back only where the source uses its name.
+    """
     nodes = _imports(source)
-    known = {part for node in nodes for part in _parts(node)}
+    known, old = ({part for node in found for part in _parts(node)} for found in (nodes, _imports(before)))
+    used = {node.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)} - bindings(source).keys()
+
+    def is_wanted(part: str) -> bool:
+        return part not in known and (part not in old or _bound(part) in used)
+
     lines, place = lines_of(source), (nodes[-1].end_lineno or 0) if nodes else 0
-    lines[place:place] = [f"{ast.unparse(node)}\n" for node in _imports(other) if not set(_parts(node)) <= known]
+    lines[place:place] = [f"{ast.unparse(node)}\n" for node in _imports(other) if any(map(is_wanted, _parts(node)))]
     return "".join(lines)
+
+
+def fault_in(source: str, error: SyntaxError) -> str:
+    """Why a text is no Python, and in which line where that is known; a merge conflict is called one."""
+    conflict = conflict_in(source)
+    line, message = (conflict, CONFLICT) if conflict else (error.lineno, error.msg)
+    return f"{f'line {line}: ' if line else ''}{type(error).__name__}: {message}"
 
 
 def _imports(source: str) -> list[ast.Import | ast.ImportFrom]:
@@ -70,6 +88,12 @@ def _parts(node: ast.Import | ast.ImportFrom) -> list[str]:
     """What an import brings, each name for itself."""
     origin = f"{node.level} {node.module}" if isinstance(node, ast.ImportFrom) else ""
     return [f"{origin} {alias.name} {alias.asname}" for alias in node.names]
+
+
+def _bound(part: str) -> str:
+    """The name that such a part gives its meaning."""
+    name, other = part.split(" ")[-2:]
+    return name.partition(".")[0] if other == "None" else other
 
 
 def _with_definition(source: str, stub: str, name: str) -> str:
@@ -101,7 +125,7 @@ def _parsed(source: str) -> ast.Module:
     try:
         return ast.parse(source)
     except SyntaxError as error:
-        raise NotReplaceableError(f"line {error.lineno}: {type(error).__name__}: {error.msg}") from error
+        raise NotReplaceableError(fault_in(source, error)) from error
     except (ValueError, RecursionError, MemoryError) as error:
         raise NotReplaceableError(f"the file can't be read as Python: {error}") from error
 

@@ -13,7 +13,12 @@ from vitcourse.errors import RequestError
 
 @contextmanager
 def writing(path: Path, instead: str = "name a file in another folder") -> Iterator[None]:
-    """Raises RequestError, with what to type instead, when the disk or the rights don't let the path be written."""
+    """Raises RequestError, with what to type instead, when the disk or the rights don't let the path be written.
+
+    Nor is Python that stands there overwritten: it is a chapter, or something else that somebody wrote.
+    """
+    if path.suffix == ".py" and path.exists():
+        raise RequestError(f"{path} is there already, and is Python, which is never overwritten; {instead}")
     try:
         yield
     except OSError as error:
@@ -26,11 +31,20 @@ def write_file(path: Path, content: str | bytes) -> None:
         path.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader, whenever it looks, sees either the old content or the new; its rights stay."""
+def write_atomically(path: Path, content: str | bytes, *, follow: bool = True) -> None:
+    """Write a file so that a reader, whenever it looks, sees either the old content or the new; its rights stay.
+
+    A link stays, and leads to the new content, or else, without follow, makes room for it. A device or a pipe,
+    /dev/stdout say, is written into.
+    """
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
+    path = path.resolve() if follow and path.is_symlink() else path
     beside = path.with_name(f".{path.name}.part")
     try:
-        beside.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+        beside.write_bytes(data)
         if path.exists():
             shutil.copymode(path, beside)
         # The name must not reach the disk before the content does.

@@ -6,6 +6,7 @@ the files that could be lost or disagree with them.
 """
 
 import contextlib
+import errno
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,11 +14,12 @@ from pathlib import Path
 
 from vitcourse.codesets import CodeSet, leads_astray
 from vitcourse.course import Chapter, Exercise, chapters
-from vitcourse.definitions import NotReplaceableError, with_definitions
+from vitcourse.definitions import NotReplaceableError, definitions, with_definitions, with_imports
 from vitcourse.errors import RequestError, RunError
 from vitcourse.files import write_atomically
 from vitcourse.places import CHAPTERS, holds_chapters
 from vitcourse.stubs import pristine
+from vitcourse.worker.started import definitions as bindings
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,8 @@ def _with_stubs(
     try:
         if before is None:
             raise NotReplaceableError("there is no such file")
-        return with_definitions(before.decode("utf-8"), stub, names).encode("utf-8"), scope
+        after = with_definitions(before.decode("utf-8"), stub, names)
+        return _completed(after, stub, chapter if whole else None).encode("utf-8"), scope
     except (NotReplaceableError, UnicodeDecodeError) as error:
         if whole:
             return stub.encode("utf-8"), "it could not be read as Python, and now the whole file is"
@@ -160,6 +163,19 @@ def _with_stubs(
         ) from error
 
 
+def _completed(text: str, stub: str, chapter: Chapter | None) -> str:
+    """The text with what its stubs need and somebody deleted: imports, and, of a whole chapter, what was given."""
+    mark, body = text[: text.startswith("\ufeff")], text.removeprefix("\ufeff")
+    if chapter is not None:
+        written = {name for exercise in chapter.exercises for name in exercise.names}
+        gone = [name for name in definitions(stub) if name not in written and name not in bindings(body)]
+        body = with_definitions(body, stub, gone)
+    completed = with_imports(body, stub, before=stub)
+    if completed != body and "\r\n" in body:
+        completed = completed.replace("\r\n", "\n").replace("\n", "\r\n")
+    return mark + completed
+
+
 def _replaced(
     file: Path, before: bytes | None, after: bytes, module: str, stack: str, reason: str, kept: Path
 ) -> Version | None:
@@ -168,7 +184,10 @@ def _replaced(
         version = None if before is None else _keep(before, module, stack, reason, kept)
     try:
         with _disk_errors_in_one_line(file):
-            write_atomically(file if leads_astray(file) else file.resolve(), after)
+            if leads_astray(file):
+                write_atomically(file, after, follow=False)
+            else:
+                write_atomically(file, after)
     except RunError:
         if version is not None:
             with contextlib.suppress(OSError):
@@ -188,7 +207,11 @@ def _keep(content: bytes, module: str, stack: str, reason: str, kept: Path) -> V
 
 
 def content(file: Path) -> bytes | None:
-    """What a file holds; None where there is none."""
+    """What a file holds; None where there is none. Raises RunError for a folder, say, or a pipe."""
+    if file.exists() and not file.is_file():
+        raise RunError(f"nothing was changed: {near(file)} is no file; move it away, then type the same again")
+    if leads_astray(file) == "nothing":
+        return None
     with _disk_errors_in_one_line(file):
         try:
             return file.read_bytes()
@@ -201,9 +224,10 @@ def _disk_errors_in_one_line(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        room = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+        advice = "make room or give the rights" if room else "move away what stands there"
         raise RunError(
-            f"nothing was changed: {error.strerror or error} at {near(path)}; make room or give the rights, "
-            "then type the same again"
+            f"nothing was changed: {error.strerror or error} at {near(path)}; {advice}, then type the same again"
         ) from error
 
 

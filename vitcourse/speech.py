@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 PLAINLY = "vitcourse.plainly"
+_NARROWEST = 20
 
 _WORDS = {
     "·": "*", "×": "x", "√": "sqrt ", "…": "...", "→": "->", "←": "<-", "−": "-", "±": "+-", "≈": "~", "≠": "!=",
@@ -31,7 +32,10 @@ _WORDS = {
 
 
 def speak_plainly() -> None:
-    """Let stdout and stderr write what they lack in plain letters. The command line calls this once."""
+    """Let stdout and stderr write what they lack in plain letters, in lines. The command line calls this once."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns) < _NARROWEST:
+        del os.environ["COLUMNS"]  # no width of a terminal; 0, which some editors set, would print nothing at all
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=PLAINLY)
@@ -135,6 +139,8 @@ def end_unread(error: OSError) -> NoReturn:
 def _advice(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "; make room, then type the same again"
+    if error.errno == errno.ENOENT and not error.filename:
+        return ": the folder that you are in is gone; go to another with cd, then type the same again"
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return "; give the rights to write there, or work in another folder"
     return ""

@@ -13,7 +13,7 @@ from pathlib import Path
 import vitcourse
 from vitcourse.codesets import CodeSet
 from vitcourse.course import Chapter, Exercise, chapters
-from vitcourse.definitions import definitions, with_imports
+from vitcourse.definitions import definitions, fault_in, with_imports
 from vitcourse.keeping import content, near, put
 from vitcourse.places import workplace
 from vitcourse.stubs import given, note, pristine
@@ -69,7 +69,10 @@ def merge(chapter: Chapter, content: bytes | None, base: str | None, new: str) -
         merged = _Chapter(chapter, base or new, mine, new, known=base is not None).merged()
         ast.parse(merged.text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        where = f"line {error.lineno}: {error.msg}" if isinstance(error, SyntaxError) else f"not Python: {error}"
+        if isinstance(error, UnicodeDecodeError):
+            where = "it is not a UTF-8 text file"
+        else:
+            where = fault_in(text, error) if isinstance(error, SyntaxError) else f"not Python: {error}"
         return Merged("", [f"left as it is ({where}); mend that, then type vitcourse update again"], left=True)
     return Merged(mark + merged.text.replace("\n", ending), merged.said)
 
@@ -105,7 +108,8 @@ class _Chapter:
         text = "\n".join(own for part in frame if (own := marks.get(part, part)) is not None).rstrip() + "\n"
         fresh = [line for line in new if line.strip() and line not in [*base, *mine]]
         if fresh and mine != base:
-            text = with_imports(text, "\n".join(line for line in new if line[:1] != _SIGN))
+            now, then = ("\n".join(line for line in frame if line[:1] != _SIGN) for frame in (new, base))
+            text = with_imports(text, now, before=then)
         lost = [line for line in fresh if line[0] != _SIGN and line not in text.split("\n")]
         said += [f"your lines stay where the course has this now: {line}" for line in lost]
         return Merged(text, said or ["the lines around the exercises are new"])

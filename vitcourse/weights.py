@@ -9,7 +9,6 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from vitcourse.codesets import load_code
-from vitcourse.errors import first_line
 from vitcourse.families import CLS, FAMILIES, IDLE, OTHERS, POSITIONS, PRE_LOGITS, STRANGERS, Family
 
 # Under these names the model's state lies in files that hold more than that.
@@ -51,6 +49,8 @@ def load_weights(
 
     Source of the resizing: Dosovitskiy et al. 2021, section 3.2.
     """
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"the model comes first, then the weights, and a {type(model).__name__} is no model")
     if head not in ("theirs", "own"):
         raise ValueError(f'head must be "theirs" or "own", not {head!r}')
     if grid is not None and not (isinstance(grid, tuple | list) and len(grid) == 2):
@@ -68,7 +68,7 @@ def load_weights(
         given[POSITIONS] = _fitted(given[POSITIONS], expected[POSITIONS].shape[1] - 1, grid, own and (own[0], own[1]))
     if misfits := _misfits(given, expected):
         listed = _listed(misfits, "\n  ")
-        raise ValueError(f"these weights ({family.name}) don't fit the model\n  {listed}")
+        raise ValueError(f"these weights ({family.name}) don't fit the model:\n  {listed}")
     with torch.no_grad():
         for name, tensor in given.items():
             expected[name].copy_(tensor)
@@ -99,7 +99,10 @@ def read_weights(source: Mapping[str, Any] | nn.Module | str | Path) -> dict[str
         if isinstance(found, nn.Module):
             found = found.state_dict()
         if not isinstance(found, Mapping):
-            raise ValueError(f"weights are a state dict or a file, not a {type(found).__name__}")
+            kind = type(found).__name__
+            if isinstance(source, str | Path):
+                raise ValueError(f"{source} holds a {kind}, and no state dict")
+            raise ValueError(f"weights are a state dict or a file, not a {kind}")
         inner = [found[key] for key in _WRAPPERS if isinstance(found.get(key), Mapping | nn.Module)]
         if not inner:
             break
@@ -115,12 +118,14 @@ def family_of(state: Mapping[str, Tensor]) -> Family:
     """Whose names these are. Raises ValueError when nobody's are known."""
     for pattern, whose in OTHERS.items():
         if any(re.search(pattern, name) for name in state):
-            raise ValueError(f"these names are {whose}: another model than this course's ViT\n  {_listed(list(state))}")
+            raise ValueError(
+                f"these names are {whose}: another model than this course's ViT:\n  {_listed(list(state))}"
+            )
     for family in FAMILIES:
         if any(re.match(family.known_by, name) for name in state):
             return family
     known = ", ".join(family.name for family in FAMILIES)
-    raise ValueError(f"whose names these are isn't known:\n  {_listed(list(state))}\nknown are those of {known}")
+    raise ValueError(f"whose names these are isn't known:\n  {_listed(list(state))};\nknown are those of {known}")
 
 
 def _bare(name: str) -> str:
@@ -155,13 +160,13 @@ def _read_file(path: Path) -> Any:
         # Many files of weights hold the options of their training, too.
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, LookupError, EOFError) as error:  # a text, say, has no such codes
+    except PermissionError as error:
+        raise ValueError(f"{path} can't be read: {error.strerror}") from error
+    except Exception as error:  # each library has errors of its own, and advice that doesn't help here
         raise ValueError(
-            f"{path} can't be read as weights: it is none, is damaged, or could run code; if you trust it, pass "
-            "torch.load(…, weights_only=False) in its place"
+            f"{path} can't be read as weights: it is none, is damaged, or holds more than tensors, which could run "
+            "code; what can be read is .safetensors, .npz, and what torch.save(model.state_dict(), FILE) wrote"
         ) from error
-    except Exception as error:  # each library has errors of its own for a file that is damaged
-        raise ValueError(f"{path} can't be read as weights: {first_line(error)}") from error
 
 
 def _under_our_names(
@@ -193,7 +198,7 @@ def _faults(
     extra = [name for name in given if name not in expected]
     for pattern, what in STRANGERS.items():
         if names := [name for name in extra if re.search(pattern, name)]:
-            yield f"have what this model has not: {what}\n  {_listed(names)}"
+            yield f"have what this model has not: {what}:\n  {_listed(names)}"
     if any(re.fullmatch(PRE_LOGITS, name) for name in extra):
         yield (
             "have a layer in front of their head, pre_logits, which this model has not; "
@@ -205,12 +210,12 @@ def _faults(
     if other := [name for name in ours if name in theirs and theirs[name] != ours[name]]:
         unlike = ", ".join(f"{name}={theirs[name]:g}, where this one has {ours[name]:g}" for name in other)
         sizes = ", ".join(f"{name}={size:g}" for name, size in theirs.items())
-        yield f"are of a model of other sizes: {unlike}\nmake the model with: {sizes}"
+        yield f"are of a model of other sizes: {unlike};\nmake the model with: {sizes}"
     classes = [weights["head.weight"].shape[0] for weights in (given, expected) if "head.weight" in weights]
     if len(classes) == 2 and classes[0] != classes[1]:
-        yield f"tell {classes[0]} classes, this model {classes[1]}: the head doesn't fit\n{_OWN_HEAD}"
+        yield f"tell {classes[0]} classes, this model {classes[1]}: the head doesn't fit;\n{_OWN_HEAD}"
     if "head.weight" not in given and "head.weight" in expected:
-        yield f"have no head\n{_OWN_HEAD}"
+        yield f"have no head;\n{_OWN_HEAD}"
     # Google's weights alone show how many heads share the width; the shapes would fit any other number too.
     shown = _heads_shown(state)
     heads = next((m.n_heads for m in model.modules() if isinstance(getattr(m, "n_heads", None), int)), None)
@@ -264,7 +269,7 @@ def _fitted(positions: Tensor, n_own: int, grid: Grid | None, own: Grid | None) 
         raise ValueError(f"positions of {n_given} patches are no square; pass their grid: grid=(rows, columns)")
     if own is None or math.prod(own) != n_own:
         raise ValueError(
-            f"positions of {n_given} patches can't be resized to {n_own}, since the model's grid isn't known\n"
+            f"positions of {n_given} patches can't be resized to {n_own}, since the model's grid isn't known;\n"
             "say it before: model.grid = (rows, columns)"
         )
     exact = positions.to(torch.promote_types(positions.dtype, torch.float32))

@@ -2,6 +2,7 @@
 
 import errno
 import io
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -214,6 +215,55 @@ def test_a_missing_file_comes_back_with_its_chapter(desk: Desk) -> None:
     assert desk.type("reset", "1.1")[0] == 2
     assert desk.type("reset", "1")[0] == 0
     assert (desk.read(), desk.kept()) == (STUB, [])
+
+
+def test_a_chapter_that_was_emptied_comes_back_with_all_that_its_stubs_need(desk: Desk) -> None:
+    desk.write("\ufeff# mine\r\n")
+    assert desk.type("reset", "1")[0] == 0
+    after = desk.read()
+    assert after.startswith("\ufeff")
+    assert after.count("\n") == after.count("\r\n")
+    module: dict[str, object] = {}
+    exec(after.removeprefix("\ufeff"), module)
+    assert module.keys() >= {"patch_grid", "patchify", "conv_to_linear"}
+    assert "# mine" in after
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (MINE.replace("\n\n# a thought", "\n<<<<<<< HEAD\n=======\n>>>>>>> theirs\n\n# a thought"), "a merge conflict"),
+        ("x = 1\0", "null bytes"),
+        ("x = 1\n# caf\udce9\n", "not a UTF-8 text file"),
+    ],
+)
+def test_what_is_no_python_is_called_what_it_is_by_each_command(desk: Desk, text: str, said: str) -> None:
+    desk.file.write_bytes(text.encode("utf-8", "surrogateescape"))
+    code, _, err = desk.type("reset", "1.1")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert said in err
+    assert "vitcourse reset 1\n" in err
+    assert "None" not in err
+    if "UTF-8" in said:
+        assert "ch01_patches.py, line 2: a letter is not in UTF-8; save the file as UTF-8" in desk.type("status")[2]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no named pipes of this kind")
+@pytest.mark.parametrize("kind", ["folder", "pipe", "link to itself"])
+def test_what_is_no_file_is_one_line_and_nobody_waits_for_it(desk: Desk, kind: str) -> None:
+    desk.file.unlink()
+    if kind == "folder":
+        desk.file.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(desk.file)
+    else:
+        desk.file.symlink_to(desk.file.name)
+    for words in (["hint"], ["status"], ["reset", "1"], ["update"]):
+        code, _, err = desk.type(*words)
+        assert len(err.splitlines()) <= 1
+        if code:
+            assert "move it away" in err or "for the stub type vitcourse reset 1\n" in err
+        assert (code == 0) == (kind == "link to itself" and words[0] in ("reset", "update"))
 
 
 @pytest.mark.parametrize("target", ["the solution", "nothing"])

@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from vitcourse.__main__ import main
 from vitcourse.places import root
-from vitcourse.speech import Screen, command
+from vitcourse.speech import Screen, command, speak_plainly
 
 
 @pytest.mark.parametrize(
@@ -75,3 +77,30 @@ def test_an_output_that_was_closed_before_is_no_traceback(words: str) -> None:
     shell = ["sh", "-c", f"'{sys.executable}' -m vitcourse {words} >&-"]
     ended = subprocess.run(shell, cwd=root(), stderr=subprocess.PIPE, text=True)
     assert (ended.returncode, ended.stderr.count("\n")) == ((2, 1) if "9.9" in words else (0, 0)), ended.stderr
+
+
+def test_ctrl_c_while_a_command_is_loading_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Loading:
+        def __getattr__(self, name: str) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "vitcourse.cli", Loading())
+    with pytest.raises(SystemExit, match="130"):
+        main()
+
+
+@pytest.mark.parametrize(("columns", "width"), [("0", 80), ("1", 80), ("47", 47)])
+def test_a_terminal_without_a_width_is_written_to_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, columns: str, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    speak_plainly()
+    assert Console(file=io.StringIO()).width == width
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell of Unix; Windows deletes no folder that one is in")
+def test_in_a_folder_that_is_gone_it_is_said_that_it_is_gone(tmp_path: Path) -> None:
+    script = f"mkdir gone && cd gone && rmdir ../gone && '{sys.executable}' -m vitcourse init ../other"
+    ended = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (1, 1)
+    assert "the folder that you are in is gone" in ended.stderr

@@ -269,6 +269,22 @@ def test_lines_around_stay_where_both_changed_them_and_get_the_imports_that_they
     assert out.count("your lines stay") == 1
 
 
+def test_an_import_that_was_taken_out_comes_back_only_where_it_is_used(
+    folder: Path, newer: Callable[..., None], type_in: Type
+) -> None:
+    file = folder / "chapters" / "ch02_tokens.py"
+    mine = file.read_text(encoding="utf-8")
+    for line in ("import torch.nn.functional as F\n", "from torch import Tensor, nn\n"):
+        mine = mine.replace(line, "")
+    file.write_text(mine, encoding="utf-8")
+    newer(("ch02_tokens", "import torch\n", "import math\nimport torch\n"))
+    assert type_in("update")[0] == 0
+    text = file.read_text(encoding="utf-8")
+    assert "import math\n" in text  # it is new
+    assert "from torch import Tensor, nn\n" in text  # the stubs' signatures name it
+    assert " as F" not in text
+
+
 def test_the_readme_of_a_folder_names_only_commands_that_there_are(folder: Path, type_in: Type) -> None:
     lines = (package() / "learner_readme.md").read_text(encoding="utf-8").splitlines()
     words = [line.split()[1] for line in lines if line.startswith("    vitcourse ")]

@@ -310,6 +310,11 @@ def test_what_does_not_fit_is_refused_in_a_few_lines_and_nothing_is_loaded(what:
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
 
+def test_the_model_comes_first() -> None:
+    with pytest.raises(ValueError, match="the model comes first, then the weights"):
+        load_weights(ours().state_dict(), ours())
+
+
 def test_the_first_few_parts_are_named() -> None:
     state = torchvision().state_dict()
     for name in ("encoder.ln.bias", "conv_proj.bias"):

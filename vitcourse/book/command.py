@@ -21,6 +21,8 @@ USUAL_PORT = 8000
 def show_book(console: Console, *, pdf: bool, file: Path | None, open_it: bool, port: int | None, serve: bool) -> None:
     """Build the book, and do with it what was asked for. Raises RequestError and RunError, each one line."""
     site = find()
+    if pdf and file is not None and not file.parent.is_dir():  # said before the minutes that it takes
+        raise RequestError(f"there is no folder {file.parent}; name a file in another folder")
     # The port before the work: that it is taken is said at once.
     served = server(site.output, port) if serve and not pdf else None
 

@@ -47,7 +47,7 @@ def write_notebook(word: str, output: Path | None = None, solved: bool = False) 
     if file.is_dir():
         file = file / f"{name}.ipynb"
     made = make_notebook(page) if page else make_whole(solved)
-    if file.exists():
+    if file.is_file():
         stands = _read(file)
         if stands is not None and _hash(stands["cells"]) == _hash(made["cells"]):
             return f"{file} is there already, as it would be written"

@@ -7,6 +7,7 @@ list of exercises, the checks, judge and worker, and the versions. Once any of t
 import contextlib
 import hashlib
 import json
+import sys
 from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -109,10 +110,15 @@ def read_state(name: str) -> dict[str, Any]:
 
 
 def write_state(name: str, state: dict[str, Any]) -> None:
-    """Replace such a file, whole or not at all; a folder that can't be written is no reason to fail a check."""
-    with contextlib.suppress(OSError):
+    """Replace such a file, whole or not at all; a folder that can't be written is said, and fails no check."""
+    try:
         _folder().mkdir(exist_ok=True)
         write_atomically(_folder() / name, json.dumps(state, indent=1))
+    except OSError as error:
+        why = error.strerror or error
+        print(
+            f"vitcourse: this can't be remembered ({why}): make room or give the rights in {_folder()}", file=sys.stderr
+        )
 
 
 def kept_folder() -> Path:

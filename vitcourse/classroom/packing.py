@@ -22,6 +22,8 @@ def pack(code: CodeSet, output: Path) -> str:
 
     Raises RequestError when it can't be written.
     """
+    if output.suffix != ".zip":
+        raise RequestError(f"{output} would be a zip file's name; type: vitcourse submit --output {output.stem}.zip")
     statuses = {each.id: status for each, status in standing(code)}
     versions = {"vitcourse": version("vitcourse"), "torch": version("torch"), "python": python_version()}
     chapters = sorted(file for file in code.folder.glob("*.py") if file.is_file())

@@ -87,15 +87,20 @@ def write_exercise(shell: Any, line: str, text: str) -> None:
 
 def take_into_use(shell: Any, code: CodeSet, module: str, cell: Cell) -> None:
     """The chapter's names in the notebook, as the file has them now, and then what else the cell does."""
-    importlib.invalidate_caches()
-    order = [chapter.module for chapter in chapters()]
-    for later in order[order.index(module) :]:  # they hold the old ones
-        sys.modules.pop(f"chapters.{later}", None)
+    _forget(module)
     chapter = code.module(module)
     shell.user_ns.update({name: getattr(chapter, name) for name in cell.names})
     if cell.rest.strip():
         own = [line for line in cell.imports if not line.startswith("from .")]
         shell.run_cell("\n".join([*own, cell.rest]))
+
+
+def _forget(module: str) -> None:
+    """Let this chapter and the later ones, which hold its names, be read anew when they are next wanted."""
+    importlib.invalidate_caches()
+    order = [chapter.module for chapter in chapters()]
+    for later in order[order.index(module) :]:
+        sys.modules.pop(f"chapters.{later}", None)
 
 
 @cache
@@ -139,12 +144,15 @@ def command(name: str, line: str) -> None:
 def _printed(name: str, words: Sequence[str]) -> str:
     from vitcourse.cli import UsageError, app
 
-    screen = io.StringIO()
+    screen, first = io.StringIO(), chapters()[0].module
+    _forget(first)  # an editor may have changed them
     try:
         with contextlib.redirect_stdout(screen):
             app([name, *words], standalone_mode=False)
     except UsageError as error:
         raise RequestError(" ".join(error.format_message().split())) from error
+    finally:
+        _forget(first)  # and so may this command
     return as_typed_here(screen.getvalue())
 
 

@@ -37,8 +37,8 @@ def trace(
     `depth` is how many levels of calls the rows go down to; without it, as deep as fits on a screen. When the traced
     code raises, the trace ends there and its `error` says why. What can't be looked into, compiled code say, is a row.
     """
-    if depth is not None and depth < 1:
-        raise ValueError(f"depth is how many levels of calls are shown, 1 or more, and not {depth}")
+    if depth is not None and not (isinstance(depth, int) and depth >= 1):
+        raise ValueError(f"depth is how many levels of calls are shown, 1 or more, and not {depth!r}")
     call = described(function, args, kwargs, names)
     recorder = Recorder(_own_files(function))
     recorder.modules = call.modules

@@ -79,9 +79,11 @@ def config_of_run(file: Path, preset: str | None = None, **overrides: Any) -> Tr
     changed = {name: value for name, value in overrides.items() if value is not None}
     for name, value in changed.items():
         if name not in MAY_DIFFER and value != getattr(config, name):
+            begun = getattr(config, name)
+            with_it = f"has {option(name)} {spoken(begun)}" if begun is not None else f"began without {option(name)}"
             raise RequestError(
-                f"the run in {file.parent} has {option(name)} {spoken(getattr(config, name))}; leave {option(name)} "
-                "out to go on with it, or type --output with another folder to start anew"
+                f"the run in {file.parent} {with_it}; leave {option(name)} out to go on with it, or type --output with "
+                "another folder to start anew"
             )
     return _checked(replace(config, **changed))
 

@@ -13,15 +13,18 @@ from vitcourse.errors import RequestError
 from vitcourse.files import parse_json, printable, read_json
 from vitcourse.speech import print_json
 from vitcourse.training.presets import MAY_DIFFER, PRESETS, option, spoken
-from vitcourse.training.runs import CONFIG, RESULT
+from vitcourse.training.runs import CONFIG, RESULT, RUNS
 
 
 def show_runs(base: Path, as_json: bool, console: Console) -> None:
     """Print a table of the runs, or a list of objects."""
+    base = next((place for place in (base, RUNS / base) if place.exists()), base)
     listed = list(_runs(base))
     if as_json:
         print_json(listed)
         return
+    if not listed and base != RUNS:
+        raise RequestError(f"there is no run at {base}; to see those in {RUNS}/, type: vitcourse runs")
     if not listed:
         raise RequestError(f"there is no run in {base}/ yet; type: vitcourse train")
     accuracy, loss, seconds, epochs = (

@@ -22,10 +22,11 @@ HEAD_WIDTH = 64  # of the published models, from the smallest to ViT-L
 
 @dataclass(frozen=True)
 class Origin:
-    """Trained weights, under this course's names, and the patch grid that their positions are for."""
+    """Trained weights, under this course's names, the patch grid of their positions, and whether heads are told."""
 
     state: Mapping[str, Tensor] = field(repr=False)
     grid: tuple[int, int]
+    tells_heads: bool = True
 
 
 def with_sizes_of_weights(config: TrainConfig, typed: Mapping[str, Any]) -> TrainConfig:
@@ -84,7 +85,7 @@ def read_origin(config: TrainConfig, chapter: ModuleType, dataset: Dataset) -> O
         load_weights(model, file, head="own")
     except ValueError as error:
         raise RequestError(f"--init: {in_one_line(error)}") from error
-    return Origin(model.state_dict(), grid)
+    return Origin(model.state_dict(), grid, arguments is not None or "n_heads" in sizes)
 
 
 def _read(config: TrainConfig) -> tuple[Path, dict[str, float], dict[str, Any] | None]:

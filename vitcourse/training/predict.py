@@ -20,6 +20,8 @@ def predict(images: Sequence[Path], run: Path, picture: Path | None, as_json: bo
         if path.is_dir():
             raise RequestError(f"{path} is a folder; name the images in it: {path}/*")
     trained = load_trained(run)
+    if picture is not None and picture.resolve() in [path.resolve() for path in images]:
+        raise RequestError(f"--picture {picture} would overwrite what is to be read; name another file")
     with faults_in_one_line(load_code(trained.config.code)):
         predictions: list[Prediction] = trained.predict(images)
     named = list(zip([printable(path) for path in images], predictions, strict=True))

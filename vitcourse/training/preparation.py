@@ -246,9 +246,10 @@ def _notes(config: TrainConfig, device: torch.device, dataset: Dataset, origin: 
     if config.batch_size > n_images:
         yield f"all {n_images:,} training images are one batch, since --batch-size is {config.batch_size:,}"
     if origin is not None:
+        heads = "" if origin.tells_heads else " (the file doesn't tell; --n-heads sets another number)"
         yield (
             f"starts from {config.init}: patches of {config.patch_size}×{config.patch_size}, d_model {config.d_model}, "
-            f"{config.n_layers} layers, {config.n_heads} heads; the head starts at 0"
+            f"n_layers {config.n_layers}, n_heads {config.n_heads}{heads}; the head starts at 0"
         )
 
 

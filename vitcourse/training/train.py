@@ -262,7 +262,8 @@ def learned_nothing(result: Result, run: Run) -> str | None:
     chance = math.log(len(setup.dataset.classes))
     loss = result.epochs[-1].loss
     # Of the first steps' loss alone nothing is to be said: it was taken before they had an effect.
-    learned = result.accuracy > guessing and (loss < 0.98 * chance or result.accuracy > 0.5 + guessing / 2)
+    far = min(2 * guessing, 0.5 + guessing / 2)
+    learned = result.accuracy > guessing and (loss < 0.98 * chance or result.accuracy > far)
     if setup.config.data == "random" or learned:
         return None
     rate, usual = setup.config.learning_rate, PRESETS[setup.config.preset].learning_rate

@@ -4,6 +4,7 @@ The file holds the weights, and with them all that is needed to build the model 
 """
 
 import json
+import shlex
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from vitcourse.training.augment import center_crop
 from vitcourse.training.batches import standardised
 from vitcourse.training.chapters import TRAINER, faults_in_one_line
 from vitcourse.training.presets import TrainConfig
-from vitcourse.training.runs import WEIGHTS
+from vitcourse.training.runs import CONFIG, WEIGHTS
 
 if TYPE_CHECKING:
     from vitcourse.training.preparation import Setup
@@ -230,5 +231,9 @@ def weights_in(folder: Path) -> Path:
     if (folder / WEIGHTS).is_file():
         return folder / WEIGHTS
     if parts:
-        raise RequestError(f"{folder} holds {len(parts)} models; name one: {' or '.join(map(str, parts))}")
+        more = " or another" if len(parts) > 3 else ""
+        raise RequestError(f"{folder} holds {len(parts)} models; name one: {' or '.join(map(str, parts[-3:]))}{more}")
+    if (folder / CONFIG).is_file():  # it was killed
+        again = f"vitcourse train --resume --output {shlex.quote(str(folder))}"
+        raise RequestError(f"{folder} isn't finished and has no weights yet; to go on, type: {again}")
     raise RequestError(f"there are no weights at {folder}; a run writes them when it ends, or is stopped by Ctrl-C")

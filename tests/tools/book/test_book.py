@@ -581,6 +581,16 @@ def test_a_files_name_without_pdf_is_refused(type_in: Callable[..., Ended]) -> N
     assert type_in("book", "book.pdf") == (2, "", said)
 
 
+def test_a_folder_for_the_pdf_that_is_not_there_is_said_before_the_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rich.console import Console
+
+    monkeypatch.setattr(command, "_build", lambda *_: pytest.fail("it was built first"))
+    with pytest.raises(RequestError, match="there is no folder"):
+        command.show_book(Console(), pdf=True, file=tmp_path / "gone" / "a.pdf", open_it=False, port=None, serve=False)
+
+
 @pytest.mark.parametrize("missing", ["_config.yml", "_toc.yml", "book"])
 def test_a_part_of_the_book_that_is_missing_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str

@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -158,8 +159,43 @@ def test_a_wrong_request_is_one_line_and_exit_code_2(tmp_path: Path, type_in: Ca
     ):
         code, out, err = type_in(*words)
         assert (code, out, len(err.splitlines())) == (2, "", 1), (words, err)
-    assert "Did you mean 'train', 'trace'; for help" in type_in("trian").err
+    assert "Did you mean 'train', 'trace'? For help" in type_in("trian").err
+    assert "type: vitcourse check --help" in type_in("check", "--junit").err
+    assert "one of the words is empty" in type_in("check", "--junit", "").err
     assert f"type {root() / 'chapters'}\n" in type_in("check", "--code", root()).err
+
+
+def test_no_trace_is_offered_of_what_could_not_be_run(
+    learner: Callable[..., CodeSet], capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken, wrong = (
+        Verdict("1.1", "error", "line 3: SyntaxError: '(' was never closed"),
+        Verdict("1.2", "failed", "", seed=7),
+    )
+    print_verdicts(Console(highlight=False), learner(patchify="return images"), [broken, wrong])
+    out = capsys.readouterr().out
+    assert "next: vitcourse hint 1.1\n" in out
+    assert "next: vitcourse hint 1.2, or vitcourse trace 1.2\n" in out
+
+
+def test_of_what_was_deleted_the_stub_is_offered(capsys: pytest.CaptureFixture[str]) -> None:
+    file = "chapters/ch01_patches.py"
+    gone = Verdict("1.1", "failed", f"patchify is missing from {file}", file=file, seed=7)
+    misspelt = replace(gone, diagnosis="There is patchfy: is the name misspelt?")
+    print_verdicts(Console(highlight=False), load_code("chapters"), [gone, misspelt])
+    out = capsys.readouterr().out
+    assert "next: vitcourse reset 1.1, for its stub\n" in out
+    assert "next: vitcourse hint 1.1, or vitcourse trace 1.1\n" in out
+
+
+def test_a_folder_that_takes_no_notes_is_said_and_fails_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, type_in: Callable[..., Ended]
+) -> None:
+    (tmp_path / "notes").write_text("a file where the folder should be")
+    monkeypatch.setattr(state, "_folder", lambda: tmp_path / "notes")
+    code, out, err = type_in("hint", "1.1")
+    assert (code, "hint 1 of 3" in out, len(err.splitlines())) == (0, True, 1)
+    assert "this can't be remembered" in err
 
 
 def test_a_verdict_is_stale_once_anything_it_rests_on_has_changed(

@@ -323,6 +323,7 @@ def test_a_grader_that_is_ended_leaves_no_process_and_goes_on(class_of_three: Pa
         (["grade", ".", "--box", "maybe"], "--box none"),
         (["grade", "--make", "a.txt"], "--make a.zip"),
         (["submit", "--output", "/nowhere/a.zip"], "name another"),
+        (["submit", "--output", "mine.txt"], "--output mine.zip"),
     ],
 )
 def test_a_wrong_request_is_one_line(

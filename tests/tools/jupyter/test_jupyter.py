@@ -1,6 +1,7 @@
 """The course in a notebook: a cell's answer becomes the chapter's, is checked and shown; the whole one runs through."""
 
 import ast
+import contextlib
 import re
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from vitcourse.codesets import load_code
 from vitcourse.course import chapter
 from vitcourse.definitions import definition, with_definitions
 from vitcourse.errors import RequestError
+from vitcourse.jupyter import magics
 from vitcourse.jupyter.cells import read_cell, with_cell
 from vitcourse.jupyter.page import Curve
 from vitcourse.places import root
@@ -122,6 +124,19 @@ def test_the_curve_reads_what_a_run_prints(monkeypatch: pytest.MonkeyPatch) -> N
     ((epoch, loss, accuracy),) = ((e.epoch, e.loss, e.accuracy) for e in curve.epochs)
     assert (epoch, loss, accuracy) == (7, 0.6932, 0.9)
     assert drawn == ["epoch 7 of 20"]
+
+
+@pytest.mark.parametrize("word", ["status", "undo"])
+def test_a_chapter_that_changed_is_used_as_it_stands(word: str, course: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(course)
+    file = course / "chapters" / "ch01_patches.py"
+    said = []
+    for number in (7, 11):
+        file.write_text(f"patchify = {number}\n", encoding="utf-8")
+        with contextlib.suppress(RequestError):  # there is nothing to undo
+            magics.command(word, "")
+        said.append(load_code("chapters").module("ch01_patches").patchify)
+    assert said == [7, 11]
 
 
 @pytest.fixture

@@ -145,6 +145,7 @@ def test_a_number_that_decides_what_is_done_is_no_size():
     assert not trace(some, rand(5, 3, 7), 2, names={"x": "B T D"}).findings
 
 
-def test_a_depth_that_would_show_nothing_is_refused():
-    with pytest.raises(ValueError, match="1 or more, and not 0"):
-        trace(nn.Linear(5, 3), rand(2, 5), depth=0)
+@pytest.mark.parametrize("depth", [0, "all"])
+def test_a_depth_that_would_show_nothing_is_refused(depth):
+    with pytest.raises(ValueError, match=f"1 or more, and not {depth!r}"):
+        trace(nn.Linear(5, 3), rand(2, 5), depth=depth)

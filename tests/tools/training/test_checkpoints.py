@@ -319,6 +319,7 @@ def test_resume_without_a_folder_takes_the_latest_unfinished_run(
     nothing = vitcourse("train", "--resume")
     assert nothing.code == 2
     assert nothing.err.endswith("there is no unfinished run in runs/ to resume; leave --resume out to start one\n")
+    assert "did you mean digits?" in vitcourse("train", "digit", "--resume").err
     assert vitcourse("train", *RICH).code == 0
     with pytest.MonkeyPatch.context() as patch:
         die_at_step(10, patch)
@@ -398,6 +399,7 @@ def test_a_checkpoint_cannot_run_code(tmp_path: Path) -> None:
         (["--learning-rate", "0.5"], "has --learning-rate 0.01; leave --learning-rate out"),
         (["seed"], "is a run of digits, not of seed"),
         (["--epochs", "9"], "has --epochs 4"),
+        (["--init", "other"], "began without --init; leave --init out"),
     ],
 )
 def test_other_settings_than_the_run_has_are_refused(

@@ -104,6 +104,8 @@ def test_published_weights_of_any_family(kind: str, typed: dict[str, Any], heads
     config = run.setup.config
     assert (config.patch_size, config.d_model, config.n_layers, config.mlp_ratio) == (2, 14, 3, 3)
     assert (config.n_heads, config.positions) == (heads, "learned")
+    note = next(note for note in run.setup.notes if note.startswith("starts from"))
+    assert (f"n_heads {heads}" in note, "the file doesn't tell" in note) == (True, kind == "torchvision")
     assert run.model.state_dict()["positional_encoding.positions"].shape == (1, 16, 14)  # of 5×5 patches, now 3×5
 
 
@@ -166,6 +168,8 @@ def test_a_resumed_run_ends_as_one_in_one_go_and_needs_its_origin_no_more(
         (["--init", "first", "--d-model", "24"], "--d-model 24 doesn't fit the weights in first"),
         (["--init", "first", "--patch-size", "1"], "leave --patch-size out"),
         (["--init", "text.pth"], "--init: text.pth can't be read as weights"),
+        (["--init", "model.pth"], "what torch.save(model.state_dict(), FILE) wrote"),
+        (["--init", "text.npz"], "what can be read is .safetensors, .npz"),
         (["--init", "."], "holds 1 models; name one: first"),
         (["--init", "grey"], "read images of 1 channels"),
         (["--init", "stranger.safetensors"], "whose names these are isn't known"),
@@ -180,7 +184,9 @@ def test_a_resumed_run_ends_as_one_in_one_go_and_needs_its_origin_no_more(
 def test_what_cannot_be_is_refused_in_one_line(
     words: list[str], said: str, vitcourse: Callable[..., Ended], first: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "text.pth").write_text("no weights", encoding="utf-8")
+    for name in ("text.pth", "text.npz"):
+        (tmp_path / name).write_text("no weights", encoding="utf-8")
+    torch.save(torch.nn.Linear(2, 3), tmp_path / "model.pth")
     save_file({"a.weight": torch.zeros(2)}, tmp_path / "stranger.safetensors")
     if "grey" in words:
         grey = VisionTransformer((6, 10), 2, 1, 3, 12, 1, 2, positions="learned")

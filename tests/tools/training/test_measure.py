@@ -52,6 +52,8 @@ def test_the_runs_side_by_side(vitcourse: Callable[..., Ended], monkeypatch: pyt
     nothing = vitcourse("runs")
     assert (nothing.code, nothing.err) == (2, "vitcourse: there is no run in runs/ yet; type: vitcourse train\n")
     assert json.loads(vitcourse("runs", "--json").out) == []
+    elsewhere = vitcourse("runs", "mine")  # training would not make that one
+    assert (elsewhere.code, "no run at mine; to see those in runs/, type: vitcourse runs" in elsewhere.err) == (2, True)
     assert vitcourse("train", *SMALL, "--epochs", "2", "--output", "runs/first").code == 0
     both = ("train", "seed", *SMALL, "--epochs", "1", "--loss", "both", "--output", "runs/two")
     assert vitcourse(*both).code == 0
@@ -69,7 +71,8 @@ def test_the_runs_side_by_side(vitcourse: Callable[..., Ended], monkeypatch: pyt
     assert (dead["finished"], dead["epochs_done"]) == (False, 1)
     assert dead["resume"] == "vitcourse train --resume --output runs/dead"
     for one, named in (("first", ["first"]), ("two", ["two/cross-entropy", "two/original"])):
-        assert [run["run"] for run in json.loads(vitcourse("runs", f"runs/{one}", "--json").out)] == named
+        for word in (f"runs/{one}", one):
+            assert [run["run"] for run in json.loads(vitcourse("runs", word, "--json").out)] == named
     monkeypatch.setenv("COLUMNS", "80")
     Path("runs/first").rename(f"runs/{'long-' * 9}")
     words = [line.split("│")[1].strip() for line in vitcourse("runs").out.splitlines() if line.startswith("│")]

@@ -318,6 +318,7 @@ def test_the_command_says_class_shares_and_what_was_done(
         (["here.png"], "there is no trained model in runs/ yet; type: vitcourse train"),
         (["here.png", "--run", "mine"], "there is no run mine"),
         (["here.png", "--run", "empty"], "there are no weights at empty"),
+        (["here.png", "--run", "was killed"], "to go on, type: vitcourse train --resume --output 'was killed'"),
         ([], "IMAGE"),
     ],
 )
@@ -325,6 +326,8 @@ def test_a_wrong_request_is_one_line(
     vitcourse: Callable[..., Ended], tmp_path: Path, words: list[str], said: str
 ) -> None:
     (tmp_path / "empty").mkdir()
+    (tmp_path / "was killed").mkdir()
+    (tmp_path / "was killed" / "config.json").write_text("{}")
     done = vitcourse("predict", *words)
     assert (done.code, done.err.count("\n"), said in done.err) == (2, 1, True), done.err
 
@@ -336,3 +339,4 @@ def test_a_picture_that_cannot_be_read_is_one_line(vitcourse: Callable[..., Ende
     refused = vitcourse("predict", "text.png")
     assert (refused.code, refused.err) == (2, "vitcourse: can't read text.png: not an image that Pillow can read\n")
     assert "is a folder; name the images in it" in vitcourse("predict", str(tmp_path)).err
+    assert "name another file" in vitcourse("predict", "text.png", "--picture", str(tmp_path / "text.png")).err

@@ -534,11 +534,16 @@ def test_the_learning_rate_has_its_usual_short_name(vitcourse: Callable[..., End
     assert vitcourse("train", "--lr", "nan").err == "vitcourse: --learning-rate must be a number, not nan\n"
 
 
-@pytest.mark.parametrize(("accuracy", "says"), [(0.97, False), (0.5, True), (0.6, True)])
-def test_a_first_loss_at_chance_is_no_verdict_on_a_model_that_answers_rightly(accuracy: float, says: bool) -> None:
-    dataset = SimpleNamespace(test_labels=torch.arange(10) % 2, classes=("cat", "dog"))
+@pytest.mark.parametrize(
+    ("classes", "accuracy", "says"),
+    [(2, 0.97, False), (2, 0.5, True), (2, 0.6, True), (10, 0.48, False), (10, 0.15, True)],
+)
+def test_a_loss_at_chance_is_no_verdict_on_a_model_that_answers_rightly(
+    classes: int, accuracy: float, says: bool
+) -> None:
+    dataset = SimpleNamespace(test_labels=torch.arange(70) % classes, classes=range(classes))
     run = SimpleNamespace(setup=SimpleNamespace(dataset=dataset, config=PRESETS["digits"]))
-    result = SimpleNamespace(accuracy=accuracy, epochs=[SimpleNamespace(loss=0.73)])
+    result = SimpleNamespace(accuracy=accuracy, epochs=[SimpleNamespace(loss=math.log(classes))])
     assert bool(learned_nothing(result, run)) == says
 
 
