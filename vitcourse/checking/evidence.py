@@ -15,15 +15,12 @@ from vitcourse.worker.workshop import Observation
 _ABOUT_SIZES = ("RuntimeError", "EinopsError", "ValueError", "IndexError")
 
 
-def alike(one: Observation, other: Observation, question: Question, last: bool = False) -> bool:
-    """Whether nothing that is observed tells the two apart; of random numbers drawn, only whether there were any.
-
-    last is the question at which the check ended: an exception there is the answer, and its words count too.
-    """
+def alike(one: Observation, other: Observation, question: Question) -> bool:
+    """Whether nothing that is observed tells the two apart; of random numbers drawn, only whether there were any."""
     request = question.request
     if bool(one.raised) != bool(other.raised) or bool(one.banned) != bool(other.banned):
         return False
-    if one.raised and not _same_fault(one.raised, other.raised, last and question.expects != "error"):
+    if one.raised and not _same_fault(one.raised, other.raised, question.expects != "error"):
         return False
     naming = question.naming if "ValueError" in one.raised.get("kinds", ()) else ()
     if any(names(one.raised["message"], n) != names(other.raised["message"], n) for n in naming):
@@ -77,7 +74,10 @@ def _same_starts(one: Any, other: Any) -> bool:
 
 
 def _same_fault(one: Mapping[str, Any], other: Mapping[str, Any], words: bool) -> bool:
-    """The same type; and the same words, or for errors about sizes, whose words quote the code, the same numbers."""
+    """The same type; and the same words, where no error is asked for.
+
+    Of errors about sizes, whose words quote the code, the numbers are what counts.
+    """
     if one["type"] != other["type"]:
         return False
     if not words or one["message"] == other["message"]:

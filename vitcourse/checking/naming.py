@@ -241,8 +241,7 @@ def _explains(exercise: Exercise, hypothesis: Hypothesis, questions: Questions, 
         side = sides(exercise, hypothesis)
     except Exception:
         return False
-    last = questions[-1]
-    return _fits(chain, side(), last) and (len(chain) == len(questions) or _fits(questions, side(), last))
+    return _fits(chain, side()) and (len(chain) == len(questions) or _fits(questions, side()))
 
 
 def _explained(side: Side, questions: Questions) -> set[int]:
@@ -257,10 +256,10 @@ def _breaks_alike(side: Side, questions: Questions) -> bool:
     return all(bool(question.seen.raised) == bool(seen.raised) for question, seen in answers)
 
 
-def _fits(questions: Questions, side: Side, last: Question) -> bool:
+def _fits(questions: Questions, side: Side) -> bool:
     count = 0
     for question, seen in zip(questions, _replayed(questions, side), strict=False):
-        if not alike(question.seen, seen, question, last=question is last):
+        if not alike(question.seen, seen, question):
             return False
         count += 1
     return count == len(questions)
