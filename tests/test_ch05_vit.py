@@ -295,6 +295,13 @@ def test_evaluate(check: Check) -> None:
             )
             check.true("gradients" not in seen.left, "after evaluate, gradients should be enabled again")
     probe = check.build("probe", weight=weight, bias=bias, training=False)
+    for label in (0, 10):
+        share = float((logits.argmax(-1) == label).double().mean())
+        check.close(
+            measure(probe, images, torch.full((13,), label), 4),
+            share,
+            f"where all labels are {label}, those of class {label} are right",
+        )
     check.close(
         measure(probe, images[:9], logits.argmax(-1)[:9], 4), 1.0, "where every image is right the accuracy should be 1"
     )

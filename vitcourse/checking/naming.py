@@ -22,7 +22,7 @@ import torch
 from vitcourse.checking.edits import edits
 from vitcourse.checking.edits.reference import chapter, definitions
 from vitcourse.checking.edits.trees import bare
-from vitcourse.checking.evidence import alike, same
+from vitcourse.checking.evidence import alike
 from vitcourse.checking.misconceptions import Hypothesis, Misconception, misconceptions
 from vitcourse.checking.subjects import Question, Side
 from vitcourse.codesets import load_code
@@ -78,8 +78,7 @@ def named(
             found, whole = _among(exercise, kind, hypotheses(exercise), questions, rest, lines)
             most = 2 if questions[-1].seen.raised or not whole else 3  # an exception tells little
             naming = _naming(kind, whole or (found if kind != "pair" else []), most)
-            number = not same(questions[-1].seen.result, right[-1].result, questions[-1].rtol, questions[-1].atol)
-            if naming and number and not whole and any(_by_chance(exercise, one, questions[-1], rest) for one in found):
+            if naming and not whole and any(_by_chance(exercise, one, questions[-1], rest) for one in found):
                 naming = None
         if whole and naming is not None:
             return naming
@@ -128,14 +127,8 @@ def _among(
 
 
 def _by_chance(exercise: Exercise, one: Hypothesis, last: Question, rest: Callable[[], Questions]) -> bool:
-    """Whether what is explained is a number, as many mistakes give it, and much of what goes wrong there is not so.
-
-    Nor may it be wrong where the answer is right.
-    """
-    result, target = last.seen.result, last.request.get("target")
-    single = isinstance(result, torch.Tensor) and result.numel() == 1 and not last.seen.things
-    if not single and not isinstance(result, float):
-        return False
+    """Whether much of what goes wrong there is not explained, or it is wrong where the answer is right."""
+    target = last.request.get("target")
     right, explained = _explained(references(), rest()), _explained(sides(exercise, one)(), rest())
     wrong = {n for n, question in enumerate(rest()) if question.request.get("target") == target} - right
     return bool(right - explained) or (len(wrong) > 1 and 2 * len(wrong & explained) <= len(wrong))

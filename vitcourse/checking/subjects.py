@@ -50,9 +50,9 @@ class Question:
     """One request, what was observed of the learner's answer, and how exactly numbers are compared.
 
     expects is what the check waits for where it isn't a result: "error" for a call that should be refused with a
-    message that holds the numbers naming, "start" for first values, "no reads" where no value of a tensor may be read,
-    "own memory" where what comes back may have none in common with what was given, "groups" where parameters come back
-    in groups whose number and order are free.
+    message that holds the numbers naming, "start" for first values, "start or zeros" where zeros are right too, "no
+    reads" where no value of a tensor may be read, "own memory" where what comes back may have none in common with what
+    was given, "groups" where parameters come back in groups whose number and order are free.
     """
 
     request: dict[str, Any]
