@@ -127,11 +127,16 @@ def _among(
 
 
 def _by_chance(exercise: Exercise, one: Hypothesis, last: Question, rest: Callable[[], Questions]) -> bool:
-    """Whether much of what goes wrong there is not explained, or it is wrong where the answer is right."""
-    target = last.request.get("target")
+    """Whether much of what goes wrong in calls as the last is not explained, or a call is right that it makes wrong.
+
+    What is to be refused doesn't count: how it is refused is often another matter.
+    """
+    if last.request["do"] != "call":
+        return False
+    calls = {n: question for n, question in enumerate(rest()) if question.expects != "error"}
     right, explained = _explained(references(), rest()), _explained(sides(exercise, one)(), rest())
-    wrong = {n for n, question in enumerate(rest()) if question.request.get("target") == target} - right
-    return bool(right - explained) or (len(wrong) > 1 and 2 * len(wrong & explained) <= len(wrong))
+    wrong = {n for n in calls if calls[n].request.get("target") == last.request["target"]} - right
+    return bool((right - explained) & set(calls)) or (len(wrong) > 1 and 2 * len(wrong & explained) <= len(wrong))
 
 
 def _stands(exercise: Exercise, one: Hypothesis, lines: Sequence[str]) -> bool:
