@@ -72,6 +72,7 @@ def test_patch_embedding(check: Check) -> None:
     check.independent(embedding, images)
 
     check.same(embedding, images)
+    check.same(embedding, images[:, :, : 2 * s.P])
     grey = check.module("PatchEmbedding", d_model=s.D, patch_size=s.P)
     check.same(grey, images[:, :1])
     check.gradients(embedding, images)
@@ -106,7 +107,7 @@ def test_conv_to_linear(check: Check) -> None:
             value,
             f"the convolution's own {name} should not change: it was overwritten; the copy runs from it to the layer",
         )
-    check.close(held["bias"], bias, "the bias should be the convolution's, and is another: it isn't copied")
+    check.close(held["bias"], bias, "the bias should be the convolution's, and is another")
     check.close(
         held["weight"], weight.flatten(1), "row d of the weight should be kernel d, flattened in (C, P, P) order"
     )

@@ -138,6 +138,7 @@ def test_resize_positions(check: Check) -> None:
 
     check.same(resize, positions, (s.gh, s.gw), (s.new_gh, s.new_gw))
     check.same(resize, positions, (s.gw, s.gh), (2, 3))
+    check.same(resize, positions, (s.gh, s.gw), (1, s.gh * s.gw))  # as many patches, and not the same grid
     # Some grids are reached exactly by a scale factor with rounding, and some are not: many are asked.
     for grid, new_grid in (((3, 5), (5, 9)), ((2, 7), (12, 11)), ((11, 1), (15, 13)), ((13, 3), (15, 14))):
         rows = check.inputs.randn((1, 1 + grid[0] * grid[1], 2))

@@ -42,6 +42,7 @@ def test_scaled_dot_product_attention(check: Check) -> None:
     check.same(attention, q, k, v)
     check.same(attention, q[0, 0], k[0, 0], v[0, 0])
     check.same(attention, q[0], k[0], v[0])
+    check.same(attention, q, k[:, :, : s.Tq], v[:, :, : s.Tq])
     # Scores of hundreds, which exp alone can't take; their rounding is that much larger too.
     check.same(attention, 100 * q, k, v, rtol=1e-3, atol=1e-3)
     check.gradients(attention, q, k, v)

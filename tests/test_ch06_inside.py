@@ -328,6 +328,8 @@ def unchanged(
     now, held = state["values"], state["structure"]["parameters"]
     other = [name for name, value in before.items() if name not in now or not torch.equal(value, now[name])]
     check.true(not other, "the model itself should stay as it was", f"changed: {shortened(other)}")
+    more = [name for name in now if name not in before]
+    check.true(not more, "the model itself should stay as it was", f"new in it: {shortened(more)}")
     other = [name for name in held if held[name]["trained"] == (name in frozen)]
     check.true(
         not other,

@@ -7,6 +7,7 @@ the dtypes kept. What is wrong comes out as one CheckFailedError.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -215,9 +216,11 @@ class Check(Asking):
     def starts(self, subject: Subject, name: str, deviation: tuple[float, float]) -> None:
         """A parameter of a fresh module starts as small noise; where the least deviation is 0, zeros are right too."""
         request = {"do": "values", "slot": subject.target.name}
-        values = self.ask(request, expects="start").result[name].double()
         least, most = deviation
-        how = begun(values, least, most)
+        seen = self.ask(request, expects="start" if least else "start or zeros")
+        how = begun(seen.result[name].double(), least, most)
+        if not how:  # of the others another question asks
+            self.questions[-1] = replace(self.questions[-1], seen=replace(seen, result={name: seen.result[name]}))
         if how:
             asked = f"noise of mean 0 and standard deviation 0.02{'' if least else ' (or zeros)'}"
             raise CheckFailedError(

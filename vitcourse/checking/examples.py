@@ -4,6 +4,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -51,6 +52,14 @@ def _asked(question: Callable[..., None]) -> Callable[..., None]:
 
 class Onward(Check):
     """Asks what a check asks to its end, whatever the answers are: evidence beyond the first thing that is wrong."""
+
+    def ask(self, request: dict[str, Any], *args: Any, **kwargs: Any) -> Observation:
+        """The observation; of a call that raised, with the reference's result, by which the check can go on."""
+        seen = super().ask(request, *args, **kwargs)
+        if request["do"] == "call" and seen.raised:
+            with suppress(Exception):
+                return replace(seen, result=self.reference.answer(request).result)
+        return seen
 
     def true(self, *args: Any, **kwargs: Any) -> None:
         """Passed over."""

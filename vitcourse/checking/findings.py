@@ -29,6 +29,7 @@ _FLOAT_SIZE = (
     r"|slice indices must be integers|got float$|not float$|type float at pos"
 )
 _OF_TENSORS = "shape|size|dim|T|mT|transpose|permute|reshape|view|flatten|unsqueeze|softmax|chunk|split|mean|sum"
+_BUILT_IN = "dict|list|tuple|str|int|float|bool|set|range|generator|function|builtin_function_or_method|method|Size"
 _NO_KEYBOARD = "input() or breakpoint() waits for a keyboard that isn't there: take it out."
 # Of these kinds, with a message of this form: the first one says it.
 _MEANINGS = [
@@ -42,7 +43,7 @@ _MEANINGS = [
          "A layer stands where what it makes of x is meant: call it, as in self.layer(x)."),
         ("AttributeError TypeError", r"'tuple' object has no attr|'(Tensor|tuple)' and '(tuple|Tensor)'|not tuple$",
          "A tuple, such as a pair, stands where one tensor is meant: unpack it, or take its part."),
-        ("AttributeError", "", "Is the name spelt as where it was made?"),
+        ("AttributeError", rf"^(?!'({_BUILT_IN})' object)", "Is the name spelt as where it was made?"),
         ("TypeError", r"'input'.* must be Tensor, not (int|float)",
          "torch's functions take tensors; those of math, such as math.sqrt, take one number."),
         ("TypeError RuntimeError", _FLOAT_SIZE,

@@ -22,7 +22,7 @@ import torch
 from vitcourse.checking.edits import edits
 from vitcourse.checking.edits.reference import chapter, definitions
 from vitcourse.checking.edits.trees import bare
-from vitcourse.checking.evidence import alike, same
+from vitcourse.checking.evidence import alike
 from vitcourse.checking.misconceptions import Hypothesis, Misconception, misconceptions
 from vitcourse.checking.subjects import Question, Side
 from vitcourse.codesets import load_code
@@ -78,8 +78,7 @@ def named(
             found, whole = _among(exercise, kind, hypotheses(exercise), questions, rest, lines)
             most = 2 if questions[-1].seen.raised or not whole else 3  # an exception tells little
             naming = _naming(kind, whole or (found if kind != "pair" else []), most)
-            number = not same(questions[-1].seen.result, right[-1].result, questions[-1].rtol, questions[-1].atol)
-            if naming and number and not whole and any(_by_chance(exercise, one, questions[-1], rest) for one in found):
+            if naming and not whole and any(_by_chance(exercise, one, questions[-1], rest) for one in found):
                 naming = None
         if whole and naming is not None:
             return naming
@@ -128,17 +127,16 @@ def _among(
 
 
 def _by_chance(exercise: Exercise, one: Hypothesis, last: Question, rest: Callable[[], Questions]) -> bool:
-    """Whether what is explained is a number, as many mistakes give it, and much of what goes wrong there is not so.
+    """Whether much of what goes wrong in calls as the last is not explained, or a call is right that it makes wrong.
 
-    Nor may it be wrong where the answer is right.
+    What is to be refused doesn't count: how it is refused is often another matter.
     """
-    result, target = last.seen.result, last.request.get("target")
-    single = isinstance(result, torch.Tensor) and result.numel() == 1 and not last.seen.things
-    if not single and not isinstance(result, float):
+    if last.request["do"] != "call":
         return False
+    calls = {n: question for n, question in enumerate(rest()) if question.expects != "error"}
     right, explained = _explained(references(), rest()), _explained(sides(exercise, one)(), rest())
-    wrong = {n for n, question in enumerate(rest()) if question.request.get("target") == target} - right
-    return bool(right - explained) or (len(wrong) > 1 and 2 * len(wrong & explained) <= len(wrong))
+    wrong = {n for n in calls if calls[n].request.get("target") == last.request["target"]} - right
+    return bool((right - explained) & set(calls)) or (len(wrong) > 1 and 2 * len(wrong & explained) <= len(wrong))
 
 
 def _stands(exercise: Exercise, one: Hypothesis, lines: Sequence[str]) -> bool:
@@ -241,8 +239,7 @@ def _explains(exercise: Exercise, hypothesis: Hypothesis, questions: Questions, 
         side = sides(exercise, hypothesis)
     except Exception:
         return False
-    last = questions[-1]
-    return _fits(chain, side(), last) and (len(chain) == len(questions) or _fits(questions, side(), last))
+    return _fits(chain, side()) and (len(chain) == len(questions) or _fits(questions, side()))
 
 
 def _explained(side: Side, questions: Questions) -> set[int]:
@@ -257,10 +254,10 @@ def _breaks_alike(side: Side, questions: Questions) -> bool:
     return all(bool(question.seen.raised) == bool(seen.raised) for question, seen in answers)
 
 
-def _fits(questions: Questions, side: Side, last: Question) -> bool:
+def _fits(questions: Questions, side: Side) -> bool:
     count = 0
     for question, seen in zip(questions, _replayed(questions, side), strict=False):
-        if not alike(question.seen, seen, question, last=question is last):
+        if not alike(question.seen, seen, question):
             return False
         count += 1
     return count == len(questions)

@@ -50,9 +50,9 @@ class Question:
     """One request, what was observed of the learner's answer, and how exactly numbers are compared.
 
     expects is what the check waits for where it isn't a result: "error" for a call that should be refused with a
-    message that holds the numbers naming, "start" for first values, "no reads" where no value of a tensor may be read,
-    "own memory" where what comes back may have none in common with what was given, "groups" where parameters come back
-    in groups whose number and order are free.
+    message that holds the numbers naming, "start" for first values, "start or zeros" where zeros are right too, "no
+    reads" where no value of a tensor may be read, "own memory" where what comes back may have none in common with what
+    was given, "groups" where parameters come back in groups whose number and order are free.
     """
 
     request: dict[str, Any]
@@ -124,13 +124,20 @@ class Asking:
         return seen
 
     def fine(self, name: str, seen: Observation, args: Any = (), should: str = "raised") -> None:
-        """Nothing was raised, and nothing called that the exercise builds."""
+        """Nothing was raised, no input changed, and nothing called that the exercise builds."""
         self._not_banned(name, seen)
         if seen.raised:
             headline, diagnosis = explained(name, seen.raised, self.read, self.exercise, should)
             shapes = ", ".join(self.s.told(tuple(arg.shape)) for arg in tensors_of(args))
             lines = [*places(seen.raised, self.read), f"with tensors of shape {shapes}" if shapes else ""]
             raise CheckFailedError(headline, diagnosis, "\n".join(line for line in lines if line), seen.raised)
+
+        if seen.changed:
+            what = f"tensor {seen.changed[0]} is" if seen.changed[0] else "what a dict or a list holds is"
+            raise CheckFailedError(
+                f"{name} changed its input: {what} not the same after the call",
+                "Operations that end in an underscore, += and assignments to x[...] work in place.",
+            )
 
     def new_slot(self) -> Slot:
         """A name that nothing in the worker has yet."""
@@ -178,12 +185,6 @@ class Subject:
         request = self._request(args, kwargs, count=count, keep=keep, leaves=leaves)
         seen = self.check.ask(request, rtol=rtol, atol=atol, expects=expects)
         self.check.fine(self.name, seen, args)
-        if seen.changed:
-            what = f"tensor {seen.changed[0]} is" if seen.changed[0] else "what a dict or a list holds is"
-            raise CheckFailedError(
-                f"{self.name} changed its input: {what} not the same after the call",
-                "Operations that end in an underscore, += and assignments to x[...] work in place.",
-            )
         return seen
 
     def expected(self, *args: Any, **kwargs: Any) -> Any:

@@ -279,6 +279,10 @@ NAMED = '-> B C (gh P1) (gw P2)",\n        gh=gh, gw=gw'
         thorough(
             "6.5", {"attention.out.weight[:, start : start + d_head] = 0": "pass"}, "silencing the head's columns"
         ),
+        # Both raise with the same words as long as there are more keys than queries.
+        thorough("3.1", {"q @ k.transpose": "q @ q.transpose"}, "the queries stand where the keys are meant"),
+        # No gradient reaches CLS, as where it is detached; and later on another CLS comes out.
+        thorough("2.1", {"cls_token.expand(": 'vars(prepend_cls).setdefault("cls", cls_token).expand('}, ""),
         # Parameters are missing, as they are where a layer is made in forward; there the call succeeds.
         thorough("1.3", {CONVOLUTION: CONVOLUTION.replace("nn", "[nn") + "]"}, ""),
     ],

@@ -40,8 +40,18 @@ def rewrites() -> list[list[Any]]:
 
 @cache
 def siblings() -> dict[str, Any]:
-    """What stands in place of what is meant: siblings.toml."""
-    return _table("siblings")
+    """What stands in place of what is meant: siblings.toml; a row that ends in numbers is one for each of them."""
+    found = _table("siblings")
+    return {
+        name: [row for one in rows for row in _spread(one)] if isinstance(rows, list) else rows
+        for name, rows in found.items()
+    }
+
+
+def _spread(row: Any) -> list[Any]:
+    if not (isinstance(row, list) and isinstance(row[-1], list)):
+        return [row]
+    return [[part.replace("#", number) if isinstance(part, str) else part for part in row[:-1]] for number in row[-1]]
 
 
 @dataclass(frozen=True)
