@@ -23,11 +23,11 @@ from vitcourse.worker.workshop import Observation
 
 @pytest.mark.exercise("5.1")
 def test_vision_transformer(check: Check) -> None:
-    s = check.sizes(B=2, C=3, P=5, gh=3, gw=2, h=13, dh=5, L=3, K=11)
+    s = check.sizes(B=4, C=6, P=5, gh=7, gw=3, h=9, dh=10, L=2, K=11)
     images = check.randn("B C H W")
     arguments: dict[str, Any] = {
         "image_size": (s.H, s.W), "patch_size": s.P, "in_channels": s.C, "n_classes": s.K,
-        "d_model": s.D, "n_layers": s.L, "n_heads": s.h, "mlp_ratio": 7,
+        "d_model": s.D, "n_layers": s.L, "n_heads": s.h, "mlp_ratio": 8,
     }  # fmt: skip
     check.norms = NORMS
     vit = check.module("VisionTransformer", **arguments)
@@ -53,23 +53,23 @@ def test_vision_transformer(check: Check) -> None:
     learned = check.module("VisionTransformer", **{**arguments, "positions": "learned", "n_layers": 1})
     check.same(learned, images, **NORMS)
     usual = {name: value for name, value in arguments.items() if name != "mlp_ratio"}  # its default is asked for
-    square = check.module("VisionTransformer", **{**usual, "image_size": 10})
-    check.same(square, images[:, :, :10], **NORMS)
+    square = check.module("VisionTransformer", **{**usual, "image_size": s.W})
+    check.same(square, images[:, :, : s.W], **NORMS)
     check.gradients(vit, images, near=2e-3)
     check.gradients(learned, images, near=2e-3)
     check.dtypes(vit, images, **NORMS)
 
-    wide = {**arguments, "n_classes": 47, "d_model": 4 * s.h, "positions": "learned", "dropout": 0.3}
+    wide = {**arguments, "n_classes": 47, "d_model": 6 * s.h, "positions": "learned", "dropout": 0.3}
     # Tokens of ones go through silent blocks, and the head shows what is left of them.
     plain = zeroed(check.module("VisionTransformer", **wide), *TOKENS, *BRANCHES, "norm.bias", "head.bias")
-    plain.load(norm__weight=torch.ones(4 * s.h), head__weight=torch.eye(47, 4 * s.h))
-    plain.load(positional_encoding__cls_token=torch.ones(1, 1, 4 * s.h))
+    plain.load(norm__weight=torch.ones(6 * s.h), head__weight=torch.eye(47, 6 * s.h))
+    plain.load(positional_encoding__cls_token=torch.ones(1, 1, 6 * s.h))
     logits = plain(check.inputs.randn((31, *images.shape[1:])))
     check.dropped(logits < 0, 0.3, "the tokens, after the positions are added,")
     check.true(not bool((logits == 0).any()), "in training, no further dropout should stand before the head")
     # Tokens of zeros go in, and the first block adds ones: only that block drops some of them.
-    plain.load(positional_encoding__cls_token=torch.zeros(1, 1, 4 * s.h))
-    plain.load(blocks__0__attention__out__bias=torch.ones(4 * s.h))
+    plain.load(positional_encoding__cls_token=torch.zeros(1, 1, 6 * s.h))
+    plain.load(blocks__0__attention__out__bias=torch.ones(6 * s.h))
     added = plain(check.inputs.randn((29, *images.shape[1:])))
     check.dropped(added < 0, 0.3, "what the first block's attention adds")
     # Tokens of zeros go into the blocks: what varies comes from dropout in there.

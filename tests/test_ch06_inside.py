@@ -27,7 +27,7 @@ FROZEN = ("patch_embedding.projection.bias", *ATTENTION, "blocks.1.mlp.fc1.bias"
 
 @pytest.mark.exercise("6.1")
 def test_attention_maps(check: Check) -> None:
-    s = check.sizes(B=2, C=3, P=5, gh=3, gw=2, h=5, dh=7, L=3, K=11)
+    s = check.sizes(B=3, C=1, P=4, gh=6, gw=5, h=7, dh=8, L=2, K=11)
     images = check.randn("B C H W")
     maps = check.get("attention_maps")
     vit = own_model(check).watch()
