@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from vitcourse.trace.names import changed, kept_numbers
-from vitcourse.trace.recorder import Watch, tensors_in
+from vitcourse.trace.recorder import tensors_in
 from vitcourse.trace.shared import Shared, names_of
 from vitcourse.trace.sizes import worth
 from vitcourse.trace.source import readable
@@ -152,16 +152,20 @@ class Copies:
         else:
             flat = tensor.detach().flatten()
             new = flat[torch.randint(len(flat), shape, device=tensor.device)]
+            for down in (False, True) if tensor.ndim == 1 else ():
+                # What is in order, lengths of sequences or where they begin, stays in order.
+                if flat.equal(flat.sort(descending=down).values):
+                    new = torch.cat([flat[:1], new[1:].sort(descending=down).values])
         return new.requires_grad_(tensor.requires_grad)
 
     def _tensor(self, tensor: Tensor) -> Tensor:
         self.finished = True
+        if is_lazy(tensor):
+            return copy.deepcopy(tensor)
         if self.before is not None:
             # Of a copy: its numbers may be changed, and only sizes are kept.
             self.kept.add(id(tensor))
             return tensor
-        if is_lazy(tensor):
-            return copy.deepcopy(tensor)
         new = torch.empty_like(tensor, device="meta") if self.meta else tensor.detach().clone()
         if isinstance(tensor, nn.Parameter):
             return type(tensor)(new, tensor.requires_grad) if type(tensor) is nn.Parameter else new
@@ -221,7 +225,8 @@ class Copies:
             return value
         if kind is not dict and kind is not OrderedDict:
             return self._copy(value)
-        copied = kind()
+        # What takes a hook away again knows the dict that it is in.
+        copied = self.memo[id(value)] = kind()
         for key, item in value.items():
             copied[key] = self._copy(item)
         return copied
@@ -280,16 +285,9 @@ def _is_plain(kind: type) -> bool:
 
 
 def _apart(forward: Callable[..., Any]) -> Callable[..., Any]:
-    """What is compiled in the call that is shown, as the one step that it is there."""
+    """What is compiled in the call that is shown, as the one step that it is there: it is known by its name."""
 
-    def call(*args: Any, **kwargs: Any) -> Any:
-        mode = torch._C._pop_torch_function_stack()
-        try:
-            result = forward(*args, **kwargs)
-        finally:
-            torch._C._push_on_torch_function_stack(mode)
-        if isinstance(mode, Watch):
-            mode.note("compiled", tensors_in(result))
-        return result
+    def compile_wrapper(*args: Any, **kwargs: Any) -> Any:
+        return forward(*args, **kwargs)
 
-    return call
+    return compile_wrapper

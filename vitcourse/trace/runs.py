@@ -52,8 +52,11 @@ class Rehearsals:
 
     def __init__(self, call: Call) -> None:
         self.call = call
-        parameters = [p for _, module in call.modules for p in module.parameters() if not is_lazy(p)]
-        self.meta = sum(p.numel() for p in parameters) > LARGE
+        parameters = [p for _, module in call.modules for p in module.parameters()]
+        lazy = [p for p in parameters if is_lazy(p)]
+        self.meta = sum(p.numel() for p in parameters) > LARGE if not lazy else False
+        # What gets its sizes by being made, or by its first run, is made anew for each.
+        self.anew = bool(call.recipes or lazy)
         self.main: list[Step] = []
         self.failed = self.opaque = False
         self.contrary = 0
@@ -96,6 +99,7 @@ class Rehearsals:
                         self._try({}, 0, True)
                     break
                 self._tried.clear()
+                self.stopped.clear()
 
     def _vary(self, symbols: list[str]) -> None:
         """Every symbol at once, where the call allows it; else as many as can change, one after the other."""
@@ -194,7 +198,7 @@ class Rehearsals:
         copies = self._spare
         self.last = self._tried[key] = Rehearsal(sizes, self.meta, self.main, self.contrary)
         try:
-            if copies is None or self.call.recipes:
+            if copies is None or self.anew:
                 with Weighed() if self.call.recipes else ExitStack():
                     copies = Copies(self.call, sizes, self.meta, self._first)
             copies.sizes, self._spare = sizes, copies

@@ -52,8 +52,8 @@ class Shared:
                     self._around(value)
         for kind, names in self._before:
             for name, value in names.items():
-                if isinstance(value, _CACHED):  # what is remembered can't be put back
-                    quietly(setattr, kind, name, functools.lru_cache(**value.cache_parameters())(value.__wrapped__))
+                if isinstance(value, _CACHED):
+                    quietly(setattr, kind, name, _fresh(value))
 
     def _around(self, function: types.FunctionType) -> None:
         """Keep what a function, and those of its file that it calls, find outside of them."""
@@ -64,13 +64,18 @@ class Shared:
         for word in names_of(function.__code__):
             value = outside.get(word, _NOTHING)
             self._names.append((outside, word, value))
+            if isinstance(value, _CACHED):
+                outside[word] = _fresh(value)
             self._keep(value)
             if isinstance(value, types.FunctionType) and value.__globals__ is outside:
                 self._around(value)
         for cell in function.__closure__ or ():
             if cell != types.CellType():
-                self._undo.append(functools.partial(setattr, cell, "cell_contents", cell.cell_contents))
-                self._keep(cell.cell_contents)
+                value = cell.cell_contents
+                self._undo.append(functools.partial(setattr, cell, "cell_contents", value))
+                if isinstance(value, _CACHED):
+                    cell.cell_contents = _fresh(value)
+                self._keep(value)
 
     def _keep(self, value: Any) -> None:
         """Keep what is in something: its attributes, or, of a container, its items and what is in them."""
@@ -96,7 +101,7 @@ class Shared:
                 found += [part for part in parts if type(part) not in _UNCHANGED]
 
     def __exit__(self, *error: Any) -> None:
-        for back in self._undo:
+        for back in reversed(self._undo):
             quietly(back)
         for kind, names in self._before:
             for name in [name for name in vars(kind) if name not in names]:
@@ -105,13 +110,18 @@ class Shared:
                 # A class that is written to loses what Python remembers of it, which costs time.
                 if vars(kind).get(name) is not value:
                     quietly(setattr, kind, name, value)
-        for outside, word, value in self._names:
+        for outside, word, value in reversed(self._names):
             if value is _NOTHING:
                 outside.pop(word, None)
             elif outside.get(word) is not value:
                 outside[word] = value
         for kept in (self._undo, self._names, self._around_them, self._inside, self._before):
             kept.clear()
+
+
+def _fresh(cached: Any) -> Any:
+    """A cached function that remembers nothing: what is remembered can't be put back."""
+    return functools.lru_cache(**cached.cache_parameters())(cached.__wrapped__)
 
 
 def _refill(inside: Any, content: Any) -> None:

@@ -299,7 +299,7 @@ class Recorder(Watch):
         owner = frame.f_locals.get("self")
         if isinstance(owner, nn.Module) and name in ("_wrapped_call_impl", "_call_impl", "__call__"):
             node.op, node.module = type(owner).__name__, owner
-        elif isinstance(owner, torch.optim.Optimizer) or name == "backward":
+        elif name in ("backward", "step") or isinstance(owner, torch.optim.Optimizer):
             node.op, node.shown = "step" if name == "wrapper" else name, True
         else:
             node.op = _called(frame, name)

@@ -5,6 +5,7 @@ import logging
 import threading
 from collections import Counter, OrderedDict, UserDict, namedtuple
 from contextvars import ContextVar
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -186,6 +187,36 @@ def test_one_number_that_is_masked_is_no_minus_one_of_the_sizes():
     x = torch.zeros(2, 6)
     x[-1, -1] = 1e9
     assert trace(lambda x: x[x < 1e6], x, names="B T").steps[-1].shape[0].word == "11"
+    assert trace(torch.unique, torch.tensor([5.0, 2.0, 5.0]), names="B").steps[-1].shape[0].word == "2"
+    assert trace(lambda n: torch.zeros(n[-1].item()), torch.tensor([1, 2]), names="T").steps[-1].shape[0].word == "2"
+
+
+def test_steps_that_no_run_goes_beyond_have_their_names():
+    def rarely(x):
+        flat = x.flatten(0, 1)
+        if (flat < -1e6).any():
+            flat = flat.relu()
+        return flat * 2
+
+    x = torch.rand(2, 5, 3)
+    x[0, 0] = -1e9
+    assert [[axis.word for axis in row.shape] for row in trace(rarely, x, names="B T D").steps[1:3]] == [
+        ["B·T", "D"],
+        ["B·T", "D"],
+    ]
+    assert {axis.name for axis in trace(rarely, x, names="B T D").steps[-1].shape} == {None}
+
+
+def test_numbers_in_order_are_tried_in_order():
+    rnn = nn.LSTM(5, 3, batch_first=True)
+
+    def packed(x, lengths):
+        return rnn(nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True))[1][0][0]
+
+    given = {"x": "B T D", "lengths": "B"}
+    assert trace(packed, torch.rand(2, 7, 5), torch.tensor([7, 4]), names=given).steps[-1].shape[0].word == "B"
+    bags = trace(nn.EmbeddingBag(11, 3), torch.randint(11, (7,)), torch.tensor([0, 2, 5]), names=["S", "B"])
+    assert bags.steps[-1].shape[0].word == "B"
 
 
 class Widths(nn.Module):
@@ -261,6 +292,34 @@ def test_nothing_outlives_the_call():
     trace(call, torch.rand(6, 5), names="B D")
     assert (Kept.last, Kept.seen, call.__defaults__) == (6, [6], ([6],))
     assert table.cache_info().currsize == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    images: torch.Tensor
+
+
+def test_what_is_in_a_record_without_attributes_of_its_own_is_tried_at_other_sizes():
+    traced = trace(lambda batch: batch.images.mT, Batch(torch.rand(2, 5)), names={"batch.images": "B D"})
+    assert [axis.word for axis in traced.steps[-1].shape] == ["D", "B"]
+
+
+def test_layers_that_get_their_sizes_from_their_first_input_have_names():
+    model = nn.Sequential(nn.LazyConv2d(5, 3), nn.Flatten(), nn.LazyLinear(7))
+    traced = trace(model, torch.rand(2, 3, 8, 11), names="B C H W")
+    assert [[axis.word for axis in row.shape] for row in traced.steps[1:]] == [
+        ["B", "5", "H-2", "W-2"],
+        ["B", "270"],
+        ["B", "7"],
+    ]
+    assert model(torch.rand(1, 3, 8, 11)).shape == (1, 7)
+
+
+@pytest.mark.parametrize("image", [(4, 4), (5, 7)])
+def test_what_a_kernel_spreads_is_a_multiple(image):
+    up = nn.Sequential(nn.ConvTranspose2d(3, 5, 4, stride=2, padding=1), nn.ConvTranspose2d(5, 2, 2, stride=2))
+    words = [axis.word for axis in trace(up, torch.rand(2, 3, *image), names="B C H W").steps[-1].shape]
+    assert words == ["B", "2", "4·H", "4·W"]
 
 
 def test_named_tuples_have_rows_by_their_fields():
@@ -347,6 +406,34 @@ class Noting(nn.Module):
             seen.append(len(x))
         self.kept = {**self.kept, self.doubled(len(x)): x}
         return self.out(x)
+
+
+@functools.lru_cache
+def table(count):
+    return torch.arange(count)
+
+
+class Cached(nn.Module):
+    """Finds a cached function outside of its file's functions, and another in its closure."""
+
+    def forward(self, x):
+        return x * table(len(x))[:, None] + self.also(len(x))
+
+
+def test_a_function_remembers_what_one_call_asked_it():
+    @functools.cache
+    def inner(count):
+        return count
+
+    class Both(Cached):
+        def also(self, count):
+            return inner(count) + table(count)[-1]
+
+    table.cache_clear()
+    assert trace(Both(), torch.rand(7, 5), names="B D").runs > 1
+    assert (table.cache_info()[:2], inner.cache_info()[:2]) == ((1, 1), (0, 1))
+    assert trace(Both(), torch.rand(7, 5), names="B D").runs > 1
+    assert (table.cache_info()[:2], inner.cache_info()[:2]) == ((3, 1), (1, 1))
 
 
 @pytest.mark.parametrize("make", [Noting, lambda width: build(Noting, width)], ids=["finished", "built"])
