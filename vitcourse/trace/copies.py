@@ -23,6 +23,9 @@ from vitcourse.trace.source import readable
 
 _CACHED = functools._lru_cache_wrapper
 _PLAIN = frozenset((type(None), bool, int, float, str))
+_AS_THEY_ARE = (
+    int, float, str, bytes, torch.dtype, torch.device, type, types.ModuleType, torch.jit.ScriptFunction,
+)  # fmt: skip
 # What a module that is made anew keeps of the old one: its hooks, and its mode.
 _OLD = {"training", *(name for name in vars(nn.Module()) if "forward" in name)}
 
@@ -87,6 +90,7 @@ class Copies:
         self.memo: dict[int, Any] = {}
         # What copies share with what they are copies of.
         self.shared: Shared = before.shared if before is not None else Shared()
+        self.ordered = True
         # Tensors that keep their sizes.
         self.kept: set[int] = set()
         # Whether something came along that keeps its own sizes.
@@ -152,7 +156,7 @@ class Copies:
         else:
             flat = tensor.detach().flatten()
             new = flat[torch.randint(len(flat), shape, device=tensor.device)]
-            for down in (False, True) if tensor.ndim == 1 else ():
+            for down in (False, True) if tensor.ndim == 1 and self.ordered else ():
                 # What is in order, lengths of sequences or where they begin, stays in order.
                 if flat.equal(flat.sort(descending=down).values):
                     new = torch.cat([flat[:1], new[1:].sort(descending=down).values])
@@ -178,7 +182,7 @@ class Copies:
             return self.memo[id(value)]
         if isinstance(value, type):
             self.shared.keep(value)
-        if isinstance(value, (int, float, str, bytes, torch.dtype, torch.device, type, types.ModuleType)):
+        if isinstance(value, _AS_THEY_ARE):
             return value
         if isinstance(value, Tensor):
             new: Any = self._tensor(value)

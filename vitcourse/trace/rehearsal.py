@@ -192,16 +192,16 @@ class Weighed(TorchFunctionMode):
 
 
 def _fewer(value: Any, count: int) -> Any:
-    """A mask, or what is asked where it isn't zero, with places less; and a smaller number where it is an end."""
+    """A mask, or what is asked where it isn't zero, with places less; and of a slice a later start, an earlier end."""
     if isinstance(value, Tensor) and value.ndim:
         places = value.nonzero()[-count:]
         if len(places):
             value = value.clone()
             value[tuple(places.T)] = 0
     elif isinstance(value, slice):
-        return slice(
-            *(_smaller(int(v), count) if isinstance(v, Tensor) else v for v in (value.start, value.stop, value.step))
-        )
+        start, stop = value.start, value.stop
+        start = int(start) + count if isinstance(start, Tensor) else start
+        return slice(start, _smaller(int(stop), count) if isinstance(stop, Tensor) else stop, value.step)
     return value
 
 

@@ -201,7 +201,7 @@ class Rehearsals:
             if copies is None or self.anew:
                 with Weighed() if self.call.recipes else ExitStack():
                     copies = Copies(self.call, sizes, self.meta, self._first)
-            copies.sizes, self._spare = sizes, copies
+            copies.sizes, copies.ordered, self._spare = sizes, not self.contrary, copies
             args, kwargs = copies.arguments()
             self.finished = self.finished or copies.finished
             if self.finished and self.follower is None:

@@ -48,6 +48,8 @@ SIZES = [
     ("last chunk of three", lambda x: (x.split(4, 1), x.chunk(3, 1))[1][2], "B T", [(3, 10), (2, 9), (5, 12)]),
     ("filled by both", lambda x: x.view(2, 3, -1), "B D", [(3, 4), (2, 6), (6, 5)]),
     ("three quarters", lambda x: torch.zeros(round(x.shape[1] * 0.75)), "B T", [(2, 8), (2, 9), (2, 30)]),
+    ("half to even", lambda x: torch.zeros(round(x.shape[1] / 2)), "B T", [(2, 5), (2, 7), (2, 8)]),
+    ("smaller of a few", lambda x: torch.linalg.svd(x, full_matrices=False)[1], "N D", [(3, 3), (5, 3), (3, 5)]),
     ("root", lambda x: torch.zeros(int(x.shape[1] ** 0.5)), "B T", [(2, 16), (2, 9), (2, 30)]),
     ("power of two", lambda x: torch.zeros(1 << (x.shape[1] - 1).bit_length()), "B T", [(2, 8), (2, 9), (2, 17)]),
     ("chunk", lambda x: x.chunk(3, dim=1)[-1], "B T", [(2, 9), (2, 10), (2, 7)]),
@@ -173,6 +175,7 @@ DATA = [
     ("chosen", lambda x: torch.masked_select(x, ~x.isnan()), (4, 3), "12"),
     ("unlike", torch.unique, (7,), "7"),
     ("number read", counted, (7, 3), "7"),
+    ("from the first on", lambda x: x[x[:, 0].argmax() * 0 :], (7, 3), "7"),
     ("places", lambda x: (x > -1e6).nonzero(), (4, 3), "12"),
 ]
 
@@ -332,6 +335,8 @@ def test_named_tuples_have_rows_by_their_fields():
 def test_a_loss_over_two_shapes_that_broadcast_says_so():
     traced = trace(lambda p, t: F.mse_loss(p, t), torch.rand(5, 1), torch.rand(5), names=["B 1", "B"])
     assert "(B, B)" in traced.steps[-1].warning
+    chosen = trace(lambda p, t: torch.where(p > 0, p, t), torch.rand(5, 1), torch.rand(5), names=["B 1", "B"])
+    assert "(B, B)" in chosen.steps[-1].warning
     assert not trace(lambda x, b: x + b, torch.rand(5, 3), torch.rand(3), names=["B D", "D"]).steps[-1].warning
 
 
@@ -497,6 +502,15 @@ def test_what_follows_a_part_that_cannot_be_looked_into_has_its_names(monkeypatc
     model = nn.Sequential(torch.jit.script(nn.Linear(5, 5)), Called(lambda x: x.mean(1)), nn.Linear(5, 3))
     traced = trace(model, torch.rand(2, 7, 5), names="B T D")
     assert [row.shape[0].word for row in traced.steps] == ["B"] * len(traced.steps)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_what_follows_a_scripted_function_has_its_names():
+    scripted = torch.jit.trace(lambda x: x * 2, torch.rand(2, 3))
+    assert [axis.word for axis in trace(lambda x: scripted(x) @ x.T, torch.rand(2, 3), names="B D").outcome[0]] == [
+        "B",
+        "B",
+    ]
 
 
 class Called(nn.Module):
