@@ -155,8 +155,9 @@ class Follower:
             )
             kernel, whole = weight[place], image[place].resolved()
             if turned or kernel.value != stride:
-                # It cuts nothing: its width is a number.
-                if (atom := self.atoms.unnamed(kernel)) is not None:
+                # It cuts nothing: a width of the module's own, which may not be P, is a number.
+                atom, patch = self.atoms.unnamed(kernel), self.atoms.named.get("P")
+                if atom in self.atoms.fixed and atom is not None and (patch is None or patch.value != kernel.value):
                     atom.prove(number(kernel.value))
             elif padding in (0, "valid") and dilation == 1 and stride > 1:
                 if self.atoms.unnamed(kernel) is not None and whole.name in ("H", "W"):

@@ -22,7 +22,7 @@ PRODUCTS = (("D", "h", "dh"), ("M", "ratio", "D"), ("H", "gh", "P"), ("W", "gw",
 ORDER = ("ratio", "B", "n", "h", "gh", "gw", "N", "T", "Tq", "Tk", "C", "H", "W", "P", "D", "dh", "dv", "M", "K")
 PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103)
 # Sizes of which no half is ever taken, those first that multiply others.
-FEW = ("ratio", "P", "h", "gh", "gw", "B", "C", "L", "K", "dh", "gh'", "gw'")
+FEW = ("ratio", "P", "h", "gh", "gw", "B", "C", "L", "K", "dh", "gh'", "gw'", "kernel_size", "kernel", "k")
 # How many there are of what comes in rows: cut to a most, filled up to a least.
 LENGTHS = ("T", "N", "Tq", "Tk")
 # How wide something is: filled up to a least.

@@ -82,6 +82,22 @@ def test_a_size_that_grows_by_its_multiples_is_not_taken_for_even():
     assert not [bad for one in traces for other in traces for bad in contradictions(one, other)]
 
 
+class Redrawn(nn.Module):
+    def __init__(self, patch_size, width):
+        super().__init__()
+        self.cut = nn.Conv2d(3, width, patch_size, patch_size)
+        self.draw = nn.ConvTranspose2d(width, 3, patch_size, patch_size)
+
+    def forward(self, x):
+        return self.draw(self.cut(x))
+
+
+@pytest.mark.parametrize("make", [Redrawn, lambda *sizes: build(Redrawn, *sizes)], ids=["finished", "built"])
+def test_an_image_made_of_its_patches_is_as_large_as_they_cover(make):
+    traces = [trace(make(2, 5), torch.rand(2, 3, *image), names="B C H W") for image in ((8, 12), (9, 13))]
+    assert not [bad for one in traces for other in traces for bad in contradictions(one, other)]
+
+
 class Windows(nn.Module):
     def __init__(self, width, window):
         super().__init__()
