@@ -139,9 +139,10 @@ class Rehearsals:
             followed = not self.finished or self.follower is not None
             if (followed and self.decided()) or (not self._again(turn, held) and followed):
                 break
-        if "P" in self.ways or (self.follower is not None and "P" in self.follower.atoms.named):
+        image = {name: "next" for name in ("H", "W") if name in self.ways}
+        if image and ("P" in self.ways or (self.follower is not None and "P" in self.follower.atoms.named)):
             # Once with an image that its patches don't cover.
-            self._try({name: "next" for name in ("H", "W") if name in self.ways}, 0, held)
+            self._try(image, 0, held)
 
     def _again(self, turn: int, held: bool) -> bool:
         """Another run, with the symbols that can change; in other ways, where these sizes don't do."""
