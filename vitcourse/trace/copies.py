@@ -16,13 +16,16 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from vitcourse.trace.names import changed, kept_numbers
-from vitcourse.trace.recorder import Watch, tensors_in
+from vitcourse.trace.recorder import tensors_in
 from vitcourse.trace.shared import Shared, names_of
 from vitcourse.trace.sizes import worth
 from vitcourse.trace.source import readable
 
 _CACHED = functools._lru_cache_wrapper
 _PLAIN = frozenset((type(None), bool, int, float, str))
+_AS_THEY_ARE = (
+    int, float, str, bytes, torch.dtype, torch.device, type, types.ModuleType, torch.jit.ScriptFunction,
+)  # fmt: skip
 # What a module that is made anew keeps of the old one: its hooks, and its mode.
 _OLD = {"training", *(name for name in vars(nn.Module()) if "forward" in name)}
 
@@ -87,6 +90,7 @@ class Copies:
         self.memo: dict[int, Any] = {}
         # What copies share with what they are copies of.
         self.shared: Shared = before.shared if before is not None else Shared()
+        self.ordered = True
         # Tensors that keep their sizes.
         self.kept: set[int] = set()
         # Whether something came along that keeps its own sizes.
@@ -152,16 +156,20 @@ class Copies:
         else:
             flat = tensor.detach().flatten()
             new = flat[torch.randint(len(flat), shape, device=tensor.device)]
+            for down in (False, True) if tensor.ndim == 1 and self.ordered else ():
+                # What is in order, lengths of sequences or where they begin, stays in order.
+                if flat.equal(flat.sort(descending=down).values):
+                    new = torch.cat([flat[:1], new[1:].sort(descending=down).values])
         return new.requires_grad_(tensor.requires_grad)
 
     def _tensor(self, tensor: Tensor) -> Tensor:
         self.finished = True
+        if is_lazy(tensor):
+            return copy.deepcopy(tensor)
         if self.before is not None:
             # Of a copy: its numbers may be changed, and only sizes are kept.
             self.kept.add(id(tensor))
             return tensor
-        if is_lazy(tensor):
-            return copy.deepcopy(tensor)
         new = torch.empty_like(tensor, device="meta") if self.meta else tensor.detach().clone()
         if isinstance(tensor, nn.Parameter):
             return type(tensor)(new, tensor.requires_grad) if type(tensor) is nn.Parameter else new
@@ -174,7 +182,7 @@ class Copies:
             return self.memo[id(value)]
         if isinstance(value, type):
             self.shared.keep(value)
-        if isinstance(value, (int, float, str, bytes, torch.dtype, torch.device, type, types.ModuleType)):
+        if isinstance(value, _AS_THEY_ARE):
             return value
         if isinstance(value, Tensor):
             new: Any = self._tensor(value)
@@ -221,7 +229,8 @@ class Copies:
             return value
         if kind is not dict and kind is not OrderedDict:
             return self._copy(value)
-        copied = kind()
+        # What takes a hook away again knows the dict that it is in.
+        copied = self.memo[id(value)] = kind()
         for key, item in value.items():
             copied[key] = self._copy(item)
         return copied
@@ -280,16 +289,9 @@ def _is_plain(kind: type) -> bool:
 
 
 def _apart(forward: Callable[..., Any]) -> Callable[..., Any]:
-    """What is compiled in the call that is shown, as the one step that it is there."""
+    """What is compiled in the call that is shown, as the one step that it is there: it is known by its name."""
 
-    def call(*args: Any, **kwargs: Any) -> Any:
-        mode = torch._C._pop_torch_function_stack()
-        try:
-            result = forward(*args, **kwargs)
-        finally:
-            torch._C._push_on_torch_function_stack(mode)
-        if isinstance(mode, Watch):
-            mode.note("compiled", tensors_in(result))
-        return result
+    def compile_wrapper(*args: Any, **kwargs: Any) -> Any:
+        return forward(*args, **kwargs)
 
-    return call
+    return compile_wrapper

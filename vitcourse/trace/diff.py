@@ -1,6 +1,5 @@
 """Two traces side by side: the learner's beside the reference's, and the first row where their shapes part."""
 
-import json
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
@@ -99,10 +98,6 @@ class Diff:
             reference["rows"] = [{**row, "expression": None, "op": None} for row in reference["rows"]]
         return {"yours": to_dict(self.mine), "reference": reference, "parting": parting, "verdict": self.verdict}
 
-    def to_json(self) -> str:
-        """Both traces and the parting, as JSON."""
-        return json.dumps(self.to_dict(), ensure_ascii=False, indent=2)
-
     def print(self, console: Console | None = None, reference_code: bool = True) -> None:
         """The two traces side by side, in the terminal."""
         console = console or Console()
@@ -184,22 +179,15 @@ def _aligned(own: list[Row], other: list[Row]) -> list[tuple[Row | None, Row | N
 
 
 def _parting(mine: Trace, reference: Trace, pairs: list[tuple[Row | None, Row | None]]) -> Parting:
-    last: Row | None = None
     # Steps that only one of the two takes may be a way round; the last place where they agree is where they part.
-    agreed = max((k for k, (a, b) in enumerate(pairs) if a is not None and b is not None and _agree(a, b)), default=-1)
-    for k, (own, other) in enumerate(pairs):
-        if own is not None and k <= agreed:
-            last = own
-        if k <= agreed:
-            continue
-        if own is not None and other is not None:
-            return Parting(own, other, own.shapes, other.shapes, explain(own.shapes, other.shapes))
-        if other is not None and last is not None:
-            return Parting(last, other, mine.outcome, other.shapes, explain(mine.outcome, other.shapes))
-        if own is not None:
-            end = reference.outcome
-            return Parting(own, None, own.shapes, end, explain(own.shapes, end))
-    return Parting(last, None, mine.outcome, reference.outcome, explain(mine.outcome, reference.outcome))
+    agreed = max(
+        (k for k, (a, b) in enumerate(pairs, 1) if a is not None and b is not None and _agree(a, b)), default=0
+    )
+    last = next((own for own, _ in reversed(pairs[:agreed]) if own is not None), None)
+    own, other = next((pair for pair in pairs[agreed:] if (pair[0] or last) is not None), (None, None))
+    yours = own.shapes if own is not None else mine.outcome
+    expected = other.shapes if other is not None else reference.outcome
+    return Parting(own or last, other, yours, expected, explain(yours, expected))
 
 
 def _first_difference(pairs: list[tuple[Row | None, Row | None]]) -> Parting | None:

@@ -48,7 +48,7 @@ def explained(fault: Fault) -> str:
         return ""
     op = fault.op.rstrip("_")
     rule = _channels if op.startswith("conv") else _RULES.get(op, _recurrent)
-    return _no_such_axis(fault) or _unlike(fault) or rule(fault) or _apart(fault)
+    return _no_such_axis(fault) or _wrong_rank(fault) or _unlike(fault) or rule(fault) or _apart(fault)
 
 
 def _size(axis: Axis) -> str:
@@ -74,6 +74,16 @@ def _no_such_axis(fault: Fault) -> str:
     if found and len(shape) == int(found[1]):
         return f"{x} has {len(shape)} axes {shape_words(shape)}, 0 to {len(shape) - 1}: there is no {found[2]}"
     return ""
+
+
+def _wrong_rank(fault: Fault) -> str:
+    x, shape = fault.operand(0)
+    found = re.match(r"expected (\dD(?: or \dD)*) input \(got", fault.message)
+    return (
+        f"{x} has {len(shape)} axes {shape_words(shape)}, {fault.takes} takes {found[1].replace('D', '')}"
+        if found
+        else ""
+    )
 
 
 def _unlike(fault: Fault) -> str:

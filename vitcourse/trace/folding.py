@@ -93,7 +93,8 @@ def _rows(folds: list[Fold], shape: ShapeOf, depth: int, whole: list[Node]) -> I
         before = next(iter(node.uses().values()), (torch.float32, torch.device("cpu")))
         dtype, device = node.kind or before
         sources = [maker for maker in node.uses() if maker >= 0]
-        warning = _spread(node.op, [shape(ref) for ref in node.spread()])
+        spread = {shape(ref): ref for ref in node.spread()}
+        warning = _spread(node.op, list(spread))
         yield Row(
             expression=place.text,
             op=node.op,
@@ -108,7 +109,7 @@ def _rows(folds: list[Fold], shape: ShapeOf, depth: int, whole: list[Node]) -> I
             link=link,
             inputs=tuple(sources),
             span=(node.start, node.end),
-            warning="" if warning and _meant(node.spread(), whole) else warning,
+            warning="" if warning and _meant(list(spread.values()), whole) else warning,
             before=tuple(shape((source, 0)) for source in sources),
             parameters=sum(p.numel() for p in node.module.parameters()) * fold.modules
             if node.module is not None
@@ -131,7 +132,7 @@ def _meant(refs: list[Ref], whole: list[Node]) -> bool:
 
 def _spread(op: str, operands: list[Shape]) -> str:
     """What to say of two shapes that broadcast to one that nobody meant: (B, 1) and (B) to (B, B)."""
-    if len({len(shape) for shape in operands}) != 2 or op not in ELEMENTWISE:
+    if len(operands) != 2 or len(operands[0]) == len(operands[1]) or op not in ELEMENTWISE:
         return ""
     few, many = sorted(operands, key=len)
     whole = [*many[: len(many) - len(few)]]

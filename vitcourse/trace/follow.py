@@ -90,7 +90,11 @@ class Follower:
         self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], results: list[Tensor]
     ) -> list[Axes]:
         found: list[Any] = []
-        called = (func, frozen(args, found), frozen(kwargs, found) if kwargs else None)
+        try:
+            called = (func, frozen(args, found), frozen(kwargs, found) if kwargs else None)
+        except RuntimeError:
+            # A parameter that is still to be made has no shape.
+            return [self.axes(tensor) for tensor in results]
         if name == "__setitem__" or (name[-1] != "_" and any(t is operand for operand in found for t in results)):
             # What only changes numbers, or gives what it was given, changes no size.
             return [self.axes(tensor) for tensor in results]
@@ -115,10 +119,9 @@ class Follower:
             )
             for axes, tensor in zip(said.results, results, strict=True)
         ]
-        if name in ("conv1d", "conv2d", "conv3d"):
-            known = [
-                self._patches(args, kwargs, [t for t in found if isinstance(t, Tensor)], results[0], list(known[0]))
-            ]
+        if name[:4] == "conv" and name[-1] == "d":
+            tensors = [t for t in found if isinstance(t, Tensor)]
+            known = [self._kernels("transpose" in name, args, kwargs, tensors, results[0], known[0])]
         return known
 
     def _size(self, growth: Grown, sizes: list[Size], value: int) -> Size:
@@ -135,10 +138,12 @@ class Follower:
             return number(total)
         return total if total.depth < DEEPEST else self.atoms.fresh(value)
 
-    def _patches(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], operands: list[Tensor], result: Tensor, axes: list[Size]
-    ) -> Axes:
+    def _kernels(
+        self, turned: bool, args: tuple[Any, ...], kwargs: dict[str, Any], operands: list[Tensor], result: Tensor,
+        known: Axes,
+    ) -> Axes:  # fmt: skip
         """A kernel that steps by its own width over an image cuts it into patches: its width is what P means."""
+        axes = list(known)
         image, weight = (self.axes(tensor) for tensor in operands[:2])
         given = dict(zip(("stride", "padding", "dilation"), args[3:6], strict=False)) | kwargs
         count = len(axes) - 2
@@ -149,7 +154,12 @@ class Follower:
                 for k, d in (("stride", 1), ("padding", 0), ("dilation", 1))
             )
             kernel, whole = weight[place], image[place].resolved()
-            if padding in (0, "valid") and dilation == 1 and kernel.value == stride > 1:
+            if turned or kernel.value != stride:
+                # It cuts nothing: a width of the module's own, which may not be P, is a number.
+                atom, patch = self.atoms.unnamed(kernel), self.atoms.named.get("P")
+                if atom in self.atoms.fixed and atom is not None and (patch is None or patch.value != kernel.value):
+                    atom.prove(number(kernel.value))
+            elif padding in (0, "valid") and dilation == 1 and stride > 1:
                 if self.atoms.unnamed(kernel) is not None and whole.name in ("H", "W"):
                     self.atoms.equal(kernel, self.atoms.fresh(stride, "P"))
                 if whole.value // stride == result.shape[place]:

@@ -194,7 +194,8 @@ def changed(value: Any, path: str, new: Mapping[str, Any], copy: Callable[[Any],
         return type(value)(*(changed(v, f"{path}.{n}", new, copy) for n, v in zip(names, value, strict=True)))
     if type(value) is dict:
         return {key: changed(item, f"{path}[{key!r}]", new, copy) for key, item in value.items()}
-    inside = [name for name in getattr(value, "__dict__", ()) if any(p.startswith(f"{path}.{name}") for p in new)]
+    names = [part.name for part in fields(value)] if is_dataclass(value) else getattr(value, "__dict__", ())
+    inside = [name for name in names if any(p.startswith(f"{path}.{name}") for p in new)]
     result = copy(value)
     for name in inside:
         object.__setattr__(result, name, changed(getattr(value, name), f"{path}.{name}", new, copy))

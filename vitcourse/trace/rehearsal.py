@@ -104,9 +104,9 @@ class Rehearsal(Watch):
             args, kwargs = mapped((args, kwargs), lambda value: _fewer(value, self.contrary))
         result = func(*args, **kwargs)
         if contrary and name in COUNTING:
-            result = _cut(result, kwargs.get("dim") or 0)
+            result = _cut(result, kwargs.get("dim") or 0, self.contrary)
         elif contrary and name in READS:
-            result = mapped(result, _smaller)
+            result = mapped(result, lambda number: _smaller(number, self.contrary))
         return result, args, kwargs
 
     def run(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], opaque: bool) -> Any:
@@ -192,27 +192,29 @@ class Weighed(TorchFunctionMode):
 
 
 def _fewer(value: Any, count: int) -> Any:
-    """A mask, or what is asked where it isn't zero, with places less; and a smaller number where it is an end."""
+    """A mask, or what is asked where it isn't zero, with places less; and of a slice a later start, an earlier end."""
     if isinstance(value, Tensor) and value.ndim:
         places = value.nonzero()[-count:]
         if len(places):
             value = value.clone()
             value[tuple(places.T)] = 0
     elif isinstance(value, slice):
-        return slice(*(_smaller(int(v)) if isinstance(v, Tensor) else v for v in (value.start, value.stop, value.step)))
+        start, stop = value.start, value.stop
+        start = int(start) + count if isinstance(start, Tensor) else start
+        return slice(start, _smaller(int(stop), count) if isinstance(stop, Tensor) else stop, value.step)
     return value
 
 
-def _cut(result: Any, along: int) -> Any:
+def _cut(result: Any, along: int, count: int) -> Any:
     """The results of a function that counts what is in a tensor, had there been less."""
     if isinstance(result, Tensor):
-        return result.narrow(along, 0, max(result.shape[along] - 1, 1)) if result.ndim else result
+        return result.narrow(along, 0, max(result.shape[along] - count, 1)) if result.ndim else result
     size = tensors_in(result)[0].shape
-    return tuple(_cut(part, 0) if part.shape[:1] == size[:1] else part for part in result)
+    return tuple(_cut(part, 0, count) if part.shape[:1] == size[:1] else part for part in result)
 
 
-def _smaller(number: Any) -> Any:
-    return number - 1 if type(number) is int and number > 1 else number
+def _smaller(number: Any, count: int) -> Any:
+    return max(number - count, 1) if type(number) is int and number > 1 else number
 
 
 def alike(mine: Step, other: Step) -> bool:

@@ -52,8 +52,11 @@ class Rehearsals:
 
     def __init__(self, call: Call) -> None:
         self.call = call
-        parameters = [p for _, module in call.modules for p in module.parameters() if not is_lazy(p)]
-        self.meta = sum(p.numel() for p in parameters) > LARGE
+        parameters = [p for _, module in call.modules for p in module.parameters()]
+        lazy = [p for p in parameters if is_lazy(p)]
+        self.meta = sum(p.numel() for p in parameters) > LARGE if not lazy else False
+        # What gets its sizes by being made, or by its first run, is made anew for each.
+        self.anew = bool(call.recipes or lazy)
         self.main: list[Step] = []
         self.failed = self.opaque = False
         self.contrary = 0
@@ -96,6 +99,7 @@ class Rehearsals:
                         self._try({}, 0, True)
                     break
                 self._tried.clear()
+                self.stopped.clear()
 
     def _vary(self, symbols: list[str]) -> None:
         """Every symbol at once, where the call allows it; else as many as can change, one after the other."""
@@ -135,6 +139,10 @@ class Rehearsals:
             followed = not self.finished or self.follower is not None
             if (followed and self.decided()) or (not self._again(turn, held) and followed):
                 break
+        image = {name: "next" for name in ("H", "W") if name in self.ways}
+        if image and ("P" in self.ways or (self.follower is not None and "P" in self.follower.atoms.named)):
+            # Once with an image that its patches don't cover.
+            self._try(image, 0, held)
 
     def _again(self, turn: int, held: bool) -> bool:
         """Another run, with the symbols that can change; in other ways, where these sizes don't do."""
@@ -194,10 +202,10 @@ class Rehearsals:
         copies = self._spare
         self.last = self._tried[key] = Rehearsal(sizes, self.meta, self.main, self.contrary)
         try:
-            if copies is None or self.call.recipes:
+            if copies is None or self.anew:
                 with Weighed() if self.call.recipes else ExitStack():
                     copies = Copies(self.call, sizes, self.meta, self._first)
-            copies.sizes, self._spare = sizes, copies
+            copies.sizes, copies.ordered, self._spare = sizes, not self.contrary, copies
             args, kwargs = copies.arguments()
             self.finished = self.finished or copies.finished
             if self.finished and self.follower is None:

@@ -28,12 +28,9 @@ class Shared:
     """Entered, it notes all that is there; left, it puts it back."""
 
     def __init__(self) -> None:
-        self._seen: set[type] = set()
         self._kinds: dict[type, None] = {}
-        self._around_them: set[types.FunctionType] = set()
+        self._seen: set[Any] = set()
         self._inside: dict[int, Any] = {}
-        # Where a name leads to what, of classes and of what is outside of functions.
-        self._names: list[tuple[Any, str, Any]] = []
         self._undo: list[Callable[[], None]] = []
 
     def keep(self, kind: type) -> None:
@@ -44,33 +41,37 @@ class Shared:
             self._kinds.update(dict.fromkeys(own))
 
     def __enter__(self) -> None:
-        self._before = [(kind, dict(vars(kind))) for kind in self._kinds]
-        for _, names in self._before:
-            for value in names.values():
+        for kind in self._kinds:
+            names = dict(vars(kind))
+            self._undo.append(functools.partial(_class_back, kind, names))
+            for name, value in names.items():
                 self._keep(value)
                 if isinstance(value, types.FunctionType):
                     self._around(value)
-        for kind, names in self._before:
-            for name, value in names.items():
-                if isinstance(value, _CACHED):  # what is remembered can't be put back
-                    quietly(setattr, kind, name, functools.lru_cache(**value.cache_parameters())(value.__wrapped__))
+                elif isinstance(value, _CACHED):
+                    quietly(setattr, kind, name, _fresh(value))
 
     def _around(self, function: types.FunctionType) -> None:
         """Keep what a function, and those of its file that it calls, find outside of them."""
-        if function in self._around_them or not readable(function.__code__.co_filename):
+        if function in self._seen or not readable(function.__code__.co_filename):
             return
-        self._around_them.add(function)
+        self._seen.add(function)
         outside = function.__globals__
         for word in names_of(function.__code__):
             value = outside.get(word, _NOTHING)
-            self._names.append((outside, word, value))
+            self._undo.append(functools.partial(_name_back, outside, word, value))
+            if isinstance(value, _CACHED):
+                outside[word] = _fresh(value)
             self._keep(value)
             if isinstance(value, types.FunctionType) and value.__globals__ is outside:
                 self._around(value)
         for cell in function.__closure__ or ():
             if cell != types.CellType():
-                self._undo.append(functools.partial(setattr, cell, "cell_contents", cell.cell_contents))
-                self._keep(cell.cell_contents)
+                value = cell.cell_contents
+                self._undo.append(functools.partial(setattr, cell, "cell_contents", value))
+                if isinstance(value, _CACHED):
+                    cell.cell_contents = _fresh(value)
+                self._keep(value)
 
     def _keep(self, value: Any) -> None:
         """Keep what is in something: its attributes, or, of a container, its items and what is in them."""
@@ -96,22 +97,31 @@ class Shared:
                 found += [part for part in parts if type(part) not in _UNCHANGED]
 
     def __exit__(self, *error: Any) -> None:
-        for back in self._undo:
+        for back in reversed(self._undo):
             quietly(back)
-        for kind, names in self._before:
-            for name in [name for name in vars(kind) if name not in names]:
-                quietly(delattr, kind, name)
-            for name, value in names.items():
-                # A class that is written to loses what Python remembers of it, which costs time.
-                if vars(kind).get(name) is not value:
-                    quietly(setattr, kind, name, value)
-        for outside, word, value in self._names:
-            if value is _NOTHING:
-                outside.pop(word, None)
-            elif outside.get(word) is not value:
-                outside[word] = value
-        for kept in (self._undo, self._names, self._around_them, self._inside, self._before):
+        for kept in (self._undo, self._seen, self._inside):
             kept.clear()
+
+
+def _class_back(kind: type, names: dict[str, Any]) -> None:
+    for name in vars(kind).keys() - names.keys():
+        quietly(delattr, kind, name)
+    for name, value in names.items():
+        # A class that is written to loses what Python remembers of it, which costs time.
+        if vars(kind).get(name) is not value:
+            quietly(setattr, kind, name, value)
+
+
+def _name_back(outside: dict[str, Any], word: str, value: Any) -> None:
+    if value is _NOTHING:
+        outside.pop(word, None)
+    elif outside.get(word) is not value:
+        outside[word] = value
+
+
+def _fresh(cached: Any) -> Any:
+    """A cached function that remembers nothing: what is remembered can't be put back."""
+    return functools.lru_cache(**cached.cache_parameters())(cached.__wrapped__)
 
 
 def _refill(inside: Any, content: Any) -> None:

@@ -22,7 +22,7 @@ PRODUCTS = (("D", "h", "dh"), ("M", "ratio", "D"), ("H", "gh", "P"), ("W", "gw",
 ORDER = ("ratio", "B", "n", "h", "gh", "gw", "N", "T", "Tq", "Tk", "C", "H", "W", "P", "D", "dh", "dv", "M", "K")
 PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103)
 # Sizes of which no half is ever taken, those first that multiply others.
-FEW = ("ratio", "P", "h", "gh", "gw", "B", "C", "L", "K", "dh", "gh'", "gw'")
+FEW = ("ratio", "P", "h", "gh", "gw", "B", "C", "L", "K", "dh", "gh'", "gw'", "kernel_size", "kernel", "k")
 # How many there are of what comes in rows: cut to a most, filled up to a least.
 LENGTHS = ("T", "N", "Tq", "Tk")
 # How wide something is: filled up to a least.
@@ -72,12 +72,12 @@ def _chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, shift: 
                 free = prime
             elif turn < 2 and (name in LENGTHS or name not in ORDER):
                 # Once more than a sequence is cut to, once less than it is filled up to.
-                free = PRIMES[max(rank - 1, 0) + shift + extra] if turn else unit * (prime + 16)
+                free = PRIMES[abs(max(rank - 1, 0) + shift - extra)] if turn else unit * (prime + 16)
             elif turn == 1 and name in WIDTHS:
                 # Once less than a width is filled up to.
                 free = 2 * PRIMES[[width for width in rest[::-1] if width in WIDTHS].index(name) + shift + extra]
             else:
-                free = unit * prime + (0, 1, -1, 2, 3)[turn]
+                free = unit * prime + (0, 1, -1, 2, 5)[turn]
             sizes[name] = {
                 "free": free,
                 "even": unit * prime,
@@ -213,33 +213,25 @@ class Names:
 
     def _sums(self, v: Vector) -> Iterator[str]:
         names = list(self._varied.items())
-        terms = [(1, name, size) for name, size in names]
-        terms += [
-            (1, "·".join(sorted((a, b), key=place_of)), _times(x, y))
-            for i, (a, x) in enumerate(names)
-            for b, y in names[i:]
-        ]
-        for _, name, size in terms:
+        pairs = [(a, x, b, y) for i, (a, x) in enumerate(names) for b, y in names[i:]]
+        products = [("·".join(sorted((a, b), key=place_of)), _times(x, y)) for a, x, b, y in pairs]
+        for name, size in names + products:
             times, plus = self._line(v, size)
             if times and (times == 1 or len(set(v)) > 3) and (not self.fixed or (times == 1 and self._small(plus))):
                 yield f"{times}·{name}{plus:+d}" if times > 1 else f"{name}{plus:+d}"
-        for i, (a, x) in enumerate(names):
+        for a, x in names:
             rest = _minus(v, x)
-            if min(rest) > 0:
-                for number, factors in sorted(self._products(rest, 2, ""), key=lambda p: len(p[1])):
-                    if factors not in ((), (a,)) and (number == 1 or not self.fixed):
-                        both = sorted(
-                            [a, "·".join([str(number)] * (number != 1) + sorted(factors, key=place_of))], key=place_of
-                        )
-                        yield "+".join(both)
-            for b, y in names[i + 1 :] if len(set(v)) > 3 else ():
-                more = set(_minus(rest, y))
-                if len(more) == 1 and (not self.fixed or self._small(min(more))):
-                    yield f"{a}+{b}{min(more):+d}"
-            for b, y in names if len(set(v)) > 3 else ():
-                more = set(_minus(v, _minus(x, y)))
-                if a != b and len(more) == 1 and (not self.fixed or self._small(min(more))):
-                    yield f"{a}-{b}{min(more):+d}" if min(more) else f"{a}-{b}"
+            found = sorted(self._products(rest, 2, ""), key=lambda p: len(p[1])) if min(rest) > 0 else []
+            for number, factors in found:
+                if factors not in ((), (a,)) and (number == 1 or not self.fixed):
+                    both = [a, "·".join([str(number)] * (number != 1) + sorted(factors, key=place_of))]
+                    yield "+".join(sorted(both, key=place_of))
+        two = [(f"{a}+{b}", tuple(map(operator.add, x, y))) for a, x, b, y in pairs if a != b]
+        two += [(f"{a}-{b}", _minus(x, y)) for a, x in names for b, y in names]
+        for name, size in two if len(set(v)) > 3 else ():
+            times, plus = self._line(v, size)
+            if times == 1 and (not self.fixed or self._small(plus)):
+                yield f"{name}{plus:+d}" if plus else name
 
     def _small(self, number: int) -> bool:
         """Whether a number is likely to be written as such."""

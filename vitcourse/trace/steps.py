@@ -72,10 +72,10 @@ class Node:
         return self._uses
 
     def spread(self) -> list[Ref]:
-        """The two operands of one step, which may have been spread to one shape."""
+        """The operands of one step, which may have been spread to one shape."""
         last = next((child for child in reversed(self.children) if not child.shown and child.operands), self)
         refs = [ref for _, ref, _ in last.operands if ref[0] >= 0]
-        return refs if len(refs) == len(last.operands) == 2 else []
+        return refs if len(refs) == len(last.operands) else []
 
 
 @dataclass
@@ -299,7 +299,7 @@ class Recorder(Watch):
         owner = frame.f_locals.get("self")
         if isinstance(owner, nn.Module) and name in ("_wrapped_call_impl", "_call_impl", "__call__"):
             node.op, node.module = type(owner).__name__, owner
-        elif isinstance(owner, torch.optim.Optimizer) or name == "backward":
+        elif name in ("backward", "step") or isinstance(owner, torch.optim.Optimizer):
             node.op, node.shown = "step" if name == "wrapper" else name, True
         else:
             node.op = _called(frame, name)
@@ -342,7 +342,7 @@ class Recorder(Watch):
         for number, tensor in enumerate(tensors, start=1):
             ref = self.known(tensor)
             made = next((n.place.text for n in self.root.inside() if ref in n.results), None)
-            if frame.f_code is SEQUENTIAL and made:
+            if made and (frame.f_code is SEQUENTIAL or not self.info(frame.f_code)[1]):
                 local.pop(id(tensor), None)  # its own lines call all of them "input"
             names = (local, self.module_names, own)
             word = next((names[id(tensor)] for names in names if id(tensor) in names), made) or f"operand {number}"
@@ -369,10 +369,10 @@ class Recorder(Watch):
         local = found.tb_frame.f_locals if found is not None else {}
         operands = [(word, local[word]) for word in _names_in(place.text) if isinstance(local.get(word), Tensor)]
         if last is not None:
-            # A recurrent layer looks at its input itself.
+            # Some layers of torch's look at their input themselves.
             inside = last.tb_frame.f_locals
             looked = tensors_of([inside.get("input"), getattr(inside.get("self"), "weight_ih_l0", None)])
-            if len(looked) == 2:
+            if looked and type(inside.get("self")).__module__.startswith("torch."):
                 operands = self._worded(looked, (found or last).tb_frame, module)
         self.failed = Failed(error, place, "", (), operands, module)
 

@@ -45,24 +45,29 @@ class Told:
         """Take in what the runs have told since."""
         recorder, rehearsals = self.recorder, self.rehearsals
         self.turns, self.follower, self.runs = rehearsals.turns, rehearsals.follower, 1 + rehearsals.count
-        if len(self._runs) == 1 + len(self.turns):
+        others = [(turn.sizes, turn.steps) for turn in self.turns]
+        if not others and rehearsals.parted:
+            # All went another way: those that went along the longest tell of the steps until then.
+            most = max(len(steps) for _, steps in rehearsals.parted)
+            others = [(at, steps) for at, steps in rehearsals.parted if len(steps) == most]
+        if len(self._runs) == 1 + len(others):
             return
         own = {name: size for name, size in self.call.sizes.items() if name not in rehearsals.tied}
-        sizes = {name: (size, *(turn.sizes[name] for turn in self.turns)) for name, size in own.items()}
+        sizes = {name: (size, *(at[name] for at, _ in others)) for name, size in own.items()}
         followed = next((turn for turn in self.turns if turn.follower is not None), None)
         if self.follower is not None and followed is not None:
             if self.copies is None:
                 self.copies = followed.copies
                 self.follower.call_all(self.call, self.function, tensors_in(followed.result), recorder.root)
             for name, size in self.follower.atoms.named.items():
-                sizes.setdefault(name, (size.value,) * (1 + len(self.turns)))
-        self.names = Names(sizes, fixed=self.follower is not None)
+                sizes.setdefault(name, (size.value,) * (1 + len(others)))
+        self.names = Names(sizes, fixed=self.follower is not None or not self.turns)
         self.findings: list[str] = []
         # Where code works at the given size only, no size is followed any further; where data decides, and no run with
         # other data took the same steps, no later size is known at all.
-        self.trusted = self.proved = len(recorder.steps)
+        self.trusted = self.proved = min(map(len, [recorder.steps, *(steps for _, steps in others)]))
         if recorder.data is not None and not rehearsals.contrary:
-            self.trusted = self.proved = recorder.data
+            self.trusted = self.proved = min(self.proved, recorder.data)
         quietly(self._find)
         self._found: dict[Any, Axis] = {}
         self._shapes: dict[Any, Shape] = {}
@@ -74,7 +79,7 @@ class Told:
             and all(at[name] == at[other] for name, other in rehearsals.tied.items())
         ]  # fmt: skip
         self._parted = [(Names({n: (at[n],) for n in own}).sizes, steps) for at, steps in alike]
-        self._runs = [recorder.steps, *(turn.steps for turn in self.turns)]
+        self._runs = [recorder.steps, *(steps for _, steps in others)]
 
     def nameable(self) -> bool:
         """Whether runs can name anything: not where no size has a symbol, and no module may promise one."""
@@ -125,6 +130,8 @@ class Told:
         serial, place = ref
         if place + 1 >= len(self._runs[0][serial]):
             return ()
+        if serial >= max(self.proved, len(self._words)):
+            return tuple(map(Axis, self._runs[0][serial][place + 1]))
         known = self._known(serial, place)
         # Steps of the same sizes in all runs, the turns of a loop say, have the same names.
         steps = tuple([steps[serial] for steps in self._runs])
@@ -150,8 +157,6 @@ class Told:
         word = self._words[serial][axis] if serial < len(self._words) else "_"
         if not word.startswith("_") and not word.lstrip("-").isdigit():
             return Axis(size[0], self.names.alias(word))
-        if serial >= self.proved:
-            return Axis(size[0])
         return self._axis(size, known[axis] if known is not None else None)
 
     def held(self, tensor: Tensor) -> Shape:

@@ -147,6 +147,19 @@ def test_code_without_a_file_shows_its_operations():
     assert [row.label for row in traced.rows] == ["x", "<mT>", "<relu>"]
 
 
+def test_what_only_changes_the_weights_is_a_step():
+    model = nn.Linear(5, 3)
+    optimizer, scaler = torch.optim.SGD(model.parameters(), lr=0.1), torch.amp.GradScaler("cpu")
+
+    def train(x):
+        scaler.scale(model(x).sum()).backward()
+        scaler.step(optimizer)
+        optimizer.step()
+
+    traced = trace(train, torch.rand(2, 5), names="B D")
+    assert [row.op for row in traced.steps if row.depth == 0][-3:] == ["backward", "step", "step"]
+
+
 def test_steps_in_place_are_steps():
     def fill(x):
         x[:, 0] = 1
@@ -268,9 +281,15 @@ def test_an_error_of_the_code_itself_has_its_line():
     assert "raise ValueError" in traced.failure.expression
 
 
+class Own(nn.Linear):
+    def forward(self, x):
+        twice = x * 2
+        return super().forward(twice)
+
+
 @pytest.mark.parametrize("kind", ["module", "inner", "in place", "function"])
 def test_compiled_code_is_one_step(kind):
-    linear = nn.Linear(3, 3)
+    linear = Own(3, 3)
     compiled = {
         "module": lambda: torch.compile(linear, backend="eager"),
         "inner": lambda: nn.Sequential(torch.compile(linear, backend="eager")),

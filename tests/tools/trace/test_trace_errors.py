@@ -54,6 +54,8 @@ CASES = [
     ("below zero", Table(), {"ids": torch.tensor([3, -1])}, "T", "ids has a -1 in it, self.table has 11 rows: 0 to 10"),
     ("attention", Attending(), {"x": rand(2, 3, 7)}, "T B D", "x's last axis is 7 = D, self.attend takes 15"),
     ("chain", Chain(), {"x": rand(2, 7)}, "B D", "[1] ReLU's last axis is 5, self.chain.2 takes 3"),
+    ("a batch is missing", nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5)), {"x": rand(3, 11, 13)}, "C H W",
+     "[0] Conv2d has 3 axes (5, H-2, W-2), self.1 takes 4"),
     ("mask", lambda x, m: x.masked_fill(m, 0.0), {"x": rand(2, 5, 3), "m": rand(2, 5) > 0}, ["B T D", "B T"],
      "x's last axis is 3 = D, m's last is 5 = T, and axes match from the last one"),
     ("choice", lambda x, y: torch.where(x > 0, x, y), {"x": rand(2, 3), "y": rand(7)}, ["B D", "E"],

@@ -5,6 +5,7 @@ import logging
 import threading
 from collections import Counter, OrderedDict, UserDict, namedtuple
 from contextvars import ContextVar
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -47,6 +48,8 @@ SIZES = [
     ("last chunk of three", lambda x: (x.split(4, 1), x.chunk(3, 1))[1][2], "B T", [(3, 10), (2, 9), (5, 12)]),
     ("filled by both", lambda x: x.view(2, 3, -1), "B D", [(3, 4), (2, 6), (6, 5)]),
     ("three quarters", lambda x: torch.zeros(round(x.shape[1] * 0.75)), "B T", [(2, 8), (2, 9), (2, 30)]),
+    ("half to even", lambda x: torch.zeros(round(x.shape[1] / 2)), "B T", [(2, 5), (2, 7), (2, 8)]),
+    ("smaller of a few", lambda x: torch.linalg.svd(x, full_matrices=False)[1], "N D", [(3, 3), (5, 3), (3, 5)]),
     ("root", lambda x: torch.zeros(int(x.shape[1] ** 0.5)), "B T", [(2, 16), (2, 9), (2, 30)]),
     ("power of two", lambda x: torch.zeros(1 << (x.shape[1] - 1).bit_length()), "B T", [(2, 8), (2, 9), (2, 17)]),
     ("chunk", lambda x: x.chunk(3, dim=1)[-1], "B T", [(2, 9), (2, 10), (2, 7)]),
@@ -76,6 +79,22 @@ class Halved(nn.Module):
 
 def test_a_size_that_grows_by_its_multiples_is_not_taken_for_even():
     traces = [trace(build(Halved, 3, 4), torch.rand(2, 3, *image), names="B C H W") for image in ((9, 12), (6, 7))]
+    assert not [bad for one in traces for other in traces for bad in contradictions(one, other)]
+
+
+class Redrawn(nn.Module):
+    def __init__(self, patch_size, width):
+        super().__init__()
+        self.cut = nn.Conv2d(3, width, patch_size, patch_size)
+        self.draw = nn.ConvTranspose2d(width, 3, patch_size, patch_size)
+
+    def forward(self, x):
+        return self.draw(self.cut(x))
+
+
+@pytest.mark.parametrize("make", [Redrawn, lambda *sizes: build(Redrawn, *sizes)], ids=["finished", "built"])
+def test_an_image_made_of_its_patches_is_as_large_as_they_cover(make):
+    traces = [trace(make(2, 5), torch.rand(2, 3, *image), names="B C H W") for image in ((8, 12), (9, 13))]
     assert not [bad for one in traces for other in traces for bad in contradictions(one, other)]
 
 
@@ -172,6 +191,7 @@ DATA = [
     ("chosen", lambda x: torch.masked_select(x, ~x.isnan()), (4, 3), "12"),
     ("unlike", torch.unique, (7,), "7"),
     ("number read", counted, (7, 3), "7"),
+    ("from the first on", lambda x: x[x[:, 0].argmax() * 0 :], (7, 3), "7"),
     ("places", lambda x: (x > -1e6).nonzero(), (4, 3), "12"),
 ]
 
@@ -186,6 +206,36 @@ def test_one_number_that_is_masked_is_no_minus_one_of_the_sizes():
     x = torch.zeros(2, 6)
     x[-1, -1] = 1e9
     assert trace(lambda x: x[x < 1e6], x, names="B T").steps[-1].shape[0].word == "11"
+    assert trace(torch.unique, torch.tensor([5.0, 2.0, 5.0]), names="B").steps[-1].shape[0].word == "2"
+    assert trace(lambda n: torch.zeros(n[-1].item()), torch.tensor([1, 2]), names="T").steps[-1].shape[0].word == "2"
+
+
+def test_steps_that_no_run_goes_beyond_have_their_names():
+    def rarely(x):
+        flat = x.flatten(0, 1)
+        if (flat < -1e6).any():
+            flat = flat.relu()
+        return flat * 2
+
+    x = torch.rand(2, 5, 3)
+    x[0, 0] = -1e9
+    assert [[axis.word for axis in row.shape] for row in trace(rarely, x, names="B T D").steps[1:3]] == [
+        ["B·T", "D"],
+        ["B·T", "D"],
+    ]
+    assert {axis.name for axis in trace(rarely, x, names="B T D").steps[-1].shape} == {None}
+
+
+def test_numbers_in_order_are_tried_in_order():
+    rnn = nn.LSTM(5, 3, batch_first=True)
+
+    def packed(x, lengths):
+        return rnn(nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True))[1][0][0]
+
+    given = {"x": "B T D", "lengths": "B"}
+    assert trace(packed, torch.rand(2, 7, 5), torch.tensor([7, 4]), names=given).steps[-1].shape[0].word == "B"
+    bags = trace(nn.EmbeddingBag(11, 3), torch.randint(11, (7,)), torch.tensor([0, 2, 5]), names=["S", "B"])
+    assert bags.steps[-1].shape[0].word == "B"
 
 
 class Widths(nn.Module):
@@ -263,6 +313,34 @@ def test_nothing_outlives_the_call():
     assert table.cache_info().currsize == 1
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    images: torch.Tensor
+
+
+def test_what_is_in_a_record_without_attributes_of_its_own_is_tried_at_other_sizes():
+    traced = trace(lambda batch: batch.images.mT, Batch(torch.rand(2, 5)), names={"batch.images": "B D"})
+    assert [axis.word for axis in traced.steps[-1].shape] == ["D", "B"]
+
+
+def test_layers_that_get_their_sizes_from_their_first_input_have_names():
+    model = nn.Sequential(nn.LazyConv2d(5, 3), nn.Flatten(), nn.LazyLinear(7))
+    traced = trace(model, torch.rand(2, 3, 8, 11), names="B C H W")
+    assert [[axis.word for axis in row.shape] for row in traced.steps[1:]] == [
+        ["B", "5", "H-2", "W-2"],
+        ["B", "270"],
+        ["B", "7"],
+    ]
+    assert model(torch.rand(1, 3, 8, 11)).shape == (1, 7)
+
+
+@pytest.mark.parametrize("image", [(4, 4), (5, 7)])
+def test_what_a_kernel_spreads_is_a_multiple(image):
+    up = nn.Sequential(nn.ConvTranspose2d(3, 5, 4, stride=2, padding=1), nn.ConvTranspose2d(5, 2, 2, stride=2))
+    words = [axis.word for axis in trace(up, torch.rand(2, 3, *image), names="B C H W").steps[-1].shape]
+    assert words == ["B", "2", "4·H", "4·W"]
+
+
 def test_named_tuples_have_rows_by_their_fields():
     pair = Pair(torch.rand(2, 3, 5), torch.rand(2, 7, 5))
     traced = trace(lambda p: p.q @ p.k.mT, pair, names={"p.q": "B Tq D", "p.k": "B Tk D"})
@@ -273,6 +351,8 @@ def test_named_tuples_have_rows_by_their_fields():
 def test_a_loss_over_two_shapes_that_broadcast_says_so():
     traced = trace(lambda p, t: F.mse_loss(p, t), torch.rand(5, 1), torch.rand(5), names=["B 1", "B"])
     assert "(B, B)" in traced.steps[-1].warning
+    chosen = trace(lambda p, t: torch.where(p > 0, p, t), torch.rand(5, 1), torch.rand(5), names=["B 1", "B"])
+    assert "(B, B)" in chosen.steps[-1].warning
     assert not trace(lambda x, b: x + b, torch.rand(5, 3), torch.rand(3), names=["B D", "D"]).steps[-1].warning
 
 
@@ -349,6 +429,34 @@ class Noting(nn.Module):
         return self.out(x)
 
 
+@functools.lru_cache
+def table(count):
+    return torch.arange(count)
+
+
+class Cached(nn.Module):
+    """Finds a cached function outside of its file's functions, and another in its closure."""
+
+    def forward(self, x):
+        return x * table(len(x))[:, None] + self.also(len(x))
+
+
+def test_a_function_remembers_what_one_call_asked_it():
+    @functools.cache
+    def inner(count):
+        return count
+
+    class Both(Cached):
+        def also(self, count):
+            return inner(count) + table(count)[-1]
+
+    table.cache_clear()
+    assert trace(Both(), torch.rand(7, 5), names="B D").runs > 1
+    assert (table.cache_info()[:2], inner.cache_info()[:2]) == ((1, 1), (0, 1))
+    assert trace(Both(), torch.rand(7, 5), names="B D").runs > 1
+    assert (table.cache_info()[:2], inner.cache_info()[:2]) == ((3, 1), (1, 1))
+
+
 @pytest.mark.parametrize("make", [Noting, lambda width: build(Noting, width)], ids=["finished", "built"])
 def test_what_a_module_keeps_anywhere_is_as_one_call_leaves_it(make):
     for seen in (Noting.seen, DEEP["seen"][0]):
@@ -410,6 +518,15 @@ def test_what_follows_a_part_that_cannot_be_looked_into_has_its_names(monkeypatc
     model = nn.Sequential(torch.jit.script(nn.Linear(5, 5)), Called(lambda x: x.mean(1)), nn.Linear(5, 3))
     traced = trace(model, torch.rand(2, 7, 5), names="B T D")
     assert [row.shape[0].word for row in traced.steps] == ["B"] * len(traced.steps)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_what_follows_a_scripted_function_has_its_names():
+    scripted = torch.jit.trace(lambda x: x * 2, torch.rand(2, 3))
+    assert [axis.word for axis in trace(lambda x: scripted(x) @ x.T, torch.rand(2, 3), names="B D").outcome[0]] == [
+        "B",
+        "B",
+    ]
 
 
 class Called(nn.Module):
