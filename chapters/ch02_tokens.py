@@ -36,7 +36,7 @@ def prepend_cls(tokens: Float[Tensor, "B N D"], cls_token: Float[Tensor, "1 1 D"
 
 
 def sinusoidal_positions(n_positions: int, d_model: int) -> Float[Tensor, "n_positions D"]:
-    """The sinusoidal position table: row p tells position p by sines and cosines of D/2 frequencies.
+    """The sinusoidal position table: row p encodes position p by sines and cosines of D/2 frequencies.
 
     Column 2i is sin(p / 10000^(2i/D)); column 2i+1 is the cosine of the same angle. When D is odd, the last cosine is
     missing and the exponent still divides by D.
@@ -56,7 +56,7 @@ def sinusoidal_positions(n_positions: int, d_model: int) -> Float[Tensor, "n_pos
 
 
 def sinusoidal_positions_2d(grid: tuple[int, int], d_model: int) -> Float[Tensor, "gh*gw D"]:
-    """The sinusoidal table of a grid of patches, row by row: half of the columns tell the row, half the column.
+    """The sinusoidal table of a grid of patches, row by row: half of the columns encode the row, half the column.
 
     The first D/2 columns are sinusoidal_positions, at width D/2, of the patch's row; the last D/2 those of its column.
 
@@ -68,9 +68,9 @@ def sinusoidal_positions_2d(grid: tuple[int, int], d_model: int) -> Float[Tensor
     Dosovitskiy et al. 2021, appendix D.4.
     """
     # 1. the error for a d_model that doesn't fit
-    # 2. a table for the rows, one for the columns:     (gh, D/2), (gw, D/2)
-    # 3. to each patch its row's entry, its column's:   (gh·gw, D/2) twice
-    # 4. put them side by side:                         (gh·gw, D)
+    # 2. a table for the rows, one for the columns:   (gh, D/2), (gw, D/2)
+    # 3. from each table, one entry per patch:        (gh·gw, D/2) twice
+    # 4. put them side by side:                       (gh·gw, D)
     raise NotImplementedError("exercise 2.3 is yours to write; for a hint: vitcourse hint 2.3")
 
 
@@ -83,10 +83,10 @@ class PositionalEncoding(nn.Module):
     (B, N, D) -> (B, T, D)
 
     Holds `cls_token`, a parameter (1, 1, D), and `positions` (1, T, D): with "sinusoidal" a buffer, the sinusoidal
-    table of T positions in which CLS has row 0; with "learned" a parameter. Both stand in the state dict. Parameters
-    start as normal noise of mean 0 and standard deviation 0.02; `cls_token` may start as zeros as well.
+    table of T positions in which CLS has row 0; with "learned" a parameter. Both are in the state dict. Parameters
+    start as normal noise of mean 0 and standard deviation 0.02; `cls_token` may also start as zeros.
 
-    Raises ValueError when positions is another word.
+    Raises ValueError when positions is any other word.
 
     Source: Dosovitskiy et al. 2021, equation 1 (E_pos).
     """
@@ -95,7 +95,7 @@ class PositionalEncoding(nn.Module):
         super().__init__()
         # 1. self.cls_token, a parameter:                            (1, 1, D)
         # 2. self.positions, a buffer or a parameter as asked for:   (1, T, D)
-        # 3. the error for another word
+        # 3. the error for any other word
         raise NotImplementedError("exercise 2.4 is yours to write; for a hint: vitcourse hint 2.4")
 
     def forward(self, tokens: Float[Tensor, "B N D"]) -> Float[Tensor, "B T D"]:

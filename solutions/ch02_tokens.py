@@ -37,7 +37,7 @@ def prepend_cls(tokens: Float[Tensor, "B N D"], cls_token: Float[Tensor, "1 1 D"
 
 
 def sinusoidal_positions(n_positions: int, d_model: int) -> Float[Tensor, "n_positions D"]:
-    """The sinusoidal position table: row p tells position p by sines and cosines of D/2 frequencies.
+    """The sinusoidal position table: row p encodes position p by sines and cosines of D/2 frequencies.
 
     Column 2i is sin(p / 10000^(2i/D)); column 2i+1 is the cosine of the same angle. When D is odd, the last cosine is
     missing and the exponent still divides by D.
@@ -59,7 +59,7 @@ def sinusoidal_positions(n_positions: int, d_model: int) -> Float[Tensor, "n_pos
 
 
 def sinusoidal_positions_2d(grid: tuple[int, int], d_model: int) -> Float[Tensor, "gh*gw D"]:
-    """The sinusoidal table of a grid of patches, row by row: half of the columns tell the row, half the column.
+    """The sinusoidal table of a grid of patches, row by row: half of the columns encode the row, half the column.
 
     The first D/2 columns are sinusoidal_positions, at width D/2, of the patch's row; the last D/2 those of its column.
 
@@ -90,10 +90,10 @@ class PositionalEncoding(nn.Module):
     (B, N, D) -> (B, T, D)
 
     Holds `cls_token`, a parameter (1, 1, D), and `positions` (1, T, D): with "sinusoidal" a buffer, the sinusoidal
-    table of T positions in which CLS has row 0; with "learned" a parameter. Both stand in the state dict. Parameters
-    start as normal noise of mean 0 and standard deviation 0.02; `cls_token` may start as zeros as well.
+    table of T positions in which CLS has row 0; with "learned" a parameter. Both are in the state dict. Parameters
+    start as normal noise of mean 0 and standard deviation 0.02; `cls_token` may also start as zeros.
 
-    Raises ValueError when positions is another word.
+    Raises ValueError when positions is any other word.
 
     Source: Dosovitskiy et al. 2021, equation 1 (E_pos).
     """

@@ -1,6 +1,6 @@
 """Chapter 3: tokens look at each other.
 
-Every token asks a question (its query), offers a label (its key) and holds a content (its value). Attention compares
+Every token asks a question (its query), offers a label (its key) and carries content (its value). Attention compares
 each query with every key and mixes the values accordingly. Several heads do this side by side.
 
 B batch size · T tokens, Tq and Tk where queries and keys may differ in number · D = d_model · h heads ·
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 def scaled_dot_product_attention(
     q: Float[Tensor, "... Tq dh"], k: Float[Tensor, "... Tk dh"], v: Float[Tensor, "... Tk dv"]
 ) -> tuple[Float[Tensor, "... Tq dv"], Float[Tensor, "... Tq Tk"]]:
-    """Attention(Q, K, V) = softmax(Q·Kᵀ / √dh)·V, with the attention weights beside the output.
+    """Attention(Q, K, V) = softmax(Q·Kᵀ / √dh)·V; returns the output and the attention weights.
 
     Row i of the weights says how much query i takes from each value; it sums to 1.
 

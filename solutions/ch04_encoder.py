@@ -1,7 +1,7 @@
 """Chapter 4: one encoder block.
 
-Attention lets tokens exchange information; an MLP then works on each token alone. Around both stand a normalisation
-before and a residual connection past. The transformer encoder is this block, repeated.
+Attention lets tokens exchange information; an MLP then works on each token alone. Each has a normalisation
+before it and a residual connection around it. The transformer encoder is this block, repeated.
 
 B batch size · T tokens · D = d_model · h heads · M = ratio·D, the hidden width of the MLP
 
@@ -74,8 +74,7 @@ class MLP(nn.Module):
 
     (…, D) -> (…, M) -> (…, D)
 
-    Holds `fc1`, an nn.Linear from D to M = ratio·D, and `fc2`, one from M to D. Dropout stands after the GELU and after
-    fc2.
+    Holds `fc1`, an nn.Linear from D to M = ratio·D, and `fc2`, one from M to D. Dropout follows the GELU and fc2.
 
     Source: Dosovitskiy et al. 2021, section 3.1 ("two layers with a GELU non-linearity") and appendix B.1 (dropout).
     """
@@ -106,8 +105,8 @@ class EncoderBlock(nn.Module):
 
     (B, T, D) -> (B, T, D)
 
-    Holds `norm1`, `attention`, `norm2` and `mlp`. The norms are yours of 4.1 or nn.LayerNorm, with an eps of 1e-5 or of
-    1e-6. Dropout also stands at the end of the attention branch, before its residual addition, as in torchvision.
+    Holds `norm1`, `attention`, `norm2` and `mlp`. The norms are yours from 4.1 or nn.LayerNorm, with an eps of 1e-5 or
+    of 1e-6. Dropout also comes at the end of the attention branch, before its residual addition, as in torchvision.
 
     Not to be called here: nn.MultiheadAttention, nn.TransformerEncoderLayer.
 
