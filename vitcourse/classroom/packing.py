@@ -23,7 +23,7 @@ def pack(code: CodeSet, output: Path) -> str:
     Raises RequestError when it can't be written.
     """
     if output.suffix != ".zip":
-        raise RequestError(f"{output} would be a zip file's name; type: vitcourse submit --output {output.stem}.zip")
+        raise RequestError(f"{output} is no name for a zip file; type: vitcourse submit --output {output.stem}.zip")
     statuses = {each.id: status for each, status in standing(code)}
     versions = {"vitcourse": version("vitcourse"), "torch": version("torch"), "python": python_version()}
     chapters = sorted(file for file in code.folder.glob("*.py") if file.is_file())
@@ -43,7 +43,7 @@ def make_autograder(output: Path, what: str | None) -> str:
     """Write the zip that Gradescope takes as an autograder; what to say of it."""
     select(what)
     if output.suffix != ".zip":
-        raise RequestError(f"{output} would be a zip file's name; type: vitcourse grade --make {output.stem}.zip")
+        raise RequestError(f"{output} is no name for a zip file; type: vitcourse grade --make {output.stem}.zip")
     with writing(output, "name another file"), zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, source in (("setup.sh", "gradescope_setup.sh"), ("run_autograder", "gradescope_run.sh")):
             info = zipfile.ZipInfo(name)
