@@ -57,7 +57,7 @@ def named(
     onward: Callable[[], Questions],
     lines: Sequence[str] = (),
 ) -> Naming | None:
-    """The mistake that explains all that was observed; None where none does, or several do that say other things.
+    """The mistake that explains all until the check failed; None where none does, or several do that say other things.
 
     onward asks the rest of the check, once there is something to tell apart: a mistake that explains this too is
     preferred to one that explains only what came until the check failed. Two at once are thought of where no single

@@ -27,6 +27,7 @@ SECONDS_BETWEEN = 30.0
 SHARE = 0.05
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# So many requests are borne before one ends the run at once.
 PATIENCE = 2
 
 
@@ -81,9 +82,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 class StopOnInterrupt:
     """Ctrl-C, or a scheduler's SIGTERM, as a wish to stop at the next step, so that nothing is cut off in the middle.
 
-    Within this context the first Ctrl-C or SIGTERM sets `requested`, and the third does what it usually does.
-
-    The second changes nothing: who presses twice, or has a launcher that passes on what came already, loses nothing.
+    Within this context the first Ctrl-C or SIGTERM sets `requested`, and the third does what it usually does. The
+    second changes nothing: a launcher may pass on what the run was sent already, and the epoch would be lost.
     """
 
     def __init__(self) -> None:
