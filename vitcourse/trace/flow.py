@@ -197,9 +197,9 @@ def _arrows(boxes: list[Box], frame: Box | None, identity: str) -> tuple[int, st
             start, end = bottom(source) + 4 + 4 * number, box.y + box.height / 2 + 4 * number - 8
             out = right + LANE * number
             # Where no arrow goes straight down, the arc alone leaves the source.
-            begin = start if source in _sources(boxes, source + 1, frame) else bottom(source)
+            leaves = start if source in _sources(boxes, source + 1, frame) else bottom(source)
             drawn.append(
-                f'<path class="arrow past" d="M{middle:g},{begin:g} V{start:g} H{out - 8:g} Q{out:g},{start:g} '
+                f'<path class="arrow past" d="M{middle:g},{leaves:g} V{start:g} H{out - 8:g} Q{out:g},{start:g} '
                 f'{out:g},{start + 8:g} V{end - 8:g} Q{out:g},{end:g} {out - 8:g},{end:g} H{right:g}" {head}/>'
             )
     if frame is not None and boxes:
