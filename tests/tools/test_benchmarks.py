@@ -96,6 +96,24 @@ def test_throughput_is_measured_beside_the_peers(benchmark, tmp_path: Path, caps
     assert rows[1]["default_beside_it"] == 1
 
 
+def test_what_was_tried_computes_the_same_in_another_way(benchmark) -> None:
+    tried: ModuleType = benchmark("tried")
+    images = torch.rand(2, 1, 28, 28)
+    calls: list[str] = []
+
+    def counted(name: str):
+        way = getattr(tried, name)
+        return lambda *args, **kwargs: calls.append(name) or way(*args, **kwargs)
+
+    found = []
+    for make in (tried.fused, *(lambda size, n=n: tried.fused(size, counted(n)) for n in ("three_products", "padded"))):
+        torch.manual_seed(0)
+        found.append(make(tried.SIZES["a"]).eval()(images))
+    assert {*calls} == {"three_products", "padded"}
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0])
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read from /proc")
 def test_growth(benchmark, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     growth: ModuleType = benchmark("growth")
