@@ -1,7 +1,8 @@
 """Whether learned positions of neighbouring patches come out alike, on the digits; into results/learned_positions.json.
 
-The preset `digits` with patches of 2 by 2 pixels and learned positions, several seeds. For each pair of places: the
-cosine of their two positions, and how the brightness of the two patches goes together over the training images.
+The model of the preset `digits`, with patches of 2 by 2 pixels and learned positions, on images that stay as they are;
+several seeds. For each pair of places: the cosine of their two positions, and how the brightness of the two patches
+goes together over the training images.
 
 In the course's folder, type: python benchmarks/learned_positions.py
 """
@@ -19,7 +20,8 @@ from vitcourse.training.preparation import prepare
 
 SEEDS = range(5)
 GRID, PATCH = 4, 2
-SETTINGS: dict[str, Any] = {"patch_size": PATCH, "epochs": 40, "shift": 0, "dropout": 0.1}
+UNCHANGED = dict.fromkeys(("shift", "rotate", "stretch", "shear"), 0.0)
+SETTINGS: dict[str, Any] = {"patch_size": PATCH, "epochs": 40, "dropout": 0.1, **UNCHANGED}
 
 
 def main() -> None:
