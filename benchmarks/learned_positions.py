@@ -15,6 +15,7 @@ from einops import reduce
 from torch import Tensor
 
 from benchmarks.shared import keep, trained
+from vitcourse.data import load_dataset
 from vitcourse.training.configuration import make_config
 from vitcourse.training.preparation import prepare
 
@@ -59,8 +60,6 @@ def learned(seed: int) -> dict[str, Any]:
 
 def brightness_together() -> Tensor:
     """The correlation of two patches' mean brightness over the training images, for all pairs of places, (N, N)."""
-    from vitcourse.data import load_dataset
-
     images = load_dataset("digits").train_images
     means = reduce(images, "n 1 (gh P1) (gw P2) -> (gh gw) n", "mean", P1=PATCH, P2=PATCH)
     return torch.corrcoef(means)

@@ -103,9 +103,10 @@ class RunFolder:
         return RunFolder(self.path / name, self.writes)
 
     def remove(self, name: str) -> None:
-        """Delete a file that has done its service."""
+        """Delete a file that has done its service, where that is allowed."""
         if self.writes:
-            (self.path / name).unlink(missing_ok=True)
+            with suppress(OSError):
+                (self.path / name).unlink()
 
     @property
     def result(self) -> Result | None:
