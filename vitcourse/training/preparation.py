@@ -19,7 +19,7 @@ from vitcourse.training.chapters import faults_in_one_line, load_trainer, load_t
 from vitcourse.training.devices import choose_device, left_open, passed_over, settled
 from vitcourse.training.kernels import PARTS, twin_of
 from vitcourse.training.origin import Origin, read_origin
-from vitcourse.training.presets import TrainConfig
+from vitcourse.training.presets import TrainConfig, option
 from vitcourse.training.processes import ALONE, Processes
 
 EVALUATION_BATCH = 500
@@ -255,9 +255,13 @@ def _notes(config: TrainConfig, device: torch.device, dataset: Dataset, origin: 
 
 def _require_enough(config: TrainConfig, dataset: Dataset, processes: Processes) -> None:
     """Pixels for the crop; images for every process."""
-    if config.crop and config.crop > min(dataset.image_size):
-        height, width = dataset.image_size
-        raise RequestError(f"--crop {config.crop} is more than the images have: {height}×{width} pixels")
+    (height, width), side = dataset.image_size, min(dataset.image_size)
+    for name in ("crop", "shift", "elastic"):
+        pixels = getattr(config, name)
+        if pixels and pixels > side:
+            raise RequestError(
+                f"{option(name)} {pixels:g} is more than the images have: {height}×{width} pixels; type {side} or less"
+            )
     if config.batch_size < processes.world_size:
         raise RequestError(
             f"a batch of {config.batch_size} images is too small for {processes.world_size} processes; "
