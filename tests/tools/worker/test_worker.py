@@ -83,6 +83,10 @@ CHEATS = {
         "exec(open(f'/proc/{os.getppid()}/cwd/solutions/ch04_encoder.py').read(), globals())\nreturn 0 * x",
     ),
     "another program asked": ("import subprocess", "subprocess.run(['true'])\n" + RIGHT),
+    "a process of its own left behind": (
+        "import os, time",
+        "if os.fork() == 0:\n    os.setsid()\n    time.sleep(7)\n    os._exit(0)\n" + RIGHT,
+    ),
     "an end with exit code 0": ("import os", "os._exit(0)"),
     "a verdict written into the pipe": (
         "import os",
