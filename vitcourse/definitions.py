@@ -4,7 +4,7 @@ import ast
 import io
 from collections.abc import Sequence
 
-from vitcourse.worker.chapters import CONFLICT, conflict_in
+from vitcourse.worker.chapters import CONFLICT, UNREADABLE, conflict_in
 from vitcourse.worker.started import definitions as bindings
 
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -126,7 +126,7 @@ def _parsed(source: str) -> ast.Module:
         return ast.parse(source)
     except SyntaxError as error:
         raise NotReplaceableError(fault_in(source, error)) from error
-    except (ValueError, RecursionError, MemoryError) as error:
+    except UNREADABLE as error:
         raise NotReplaceableError(f"the file can't be read as Python: {error}") from error
 
 

@@ -10,6 +10,7 @@ from vitcourse.course import Chapter, Exercise, chapters, exercises
 from vitcourse.definitions import definitions
 from vitcourse.places import CHAPTERS, root
 from vitcourse.stubs import given, pristine, write_stubs
+from vitcourse.worker.chapters import UNREADABLE
 from vitcourse.worker.started import started
 
 
@@ -50,7 +51,7 @@ def refresh(check: bool) -> list[str]:
 def _holds_answers(code: CodeSet, entry: Chapter) -> bool:
     """Whether a learner wrote something in the chapter. An exercise that is new to the course stands in none yet."""
     asked = entry.exercises
-    with suppress(SyntaxError):
+    with suppress(*UNREADABLE):
         there = definitions(code.source(entry.module) or "").keys()
         if there <= definitions(pristine(entry.module)).keys():
             asked = tuple(exercise for exercise in asked if there & set(exercise.names))

@@ -17,6 +17,7 @@ from vitcourse.definitions import definitions, fault_in, with_imports
 from vitcourse.keeping import content, near, put
 from vitcourse.places import workplace
 from vitcourse.stubs import given, note, pristine
+from vitcourse.worker.chapters import UNREADABLE
 from vitcourse.worker.started import started
 
 
@@ -68,7 +69,7 @@ def merge(chapter: Chapter, content: bytes | None, base: str | None, new: str) -
             return Merged(text)
         merged = _Chapter(chapter, base or new, mine, new, known=base is not None).merged()
         ast.parse(merged.text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+    except UNREADABLE as error:
         if isinstance(error, UnicodeDecodeError):
             where = "it is not a UTF-8 text file"
         else:

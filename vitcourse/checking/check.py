@@ -60,6 +60,8 @@ class Check(Asking):
         seen = self.ask({"do": "look", "module": module, "name": name})
         self.fine(f"importing {name}", seen)
         found = seen.result
+        if not isinstance(found, dict):
+            raise TypeError(f"what stands under {name} was not told")
         kind = found["kind"]
         if kind == "missing":
             near = self.read.get("like", {}).get(name, "")

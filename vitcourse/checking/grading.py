@@ -12,6 +12,7 @@ from vitcourse.codesets import CodeSet
 from vitcourse.course import Exercise, exercises
 from vitcourse.errors import RequestError
 from vitcourse.progress import is_started
+from vitcourse.worker.chapters import UNREADABLE
 
 FAILURES: tuple[Status, ...] = ("failed", "error", "timeout", "missing", "unreadable")
 
@@ -116,7 +117,7 @@ def place(code: CodeSet, exercise: Exercise) -> tuple[str, int]:
     file = code.shown(code.file(exercise.module))
     try:
         tree = ast.parse(code.source(exercise.module) or "")
-    except (SyntaxError, ValueError):
+    except UNREADABLE:
         return file, 0
     lines = [node.lineno for node in tree.body if getattr(node, "name", None) in exercise.names]
     return file, min(lines, default=0)

@@ -30,6 +30,7 @@ from vitcourse.codesets import CodeSet
 from vitcourse.course import Exercise, chapters, exercise, exercises
 from vitcourse.errors import RequestError
 from vitcourse.progress import is_started
+from vitcourse.worker.chapters import UNREADABLE
 from vitcourse.worker.started import definitions
 
 KEYS = "keys: h hint, t trace, n next, q quit"
@@ -132,7 +133,7 @@ class Desk:
         """By exercise, what its definitions say; nothing of a file that can't be read."""
         found = {}
         for each in exercises():
-            with contextlib.suppress(RequestError, OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+            with contextlib.suppress(RequestError, OSError, *UNREADABLE):
                 own = definitions(self.code.source(each.module) or "")
                 found[each.id] = "\n".join(own.get(name, "") for name in each.names)
         return found

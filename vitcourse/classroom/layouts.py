@@ -83,9 +83,10 @@ def submissions(place: Path, one: bool = False) -> list[Submission]:
     groups: dict[str, list[Entry]] = {}
     for entry in found:
         groups.setdefault(entry.path.parts[0], []).append(entry)
+    apart = {first: [entry.kept_in() for entry in own] for first, own in groups.items()}
     if _are_prefixed(groups):
         people: dict[str, list[Entry]] = {}
-        for first, own in groups.items():
+        for first, own in apart.items():
             match = _prefixed(first)
             person = f"{match['student']}_{match['number']}" if match else first
             if match:
@@ -95,7 +96,7 @@ def submissions(place: Path, one: bool = False) -> list[Submission]:
     if _is_class(groups):
         return [
             submission(first, [replace(entry, path=_rest(entry.path)) for entry in own])
-            for first, own in groups.items()
+            for first, own in apart.items()
             if _is_somebodys(own)
         ]
     return [submission(name, found)]

@@ -14,7 +14,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -32,6 +32,9 @@ ANY_ARCHIVE = (*ARCHIVES, *OTHER_ARCHIVES)
 IGNORED = ("__pycache__", "__macosx", ".git", ".venv", "venv", "node_modules", ".ds_store", ".ipynb_checkpoints")
 
 
+LEADS_OUT = "is a link that leads out of the submission; it isn't followed"
+
+
 class UnreadableError(Exception):
     """Something can't be read. The message says what, in a few words."""
 
@@ -40,12 +43,18 @@ class UnreadableError(Exception):
 class Entry:
     """One thing that was handed in: its path within the submission, and its text if it is a Python file.
 
-    fault says why it can't be read: it is a folder, a link that leads out, a device, too large, no text.
+    fault says why it can't be read: it is a folder, a link that leads out, a device, too large, no text. linked is the
+    first part of the path to which it leads, if it is a link.
     """
 
     path: PurePosixPath
     fault: str = ""
     text: str = ""
+    linked: str = ""
+
+    def kept_in(self) -> "Entry":
+        """Itself; with a fault, if it leads to what has another first name, as it does to another person's work."""
+        return self if self.linked in ("", self.path.parts[0]) else Entry(self.path, LEADS_OUT)
 
     def is_called(self, endings: tuple[str, ...]) -> bool:
         """Whether its name ends like that."""
@@ -102,19 +111,21 @@ def _folder(folder: Path, top: Path, path: PurePosixPath) -> Iterator[Entry]:
 
 def _file(place: Path, top: Path, path: PurePosixPath) -> Iterator[Entry]:
     """What a file on the disk holds, if it is a regular one."""
+    linked = ""
     try:
         mode = os.lstat(place).st_mode
         if stat.S_ISLNK(mode):
             place = Path(os.path.realpath(place))
             if not place.is_relative_to(top):
-                yield Entry(path, "is a link that leads out of the submission; it isn't followed")
+                yield Entry(path, LEADS_OUT)
                 return
+            linked = printable(next(iter(place.relative_to(top).parts), ""))
             mode = os.lstat(place).st_mode
     except (OSError, ValueError) as error:
         yield Entry(path, _reason(error))
         return
     if stat.S_ISREG(mode):
-        yield from _read(path, lambda: _stream(place), levels=3)
+        yield from (replace(entry, linked=linked) for entry in _read(path, lambda: _stream(place), levels=3))
     else:
         yield Entry(path, f"is {_KINDS.get(stat.S_IFMT(mode), 'no file')}")
 

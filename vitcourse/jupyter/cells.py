@@ -14,6 +14,7 @@ from vitcourse.definitions import (
     with_imports,
 )
 from vitcourse.errors import RequestError
+from vitcourse.worker.chapters import UNREADABLE
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ def read_cell(text: str, wanted: Sequence[str]) -> Cell:
     except SyntaxError as error:
         line = (error.lineno or 0) + 1  # the cell's first line is the magic
         raise RequestError(f"line {line} of the cell: {type(error).__name__}: {error.msg}") from error
+    except UNREADABLE as error:
+        raise RequestError(f"the cell can't be read as Python: {type(error).__name__}") from error
     names, given = tuple(definitions(text)), constants(text)
     if not set(names) & set(wanted):
         raise RequestError(f"the cell defines no {' or '.join(wanted)}; write the answer below the first line")

@@ -74,7 +74,7 @@ def faults_in_one_line(code: CodeSet) -> Iterator[None]:
         if where is None:
             raise
         raise RequestError(f"{where} is not written yet: {in_one_line(error)}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a sys.exit of the learner's is no end of the command
         called = _called_wrongly(error)
         where = code.line_of(error) or (code.shown_as(called.module) if called else None)
         if where is None or code.name == "solutions":
@@ -85,7 +85,7 @@ def faults_in_one_line(code: CodeSet) -> Iterator[None]:
         ) from error
 
 
-def _called_wrongly(error: Exception) -> Exercise | None:
+def _called_wrongly(error: BaseException) -> Exercise | None:
     """The exercise whose function doesn't take what it is given: such a call fails before any line of it has run."""
     said = re.match(r"(\w+)(\.\w+)?\(\) (got|takes|missing) ", str(error)) if isinstance(error, TypeError) else None
     return next((asked for asked in exercises() if said and said[1] in asked.names), None)

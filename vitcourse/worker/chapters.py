@@ -18,6 +18,8 @@ from typing import Any
 
 PACKAGE = "chapters"
 REFUSED = ("vitcourse", "solutions", "tests", "conftest")
+# What Python raises at a text that it can't read: no Python, a NUL in it, or nested too deeply.
+UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
 class Refused(ImportError):
@@ -104,7 +106,7 @@ def fault(error: BaseException) -> dict[str, Any]:
         frames.append({"file": error.filename, "line": conflict or error.lineno or 0, "name": ""})
     try:
         message = CONFLICT if conflict else error.msg if isinstance(error, SyntaxError) else str(error)
-    except Exception:
+    except BaseException:  # it is the learner's own
         message = ""
     return {
         "type": type(error).__name__,
@@ -124,7 +126,7 @@ def read(text: str, names: Sequence[str]) -> dict[str, Any]:
     """
     try:
         tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except UNREADABLE:
         tree = ast.parse("")
     there = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     definitions = {

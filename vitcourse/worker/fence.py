@@ -1,4 +1,4 @@
-"""What a worker's process may not touch: the course's own files, other processes, new programs.
+"""What a worker's process may not touch: the course's own files, other processes, new ones.
 
 An audit hook, once set, can't be taken away by Python code. It is a fence for one's own machine and no prison: whoever
 checks unknown code needs a box around the process.
@@ -10,7 +10,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-_PROGRAMS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.startfile", "pty.spawn")
+_PROGRAMS = (
+    *("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.startfile", "pty.spawn"),
+    *("os.fork", "os.forkpty"),  # what leaves the worker's session would go on after the check
+)
 _READS = (
     "open",
     "os.listdir",
@@ -37,7 +40,7 @@ def fence(folders: Sequence[str]) -> None:
             if (normcase(path) + sep).startswith(closed) or (process and int(process[1]) != getpid()):
                 raise PermissionError(f"an answer can't read {path}")
         elif event in _PROGRAMS:
-            raise PermissionError("an answer can't start programs")
+            raise PermissionError("an answer can't start processes")
         elif event in ("os.kill", "os.killpg") and args[0] != getpid():
             raise PermissionError("an answer can't end other processes")
 

@@ -6,6 +6,8 @@ It is read off the syntax before anything runs. Ordinary code can hold any of th
 import ast
 from collections.abc import Iterator, Mapping, Sequence
 
+from .chapters import UNREADABLE
+
 # What answers are written with; anything else that is imported is worth a look.
 _USUAL = (
     *("torch", "einops", "jaxtyping", "typing", "math", "numpy", "collections", "functools", "itertools", "copy"),
@@ -35,7 +37,7 @@ def _seen(text: str, beside: Mapping[str, str]) -> list[tuple[int, str]]:
         return sorted(
             {(getattr(node, "lineno", 0), what) for node in ast.walk(tree) for what in _of(node, beside) if what}
         )
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except UNREADABLE:
         return []
 
 

@@ -24,7 +24,8 @@ LARGEST = 256 * 2**20  # bytes of one message
 LARGEST_HEADER = 16 * 2**20  # bytes of what it says of the tensors, and of all else
 DEEPEST = 12  # levels of lists in lists
 MOST = 20_000  # parts of one value
-LONGEST = 20_000  # characters of one text
+LONGEST = 20_000  # characters of one text that a call gives back; chapters are longer
+LONGEST_NUMBER = 1_000  # bits of a whole number: Python writes no endless ones as text
 TIME_OVER = "the time is over"  # what a worker prints before the lines at which endless code stands
 _SIZES = struct.Struct(">QQ")
 _DTYPES = (
@@ -132,10 +133,10 @@ def _until(channel: socket.socket, deadline: float | None) -> Iterator[None]:
 
 
 def _encode(value: Any, tensors: dict[str, Tensor], depth: int) -> Any:
-    if value is None or type(value) in (bool, int):
+    if value is None or type(value) is bool or (type(value) is int and value.bit_length() <= LONGEST_NUMBER):
         return value
     if isinstance(value, str):
-        return str(value).encode("utf-8", "replace").decode()[:LONGEST]
+        return str(value).encode("utf-8", "replace").decode()
     if type(value) is float:
         return value if math.isfinite(value) else {"float": str(value)}
     if isinstance(value, torch.dtype):
@@ -148,18 +149,19 @@ def _encode(value: Any, tensors: dict[str, Tensor], depth: int) -> Any:
         value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, tuple | list | dict) and depth and len(value) <= MOST:
         if isinstance(value, dict):
-            return {"dict": [[str(key)[:LONGEST], _encode(item, tensors, depth - 1)] for key, item in value.items()]}
+            return {"dict": [[str(key), _encode(item, tensors, depth - 1)] for key, item in value.items()]}
         kind = "tuple" if isinstance(value, tuple) else "list"
         return {kind: [_encode(item, tensors, depth - 1) for item in value]}
     return {"Other": [type(value).__name__[:100]]}
 
 
 def _encode_tensor(tensor: Tensor, tensors: dict[str, Tensor]) -> Any:
-    if tensor.dtype not in _DTYPES or tensor.layout != torch.strided or tensor.device.type != "cpu":
+    plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_nested
+    if tensor.dtype not in _DTYPES or not plain:
         return {"Other": [f"tensor of {str(tensor.dtype).removeprefix('torch.')} on {tensor.device.type}"]}
     key = str(len(tensors))
     # A copy of its own: safetensors takes no views of one memory, and what is noted can't be changed later.
-    tensors[key] = torch.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor.detach())
+    tensors[key] = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu").copy_(tensor.detach())
     return {"tensor": key}
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
+from .chapters import UNREADABLE
 from .stated import stated
 
 # As statements of their own: what is only named should be called, and what gives something back changes nothing.
@@ -29,7 +30,7 @@ def slips(text: str, names: Sequence[str]) -> dict[str, Any]:
     try:
         body = ast.parse(text).body
         lines = stated(body)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except UNREADABLE:
         body, lines = [], []
     whole = [node for node in body if getattr(node, "name", "") in names]
     given = [node for node in body if isinstance(node, ast.Assign)]

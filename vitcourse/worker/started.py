@@ -5,6 +5,8 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
+from .chapters import UNREADABLE
+
 
 def started(source: str, stubs: Sequence[str], names: Sequence[str]) -> bool:
     """Whether anything in the bodies of these definitions differs from those of every stub.
@@ -13,12 +15,11 @@ def started(source: str, stubs: Sequence[str], names: Sequence[str]) -> bool:
     first stub is the course's own; others, or bodies that only raise as stubs do, come from an older course.
     """
     try:
-        mine = definitions(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        mine, untouched = definitions(source), _untouched(source, stubs[0])
+    except UNREADABLE:
         # It can't be parsed: an exercise is untouched where a stub's own lines still stand.
         return not any(all(text in source for text in _texts(stub, names)) for stub in stubs)
     known = [definitions(stub) for stub in stubs]
-    untouched = _untouched(source, stubs[0])
     return any(name not in untouched and mine.get(name) not in [stub.get(name) for stub in known] for name in names)
 
 

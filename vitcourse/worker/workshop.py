@@ -8,11 +8,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+
+# By their own names, so that an answer which puts another function into torch doesn't change what is observed of it.
+from torch import (
+    Tensor,
+    equal,
+    get_default_dtype,
+    get_rng_state,
+    is_grad_enabled,
+    nn,
+    set_default_dtype,
+    set_grad_enabled,
+)
 
 from .bans import Bans
 from .chapters import fault
-from .protocol import Other, Part, Slot
+from .protocol import LONGEST, Other, Part, Slot
 from .things import convolution, descent, hooks, probe, structure, values, watched
 from .watching import Calls, operations, reads, seeded
 
@@ -171,15 +182,19 @@ class Workshop:
         given_things = slots_of((args, kwargs))
         hung = [hooks(self.things[slot]) for slot in given_things]
         result = self._run(seen, lambda: function(*own_args, **own_kwargs), seed, count, bool(given_things))
-        if isinstance(result, nn.Module):
-            self.things[keep] = result
-            seen.structure, seen.result = structure(result, self.whole), Slot(keep)
-        else:
-            seen.result = noted(result, self._parts(given_things))
-            seen.attached = [tensor.requires_grad for tensor in tensors_of(result)]
-        seen.shared = shared(result, [given, *(self.things[slot] for slot in given_things)])
+        try:
+            if isinstance(result, nn.Module):
+                self.things[keep] = result
+                seen.structure, seen.result = structure(result, self.whole), Slot(keep)
+            else:
+                seen.result = noted(result, self._parts(given_things))
+                seen.attached = [tensor.requires_grad for tensor in tensors_of(result)]
+            seen.shared = shared(result, [given, *(self.things[slot] for slot in given_things)])
+        except self.catches as error:  # a list in itself, a tensor larger than all memory, a __class__ that raises
+            seen.result = Other(f"{type(result).__name__} that can't be looked at ({type(error).__name__})")
+            result = None
         for number, (old, new) in enumerate(zip(before, given, strict=True), start=1):
-            if old.shape != new.shape or not torch.equal(old, new.detach()):
+            if old.shape != new.shape or not equal(old, new.detach()):
                 seen.changed.append(number)
         if layout(own_args) != held:
             seen.changed.append(0)
@@ -198,7 +213,7 @@ class Workshop:
         self, seen: Observation, call: Callable[[], Any], seed: int, count: bool = False, watched: bool = False
     ) -> Any:
         """Call the chapter's code; note what it raises, draws, reads and leaves behind."""
-        enabled, dtype = torch.is_grad_enabled(), torch.get_default_dtype()
+        enabled, dtype = is_grad_enabled(), get_default_dtype()
         listening = [
             *([self.bans.told] if self.bans.names else ()),
             *([reads(seen.reads)] if watched else ()),
@@ -206,18 +221,18 @@ class Workshop:
         ]
         result = None
         with seeded(seed), Calls(*listening) if listening else nullcontext():
-            start = torch.get_rng_state()
+            start = get_rng_state()
             try:
                 result = call()
             except self.catches as error:
                 seen.raised = fault(error)
-            seen.draws = not torch.equal(start, torch.get_rng_state())
-        if torch.is_grad_enabled() != enabled:
+            seen.draws = not equal(start, get_rng_state())
+        if is_grad_enabled() != enabled:
             seen.left.append("gradients")
-            torch.set_grad_enabled(enabled)
-        if torch.get_default_dtype() != dtype:
+            set_grad_enabled(enabled)
+        if get_default_dtype() != dtype:
             seen.left.append("default dtype")
-            torch.set_default_dtype(dtype)
+            set_default_dtype(dtype)
         seen.banned = self.bans.called
         return result
 
@@ -277,12 +292,14 @@ def noted(value: Any, parts: Mapping[int, Part] | None = None) -> Any:
         copies = [noted(part, parts) for part in value]
         return tuple(copies) if isinstance(value, tuple) else copies
     if isinstance(value, dict):
-        return {str(key): noted(part, parts) for key, part in value.items()}
+        return {str(key)[:LONGEST]: noted(part, parts) for key, part in value.items()}
     if isinstance(value, float):
         return float(value)
     if inspect.isgenerator(value):
         return Other("generator")
-    return value if value is None or type(value) in (bool, int, str, torch.dtype) else Other(type(value).__name__)
+    if type(value) is str:
+        return value[:LONGEST]
+    return value if value is None or type(value) in (bool, int, torch.dtype) else Other(type(value).__name__)
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

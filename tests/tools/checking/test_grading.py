@@ -94,6 +94,15 @@ def test_code_that_fails_when_it_is_imported_is_said_with_its_line(
     assert verdicts["1.1"].status == "failed"
 
 
+def test_a_chapter_that_is_nested_too_deeply_for_python_gets_its_verdict(
+    learner: Callable[..., CodeSet], workers: Workers
+) -> None:
+    code = learner(gelu=f"return {'-' * 49_999}x", patchify="return images")
+    (verdict,) = grade(code, select("4.2"), Judge(workers))
+    assert verdict.status == "error"
+    assert verdict.headline.startswith("learner/ch04_encoder.py")
+
+
 def test_nothing_is_written_into_a_folder_that_is_checked(learner: Callable[..., CodeSet], workers: Workers) -> None:
     code = learner(gelu="return x * 0.5 * (1 + torch.erf(x / math.sqrt(2)))")
     before = sorted(path.name for path in code.folder.rglob("*"))

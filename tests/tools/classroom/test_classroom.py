@@ -134,11 +134,11 @@ HARM = {
     "the process above is killed": (C + "C.kill(os.getppid(), 9)", WRONG),
     "the process above is stopped": (C + "C.kill(os.getppid(), 19)", WRONG),
     "everything is killed": (C + "C.kill(-1, 9)", WRONG),
-    "it forks and forks": ("", "while True:\n    os.fork()"),
+    "it forks and forks": (C, "while True:\n    C.fork()"),
     "memory in many processes": (
-        "import time",
+        C + "import time",
         "for _ in range(6):\n"
-        "    if os.fork() == 0:\n        kept = b'x' * 2**30\n        time.sleep(60)\n"
+        "    if C.fork() == 0:\n        kept = b'x' * 2**30\n        time.sleep(60)\n"
         "time.sleep(60)\nreturn x",
     ),
     "it prints without end": ("", "while True:\n    print('x' * 10**6)"),
@@ -150,8 +150,8 @@ HARM = {
     ),
     "the parser is brought down": ("", "return " + "(" * 500 + "x" + ")" * 500),
     "a process is left behind": (
-        "import time\nif os.fork() == 0:\n    os.setsid()\n"
-        "    if os.fork() == 0:\n        time.sleep(60)\n    os._exit(0)",
+        C + "import time\nif C.fork() == 0:\n    os.setsid()\n"
+        "    if C.fork() == 0:\n        time.sleep(60)\n    os._exit(0)",
         WRONG,
     ),
 }

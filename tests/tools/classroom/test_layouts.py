@@ -180,6 +180,17 @@ def test_nothing_is_opened_that_is_no_regular_file_of_the_submission(tmp_path: P
     assert [word for module, word in zip(MODULES, words, strict=False) if word not in found.unreadable[module]] == []
 
 
+def test_no_link_leads_to_another_persons_answers(tmp_path: Path) -> None:
+    for name in ("ada", "ben"):
+        fill(tmp_path / name)
+    linked = tmp_path / "ben" / "ch01_patches.py"
+    linked.unlink()
+    linked.symlink_to("../ada/ch01_patches.py")
+    ada, ben = submissions(tmp_path)
+    assert "ch01_patches" in ada.found
+    assert "a link that leads out" in ben.unreadable["ch01_patches"]
+
+
 def test_a_link_within_the_submission_is_followed(tmp_path: Path) -> None:
     folder = fill(tmp_path / "lee" / "src").parent
     (folder / "chapters").mkdir()

@@ -25,11 +25,13 @@ from small_runs import CHECKPOINT, FILES, SMALL, read, rewrite, same, unwrite
 from torch import nn
 
 from solutions.ch05_vit import cross_entropy
+from vitcourse.codesets import load_code
 from vitcourse.data import Dataset
-from vitcourse.errors import RequestError
+from vitcourse.errors import RequestError, RunError
 from vitcourse.places import root
 from vitcourse.stubs import write_stubs
 from vitcourse.training import devices, preparation
+from vitcourse.training.chapters import faults_in_one_line
 from vitcourse.training.configuration import make_config
 from vitcourse.training.loop import Run
 from vitcourse.training.original import behind_softmax, loss_floor
@@ -706,3 +708,15 @@ def test_the_digits_are_learned_in_a_few_epochs(vitcourse: Callable[..., Ended],
     """The whole recipe takes longer than a test should; .ci/run asks for its accuracy."""
     assert vitcourse("train", "--epochs", "5", "--output", "run").code == 0
     assert read(tmp_path / "run" / "result.json")["accuracy"] > 0.9
+
+
+def test_a_learners_own_exit_is_no_success(tmp_path: Path) -> None:
+    file = tmp_path / "ch05_vit.py"
+    file.write_text("import sys\n\n\ndef train_step():\n    sys.exit(0)\n", encoding="utf-8")
+    own: dict[str, Any] = {}
+    exec(compile(file.read_text(encoding="utf-8"), str(file), "exec"), own)
+    with (
+        pytest.raises(RunError, match=r"ch05_vit\.py, line 5: SystemExit"),
+        faults_in_one_line(load_code(str(tmp_path))),
+    ):
+        own["train_step"]()

@@ -16,7 +16,7 @@ from vitcourse.checking.workers import Workers
 from vitcourse.codesets import load_code
 from vitcourse.course import exercise
 from vitcourse.places import root
-from vitcourse.worker.protocol import Other, Part, ProtocolError, Slot, pack, unpack
+from vitcourse.worker.protocol import LONGEST, Other, Part, ProtocolError, Slot, pack, unpack
 from vitcourse.worker.slips import slips
 from vitcourse.worker.stated import stated
 from vitcourse.worker.things import Probe
@@ -83,6 +83,10 @@ CHEATS = {
         "exec(open(f'/proc/{os.getppid()}/cwd/solutions/ch04_encoder.py').read(), globals())\nreturn 0 * x",
     ),
     "another program asked": ("import subprocess", "subprocess.run(['true'])\n" + RIGHT),
+    "a process of its own left behind": (
+        "import os, time",
+        "if os.fork() == 0:\n    os.setsid()\n    time.sleep(7)\n    os._exit(0)\n" + RIGHT,
+    ),
     "an end with exit code 0": ("import os", "os._exit(0)"),
     "a verdict written into the pipe": (
         "import os",
@@ -105,6 +109,10 @@ CHEATS = {
         "",
         "with torch._C.DisableTorchFunction():\n    return torch.nn.functional.gelu(x)",
     ),
+    "what compares inputs is patched, and they are changed": (
+        "torch.equal = lambda *tensors: True",
+        "y = 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))\nx.data.zero_()\nreturn y",
+    ),
     "torch's own, written in Python": ("import torch._refs.nn.functional as R", "return R.gelu(x)"),
 }
 
@@ -117,6 +125,36 @@ def test_no_trick_passes(name: str, gelu: Callable[..., Verdict]) -> None:
     assert verdict.status in ("failed", "error"), verdict
     if name.startswith("torch's own"):
         assert "you called it" in verdict.headline, verdict
+
+
+@pytest.mark.usefixtures("uncaused")
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [
+        ("x = []\nx.append(x)\nreturn x", "a list that can't be looked at (RecursionError)"),
+        ("return x.new_zeros(1).expand(10**14)", "a Tensor that can't be looked at (RuntimeError)"),
+        ("return torch.nn.parameter.UninitializedParameter()", "UninitializedParameter that can't be looked at"),
+        ("return type('Odd', (), {'__class__': property(lambda self: 1 / 0)})()", "an Odd that can't be looked at"),
+        ("return torch.nested.nested_tensor([x.flatten(), x.flatten()[:1]])", "a tensor of float32 on cpu"),
+        ("return 10 ** 20_000", "no tensor but an int"),
+        ("return 'long' * 10_000_000", "no tensor but a str"),
+    ],
+)
+def test_what_cannot_be_looked_at_is_called_that_and_ends_nothing(
+    body: str, word: str, gelu: Callable[..., Verdict]
+) -> None:
+    verdict = gelu(body)
+    assert not verdict.died
+    assert word in verdict.headline, verdict
+
+
+def test_a_chapter_may_be_long_and_its_lines_deep(gelu: Callable[..., Verdict]) -> None:
+    notes = "\n".join(f"# What I tried in step {step}, and what came of it." for step in range(997))
+    assert len(notes) > 2 * LONGEST
+    assert gelu(RIGHT, notes).status == "passed"
+    long_sum = " + ".join(["x"] * 331)
+    assert gelu(RIGHT, f"def other(x):\n    return {long_sum}").status == "passed"
+    assert gelu(f"y = {long_sum}\n{RIGHT} + 0 * y").status == "passed"
 
 
 def test_a_chapter_finds_its_helpers_and_its_own_set_by_every_name(gelu: Callable[..., Verdict]) -> None:
