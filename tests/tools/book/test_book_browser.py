@@ -109,6 +109,7 @@ def test_a_page_from_a_file_is_whole_and_for_everybody(open_next: Callable[..., 
     is_whole(page, f"{output.as_uri()}/")
     LINKS[page.url] = links(page)
     unfold(page)
+    assert page.evaluate(TOUCHING) == [], "words of a drawing touch"
     no_line_of_code_is_cut(page)
     page.set_viewport_size(WIDE)
     assert faults(page) == []
@@ -144,6 +145,18 @@ def is_whole(page: Any, base: str) -> None:
     assert page.locator("article .cell_output").filter(has_text=re.compile(r"<matplotlib|<Axes|<Figure")).count() == 0
 
 
+# Words beside each other, of one drawing, with less than two pixels between them. Upright ones are lines of one text.
+TOUCHING = """() => [...document.querySelectorAll("article svg")].flatMap((drawing) => {
+  const words = [...drawing.querySelectorAll("text")]
+    .map((word) => [word.textContent.trim(), word.getBoundingClientRect()])
+    .filter(([said, box]) => said && box.width > box.height);
+  return words.flatMap(([one, a], place) => words.slice(place + 1).filter(([, b]) =>
+    Math.min(a.right, b.right) - Math.max(a.left, b.left) > -2 &&
+    Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > Math.min(a.height, b.height) / 3
+  ).map(([other]) => [one, other]));
+})"""
+
+
 def no_line_of_code_is_cut(page: Any) -> None:
     for width in (1280, 1600):
         page.set_viewport_size({"width": width, "height": 900})
@@ -163,6 +176,11 @@ def nothing_scrolls_sideways(page: Any) -> None:
         in_scheme(page, scheme)
         assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"], page.evaluate(wide)
         assert page.evaluate(wide) == []
+    cut = """() => [...document.querySelectorAll("article div.math:has(.eqno) > mjx-container")]
+        .filter((formula) => formula.scrollWidth > formula.clientWidth + 1)
+        .filter((formula) => formula.clientWidth < formula.parentElement.clientWidth - 1)
+        .map((formula) => formula.parentElement.id)"""
+    assert page.evaluate(cut) == [], "a formula is cut for the sake of its number"
 
 
 # Of elements whose words look alike, in both schemes, one is looked at, on the first page that has it; words of code
