@@ -176,11 +176,38 @@ def nothing_scrolls_sideways(page: Any) -> None:
         in_scheme(page, scheme)
         assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"], page.evaluate(wide)
         assert page.evaluate(wide) == []
+        assert page.evaluate(UNREADABLE) == [], f"words of a figure can't be read, {scheme}"
     cut = """() => [...document.querySelectorAll("article div.math:has(.eqno) > mjx-container")]
         .filter((formula) => formula.scrollWidth > formula.clientWidth + 1)
         .filter((formula) => formula.clientWidth < formula.parentElement.clientWidth - 1)
         .map((formula) => formula.parentElement.id)"""
     assert page.evaluate(cut) == [], "a formula is cut for the sake of its number"
+
+
+# Words of a figure by their contrast with what is painted at their middle. Those upon an image choose their own colour.
+UNREADABLE = """() => {
+  const light = (colour) => {
+    const [r, g, b] = colour.match(/[\\d.]+/g).slice(0, 3).map((value) => value / 255)
+      .map((value) => (value <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const paints = (part) => {
+    const { fill, fillOpacity, opacity } = getComputedStyle(part);
+    return part.matches("image, :is(path, rect, circle):not(defs *)") && fill !== "none" && fillOpacity * opacity > 0.4;
+  };
+  return [...document.querySelectorAll("article svg.figure")].flatMap((figure) => {
+    figure.scrollIntoView({ block: "center" });
+    return [...figure.querySelectorAll("text")].filter((word) => {
+      const box = word.getBoundingClientRect();
+      const below = document.elementsFromPoint(box.left + box.width / 2, box.top + box.height / 2);
+      const ground = below.find((part) => figure.contains(part) && paints(part));
+      if (ground?.matches("image")) return false;
+      const [a, b] = [word, ground].map((part) =>
+        light(part ? getComputedStyle(part).fill : getComputedStyle(document.body).backgroundColor));
+      return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05) < 3;
+    }).map((word) => word.textContent.trim());
+  });
+}"""
 
 
 # Of elements whose words look alike, in both schemes, one is looked at, on the first page that has it; words of code
