@@ -296,6 +296,13 @@ def test_on_a_narrow_page_code_that_scrolls_says_so_at_its_edge(open_at: Callabl
     assert {"local", "scroll"} <= set(re.split(r"[\s,]+", block.evaluate(shades)))
 
 
+def test_on_a_narrow_page_a_trace_has_room_for_shapes(open_at: Callable[..., Any], output: Path) -> None:
+    page = open_at((output / "book/symbols.html").as_uri(), viewport=NARROW)
+    table = page.locator(".shape-trace table").first
+    shapes = table.locator("thead th").nth(3)
+    assert shapes.bounding_box()["width"] > table.bounding_box()["width"] / 3
+
+
 CONTRAST = """(element) => {
   const parts = (colour) => colour.match(/[\\d.]+/g).map(Number);
   const light = (colour) => {
@@ -594,6 +601,8 @@ def test_a_chapter_that_was_read_has_a_mark_and_can_lose_it(page: Any, http: str
     assert mark.get_attribute("aria-label") == "read"
     page.goto(f"{http}book/index.html")
     assert page.locator(f"article table a[href$='{CHAPTERS[1].rpartition('/')[2]}'] .read-mark").count() == 1
+    page.goto(f"{http}book/symbols.html")  # whose links lead to places in chapters
+    assert page.locator("article .read-mark").count() == 0
     page.goto(http + CHAPTERS[1])
     page.locator(".read-again").click()
     assert not mark.is_visible()
