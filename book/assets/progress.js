@@ -25,7 +25,7 @@
   const show = () => {
     const read = kept();
     for (const link of document.querySelectorAll(".bd-sidebar-primary nav a.reference, article table a.reference")) {
-      const share = read[chapterOf(link.href)] ?? 0;
+      const share = link.hash ? 0 : (read[chapterOf(link.href)] ?? 0); // an exercise's place is no chapter
       let mark = link.querySelector(".read-mark");
       if (!mark && share) {
         mark = document.createElement("span");

@@ -64,18 +64,12 @@ class _Directive(SphinxDirective):
 
     def inline(self, text: str) -> list[nodes.Node]:
         """The nodes of a line of MyST."""
-        found, messages = self.state.inline_text(text, self.lineno)
+        found, messages = self.parse_inline(text)
         return [*found, *messages]
 
     def line(self, text: str) -> nodes.paragraph:
         """Such a line as a paragraph."""
         return nodes.paragraph("", "", *self.inline(text))
-
-    def body(self) -> list[nodes.Node]:
-        """The nodes of the directive's body."""
-        holder = nodes.container()
-        self.state.nested_parse(self.content, self.content_offset, holder)
-        return list(holder.children)
 
     def place(self, node: nodes.Element, name: str, title: str) -> None:
         """Make the node a target of references: {ref}`… <name>`."""
@@ -124,7 +118,7 @@ class ExerciseCard(_Card):
         hints = enumerate(asked.hints, start=1)
         answer = f"One right answer of many: {{ref}}`the solution to {asked.id} <solution-{asked.id}>`."
         return [
-            *self.body(),
+            *self.parse_content_to_nodes(),
             self.line(f"In `chapters/{asked.module}.py`:"),
             code_block(pristine(asked.module), asked),
             self.line(f"Check it: `uv run vitcourse check {asked.id}`"),
@@ -141,7 +135,7 @@ class SolutionCard(_Card):
     def about(self, asked: Exercise) -> list[nodes.Node]:
         text = load_code("solutions").source(asked.module) or ""
         back = self.line(f"Back to {{ref}}`exercise {asked.id} <exercise-{asked.id}>`.")
-        return [code_block(text, asked), *self.body(), back]
+        return [code_block(text, asked), *self.parse_content_to_nodes(), back]
 
 
 class Predict(_Directive):
@@ -157,7 +151,7 @@ class Predict(_Directive):
         parts = [
             element("p", nodes.Text(name), class_="card-title", line=True),
             element("p", *question, class_="predict-question", line=True),
-            *self.body(),
+            *self.parse_content_to_nodes(),
             element("p", nodes.Text(word), class_="predict-word", line=True),
         ]
         return [element("div", *parts, class_="card predict", role="group", aria_label=name)]

@@ -5,6 +5,7 @@ from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import nbformat
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
@@ -20,7 +21,7 @@ from vitcourse.book.figures import setup_figures
 from vitcourse.book.link_previews import setup_link_previews
 from vitcourse.book.living import setup_living
 from vitcourse.book.markdown import chapter_number
-from vitcourse.book.notebook import COURSE, as_json, chapter_pages, make_notebook
+from vitcourse.book.notebook import COURSE, chapter_pages, make_notebook
 
 MATHJAX = "tex-svg.js"
 NOTEBOOKS = "notebooks"
@@ -128,7 +129,7 @@ def _write_notebooks(app: Sphinx) -> None:
     folder.mkdir(exist_ok=True)
     for page in chapter_pages(Path(app.srcdir) / "book"):
         notebook = make_notebook(page, f"git+https://github.com/{repository}" if repository else COURSE)
-        (folder / f"{page.stem}.ipynb").write_text(as_json(notebook), encoding="utf-8")
+        (folder / f"{page.stem}.ipynb").write_text(nbformat.writes(notebook), encoding="utf-8")
 
 
 def _begin(app: Sphinx) -> None:

@@ -32,9 +32,7 @@ class Living(SphinxDirective):
         kind = self.arguments[0].strip()
         if kind not in stills.KINDS:
             raise self.error(f"there is no explorable {kind}; there are {', '.join(stills.KINDS)}")
-        node = living(kind=kind)
-        self.state.nested_parse(self.content, self.content_offset, node)
-        return [node]
+        return [living("", *self.parse_content_to_nodes(), kind=kind)]
 
 
 def visit(translator: HTMLTranslator, node: nodes.Element) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jupytext
+import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
@@ -59,13 +60,8 @@ def write_notebook(word: str, output: Path | None = None, solved: bool = False) 
     if output is None:
         file.parent.mkdir(exist_ok=True)
     with writing(file):
-        write_atomically(file, as_json(made))
+        write_atomically(file, nbformat.writes(made))
     return f"{file}\nopen it with: {'' if is_installed() else 'uv run --with jupyterlab '}jupyter lab {file}"
-
-
-def as_json(notebook: dict[str, Any]) -> str:
-    """A notebook's file."""
-    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
 
 
 def chapter_pages(folder: Path) -> list[Path]:

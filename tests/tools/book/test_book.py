@@ -778,10 +778,10 @@ def test_a_notebook_that_was_run_is_written_anew_and_one_with_edits_never(clean_
     def save(notebook: dict[str, Any]) -> None:
         file.write_text(json.dumps(notebook), encoding="utf-8")
 
-    # run, and saved as Jupyter saves it: lines as a list, and metadata of its own
+    # run, and saved by a program that keeps a source as one string, with metadata of its own
     ran = json.loads(json.dumps(fresh))
     for cell in ran["cells"]:
-        cell["source"] = cell["source"].splitlines(keepends=True)
+        cell["source"] = "".join(cell["source"])
         if cell["cell_type"] == "code":
             cell |= {"execution_count": 1, "outputs": [{"output_type": "stream", "name": "stdout", "text": ["x"]}]}
     ran["metadata"]["language_info"]["version"] = "3.12"

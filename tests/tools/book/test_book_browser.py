@@ -109,6 +109,7 @@ def test_a_page_from_a_file_is_whole_and_for_everybody(open_next: Callable[..., 
     is_whole(page, f"{output.as_uri()}/")
     LINKS[page.url] = links(page)
     unfold(page)
+    assert page.evaluate(TOUCHING) == [], "words of a drawing touch"
     no_line_of_code_is_cut(page)
     page.set_viewport_size(WIDE)
     assert faults(page) == []
@@ -144,6 +145,18 @@ def is_whole(page: Any, base: str) -> None:
     assert page.locator("article .cell_output").filter(has_text=re.compile(r"<matplotlib|<Axes|<Figure")).count() == 0
 
 
+# Words beside each other, of one drawing, with less than two pixels between them. Upright ones are lines of one text.
+TOUCHING = """() => [...document.querySelectorAll("article svg")].flatMap((drawing) => {
+  const words = [...drawing.querySelectorAll("text")]
+    .map((word) => [word.textContent.trim(), word.getBoundingClientRect()])
+    .filter(([said, box]) => said && box.width > box.height);
+  return words.flatMap(([one, a], place) => words.slice(place + 1).filter(([, b]) =>
+    Math.min(a.right, b.right) - Math.max(a.left, b.left) > -2 &&
+    Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > Math.min(a.height, b.height) / 3
+  ).map(([other]) => [one, other]));
+})"""
+
+
 def no_line_of_code_is_cut(page: Any) -> None:
     for width in (1280, 1600):
         page.set_viewport_size({"width": width, "height": 900})
@@ -163,6 +176,38 @@ def nothing_scrolls_sideways(page: Any) -> None:
         in_scheme(page, scheme)
         assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"], page.evaluate(wide)
         assert page.evaluate(wide) == []
+        assert page.evaluate(UNREADABLE) == [], f"words of a figure can't be read, {scheme}"
+    cut = """() => [...document.querySelectorAll("article div.math:has(.eqno) > mjx-container")]
+        .filter((formula) => formula.scrollWidth > formula.clientWidth + 1)
+        .filter((formula) => formula.clientWidth < formula.parentElement.clientWidth - 1)
+        .map((formula) => formula.parentElement.id)"""
+    assert page.evaluate(cut) == [], "a formula is cut for the sake of its number"
+
+
+# Words of a figure by their contrast with what is painted at their middle. Those upon an image choose their own colour.
+UNREADABLE = """() => {
+  const light = (colour) => {
+    const [r, g, b] = colour.match(/[\\d.]+/g).slice(0, 3).map((value) => value / 255)
+      .map((value) => (value <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const paints = (part) => {
+    const { fill, fillOpacity, opacity } = getComputedStyle(part);
+    return part.matches("image, :is(path, rect, circle):not(defs *)") && fill !== "none" && fillOpacity * opacity > 0.4;
+  };
+  return [...document.querySelectorAll("article svg.figure")].flatMap((figure) => {
+    figure.scrollIntoView({ block: "center" });
+    return [...figure.querySelectorAll("text")].filter((word) => {
+      const box = word.getBoundingClientRect();
+      const below = document.elementsFromPoint(box.left + box.width / 2, box.top + box.height / 2);
+      const ground = below.find((part) => figure.contains(part) && paints(part));
+      if (ground?.matches("image")) return false;
+      const [a, b] = [word, ground].map((part) =>
+        light(part ? getComputedStyle(part).fill : getComputedStyle(document.body).backgroundColor));
+      return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05) < 3;
+    }).map((word) => word.textContent.trim());
+  });
+}"""
 
 
 # Of elements whose words look alike, in both schemes, one is looked at, on the first page that has it; words of code
@@ -249,6 +294,13 @@ def test_on_a_narrow_page_code_that_scrolls_says_so_at_its_edge(open_at: Callabl
     assert block.evaluate("block => block.scrollWidth > block.clientWidth")
     shades = "block => getComputedStyle(block).backgroundAttachment"
     assert {"local", "scroll"} <= set(re.split(r"[\s,]+", block.evaluate(shades)))
+
+
+def test_on_a_narrow_page_a_trace_has_room_for_shapes(open_at: Callable[..., Any], output: Path) -> None:
+    page = open_at((output / "book/symbols.html").as_uri(), viewport=NARROW)
+    table = page.locator(".shape-trace table").first
+    shapes = table.locator("thead th").nth(3)
+    assert shapes.bounding_box()["width"] > table.bounding_box()["width"] / 3
 
 
 CONTRAST = """(element) => {
@@ -549,6 +601,8 @@ def test_a_chapter_that_was_read_has_a_mark_and_can_lose_it(page: Any, http: str
     assert mark.get_attribute("aria-label") == "read"
     page.goto(f"{http}book/index.html")
     assert page.locator(f"article table a[href$='{CHAPTERS[1].rpartition('/')[2]}'] .read-mark").count() == 1
+    page.goto(f"{http}book/symbols.html")  # whose links lead to places in chapters
+    assert page.locator("article .read-mark").count() == 0
     page.goto(http + CHAPTERS[1])
     page.locator(".read-again").click()
     assert not mark.is_visible()
