@@ -4,6 +4,7 @@ Nothing here imports torch: what needs it is imported when its command runs.
 """
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,6 +14,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from vitcourse import keeping
@@ -29,8 +31,23 @@ from vitcourse.training.presets import PRESETS
 from vitcourse.training.processes import Processes
 from vitcourse.training.runs import CONFIG, choose_folder, find_run, find_trained
 
+
+
+class Commands(TyperGroup):
+    """The commands; a word that could only name a folder by accident, or standard output elsewhere, is refused."""
+
+    def parse_args(self, context: Any, args: list[str]) -> list[str]:
+        """Raises RequestError for a word or an option's value that is empty or a dash."""
+        for word in args:
+            if found := re.fullmatch(r"(--[\w-]+=)?(-?)", word):
+                what = "a dash (-), which names nothing here" if found[2] else "empty ('')"
+                raise RequestError(f"one of the words is {what}; leave it out, or type what it should name")
+        return super().parse_args(context, args)
+
+
 app = typer.Typer(
     name="vitcourse",
+    cls=Commands,
     help="Learn the Vision Transformer by writing one.",
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -428,8 +445,6 @@ def main() -> None:
     command = _command()
     take_over_output(command.commands)
     try:
-        if "" in sys.argv[1:]:  # which a path would take for the folder that one is in
-            raise RequestError("one of the words is empty (''); leave it out, or type what it should name")
         code = command(standalone_mode=False)
         sys.stdout.flush()
     except RequestError as error:

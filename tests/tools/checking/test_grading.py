@@ -161,8 +161,27 @@ def test_a_wrong_request_is_one_line_and_exit_code_2(tmp_path: Path, type_in: Ca
         assert (code, out, len(err.splitlines())) == (2, "", 1), (words, err)
     assert "Did you mean 'train', 'trace'? For help" in type_in("trian").err
     assert "type: vitcourse check --help" in type_in("check", "--junit").err
-    assert "one of the words is empty" in type_in("check", "--junit", "").err
     assert f"type {root() / 'chapters'}\n" in type_in("check", "--code", root()).err
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["check", "--junit", ""], "empty"),
+        (["submit", "--output="], "empty"),
+        (["grade", ".", "--json", "-"], "a dash"),
+        (["grade", ".", "--csv=-"], "a dash"),
+        (["init", "-"], "a dash"),
+    ],
+)
+def test_a_word_that_could_only_name_a_file_by_accident_is_refused(
+    words: list[str], what: str, type_in: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = type_in(*words)
+    assert (code, out) == (2, "")
+    assert f"one of the words is {what}" in err
+    assert not list(tmp_path.iterdir())
 
 
 def test_no_trace_is_offered_of_what_could_not_be_run(
