@@ -26,11 +26,10 @@ from vitcourse.errors import RequestError, RunError
 from vitcourse.files import write_file
 from vitcourse.places import clone
 from vitcourse.speech import end_unread, print_json, speak_plainly, take_over_output
-from vitcourse.training.configuration import config_of_run, make_config, with_settings
+from vitcourse.training.configuration import config_of_run, make_config, require_ready, with_settings
 from vitcourse.training.presets import PRESETS
 from vitcourse.training.processes import Processes
 from vitcourse.training.runs import CONFIG, choose_folder, find_run, find_trained
-
 
 
 class Commands(TyperGroup):
@@ -113,6 +112,7 @@ def train(
         # One of several processes looks and writes; what the others would see could be its first file.
         folder = choose_folder(output if processes.is_first else None, config.preset)
     folder = replace(folder, writes=processes.is_first)
+    require_ready(config)
     try:
         from vitcourse.training.train import train as run
 
@@ -287,9 +287,10 @@ def bench_steps(
     **overrides: Any,
 ) -> None:
     """Show what each speed-up of the training step gives on this machine, one on top of the other."""
+    config = make_config(preset, **overrides)
+    require_ready(config)
     from vitcourse.training.ladder import as_table, climb
 
-    config = make_config(preset, **overrides)
     screen = _console()
     measured = climb(config, rounds, screen)
     screen.print(as_table(measured))

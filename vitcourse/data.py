@@ -105,15 +105,11 @@ def load_dataset(name: str, image_size: int | None = None) -> Dataset:
 
     Raises RequestError, in one line, for whatever the user can mend: the name, the size, the files, the network.
     """
-    if image_size is not None and not 1 <= image_size <= LARGEST_IMAGE_SIZE:
-        raise RequestError(f"an image size of {image_size} pixels won't do; choose from 1 to {LARGEST_IMAGE_SIZE}")
+    require_data(name, image_size)
     if name.startswith("folder:"):
         return _load_folder(name, image_size or FOLDER_IMAGE_SIZE)
     if name == "random":
         return _make_random(image_size or RANDOM_IMAGE_SIZE)
-    if name not in _LOADERS:
-        meant = f"did you mean folder:{name}?" if name and Path(name).is_dir() else suggestion(name, CHOICES)
-        raise RequestError(f"there is no data called {name!r}; {meant}")
     dataset = _LOADERS[name]()
     if image_size is None or dataset.image_size == (image_size, image_size):
         return dataset
@@ -123,6 +119,19 @@ def load_dataset(name: str, image_size: int | None = None) -> Dataset:
         test_images=resized(dataset.test_images, image_size),
         resized_from=dataset.image_size,
     )
+
+
+def require_data(name: str, image_size: int | None) -> None:
+    """Raise RequestError for what can be seen to be wrong before torch is loaded: a size, a name, a folder."""
+    if image_size is not None and not 1 <= image_size <= LARGEST_IMAGE_SIZE:
+        raise RequestError(f"an image size of {image_size} pixels won't do; choose from 1 to {LARGEST_IMAGE_SIZE}")
+    if name.startswith("folder:"):
+        from vitcourse.image_folder import find_classes
+
+        find_classes(_folder_of(name))
+    elif name != "random" and name not in _LOADERS:
+        meant = f"did you mean folder:{name}?" if name and Path(name).is_dir() else suggestion(name, CHOICES)
+        raise RequestError(f"there is no data called {name!r}; {meant}")
 
 
 def resized(images: Tensor, size: int) -> Tensor:
@@ -285,10 +294,7 @@ def _load_folder(name: str, size: int) -> Dataset:
 
     from vitcourse.image_folder import Split, read_folder
 
-    where = name.removeprefix("folder:")
-    if not where.strip():
-        raise RequestError("folder: needs a path; type --data folder:PATH, where PATH holds train/ and test/")
-    root = Path(os.path.expanduser(where))  # a shell replaces ~ only at the start of a word  # noqa: PTH111
+    root = _folder_of(name)
     classes, train, test = read_folder(root, size)
     channels = max(image.shape[0] for image in (*train.images, *test.images))
 
@@ -308,6 +314,13 @@ def _load_folder(name: str, size: int) -> Dataset:
     images, labels = examples(train)
     skipped = (*train.skipped, *test.skipped)
     return Dataset(name, images[order], labels[order], *examples(test), classes, skipped, tuple(notes))
+
+
+def _folder_of(name: str) -> Path:
+    where = name.removeprefix("folder:")
+    if not where.strip():
+        raise RequestError("folder: needs a path; type --data folder:PATH, where PATH holds train/ and test/")
+    return Path(os.path.expanduser(where))  # a shell replaces ~ only at the start of a word  # noqa: PTH111
 
 
 # Paths

@@ -48,13 +48,18 @@ def keep(code: CodeSet, verdicts: Sequence[Verdict]) -> None:
 
 
 def standing(code: CodeSet) -> list[tuple[Exercise, str]]:
-    """Each exercise with its status: not-started, unchecked, stale, or what the last check said if that still holds."""
+    """Each exercise with its status: not-started, unchecked, stale, or what the last check said if that still holds.
+
+    Those of a chapter whose file isn't there are missing.
+    """
     known = _load()
     current = fingerprints(code)
     result = []
     for exercise in exercises():
         kept = known.get(exercise.id)
-        if not is_started(code, exercise):
+        if code.source(exercise.module) is None:
+            status = "missing"
+        elif not is_started(code, exercise):
             status = "not-started"
         elif kept is None or kept["status"] == "not-started":
             status = "unchecked"
@@ -76,9 +81,12 @@ def at(code: CodeSet) -> Exercise | None:
     open_ones = [
         each
         for each, status in now
-        if status not in ("passed", "not-started") and not (status == "stale" and known[each.id]["status"] == "passed")
+        if status not in ("passed", *_NOT_BEGUN) and not (status == "stale" and known[each.id]["status"] == "passed")
     ]
-    return next(iter([*open_ones, *(asked for asked, status in now if status == "not-started")]), None)
+    return next(iter([*open_ones, *(asked for asked, status in now if status in _NOT_BEGUN)]), None)
+
+
+_NOT_BEGUN = ("not-started", "missing")
 
 
 def fingerprints(code: CodeSet) -> dict[str, str]:

@@ -10,8 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
+from vitcourse.codesets import load_code
+from vitcourse.data import require_data
 from vitcourse.errors import RequestError, suggestion
 from vitcourse.files import parse_json
+from vitcourse.training.chapters import require_written
 from vitcourse.training.presets import MAY_DIFFER, PRESETS, TrainConfig, help_line, option, settings, spoken
 
 _BOUNDS = {
@@ -57,10 +60,20 @@ def make_config(preset: str = "digits", **overrides: Any) -> TrainConfig:
     typed = {name: value for name, value in overrides.items() if value is not None}
     config = _checked(replace(PRESETS[preset], **typed))
     if config.init is not None:
+        if not Path(config.init).expanduser().exists():
+            raise RequestError(
+                f"--init: there are no weights at {config.init}; type a run's folder or a file of weights"
+            )
         from vitcourse.training.origin import with_sizes_of_weights  # with it comes torch
 
         config = with_sizes_of_weights(config, typed)
     return config
+
+
+def require_ready(config: TrainConfig) -> None:
+    """Raise RequestError for what is seen to be missing before torch is loaded, which takes seconds: code and data."""
+    require_written(load_code(config.code), config)
+    require_data(config.data, config.image_size)
 
 
 def config_of_run(file: Path, preset: str | None = None, **overrides: Any) -> TrainConfig:

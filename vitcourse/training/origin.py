@@ -93,8 +93,6 @@ def _read(config: TrainConfig) -> tuple[Path, dict[str, float], dict[str, Any] |
     path = Path(config.init or "").expanduser()
     if path.is_dir() and not any((path / name).is_file() for name in FILES):
         path = weights_in(path)  # it says why there are none
-    if not path.exists():
-        raise RequestError(f"--init: there are no weights at {config.init}; type a run's folder or a file of weights")
     file = next((path / name for name in FILES if (path / name).is_file()), path)
     try:
         return file, sizes_of(file), made_with(file)

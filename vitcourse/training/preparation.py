@@ -15,7 +15,7 @@ from vitcourse.data import Dataset, load_dataset
 from vitcourse.errors import RequestError, RunError, in_one_line, misfit
 from vitcourse.training.augment import center_crop
 from vitcourse.training.batches import Batches, LoadedBatches, standardised
-from vitcourse.training.chapters import faults_in_one_line, load_trainer, load_transfer
+from vitcourse.training.chapters import faults_in_one_line, load_chapters
 from vitcourse.training.devices import choose_device, left_open, passed_over, settled
 from vitcourse.training.kernels import PARTS, twin_of
 from vitcourse.training.origin import Origin, read_origin
@@ -191,7 +191,7 @@ def prepare(config: TrainConfig, processes: Processes = ALONE, *, resumed: bool 
     A run that is resumed has its weights from its checkpoint, and none are read that it started from.
     """
     code = load_code(config.code)
-    chapter, transfer = load_trainer(code), load_transfer(code, config)
+    chapter, transfer = load_chapters(code, config)
     device = _device(config, processes)
     dataset = load_dataset(config.data, config.image_size)
     if config.held_out:

@@ -21,7 +21,7 @@ from vitcourse.codesets import CodeSet, load_code
 from vitcourse.course import exercises, select
 from vitcourse.errors import RequestError
 from vitcourse.places import root
-from vitcourse.stubs import write_stubs
+from vitcourse.stubs import init, write_stubs
 
 pytestmark = pytest.mark.usefixtures("one_process")
 
@@ -237,6 +237,20 @@ def test_a_verdict_is_stale_once_anything_it_rests_on_has_changed(
     chapter_2.write_text(chapter_2.read_text(encoding="utf-8") + "\n# changed\n", encoding="utf-8")
     now = statuses()
     assert (now["1.1"], now["2.1"], now["4.2"]) == ("failed", "stale", "stale")
+
+
+def test_a_chapter_that_was_deleted_is_missing_and_not_one_that_nobody_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, type_in: Callable[..., Ended]
+) -> None:
+    init(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "chapters" / "ch02_tokens.py").unlink()
+    words = {entry["exercise"]: entry["status"] for entry in json.loads(type_in("status", "--json").out)}
+    assert {word for id, word in words.items() if id[0] == "2"} == {"missing"}
+    assert {word for id, word in words.items() if id[0] != "2"} == {"not-started"}
+    assert "next: 1.1 " in type_in("status").out  # what was begun, or not begun, before goes first
+    (tmp_path / "chapters" / "ch01_patches.py").unlink()
+    assert "ch01_patches.py, which is missing; for its stubs: vitcourse reset 1\n" in type_in().out
 
 
 def test_only_the_learners_own_chapters_are_remembered(
