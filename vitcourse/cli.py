@@ -23,7 +23,7 @@ from vitcourse.codesets import load_code
 from vitcourse.course import Exercise, exercise, select
 from vitcourse.definitions import definition
 from vitcourse.errors import RequestError, RunError
-from vitcourse.files import write_file
+from vitcourse.files import no_file, printable, write_file
 from vitcourse.places import clone
 from vitcourse.speech import end_unread, print_json, speak_plainly, take_over_output
 from vitcourse.training.configuration import config_of_run, make_config, require_ready, with_settings
@@ -134,9 +134,15 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Say what pictures show, as a model that you trained takes them."""
+    faults = [fault for image in images if (fault := no_file(image.expanduser()))]
+    if len(faults) == len(images):
+        first = printable(images[0])
+        instead = f"; name the files in it: {first}/*" if images[0].is_dir() else ""
+        raise RequestError(f"can't read {first}: {faults[0]}{instead}")
+    found = find_trained(run)
     from vitcourse.training.predict import predict as say
 
-    say(images, find_trained(run), picture, as_json, _console())
+    say(images, found, picture, as_json, _console())
 
 
 @app.command()
@@ -150,9 +156,10 @@ def explore(
     It is one file, which works without a network, and the model's own weights are in it. Choose a token, and see where
     it looks in every head; switch heads off, cover patches, and watch the logits move.
     """
+    found = find_trained(run)
     from vitcourse.book.explore import explore as write
 
-    write(find_trained(run), output, open_it, _console())
+    write(found, output, open_it, _console())
 
 
 @app.command()

@@ -66,6 +66,15 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def no_file(path: Path) -> str:
+    """Why there is nothing to be read at a path; empty for a file."""
+    if path.is_dir():
+        return "it is a folder"
+    if not path.exists():
+        return "there is no such file"
+    return "" if path.is_file() else "it is no file"  # a pipe would keep us waiting for ever
+
+
 def printable(text: object) -> str:
     """A path or name as one printable line, whatever the bytes of the name are."""
     return "".join(letter if letter.isprintable() else "?" for letter in str(text))

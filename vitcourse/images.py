@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from vitcourse.errors import RequestError, why
-from vitcourse.files import printable
+from vitcourse.files import no_file, printable
 
 Pixels = NDArray[np.float32]
 
@@ -26,8 +26,8 @@ def open_image(path: Path, least: int | None = None) -> Image.Image:
 
     Raises whatever Pillow raises, and ValueError for pixels whose white isn't known.
     """
-    if not path.is_file():  # a pipe would keep us waiting for ever
-        raise ValueError("not a file")
+    if fault := no_file(path):
+        raise ValueError(fault)
     # Pillow warns of what is odd in a file and can be read all the same.
     with warnings.catch_warnings(action="ignore"), Image.open(path) as opened:
         if least is not None:

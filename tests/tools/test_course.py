@@ -299,7 +299,8 @@ WITHOUT_TORCH = [
     *(["--help"], ["status"], ["hint", "9.9"], ["check", "--help"], ["train", "--help"], ["reset", "--help"]),
     *(["reset", "9.9"], ["undo", "--help"], ["watch", "--help"], ["solution", "1.1", "--give-up"], ["solution", "1.1"]),
     *(["train", "--epochs", "many"], ["train", "digit"], ["notebook", "1"], ["notebook", "9"], ["book", "--help"]),
-    ["book", "x.pdf"],
+    *(["book", "x.pdf"], ["train", "--data", "nowhere"], ["train", "--code", "nowhere"], ["train", "--init", "nowhere"]),
+    *(["predict", "nothing.png"], ["predict", __file__], ["explore"], ["explore", "nowhere"]),
 ]
 HEAVY = ("torch", "torchvision", "sklearn", "matplotlib", "numpy", "PIL", "sphinx", "playwright")
 

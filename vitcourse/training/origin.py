@@ -12,7 +12,8 @@ from torch import Tensor
 from vitcourse.data import Dataset
 from vitcourse.errors import RequestError, in_one_line
 from vitcourse.training.presets import TrainConfig, option, spoken
-from vitcourse.training.trained import made_with, weights_in
+from vitcourse.training.runs import weights_in
+from vitcourse.training.trained import made_with
 from vitcourse.weights import FILES, load_weights, sizes_of
 
 # What the weights decide, and no preset.
