@@ -413,6 +413,7 @@ def trace(
 ) -> None:
     """Show the shapes of an exercise's tensors, step by step: yours beside what is expected."""
     asked = _asked(exercise)
+    load_code(code).require_python(asked.module)
     from vitcourse.trace.command import show_exercise  # which takes seconds: not before the request is right
 
     if not show_exercise(asked.id, code, depth, as_json, html, svg, _console(), reveal=give_up, parameters=parameters):

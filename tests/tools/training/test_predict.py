@@ -334,7 +334,9 @@ def test_a_wrong_request_is_one_line(
 
 
 @pytest.mark.usefixtures("stripes", "undrawn")
-def test_a_picture_that_cannot_be_read_is_named_and_the_others_are_taken(vitcourse: Callable[..., Ended], tmp_path: Path) -> None:
+def test_a_picture_that_cannot_be_read_is_named_and_the_others_are_taken(
+    vitcourse: Callable[..., Ended], tmp_path: Path
+) -> None:
     assert vitcourse("train", *SMALL, "--epochs", "1").code == 0
     (tmp_path / "text.png").write_text("no picture")
     refused = vitcourse("predict", "text.png")
