@@ -112,6 +112,7 @@ def train(
         # One of several processes looks and writes; what the others would see could be its first file.
         folder = choose_folder(output if processes.is_first else None, config.preset)
     folder = replace(folder, writes=processes.is_first)
+    folder.require_writable()
     require_ready(config)
     try:
         from vitcourse.training.train import train as run

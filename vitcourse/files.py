@@ -66,6 +66,15 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def unwritable(folder: Path) -> str:
+    """Why nothing can be written into a folder, there or still to be made, as far as rights tell; empty if it can."""
+    # Where it is still to be made, it is its nearest ancestor that has to allow it.
+    nearest = next((path for path in (folder, *folder.absolute().parents) if os.access(path, os.F_OK)), folder)
+    if not nearest.is_dir():
+        return f"{nearest} is no folder"
+    return "" if os.access(nearest, os.W_OK | os.X_OK) else f"{nearest} can't be written to"
+
+
 def no_file(path: Path) -> str:
     """Why there is nothing to be read at a path; empty for a file."""
     if path.is_dir():

@@ -18,7 +18,7 @@ from typing import Any
 
 import vitcourse
 from vitcourse.errors import RequestError
-from vitcourse.files import parse_json, read_json, write_atomically, writing
+from vitcourse.files import parse_json, read_json, unwritable, write_atomically, writing
 
 RUNS = Path("runs")
 CONFIG = "config.json"
@@ -66,6 +66,11 @@ class RunFolder:
 
     path: Path
     writes: bool = True
+
+    def require_writable(self) -> None:
+        """Raise RequestError now where writing would fail later."""
+        if self.writes and (fault := unwritable(self.path)):
+            raise RequestError(f"can't write {self.path}: {fault}; {_ELSEWHERE}")
 
     def write(self, name: str, content: bytes | str) -> None:
         """Write a file at once or not at all. Raises RequestError when the disk or the rights don't allow it."""
