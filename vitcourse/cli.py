@@ -17,7 +17,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from vitcourse import keeping
+from vitcourse import __version__, keeping
 from vitcourse.checking import report, state
 from vitcourse.codesets import load_code
 from vitcourse.course import Exercise, exercise, select
@@ -62,9 +62,14 @@ UsageError: type[Any] = typer.BadParameter.__bases__[0]
 
 
 @app.callback(invoke_without_command=True)
-def _root(context: typer.Context) -> None:
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="say which version this is")] = False,
+) -> None:
     """Learn the Vision Transformer by writing one."""
-    if context.invoked_subcommand is None:
+    if version:
+        print(f"vitcourse {__version__}")
+    elif context.invoked_subcommand is None:
         code = load_code("chapters")
         report.print_where(_console(), code, state.standing(code), state.at(code))
 

@@ -25,6 +25,12 @@ def writing(path: Path, instead: str = "name a file in another folder") -> Itera
         raise RequestError(f"can't write {path}: {error.strerror or error}; {instead}") from error
 
 
+def require_ending(path: Path, ending: str, typed: str) -> None:
+    """Raise RequestError for a file's name that ends otherwise, with what to type in its place."""
+    if path.suffix != ending:
+        raise RequestError(f"{path} is no name for a {ending[1:]} file; type: {typed} {path.with_suffix(ending)}")
+
+
 def write_file(path: Path, content: str | bytes) -> None:
     """Write a text or bytes. Raises RequestError when the folder isn't there or can't be written."""
     with writing(path):

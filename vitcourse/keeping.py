@@ -107,7 +107,8 @@ def _back(code: CodeSet, kept: Path, word: str, nothing: str) -> str:
                 said.append(f"  what stood there is kept as {near(version.path)}")
         _take_off(step)
     if not said:
-        raise RequestError(f"{nothing}; every version that was ever replaced is in {near(kept)}")
+        known = f"; every version that was ever replaced is in {near(kept)}" if versions(kept) else ""
+        raise RequestError(f"{nothing}{known}")
     return "\n".join([*said, f"to take that back: vitcourse {other}"])
 
 

@@ -324,6 +324,8 @@ def test_a_grader_that_is_ended_leaves_no_process_and_goes_on(class_of_three: Pa
         (["grade", "--make", "a.txt"], "--make a.zip"),
         (["submit", "--output", "/nowhere/a.zip"], "name another"),
         (["submit", "--output", "mine.txt"], "--output mine.zip"),
+        (["submit", "--output", "in/mine"], "--output in/mine.zip"),
+        (["book", "--pdf", "book.txt"], "--pdf book.pdf"),
     ],
 )
 def test_a_wrong_request_is_one_line(
