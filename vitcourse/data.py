@@ -107,9 +107,9 @@ def load_dataset(name: str, image_size: int | None = None) -> Dataset:
     """
     require_data(name, image_size)
     if name.startswith("folder:"):
-        return _load_folder(name, image_size or FOLDER_IMAGE_SIZE)
+        return _load_folder(name, side_of(name, image_size))
     if name == "random":
-        return _make_random(image_size or RANDOM_IMAGE_SIZE)
+        return _make_random(side_of(name, image_size))
     dataset = _LOADERS[name]()
     if image_size is None or dataset.image_size == (image_size, image_size):
         return dataset
@@ -132,6 +132,12 @@ def require_data(name: str, image_size: int | None) -> None:
     elif name != "random" and name not in _LOADERS:
         meant = f"did you mean folder:{name}?" if name and Path(name).is_dir() else suggestion(name, CHOICES)
         raise RequestError(f"there is no data called {name!r}; {meant}")
+
+
+def side_of(name: str, image_size: int | None) -> int:
+    """S, as it will be once the data is loaded."""
+    own = {"digits": 8, "mnist": 28, "cifar10": 32, "random": RANDOM_IMAGE_SIZE}
+    return image_size or own.get(name, FOLDER_IMAGE_SIZE)
 
 
 def resized(images: Tensor, size: int) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from vitcourse.codesets import load_code
-from vitcourse.data import require_data
+from vitcourse.data import require_data, side_of
 from vitcourse.errors import RequestError, suggestion
 from vitcourse.files import parse_json
 from vitcourse.training.chapters import require_written
@@ -71,9 +71,36 @@ def make_config(preset: str = "digits", **overrides: Any) -> TrainConfig:
 
 
 def require_ready(config: TrainConfig) -> None:
-    """Raise RequestError for what is seen to be missing before torch is loaded, which takes seconds: code and data."""
+    """Raise RequestError for what is seen to be wrong before torch is loaded, which takes seconds."""
     require_written(load_code(config.code), config)
     require_data(config.data, config.image_size)
+    side = config.crop or side_of(config.data, config.image_size)
+    require_sizes_that_fit(config, (side, side))
+
+
+def require_sizes_that_fit(config: TrainConfig, size: tuple[int, int]) -> None:
+    """Raise RequestError for images (H, W) that can't be cut into patches, and a width that heads can't share."""
+    (height, width), patch_size = size, config.patch_size
+    side = math.gcd(height, width)
+    if side % patch_size and config.init:
+        raise RequestError(
+            f"images of {height}×{width} pixels can't be cut into the {patch_size}×{patch_size} patches of the weights "
+            f"in {config.init}; type --image-size with a multiple of {patch_size}"
+        )
+    if side % patch_size:
+        raise RequestError(
+            f"images of {height}×{width} pixels can't be cut into patches of {patch_size}×{patch_size}; "
+            f"type --patch-size with one of: {_divisors(side)}"
+        )
+    if config.d_model % config.n_heads:
+        raise RequestError(
+            f"a width of --d-model {config.d_model} can't be shared by {config.n_heads} heads; "
+            f"type --n-heads with one of: {_divisors(config.d_model)}"
+        )
+
+
+def _divisors(number: int) -> str:
+    return ", ".join(str(divisor) for divisor in range(1, number + 1) if number % divisor == 0)
 
 
 def config_of_run(file: Path, preset: str | None = None, **overrides: Any) -> TrainConfig:

@@ -16,6 +16,7 @@ from vitcourse.errors import RequestError, RunError, in_one_line, misfit
 from vitcourse.training.augment import center_crop
 from vitcourse.training.batches import Batches, LoadedBatches, standardised
 from vitcourse.training.chapters import faults_in_one_line, load_chapters
+from vitcourse.training.configuration import require_sizes_that_fit
 from vitcourse.training.devices import choose_device, left_open, passed_over, settled
 from vitcourse.training.kernels import PARTS, twin_of
 from vitcourse.training.origin import Origin, read_origin
@@ -98,7 +99,7 @@ class Setup:
 
     def make_model(self) -> nn.Module:
         """A new model, its weights drawn from the seed. Raises RequestError for sizes that don't fit."""
-        self._require_sizes_that_fit()
+        require_sizes_that_fit(self.config, self.image_size)
         torch.manual_seed(self.config.seed)
         try:
             model: nn.Module = self.chapter.VisionTransformer(**self.model_arguments)
@@ -127,25 +128,6 @@ class Setup:
                 f"what adapt_state_dict returns doesn't fit the model: {misfit(error)}; to find out why, type "
                 "vitcourse check 7.2"
             ) from error
-
-    def _require_sizes_that_fit(self) -> None:
-        (height, width), config = self.image_size, self.config
-        side = math.gcd(height, width)
-        if side % config.patch_size and config.init:
-            raise RequestError(
-                f"images of {height}×{width} pixels can't be cut into the {config.patch_size}×{config.patch_size} "
-                f"patches of the weights in {config.init}; type --image-size with a multiple of {config.patch_size}"
-            )
-        if side % config.patch_size:
-            raise RequestError(
-                f"images of {height}×{width} pixels can't be cut into patches of {config.patch_size}×"
-                f"{config.patch_size}; type --patch-size with one of: {_divisors(side)}"
-            )
-        if config.d_model % config.n_heads:
-            raise RequestError(
-                f"a width of --d-model {config.d_model} can't be shared by {config.n_heads} heads; "
-                f"type --n-heads with one of: {_divisors(config.d_model)}"
-            )
 
     def batches(self) -> Batches:
         """The training images, in the seed's order."""
@@ -179,10 +161,6 @@ class Setup:
             return accuracy
         right = torch.tensor(accuracy * len(self.test_images), dtype=torch.float64).round()
         return float(self.processes.sum(right) / n_images)
-
-
-def _divisors(number: int) -> str:
-    return ", ".join(str(divisor) for divisor in range(1, number + 1) if number % divisor == 0)
 
 
 def prepare(config: TrainConfig, processes: Processes = ALONE, *, resumed: bool = False) -> Setup:
