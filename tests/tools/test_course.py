@@ -301,7 +301,7 @@ WITHOUT_TORCH = [
     *(["train", "--epochs", "many"], ["train", "digit"], ["notebook", "1"], ["notebook", "9"], ["book", "--help"]),
     *(["book", "x.pdf"], ["train", "--data", "nowhere"], ["train", "--code", "nowhere"], ["explore"]),
     *(["train", "--init", "nowhere"], ["predict", "nothing.png"], ["predict", __file__], ["explore", "nowhere"]),
-    *(["train", "--patch-size", "3"], ["train", "--n-heads", "5"]),
+    *(["train", "--patch-size", "3"], ["train", "--n-heads", "5"], ["train", "--crop", "9"]),
     *(["trace", "1.1", "--code", "nowhere"], ["train", "--data", "folder:nowhere"]),  # where pictures are read
 ]
 HEAVY = ("torch", "torchvision", "sklearn", "matplotlib", "numpy", "PIL", "sphinx", "playwright")

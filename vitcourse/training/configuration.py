@@ -74,13 +74,17 @@ def require_ready(config: TrainConfig) -> None:
     """Raise RequestError for what is seen to be wrong before torch is loaded, which takes seconds."""
     require_written(load_code(config.code), config)
     require_data(config.data, config.image_size)
-    side = config.crop or side_of(config.data, config.image_size)
+    side = side_of(config.data, config.image_size)
     require_sizes_that_fit(config, (side, side))
 
 
 def require_sizes_that_fit(config: TrainConfig, size: tuple[int, int]) -> None:
-    """Raise RequestError for images (H, W) that can't be cut into patches, and a width that heads can't share."""
+    """Raise RequestError where images (H, W) can't be cropped or cut into patches, or heads can't share the width."""
     (height, width), patch_size = size, config.patch_size
+    if config.crop and config.crop > min(size):
+        raise RequestError(f"--crop {config.crop} is more than the images have: {height}×{width} pixels")
+    if config.crop:
+        height = width = config.crop
     side = math.gcd(height, width)
     if side % patch_size and config.init:
         raise RequestError(

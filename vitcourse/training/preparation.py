@@ -99,7 +99,6 @@ class Setup:
 
     def make_model(self) -> nn.Module:
         """A new model, its weights drawn from the seed. Raises RequestError for sizes that don't fit."""
-        require_sizes_that_fit(self.config, self.image_size)
         torch.manual_seed(self.config.seed)
         try:
             model: nn.Module = self.chapter.VisionTransformer(**self.model_arguments)
@@ -174,6 +173,7 @@ def prepare(config: TrainConfig, processes: Processes = ALONE, *, resumed: bool 
     dataset = load_dataset(config.data, config.image_size)
     if config.held_out:
         dataset = dataset.hold_out(config.held_out)
+    require_sizes_that_fit(config, dataset.image_size)
     _require_enough(config, dataset, processes)
     zeros = torch.zeros(dataset.channels)
     scale = (dataset.mean, dataset.std) if config.standardise else (zeros, zeros + 1)
@@ -232,10 +232,7 @@ def _notes(config: TrainConfig, device: torch.device, dataset: Dataset, origin: 
 
 
 def _require_enough(config: TrainConfig, dataset: Dataset, processes: Processes) -> None:
-    """Pixels for the crop; images for every process."""
-    if config.crop and config.crop > min(dataset.image_size):
-        height, width = dataset.image_size
-        raise RequestError(f"--crop {config.crop} is more than the images have: {height}×{width} pixels")
+    """Images for every process."""
     if config.batch_size < processes.world_size:
         raise RequestError(
             f"a batch of {config.batch_size} images is too small for {processes.world_size} processes; "
