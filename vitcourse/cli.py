@@ -23,7 +23,7 @@ from vitcourse.codesets import load_code
 from vitcourse.course import Exercise, exercise, select
 from vitcourse.definitions import definition
 from vitcourse.errors import RequestError, RunError
-from vitcourse.files import no_file, printable, write_file
+from vitcourse.files import no_file, printable, require_writable, write_file
 from vitcourse.places import clone
 from vitcourse.speech import end_unread, print_json, speak_plainly, take_over_output
 from vitcourse.training.configuration import config_of_run, make_config, require_ready, with_settings
@@ -146,6 +146,7 @@ def predict(
         instead = f"; name the files in it: {first}/*" if images[0].is_dir() else ""
         raise RequestError(f"can't read {first}: {faults[0]}{instead}")
     found = find_trained(run)
+    require_writable(picture)
     from vitcourse.training.predict import predict as say
 
     say(images, found, picture, as_json, _console())
@@ -163,6 +164,7 @@ def explore(
     it looks in every head; switch heads off, cover patches, and watch the logits move.
     """
     found = find_trained(run)
+    require_writable(output)
     from vitcourse.book.explore import explore as write
 
     write(found, output, open_it, _console())
@@ -199,6 +201,7 @@ def check(
 
     asked = select(what)
     chosen = load_code(code, use_solution or ())
+    require_writable(junit)
     with Workers() as workers:
         verdicts = state.checked(chosen, asked, Judge(workers, seed=seed))
     if what is None:
@@ -302,6 +305,7 @@ def bench_steps(
     """Show what each speed-up of the training step gives on this machine, one on top of the other."""
     config = make_config(preset, **overrides)
     require_ready(config)
+    require_writable(output)
     from vitcourse.training.ladder import as_table, climb
 
     screen = _console()
@@ -420,6 +424,7 @@ def trace(
     """Show the shapes of an exercise's tensors, step by step: yours beside what is expected."""
     asked = _asked(exercise)
     load_code(code).require_python(asked.module)
+    require_writable(html, svg)
     from vitcourse.trace.command import show_exercise  # which takes seconds: not before the request is right
 
     if not show_exercise(asked.id, code, depth, as_json, html, svg, _console(), reveal=give_up, parameters=parameters):

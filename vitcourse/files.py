@@ -25,6 +25,22 @@ def writing(path: Path, instead: str = "name a file in another folder") -> Itera
         raise RequestError(f"can't write {path}: {error.strerror or error}; {instead}") from error
 
 
+def require_writable(*files: Path | None) -> None:
+    """Raise RequestError now for a file that couldn't be written later, once the work is done; None is no file."""
+    for file in filter(None, files):
+        with writing(file):
+            if fault := _refusal(file):
+                raise OSError(fault)
+
+
+def _refusal(file: Path) -> str:
+    if file.is_dir():
+        return "it is a folder"
+    if file.exists():
+        return "" if os.access(file, os.W_OK) else "it can't be written to"
+    return unwritable(file.parent) if file.parent.is_dir() else f"there is no folder {file.parent}"
+
+
 def require_ending(path: Path, ending: str, typed: str) -> None:
     """Raise RequestError for a file's name that ends otherwise, with what to type in its place."""
     if path.suffix != ending:

@@ -302,6 +302,8 @@ WITHOUT_TORCH = [
     *(["book", "x.pdf"], ["train", "--data", "nowhere"], ["train", "--code", "nowhere"], ["explore"]),
     *(["train", "--init", "nowhere"], ["predict", "nothing.png"], ["predict", __file__], ["explore", "nowhere"]),
     *(["train", "--patch-size", "3"], ["train", "--n-heads", "5"], ["train", "--crop", "9"]),
+    *(["trace", "1.1", "--html", "nowhere/x"], ["trace", "1.1", "--svg", "."]),
+    *(["bench", "steps", "--output", "nowhere/x"], ["predict", __file__, "--picture", "nowhere/x"]),
     *(["trace", "1.1", "--code", "nowhere"], ["train", "--data", "folder:nowhere"]),  # where pictures are read
 ]
 HEAVY = ("torch", "torchvision", "sklearn", "matplotlib", "numpy", "PIL", "sphinx", "playwright")

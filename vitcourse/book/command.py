@@ -13,7 +13,7 @@ from rich.console import Console
 
 from vitcourse.book.site import Site, build, find
 from vitcourse.errors import RequestError, RunError
-from vitcourse.files import require_ending, unwritable
+from vitcourse.files import require_ending, require_writable
 
 HOST = "127.0.0.1"
 USUAL_PORT = 8000
@@ -24,10 +24,7 @@ def show_book(console: Console, *, pdf: bool, file: Path | None, open_it: bool, 
     site = find()
     if pdf and file is not None:  # said before the minutes that it takes
         require_ending(file, ".pdf", "vitcourse book --pdf")
-        if not file.parent.is_dir():
-            raise RequestError(f"there is no folder {file.parent}; name a file in another folder")
-        if fault := unwritable(file.parent):
-            raise RequestError(f"{fault}; name a file in another folder")
+        require_writable(file)
     # The port before the work: that it is taken is said at once.
     served = server(site.output, port) if serve and not pdf else None
 
@@ -61,8 +58,6 @@ def _build(console: Console, site: Site) -> None:
 def _printed(console: Console, site: Site, file: Path) -> Path:
     from vitcourse.book.pdf import write_pdf
 
-    if file.is_dir():
-        raise RequestError(f"{file} is a folder; name a file")
     with console.status("printing the book"):
         write_pdf(site, file)
     return file
