@@ -23,7 +23,7 @@ from vitcourse.codesets import load_code
 from vitcourse.course import Exercise, exercise, select
 from vitcourse.definitions import definition
 from vitcourse.errors import RequestError, RunError
-from vitcourse.files import no_file, printable, require_writable, write_file
+from vitcourse.files import require_writable, write_file
 from vitcourse.places import clone
 from vitcourse.speech import end_unread, print_json, speak_plainly, take_over_output
 from vitcourse.training.configuration import config_of_run, make_config, require_ready, with_settings
@@ -140,16 +140,9 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Say what pictures show, as a model that you trained takes them."""
-    faults = [fault for image in images if (fault := no_file(image.expanduser()))]
-    if len(faults) == len(images):
-        first = printable(images[0])
-        instead = f"; name the files in it: {first}/*" if images[0].is_dir() else ""
-        raise RequestError(f"can't read {first}: {faults[0]}{instead}")
-    found = find_trained(run)
-    require_writable(picture)
     from vitcourse.training.predict import predict as say
 
-    say(images, found, picture, as_json, _console())
+    say(images, run, picture, as_json, _console())
 
 
 @app.command()

@@ -348,4 +348,5 @@ def test_a_picture_that_cannot_be_read_is_named_and_the_others_are_taken(
     assert [one["file"] for one in json.loads(others.out)] == ["grey.png", "grey.png"]
     assert (others.code, others.err.count("\n")) == (1, 1)
     assert "can't read text.png: not an image that Pillow can read; can't read away.png:" in others.err
+    assert "type: --picture a/seen.png\n" in vitcourse("predict", "grey.png", "--picture", "a/seen.jpg").err
     assert "name another file" in vitcourse("predict", "text.png", "--picture", str(tmp_path / "text.png")).err
