@@ -27,14 +27,15 @@ from vitcourse.places import package
 if TYPE_CHECKING:
     from torch import Tensor
 
-CHOICES = ("digits", "mnist", "cifar10", "random", "folder:PATH")
+# By name, the pixels a side that the images have of their own. Those that are random are as ImageNet's would be: what a
+# step costs doesn't depend on what the pixels show.
+SIDES = {"digits": 8, "mnist": 28, "cifar10": 32, "random": 224}
+CHOICES = (*SIDES, "folder:PATH")
 
 # Larger squares are a slip of the finger far more often than a wish, and end in a machine out of memory.
 LARGEST_IMAGE_SIZE = 1024
 FOLDER_IMAGE_SIZE = 32
 
-# Noise as ImageNet would be: what a step costs doesn't depend on what the pixels show.
-RANDOM_IMAGE_SIZE = 224
 N_RANDOM_TRAIN, N_RANDOM_TEST, N_RANDOM_CLASSES = 1024, 128, 1000
 
 
@@ -129,15 +130,14 @@ def require_data(name: str, image_size: int | None) -> None:
         from vitcourse.image_folder import find_classes
 
         find_classes(_folder_of(name))
-    elif name != "random" and name not in _LOADERS:
+    elif name not in SIDES:
         meant = f"did you mean folder:{name}?" if name and Path(name).is_dir() else suggestion(name, CHOICES)
         raise RequestError(f"there is no data called {name!r}; {meant}")
 
 
 def side_of(name: str, image_size: int | None) -> int:
     """S, as it will be once the data is loaded."""
-    own = {"digits": 8, "mnist": 28, "cifar10": 32, "random": RANDOM_IMAGE_SIZE}
-    return image_size or own.get(name, FOLDER_IMAGE_SIZE)
+    return image_size or SIDES.get(name, FOLDER_IMAGE_SIZE)
 
 
 def resized(images: Tensor, size: int) -> Tensor:

@@ -87,7 +87,7 @@ def _of_numbers(numbers: Any) -> Pixels:
     """An array or a tensor: (H, W), (C, H, W) or (H, W, C), with 1, 3 or 4 channels; whole numbers or fractions."""
     is_tensor = hasattr(numbers, "detach")
     if not is_tensor and not isinstance(numbers, np.ndarray):
-        raise ValueError(f"a {type(numbers).__name__} is none; give a path, a Pillow image, an array or a tensor")
+        raise ValueError(f"{type(numbers).__name__} is no image; give a path, a Pillow image, an array or a tensor")
     if is_tensor:
         numbers = numbers.detach().cpu()
         numbers = (numbers.float() if numbers.is_floating_point() else numbers).numpy()

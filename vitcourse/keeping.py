@@ -185,10 +185,7 @@ def _replaced(
         version = None if before is None else _keep(before, module, stack, reason, kept)
     try:
         with _disk_errors_in_one_line(file):
-            if leads_astray(file):
-                write_atomically(file, after, follow=False)
-            else:
-                write_atomically(file, after)
+            write_atomically(file, after, follow=not leads_astray(file))
     except RunError:
         if version is not None:
             with contextlib.suppress(OSError):

@@ -18,7 +18,7 @@ from typing import Any
 from vitcourse.checking.grading import grade
 from vitcourse.checking.judge import Judge, Verdict
 from vitcourse.codesets import CodeSet
-from vitcourse.course import Exercise, chapters, exercises
+from vitcourse.course import Exercise, chapters, exercise, exercises
 from vitcourse.files import read_json, write_atomically
 from vitcourse.places import package, root, workplace
 from vitcourse.progress import is_started
@@ -39,8 +39,9 @@ def keep(code: CodeSet, verdicts: Sequence[Verdict]) -> None:
     if not code.is_own:
         return
     known, current = _load(), fingerprints(code)
-    for verdict, exercise in ((v, e) for v in verdicts for e in exercises() if e.id == v.exercise):
-        known[exercise.id] = {"status": verdict.status, "fingerprint": current[exercise.module]}
+    for verdict in verdicts:
+        module = exercise(verdict.exercise).module
+        known[verdict.exercise] = {"status": verdict.status, "fingerprint": current[module]}
     write_state("verdicts.json", known)
     if not given():  # in a clone: what a later `update` compares with
         with contextlib.suppress(OSError):
@@ -55,19 +56,19 @@ def standing(code: CodeSet) -> list[tuple[Exercise, str]]:
     known = _load()
     current = fingerprints(code)
     result = []
-    for exercise in exercises():
-        kept = known.get(exercise.id)
-        if code.source(exercise.module) is None:
+    for asked in exercises():
+        kept = known.get(asked.id)
+        if code.source(asked.module) is None:
             status = "missing"
-        elif not is_started(code, exercise):
+        elif not is_started(code, asked):
             status = "not-started"
         elif kept is None or kept["status"] == "not-started":
             status = "unchecked"
-        elif kept["fingerprint"] != current[exercise.module]:
+        elif kept["fingerprint"] != current[asked.module]:
             status = "stale"
         else:
             status = kept["status"]
-        result.append((exercise, status))
+        result.append((asked, status))
     return result
 
 
