@@ -81,8 +81,12 @@ def require_ready(config: TrainConfig) -> None:
 def require_sizes_that_fit(config: TrainConfig, size: tuple[int, int]) -> None:
     """Raise RequestError where images (H, W) can't be cropped or cut into patches, or heads can't share the width."""
     (height, width), patch_size = size, config.patch_size
-    if config.crop and config.crop > min(size):
-        raise RequestError(f"--crop {config.crop} is more than the images have: {height}×{width} pixels")
+    for name in ("crop", "shift", "elastic"):
+        pixels, most = getattr(config, name) or 0, min(size)
+        if pixels > most:
+            raise RequestError(
+                f"{option(name)} {pixels:g} is more than the images have: {height}×{width} pixels; type {most} or less"
+            )
     if config.crop:
         height = width = config.crop
     side = math.gcd(height, width)
