@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Subset
 
 from vitcourse.codesets import load_code
 from vitcourse.data import data_root
+from vitcourse.training.devices import operations
 from vitcourse.training.kernels import twin_of
 from vitcourse.training.preparation import Setup
 
@@ -48,10 +49,9 @@ class Size:
     @property
     def flops(self) -> int:
         """Floating-point operations of a forward and a backward pass, for one image; see FORMULA."""
-        n, t, d = self.n_patches, self.n_patches + 1, self.d_model
-        layer = 2 * t * (4 + 2 * RATIO) * d**2 + 4 * t**2 * d
+        n, d = self.n_patches, self.d_model
         embedding = 2 * n * self.channels * self.patch_size**2 * d
-        return 3 * (self.n_layers * layer + 2 * d * self.n_classes) + 2 * embedding
+        return operations(n + 1, d, self.n_layers, RATIO) + 3 * 2 * d * self.n_classes + 2 * embedding
 
 
 FORMULA = (

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 import typer
 from contenders import data_sheet, size_of
-from shared import RESULTS, keep, result_of
+from shared import RESULTS, keep, results_of
 
 from vitcourse.files import read_json
 from vitcourse.training.configuration import make_config
@@ -165,7 +165,7 @@ def seeds(asked: Asked, preset: str, n: int) -> Iterator[dict[str, Any]]:
 def trained(config: TrainConfig) -> dict[str, Any]:
     """A run; only its training is timed, and apart from it what comes before."""
     started = time.perf_counter()
-    result = result_of(config)
+    (result,) = results_of(config).values()
     epochs, seconds = [], 0.0
     for epoch in result.epochs:
         seconds += epoch.seconds

@@ -22,10 +22,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 import typer
-from contenders import SIZES, Size, ours, ours_fused, timm
+from contenders import RATIO, SIZES, Size, ours, ours_fused, timm
 from shared import keep
 from torch import nn
 from torch.utils.checkpoint import checkpoint
+
+from vitcourse.training.rehearsal import bytes_kept
 
 BASE = replace(SIZES["b"], n_layers=2)
 HEAD_WIDTH = 48
@@ -81,6 +83,7 @@ def main(points: int = 9, seconds: float = 0.4, output: Path | None = None) -> N
 def grown(axis: str, sizes: list[Size], seconds: float) -> dict[str, Any]:
     """All models along one axis, with the exponents, and those of the theory."""
     xs = [along(axis, size) for size in sizes]
+    kept = [float(size.n_layers * bytes_kept(size.n_patches + 1, size.d_model, size.n_heads, RATIO)) for size in sizes]
     models = {}
     for name in MODELS:
         points = [point(name, size, seconds) for size in sizes]
@@ -88,7 +91,7 @@ def grown(axis: str, sizes: list[Size], seconds: float) -> dict[str, Any]:
         models[name] = {"points": points, "exponents": exponents}
     theory = {
         "seconds": exponent(xs, [float(size.flops) for size in sizes]),
-        "megabytes": exponent(xs, [kept(size) for size in sizes]),
+        "megabytes": exponent(xs, kept),
     }
     return {"x": xs, "models": models, "theory": theory}
 
@@ -96,12 +99,6 @@ def grown(axis: str, sizes: list[Size], seconds: float) -> dict[str, Any]:
 def along(axis: str, size: Size) -> int:
     """Where a size stands on an axis."""
     return {"T": size.n_patches + 1, "D": size.d_model, "L": size.n_layers}[axis[0]]
-
-
-def kept(size: Size) -> float:
-    """What the layers keep for the backward pass of an image; see `_require_memory` in training/rehearsal.py."""
-    n_tokens = size.n_patches + 1
-    return size.n_layers * n_tokens * (34 * size.d_model + 5 * size.n_heads * n_tokens)
 
 
 def exponent(xs: list[int], ys: list[float]) -> float:

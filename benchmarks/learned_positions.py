@@ -1,7 +1,8 @@
 """Whether learned positions of neighbouring patches come out alike, on the digits; into results/learned_positions.json.
 
-The preset `digits` with patches of 2 by 2 pixels and learned positions, several seeds. For each pair of places: the
-cosine of their two positions, and how the brightness of the two patches goes together over the training images.
+The model of the preset `digits`, with patches of 2 by 2 pixels and learned positions, on images that stay as they are;
+several seeds. For each pair of places: the cosine of their two positions, and how the brightness of the two patches
+goes together over the training images.
 
 In the course's folder, type: python benchmarks/learned_positions.py
 """
@@ -14,12 +15,14 @@ from einops import reduce
 from torch import Tensor
 
 from benchmarks.shared import keep, trained
+from vitcourse.data import load_dataset
 from vitcourse.training.configuration import make_config
 from vitcourse.training.preparation import prepare
 
 SEEDS = range(5)
 GRID, PATCH = 4, 2
-SETTINGS: dict[str, Any] = {"patch_size": PATCH, "epochs": 40, "shift": 0, "dropout": 0.1}
+UNCHANGED = dict.fromkeys(("shift", "rotate", "stretch", "shear"), 0.0)
+SETTINGS: dict[str, Any] = {"patch_size": PATCH, "epochs": 40, "dropout": 0.1, **UNCHANGED}
 
 
 def main() -> None:
@@ -57,8 +60,6 @@ def learned(seed: int) -> dict[str, Any]:
 
 def brightness_together() -> Tensor:
     """The correlation of two patches' mean brightness over the training images, for all pairs of places, (N, N)."""
-    from vitcourse.data import load_dataset
-
     images = load_dataset("digits").train_images
     means = reduce(images, "n 1 (gh P1) (gw P2) -> (gh gw) n", "mean", P1=PATCH, P2=PATCH)
     return torch.corrcoef(means)

@@ -8,7 +8,7 @@ import statistics
 import sys
 from collections import defaultdict
 
-from shared import RESULTS, cpu_seconds, keep, result_of
+from shared import RESULTS, cpu_seconds, keep, results_of
 
 from vitcourse.training.configuration import make_config
 
@@ -19,7 +19,8 @@ def main() -> None:
     runs, results = defaultdict(list), {}
     for seed, preset in ((seed, preset) for seed in range(int(n_seeds)) for preset in presets):
         before = cpu_seconds()
-        result = results[preset] = result_of(make_config(preset, seed=seed, threads=1, device="cpu"))
+        (result,) = results_of(make_config(preset, seed=seed, threads=1, device="cpu")).values()
+        results[preset] = result
         runs[preset].append(
             {
                 "seed": seed,

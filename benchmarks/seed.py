@@ -5,13 +5,10 @@ In the course's folder, type: python benchmarks/seed.py
 
 from typing import Any
 
-from rich.console import Console
-
-from benchmarks.shared import keep
+from benchmarks.shared import keep, results_of
 from vitcourse.training.configuration import make_config
 from vitcourse.training.original import loss_floor
-from vitcourse.training.runs import Result, choose_folder
-from vitcourse.training.train import train
+from vitcourse.training.runs import Result
 
 SEEDS = (0, 1)
 
@@ -21,11 +18,9 @@ ORIGINAL = {"first_loss": 1.768, "last_loss": 1.530, "accuracy": 0.93}
 
 def main() -> None:
     """Train both ways with each seed, and write down what came of it."""
-    console = Console(highlight=False, markup=False, soft_wrap=True)
     runs = []
     for seed in SEEDS:
-        config = make_config("seed", loss="both", seed=seed, device="cpu")
-        results = train(config, choose_folder(None, f"seed-both-{seed}"), console)
+        results = results_of(make_config("seed", loss="both", seed=seed, device="cpu"))
         runs.append({"seed": seed, **{loss: summary(result) for loss, result in results.items()}})
     what = "the original project's recipe on MNIST, on plain logits and with a softmax in front of cross-entropy"
     keep("seed", what, floor=loss_floor(10), original_project=ORIGINAL, runs=runs)

@@ -66,11 +66,10 @@ def tuned(rates: Sequence[float], tuning_seed: int, seeds: Sequence[int], accura
     return found
 
 
-def result_of(config: TrainConfig) -> Result:
+def results_of(config: TrainConfig) -> dict[str, Result]:
     """What a whole run leaves, as `vitcourse train` makes it, files and pictures included; its folder goes."""
     with tempfile.TemporaryDirectory() as folder:
-        (result,) = train(config, RunFolder(Path(folder) / "run"), Console(quiet=True)).values()
-    return result
+        return train(config, RunFolder(Path(folder) / "run"), Console(quiet=True))
 
 
 def trained(setup: Setup) -> Run:

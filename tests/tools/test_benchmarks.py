@@ -2,6 +2,7 @@
 
 import gzip
 import importlib
+import inspect
 import json
 import re
 import subprocess
@@ -67,8 +68,8 @@ def require_provenance(found: dict) -> None:
 
 
 def script(command: str) -> Path:
-    """The benchmark that a command runs, as a file or as a module."""
-    (named,) = re.findall(r"\bbenchmarks[/.](\w+)", command)
+    """The benchmark that a command runs."""
+    (named,) = re.findall(r"\bbenchmarks/(\w+)", command)
     return FOLDER / f"{named}.py"
 
 
@@ -76,6 +77,16 @@ def script(command: str) -> Path:
 def test_each_file_of_results_says_where_its_numbers_come_from(path: Path) -> None:
     found = written(path)
     assert not found.get("trial")
+
+
+def test_a_command_in_a_file_of_results_can_be_typed_or_the_file_says_what_has_changed(benchmark) -> None:
+    for path in (FOLDER / "results").glob("*.json"):
+        found = written(path)
+        typed = re.search(r"benchmarks/(\w+)\.py(.*)", found["provenance"].get("command", ""))
+        if typed and "since" not in found:
+            known = inspect.signature(benchmark(typed[1]).main).parameters
+            options = re.findall(r" --(?:no-)?([\w-]+)", typed[2])
+            assert {option.replace("-", "_") for option in options} <= known.keys(), path.name
 
 
 @pytest.mark.thorough
@@ -94,6 +105,24 @@ def test_throughput_is_measured_beside_the_peers(benchmark, tmp_path: Path, caps
     assert all(row["images_per_second"] > 0 and row["speed_beside_ours"] > 0 for row in rows)
     assert all(row["default_beside_it"] > 0 for row in rows)
     assert rows[1]["default_beside_it"] == 1
+
+
+def test_what_was_tried_computes_the_same_in_another_way(benchmark) -> None:
+    tried: ModuleType = benchmark("tried")
+    images = torch.rand(2, 1, 28, 28)
+    calls: list[str] = []
+
+    def counted(name: str):
+        way = getattr(tried, name)
+        return lambda *args, **kwargs: calls.append(name) or way(*args, **kwargs)
+
+    found = []
+    for make in (tried.fused, *(lambda size, n=n: tried.fused(size, counted(n)) for n in ("three_products", "padded"))):
+        torch.manual_seed(0)
+        found.append(make(tried.SIZES["a"]).eval()(images))
+    assert {*calls} == {"three_products", "padded"}
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read from /proc")

@@ -193,14 +193,13 @@ def _arrows(boxes: list[Box], frame: Box | None, identity: str) -> tuple[int, st
     for number, lane in enumerate(lanes, start=1):
         for source, index in lane:
             box = boxes[index]
-            right, start, end = (
-                box.x + box.width,
-                bottom(source) + 4 + 4 * number,
-                box.y + box.height / 2 + 4 * number - 8,
-            )
+            middle, right = box.x + box.width / 2, box.x + box.width
+            start, end = bottom(source) + 4 + 4 * number, box.y + box.height / 2 + 4 * number - 8
             out = right + LANE * number
+            # Where no arrow goes straight down, the arc alone leaves the source.
+            leaves = start if source in _sources(boxes, source + 1, frame) else bottom(source)
             drawn.append(
-                f'<path class="arrow past" d="M{box.x + box.width / 2:g},{start:g} H{out - 8:g} Q{out:g},{start:g} '
+                f'<path class="arrow past" d="M{middle:g},{leaves:g} V{start:g} H{out - 8:g} Q{out:g},{start:g} '
                 f'{out:g},{start + 8:g} V{end - 8:g} Q{out:g},{end:g} {out - 8:g},{end:g} H{right:g}" {head}/>'
             )
     if frame is not None and boxes:

@@ -18,7 +18,7 @@ from vitcourse.trace.copies import Call, Copies
 from vitcourse.trace.follow import Follower
 from vitcourse.trace.recorder import Step, Watch, tensors_in
 from vitcourse.trace.rehearsal import MOST_IN_A_STEP, Parted, Rehearsal, Weighed, alike
-from vitcourse.trace.sizes import FEW, chosen
+from vitcourse.trace.sizes import FEW, LENGTHS, chosen
 from vitcourse.trace.steps import Recorder
 
 # A model with more numbers than this is run on tensors without any, torch's meta device: slow by step, not by size.
@@ -150,6 +150,8 @@ class Rehearsals:
             # What was a multiple of what it is so far may be no multiple of anything.
             {name: "next" if way == "times" else way for name, way in self.ways.items()},
             self.ways,
+            # What a loop of so many turns goes along can be longer, but no shorter.
+            {name: "times" if way == "free" and name in LENGTHS else way for name, way in self.ways.items()},
             {name: "even" if way == "free" and name not in FEW else way for name, way in self.ways.items()},
             # Some are too large together.
             {name: {"free": "small", "times": "next"}.get(way, way) for name, way in self.ways.items()},

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable
 from dataclasses import Field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -17,6 +17,13 @@ from vitcourse.files import parse_json
 from vitcourse.training.chapters import require_written
 from vitcourse.training.presets import MAY_DIFFER, PRESETS, TrainConfig, help_line, option, settings, spoken
 
+# What a setting of each type may be, and that in words.
+_KINDS: dict[type, tuple[tuple[type, ...], str]] = {
+    int: ((int,), "a whole number"),
+    float: ((int, float), "a number"),
+    bool: ((bool,), "yes or no"),
+    str: ((str,), "a word"),
+}
 _BOUNDS = {
     "least": (operator.ge, "at least"),
     "above": (operator.gt, "more than"),
@@ -118,7 +125,8 @@ def config_of_run(file: Path, preset: str | None = None, **overrides: Any) -> Tr
     """
     try:
         config = TrainConfig(**parse_json(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        PRESETS[config.preset]  # an older or a newer version may have others
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise RequestError(f"{file} is not what training wrote; type --output with another folder") from error
     if preset not in (None, config.preset):
         raise RequestError(
@@ -155,13 +163,15 @@ def _checked(config: TrainConfig) -> TrainConfig:
 
 def _check(setting: Field[Any], value: Any) -> None:
     name, choices = option(setting.name), setting.metadata["choices"]
+    kind, *may_be = get_args(setting.type) or (setting.type,)
+    if may_be and value is None:
+        return
+    types, words = _KINDS[kind]
+    if type(value) not in types or (kind is float and not math.isfinite(value)):
+        raise RequestError(f"{name} must be {words}, not {value!r}")
     if choices and value not in choices:
-        raise RequestError(f"{name} can't be {value!r}; {suggestion(str(value), choices)}")
-    if setting.type in (int, int | None) and value is not None and type(value) is not int:
-        raise RequestError(f"{name} must be a whole number, not {value!r}")
-    if setting.type is float and not (type(value) in (int, float) and math.isfinite(value)):
-        raise RequestError(f"{name} must be a number, not {value!r}")
+        raise RequestError(f"{name} can't be {value!r}; {suggestion(value, choices)}")
     for word, bound in setting.metadata["bounds"].items():
         holds, spoken = _BOUNDS[word]
-        if value is not None and not holds(value, bound):
+        if not holds(value, bound):
             raise RequestError(f"{name} must be {spoken} {bound}, not {value}")

@@ -108,17 +108,19 @@ def left_open(config: TrainConfig) -> tuple[str, ...]:
 def settled(config: TrainConfig, device: torch.device, n_images: int, n_patches: int) -> TrainConfig:
     """The configuration with a way of computing for each that was left open."""
     steps = config.epochs * -(-n_images // config.batch_size)
-    operations = config.epochs * n_images * _operations(config, n_patches + 1)
+    an_image = operations(n_patches + 1, config.d_model, config.n_layers, config.mlp_ratio)
+    in_all = config.epochs * n_images * an_image
     worth = {
-        "cpu": operations >= CPU_OPERATIONS,
-        "cuda": steps >= GPU_STEPS or operations >= GPU_OPERATIONS,
+        "cpu": in_all >= CPU_OPERATIONS,
+        "cuda": steps >= GPU_STEPS or in_all >= GPU_OPERATIONS,
     }.get(device.type, False)
     ways: dict[str, Any] = {"kernels": "fused", "compile": "default" if worth else "off"}
     return replace(config, **{name: ways[name] for name in left_open(config)})
 
 
-def _operations(config: TrainConfig, n_tokens: int) -> float:
-    """Floating-point operations of a step for one image: two a weight and token, and attention's; three passes."""
-    d_model = config.d_model
-    layer = 2 * n_tokens * (4 + 2 * config.mlp_ratio) * d_model**2 + 4 * n_tokens**2 * d_model
-    return 3 * config.n_layers * layer
+def operations(n_tokens: int, d_model: int, n_layers: int, mlp_ratio: int) -> int:
+    """Floating-point operations of all layers, in a step, for one image: three passes, the way back being two.
+
+    Two for each weight and token, and attention's two products.
+    """
+    return 3 * n_layers * (2 * n_tokens * (4 + 2 * mlp_ratio) * d_model**2 + 4 * n_tokens**2 * d_model)

@@ -145,7 +145,10 @@ def clip_gradients(optimizer: torch.optim.Optimizer, longest: float) -> None:
 
 
 def average_weights(model: nn.Module, optimizer: torch.optim.Optimizer, decay: float) -> nn.Module:
-    """A copy of the model whose weights are a moving average of its own, from the start on, renewed at each step."""
+    """A copy of the model whose weights are a moving average of its own, from the start on, renewed at each step.
+
+    Its buffers, such as the running means of a batch norm, are the model's own as they are.
+    """
     averaged = copy.deepcopy(model)
     averages: list[Tensor] = list(averaged.parameters())
     weights: list[Tensor] = list(model.parameters())
@@ -153,6 +156,8 @@ def average_weights(model: nn.Module, optimizer: torch.optim.Optimizer, decay: f
     @torch.no_grad()
     def renew(*_: object) -> None:
         torch._foreach_lerp_(averages, weights, 1 - decay)
+        for buffer, own in zip(averaged.buffers(), model.buffers(), strict=True):
+            buffer.copy_(own)
 
     optimizer.register_step_post_hook(renew)
     return averaged

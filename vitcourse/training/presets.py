@@ -14,6 +14,10 @@ def _setting(
     return field(default=default, metadata={"help": help, "choices": choices, "also": also, "bounds": bounds})
 
 
+# More than any machine has processors. Of a hundred thousand, torch crashes without a word.
+MOST_THREADS = 1024
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """Everything that decides how a run goes. What has no default here is set by every preset."""
@@ -127,7 +131,7 @@ class TrainConfig:
     )
     fused: bool = _setting("update all parameters in one call, where the optimiser can", True)
     sync: bool = _setting("read the loss after every step, and so wait for the device", False)
-    threads: int = _setting("threads on the CPU; 0 leaves it to torch", 0, least=0)
+    threads: int = _setting("threads on the CPU; 0 leaves it to torch", 0, least=0, most=MOST_THREADS)
     seed: int = _setting("seed of the weights, the order of the images and their shifts", 0, least=0, most=2**63 - 1)
     code: str = _setting("whose model: solutions, chapters (your own), or a folder's path", "solutions")
     device: str = _setting("where to train", "auto", choices=("auto", "cpu", "cuda", "mps"))

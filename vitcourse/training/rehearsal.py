@@ -113,24 +113,28 @@ def _n_steps(setup: Setup) -> int:
 
 
 def _require_memory(setup: Setup) -> None:
-    """Refuse what can't fit into a computer's memory, which would otherwise swap, or end without a word.
-
-    The memory that a layer's backward pass needs: Korthikanti et al. 2022 (arXiv:2205.05198), equation 1, for half as
-    many bytes a number.
-    """
+    """Refuse what can't fit into a computer's memory, which would otherwise swap, or end without a word."""
     if setup.device.type != "cpu":
         return
     config, (height, width) = setup.config, setup.image_size
     at_once = config.micro_batch or config.batch_size
     batch = min(at_once, config.batch_size, len(setup.train_images)) / setup.processes.world_size
     n_tokens = height * width // config.patch_size**2 + 1
-    a_layer = batch * n_tokens * (2 * config.d_model * (18 + 4 * config.mlp_ratio) + 10 * config.n_heads * n_tokens)
-    needed, there = config.n_layers * a_layer, _memory()
+    an_image = config.n_layers * bytes_kept(n_tokens, config.d_model, config.n_heads, config.mlp_ratio)
+    needed, there = batch * an_image, _memory()
     if there is not None and needed > there:
         raise RequestError(
             f"a step of {batch:,.0f} images needs about {needed / 2**30:,.0f} GiB, and there are {there / 2**30:,.0f}; "
             f"type a smaller {'--micro-batch' if config.micro_batch else '--batch-size'}"
         )
+
+
+def bytes_kept(n_tokens: int, d_model: int, n_heads: int, mlp_ratio: int) -> int:
+    """What a layer keeps of an image for its backward pass, in float32, attention's weights included.
+
+    Source: Korthikanti et al. 2022 (arXiv:2205.05198), equation 1, there for half as many bytes a number.
+    """
+    return n_tokens * (2 * d_model * (18 + 4 * mlp_ratio) + 10 * n_heads * n_tokens)
 
 
 def _memory() -> int | None:

@@ -10,6 +10,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -59,13 +60,26 @@ class Result:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The folder of one run. It is made by the first file that is written.
+    """The folder of one run. It is made by the first file that is written; or, for a run that is new, by `begun`.
 
-    Of several processes one alone writes; for the others nothing happens.
+    Of several processes one alone writes; for the others nothing happens. Where the name was not asked for, spare names
+    take its place if another run has begun there meanwhile.
     """
 
     path: Path
     writes: bool = True
+    new: bool = False
+    spare: tuple[Path, ...] = ()
+
+    def begun(self) -> "RunFolder":
+        """The folder of a new run, made. Raises RequestError when another run has begun there since it was chosen."""
+        if not (self.new and self.writes):
+            return self
+        for path in (self.path, *self.spare):
+            with writing(path, _ELSEWHERE), suppress(FileExistsError):
+                path.mkdir(parents=True)
+                return RunFolder(path)
+        return choose_folder(self.path, "")
 
     def require_writable(self) -> None:
         """Raise RequestError now where writing would fail later."""
@@ -94,9 +108,10 @@ class RunFolder:
         return RunFolder(self.path / name, self.writes)
 
     def remove(self, name: str) -> None:
-        """Delete a file that has done its service."""
+        """Delete a file that has done its service, where that is allowed."""
         if self.writes:
-            (self.path / name).unlink(missing_ok=True)
+            with suppress(OSError):
+                (self.path / name).unlink()
 
     @property
     def result(self) -> Result | None:
@@ -119,10 +134,10 @@ def choose_folder(output: Path | None, preset: str, base: Path = RUNS) -> RunFol
                 raise RequestError(
                     f"{output} is there already and not empty; type --output with another name, or --resume"
                 )
-        return RunFolder(output)
+        return RunFolder(output, new=True)
     name = f"{preset}-{datetime.now():%Y%m%d-%H%M%S}"
-    candidates = [base / name, *(base / f"{name}-{number}" for number in range(2, 1000))]
-    return RunFolder(next(path for path in candidates if not path.exists()))
+    first, *spare = (base / f"{name}{number}" for number in ("", *(f"-{number}" for number in range(2, 1000))))
+    return RunFolder(first, new=True, spare=tuple(spare))
 
 
 def find_run(output: Path | None, preset: str | None) -> RunFolder | None:

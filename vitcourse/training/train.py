@@ -44,13 +44,14 @@ def train(config: TrainConfig, folder: RunFolder, console: Console, processes: P
     """
     with machine_errors_in_one_line(config):
         # Whether all that the run needs is in its checkpoint; of two runs the second may still have to start.
-        resumed = config.loss != "both" and (folder.path / CHECKPOINT).exists()
+        resumed = config.loss != "both" and not folder.new and (folder.path / CHECKPOINT).exists()
         setup = prepare(config, processes, resumed=resumed)
     with setup.processes.joined(setup.device), faults_in_one_line(setup.code), machine_errors_in_one_line(config):
         if setup.config.compile != "off":
             console.print("compiling the model, which takes a while the first time")
         setup, rehearsal = rehearsed(setup, console)
         _announce(setup, rehearsal, console)
+        folder = folder.begun()
         with StopOnInterrupt() as stop:
             try:
                 if config.loss != "both":
@@ -103,7 +104,13 @@ def _way(setup: Setup, rehearsal: Rehearsal) -> str:
     compiled = ["torch.compile"] if setup.config.compile != "off" else []
     how = ", ".join(([rehearsal.how] if rehearsal.how else []) + compiled)
     if not how:
-        return "a step is computed as the lines are written: nothing that is faster gives the same here"
+        if "kernels" not in setup.left_open:
+            why = "--kernels own asks for it"
+        elif setup.config.kernels == "own":  # taken back
+            why = "torch's kernels gain nothing here"
+        else:
+            why = "nothing that is faster gives the same here"
+        return f"a step is computed as the lines are written: {why}"
     gained = ""
     if rehearsal.paces:
         lines, chosen = (1000 * rehearsal.paces[way] for way in ("kernels", "chosen"))
@@ -267,9 +274,9 @@ def learned_nothing(result: Result, run: Run) -> str | None:
     if setup.config.data == "random" or learned:
         return None
     rate, usual = setup.config.learning_rate, PRESETS[setup.config.preset].learning_rate
-    lower = usual if rate > usual else rate / 10
+    other = usual if rate != usual else rate / 10
     return (
         f"it learned nothing: its loss is {loss:.4g} where guessing has {chance:.4g}, its accuracy "
-        f"{result.accuracy:.2%} where one and the same answer has {guessing:.2%}; type --learning-rate {lower:g}, "
+        f"{result.accuracy:.2%} where one and the same answer has {guessing:.2%}; type --learning-rate {other:g}, "
         "or --clip 1, or more --epochs"
     )

@@ -28,8 +28,8 @@ from types import ModuleType
 from typing import Any
 
 
-def main() -> None:
-    """Load torch, then do what the judge asks until it hangs up."""
+def load() -> Any:
+    """Load torch and what a worker needs of it, once for all forks; what serves in them."""
     sys.path[:] = [*(path for path in sys.path if path), *json.loads(sys.argv[1])]
     package = ModuleType("worker", "The files of this folder, and nothing else of the course.")
     package.__path__ = [str(Path(__file__).parent)]
@@ -41,9 +41,16 @@ def main() -> None:
     for name in ("einops.layers.torch", "jaxtyping", "safetensors.torch", "worker.serving", "torch.overrides"):
         importlib.import_module(name)
     torch.set_num_threads(1)
-    serving: Any = sys.modules["worker.serving"]
     gc.freeze()  # so that the forks share this memory
     gc.enable()
+    return sys.modules["worker.serving"]
+
+
+def main() -> None:
+    """Load torch, then do what the judge asks until it hangs up."""
+    serving = load()
+    import torch
+
     spawned = sys.argv[3:]
     if spawned:
         word = sys.stdin.readline().strip()

@@ -103,6 +103,29 @@ def test_the_residual_connections_are_in_the_picture_and_come_from_the_trace(tra
     assert arcs(flow_svg(trace(model, torch.rand(1, 3, 28, 42)))) == 0
 
 
+class Joined(torch.nn.Module):
+    """What comes in is used once more after a step that doesn't use it."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = torch.nn.Linear(5, 7)
+        self.token = torch.nn.Parameter(torch.zeros(1, 7))
+
+    def forward(self, x):
+        x = self.fc(x)
+        token = self.token.expand(2, -1)
+        return torch.cat([token, x])
+
+
+def test_an_arc_begins_where_something_ends():
+    picture = ElementTree.fromstring(flow_svg(trace(Joined(), torch.rand(3, 5))))
+    boxes = [[float(box.get(key)) for key in ("x", "y", "width", "height")] for box in picture.iter(f"{SVG}rect")]
+    paths = [path.get("d") for path in picture.iter(f"{SVG}path") if "arrow" in (path.get("class") or "")]
+    edges = [(x + width / 2, y + height) for x, y, width, height in boxes]
+    (arc,) = [path for path in paths if " Q" in path]
+    assert tuple(map(float, re.findall(r"[\d.]+", arc)[:2])) in edges
+
+
 def test_the_picture_fits_its_frame(traced):
     picture = ElementTree.fromstring(flow_svg(traced))
     _, _, width, height = map(float, picture.get("viewBox").split())

@@ -61,6 +61,11 @@ def test_what_was_typed_is_done(
     assert (config["kernels"], config["compile"]) == ("own", "off")
 
 
+def test_lines_that_were_asked_for_are_no_lack_of_kernels(vitcourse: Callable[..., Ended]) -> None:
+    line = told(vitcourse("train", *SMALL, "--epochs=1", "--output=run", "--kernels=own", "--compile=auto"))
+    assert line == "as the lines are written: --kernels own asks for it"
+
+
 def test_a_resumed_run_keeps_what_it_had(vitcourse: Callable[..., Ended], tmp_path: Path) -> None:
     """And what differs is rounding alone, as long as nothing is dropped."""
     accuracies = []

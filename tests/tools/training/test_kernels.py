@@ -176,6 +176,59 @@ def test_a_model_that_the_twin_would_not_follow_trains_as_it_is(change: Callable
         assert "last block" not in how
 
 
+class Counting(nn.Module):
+    """What it computes depends on how often it was trained, which no tensor tells that a copy would share."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen += self.training
+        return x * min(1.0, self.seen / 7)
+
+
+class Averaging(nn.Module):
+    """A running mean of maxima, in a buffer that is a new tensor each time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.mean = 0.9 * self.mean + 0.1 * x.detach().amax()
+        return x - self.mean
+
+
+class CopiesItself(nn.Linear):
+    """A copy of it has weights of its own, as one of a scripted module has."""
+
+    def __deepcopy__(self, memo: object) -> nn.Module:
+        other = CopiesItself(self.in_features, self.out_features)
+        other.load_state_dict(self.state_dict())
+        return other
+
+
+@pytest.mark.parametrize("part", [Counting(), Averaging(), CopiesItself(WIDTH, WIDTH)])
+def test_what_a_model_keeps_and_its_twin_would_not_share_is_left_as_it_is(part: nn.Module) -> None:
+    model = vit()
+    model.norm = nn.Sequential(model.norm, part)
+    twin, how = twin_of(model, IMAGES, N_HEADS, 0.0)
+    assert twin is model
+    assert not how
+    assert getattr(part, "seen", 0) == 0
+    assert float(getattr(part, "mean", 0)) == 0
+
+
+def test_a_model_with_chance_of_its_own_uses_up_no_draw() -> None:
+    model = vit()
+    noisy(model.blocks[0])
+    state = torch.get_rng_state()
+    twin_of(model, IMAGES, N_HEADS, 0.0)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_what_a_model_counts_is_not_counted_in_the_trial() -> None:
     model = vit()
     model.dropout = nn.BatchNorm1d(7)  # running means over the T = 7 tokens

@@ -113,6 +113,18 @@ def test_the_average_follows_the_weights(model: VisionTransformer, batch: tuple[
     assert not torch.equal(averaged.head.weight, model.head.weight)
 
 
+def test_the_buffers_of_an_average_are_the_models_own() -> None:
+    model = nn.Sequential(nn.Linear(5, 3), nn.BatchNorm1d(3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    averaged = average_weights(model, optimizer, decay=0.75)
+    for _ in range(2):
+        model(torch.randn(7, 5)).sum().backward()
+        optimizer.step()
+    assert int(averaged[1].num_batches_tracked) == 2
+    assert torch.equal(averaged[1].running_mean, model[1].running_mean)
+    assert not torch.equal(averaged[0].weight, model[0].weight)
+
+
 def test_a_cosine_rises_falls_and_wastes_no_step(model: VisionTransformer) -> None:
     config = make_config("digits", learning_rate=0.5, warmup=0.2)
     optimizer = make_optimizer(model, config)

@@ -1,13 +1,15 @@
 """The hyper-parameters: what the presets say, what may be changed, and what a wrong one is answered with."""
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 from commands import Ended
 
 from vitcourse.errors import RequestError
-from vitcourse.training.configuration import make_config
+from vitcourse.training.configuration import config_of_run, make_config
 from vitcourse.training.presets import PRESETS, help_line, option, settings
 
 
@@ -47,6 +49,9 @@ def test_overrides_change_only_what_they_name() -> None:
         ("digits", {"learning_rate": 0.0}, "--learning-rate must be more than 0, not 0.0"),
         ("digits", {"learning_rate": float("nan")}, "--learning-rate must be a number, not nan"),
         ("digits", {"learning_rate": "fast"}, "--learning-rate must be a number, not 'fast'"),
+        ("digits", {"data": 7}, "--data must be a word, not 7"),
+        ("digits", {"standardise": "yes"}, "--standardise must be yes or no, not 'yes'"),
+        ("digits", {"loss": ["both"]}, "--loss must be a word, not ['both']"),
         ("digits", {"dropout": 1.0}, "--dropout must be less than 1, not 1.0"),
         ("digits", {"clip": -1.0}, "--clip must be at least 0, not -1.0"),
         ("digits", {"seed": 2**63}, "--seed must be at most 9223372036854775807"),
@@ -64,6 +69,16 @@ def test_what_cannot_be_is_refused_in_one_line(preset: str, overrides: dict[str,
         make_config(preset, **overrides)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "damage", ['"preset": "gone"', '"preset": []', '"data": 7', '"image_size": "8"', '"novel": 1', "]"]
+)
+def test_a_configuration_that_training_did_not_write_is_refused_in_one_line(tmp_path: Path, damage: str) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(asdict(PRESETS["digits"]))[:-1] + f", {damage}}}", encoding="utf-8")
+    with pytest.raises(RequestError, match=r"is not what training wrote|--data must be|--image-size must be"):
+        config_of_run(file)
 
 
 def test_help_tells_of_each_setting_what_the_presets_have() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,20 @@ def test_a_new_run_gets_a_folder_of_its_own(tmp_path: Path) -> None:
     first = choose_folder(None, "digits", tmp_path)
     assert re.fullmatch(r"digits-\d{8}-\d{6}", first.path.name)
     assert not first.path.exists()
-    folders = set()
-    for _ in range(3):
-        folder = choose_folder(None, "digits", tmp_path)
-        folder.write("config.json", "{}")
-        folders.add(folder.path)
+    # Three that were typed in the same second.
+    chosen = [choose_folder(None, "digits", tmp_path) for _ in range(3)]
+    folders = {folder.begun().path for folder in chosen}
     assert len(folders) == 3
+    assert all(folder.is_dir() for folder in folders)
+
+
+def test_of_two_runs_that_begin_in_one_folder_the_later_is_refused(tmp_path: Path) -> None:
+    first, second = (choose_folder(tmp_path / "run", "digits") for _ in range(2))
+    assert not first.path.exists()
+    first.begun().write("config.json", "{}")
+    with pytest.raises(RequestError, match="is there already and not empty; type --output with another name"):
+        second.begun()
+    assert replace(second, writes=False).begun().path == second.path, "another process of the first run"
 
 
 def test_a_folder_with_a_run_in_it_is_refused(tmp_path: Path) -> None:

@@ -425,6 +425,8 @@ def test_a_folder_that_cannot_be_written_to_is_said_before_anything_is_computed(
         (["--epochs", "-1"], "--epochs must be at least 1, not -1"),
         (["--learning-rate", "-0.1"], "--learning-rate must be more than 0"),
         (["--epochs", "many"], "--epochs"),
+        (["--shift", "8.5"], "--shift 8.5 is more than the images have: 8×8 pixels; type 8 or less"),
+        (["--threads", "100000"], "--threads must be at most 1024"),
         (["--learning-rate", "fast"], "--learning-rate"),
         (["--bogus", "1"], "--bogus"),
         (["digits", "mnist"], "mnist"),
@@ -537,7 +539,7 @@ def test_a_run_that_learned_nothing_says_so_and_what_to_try(vitcourse: Callable[
     assert "it learned nothing: its loss is" in lost.out
     assert f"type --learning-rate {PRESETS['digits'].learning_rate:g}, or --clip 1" in lost.out
     idle = vitcourse("train", *SMALL, "--epochs", "1", "--learning-rate", "1e-9")
-    assert "it learned nothing" in idle.out
+    assert f"type --learning-rate {PRESETS['digits'].learning_rate:g}, or --clip 1" in idle.out  # and not less still
     assert "learned nothing" not in vitcourse("train", *SMALL, "--epochs", "8").out
 
 

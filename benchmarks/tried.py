@@ -1,0 +1,107 @@
+"""What was tried to make a step faster still: each change beside train's default, in turns; into results/tried.json.
+
+In the course's folder, type: python benchmarks/tried.py
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+import typer
+from contenders import SIZES, Size, ours, ours_fused
+from einops import rearrange
+from shared import RESULTS, keep, show
+from torch import Tensor, nn
+
+from vitcourse.training import kernels
+from vitcourse.training.ladder import in_turns
+
+DEFAULT = "train's default"
+OURS = kernels.attention
+
+
+def three_products(part: Any, x: Tensor, *, n_heads: int) -> Tensor:
+    """Queries, keys and values by a product each, in place of one for all three."""
+    weights, biases = part.qkv.weight.chunk(3), part.qkv.bias.chunk(3)
+    projected = (F.linear(x, weight, bias) for weight, bias in zip(weights, biases, strict=True))
+    q, k, v = (rearrange(each, "B T (h dh) -> B h T dh", h=n_heads) for each in projected)
+    mixed: Tensor = part.out(rearrange(kernels.attend(q, k, v), "B h T dh -> B T (h dh)"))
+    return mixed
+
+
+def padded(part: Any, x: Tensor, *, n_heads: int, multiple: int = 8) -> Tensor:
+    """Attention over tokens that are filled up to a multiple of 8; those that were added are looked at by nobody."""
+    tokens = x.shape[1]
+    more = -tokens % multiple
+    q, k, v = rearrange(part.qkv(x), "B T (three h dh) -> three B h T dh", three=3, h=n_heads)
+    q, k, v = (F.pad(each, (0, 0, 0, more)) for each in (q * q.shape[-1] ** -0.5, k, v))
+    nobody = F.pad(x.new_zeros(tokens), (0, more), value=-torch.inf)
+    mix = ((q @ k.transpose(-2, -1) + nobody).softmax(dim=-1) @ v)[:, :, :tokens]
+    mixed: Tensor = part.out(rearrange(mix, "B h T dh -> B T (h dh)"))
+    return mixed
+
+
+def fused(size: Size, attention: Callable[..., Tensor] = OURS) -> nn.Module:
+    """What train computes, with another attention, which is tried for equality as ours is."""
+    kernels.attention = attention
+    try:
+        return ours_fused(size)
+    finally:
+        kernels.attention = OURS
+
+
+def convolved(size: Size) -> nn.Module:
+    """What train computes, but with the patches by the convolution that the chapter writes."""
+    images = torch.randn(2, size.channels, size.image_size, size.image_size)
+    parts = [part for part in kernels.PARTS if part != "patches"]
+    return kernels.twin_of(ours(size), images, size.n_heads, 0.0, parts)[0]
+
+
+WAYS: dict[str, Callable[[Size], nn.Module]] = {
+    DEFAULT: fused,
+    "queries, keys and values by three products": partial(fused, attention=three_products),
+    "tokens filled up to a multiple of 8 in attention": partial(fused, attention=padded),
+    "patches by the convolution": convolved,
+    "patches by the convolution, channels last": lambda size: convolved(size).to(memory_format=torch.channels_last),
+}
+
+
+def main(rounds: int = 15, size: str = "a", output: Path = RESULTS / "tried.json") -> None:
+    """Measure them in turns; print and write the medians of the rounds' own ratios."""
+    torch.set_num_threads(1)
+    about = SIZES[size]
+    images = torch.rand(about.batch_size, about.channels, about.image_size, about.image_size)
+    labels = torch.randint(about.n_classes, (about.batch_size,))
+    turns = {name: turn(make(about), images, labels, "last" in name) for name, make in WAYS.items()}
+    in_turns(turns, 2)
+    found = in_turns(turns, rounds)
+    rows = [
+        {"way": name, "speed": round(statistics.median(d / s for s, d in zip(times, found[DEFAULT], strict=True)), 3)}
+        for name, times in found.items()
+    ]
+    show(rows)
+    what = f"speed beside train's default, forward and backward, float32, one thread, size {size} of throughput.py; "
+    what += f"medians of {rounds} rounds in turns, in CPU seconds"
+    keep("tried", what, file=output, size=size, rows=rows)
+
+
+def turn(model: nn.Module, images: Tensor, labels: Tensor, channels_last: bool) -> Callable[[], float]:
+    """What takes a turn, and tells its CPU seconds."""
+    images = images.to(memory_format=torch.channels_last) if channels_last else images
+
+    def step() -> float:
+        began = time.process_time()
+        model.zero_grad(set_to_none=True)
+        F.cross_entropy(model.train()(images), labels).backward()
+        return time.process_time() - began
+
+    return step
+
+
+if __name__ == "__main__":
+    typer.run(main)
