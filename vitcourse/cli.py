@@ -4,6 +4,7 @@ Nothing here imports torch: what needs it is imported when its command runs.
 """
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,24 +14,39 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 from typer.main import get_command
 
-from vitcourse import keeping
+from vitcourse import __version__, keeping
 from vitcourse.checking import report, state
 from vitcourse.codesets import load_code
 from vitcourse.course import Exercise, exercise, select
 from vitcourse.definitions import definition
 from vitcourse.errors import RequestError, RunError
-from vitcourse.files import write_file
+from vitcourse.files import require_writable, write_file
 from vitcourse.places import clone
 from vitcourse.speech import end_unread, print_json, speak_plainly, take_over_output
-from vitcourse.training.configuration import config_of_run, make_config, with_settings
+from vitcourse.training.configuration import config_of_run, make_config, require_ready, with_settings
 from vitcourse.training.presets import PRESETS
 from vitcourse.training.processes import Processes
 from vitcourse.training.runs import CONFIG, choose_folder, find_run, find_trained
 
+
+class Commands(TyperGroup):
+    """The commands; a word that could only name a folder by accident, or standard output elsewhere, is refused."""
+
+    def parse_args(self, context: Any, args: list[str]) -> list[str]:
+        """Raises RequestError for a word or an option's value that is empty or a dash."""
+        for word in args:
+            if found := re.fullmatch(r"(--[\w-]+=)?(-?)", word):
+                what = "a dash (-), which names nothing here" if found[2] else "empty ('')"
+                raise RequestError(f"one of the words is {what}; leave it out, or type what it should name")
+        return super().parse_args(context, args)
+
+
 app = typer.Typer(
     name="vitcourse",
+    cls=Commands,
     help="Learn the Vision Transformer by writing one.",
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -46,9 +62,14 @@ UsageError: type[Any] = typer.BadParameter.__bases__[0]
 
 
 @app.callback(invoke_without_command=True)
-def _root(context: typer.Context) -> None:
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="say which version this is")] = False,
+) -> None:
     """Learn the Vision Transformer by writing one."""
-    if context.invoked_subcommand is None:
+    if version:
+        print(f"vitcourse {__version__}")
+    elif context.invoked_subcommand is None:
         code = load_code("chapters")
         report.print_where(_console(), code, state.standing(code), state.at(code))
 
@@ -96,6 +117,8 @@ def train(
         # One of several processes looks and writes; what the others would see could be its first file.
         folder = choose_folder(output if processes.is_first else None, config.preset)
     folder = replace(folder, writes=processes.is_first)
+    folder.require_writable()
+    require_ready(config)
     try:
         from vitcourse.training.train import train as run
 
@@ -119,7 +142,7 @@ def predict(
     """Say what pictures show, as a model that you trained takes them."""
     from vitcourse.training.predict import predict as say
 
-    say(images, find_trained(run), picture, as_json, _console())
+    say(images, run, picture, as_json, _console())
 
 
 @app.command()
@@ -133,9 +156,11 @@ def explore(
     It is one file, which works without a network, and the model's own weights are in it. Choose a token, and see where
     it looks in every head; switch heads off, cover patches, and watch the logits move.
     """
+    found = find_trained(run)
+    require_writable(output)
     from vitcourse.book.explore import explore as write
 
-    write(find_trained(run), output, open_it, _console())
+    write(found, output, open_it, _console())
 
 
 @app.command()
@@ -169,6 +194,7 @@ def check(
 
     asked = select(what)
     chosen = load_code(code, use_solution or ())
+    require_writable(junit)
     with Workers() as workers:
         verdicts = state.checked(chosen, asked, Judge(workers, seed=seed))
     if what is None:
@@ -270,9 +296,11 @@ def bench_steps(
     **overrides: Any,
 ) -> None:
     """Show what each speed-up of the training step gives on this machine, one on top of the other."""
+    config = make_config(preset, **overrides)
+    require_ready(config)
+    require_writable(output)
     from vitcourse.training.ladder import as_table, climb
 
-    config = make_config(preset, **overrides)
     screen = _console()
     measured = climb(config, rounds, screen)
     screen.print(as_table(measured))
@@ -388,6 +416,8 @@ def trace(
 ) -> None:
     """Show the shapes of an exercise's tensors, step by step: yours beside what is expected."""
     asked = _asked(exercise)
+    load_code(code).require_python(asked.module)
+    require_writable(html, svg)
     from vitcourse.trace.command import show_exercise  # which takes seconds: not before the request is right
 
     if not show_exercise(asked.id, code, depth, as_json, html, svg, _console(), reveal=give_up, parameters=parameters):
@@ -428,8 +458,6 @@ def main() -> None:
     command = _command()
     take_over_output(command.commands)
     try:
-        if "" in sys.argv[1:]:  # which a path would take for the folder that one is in
-            raise RequestError("one of the words is empty (''); leave it out, or type what it should name")
         code = command(standalone_mode=False)
         sys.stdout.flush()
     except RequestError as error:

@@ -4,9 +4,11 @@ A set is a folder with the files ch01_patches.py, ch02_tokens.py, …: the refer
 chapters/, or any other folder of a learner's. A chapter imports the earlier ones of its own set, by relative imports.
 """
 
+import ast
 import contextlib
 import importlib
 import itertools
+import linecache
 import sys
 import traceback
 from collections.abc import Sequence
@@ -102,6 +104,7 @@ class CodeSet:
 
         Raises BrokenChapterError, in one line, when the file is missing or can't be imported.
         """
+        self.require_python(module)
         import torch  # noqa: F401  # before bytecode is off, so that torch's own is kept
 
         # A learner's folder is read, never written into; and a stale .pyc can't stand in for an edited file.
@@ -125,15 +128,24 @@ class CodeSet:
                 return f"{self.shown(frame.filename)}, line {frame.lineno}"
         return None
 
+    def require_python(self, *modules: str) -> None:
+        """Raise BrokenChapterError, in one line, for a chapter whose file is missing or can't be parsed."""
+        for module in modules:
+            text, shown = self.source(module), self.shown_as(module)
+            if text is None:
+                number = chapter_of(module).number
+                again = f"; to have its stubs again, type: vitcourse reset {number}" if self.is_own else ""
+                raise BrokenChapterError(f"{shown} is missing{again}")
+            try:
+                ast.parse(text)
+            except SyntaxError as error:
+                raise BrokenChapterError(f"{shown}, {fault_in(text, error)}") from error
+
     def _import_fault(self, module: str, error: Exception) -> str:
-        if not self.file(module).exists():
-            again = f"; to have its stubs again, type: vitcourse reset {int(module[2:4])}" if self.is_own else ""
-            return f"{self.shown(self.file(module))} is missing{again}"
-        if isinstance(error, SyntaxError) and error.filename:
-            text = (self.source(module) or "") if Path(error.filename) == self.file(module) else ""
-            fault = fault_in(text, error)
-            return f"{self.shown(error.filename)}{', ' if fault.startswith('line') else ': '}{fault}"
-        where = self.line_of(error) or self.shown(self.file(module))
+        if isinstance(error, SyntaxError) and error.filename:  # of a file that the chapter imports
+            linecache.checkcache(error.filename)
+            return f"{self.shown(error.filename)}, {fault_in(''.join(linecache.getlines(error.filename)), error)}"
+        where = self.line_of(error) or self.shown_as(module)
         return f"{where}: {type(error).__name__}: {in_one_line(error)}"
 
 

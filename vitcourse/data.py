@@ -27,14 +27,15 @@ from vitcourse.places import package
 if TYPE_CHECKING:
     from torch import Tensor
 
-CHOICES = ("digits", "mnist", "cifar10", "random", "folder:PATH")
+# By name, the pixels a side that the images have of their own. Those that are random are as ImageNet's would be: what a
+# step costs doesn't depend on what the pixels show.
+SIDES = {"digits": 8, "mnist": 28, "cifar10": 32, "random": 224}
+CHOICES = (*SIDES, "folder:PATH")
 
 # Larger squares are a slip of the finger far more often than a wish, and end in a machine out of memory.
 LARGEST_IMAGE_SIZE = 1024
 FOLDER_IMAGE_SIZE = 32
 
-# Noise as ImageNet would be: what a step costs doesn't depend on what the pixels show.
-RANDOM_IMAGE_SIZE = 224
 N_RANDOM_TRAIN, N_RANDOM_TEST, N_RANDOM_CLASSES = 1024, 128, 1000
 
 
@@ -105,15 +106,11 @@ def load_dataset(name: str, image_size: int | None = None) -> Dataset:
 
     Raises RequestError, in one line, for whatever the user can mend: the name, the size, the files, the network.
     """
-    if image_size is not None and not 1 <= image_size <= LARGEST_IMAGE_SIZE:
-        raise RequestError(f"an image size of {image_size} pixels won't do; choose from 1 to {LARGEST_IMAGE_SIZE}")
+    require_data(name, image_size)
     if name.startswith("folder:"):
-        return _load_folder(name, image_size or FOLDER_IMAGE_SIZE)
+        return _load_folder(name, side_of(name, image_size))
     if name == "random":
-        return _make_random(image_size or RANDOM_IMAGE_SIZE)
-    if name not in _LOADERS:
-        meant = f"did you mean folder:{name}?" if name and Path(name).is_dir() else suggestion(name, CHOICES)
-        raise RequestError(f"there is no data called {name!r}; {meant}")
+        return _make_random(side_of(name, image_size))
     dataset = _LOADERS[name]()
     if image_size is None or dataset.image_size == (image_size, image_size):
         return dataset
@@ -123,6 +120,24 @@ def load_dataset(name: str, image_size: int | None = None) -> Dataset:
         test_images=resized(dataset.test_images, image_size),
         resized_from=dataset.image_size,
     )
+
+
+def require_data(name: str, image_size: int | None) -> None:
+    """Raise RequestError for what can be seen to be wrong before torch is loaded: a size, a name, a folder."""
+    if image_size is not None and not 1 <= image_size <= LARGEST_IMAGE_SIZE:
+        raise RequestError(f"an image size of {image_size} pixels won't do; choose from 1 to {LARGEST_IMAGE_SIZE}")
+    if name.startswith("folder:"):
+        from vitcourse.image_folder import find_classes
+
+        find_classes(_folder_of(name))
+    elif name not in SIDES:
+        meant = f"did you mean folder:{name}?" if name and Path(name).is_dir() else suggestion(name, CHOICES)
+        raise RequestError(f"there is no data called {name!r}; {meant}")
+
+
+def side_of(name: str, image_size: int | None) -> int:
+    """S, as it will be once the data is loaded."""
+    return image_size or SIDES.get(name, FOLDER_IMAGE_SIZE)
 
 
 def resized(images: Tensor, size: int) -> Tensor:
@@ -285,10 +300,7 @@ def _load_folder(name: str, size: int) -> Dataset:
 
     from vitcourse.image_folder import Split, read_folder
 
-    where = name.removeprefix("folder:")
-    if not where.strip():
-        raise RequestError("folder: needs a path; type --data folder:PATH, where PATH holds train/ and test/")
-    root = Path(os.path.expanduser(where))  # a shell replaces ~ only at the start of a word  # noqa: PTH111
+    root = _folder_of(name)
     classes, train, test = read_folder(root, size)
     channels = max(image.shape[0] for image in (*train.images, *test.images))
 
@@ -308,6 +320,13 @@ def _load_folder(name: str, size: int) -> Dataset:
     images, labels = examples(train)
     skipped = (*train.skipped, *test.skipped)
     return Dataset(name, images[order], labels[order], *examples(test), classes, skipped, tuple(notes))
+
+
+def _folder_of(name: str) -> Path:
+    where = name.removeprefix("folder:")
+    if not where.strip():
+        raise RequestError("folder: needs a path; type --data folder:PATH, where PATH holds train/ and test/")
+    return Path(os.path.expanduser(where))  # a shell replaces ~ only at the start of a word  # noqa: PTH111
 
 
 # Paths

@@ -24,6 +24,7 @@ import vitcourse
 from vitcourse import places
 from vitcourse.data import DOWNLOADS, data_root
 from vitcourse.errors import RequestError, first_line
+from vitcourse.files import unwritable
 from vitcourse.worker import limits
 
 Status = Literal["ok", "note", "problem"]
@@ -206,16 +207,12 @@ def _data() -> Iterator[Told]:
     root = data_root()
     chosen = "set by VITCOURSE_DATA" if os.environ.get("VITCOURSE_DATA") else "VITCOURSE_DATA would change it"
     where = f"downloads go to {root} ({chosen})"
-    # Where the folder is still to be made, it is its nearest ancestor that has to allow it.
-    nearest = next((path for path in (root, *root.parents) if os.access(path, os.F_OK)), root)
-    writable = nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
-    if writable:
+    if not (fault := unwritable(root)):
         yield "ok", where
     else:
-        fault = "can't be written to" if nearest.is_dir() else "is no folder"
         set_it = '$env:VITCOURSE_DATA = "{}"' if os.name == "nt" else "export VITCOURSE_DATA={}"
-        yield "note", f"{where}, but {nearest} {fault}", set_it.format("~/vitcourse-data")
-    yield from (_download(name, root, writable) for name in DOWNLOADS)
+        yield "note", f"{where}, but {fault}", set_it.format("~/vitcourse-data")
+    yield from (_download(name, root, not fault) for name in DOWNLOADS)
 
 
 def _download(name: str, root: Path, writable: bool) -> Told:
@@ -241,9 +238,15 @@ def _course() -> Iterator[Told]:
     """Where the course's own files and the learner's are; what is wrong in a chapter is for the checks to say."""
     try:
         yield "ok", f"vitcourse {vitcourse.__version__}, its files in {places.root()}"
-        yield "ok", f"your chapters are in {places.workplace() / places.CHAPTERS}"
+        chapters = places.workplace() / places.CHAPTERS
     except RequestError as error:
         yield "problem" if not places.is_installed() else "note", str(error)
+        return
+    if fault := unwritable(chapters) or unwritable(chapters.parent):
+        what = f"your chapters are in {chapters}, but {fault}: no check is remembered, no answer kept"
+        yield "problem", what, "vitcourse init ~/my-vit"
+    else:
+        yield "ok", f"your chapters are in {chapters}"
 
 
 def _limits() -> Iterator[Told]:

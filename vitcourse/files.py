@@ -25,6 +25,28 @@ def writing(path: Path, instead: str = "name a file in another folder") -> Itera
         raise RequestError(f"can't write {path}: {error.strerror or error}; {instead}") from error
 
 
+def require_writable(*files: Path | None) -> None:
+    """Raise RequestError now for a file that couldn't be written later, once the work is done; None is no file."""
+    for file in filter(None, files):
+        with writing(file):
+            if fault := _refusal(file):
+                raise OSError(fault)
+
+
+def _refusal(file: Path) -> str:
+    if file.is_dir():
+        return "it is a folder"
+    if file.exists():
+        return "" if os.access(file, os.W_OK) else "it can't be written to"
+    return unwritable(file.parent) if file.parent.is_dir() else f"there is no folder {file.parent}"
+
+
+def require_ending(path: Path, ending: str, typed: str) -> None:
+    """Raise RequestError for a file's name that ends otherwise, with what to type in its place."""
+    if path.suffix != ending:
+        raise RequestError(f"{path} is no name for a {ending[1:]} file; type: {typed} {path.with_suffix(ending)}")
+
+
 def write_file(path: Path, content: str | bytes) -> None:
     """Write a text or bytes. Raises RequestError when the folder isn't there or can't be written."""
     with writing(path):
@@ -64,6 +86,24 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def unwritable(folder: Path) -> str:
+    """Why nothing can be written into a folder, there or still to be made, as far as rights tell; empty if it can."""
+    # Where it is still to be made, it is its nearest ancestor that has to allow it.
+    nearest = next((path for path in (folder, *folder.absolute().parents) if os.access(path, os.F_OK)), folder)
+    if not nearest.is_dir():
+        return f"{nearest} is no folder"
+    return "" if os.access(nearest, os.W_OK | os.X_OK) else f"{nearest} can't be written to"
+
+
+def no_file(path: Path) -> str:
+    """Why there is nothing to be read at a path; empty for a file."""
+    if path.is_dir():
+        return "it is a folder"
+    if not path.exists():
+        return "there is no such file"
+    return "" if path.is_file() else "it is no file"  # a pipe would keep us waiting for ever
 
 
 def printable(text: object) -> str:

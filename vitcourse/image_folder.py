@@ -1,6 +1,7 @@
 """A folder of the user's own images: PATH/train/<class>/* and PATH/test/<class>/* (or val/), read as squares."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,13 +30,25 @@ def read_folder(root: Path, size: int) -> tuple[tuple[str, ...], Split, Split]:
 
     Raises RequestError if the folders are not so, or a class is left without an image.
     """
-    try:
-        folders = _split_folders(root)
-        classes = _classes(*folders)
+    with _unreadable_in_one_line(root):
+        classes, folders = find_classes(root)
         train, test = (_read_split(folder, classes, size) for folder in folders)
+        return classes, train, test
+
+
+def find_classes(root: Path) -> tuple[tuple[str, ...], tuple[Path, Path]]:
+    """The names of the classes, and the folders of training and test images. Raises RequestError as read_folder."""
+    with _unreadable_in_one_line(root):
+        folders = _split_folders(root)
+        return _classes(*folders), folders
+
+
+@contextmanager
+def _unreadable_in_one_line(root: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise RequestError(f"can't read {printable(error.filename or root)}: {why(error)}") from error
-    return classes, train, test
 
 
 def _split_folders(root: Path) -> tuple[Path, Path]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from vitcourse.errors import RequestError, why
-from vitcourse.files import printable
+from vitcourse.files import no_file, printable
 
 Pixels = NDArray[np.float32]
 
@@ -26,8 +26,8 @@ def open_image(path: Path, least: int | None = None) -> Image.Image:
 
     Raises whatever Pillow raises, and ValueError for pixels whose white isn't known.
     """
-    if not path.is_file():  # a pipe would keep us waiting for ever
-        raise ValueError("not a file")
+    if fault := no_file(path):
+        raise ValueError(fault)
     # Pillow warns of what is odd in a file and can be read all the same.
     with warnings.catch_warnings(action="ignore"), Image.open(path) as opened:
         if least is not None:
@@ -87,7 +87,7 @@ def _of_numbers(numbers: Any) -> Pixels:
     """An array or a tensor: (H, W), (C, H, W) or (H, W, C), with 1, 3 or 4 channels; whole numbers or fractions."""
     is_tensor = hasattr(numbers, "detach")
     if not is_tensor and not isinstance(numbers, np.ndarray):
-        raise ValueError(f"a {type(numbers).__name__} is none; give a path, a Pillow image, an array or a tensor")
+        raise ValueError(f"{type(numbers).__name__} is no image; give a path, a Pillow image, an array or a tensor")
     if is_tensor:
         numbers = numbers.detach().cpu()
         numbers = (numbers.float() if numbers.is_floating_point() else numbers).numpy()

@@ -107,7 +107,8 @@ def _back(code: CodeSet, kept: Path, word: str, nothing: str) -> str:
                 said.append(f"  what stood there is kept as {near(version.path)}")
         _take_off(step)
     if not said:
-        raise RequestError(f"{nothing}; every version that was ever replaced is in {near(kept)}")
+        known = f"; every version that was ever replaced is in {near(kept)}" if versions(kept) else ""
+        raise RequestError(f"{nothing}{known}")
     return "\n".join([*said, f"to take that back: vitcourse {other}"])
 
 
@@ -184,10 +185,7 @@ def _replaced(
         version = None if before is None else _keep(before, module, stack, reason, kept)
     try:
         with _disk_errors_in_one_line(file):
-            if leads_astray(file):
-                write_atomically(file, after, follow=False)
-            else:
-                write_atomically(file, after)
+            write_atomically(file, after, follow=not leads_astray(file))
     except RunError:
         if version is not None:
             with contextlib.suppress(OSError):

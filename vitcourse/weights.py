@@ -69,8 +69,11 @@ def load_weights(
     if misfits := _misfits(given, expected):
         listed = _listed(misfits, "\n  ")
         raise ValueError(f"these weights ({family.name}) don't fit the model:\n  {listed}")
+    theirs = {name: tensor.to(expected[name].dtype) for name, tensor in given.items() if tensor is not expected[name]}
+    if broken := [name for name, tensor in theirs.items() if not tensor.isfinite().all()]:
+        raise ValueError(f"these weights ({family.name}) hold NaN, or numbers without end, in:\n  {_listed(broken)}")
     with torch.no_grad():
-        for name, tensor in given.items():
+        for name, tensor in theirs.items():
             expected[name].copy_(tensor)
     for name, module in model.named_modules():
         if family.eps and re.fullmatch(r"(blocks\.\d+\.)?norm[12]?", _bare(name)) and hasattr(module, "eps"):

@@ -588,7 +588,7 @@ def test_files_that_cannot_be_read_are_named_and_skipped(folder: Path) -> None:
     assert set(reasons) == {"cut.png", "empty.jpg", "letter.txt", "more", "fractions.tiff", "thirty-two.tiff"}
     assert "truncated" in reasons["cut.png"]
     assert reasons["letter.txt"] == "not an image that Pillow can read"
-    assert reasons["more"] == "not a file"
+    assert reasons["more"] == "it is a folder"
     assert "8 or 16 bits" in reasons["fractions.tiff"]
     assert "32 bits" in reasons["thirty-two.tiff"]
 

@@ -279,6 +279,15 @@ def test_a_whole_course_is_ok(course: Path) -> None:
     assert {finding.status for finding in looked(doctor._course)} == {"ok"}
 
 
+def test_chapters_that_cannot_be_written_to_are_a_problem(course: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: mode == os.F_OK)
+    monkeypatch.chdir(course)
+    (problem,) = (finding for finding in looked(doctor._course) if finding.status == "problem")
+    assert f"your chapters are in {course / 'chapters'}" in problem.what
+    assert "can't be written to" in problem.what
+    assert problem.to_type == "vitcourse init ~/my-vit"
+
+
 def test_a_course_without_its_own_files_is_a_problem(course: Path) -> None:
     shutil.rmtree(course / "solutions")
     (finding,) = looked(doctor._course)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from vitcourse.errors import RequestError
-from vitcourse.files import write_atomically, write_file
+from vitcourse.files import require_writable, write_atomically, write_file
 
 
 def test_a_link_stays_and_leads_to_what_was_written(tmp_path: Path) -> None:
@@ -38,3 +38,20 @@ def test_an_output_never_takes_the_place_of_python(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="never overwritten; name a file in another folder"):
         write_file(chapter, "theirs")
     assert chapter.read_text() == "mine"
+
+
+def test_a_file_that_could_not_be_written_is_said_before_the_work_and_nothing_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "old.csv").write_text("last term's")
+    before = sorted(tmp_path.rglob("*"))
+    require_writable(None, tmp_path / "new.csv", tmp_path / "old.csv", Path(os.devnull))
+    for file, why in (("folder", "it is a folder"), ("gone/new.csv", "no folder"), ("old.csv/new.csv", "no folder")):
+        with pytest.raises(RequestError, match=f"can't write .*{file}: .*{why}.*; name a file in another folder"):
+            require_writable(tmp_path / file)
+    monkeypatch.setattr(os, "access", lambda path, mode: mode == os.F_OK and os.path.exists(path))  # noqa: PTH110
+    for file in ("new.csv", "old.csv"):
+        with pytest.raises(RequestError, match="can't be written to"):
+            require_writable(tmp_path / file)
+    assert sorted(tmp_path.rglob("*")) == before

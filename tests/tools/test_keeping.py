@@ -302,9 +302,9 @@ def test_the_version_is_kept_before_the_file_is_replaced_which_keeps_its_rights(
     desk.file.chmod(0o640)
     rights = desk.file.stat().st_mode
 
-    def noted(path: Path, content: bytes) -> None:
+    def noted(path: Path, content: bytes, **how: bool) -> None:
         order.append((path.parent.name, content))
-        real(path, content)
+        real(path, content, **how)
 
     desk.monkeypatch.setattr(keeping, "write_atomically", noted)
     desk.type("reset", "1.1")

@@ -4,11 +4,14 @@ import io
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from commands import Ended
 from rich.console import Console
 
+from vitcourse import __version__
 from vitcourse.__main__ import main
 from vitcourse.places import root
 from vitcourse.speech import Screen, command, speak_plainly
@@ -104,3 +107,7 @@ def test_in_a_folder_that_is_gone_it_is_said_that_it_is_gone(tmp_path: Path) -> 
     ended = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True)
     assert (ended.returncode, len(ended.stderr.splitlines())) == (1, 1)
     assert "the folder that you are in is gone" in ended.stderr
+
+
+def test_the_version_is_said_and_nothing_else(type_in: Callable[..., Ended]) -> None:
+    assert type_in("--version") == (0, f"vitcourse {__version__}\n", "")

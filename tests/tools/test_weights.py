@@ -221,6 +221,16 @@ def test_a_layer_in_front_of_the_head_goes_with_the_head() -> None:
     load_weights(ours(), state, head="own")
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), 1e300])
+def test_weights_that_hold_no_numbers_are_refused_and_nothing_is_loaded(number: float) -> None:
+    state, model = {name: tensor.double() for name, tensor in torchvision().state_dict().items()}, ours()
+    state["encoder.ln.bias"][2] = number
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(ValueError, match=r"\(torchvision\) hold NaN.*\n  norm\.bias$"):
+        load_weights(model, state)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
 # Positions of another grid
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from vitcourse.book.site import Site, build, find
 from vitcourse.errors import RequestError, RunError
+from vitcourse.files import require_ending, require_writable
 
 HOST = "127.0.0.1"
 USUAL_PORT = 8000
@@ -21,8 +22,9 @@ USUAL_PORT = 8000
 def show_book(console: Console, *, pdf: bool, file: Path | None, open_it: bool, port: int | None, serve: bool) -> None:
     """Build the book, and do with it what was asked for. Raises RequestError and RunError, each one line."""
     site = find()
-    if pdf and file is not None and not file.parent.is_dir():  # said before the minutes that it takes
-        raise RequestError(f"there is no folder {file.parent}; name a file in another folder")
+    if pdf and file is not None:  # said before the minutes that it takes
+        require_ending(file, ".pdf", "vitcourse book --pdf")
+        require_writable(file)
     # The port before the work: that it is taken is said at once.
     served = server(site.output, port) if serve and not pdf else None
 
@@ -56,8 +58,6 @@ def _build(console: Console, site: Site) -> None:
 def _printed(console: Console, site: Site, file: Path) -> Path:
     from vitcourse.book.pdf import write_pdf
 
-    if file.is_dir():
-        raise RequestError(f"{file} is a folder; name a file")
     with console.status("printing the book"):
         write_pdf(site, file)
     return file

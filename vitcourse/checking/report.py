@@ -47,7 +47,11 @@ def print_next(console: Console, code: CodeSet, here: Exercise | None) -> None:
         console.print(done, soft_wrap=True)
         return
     file, line = place(code, here)
-    console.print(f"next: {here.id} {here.title}, in {file}, line {line}", soft_wrap=True)
+    if code.source(here.module) is None:
+        where = f"{file}, which is missing; for its stubs: vitcourse reset {here.id[0]}"
+    else:
+        where = f"{file}, line {line}" if line else file
+    console.print(f"next: {here.id} {here.title}, in {where}", soft_wrap=True)
 
 
 def print_where(

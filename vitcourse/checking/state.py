@@ -18,7 +18,7 @@ from typing import Any
 from vitcourse.checking.grading import grade
 from vitcourse.checking.judge import Judge, Verdict
 from vitcourse.codesets import CodeSet
-from vitcourse.course import Exercise, chapters, exercises
+from vitcourse.course import Exercise, chapters, exercise, exercises
 from vitcourse.files import read_json, write_atomically
 from vitcourse.places import package, root, workplace
 from vitcourse.progress import is_started
@@ -39,8 +39,9 @@ def keep(code: CodeSet, verdicts: Sequence[Verdict]) -> None:
     if not code.is_own:
         return
     known, current = _load(), fingerprints(code)
-    for verdict, exercise in ((v, e) for v in verdicts for e in exercises() if e.id == v.exercise):
-        known[exercise.id] = {"status": verdict.status, "fingerprint": current[exercise.module]}
+    for verdict in verdicts:
+        module = exercise(verdict.exercise).module
+        known[verdict.exercise] = {"status": verdict.status, "fingerprint": current[module]}
     write_state("verdicts.json", known)
     if not given():  # in a clone: what a later `update` compares with
         with contextlib.suppress(OSError):
@@ -48,21 +49,26 @@ def keep(code: CodeSet, verdicts: Sequence[Verdict]) -> None:
 
 
 def standing(code: CodeSet) -> list[tuple[Exercise, str]]:
-    """Each exercise with its status: not-started, unchecked, stale, or what the last check said if that still holds."""
+    """Each exercise with its status: not-started, unchecked, stale, or what the last check said if that still holds.
+
+    Those of a chapter whose file isn't there are missing.
+    """
     known = _load()
     current = fingerprints(code)
     result = []
-    for exercise in exercises():
-        kept = known.get(exercise.id)
-        if not is_started(code, exercise):
+    for asked in exercises():
+        kept = known.get(asked.id)
+        if code.source(asked.module) is None:
+            status = "missing"
+        elif not is_started(code, asked):
             status = "not-started"
         elif kept is None or kept["status"] == "not-started":
             status = "unchecked"
-        elif kept["fingerprint"] != current[exercise.module]:
+        elif kept["fingerprint"] != current[asked.module]:
             status = "stale"
         else:
             status = kept["status"]
-        result.append((exercise, status))
+        result.append((asked, status))
     return result
 
 
@@ -76,9 +82,12 @@ def at(code: CodeSet) -> Exercise | None:
     open_ones = [
         each
         for each, status in now
-        if status not in ("passed", "not-started") and not (status == "stale" and known[each.id]["status"] == "passed")
+        if status not in ("passed", *_NOT_BEGUN) and not (status == "stale" and known[each.id]["status"] == "passed")
     ]
-    return next(iter([*open_ones, *(asked for asked, status in now if status == "not-started")]), None)
+    return next(iter([*open_ones, *(asked for asked, status in now if status in _NOT_BEGUN)]), None)
+
+
+_NOT_BEGUN = ("not-started", "missing")
 
 
 def fingerprints(code: CodeSet) -> dict[str, str]:

@@ -4,7 +4,6 @@ import json
 import os
 import shlex
 import signal
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from vitcourse.classroom.grading import Order, rows
 from vitcourse.classroom.layouts import Submission, submissions
 from vitcourse.classroom.rows import Row, as_csv, as_gradescope, as_junit, file_names
 from vitcourse.errors import RequestError, RunError
-from vitcourse.files import write_atomically, writing
+from vitcourse.files import require_writable, unwritable, write_atomically, writing
 
 _FEW = 12  # columns of exercises that fit on a terminal
 
@@ -36,20 +35,17 @@ class Outputs:
     junit: Path | None = None
 
     def require_writable(self) -> None:
-        """Raise RequestError now where writing would fail at the end."""
-        for place in filter(None, (self.gradescope, self.junit, self.csv, self.json)):
-            with writing(place, "name a place in another folder"):
-                if place in (self.gradescope, self.junit):
-                    place.mkdir(parents=True, exist_ok=True)
-                    tempfile.TemporaryFile(dir=place).close()
-                else:
-                    place.open("a").close()  # what stands there stays until all is graded
+        """Raise RequestError now where writing would fail at the end. Nothing is made yet."""
+        require_writable(self.csv, self.json)
+        for folder in filter(None, (self.gradescope, self.junit)):
+            if fault := unwritable(folder):
+                raise RequestError(f"can't write {folder}: {fault}; name a place in another folder")
 
     def write(self, made: Sequence[Row]) -> None:
         """Write them all, each whole or not at all. Raises RequestError when one can't be written."""
         for place, text in self._files(made):
             with writing(place, "name another place: what is graded is kept"):
-                place.parent.mkdir(exist_ok=True)
+                place.parent.mkdir(parents=True, exist_ok=True)
                 write_atomically(place, text)
 
     def _files(self, made: Sequence[Row]) -> Iterator[tuple[Path, str]]:

@@ -9,8 +9,7 @@ from platform import python_version
 from vitcourse.checking.state import standing
 from vitcourse.codesets import CodeSet
 from vitcourse.course import select
-from vitcourse.errors import RequestError
-from vitcourse.files import writing
+from vitcourse.files import require_ending, writing
 from vitcourse.places import is_installed, package, root
 
 _PARTS = ("vitcourse", "solutions", "chapters", "tests", "pyproject.toml", "hatch_build.py", "README.md", "LICENSE")
@@ -22,8 +21,7 @@ def pack(code: CodeSet, output: Path) -> str:
 
     Raises RequestError when it can't be written.
     """
-    if output.suffix != ".zip":
-        raise RequestError(f"{output} is no name for a zip file; type: vitcourse submit --output {output.stem}.zip")
+    require_ending(output, ".zip", "vitcourse submit --output")
     statuses = {each.id: status for each, status in standing(code)}
     versions = {"vitcourse": version("vitcourse"), "torch": version("torch"), "python": python_version()}
     chapters = sorted(file for file in code.folder.glob("*.py") if file.is_file())
@@ -42,8 +40,7 @@ def pack(code: CodeSet, output: Path) -> str:
 def make_autograder(output: Path, what: str | None) -> str:
     """Write the zip that Gradescope takes as an autograder; what to say of it."""
     select(what)
-    if output.suffix != ".zip":
-        raise RequestError(f"{output} is no name for a zip file; type: vitcourse grade --make {output.stem}.zip")
+    require_ending(output, ".zip", "vitcourse grade --make")
     with writing(output, "name another file"), zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, source in (("setup.sh", "gradescope_setup.sh"), ("run_autograder", "gradescope_run.sh")):
             info = zipfile.ZipInfo(name)

@@ -32,12 +32,14 @@ def trace_exercise(
     """The trace of everything that an exercise builds, in a set of chapters, on its example.
 
     `sizes` puts other sizes in place of the example's. What the code raises is in the trace.
-    Raises RequestError when the exercise isn't there, has no tensors, or can't be imported.
+    Raises RequestError when the exercise isn't there, has no shapes to trace, or can't be imported.
     """
     found = exercise(id)
     traceable = [name for name in found.names if name in examples()]
     if not traceable:
-        raise RequestError(f"exercise {id} has no tensors to trace")
+        raise RequestError(
+            f"no tensor goes into {found.names[0]}, so exercise {id} has no shapes to trace; type vitcourse check {id}"
+        )
     codes = load_code(code)
     return [_trace(codes, found, name, {**examples()["sizes"], **(sizes or {})}, depth) for name in traceable]
 

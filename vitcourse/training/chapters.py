@@ -15,51 +15,48 @@ TRAINER = "ch05_vit"
 TRANSFER = "ch07_transfer"
 
 
-def load_trainer(code: CodeSet) -> ModuleType:
-    """Chapter 5 of a set of code, which trains the model of the chapters before.
+def require_written(code: CodeSet, config: TrainConfig) -> None:
+    """Raise RequestError when an exercise without which there is no such run isn't written. Loads no torch."""
+    for what, asked in _parts(config):
+        below = [needed for entry in asked for needed in (*entry.all_needs, entry)]
+        # A file that can't be read at all is said first: nobody can tell what is written in it.
+        code.require_python(*dict.fromkeys(entry.module for entry in sorted(below, key=exercises().index)))
+        missing = missing_exercises(code)
+        needed = [entry for entry in missing if entry in below]
+        if needed:
+            more = f" and {len(needed) - 1} more" if len(needed) > 1 else ""
+            # The first of all that is missing, where it is on the way.
+            first = missing[0] if missing[0].module <= needed[0].module else needed[0]
+            raise RequestError(
+                f"{what} needs exercise {needed[0].id} ({needed[0].title}){more}, not written yet; "
+                f"go on with {first.id}: type vitcourse check {first.id}, or vitcourse hint {first.id}"
+            )
 
-    Raises RequestError when an exercise without which there is no training is not started, or isn't there.
+
+def load_chapters(code: CodeSet, config: TrainConfig) -> tuple[ModuleType, ModuleType | None]:
+    """Chapter 5, which trains the model of the chapters before; and 7, where the configuration asks for some of it.
+
+    Raises RequestError when an exercise without which there is no such run is not started, or isn't there.
     """
-    last = [exercise for exercise in exercises() if exercise.module == TRAINER]
-    return _loaded(code, TRAINER, last, "training")
+    require_written(code, config)
+    loaded: dict[str, ModuleType] = {}
+    for _, asked in _parts(config):
+        for needed in asked:
+            chapter = loaded[needed.module] = code.module(needed.module)
+            for name in needed.names:
+                if not hasattr(chapter, name):
+                    file = code.shown_as(needed.module)
+                    hint = f"vitcourse hint {needed.id}"
+                    raise RequestError(f"{file} has no {name}; to see what is asked for, type {hint}")
+    return loaded[TRAINER], loaded.get(TRANSFER)
 
 
-def load_transfer(code: CodeSet, config: TrainConfig) -> ModuleType | None:
-    """Chapter 7, where the configuration asks for something of it. Raises RequestError as load_trainer does."""
-    asked = [
-        (option(name), exercise(which))
-        for name, which in (("init", "7.2"), ("layer_decay", "7.3"), ("mixup", "7.4"), ("micro_batch", "7.5"))
-        if getattr(config, name) != getattr(TrainConfig, name)
-    ]
-    for typed, needed in asked:
-        _loaded(code, TRANSFER, [needed], typed)
-    return code.module(TRANSFER) if asked else None
-
-
-def _loaded(code: CodeSet, module: str, asked: list[Exercise], what: str) -> ModuleType:
-    _require_written(code, asked, what)
-    chapter = code.module(module)
-    for needed in asked:
-        for name in needed.names:
-            if not hasattr(chapter, name):
-                file = code.shown(code.file(module))
-                raise RequestError(f"{file} has no {name}; to see what is asked for, type vitcourse hint {needed.id}")
-    return chapter
-
-
-def _require_written(code: CodeSet, asked: list[Exercise], what: str) -> None:
-    missing = missing_exercises(code)
-    all_asked = asked + [needed for exercise in asked for needed in exercise.all_needs]
-    needed = [exercise for exercise in missing if exercise in all_asked]
-    if not needed:
-        return
-    more = f" and {len(needed) - 1} more" if len(needed) > 1 else ""
-    # The first of all that is missing, where it is on the way.
-    first = missing[0] if missing[0].module <= needed[0].module else needed[0]
-    raise RequestError(
-        f"{what} needs exercise {needed[0].id} ({needed[0].title}){more}, not written yet; "
-        f"go on with {first.id}: type vitcourse check {first.id}, or vitcourse hint {first.id}"
-    )
+def _parts(config: TrainConfig) -> Iterator[tuple[str, list[Exercise]]]:
+    """What a run takes of the chapters, in words, and the exercises of it: the training, and what options ask for."""
+    yield "training", [entry for entry in exercises() if entry.module == TRAINER]
+    for name, which in (("init", "7.2"), ("layer_decay", "7.3"), ("mixup", "7.4"), ("micro_batch", "7.5")):
+        if getattr(config, name) != getattr(TrainConfig, name):
+            yield option(name), [exercise(which)]
 
 
 @contextmanager

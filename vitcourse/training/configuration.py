@@ -10,8 +10,11 @@ from typing import Annotated, Any, get_args
 
 import typer
 
+from vitcourse.codesets import load_code
+from vitcourse.data import require_data, side_of
 from vitcourse.errors import RequestError, suggestion
 from vitcourse.files import parse_json
+from vitcourse.training.chapters import require_written
 from vitcourse.training.presets import MAY_DIFFER, PRESETS, TrainConfig, help_line, option, settings, spoken
 
 # What a setting of each type may be, and that in words.
@@ -64,10 +67,55 @@ def make_config(preset: str = "digits", **overrides: Any) -> TrainConfig:
     typed = {name: value for name, value in overrides.items() if value is not None}
     config = _checked(replace(PRESETS[preset], **typed))
     if config.init is not None:
+        if not Path(config.init).expanduser().exists():
+            raise RequestError(
+                f"--init: there are no weights at {config.init}; type a run's folder or a file of weights"
+            )
         from vitcourse.training.origin import with_sizes_of_weights  # with it comes torch
 
         config = with_sizes_of_weights(config, typed)
     return config
+
+
+def require_ready(config: TrainConfig) -> None:
+    """Raise RequestError for what is seen to be wrong before torch is loaded, which takes seconds."""
+    require_written(load_code(config.code), config)
+    require_data(config.data, config.image_size)
+    side = side_of(config.data, config.image_size)
+    require_sizes_that_fit(config, (side, side))
+
+
+def require_sizes_that_fit(config: TrainConfig, size: tuple[int, int]) -> None:
+    """Raise RequestError where images (H, W) can't be cropped or cut into patches, or heads can't share the width."""
+    (height, width), patch_size = size, config.patch_size
+    for name in ("crop", "shift", "elastic"):
+        pixels, most = getattr(config, name) or 0, min(size)
+        if pixels > most:
+            raise RequestError(
+                f"{option(name)} {pixels:g} is more than the images have: {height}×{width} pixels; type {most} or less"
+            )
+    if config.crop:
+        height = width = config.crop
+    side = math.gcd(height, width)
+    if side % patch_size and config.init:
+        raise RequestError(
+            f"images of {height}×{width} pixels can't be cut into the {patch_size}×{patch_size} patches of the weights "
+            f"in {config.init}; type --image-size with a multiple of {patch_size}"
+        )
+    if side % patch_size:
+        raise RequestError(
+            f"images of {height}×{width} pixels can't be cut into patches of {patch_size}×{patch_size}; "
+            f"type --patch-size with one of: {_divisors(side)}"
+        )
+    if config.d_model % config.n_heads:
+        raise RequestError(
+            f"a width of --d-model {config.d_model} can't be shared by {config.n_heads} heads; "
+            f"type --n-heads with one of: {_divisors(config.d_model)}"
+        )
+
+
+def _divisors(number: int) -> str:
+    return ", ".join(str(divisor) for divisor in range(1, number + 1) if number % divisor == 0)
 
 
 def config_of_run(file: Path, preset: str | None = None, **overrides: Any) -> TrainConfig:

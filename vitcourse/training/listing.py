@@ -1,6 +1,7 @@
 """`vitcourse runs`: the runs side by side, read from their files; no torch is needed."""
 
 import shlex
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +21,10 @@ def show_runs(base: Path, as_json: bool, console: Console) -> None:
     """Print a table of the runs, or a list of objects."""
     base = next((place for place in (base, RUNS / base) if place.exists()), base)
     listed = list(_runs(base))
+    for file in _configs(base):
+        if read_json(file).get("preset") not in PRESETS:
+            what = f"{file.parent} isn't shown: its {CONFIG} is not what this version of the course wrote"
+            print(f"vitcourse: {printable(what)}", file=sys.stderr)
     if as_json:
         print_json(listed)
         return
@@ -52,12 +57,15 @@ def show_runs(base: Path, as_json: bool, console: Console) -> None:
 def _runs(base: Path) -> Iterator[dict[str, Any]]:
     """A run, or those in a folder, the oldest first; of a run of both losses its two parts."""
     within = base.parent if (base / CONFIG).is_file() else base
-    files = [file for depth in ("", "*/", "*/*/") for file in base.glob(f"{depth}{CONFIG}")]
-    for file in sorted(files, key=lambda file: (file.stat().st_mtime, file)):
+    for file in sorted(_configs(base), key=lambda file: (file.stat().st_mtime, file)):
         config = read_json(file)
         # The folder that holds two runs says nothing that they don't.
         if config.get("loss") != "both" and config.get("preset") in PRESETS:
             yield _listed(file.parent, config, within)
+
+
+def _configs(base: Path) -> list[Path]:
+    return [file for depth in ("", "*/", "*/*/") for file in base.glob(f"{depth}{CONFIG}")]
 
 
 def _listed(folder: Path, config: dict[str, Any], within: Path) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from torch import Tensor
 from vitcourse.data import Dataset
 from vitcourse.errors import RequestError, in_one_line
 from vitcourse.training.presets import TrainConfig, option, spoken
-from vitcourse.training.trained import made_with, weights_in
+from vitcourse.training.runs import weights_in
+from vitcourse.training.trained import made_with
 from vitcourse.weights import FILES, load_weights, sizes_of
 
 # What the weights decide, and no preset.
@@ -93,8 +94,6 @@ def _read(config: TrainConfig) -> tuple[Path, dict[str, float], dict[str, Any] |
     path = Path(config.init or "").expanduser()
     if path.is_dir() and not any((path / name).is_file() for name in FILES):
         path = weights_in(path)  # it says why there are none
-    if not path.exists():
-        raise RequestError(f"--init: there are no weights at {config.init}; type a run's folder or a file of weights")
     file = next((path / name for name in FILES if (path / name).is_file()), path)
     try:
         return file, sizes_of(file), made_with(file)

@@ -15,11 +15,12 @@ from vitcourse.data import Dataset, load_dataset
 from vitcourse.errors import RequestError, RunError, in_one_line, misfit
 from vitcourse.training.augment import center_crop
 from vitcourse.training.batches import Batches, LoadedBatches, standardised
-from vitcourse.training.chapters import faults_in_one_line, load_trainer, load_transfer
+from vitcourse.training.chapters import faults_in_one_line, load_chapters
+from vitcourse.training.configuration import require_sizes_that_fit
 from vitcourse.training.devices import choose_device, left_open, passed_over, settled
 from vitcourse.training.kernels import PARTS, twin_of
 from vitcourse.training.origin import Origin, read_origin
-from vitcourse.training.presets import TrainConfig, option
+from vitcourse.training.presets import TrainConfig
 from vitcourse.training.processes import ALONE, Processes
 
 EVALUATION_BATCH = 500
@@ -98,7 +99,6 @@ class Setup:
 
     def make_model(self) -> nn.Module:
         """A new model, its weights drawn from the seed. Raises RequestError for sizes that don't fit."""
-        self._require_sizes_that_fit()
         torch.manual_seed(self.config.seed)
         try:
             model: nn.Module = self.chapter.VisionTransformer(**self.model_arguments)
@@ -127,25 +127,6 @@ class Setup:
                 f"what adapt_state_dict returns doesn't fit the model: {misfit(error)}; to find out why, type "
                 "vitcourse check 7.2"
             ) from error
-
-    def _require_sizes_that_fit(self) -> None:
-        (height, width), config = self.image_size, self.config
-        side = math.gcd(height, width)
-        if side % config.patch_size and config.init:
-            raise RequestError(
-                f"images of {height}×{width} pixels can't be cut into the {config.patch_size}×{config.patch_size} "
-                f"patches of the weights in {config.init}; type --image-size with a multiple of {config.patch_size}"
-            )
-        if side % config.patch_size:
-            raise RequestError(
-                f"images of {height}×{width} pixels can't be cut into patches of {config.patch_size}×"
-                f"{config.patch_size}; type --patch-size with one of: {_divisors(side)}"
-            )
-        if config.d_model % config.n_heads:
-            raise RequestError(
-                f"a width of --d-model {config.d_model} can't be shared by {config.n_heads} heads; "
-                f"type --n-heads with one of: {_divisors(config.d_model)}"
-            )
 
     def batches(self) -> Batches:
         """The training images, in the seed's order."""
@@ -181,21 +162,18 @@ class Setup:
         return float(self.processes.sum(right) / n_images)
 
 
-def _divisors(number: int) -> str:
-    return ", ".join(str(divisor) for divisor in range(1, number + 1) if number % divisor == 0)
-
-
 def prepare(config: TrainConfig, processes: Processes = ALONE, *, resumed: bool = False) -> Setup:
     """Load code and data, and choose the device. Raises RequestError for what isn't there.
 
     A run that is resumed has its weights from its checkpoint, and none are read that it started from.
     """
     code = load_code(config.code)
-    chapter, transfer = load_trainer(code), load_transfer(code, config)
+    chapter, transfer = load_chapters(code, config)
     device = _device(config, processes)
     dataset = load_dataset(config.data, config.image_size)
     if config.held_out:
         dataset = dataset.hold_out(config.held_out)
+    require_sizes_that_fit(config, dataset.image_size)
     _require_enough(config, dataset, processes)
     zeros = torch.zeros(dataset.channels)
     scale = (dataset.mean, dataset.std) if config.standardise else (zeros, zeros + 1)
@@ -254,14 +232,7 @@ def _notes(config: TrainConfig, device: torch.device, dataset: Dataset, origin: 
 
 
 def _require_enough(config: TrainConfig, dataset: Dataset, processes: Processes) -> None:
-    """Pixels for the crop; images for every process."""
-    (height, width), side = dataset.image_size, min(dataset.image_size)
-    for name in ("crop", "shift", "elastic"):
-        pixels = getattr(config, name)
-        if pixels and pixels > side:
-            raise RequestError(
-                f"{option(name)} {pixels:g} is more than the images have: {height}×{width} pixels; type {side} or less"
-            )
+    """Images for every process."""
     if config.batch_size < processes.world_size:
         raise RequestError(
             f"a batch of {config.batch_size} images is too small for {processes.world_size} processes; "

@@ -19,7 +19,7 @@ from typing import Any
 
 import vitcourse
 from vitcourse.errors import RequestError
-from vitcourse.files import parse_json, read_json, write_atomically, writing
+from vitcourse.files import parse_json, read_json, unwritable, write_atomically, writing
 
 RUNS = Path("runs")
 CONFIG = "config.json"
@@ -80,6 +80,11 @@ class RunFolder:
                 path.mkdir(parents=True)
                 return RunFolder(path)
         return choose_folder(self.path, "")
+
+    def require_writable(self) -> None:
+        """Raise RequestError now where writing would fail later."""
+        if self.writes and (fault := unwritable(self.path)):
+            raise RequestError(f"can't write {self.path}: {fault}; {_ELSEWHERE}")
 
     def write(self, name: str, content: bytes | str) -> None:
         """Write a file at once or not at all. Raises RequestError when the disk or the rights don't allow it."""
@@ -162,18 +167,34 @@ def find_run(output: Path | None, preset: str | None) -> RunFolder | None:
 def find_trained(run: Path | None) -> Path:
     """The run that is meant: a folder, a weights file, or a name in runs/; the one trained last if none is.
 
-    Raises RequestError when there is no such run.
+    Raises RequestError when there is no such run, or when it has no weights.
     """
     if run is not None:
         found = next((path for path in (run.expanduser(), RUNS / run) if path.exists()), None)
         if found is None:
             raise RequestError(f"there is no run {run}; to see those that are there, type: vitcourse runs")
+        if found.is_dir():
+            weights_in(found)
         return found
     # A run of both losses keeps one model in a folder for each.
     trained = [file for depth in ("*", "*/*") for file in RUNS.glob(f"{depth}/{WEIGHTS}")]
     if not trained:
         raise RequestError(f"there is no trained model in {RUNS}/ yet; type: vitcourse train")
     return max(trained, key=lambda file: (file.stat().st_mtime, file)).parent
+
+
+def weights_in(folder: Path) -> Path:
+    """A run's weights. Raises RequestError, with what to type, when it has none, or those of two models."""
+    parts = sorted(file.parent for file in folder.glob(f"*/{WEIGHTS}"))
+    if (folder / WEIGHTS).is_file():
+        return folder / WEIGHTS
+    if parts:
+        more = " or another" if len(parts) > 3 else ""
+        raise RequestError(f"{folder} holds {len(parts)} models; name one: {' or '.join(map(str, parts[-3:]))}{more}")
+    if (folder / CONFIG).is_file():  # it was killed
+        again = f"vitcourse train --resume --output {shlex.quote(str(folder))}"
+        raise RequestError(f"{folder} isn't finished and has no weights yet; to go on, type: {again}")
+    raise RequestError(f"there are no weights at {folder}; a run writes them when it ends, or is stopped by Ctrl-C")
 
 
 def _is_finished(run: Path) -> bool:

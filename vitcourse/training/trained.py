@@ -4,7 +4,7 @@ The file holds the weights, and with them all that is needed to build the model 
 """
 
 import json
-import shlex
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ from vitcourse.training.augment import center_crop
 from vitcourse.training.batches import standardised
 from vitcourse.training.chapters import TRAINER, faults_in_one_line
 from vitcourse.training.presets import TrainConfig
-from vitcourse.training.runs import CONFIG, WEIGHTS
+from vitcourse.training.runs import weights_in
 
 if TYPE_CHECKING:
     from vitcourse.training.preparation import Setup
@@ -146,10 +146,11 @@ class Trained:
         A tensor (1, C, H, W) is one picture.
         """
         if isinstance(image, list | tuple) or (getattr(image, "ndim", 0) == 4 and len(image) != 1):
-            return self._predicted([self.see(one) for one in image])
-        return self._predicted([self.see(image)])[0]
+            return self.predict_seen([self.see(one) for one in image])
+        return self.predict_seen([self.see(image)])[0]
 
-    def _predicted(self, seen: list[Seen]) -> list[Prediction]:
+    def predict_seen(self, seen: Sequence[Seen]) -> list[Prediction]:
+        """What pictures show, as the model sees them."""
         predictions: list[Prediction] = []
         logits = self.logits(torch.stack([picture.pixels for picture in seen])) if seen else torch.empty(0, 0)
         for picture, of_classes in zip(seen, logits.double().softmax(dim=-1).tolist(), strict=True):
@@ -223,17 +224,3 @@ def _about(file: Path) -> dict[str, Any]:
     with safe_open(file, framework="pt") as opened:
         about: dict[str, Any] = parse_json((opened.metadata() or {})["vitcourse"])
         return about
-
-
-def weights_in(folder: Path) -> Path:
-    """A run's weights. Raises RequestError, with what to type, when it has none, or those of two models."""
-    parts = sorted(file.parent for file in folder.glob(f"*/{WEIGHTS}"))
-    if (folder / WEIGHTS).is_file():
-        return folder / WEIGHTS
-    if parts:
-        more = " or another" if len(parts) > 3 else ""
-        raise RequestError(f"{folder} holds {len(parts)} models; name one: {' or '.join(map(str, parts[-3:]))}{more}")
-    if (folder / CONFIG).is_file():  # it was killed
-        again = f"vitcourse train --resume --output {shlex.quote(str(folder))}"
-        raise RequestError(f"{folder} isn't finished and has no weights yet; to go on, type: {again}")
-    raise RequestError(f"there are no weights at {folder}; a run writes them when it ends, or is stopped by Ctrl-C")

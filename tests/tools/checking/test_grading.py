@@ -21,7 +21,7 @@ from vitcourse.codesets import CodeSet, load_code
 from vitcourse.course import exercises, select
 from vitcourse.errors import RequestError
 from vitcourse.places import root
-from vitcourse.stubs import write_stubs
+from vitcourse.stubs import init, write_stubs
 
 pytestmark = pytest.mark.usefixtures("one_process")
 
@@ -170,8 +170,27 @@ def test_a_wrong_request_is_one_line_and_exit_code_2(tmp_path: Path, type_in: Ca
         assert (code, out, len(err.splitlines())) == (2, "", 1), (words, err)
     assert "Did you mean 'train', 'trace'? For help" in type_in("trian").err
     assert "type: vitcourse check --help" in type_in("check", "--junit").err
-    assert "one of the words is empty" in type_in("check", "--junit", "").err
     assert f"type {root() / 'chapters'}\n" in type_in("check", "--code", root()).err
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["check", "--junit", ""], "empty"),
+        (["submit", "--output="], "empty"),
+        (["grade", ".", "--json", "-"], "a dash"),
+        (["grade", ".", "--csv=-"], "a dash"),
+        (["init", "-"], "a dash"),
+    ],
+)
+def test_a_word_that_could_only_name_a_file_by_accident_is_refused(
+    words: list[str], what: str, type_in: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = type_in(*words)
+    assert (code, out) == (2, "")
+    assert f"one of the words is {what}" in err
+    assert not list(tmp_path.iterdir())
 
 
 def test_no_trace_is_offered_of_what_could_not_be_run(
@@ -227,6 +246,20 @@ def test_a_verdict_is_stale_once_anything_it_rests_on_has_changed(
     chapter_2.write_text(chapter_2.read_text(encoding="utf-8") + "\n# changed\n", encoding="utf-8")
     now = statuses()
     assert (now["1.1"], now["2.1"], now["4.2"]) == ("failed", "stale", "stale")
+
+
+def test_a_chapter_that_was_deleted_is_missing_and_not_one_that_nobody_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, type_in: Callable[..., Ended]
+) -> None:
+    init(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "chapters" / "ch02_tokens.py").unlink()
+    words = {entry["exercise"]: entry["status"] for entry in json.loads(type_in("status", "--json").out)}
+    assert {word for id, word in words.items() if id[0] == "2"} == {"missing"}
+    assert {word for id, word in words.items() if id[0] != "2"} == {"not-started"}
+    assert "next: 1.1 " in type_in("status").out  # what was begun, or not begun, before goes first
+    (tmp_path / "chapters" / "ch01_patches.py").unlink()
+    assert "ch01_patches.py, which is missing; for its stubs: vitcourse reset 1\n" in type_in().out
 
 
 def test_only_the_learners_own_chapters_are_remembered(

@@ -321,17 +321,22 @@ def test_a_grader_that_is_ended_leaves_no_process_and_goes_on(class_of_three: Pa
         (["grade", ".", "--csv", "/nowhere/a.csv"], "can't write /nowhere/a.csv"),
         (["grade", ".", "--what", "99"], "no exercise or chapter"),
         (["grade", ".", "--box", "maybe"], "--box none"),
+        (["grade", ".", "--csv", "a.csv", "--junit", "a", "--json", "."], "it is a folder"),
         (["grade", "--make", "a.txt"], "--make a.zip"),
         (["submit", "--output", "/nowhere/a.zip"], "name another"),
         (["submit", "--output", "mine.txt"], "--output mine.zip"),
+        (["submit", "--output", "in/mine"], "--output in/mine.zip"),
+        (["book", "--pdf", "book.txt"], "--pdf book.pdf"),
     ],
 )
 def test_a_wrong_request_is_one_line(
     words: list[str], said: str, monkeypatch: pytest.MonkeyPatch, type_in: Callable[..., Ended], tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
     code, _, error = type_in(*words)
     assert (code, said in error, error.count("\n")) == (2, True, 1), error
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_without_bubblewrap_a_box_is_refused_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,7 +77,10 @@ def test_the_runs_side_by_side(vitcourse: Callable[..., Ended], monkeypatch: pyt
     Path("runs/first").rename(f"runs/{'long-' * 9}")
     words = [line.split("│")[1].strip() for line in vitcourse("runs").out.splitlines() if line.startswith("│")]
     assert "long-" * 9 in "".join(words)
+    Path("runs/torn").mkdir()
+    Path("runs/torn/config.json").write_text("{")
     shown = vitcourse("runs")
-    assert shown.code == 0
+    assert (shown.code, shown.err.count("\n")) == (0, 1)
+    assert "runs/torn isn't shown: its config.json is not what" in shown.err
     assert f"{first['accuracy']:.2%}" in shown.out
     assert "dead isn't finished; to go on, type: vitcourse train --resume --output runs/dead" in shown.out

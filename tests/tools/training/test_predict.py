@@ -277,7 +277,7 @@ def test_a_blank_sheet_is_no_crash(of: Callable[..., Trained]) -> None:
     ("image", "said"),
     [
         ("nowhere.png", "can't read nowhere.png: "),
-        (7, "an int is none|a int is none"),
+        (7, "an int is none|int is no image"),
         (np.zeros((5, 6, 7)), r"shape \(5, 6, 7\)"),
         (np.zeros((0, 6)), r"shape \(1, 0, 6\)|shape \(0, 6\)"),
         (torch.tensor([[-1.2, 0.3]]), "values go from -1.2 to 0.3"),
@@ -328,15 +328,25 @@ def test_a_wrong_request_is_one_line(
     (tmp_path / "empty").mkdir()
     (tmp_path / "was killed").mkdir()
     (tmp_path / "was killed" / "config.json").write_text("{}")
+    (tmp_path / "here.png").write_text("no picture")
     done = vitcourse("predict", *words)
     assert (done.code, done.err.count("\n"), said in done.err) == (2, 1, True), done.err
 
 
 @pytest.mark.usefixtures("stripes", "undrawn")
-def test_a_picture_that_cannot_be_read_is_one_line(vitcourse: Callable[..., Ended], tmp_path: Path) -> None:
+def test_a_picture_that_cannot_be_read_is_named_and_the_others_are_taken(
+    vitcourse: Callable[..., Ended], tmp_path: Path
+) -> None:
     assert vitcourse("train", *SMALL, "--epochs", "1").code == 0
     (tmp_path / "text.png").write_text("no picture")
     refused = vitcourse("predict", "text.png")
     assert (refused.code, refused.err) == (2, "vitcourse: can't read text.png: not an image that Pillow can read\n")
-    assert "is a folder; name the images in it" in vitcourse("predict", str(tmp_path)).err
+    assert "it is a folder; name the files in it" in vitcourse("predict", str(tmp_path)).err
+    assert "can't read away.png: there is no such file\n" in vitcourse("predict", "away.png").err
+    Image.new("L", (5, 7)).save("grey.png")
+    others = vitcourse("predict", "text.png", "grey.png", "away.png", "grey.png", "--json")
+    assert [one["file"] for one in json.loads(others.out)] == ["grey.png", "grey.png"]
+    assert (others.code, others.err.count("\n")) == (1, 1)
+    assert "can't read text.png: not an image that Pillow can read; can't read away.png:" in others.err
+    assert "type: --picture a/seen.png\n" in vitcourse("predict", "grey.png", "--picture", "a/seen.jpg").err
     assert "name another file" in vitcourse("predict", "text.png", "--picture", str(tmp_path / "text.png")).err

@@ -6,6 +6,7 @@ second.
 
 import json
 import math
+import os
 import pydoc
 import signal
 import subprocess
@@ -399,6 +400,16 @@ def test_faults_of_a_learner_end_in_one_line(
 
 
 # Wrong requests
+
+
+def test_a_folder_that_cannot_be_written_to_is_said_before_anything_is_computed(
+    vitcourse: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: mode == os.F_OK and os.path.exists(path))  # noqa: PTH110
+    for words in ([], ["--output", "new/run"]):
+        done = vitcourse("train", *words)
+        assert (done.code, done.out) == (2, "")
+        assert "can't be written to; type --output with a folder that can be written\n" in done.err
 
 
 @pytest.mark.parametrize(
