@@ -142,8 +142,9 @@ class Rehearsals:
             followed = not self.finished or self.follower is not None
             if (followed and self.decided()) or (not self._again(turn, held) and followed):
                 break
+        said = {word for words in self.call.words.values() for word in words if word not in FEW}
         for name in self.ways if not self.decided() else ():
-            if name not in FEW and not any(at[name] % 2 for at in (self.call.sizes, *(t.sizes for t in self.turns))):
+            if name in said and not any(at[name] % 2 for at in (self.call.sizes, *(t.sizes for t in self.turns))):
                 # A half of what was always even may be rounded.
                 self._try({name: "next"}, 0, held)
         image = {name: "next" for name in ("H", "W") if name in self.ways}
