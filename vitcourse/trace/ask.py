@@ -88,7 +88,8 @@ class Question:
     ) -> None:  # fmt: skip
         self.name, self.func, self.args, self.kwargs = name, func, args, kwargs
         self.operands = [value for value in found if type(value) is not int]
-        self.written = {value for value in found if type(value) is int}
+        self.numbers = [value for value in found if type(value) is int]
+        self.written = set(self.numbers)
         self._places = {id(tensor): place for place, tensor in enumerate(self.operands)}
         self.sizes = [n for tensor in self.operands for n in tensor.shape]
         self.results = [tuple(tensor.shape) for tensor in results]
@@ -157,18 +158,19 @@ class Question:
         needed = list(others)
         if few == len(others) or (found := seen(needed)) is None:
             return [], None
-        for kind in others:
-            rest = [other for other in needed if other != kind]
-            if (fewer := seen(rest)) is not None:
+        # Two that must be equal to one another are left out together.
+        for some in (*combinations(others, 1), *combinations(others, 2 if len(others) < 10 else 1)):
+            rest = [kind for kind in needed if kind not in some]
+            if len(rest) < len(needed) and (fewer := seen(rest)) is not None:
                 needed, found = rest, fewer
         return needed, found
 
     def _seen(self, places: list[int]) -> Seen | None:
         """The results' shapes at two other sizes of the axes; None where they can't change."""
         size = self.sizes[places[0]]
-        # A size that is written too, normalized_shape say, changes where it is written. One is a stride, or a number of
-        # groups, rather than a size.
-        for numbers in (False, True) if size in self.written and size > 1 else (False,):
+        # A size that is written too, normalized_shape say, changes where it is written; of two such nobody knows
+        # which is which. One is a stride, or a number of groups, rather than a size.
+        for numbers in (False, True) if self.numbers.count(size) == 1 and size > 1 else (False,):
             seen: Seen = []
             # What must divide can't be one more.
             for new in (2 * size, size + 1, 3 * size):

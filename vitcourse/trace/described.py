@@ -1,7 +1,8 @@
 """A call as its caller describes it: the symbols of the sizes that it has, and how what it uses was made."""
 
+import inspect
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +25,7 @@ from vitcourse.trace.sizes import worth
 
 NamesGiven = Mapping[str, str] | Sequence[str] | str | None
 # Numbers that are no sizes, or that change which steps there are.
-_NO_SIZE = "dim axis dim0 dim1 start_dim end_dim seed groups index layer head step n_layers"
+_NO_SIZE = "dim axis dim0 dim1 start_dim end_dim seed index layer head step n_layers"
 _NO_SIZES = frozenset(_NO_SIZE.split())
 
 # How modules that `build` made were made, and the parts of such modules.
@@ -85,9 +86,7 @@ def described(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     for path, symbol, value in _numbers(paths, values, {p: w for p, w in given.items() if p not in call.tensors}):
         if call.sizes.setdefault(symbol, value) == value and path.split("[")[0] not in _NO_SIZES:
             call.numbers[path] = symbol
-    for _, module in modules:
-        if (recipe := _RECIPES.get(module)) is not None:
-            call.recipes.append((module, _fitting(recipe, call)))
+    call.recipes = _recipes([module for _, module in modules], call)
     _heads(call)
     contract = contract_of(function)
     told = {path: (words(given[path]), True) for path in call.tensors if path in given}
@@ -96,6 +95,8 @@ def described(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
         call.words[path] = _axis_words(call, path, sizes_of(tensor), *told.get(path, (("...",), False)))
     for path, tensor in call.tensors.items():
         call.words[path] = _settled(call, call.words[path], sizes_of(tensor))
+    # What stands outside has no say in what the caller's words mean.
+    call.recipes += _recipes(_outside(function), call)
     call.held = [(held[path], words(given[path])) for path in given if path in held]
     return call
 
@@ -148,6 +149,24 @@ def _numbers(paths: list[str], values: list[Any], given: Mapping[str, str]) -> I
             symbol = said[place % len(said)] if said else hyperparameter(leaf, siblings)
             if symbol is not None and size > 0 and path not in _NO_SIZES - set(given):
                 yield leaf, symbol, size
+
+
+def _outside(function: Callable[..., Any]) -> Iterator[nn.Module]:
+    """The modules that a function finds outside of it."""
+    try:
+        found = inspect.getclosurevars(inspect.unwrap(function))
+    except (TypeError, ValueError):
+        return
+    for value in (*found.nonlocals.values(), *found.globals.values()):
+        if isinstance(value, nn.Module):
+            yield value
+
+
+def _recipes(modules: Iterable[nn.Module], call: Call) -> list[tuple[nn.Module, Recipe]]:
+    """How those modules were made that `build` made, each once."""
+    known = [module for module, _ in call.recipes]
+    made = {id(m): (m, _RECIPES[m]) for m in modules if m in _RECIPES and not any(m is other for other in known)}
+    return [(module, _fitting(recipe, call)) for module, recipe in made.values()]
 
 
 def _fitting(recipe: Recipe, call: Call) -> Recipe:

@@ -124,6 +124,9 @@ class Rehearsals:
         if not rest or not set(rest) <= self.ways.keys():
             self._one_by_one([name for name in rest if name not in self.ways], heads)
             self._tie(heads)
+            # What was held to be a product, one after the other, may be none.
+            if self.ways and self._try(self.ways, 1, False):
+                held, done = False, 1
             symbols, movable = ([name for name in some if name not in self.tied] for some in (symbols, movable))
             if self.stopped and self.ways and movable and movable[-1] in self.ways:
                 # The turns of a loop stay as many as they are.
@@ -139,6 +142,11 @@ class Rehearsals:
             followed = not self.finished or self.follower is not None
             if (followed and self.decided()) or (not self._again(turn, held) and followed):
                 break
+        said = {word for words in self.call.words.values() for word in words if word not in FEW}
+        for name in self.ways if not self.decided() else ():
+            if name in said and not any(at[name] % 2 for at in (self.call.sizes, *(t.sizes for t in self.turns))):
+                # A half of what was always even may be rounded.
+                self._try({name: "next"}, 0, held)
         image = {name: "next" for name in ("H", "W") if name in self.ways}
         if image and ("P" in self.ways or (self.follower is not None and "P" in self.follower.atoms.named)):
             # Once with an image that its patches don't cover.
@@ -155,26 +163,27 @@ class Rehearsals:
             {name: "even" if way == "free" and name not in FEW else way for name, way in self.ways.items()},
             # Some are too large together.
             {name: {"free": "small", "times": "next"}.get(way, way) for name, way in self.ways.items()},
+            {name: "times" if way in ("free", "even") and name not in FEW else way for name, way in self.ways.items()},
         ]
         return any(self._try(way, turn, held) for place, way in enumerate(ways) if way not in ways[:place])
 
     def _one_by_one(self, symbols: list[str], heads: dict[str, str]) -> None:
         for name in symbols:
             at: list[int] = []
-            loops = False
-            for way in ("free", "even", "times", "next"):
+            loops = most = raised = False
+            for way in ("free", "even", "times", "next", "less"):
                 # The turns of a loop are as many as this size: one more is all that is left to try.
-                if loops and way != "next":
+                if (loops and way != "next") or (way != "less" and most) or (way == "less" and not raised):
                     continue
                 ways = {**self.ways, name: way}
                 if (heads and not self.ways and self._try({**ways, **heads}, 0, True)) or self._try(ways, 0, True):
                     self.ways = self.last_ways
                     break
-                # Stopped by the same step again, and not by being too small: by a size of its own.
+                # Stopped by the same step again, and not by being too small: by a size of its own, or a most.
                 at.append(len(self.last.steps))
                 larger = self.last.sizes[name] > self.call.sizes[name]
-                if isinstance(self.last.error, Exception) and at.count(at[-1]) > 2 and larger:
-                    break
+                raised = isinstance(self.last.error, Exception)
+                most = most or (raised and at.count(at[-1]) > 2 and larger)
                 loops = len(self.last.steps) > len(self.main)
             if name not in self.ways:
                 self.stopped[name] = self.last
@@ -196,7 +205,7 @@ class Rehearsals:
         """One run; whether it took the steps of the run that is shown."""
         sizes = chosen(self.call.sizes, ways, turn, held)
         sizes |= {name: sizes[other] for name, other in self.tied.items()}
-        key = tuple(sizes.values())
+        key = (self.contrary, *sizes.values())
         if key in self._tried:
             self.last = self._tried[key]
             return False

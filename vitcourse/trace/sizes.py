@@ -34,8 +34,8 @@ def chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, held: bo
 
     The ways: "free", primes, and where halves may be rounded one below, at and above multiples of a power of two, which
     tells `//` from `⌈⌉`; "even", such multiples; "times", multiples of what it was; "next", a little more or less;
-    "small", small primes; "twice" what it was. With held, sizes that are a product, or one more, of others go on being
-    it; else only those of which one factor has no symbol.
+    "less", a little less; "small", small primes; "twice" what it was. With held, sizes that are a product, or one more,
+    of others go on being it; else only those of which one factor has no symbol.
     """
     for shift in range(18):
         sizes = _chosen(main, ways, turn, shift, held)
@@ -83,6 +83,7 @@ def _chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, shift: 
                 "even": unit * prime,
                 "small": PRIMES[(place + turn + shifts[0]) % count] if shifts else PRIMES[place + turn + count],
                 "next": max(main[name] + (1, -1, 2, -2, 3)[turn], 2),
+                "less": max(main[name] - 1 - turn, 2),
                 "times": main[name] * (2, 3, 5, 4, 7)[turn],
                 "twice": main[name] * 2,
             }[way]

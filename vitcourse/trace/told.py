@@ -11,10 +11,14 @@ from vitcourse.trace.copies import Call, Copies
 from vitcourse.trace.follow import Axes, Follower
 from vitcourse.trace.names import contract_of
 from vitcourse.trace.record import Axis, Shape
-from vitcourse.trace.recorder import Ref, Step, quietly, sizes_of, tensors_in
+from vitcourse.trace.recorder import COUNTING, WHERE, Ref, Step, quietly, sizes_of, tensors_in
+from vitcourse.trace.rehearsal import Parted
 from vitcourse.trace.runs import Rehearsals
 from vitcourse.trace.sizes import Names, Vector, worth, worth_all
 from vitcourse.trace.steps import Recorder
+
+# Functions whose first result has as many places as data says.
+COUNTED = (WHERE | COUNTING | {"where"}) - {"repeat_interleave"}
 
 
 def _holds(text: str | None, runs: dict[str, Vector], number: int) -> bool:
@@ -61,6 +65,10 @@ class Told:
                 self.follower.call_all(self.call, self.function, tensors_in(followed.result), recorder.root)
             for name, size in self.follower.atoms.named.items():
                 sizes.setdefault(name, (size.value,) * (1 + len(others)))
+        for serial, (first, *rest) in enumerate(zip(recorder.steps, *(steps for _, steps in others), strict=False)):
+            if first[0] in COUNTED and first[1]:
+                # As many as the data says: no expression of sizes, whatever it comes to.
+                sizes[f"_data{serial}"] = (first[1][0], *(step[1][0] for step in rest))
         self.names = Names(sizes, fixed=self.follower is not None or not self.turns)
         self.findings: list[str] = []
         # Where code works at the given size only, no size is followed any further; where data decides, and no run with
@@ -78,6 +86,9 @@ class Told:
             if all((own[a] - own[b]) * (at[a] - at[b]) >= 0 for a, b in combinations(own, 2))
             and all(at[name] == at[other] for name, other in rehearsals.tied.items())
         ]  # fmt: skip
+        # Sizes that decide which steps there are may be in any number of the code, but where other runs agree.
+        parted = {name for name, run in rehearsals.stopped.items() if isinstance(run.error, Parted)}
+        self._deciding = parted - rehearsals.ways.keys()
         self._parted = [(Names({n: (at[n],) for n in own}).sizes, steps) for at, steps in alike]
         self._runs = [recorder.steps, *(steps for _, steps in others)]
 
@@ -140,12 +151,19 @@ class Told:
         if key not in self._shapes:
             sizes = enumerate(zip(*(step[place + 1] for step in steps), strict=True))
             shape = tuple([self._named(serial, axis, vector, known) for axis, vector in sizes])
+            if len(parted) < 2:
+                shape = tuple([Axis(axis.size) if self._may_be_other(axis.name) else axis for axis in shape])
             for run, step in parted:
                 fits = [_holds(a.name, self._parted[run][0], n) for a, n in zip(shape, step[place + 1], strict=True)]
                 shape = tuple(axis if fit else Axis(axis.size) for axis, fit in zip(shape, fits, strict=True))
             # Equal ones are one, which makes them quick to compare.
             self._shapes[key] = self._shapes.setdefault(shape, shape)
         return self._shapes[key]
+
+    def _may_be_other(self, text: str | None) -> bool:
+        """Whether a number that is added comes from a size that decides which steps there are."""
+        added = text is not None and re.search(r"[-+]\d", text)
+        return bool(added) and not self._deciding.isdisjoint(re.findall(r"\w+'*", text or ""))
 
     def _known(self, serial: int, place: int) -> Axes | None:
         """What was followed of a result's axes."""

@@ -14,6 +14,7 @@ from torch import nn
 
 from benchmarks.trace_models import contradictions
 from vitcourse.trace import build, recorder, trace
+from vitcourse.trace.ask import Question
 from vitcourse.trace.atoms import Atoms
 
 Pair = namedtuple("Pair", "q k")
@@ -96,6 +97,79 @@ class Redrawn(nn.Module):
 def test_an_image_made_of_its_patches_is_as_large_as_they_cover(make):
     traces = [trace(make(2, 5), torch.rand(2, 3, *image), names="B C H W") for image in ((8, 12), (9, 13))]
     assert not [bad for one in traces for other in traces for bad in contradictions(one, other)]
+
+
+class Listening(nn.Module):
+    """Sound, a step of two at a time, to which one of at most 40 places is added; what it asks of a memory."""
+
+    def __init__(self, d_model, ctx, n_heads=2, d_head=3):
+        super().__init__()
+        self.halve, self.places = nn.Conv1d(5, d_model, 3, 2, 1), nn.Parameter(torch.zeros(40, d_model))
+        self.ask, self.keys = nn.Linear(d_model, n_heads * d_head), nn.Linear(ctx, n_heads * d_head)
+
+    def forward(self, sound, memory):
+        x = self.halve(sound).mT
+        return self.ask(x + self.places[: x.shape[1]]) @ self.keys(memory).mT
+
+
+def test_what_is_rounded_or_a_product_in_some_runs_only_is_told_from_what_always_is():
+    model, given = build(Listening, 6, 7), {"sound": "B C T", "memory": "B S c"}
+    traced = trace(model, torch.rand(3, 5, 12), torch.rand(3, 4, 7), names=given)
+    words = {row.expression: [axis.word for axis in row.shape] for row in traced.steps}
+    assert words["self.halve(sound).mT"] == ["B", "⌈T/2⌉", "D"]
+    assert words["self.keys(memory)"] == ["B", "S", "h·dh"]
+
+
+def test_two_written_numbers_that_happen_to_be_equal_are_not_one_size():
+    weight = torch.rand(5)
+    traced = trace(lambda x: (x[..., None] * weight).expand(*x.shape, 5), torch.rand(3, 5), names="B T")
+    assert [axis.word for axis in traced.steps[-1].shape] == ["B", "T", "5"]
+
+
+def test_axes_that_must_be_equal_by_pairs_are_told_apart():
+    operands = list(torch.rand(3, 2, 5, 5, 5))
+    attend = F.scaled_dot_product_attention
+    # Of the queries, the keys and the values: heads, tokens, widths. Tokens of queries and values are one size here.
+    pattern = [0, 1, 2, 3, 0, 4, 5, 6, 0, 7, 2, 8]
+    asked = Question("attend", attend, operands, {}, operands, [attend(*operands)]).answer(pattern)
+    assert asked.equal == ((1, 5), (1, 9), (2, 6), (3, 7))
+
+
+class Grouped(nn.Module):
+    def __init__(self, d_model, groups):
+        super().__init__()
+        self.groups, self.mix = groups, nn.Conv1d(d_model, 2 * d_model, 1, groups=groups)
+
+    def forward(self, x):
+        return self.mix(x).unflatten(1, (self.groups, -1)).mean(1)
+
+
+def test_a_name_that_holds_for_some_groups_only_is_none():
+    assert trace(build(Grouped, 14, 2), torch.rand(3, 14, 5), names="B D T").steps[-1].shape[1].word == "14"
+
+
+def halved(x):
+    return x if len(x) < 2 else torch.cat([halved(x[: len(x) // 2]), halved(x[len(x) // 2 :])])
+
+
+def test_halves_of_halves_are_no_differences():
+    axes = [axis for row in trace(halved, torch.rand(5, 7), names="B D").steps[1:] for axis in row.shape]
+    assert {axis.name for axis in axes} == {None, "D"}
+
+
+class Placed(nn.Module):
+    def __init__(self, vocab, d_model):
+        super().__init__()
+        self.table, self.places = nn.Embedding(vocab, d_model), nn.Parameter(torch.zeros(29, d_model))
+
+    def forward(self, ids):
+        return self.table(ids[:, :13]) + self.places[: ids.shape[1]]
+
+
+def test_a_sequence_as_long_as_can_be_has_a_name():
+    traced = trace(build(Placed, 11, 6), torch.randint(11, (2, 13)), names="B T")
+    assert [axis.word for axis in traced.steps[-1].shape] == ["B", "T", "D"]
+    assert not traced.findings
 
 
 class Windows(nn.Module):
@@ -236,6 +310,33 @@ def test_numbers_in_order_are_tried_in_order():
     assert trace(packed, torch.rand(2, 7, 5), torch.tensor([7, 4]), names=given).steps[-1].shape[0].word == "B"
     bags = trace(nn.EmbeddingBag(11, 3), torch.randint(11, (7,)), torch.tensor([0, 2, 5]), names=["S", "B"])
     assert bags.steps[-1].shape[0].word == "B"
+
+
+def test_what_reads_a_packed_batch_has_names():
+    class Packed(nn.Module):
+        def __init__(self, vocab, width):
+            super().__init__()
+            self.table, self.rnn = nn.Embedding(vocab, width), nn.GRU(width, 3, batch_first=True)
+
+        def forward(self, ids, lengths):
+            packed = nn.utils.rnn.pack_padded_sequence(self.table(ids), lengths, True, False)
+            out, _ = nn.utils.rnn.pad_packed_sequence(self.rnn(packed)[0], True, total_length=ids.shape[1])
+            return out @ self.rnn.weight_ih_l0[:3]
+
+    given = {"ids": "B T", "lengths": "B"}
+    ids = torch.randint(11, (3, 7))
+    traced = trace(build(Packed, 11, 5), ids, torch.tensor([4, 7, 2]), names=given)
+    assert [axis.word for axis in traced.steps[-1].shape] == ["B", "T", "width"]
+
+
+def test_a_built_module_outside_of_a_function_is_made_anew():
+    model = build(nn.Linear, 5, 3)
+
+    def loss(x):
+        return model(x).square().mean(0)
+
+    words = [axis.word for row in trace(loss, torch.rand(2, 5), names="B D").steps for axis in row.shape]
+    assert words == ["B", "D", "B", "out_features", "B", "out_features", "out_features"]
 
 
 class Widths(nn.Module):
