@@ -128,7 +128,7 @@ def test_attention_rollout(check: Check) -> None:
 
 @pytest.mark.exercise("6.4")
 def test_occlusion_map(check: Check) -> None:
-    s = check.sizes(B=5, C=2, P=3, gh=4, gw=2, h=3, dh=7, L=1, K=11)
+    s = check.sizes(B=7, C=10, P=3, gh=4, gw=2, h=5, dh=13, L=1, K=11)
     images, labels = check.randn("B C H W"), check.labels("B", n_classes=s.K)
     occlude = check.get("occlusion_map")
     vit = own_model(check).watch()
@@ -161,7 +161,7 @@ def test_occlusion_map(check: Check) -> None:
 
 @pytest.mark.exercise("6.5")
 def test_ablate_head(check: Check) -> None:
-    s = check.sizes(B=2, C=3, P=5, gh=3, gw=2, h=5, dh=7, L=3, K=11)
+    s = check.sizes(B=5, C=8, P=7, gh=6, gw=2, h=4, dh=9, L=3, K=11)
     images = check.randn("B C H W")
     ablate = check.get("ablate_head")
     vit = own_model(check, dropout=0.3).train(False)

@@ -1,5 +1,6 @@
 """The checks themselves: each known wrong answer is refused, right ones pass, and what is not done is said to be so."""
 
+import ast
 import functools
 import io
 import shutil
@@ -22,6 +23,7 @@ from vitcourse.checking.grading import Course
 from vitcourse.checking.judge import Judge, Verdict, check_of
 from vitcourse.checking.misconceptions import Hypothesis, Misconception, misconceptions
 from vitcourse.checking.naming import named
+from vitcourse.checking.sizes import Sizes
 from vitcourse.checking.subjects import CheckFailedError, Inputs, Side
 from vitcourse.checking.wording import begun
 from vitcourse.checking.workers import Workers
@@ -203,6 +205,18 @@ def test_every_check_ends_at_the_smallest_sizes_too(asked: Exercise) -> None:
     """An example is looked for where a size is 1 or 2: what a check draws until it suits must exist there."""
     check = Check(asked, naming.references(), naming.references(), Inputs(1))
     assert smallest(check_of(asked), check, 2) is None
+
+
+@pytest.mark.parametrize("chapter", chapters(), ids=lambda chapter: chapter.module)
+def test_every_size_of_a_check_is_another_so_that_no_swap_can_hide(chapter: Chapter) -> None:
+    """Of the axes and what follows from them: a ratio is no axis."""
+    tree = ast.parse((root() / "tests" / f"test_{chapter.module}.py").read_text("utf-8"))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "check.sizes"]
+    assert calls
+    for call in calls:
+        sizes = Sizes(**{str(given.arg): ast.literal_eval(given.value) for given in call.keywords})
+        axes = {symbol: size for symbol, size in sizes.known.items() if symbol != "ratio"}
+        assert len(set(axes.values())) == len(axes), axes
 
 
 def judged(asked: Exercise, learner: Side, seed: int) -> tuple[str, str]:
