@@ -112,10 +112,12 @@ def _among(
     for hypothesis in group:
         if time.process_time() > until or len(whole) == (3 if edit else 2):
             break
-        fits = hypothesis.says not in found and _explains(exercise, hypothesis, questions, chain)
+        said = hypothesis.says in (one.says for one in whole)  # of two with the same words, either may be it
+        fits = not said and _explains(exercise, hypothesis, questions, chain)
         if fits and not (edit and _stands(exercise, hypothesis, lines)):
-            found[hypothesis.says] = hypothesis
+            found.setdefault(hypothesis.says, hypothesis)
             if _explains(exercise, hypothesis, rest(), _chain(rest())):
+                found[hypothesis.says] = hypothesis
                 whole.append(hypothesis)
     if not whole and questions[-1].request["do"] == "make":  # what a module holds says little of how it runs
         found = {says: one for says, one in found.items() if _breaks_alike(sides(exercise, one)(), rest())}

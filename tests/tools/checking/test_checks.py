@@ -264,6 +264,13 @@ def test_a_cause_is_found_with_torchs_own_norms_too(
     assert verdicts["torchs", "4.4"].misconception == mistake.name
 
 
+def test_a_cause_is_found_where_another_with_the_same_words_explains_only_the_beginning() -> None:
+    """With this seed, mixed labels cut to whole ones are at first what they are when rounded."""
+    mistake = next(wrong for wrong in misconceptions() if wrong.name.endswith("cut to whole ones"))
+    asked = exercise(mistake.exercise)
+    assert judged(asked, variant(asked, mistake)(), seed=30)[1] == mistake.says
+
+
 thorough = functools.partial(pytest.param, marks=pytest.mark.thorough)
 SMOOTHED = "1 - label_smoothing) * hard + "
 CONVOLUTION = "nn.Conv2d(in_channels, d_model, kernel_size=patch_size, stride=patch_size)"
