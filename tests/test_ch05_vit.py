@@ -40,7 +40,7 @@ def test_vision_transformer(check: Check) -> None:
         {"ModuleList", "Sequential"} & set(blocks.get("torch", ())) and blocks["length"] == s.L,
         f"blocks should be a module list of n_layers={s.L} encoder blocks",
     )
-    check.shape(vit.values()["positional_encoding.positions"], "1 T D", "positional_encoding.positions")
+    check.shape(vit.values()[POSITIONS], "1 T D", POSITIONS)
     check.independent(vit, images)
     swapped = images.clone()
     swapped[:, :, : s.P], swapped[:, :, s.P : 2 * s.P] = images[:, :, s.P : 2 * s.P], images[:, :, : s.P]
@@ -72,6 +72,13 @@ def test_vision_transformer(check: Check) -> None:
     plain.load(blocks__0__attention__out__bias=torch.ones(8 * s.h))
     added = plain(check.inputs.randn((29, *images.shape[1:])))
     check.dropped(added < 0, 0.3, "what the first block's attention adds")
+    # What is added, patch and position, is dropped together: so their gradients are the same.
+    gradients = check.module("VisionTransformer", **wide).gradients(images)[0].gradients
+    patches, positions = (gradients.get(name) for name in ("patch_embedding.projection.bias", POSITIONS))
+    if isinstance(patches, Tensor) and isinstance(positions, Tensor):
+        most = 1e-3 * float(positions.abs().max())
+        headline = "in training, no dropout should stand before the positions are added: once is enough, after it"
+        check.close(positions[0, 1:].sum(0), patches, headline, rtol=1e-3, atol=most)
     # Tokens of zeros go into the blocks: what varies comes from dropout in there.
     silent = zeroed(check.module("VisionTransformer", **wide), *TOKENS)
     check.true(
@@ -343,6 +350,7 @@ def about_step(seen: Observation, mine: Tensor, expected: Tensor) -> str:
 # What makes the tokens, and what ends the branches of a block.
 TOKENS = ("patch_embedding", "cls_token", "positions")
 BRANCHES = ("attention.out", "mlp.fc2")
+POSITIONS = "positional_encoding.positions"
 
 
 def zeroed(model: Module, *words: str) -> Module:
