@@ -248,8 +248,8 @@ def test_linear_probe(check: Check) -> None:
     check.same(fit, features, labels, s.K, **exact)
     for ridge in (1e-4, 0.3, 10.0):
         check.same(fit, features, labels, s.K, ridge=ridge, **exact)
-    check.same(fit, features, labels, s.K + 2, 0.3, **exact)  # two classes without an example, at the end
-    check.same(fit, features, 2 + labels, s.K + 2, 0.3, **exact)  # and at the beginning
+    check.same(fit, features, labels, s.K + 3, 0.3, **exact)  # three classes without an example, at the end
+    check.same(fit, features, 3 + labels, s.K + 3, 0.3, **exact)  # and at the beginning
     check.same(fit, features[:3], labels[:3], s.K, 0.3, **exact)  # fewer examples than features
     mine = fit(features, labels, s.K)
     check.true(

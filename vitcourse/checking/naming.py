@@ -13,7 +13,7 @@ from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import cache, lru_cache
-from itertools import combinations
+from itertools import combinations, zip_longest
 from types import CodeType
 from typing import Any
 
@@ -257,12 +257,8 @@ def _breaks_alike(side: Side, questions: Questions) -> bool:
 
 
 def _fits(questions: Questions, side: Side) -> bool:
-    count = 0
-    for question, seen in zip(questions, _replayed(questions, side), strict=False):
-        if not alike(question.seen, seen, question):
-            return False
-        count += 1
-    return count == len(questions)
+    answers = zip_longest(questions, _replayed(questions, side))
+    return all(seen is not None and alike(question.seen, seen, question) for question, seen in answers)
 
 
 def _chain(questions: Questions) -> Questions:

@@ -18,6 +18,7 @@ import torch
 
 from vitcourse.checking import naming
 from vitcourse.checking.check import Check
+from vitcourse.checking.evidence import same
 from vitcourse.checking.examples import onward, smallest
 from vitcourse.checking.grading import Course
 from vitcourse.checking.judge import Judge, Verdict, check_of
@@ -337,6 +338,13 @@ def test_an_example_shows_what_is_wrong_and_no_rounding(
 def test_first_values_that_lean_to_one_side_are_no_noise_of_mean_0(mean: float, refused: bool) -> None:
     noise = torch.randn(1, 101, 61, generator=torch.Generator().manual_seed(7))
     assert bool(begun(0.02 * noise + mean, 0.005, 0.1)) is refused
+
+
+def test_what_is_observed_in_bfloat16_is_compared_as_the_check_compares_it() -> None:
+    """The largest number tells how much rounding there is; one that isn't finite doesn't."""
+    one = torch.tensor([5.0, 0.0], dtype=torch.bfloat16)
+    for last, alike in ((0.16, True), (0.4, False), (float("inf"), False)):
+        assert same(one, torch.tensor([5.0, last], dtype=torch.bfloat16), 0.1, 0.1) is alike
 
 
 def test_each_misconception_is_one_of_its_kind() -> None:
