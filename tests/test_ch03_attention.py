@@ -122,13 +122,13 @@ def test_multi_head_attention(check: Check) -> None:
     s = check.sizes(B=2, T=5, D=24)
     x = check.randn("B T D")
     counts = []
-    for n_heads in (2, 8):
+    for n_heads in (4, 8):
         seen = check.module("MultiHeadAttention", d_model=s.D, n_heads=n_heads).observe(x, count=True)
         counts.append((seen.products, seen.softmaxes))
     check.true(
         counts[0] == counts[1],
         "every head should be computed at once: here the number of products or softmaxes grows with the heads",
-        f"2 heads: {counts[0][0]} products, {counts[0][1]} softmaxes; 8 heads: {counts[1][0]} and {counts[1][1]}. "
+        f"4 heads: {counts[0][0]} products, {counts[0][1]} softmaxes; 8 heads: {counts[1][0]} and {counts[1][1]}. "
         "A loop over the heads works on one head at a time; with an axis for the heads, one product does all.",
     )
 

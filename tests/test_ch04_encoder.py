@@ -104,7 +104,7 @@ def test_mlp(check: Check) -> None:
 
 @pytest.mark.exercise("4.4")
 def test_encoder_block(check: Check) -> None:
-    s = check.sizes(B=2, T=5, h=3, dh=7, ratio=2)
+    s = check.sizes(B=4, T=5, h=3, dh=7, ratio=2)
     x = check.randn("B T D")
     arguments = {"d_model": s.D, "n_heads": s.h, "mlp_ratio": s.ratio}
     check.norms = NORMS

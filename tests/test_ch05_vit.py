@@ -23,7 +23,7 @@ from vitcourse.worker.workshop import Observation
 
 @pytest.mark.exercise("5.1")
 def test_vision_transformer(check: Check) -> None:
-    s = check.sizes(B=4, C=6, P=5, gh=7, gw=3, h=9, dh=10, L=2, K=11)
+    s = check.sizes(B=4, C=13, P=5, gh=7, gw=3, h=6, dh=14, L=2, K=11)
     images = check.randn("B C H W")
     arguments: dict[str, Any] = {
         "image_size": (s.H, s.W), "patch_size": s.P, "in_channels": s.C, "n_classes": s.K,
@@ -40,7 +40,7 @@ def test_vision_transformer(check: Check) -> None:
         {"ModuleList", "Sequential"} & set(blocks.get("torch", ())) and blocks["length"] == s.L,
         f"blocks should be a module list of n_layers={s.L} encoder blocks",
     )
-    check.shape(vit.values()["positional_encoding.positions"], "1 T D", "positional_encoding.positions")
+    check.shape(vit.values()[POSITIONS], "1 T D", POSITIONS)
     check.independent(vit, images)
     swapped = images.clone()
     swapped[:, :, : s.P], swapped[:, :, s.P : 2 * s.P] = images[:, :, s.P : 2 * s.P], images[:, :, : s.P]
@@ -59,19 +59,26 @@ def test_vision_transformer(check: Check) -> None:
     check.gradients(learned, images, near=2e-3)
     check.dtypes(vit, images, **NORMS)
 
-    wide = {**arguments, "n_classes": 47, "d_model": 6 * s.h, "positions": "learned", "dropout": 0.3}
+    wide = {**arguments, "n_classes": 47, "d_model": 8 * s.h, "positions": "learned", "dropout": 0.3}
     # Tokens of ones go through silent blocks, and the head shows what is left of them.
     plain = zeroed(check.module("VisionTransformer", **wide), *TOKENS, *BRANCHES, "norm.bias", "head.bias")
-    plain.load(norm__weight=torch.ones(6 * s.h), head__weight=torch.eye(47, 6 * s.h))
-    plain.load(positional_encoding__cls_token=torch.ones(1, 1, 6 * s.h))
+    plain.load(norm__weight=torch.ones(8 * s.h), head__weight=torch.eye(47, 8 * s.h))
+    plain.load(positional_encoding__cls_token=torch.ones(1, 1, 8 * s.h))
     logits = plain(check.inputs.randn((31, *images.shape[1:])))
     check.dropped(logits < 0, 0.3, "the tokens, after the positions are added,")
     check.true(not bool((logits == 0).any()), "in training, no further dropout should stand before the head")
     # Tokens of zeros go in, and the first block adds ones: only that block drops some of them.
-    plain.load(positional_encoding__cls_token=torch.zeros(1, 1, 6 * s.h))
-    plain.load(blocks__0__attention__out__bias=torch.ones(6 * s.h))
+    plain.load(positional_encoding__cls_token=torch.zeros(1, 1, 8 * s.h))
+    plain.load(blocks__0__attention__out__bias=torch.ones(8 * s.h))
     added = plain(check.inputs.randn((29, *images.shape[1:])))
     check.dropped(added < 0, 0.3, "what the first block's attention adds")
+    # What is added, patch and position, is dropped together: so their gradients are the same.
+    gradients = check.module("VisionTransformer", **wide).gradients(images)[0].gradients
+    patches, positions = (gradients.get(name) for name in ("patch_embedding.projection.bias", POSITIONS))
+    if isinstance(patches, Tensor) and isinstance(positions, Tensor):
+        most = 1e-3 * float(positions.abs().max())
+        headline = "in training, no dropout should stand before the positions are added: once is enough, after it"
+        check.close(positions[0, 1:].sum(0), patches, headline, rtol=1e-3, atol=most)
     # Tokens of zeros go into the blocks: what varies comes from dropout in there.
     silent = zeroed(check.module("VisionTransformer", **wide), *TOKENS)
     check.true(
@@ -85,7 +92,7 @@ def test_vision_transformer(check: Check) -> None:
     kind = check.get("VisionTransformer")
     for wrong in (
         {"image_size": (s.P**2, s.W - 1)}, {"image_size": (s.H - 1, s.W)}, {"image_size": 11},
-        {"n_heads": 4}, {"positions": "rotary"},
+        {"n_heads": 5}, {"positions": "rotary"},
     ):  # fmt: skip
         check.raises(kind, **{**arguments, **wrong})
 
@@ -343,6 +350,7 @@ def about_step(seen: Observation, mine: Tensor, expected: Tensor) -> str:
 # What makes the tokens, and what ends the branches of a block.
 TOKENS = ("patch_embedding", "cls_token", "positions")
 BRANCHES = ("attention.out", "mlp.fc2")
+POSITIONS = "positional_encoding.positions"
 
 
 def zeroed(model: Module, *words: str) -> Module:

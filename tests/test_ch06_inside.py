@@ -128,7 +128,7 @@ def test_attention_rollout(check: Check) -> None:
 
 @pytest.mark.exercise("6.4")
 def test_occlusion_map(check: Check) -> None:
-    s = check.sizes(B=5, C=2, P=3, gh=4, gw=2, h=3, dh=7, L=1, K=11)
+    s = check.sizes(B=7, C=10, P=3, gh=4, gw=2, h=5, dh=13, L=1, K=11)
     images, labels = check.randn("B C H W"), check.labels("B", n_classes=s.K)
     occlude = check.get("occlusion_map")
     vit = own_model(check).watch()
@@ -161,7 +161,7 @@ def test_occlusion_map(check: Check) -> None:
 
 @pytest.mark.exercise("6.5")
 def test_ablate_head(check: Check) -> None:
-    s = check.sizes(B=2, C=3, P=5, gh=3, gw=2, h=5, dh=7, L=3, K=11)
+    s = check.sizes(B=5, C=8, P=7, gh=6, gw=2, h=4, dh=9, L=3, K=11)
     images = check.randn("B C H W")
     ablate = check.get("ablate_head")
     vit = own_model(check, dropout=0.3).train(False)
@@ -248,8 +248,8 @@ def test_linear_probe(check: Check) -> None:
     check.same(fit, features, labels, s.K, **exact)
     for ridge in (1e-4, 0.3, 10.0):
         check.same(fit, features, labels, s.K, ridge=ridge, **exact)
-    check.same(fit, features, labels, s.K + 2, 0.3, **exact)  # two classes without an example, at the end
-    check.same(fit, features, 2 + labels, s.K + 2, 0.3, **exact)  # and at the beginning
+    check.same(fit, features, labels, s.K + 3, 0.3, **exact)  # three classes without an example, at the end
+    check.same(fit, features, 3 + labels, s.K + 3, 0.3, **exact)  # and at the beginning
     check.same(fit, features[:3], labels[:3], s.K, 0.3, **exact)  # fewer examples than features
     mine = fit(features, labels, s.K)
     check.true(

@@ -97,7 +97,7 @@ def original(checkpoint: Mapping[str, Tensor], images: Tensor, n_layers: int) ->
 
 @pytest.mark.exercise("7.1")
 def test_from_jax(check: Check) -> None:
-    s = check.sizes(B=2, C=3, P=5, gh=2, gw=3, h=3, dh=4, ratio=2, K=11, L=12)
+    s = check.sizes(B=3, C=8, P=5, gh=7, gw=4, h=2, dh=9, ratio=6, K=19, L=12)
     convert = check.get("from_jax")
 
     def file(n_layers: int) -> dict[str, Tensor]:
@@ -131,7 +131,7 @@ def test_from_jax(check: Check) -> None:
 
 @pytest.mark.exercise("7.2")
 def test_adapt_state_dict(check: Check) -> None:
-    s = check.sizes(C=2, P=3, gh=2, gw=6, new_gh=5, new_gw=4, h=2, dh=5, ratio=3, K=7)
+    s = check.sizes(C=8, P=3, gh=2, gw=7, new_gh=9, new_gw=4, h=5, dh=10, ratio=2, K=13)
     adapt = check.get("adapt_state_dict")
     vit = check.solved("ch05_vit", "VisionTransformer")((s.H, s.W), s.P, s.C, s.K, s.D, 2, s.h, s.ratio)
     state = {name: check.inputs.randn(tuple(value.shape)) for name, value in vit.state_dict().items()}
@@ -143,7 +143,7 @@ def test_adapt_state_dict(check: Check) -> None:
     check.shape(new.get("head.weight"), "11 D", "head.weight, for 11 classes,")
     check.shape(new.get("head.bias"), "11", "head.bias, for 11 classes,")
     # As many patches in another grid; the same grid; as many classes as before, fewer, more.
-    for new_grid, n_classes in (((5, 4), 11), ((3, 4), s.K), (grid, s.K), (grid, 3), ((6, 2), s.K), ((1, 1), 2)):
+    for new_grid, n_classes in (((9, 4), 11), ((1, 14), s.K), (grid, s.K), (grid, 3), ((7, 2), s.K), ((1, 1), 2)):
         when = f" (from the grid {grid} to {new_grid}, from {s.K} classes to {n_classes})"
         new = same_state(
             check, adapt, state, grid, new_grid, n_classes, when=when, leaves=True, expects="own memory"
@@ -171,7 +171,7 @@ def test_adapt_state_dict(check: Check) -> None:
 
 @pytest.mark.exercise("7.3")
 def test_param_groups(check: Check) -> None:
-    s = check.sizes(C=1, P=2, gh=2, gw=3, h=1, dh=3, ratio=2, K=5, L=12)
+    s = check.sizes(C=1, P=7, gh=3, gw=6, h=2, dh=5, ratio=4, K=16, L=12)
     grouping = check.get("param_groups")
     arguments: dict[str, Any] = {
         "image_size": (s.H, s.W), "patch_size": s.P, "in_channels": s.C, "n_classes": s.K,

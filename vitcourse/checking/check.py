@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vitcourse.checking import parameters
-from vitcourse.checking.evidence import names, same
+from vitcourse.checking.evidence import names, same, slack
 from vitcourse.checking.sizes import Sizes
 from vitcourse.checking.subjects import ATOL, RTOL, Asking, CheckFailedError, Module, Subject
 from vitcourse.checking.wording import article, as_call, begun, described, difference, likeness, no_tensor, word
@@ -263,9 +263,8 @@ class Check(Asking):
                         "A tensor made on the way needs the dtype (and the device) of the input: "
                         "torch.arange(…, dtype=x.dtype, device=x.device), say.",
                     )
-                # In bfloat16 rounding goes with the largest numbers on the way, not with the one that comes out.
-                most = 0.05 * float(reference.abs().max()) if dtype == torch.bfloat16 else 0.0
-                self.close(own, reference, f"{subject.name} returns wrong values in {word(dtype)}", r, max(a, most))
+                most = slack(reference.to(dtype), a)
+                self.close(own, reference, f"{subject.name} returns wrong values in {word(dtype)}", r, most)
 
     def agree(self, name: str, subject: Module, reference: nn.Module) -> None:
         """The learner's module holds what the contract says."""

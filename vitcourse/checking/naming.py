@@ -13,7 +13,7 @@ from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import cache, lru_cache
-from itertools import combinations
+from itertools import combinations, zip_longest
 from types import CodeType
 from typing import Any
 
@@ -112,10 +112,12 @@ def _among(
     for hypothesis in group:
         if time.process_time() > until or len(whole) == (3 if edit else 2):
             break
-        fits = hypothesis.says not in found and _explains(exercise, hypothesis, questions, chain)
+        said = hypothesis.says in (one.says for one in whole)  # of two with the same words, either may be it
+        fits = not said and _explains(exercise, hypothesis, questions, chain)
         if fits and not (edit and _stands(exercise, hypothesis, lines)):
-            found[hypothesis.says] = hypothesis
+            found.setdefault(hypothesis.says, hypothesis)
             if _explains(exercise, hypothesis, rest(), _chain(rest())):
+                found[hypothesis.says] = hypothesis
                 whole.append(hypothesis)
     if not whole and questions[-1].request["do"] == "make":  # what a module holds says little of how it runs
         found = {says: one for says, one in found.items() if _breaks_alike(sides(exercise, one)(), rest())}
@@ -255,12 +257,8 @@ def _breaks_alike(side: Side, questions: Questions) -> bool:
 
 
 def _fits(questions: Questions, side: Side) -> bool:
-    count = 0
-    for question, seen in zip(questions, _replayed(questions, side), strict=False):
-        if not alike(question.seen, seen, question):
-            return False
-        count += 1
-    return count == len(questions)
+    answers = zip_longest(questions, _replayed(questions, side))
+    return all(seen is not None and alike(question.seen, seen, question) for question, seen in answers)
 
 
 def _chain(questions: Questions) -> Questions:

@@ -18,7 +18,7 @@ from vitcourse.trace.copies import Call, Copies
 from vitcourse.trace.follow import Follower
 from vitcourse.trace.recorder import Step, Watch, tensors_in
 from vitcourse.trace.rehearsal import MOST_IN_A_STEP, Parted, Rehearsal, Weighed, alike
-from vitcourse.trace.sizes import FEW, LENGTHS, chosen
+from vitcourse.trace.sizes import FEW, LENGTHS, WHOLES, chosen
 from vitcourse.trace.steps import Recorder
 
 # A model with more numbers than this is run on tensors without any, torch's meta device: slow by step, not by size.
@@ -125,7 +125,7 @@ class Rehearsals:
             self._one_by_one([name for name in rest if name not in self.ways], heads)
             self._tie(heads)
             # What was held to be a product, one after the other, may be none.
-            if self.ways and self._try(self.ways, 1, False):
+            if not self.ways.keys().isdisjoint(WHOLES) and self._try(self.ways, 1, False):
                 held, done = False, 1
             symbols, movable = ([name for name in some if name not in self.tied] for some in (symbols, movable))
             if self.stopped and self.ways and movable and movable[-1] in self.ways:
@@ -142,10 +142,11 @@ class Rehearsals:
             followed = not self.finished or self.follower is not None
             if (followed and self.decided()) or (not self._again(turn, held) and followed):
                 break
-        said = {word for words in self.call.words.values() for word in words if word not in FEW}
-        for name in self.ways if not self.decided() else ():
-            if name in said and not any(at[name] % 2 for at in (self.call.sizes, *(t.sizes for t in self.turns))):
-                # A half of what was always even may be rounded.
+        said = {word for words in self.call.words.values() for word in words}.difference(FEW)
+        for name in [name for name in self.ways if name in said]:
+            # A half of what was always even may be rounded.
+            even = not any(at[name] % 2 for at in (self.call.sizes, *(turn.sizes for turn in self.turns)))
+            if even and not self.decided():
                 self._try({name: "next"}, 0, held)
         image = {name: "next" for name in ("H", "W") if name in self.ways}
         if image and ("P" in self.ways or (self.follower is not None and "P" in self.follower.atoms.named)):

@@ -18,6 +18,8 @@ Vector = tuple[int, ...]
 
 # What the course's symbols mean, where nobody says otherwise: the first is the product of the other two.
 PRODUCTS = (("D", "h", "dh"), ("M", "ratio", "D"), ("H", "gh", "P"), ("W", "gw", "P"), ("N", "gh", "gw"))
+# What may be held to be a product, or one more.
+WHOLES = {"T", *(whole for whole, *_ in PRODUCTS)}
 # The order in which a product names its factors.
 ORDER = ("ratio", "B", "n", "h", "gh", "gw", "N", "T", "Tq", "Tk", "C", "H", "W", "P", "D", "dh", "dv", "M", "K")
 PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103)

@@ -60,6 +60,12 @@ def test_every_edit_is_told_in_sentences_and_not_in_code(each: Exercise) -> None
         assert not any(re.search(rf"\b{name}\b", says) for name in hidden), says
 
 
+def test_names_are_exchanged_beside_one_that_is_not_kept() -> None:
+    """As in D, C, P, _ = conv.weight.shape."""
+    said = [hypothesis.says for hypothesis in edits(exercise("1.4"))]
+    assert any(says.startswith("D and C are exchanged, swapped: (D, C, P, _) is the order") for says in said)
+
+
 def test_a_statement_without_a_step_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     said = {**reference.words(), "function": {**reference.words()["function"], "gelu": {"steps": ["one for two"]}}}
     monkeypatch.setattr(reference, "words", lambda: said)

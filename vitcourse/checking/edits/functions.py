@@ -99,10 +99,12 @@ def _unpacked(teller: Teller, target: ast.Tuple) -> Iterator[Change]:
     """Several names at once: in another order, or all the same."""
     names = [name for name in target.elts if isinstance(name, ast.Name)]
     said, line = [teller.name(name.id) for name in names], teller.line
-    if len(names) != len(target.elts) or "_" in (name.id for name in names):
+    if len(names) != len(target.elts):
         return
     for order in itertools.permutations(range(len(names))):
         off = [place for place, other in enumerate(order) if place != other]
+        if "_" in (names[place].id for place in off):
+            continue
         moved = ", ".join(said[place] for place in order)
         new = {id(target): ast.Tuple([names[place] for place in order], ast.Store())}
         if len(off) == 2:
@@ -112,13 +114,15 @@ def _unpacked(teller: Teller, target: ast.Tuple) -> Iterator[Change]:
         elif off:
             yield teller.change("all exchanged", new, rank=10 + len(off), meant=", ".join(said), moved=moved)
     for place, name in enumerate(names):
-        others = [other for other in names if other is not name]
+        others = [other for other in names if other is not name and "_" not in (name.id, other.id)]
+        if not others:
+            continue
         alike = {id(line): code("".join(f"{other.id} = {name.id}\n" for other in others))}
         told = {"one": said[place], "part": ("first", "second", "third", "last")[place]}
         if len(names) == 2:
             yield teller.change("taken as equal", told=told, after=alike, lost=said[1 - place])
             continue
-        rest = " and ".join(part for part in said if part != said[place])
+        rest = " and ".join(teller.name(other.id) for other in others if other.id != name.id)
         yield teller.change("all the same part", told=told, after=alike, others=rest)
 
 
