@@ -15,10 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vitcourse.trace.recorder import Sizes, mapped, tensors_in
+from vitcourse.trace.recorder import UNCHECKED, Sizes, mapped, tensors_in
 
-# Kernels that read past the end of a tensor that is too short, instead of refusing it.
-_UNSAFE = frozenset(("lstm", "gru", "rnn_tanh", "rnn_relu"))
 # A size in terms of the operands' axes, counted through: one of them, or a number, and products of axes with a factor
 # each. None where it is not known.
 Grown = tuple[int, tuple[tuple[int | Fraction, tuple[int, ...]], ...]] | None
@@ -96,7 +94,7 @@ class Question:
 
     def answer(self, pattern: list[int]) -> Answer:
         """Change the axes that can change, those that only change together as one, and see what the results do."""
-        if self.name in _UNSAFE:
+        if self.name in UNCHECKED:
             return Answer(results=tuple((None,) * len(shape) for shape in self.results))
         classes = {kind: [i for i, other in enumerate(pattern) if other == kind] for kind in pattern if kind >= 0}
         told: list[tuple[int, Seen]] = []

@@ -14,7 +14,7 @@ from torch.utils._device import _device_constructors
 
 from vitcourse.trace.copies import Copies
 from vitcourse.trace.follow import Follower
-from vitcourse.trace.recorder import COUNTING, READS, Step, Watch, decides, mapped, sizes_of, tensors_in
+from vitcourse.trace.recorder import COUNTING, READS, UNCHECKED, Step, Watch, decides, mapped, sizes_of, tensors_in
 from vitcourse.trace.source import Place, place_of, raised_in
 
 # A step that makes more, 64 MB of float32, isn't run to try sizes.
@@ -73,6 +73,8 @@ class Rehearsal(Watch):
             name = self.name(func)
         if not name or self.busy:
             return func(*args, **(kwargs or {}))
+        if name in UNCHECKED:
+            _require_width(args)
         if len(self.steps) in self.heavy and not self.meta:
             _weigh(func, args, kwargs or {})
         if self.meta or self.contrary:
@@ -148,6 +150,13 @@ def _without_numbers(value: Any, made: dict[int, tuple[Tensor, Tensor]]) -> Any:
         return made[id(value)][1]
 
     return mapped(value, put)
+
+
+def _require_width(args: tuple[Any, ...]) -> None:
+    """Refuse, as torch does of most, what a kernel would read past the end of weights of another width."""
+    weights = next((part for part in args if isinstance(part, tuple | list) and part[0].ndim == 2), None)
+    if weights is not None and args[0].shape[-1] != weights[0].shape[-1]:
+        raise RuntimeError("weights of another width")
 
 
 def _weigh(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -312,6 +312,23 @@ def test_numbers_in_order_are_tried_in_order():
     assert bags.steps[-1].shape[0].word == "B"
 
 
+def test_no_run_lets_a_kernel_read_past_the_end(monkeypatch):
+    # Of sequences of one length, packed, torch's LSTM asks for no width.
+    rnn, kernel, widths = nn.LSTM(5, 3, batch_first=True), nn.modules.rnn._VF.lstm, []
+
+    def lstm(*args):
+        result = kernel(*args)
+        widths.append(args[0].shape[-1])
+        return result
+
+    def packed(x, lengths):
+        return rnn(nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True))[1][0][0]
+
+    monkeypatch.setattr(nn.modules.rnn._VF, "lstm", lstm)
+    row = trace(packed, torch.rand(2, 7, 5), torch.tensor([7, 7]), names={"x": "B T D", "lengths": "B"}).steps[-1]
+    assert (row.shape[0].word, len(widths) > 1, set(widths)) == ("B", True, {5})
+
+
 def test_what_reads_a_packed_batch_has_names():
     class Packed(nn.Module):
         def __init__(self, vocab, width):
