@@ -158,7 +158,7 @@ def test_what_makes_it_clearly_slower_is_taken_back(
 ) -> None:
     first = iter([paces])
     monkeypatch.setattr(train, "rehearse", lambda _: Rehearsal(1, "", "", next(first, {})))
-    setup = replace(preparation.prepare(make_config("digits", compile="default")), left_open=left_open)
+    setup = replace(preparation.prepare(make_config("digits", patch_size=2, compile="default")), left_open=left_open)
     config = rehearsed(setup, Console(quiet=True))[0].config
     assert (config.kernels, config.compile) == chosen
 

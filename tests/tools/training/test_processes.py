@@ -129,7 +129,7 @@ def test_too_small_a_batch_is_refused_by_all(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.usefixtures("stripes")
 def test_whose_loss_is_large_is_known_to_one_process_alone() -> None:
     with pytest.raises(RequestError, match="--hardest is for one process"):
-        preparation.prepare(make_config("digits", hardest=0.3, device="cpu"), Processes(0, 2))
+        preparation.prepare(make_config("digits", patch_size=2, hardest=0.3, device="cpu"), Processes(0, 2))
 
 
 def test_several_processes_ask_one_another_rarely(stripes: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
