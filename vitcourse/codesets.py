@@ -104,13 +104,16 @@ class CodeSet:
 
         Raises BrokenChapterError, in one line, when the file is missing or can't be imported.
         """
+        name = f"{self.package}.{module}"
+        if name in sys.modules:
+            return sys.modules[name]
         self.require_python(module)
         import torch  # noqa: F401  # before bytecode is off, so that torch's own is kept
 
         # A learner's folder is read, never written into; and a stale .pyc can't stand in for an edited file.
         before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
         try:
-            return importlib.import_module(f"{self.package}.{module}")
+            return importlib.import_module(name)
         except Exception as error:
             raise BrokenChapterError(self._import_fault(module, error)) from error
         finally:
