@@ -18,7 +18,7 @@ from vitcourse.trace.copies import Call, Copies
 from vitcourse.trace.follow import Follower
 from vitcourse.trace.recorder import Step, Watch, tensors_in
 from vitcourse.trace.rehearsal import MOST_IN_A_STEP, Parted, Rehearsal, Weighed, alike
-from vitcourse.trace.sizes import FEW, LENGTHS, WHOLES, chosen
+from vitcourse.trace.sizes import FEW, LENGTHS, WHOLES, WIDTHS, chosen
 from vitcourse.trace.steps import Recorder
 
 # A model with more numbers than this is run on tensors without any, torch's meta device: slow by step, not by size.
@@ -173,8 +173,10 @@ class Rehearsals:
             at: list[int] = []
             loops = most = raised = False
             for way in ("free", "even", "times", "next", "less"):
-                # The turns of a loop are as many as this size: one more is all that is left to try.
-                if (loops and way != "next") or (way != "less" and most) or (way == "less" and not raised):
+                # The turns of a loop are as many as this size: one more is all that is left to try. What comes in rows
+                # may be at its most; the width of an image is what its windows divide.
+                less = way == "less"
+                if (loops and way != "next") or (most and not less) or (less and (not raised or name in WIDTHS)):
                     continue
                 ways = {**self.ways, name: way}
                 if (heads and not self.ways and self._try({**ways, **heads}, 0, True)) or self._try(ways, 0, True):
