@@ -5,7 +5,7 @@ The model, the step, the schedule and the measure are those of the chapters, the
 
 import math
 import shlex
-from dataclasses import asdict
+from dataclasses import MISSING, asdict
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ from vitcourse.training.measure import answers, as_csv
 from vitcourse.training.original import loss_floor, side_by_side
 from vitcourse.training.pictures import draw_curves, draw_predictions, png
 from vitcourse.training.preparation import Setup, prepare
-from vitcourse.training.presets import MAY_DIFFER, PRESETS, TrainConfig
+from vitcourse.training.presets import MAY_DIFFER, PRESETS, TrainConfig, settings
 from vitcourse.training.processes import ALONE, Processes
 from vitcourse.training.rehearsal import Rehearsal, rehearse
 from vitcourse.training.runs import CONFIG, RESULT, WEIGHTS, Result, RunFolder, provenance
@@ -179,7 +179,9 @@ def _resume(run: Run, folder: RunFolder, console: Console) -> None:
     elsewhere = f"{file} is a checkpoint of another run"
     refusal = f"the checkpoint {file} doesn't fit the model of {run.setup.code.name} any more"
     try:
-        if state["config"] != _what_decides(run.setup.config):
+        # A run from before a setting was there has it as it is by default.
+        default = {setting.name: setting.default for setting in settings() if setting.default is not MISSING}
+        if default | state["config"] != default | _what_decides(run.setup.config):
             raise RequestError(f"{elsewhere}: its settings are others; type --output with another folder")
         if state["data"] != run.setup.data_fingerprint:
             raise RequestError(f"{elsewhere}: the training images are others now; type --output with another folder")

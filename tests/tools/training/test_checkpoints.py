@@ -443,6 +443,17 @@ def test_a_gpus_checkpoint_goes_on_on_the_cpu_and_says_what_is_drawn_anew(
     assert "another kind of device: augmentations and dropout are drawn anew" in done.out
 
 
+def test_a_run_from_before_a_setting_was_there_goes_on(vitcourse: Callable[..., Ended], stopped: Path) -> None:
+    file, config = stopped / CHECKPOINT, read(stopped / "config.json")
+    state = read_checkpoint(file)
+    for settings in (state["config"], config):
+        del settings["elastic"]
+    file.write_bytes(checkpoint_file(state))
+    (stopped / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    done = vitcourse("train", "--resume", "--output", "run")
+    assert (done.code, "epoch 3, step 13 of 24" in done.out) == (0, True), done.err
+
+
 def test_why_a_checkpoint_does_not_fit_is_said(vitcourse: Callable[..., Ended], stopped: Path) -> None:
     file = stopped / CHECKPOINT
     state = read_checkpoint(file)
