@@ -109,5 +109,13 @@ def select(what: str | None) -> list[Exercise]:
 def _chapter(exercise: list[dict[str, Any]], **about: Any) -> Chapter:
     for own in exercise:
         own |= {key: tuple(value) for key, value in own.items() if isinstance(value, list)}
-    unsaid: dict[str, Any] = {"module": about["module"], "needs": (), "builds": (), "points": 1.0}
-    return Chapter(**about, exercises=tuple(Exercise(**{**unsaid, **own}) for own in exercise))
+    unsaid: dict[str, Any] = {"module": about["module"], "needs": (), "builds": ()}
+    return Chapter(**about, exercises=tuple(_exercise(**unsaid | own) for own in exercise))
+
+
+def _exercise(**about: Any) -> Exercise:
+    try:
+        return Exercise(**about)
+    except TypeError as error:  # a contributor's slip
+        what = str(error).partition("() ")[2]
+        raise RequestError(f"course.toml, exercise {about.get('id', 'without an id')}: {what}") from error

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from commands import Ended
 
+from vitcourse import course
 from vitcourse.checking.edits import reference
 from vitcourse.checking.edits.trees import statements
 from vitcourse.checking.misconceptions import misconceptions
@@ -219,7 +220,7 @@ def test_what_is_said_of_a_wrong_answer_is_a_sentence_and_not_the_solution(exerc
     for name in exercise.names:
         for statement in ast.walk(defined(solution(exercise.module), name)):
             if isinstance(statement, ast.Assign | ast.Return):
-                assert not any(ast.unparse(statement) in says for says in said)
+                assert [says for says in said if ast.unparse(statement) in says] == [], ast.unparse(statement)
 
 
 def test_the_list_is_in_order_and_complete() -> None:
@@ -232,6 +233,13 @@ def test_the_list_is_in_order_and_complete() -> None:
         own = [name for name in defined_there if "." not in name and name != "patch_grid"]
         assert own == listed, f"solutions/{chapter.module}.py defines {own}, vitcourse/course.toml lists {listed}"
         assert (root() / "chapters" / f"{chapter.module}.py").exists()
+
+
+def test_an_entry_that_lacks_a_part_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    late = {"id": "4.9", "names": ["late"], "title": "Late"}
+    monkeypatch.setattr(course, "_data", lambda: {"chapter": [{"module": "ch04_encoder", "exercise": [late]}]})
+    with pytest.raises(RequestError, match=r"course\.toml, exercise 4\.9: .*'hints'"):
+        course.chapters.__wrapped__()
 
 
 @pytest.mark.parametrize("module", MODULES)
