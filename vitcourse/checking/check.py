@@ -5,6 +5,7 @@ shapes right; do the invariants hold; are the values the reference's, with copie
 the dtypes kept. What is wrong comes out as one CheckFailedError.
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -82,7 +83,8 @@ class Check(Asking):
         self.agree(name, subject, reference)
         with torch.no_grad():
             tensors = {
-                key: value + 0.3 * self.inputs.randn(tuple(value.shape)) for key, value in reference.named_parameters()
+                key: value + _noise(value) * self.inputs.randn(tuple(value.shape))
+                for key, value in reference.named_parameters()
             }
         own = subject.structure["parameters"]
         tensors = {k: v for k, v in tensors.items() if k in own and tuple(own[k]["shape"]) == tuple(v.shape)}
@@ -324,6 +326,15 @@ def _as_tensor(value: Any, what: str) -> Tensor:
         missing = ": is a return missing on one of the ways?" if wrong is None else ""
         raise CheckFailedError(what, f"yours is {described(wrong)}{missing}")
     return torch.as_tensor(value)
+
+
+def _noise(parameter: Tensor) -> float:
+    """How much noise a parameter gets: a sum over many inputs stays near 1.
+
+    A softmax of large numbers makes of rounding what looks like a mistake.
+    """
+    weight = parameter.dim() in (2, 4)  # of a layer (out, in) or of a convolution (D, C, P, P); no table of positions
+    return min(0.3, math.prod(parameter.shape[1:]) ** -0.5) if weight else 0.3
 
 
 def _floats(value: Any) -> list[Tensor]:

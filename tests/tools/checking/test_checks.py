@@ -25,7 +25,7 @@ from vitcourse.checking.judge import Judge, Verdict, check_of
 from vitcourse.checking.misconceptions import Hypothesis, Misconception, misconceptions
 from vitcourse.checking.naming import named
 from vitcourse.checking.sizes import Sizes
-from vitcourse.checking.subjects import CheckFailedError, Inputs, Side
+from vitcourse.checking.subjects import ATOL, RTOL, CheckFailedError, Inputs, Side
 from vitcourse.checking.wording import begun
 from vitcourse.checking.workers import Workers
 from vitcourse.codesets import load_code
@@ -463,8 +463,28 @@ def test_a_missing_name_and_a_raising_one_are_said_with_their_line(
 @pytest.mark.parametrize(
     "name", ["one", *(pytest.param(name, marks=pytest.mark.thorough) for name in ("two", "three"))]
 )
-def test_right_answers_written_in_other_ways_pass(name: str, verdicts_of: Callable[..., Verdicts]) -> None:
-    """Loops, einsum, unfold, fused attention where no weights are asked for: the contract says what, not how."""
+def test_right_answers_written_in_other_ways_pass(
+    name: str, verdicts_of: Callable[..., Verdicts], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loops, einsum, unfold, fused attention where no weights are asked for: the contract says what, not how.
+
+    They pass with half the tolerance too: another processor, or other inputs, round otherwise.
+    """
+    close = Check.close
+
+    def closer(
+        self: Check,
+        mine: Any,
+        expected: Any,
+        otherwise: str,
+        rtol: float = RTOL,
+        atol: float = ATOL,
+        diagnosis: str = "",
+    ) -> None:
+        share = 1 if isinstance(expected, tuple | list) else 0.5  # the parts of a pair come here one by one
+        close(self, mine, expected, otherwise, share * rtol, share * atol, diagnosis)
+
+    monkeypatch.setattr(Check, "close", closer)
     verdicts = verdicts_of([root() / "tests" / "tools" / "alternatives" / name], IDS)
     assert {key[1]: line.headline for key, line in verdicts.items()} == dict.fromkeys(IDS, "passed")
 
