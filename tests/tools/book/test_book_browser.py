@@ -560,6 +560,18 @@ def test_the_site_names_no_other_host_in_what_a_browser_loads(output: Path) -> N
         assert not loads.search(page.read_text(encoding="utf-8")), page
 
 
+def test_what_is_folded_on_the_screen_can_be_read_on_paper(open_at: Callable[..., Any], output: Path) -> None:
+    page = open_at((output / "book" / "03_attention.html").as_uri())
+    page.emulate_media(media="print")
+    shown = page.evaluate("""() => {
+        window.dispatchEvent(new Event("beforeprint"));
+        const parts = document.querySelectorAll("article details.hide > :not(summary)");
+        return [...parts].map((part) => getComputedStyle(part).opacity);
+    }""")
+    assert shown
+    assert set(shown) == {"1"}
+
+
 def test_the_pdf_has_bookmarks_and_formulas(tmp_path: Path, browser: Any, output: Path) -> None:
     import pypdfium2
 
