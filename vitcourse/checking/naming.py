@@ -131,14 +131,18 @@ def _among(
 def _by_chance(exercise: Exercise, one: Hypothesis, last: Question, rest: Callable[[], Questions]) -> bool:
     """Whether much of what goes wrong in calls as the last is not explained, or a call is right that it makes wrong.
 
-    What is to be refused doesn't count: how it is refused is often another matter.
+    What is to be refused doesn't count: how it is refused is often another matter. The same outcome counts once: it
+    says nothing new when it comes again.
     """
     if last.request["do"] != "call":
         return False
     calls = {n: question for n, question in enumerate(rest()) if question.expects != "error"}
     right, explained = _explained(references(), rest()), _explained(sides(exercise, one)(), rest())
     wrong = {n for n in calls if calls[n].request.get("target") == last.request["target"]} - right
-    return bool((right - explained) & set(calls)) or (len(wrong) > 1 and 2 * len(wrong & explained) <= len(wrong))
+    outcomes, told = (
+        {repr((calls[n].seen.result, calls[n].seen.raised)) for n in some} for some in (wrong, wrong & explained)
+    )
+    return bool((right - explained) & set(calls)) or (len(outcomes) > 1 and 2 * len(told) <= len(outcomes))
 
 
 def _stands(exercise: Exercise, one: Hypothesis, lines: Sequence[str]) -> bool:

@@ -322,6 +322,14 @@ def test_a_cause_is_named_where_it_is_no_chance(
     assert bool(name) is bool(verdict.misconception), verdict
 
 
+def test_the_same_outcome_eight_times_speaks_once_for_a_cause(learner: Callable[..., Path], workers: Workers) -> None:
+    text = (load_code("solutions").source("ch05_vit") or "").replace("predictions == labels[", "predictions >= labels[")
+    # At this seed as many labels are among the two best of 11 as are no larger than the best; of labels of 0, all are.
+    verdict = Course(load_code(learner("chance", ch05_vit=text)), Judge(workers, seed=12)).verdict(exercise("5.5"))
+    assert verdict.headline.startswith("10 of 13 images are right")
+    assert not verdict.misconception
+
+
 def test_an_example_shows_what_is_wrong_and_no_rounding(
     learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts], monkeypatch: pytest.MonkeyPatch
 ) -> None:
