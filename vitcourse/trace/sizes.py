@@ -167,7 +167,7 @@ class Names:
                 text = _flat(next(self._expressions(size), None))
             self._found[size] = text
             if text is not None and text not in self.sizes and ("//" in text or "⌈" in text):
-                self._composed[_closed(text)] = size
+                self._composed[closed(text)] = size
         return self._found[size]
 
     def alias(self, word: str) -> str:
@@ -191,7 +191,7 @@ class Names:
             return
         yield from self._floors(v)
         for number in sorted(n for n in range(2, 65) if all(x % n == 0 for x in v)):
-            yield from (f"{number}·{_closed(text)}" for text in self._floors(tuple(x // number for x in v)))
+            yield from (f"{number}·{closed(text)}" for text in self._floors(tuple(x // number for x in v)))
 
     def _products(self, v: Vector, depth: int, after: str) -> Iterator[tuple[int, tuple[str, ...]]]:
         """Ways to write a size as a number times symbols."""
@@ -289,8 +289,9 @@ def _minus(one: Vector, two: Vector) -> Vector:
     return tuple(a - b for a, b in zip(one, two, strict=True))
 
 
-def _closed(text: str) -> str:
-    return text if re.fullmatch(r"⌈[^⌈⌉]*⌉", text) else f"({text})"
+def closed(text: str) -> str:
+    """An expression as a factor of another."""
+    return text if re.fullmatch(r"⌈[^⌈⌉]*⌉|[\w'·]+", text) else f"({text})"
 
 
 def _flat(text: str | None) -> str | None:
