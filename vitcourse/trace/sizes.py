@@ -190,8 +190,6 @@ class Names:
         if self.exact:
             return
         yield from self._floors(v)
-        for number in sorted(n for n in range(2, 65) if all(x % n == 0 for x in v)):
-            yield from (f"{number}·{closed(text)}" for text in self._floors(tuple(x // number for x in v)))
 
     def _products(self, v: Vector, depth: int, after: str) -> Iterator[tuple[int, tuple[str, ...]]]:
         """Ways to write a size as a number times symbols."""
@@ -252,6 +250,17 @@ class Names:
         return (times, plus) if fits else (0, 0)
 
     def _floors(self, v: Vector) -> Iterator[str]:
+        """Sizes divided and rounded, and multiples of such: those first that are rounded to a multiple."""
+        numbers = [n for n in range(1, 65) if all(x % n == 0 for x in v)]
+        found = [(n, *fit) for n in numbers for fit in self._fits(tuple(x // n for x in v))]
+        for number, name, by, plus in sorted(found, key=lambda fit: (fit[0] not in (1, fit[2]), fit[0])):
+            up = plus == by - 1
+            text = f"⌈{name}/{by}⌉" if up else f"{name}//{by}" if not plus else f"({name}{plus:+d})//{by}"
+            # A number, another and a third fit much by chance.
+            if number == 1 or up or not plus:
+                yield text if number == 1 else f"{number}·{closed(text)}"
+
+    def _fits(self, v: Vector) -> Iterator[tuple[str, int, int]]:
         """(size + plus) // by, where the runs leave one choice of both."""
         for name, size in [*self._varied.items(), *self._composed.items()]:
             low, high = min(zip(size, v, strict=True)), max(zip(size, v, strict=True))
@@ -264,10 +273,7 @@ class Names:
                 most = min(b * by - a for a, b in zip(size, v, strict=True)) + by - 1
                 fits += [(by, plus) for plus in range(least, most + 1)]
             if len(fits) == 1:
-                by, plus = fits[0]
-                yield (
-                    f"{name}//{by}" if not plus else f"⌈{name}/{by}⌉" if plus == by - 1 else f"({name}{plus:+d})//{by}"
-                )
+                yield name, *fits[0]
 
 
 def quotient(whole: Any, part: Any) -> Any:
