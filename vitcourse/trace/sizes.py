@@ -7,6 +7,7 @@ chose don't decide it, so that no coincidence among them can.
 
 import operator
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -250,30 +251,31 @@ class Names:
         return (times, plus) if fits else (0, 0)
 
     def _floors(self, v: Vector) -> Iterator[str]:
-        """Sizes divided and rounded, and multiples of such: those first that are rounded to a multiple."""
-        numbers = [n for n in range(1, 65) if all(x % n == 0 for x in v)]
-        found = [(n, *fit) for n in numbers for fit in self._fits(tuple(x // n for x in v))]
-        for number, name, by, plus in sorted(found, key=lambda fit: (fit[0] not in (1, fit[2]), fit[0])):
-            up = plus == by - 1
-            text = f"⌈{name}/{by}⌉" if up else f"{name}//{by}" if not plus else f"({name}{plus:+d})//{by}"
-            # A number, another and a third fit much by chance.
-            if number == 1 or up or not plus:
-                yield text if number == 1 else f"{number}·{closed(text)}"
+        """Sizes divided and rounded, and multiples of such, where the runs leave one choice of all numbers."""
+        plain = [("", *fit) for fit in self._fits(v)]
+        numbers = [n for n in range(2, 65) if all(x % n == 0 for x in v)]
+        many = [(f"{n}·", *fit) for n in numbers for fit in self._fits(tuple(x // n for x in v))]
+        # A number, another and a third fit much by chance; and so does a multiple of what may be none.
+        known = {name for _, name, _, _ in plain}
+        many = [fit for fit in many if fit[3] in (0, fit[2] - 1) and fit[1] not in known]
+        for found in (plain, many):
+            count = Counter(name for _, name, _, _ in found)
+            for times, name, by, plus in [fit for fit in found if count[fit[1]] == 1]:
+                up = plus == by - 1
+                text = f"⌈{name}/{by}⌉" if up else f"{name}//{by}" if not plus else f"({name}{plus:+d})//{by}"
+                yield times + closed(text) if times else text
 
     def _fits(self, v: Vector) -> Iterator[tuple[str, int, int]]:
-        """(size + plus) // by, where the runs leave one choice of both."""
+        """(size + plus) // by."""
         for name, size in [*self._varied.items(), *self._composed.items()]:
             low, high = min(zip(size, v, strict=True)), max(zip(size, v, strict=True))
             if high[1] <= low[1]:
                 continue
             guess = (high[0] - low[0]) // (high[1] - low[1])
-            fits = []
             for by in range(max(2, guess - 1), guess + 3):
                 least = max(b * by - a for a, b in zip(size, v, strict=True))
                 most = min(b * by - a for a, b in zip(size, v, strict=True)) + by - 1
-                fits += [(by, plus) for plus in range(least, most + 1)]
-            if len(fits) == 1:
-                yield name, *fits[0]
+                yield from ((name, by, plus) for plus in range(least, most + 1))
 
 
 def quotient(whole: Any, part: Any) -> Any:
