@@ -51,47 +51,61 @@ def chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, held: bo
 
 def _chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, shift: int, held: bool) -> dict[str, int]:
     sizes = dict(main)
-    few = [name for name in FEW if name in ways]
-    rest = [name for name in ways if name not in FEW]
-    count = max(len(ways), 3)
+    # The batch last: it looks at what the others are.
     ordered = sorted(ways, key=lambda name: name == "B")
+    count = max(len(ways), 3)
     shifts = [k for k in range(count) if all(PRIMES[(i + turn + k) % count] != main[n] for i, n in enumerate(ordered))]
-    for place, (name, way) in enumerate((name, ways[name]) for name in ordered):
-        # The order of the others is another in the second turn, so that the smaller of two isn't always the same one.
-        rank = few.index(name) if name in few else rest.index(name) if turn != 1 else len(rest) - rest.index(name)
-        own = [PRIMES[(rank + turn) % 3]] if name in few and rank < 3 else []
-        if name == "B" and turn < 2:
-            # Once more than a small batch is cut to, once less; beside other sizes, once less than they, then more.
-            first = 4 if (main[name] <= 8 and ways.keys() <= {"B", "h", "n"}) != (turn == 1) else 1
-            own = [
-                prime
-                for prime in PRIMES[first + shift // 3 :]
-                if prime not in {sizes[other] for other in ways if other != "B"}
-            ]
-        unit = 32 if name in ("H", "W") else 8
-        start = rank + turn + (shift if name not in few else shift // 3)
-        for extra, prime in enumerate((*own, *PRIMES[start : start + 9])):
-            if name in FEW:
-                free = prime
-            elif turn < 2 and (name in LENGTHS or name not in ORDER):
-                # Once more than a sequence is cut to, once less than it is filled up to.
-                free = PRIMES[abs(max(rank - 1, 0) + shift - extra)] if turn else unit * (prime + 16)
-            elif turn == 1 and name in WIDTHS:
-                # Once less than a width is filled up to.
-                free = 2 * PRIMES[[width for width in rest[::-1] if width in WIDTHS].index(name) + shift + extra]
-            else:
-                free = unit * prime + (0, 1, -1, 2, 5)[turn]
+    for place, name in enumerate(ordered):
+        small = PRIMES[(place + turn + shifts[0]) % count] if shifts else PRIMES[place + turn + count]
+        taken = {sizes[other] for other in ways if other != "B"} if name == "B" and turn < 2 else None
+        for free, even in _free(name, main, ways, turn, shift, taken):
             sizes[name] = {
                 "free": free,
-                "even": unit * prime,
-                "small": PRIMES[(place + turn + shifts[0]) % count] if shifts else PRIMES[place + turn + count],
+                "even": even,
+                "small": small,
                 "next": max(main[name] + (1, -1, 2, -2, 3)[turn], 2),
                 "less": max(main[name] - 1 - turn, 2),
                 "times": main[name] * (2, 3, 5, 4, 7)[turn],
                 "twice": main[name] * 2,
-            }[way]
+            }[ways[name]]
             if sizes[name] != main[name]:
                 break
+    _multiply(sizes, main, ways, turn, shift, held)
+    return sizes
+
+
+def _free(
+    name: str, main: Mapping[str, int], ways: Mapping[str, str], turn: int, shift: int, taken: set[int] | None
+) -> Iterator[tuple[int, int]]:
+    """Sizes for one symbol that may be any, each with one that is even."""
+    alike = [few for few in FEW if few in ways] if name in FEW else [other for other in ways if other not in FEW]
+    # The order is another in the second turn, so that the smaller of two isn't always the same one.
+    rank = alike.index(name) if name in FEW or turn != 1 else len(alike) - alike.index(name)
+    own = [PRIMES[(rank + turn) % 3]] if name in FEW and rank < 3 else []
+    if taken is not None:
+        # A batch: once more than a small one is cut to, once less; beside other sizes, once less than they, then more.
+        first = 4 if (main[name] <= 8 and ways.keys() <= {"B", "h", "n"}) != (turn == 1) else 1
+        own = [prime for prime in PRIMES[first + shift // 3 :] if prime not in taken]
+    unit = 32 if name in ("H", "W") else 8
+    start = rank + turn + (shift // 3 if name in FEW else shift)
+    for extra, prime in enumerate((*own, *PRIMES[start : start + 9])):
+        if name in FEW:
+            free = prime
+        elif turn < 2 and (name in LENGTHS or name not in ORDER):
+            # Once more than a sequence is cut to, once less than it is filled up to.
+            free = PRIMES[abs(max(rank - 1, 0) + shift - extra)] if turn else unit * (prime + 16)
+        elif turn == 1 and name in WIDTHS:
+            # Once less than a width is filled up to.
+            free = 2 * PRIMES[[width for width in alike[::-1] if width in WIDTHS].index(name) + shift + extra]
+        else:
+            free = unit * prime + (0, 1, -1, 2, 5)[turn]
+        yield free, unit * prime
+
+
+def _multiply(
+    sizes: dict[str, int], main: Mapping[str, int], ways: Mapping[str, str], turn: int, shift: int, held: bool
+) -> None:
+    """Make those sizes products, or one more, that mean one."""
     for place, (whole, *factors) in enumerate(PRODUCTS):
         if ways.get(whole) not in ("free", "small"):
             continue
@@ -103,7 +117,6 @@ def _chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, shift: 
             sizes[whole] = sizes[known[0]] * free * (4 if whole == "D" else 1)
     if held and ways.get("T") in ("free", "small") and "N" in main and main["N"] + 1 == main["T"]:
         sizes["T"] = sizes["N"] + 1
-    return sizes
 
 
 @dataclass
