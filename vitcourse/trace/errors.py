@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import combinations, takewhile
 from math import prod
 
 from vitcourse.trace.record import Axis, Shape, shape_words
@@ -233,9 +233,32 @@ def _reshape(fault: Fault) -> str:
     if count % known == 0 if -1 in asked else count == known:
         lying = f"{x}'s numbers don't lie in memory in that order: reshape copies them, view can't"
         return lying if fault.op == "view" else ""
-    text = ", ".join(map(str, asked))
-    needs = "needs a multiple of" if -1 in asked else "has"
-    return f"{x} {shape_words(shape)} has {count} numbers, and ({text}) {needs} {known}"
+    # Axes that stay as they are at both ends agree.
+    first = _alike(shape, asked)
+    behind = _alike(shape[:first:-1], asked[:first:-1])
+    if len(shape) - first - behind == 1:
+        return _cut(x, shape, first, asked[first : len(asked) - behind])
+    return f"{x} {shape_words(shape)} has {count} numbers, {_needed(asked)}"
+
+
+def _alike(shape: Shape, asked: Sequence[int]) -> int:
+    pairs = zip(shape, asked, strict=False)
+    return len([*takewhile(lambda pair: pair[0].size == pair[1], pairs)])
+
+
+def _cut(x: str, shape: Shape, place: int, asked: Sequence[int]) -> str:
+    return f"{_axis(x, shape, place)}, {_needed(asked) if len(asked) > 1 else f'and {asked[0]} is asked'}"
+
+
+def _needed(asked: Sequence[int]) -> str:
+    multiple = "a multiple of " if -1 in asked else ""
+    return f"({', '.join(map(str, asked))}) needs {multiple}{prod(n for n in asked if n != -1)}"
+
+
+def _unflattened(fault: Fault) -> str:
+    x, shape = fault.operand(0)
+    dim, *asked = fault.numbers
+    return _cut(x, shape, dim % len(shape), asked) if "multiply up" in fault.message else ""
 
 
 # Places in a tensor
@@ -309,6 +332,7 @@ _RULES: dict[str, Rule] = {
     "multi_head_attention_forward": _many_heads,
     "scaled_dot_product_attention": _attention,
     "stack": _put_together,
+    "unflatten": _unflattened,
     "permute": _ordered,
     "getitem": _masked,
     "setitem": _assigned,

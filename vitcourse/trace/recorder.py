@@ -33,6 +33,8 @@ COUNTING = frozenset(("unique_consecutive", "_return_output", "_return_inverse",
                       "repeat_interleave"))  # fmt: skip
 WHERE = frozenset(("nonzero", "argwhere", "masked_select"))
 DECIDING = READS | COUNTING | WHERE | {"where", "__getitem__"}
+# What only lays numbers out anew, in their order.
+RESHAPES = frozenset(("reshape", "view", "flatten", "unflatten", "view_as", "reshape_as"))
 # Kernels that read past the end of a tensor that is too short, instead of refusing it.
 UNCHECKED = frozenset(("lstm", "gru", "rnn_tanh", "rnn_relu"))
 Sizes = tuple[int, ...]

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
-from math import prod
+from math import gcd, prod
 from typing import Any
 
 import numpy
@@ -144,9 +144,8 @@ class Rehearsals:
                 break
         said = {word for words in self.call.words.values() for word in words}.difference(FEW)
         for name in [name for name in self.ways if name in said]:
-            # A half of what was always even may be rounded.
-            even = not any(at[name] % 2 for at in (self.call.sizes, *(turn.sizes for turn in self.turns)))
-            if even and not self.decided():
+            # What was a multiple of some number in all runs may be rounded to one, and nobody would see it.
+            if gcd(*(at[name] for at in (self.call.sizes, *(turn.sizes for turn in self.turns)))) > 1:
                 self._try({name: "next"}, 0, held)
         image = {name: "next" for name in ("H", "W") if name in self.ways}
         if image and ("P" in self.ways or (self.follower is not None and "P" in self.follower.atoms.named)):

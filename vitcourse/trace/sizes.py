@@ -7,6 +7,7 @@ chose don't decide it, so that no coincidence among them can.
 
 import operator
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -50,47 +51,61 @@ def chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, held: bo
 
 def _chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, shift: int, held: bool) -> dict[str, int]:
     sizes = dict(main)
-    few = [name for name in FEW if name in ways]
-    rest = [name for name in ways if name not in FEW]
-    count = max(len(ways), 3)
+    # The batch last: it looks at what the others are.
     ordered = sorted(ways, key=lambda name: name == "B")
+    count = max(len(ways), 3)
     shifts = [k for k in range(count) if all(PRIMES[(i + turn + k) % count] != main[n] for i, n in enumerate(ordered))]
-    for place, (name, way) in enumerate((name, ways[name]) for name in ordered):
-        # The order of the others is another in the second turn, so that the smaller of two isn't always the same one.
-        rank = few.index(name) if name in few else rest.index(name) if turn != 1 else len(rest) - rest.index(name)
-        own = [PRIMES[(rank + turn) % 3]] if name in few and rank < 3 else []
-        if name == "B" and turn < 2:
-            # Once more than a small batch is cut to, once less; beside other sizes, once less than they, then more.
-            first = 4 if (main[name] <= 8 and ways.keys() <= {"B", "h", "n"}) != (turn == 1) else 1
-            own = [
-                prime
-                for prime in PRIMES[first + shift // 3 :]
-                if prime not in {sizes[other] for other in ways if other != "B"}
-            ]
-        unit = 32 if name in ("H", "W") else 8
-        start = rank + turn + (shift if name not in few else shift // 3)
-        for extra, prime in enumerate((*own, *PRIMES[start : start + 9])):
-            if name in FEW:
-                free = prime
-            elif turn < 2 and (name in LENGTHS or name not in ORDER):
-                # Once more than a sequence is cut to, once less than it is filled up to.
-                free = PRIMES[abs(max(rank - 1, 0) + shift - extra)] if turn else unit * (prime + 16)
-            elif turn == 1 and name in WIDTHS:
-                # Once less than a width is filled up to.
-                free = 2 * PRIMES[[width for width in rest[::-1] if width in WIDTHS].index(name) + shift + extra]
-            else:
-                free = unit * prime + (0, 1, -1, 2, 5)[turn]
+    for place, name in enumerate(ordered):
+        small = PRIMES[(place + turn + shifts[0]) % count] if shifts else PRIMES[place + turn + count]
+        taken = {sizes[other] for other in ways if other != "B"} if name == "B" and turn < 2 else None
+        for free, even in _free(name, main, ways, turn, shift, taken):
             sizes[name] = {
                 "free": free,
-                "even": unit * prime,
-                "small": PRIMES[(place + turn + shifts[0]) % count] if shifts else PRIMES[place + turn + count],
+                "even": even,
+                "small": small,
                 "next": max(main[name] + (1, -1, 2, -2, 3)[turn], 2),
                 "less": max(main[name] - 1 - turn, 2),
                 "times": main[name] * (2, 3, 5, 4, 7)[turn],
                 "twice": main[name] * 2,
-            }[way]
+            }[ways[name]]
             if sizes[name] != main[name]:
                 break
+    _multiply(sizes, main, ways, turn, shift, held)
+    return sizes
+
+
+def _free(
+    name: str, main: Mapping[str, int], ways: Mapping[str, str], turn: int, shift: int, taken: set[int] | None
+) -> Iterator[tuple[int, int]]:
+    """Sizes for one symbol that may be any, each with one that is even."""
+    alike = [few for few in FEW if few in ways] if name in FEW else [other for other in ways if other not in FEW]
+    # The order is another in the second turn, so that the smaller of two isn't always the same one.
+    rank = alike.index(name) if name in FEW or turn != 1 else len(alike) - alike.index(name)
+    own = [PRIMES[(rank + turn) % 3]] if name in FEW and rank < 3 else []
+    if taken is not None:
+        # A batch: once more than a small one is cut to, once less; beside other sizes, once less than they, then more.
+        first = 4 if (main[name] <= 8 and ways.keys() <= {"B", "h", "n"}) != (turn == 1) else 1
+        own = [prime for prime in PRIMES[first + shift // 3 :] if prime not in taken]
+    unit = 32 if name in ("H", "W") else 8
+    start = rank + turn + (shift // 3 if name in FEW else shift)
+    for extra, prime in enumerate((*own, *PRIMES[start : start + 9])):
+        if name in FEW:
+            free = prime
+        elif turn < 2 and (name in LENGTHS or name not in ORDER):
+            # Once more than a sequence is cut to, once less than it is filled up to.
+            free = PRIMES[abs(max(rank - 1, 0) + shift - extra)] if turn else unit * (prime + 16)
+        elif turn == 1 and name in WIDTHS:
+            # Once less than a width is filled up to.
+            free = 2 * PRIMES[[width for width in alike[::-1] if width in WIDTHS].index(name) + shift + extra]
+        else:
+            free = unit * prime + (0, 1, -1, 2, 5)[turn]
+        yield free, unit * prime
+
+
+def _multiply(
+    sizes: dict[str, int], main: Mapping[str, int], ways: Mapping[str, str], turn: int, shift: int, held: bool
+) -> None:
+    """Make those sizes products, or one more, that mean one."""
     for place, (whole, *factors) in enumerate(PRODUCTS):
         if ways.get(whole) not in ("free", "small"):
             continue
@@ -102,7 +117,6 @@ def _chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, shift: 
             sizes[whole] = sizes[known[0]] * free * (4 if whole == "D" else 1)
     if held and ways.get("T") in ("free", "small") and "N" in main and main["N"] + 1 == main["T"]:
         sizes["T"] = sizes["N"] + 1
-    return sizes
 
 
 @dataclass
@@ -167,7 +181,7 @@ class Names:
                 text = _flat(next(self._expressions(size), None))
             self._found[size] = text
             if text is not None and text not in self.sizes and ("//" in text or "⌈" in text):
-                self._composed[_closed(text)] = size
+                self._composed[closed(text)] = size
         return self._found[size]
 
     def alias(self, word: str) -> str:
@@ -190,8 +204,6 @@ class Names:
         if self.exact:
             return
         yield from self._floors(v)
-        for number in sorted(n for n in range(2, 65) if all(x % n == 0 for x in v)):
-            yield from (f"{number}·{_closed(text)}" for text in self._floors(tuple(x // number for x in v)))
 
     def _products(self, v: Vector, depth: int, after: str) -> Iterator[tuple[int, tuple[str, ...]]]:
         """Ways to write a size as a number times symbols."""
@@ -252,22 +264,31 @@ class Names:
         return (times, plus) if fits else (0, 0)
 
     def _floors(self, v: Vector) -> Iterator[str]:
-        """(size + plus) // by, where the runs leave one choice of both."""
+        """Sizes divided and rounded, and multiples of such, where the runs leave one choice of all numbers."""
+        plain = [("", *fit) for fit in self._fits(v)]
+        numbers = [n for n in range(2, 65) if all(x % n == 0 for x in v)]
+        many = [(f"{n}·", *fit) for n in numbers for fit in self._fits(tuple(x // n for x in v))]
+        # A number, another and a third fit much by chance; and so does a multiple of what may be none.
+        known = {name for _, name, _, _ in plain}
+        many = [fit for fit in many if fit[3] in (0, fit[2] - 1) and fit[1] not in known]
+        for found in (plain, many):
+            count = Counter(name for _, name, _, _ in found)
+            for times, name, by, plus in [fit for fit in found if count[fit[1]] == 1]:
+                up = plus == by - 1
+                text = f"⌈{name}/{by}⌉" if up else f"{name}//{by}" if not plus else f"({name}{plus:+d})//{by}"
+                yield times + closed(text) if times else text
+
+    def _fits(self, v: Vector) -> Iterator[tuple[str, int, int]]:
+        """(size + plus) // by."""
         for name, size in [*self._varied.items(), *self._composed.items()]:
             low, high = min(zip(size, v, strict=True)), max(zip(size, v, strict=True))
             if high[1] <= low[1]:
                 continue
             guess = (high[0] - low[0]) // (high[1] - low[1])
-            fits = []
             for by in range(max(2, guess - 1), guess + 3):
                 least = max(b * by - a for a, b in zip(size, v, strict=True))
                 most = min(b * by - a for a, b in zip(size, v, strict=True)) + by - 1
-                fits += [(by, plus) for plus in range(least, most + 1)]
-            if len(fits) == 1:
-                by, plus = fits[0]
-                yield (
-                    f"{name}//{by}" if not plus else f"⌈{name}/{by}⌉" if plus == by - 1 else f"({name}{plus:+d})//{by}"
-                )
+                yield from ((name, by, plus) for plus in range(least, most + 1))
 
 
 def quotient(whole: Any, part: Any) -> Any:
@@ -289,8 +310,9 @@ def _minus(one: Vector, two: Vector) -> Vector:
     return tuple(a - b for a, b in zip(one, two, strict=True))
 
 
-def _closed(text: str) -> str:
-    return text if re.fullmatch(r"⌈[^⌈⌉]*⌉", text) else f"({text})"
+def closed(text: str) -> str:
+    """An expression as a factor of another."""
+    return text if re.fullmatch(r"⌈[^⌈⌉]*⌉|[\w'·]+", text) else f"({text})"
 
 
 def _flat(text: str | None) -> str | None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from vitcourse.trace.recorder import (
     DECIDING,
+    RESHAPES,
     SEQUENTIAL,
     Entry,
     Kind,
@@ -308,6 +309,12 @@ class Recorder(Watch):
             node.results, node.kind, node.shown = tuple([ref for _, ref, _ in entries]), entries[0][2], True
 
     # Errors
+
+    def reshaped(self, serial: int) -> Ref | None:
+        """What a step has only laid out anew, if it did."""
+        made = next((node for node in self.root.inside() if node.start == serial and node.operands), None)
+        source = made.operands[0][1] if made is not None and made.op in RESHAPES else (-1, 0)
+        return source if source[0] >= 0 else None
 
     def _failed_in(self, frame: FrameType, name: str, args: tuple[Any, ...], kwargs: Any, error: BaseException) -> None:
         if self.failed is not None and self.failed.error is error:

@@ -2,6 +2,7 @@
 
 import re
 from itertools import combinations
+from math import prod
 from typing import Any
 
 from torch import Tensor
@@ -11,10 +12,10 @@ from vitcourse.trace.copies import Call, Copies
 from vitcourse.trace.follow import Axes, Follower
 from vitcourse.trace.names import contract_of
 from vitcourse.trace.record import Axis, Shape
-from vitcourse.trace.recorder import COUNTING, WHERE, Ref, Step, quietly, sizes_of, tensors_in
+from vitcourse.trace.recorder import COUNTING, WHERE, Ref, Sizes, Step, quietly, sizes_of, tensors_in
 from vitcourse.trace.rehearsal import Parted
 from vitcourse.trace.runs import Rehearsals
-from vitcourse.trace.sizes import Names, Vector, worth, worth_all
+from vitcourse.trace.sizes import Names, Vector, closed, worth, worth_all
 from vitcourse.trace.steps import Recorder
 
 # Functions whose first result has as many places as data says.
@@ -33,6 +34,15 @@ def _holds(text: str | None, runs: dict[str, Vector], number: int) -> bool:
         return not rests and worth(text, sizes) == number
     except (KeyError, ZeroDivisionError):
         return True
+
+
+def _merged(before: Sizes, after: Sizes, place: int) -> set[tuple[int, int]]:
+    """Where the axes start and end, two or more, whose numbers lie in one axis after a reshape."""
+    return {
+        (start, end)
+        for start, end in combinations(range(len(before) + 1), 2)
+        if end - start > 1 and prod(before[:start]) == prod(after[:place]) and prod(before[start:end]) == after[place]
+    }
 
 
 class Told:
@@ -203,6 +213,24 @@ class Told:
                 text = self.names.text(size) if len(size) == len(self._runs) and min(size) >= 0 else None
             self._found[key] = Axis(size[0], text)
         return self._found[key]
+
+    def spelt(self, tensor: Tensor) -> Shape:
+        """The axes of a tensor; of one without a name, those that a reshape has just merged into it in every run."""
+        shape, ref = self.shape_of(tensor), self.recorder.known(tensor)
+        source = ref and self.recorder.reshaped(ref[0])
+        if ref is None or source is None:
+            return shape
+        runs = [(steps[source[0]][source[1] + 1], steps[ref[0]][1]) for steps in self._runs]
+        before = self.shape(source)
+
+        def axis(place: int) -> Axis:
+            size, together = shape[place].size, set.intersection(*(_merged(*run, place) for run in runs))
+            if shape[place].name is not None or not together:
+                return shape[place]
+            start, end = min(together, key=lambda span: span[1] - span[0])
+            return Axis(size, "·".join(closed(part.word) for part in before[start:end] if part.size != 1))
+
+        return tuple(map(axis, range(len(shape))))
 
     def shape_of(self, tensor: Tensor) -> Shape:
         """The axes of a tensor."""

@@ -43,6 +43,16 @@ class Chain(nn.Module):
         return self.chain(x)
 
 
+class Pooled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 7, 3), nn.Linear(11, 2)
+
+    def forward(self, images):
+        x = nn.functional.max_pool2d(self.conv(images), 2)
+        return self.head(x.flatten(1))
+
+
 def added(x, y):
     x += y
     return x
@@ -64,6 +74,18 @@ CASES = [
      "x's last axis is 1, and 3 is asked: it keeps its size here"),
     ("expand", lambda x: x.expand(2, 7, 3), {"x": rand(2, 5, 3)}, "B T D",
      "x's second axis is 5 = T, and 7 is asked: it keeps its size here"),
+    ("made of axes", Pooled(), {"images": rand(2, 3, 13, 15)}, "B C H W",
+     "x.flatten(1)'s last axis is 210 = 7·((H-2)//2)·((W-2)//2), self.head takes 11"),
+    ("heads", lambda x: x.view(2, 5, 3, 4), {"x": rand(2, 5, 13)}, "B T D",
+     "x's last axis is 13 = D, (3, 4) needs 12"),
+    ("heads in front", lambda x: x.view(3, -1, 5, 13), {"x": rand(2, 5, 13)}, "B T D",
+     "x's first axis is 2 = B, (3, -1) needs a multiple of 3"),
+    ("tokens", lambda x: x.reshape(2, 7, 13), {"x": rand(2, 5, 13)}, "B T D",
+     "x's second axis is 5 = T, and 7 is asked"),
+    ("several axes", lambda x: x.reshape(-1, 7), {"x": rand(2, 5, 13)}, "B T D",
+     "x (B, T, D) has 130 numbers, (-1, 7) needs a multiple of 7"),
+    ("unflattened", lambda x: x.unflatten(1, (2, 3)), {"x": rand(2, 5, 13)}, "B T D",
+     "x's second axis is 5 = T, (2, 3) needs 6"),
     ("view", lambda x: x.mT.view(2, -1), {"x": rand(2, 5, 3)}, "B T D",
      "x.mT's numbers don't lie in memory in that order: reshape copies them, view can't"),
     ("column of targets", lambda x, y: F.cross_entropy(x, y), {"x": rand(7, 3), "y": whole(7, 1, below=3)},

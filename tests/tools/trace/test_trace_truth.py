@@ -37,6 +37,10 @@ def odd_or_even(x):
 
 SIZES = [
     ("cut to a multiple", lambda x: x[:, : x.shape[1] // 3 * 3], "B T", [(2, 9), (2, 10), (5, 13)]),
+    ("filled up to threes", lambda x: F.pad(x, (0, 0, 0, -x.shape[1] % 3)), "B T D", [(2, 24, 5), (2, 25, 5)]),
+    ("filled up to pairs", lambda x: F.pad(x, (0, x.shape[1] % 2)), "B T", [(2, 24), (2, 23)]),
+    ("width in fours", lambda x: x[:, : x.shape[1] // 4 * 4], "B D", [(2, 24), (2, 26), (2, 31)]),
+    ("width in sixteens", lambda x: x[:, : x.shape[1] // 16 * 16], "B D", [(2, 24), (2, 15), (2, 31)]),
     ("rest", lambda x: torch.zeros(x.shape[1] % 5 + 1), "B T", [(2, 9), (2, 4), (3, 12)]),
     ("cut at eight", lambda x: x[:, :8], "B T", [(2, 6), (2, 8), (3, 10)]),
     ("cut at a hundred", lambda x: x[:, :100], "B T", [(2, 6), (2, 70), (3, 110)]),
