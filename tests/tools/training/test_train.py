@@ -27,6 +27,7 @@ from torch import nn
 
 from solutions.ch05_vit import cross_entropy
 from vitcourse.codesets import load_code
+from vitcourse.course import exercise
 from vitcourse.data import Dataset
 from vitcourse.errors import RequestError, RunError
 from vitcourse.places import root
@@ -397,6 +398,21 @@ def test_faults_of_a_learner_end_in_one_line(
     done = vitcourse("train", *SMALL, "--epochs", "2", "--code", str(learner))
     assert (done.code, done.err.count("\n")) == (code, 1), done.err
     assert said in done.err
+
+
+@pytest.mark.usefixtures("stripes", "undrawn")
+@pytest.mark.parametrize(
+    ("option", "old", "check"),
+    [("--mixup=0.3", "    return loss.mean()", "7.4"), ("--micro-batch=7", "    return total", "7.5")],
+)
+def test_a_step_that_takes_the_place_of_5_4_says_which_answer_gives_no_loss(
+    vitcourse: Callable[..., Ended], learner: Path, option: str, old: str, check: str
+) -> None:
+    rewrite(learner, "ch07_transfer", old, "    return None")
+    done = vitcourse("train", *SMALL, "--epochs=1", "--code", str(learner), option)
+    assert (done.code, done.err.count("\n")) == (1, 1), done.err
+    assert f"{exercise(check).names[-1]} returns no tensor without axes; to find out why" in done.err
+    assert done.err.endswith(f"vitcourse check {check}\n")
 
 
 # Wrong requests
