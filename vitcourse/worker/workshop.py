@@ -55,6 +55,11 @@ class Observation:
     events: list[dict[str, Any]] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
 
+    @property
+    def model(self) -> dict[str, Any]:
+        """The state of the first thing that a call was given: of a training step, the model."""
+        return next(iter(self.things.values()))
+
 
 class Workshop:
     """Answers requests; find gives the object of a chapter by the chapter's module and its own name."""
