@@ -10,7 +10,7 @@ from typing import Any
 
 from vitcourse.codesets import load_code
 from vitcourse.course import exercise
-from vitcourse.errors import RequestError
+from vitcourse.errors import naming_what_lacks
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,6 @@ def misconceptions() -> tuple[Misconception, ...]:
 
 def _misconception(**about: Any) -> Misconception:
     about |= {key: tuple(map(tuple, value)) for key, value in about.items() if key == "edits"}
-    try:
+    which = f"{about.get('exercise', 'without an exercise')} {about.get('name', '')!r}"
+    with naming_what_lacks(f"misconceptions.toml, {which}"):
         return Misconception(**about)
-    except TypeError as error:  # a contributor's slip
-        which = f"{about.get('exercise', 'without an exercise')} {about.get('name', '')!r}"
-        raise RequestError(f"misconceptions.toml, {which}: {str(error).partition('() ')[2]}") from error

@@ -48,7 +48,6 @@ def chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, held: bo
     return sizes
 
 
-# One function, however long: each size is chosen beside those that were chosen before it.
 def _chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, shift: int, held: bool) -> dict[str, int]:
     sizes = dict(main)
     few = [name for name in FEW if name in ways]
