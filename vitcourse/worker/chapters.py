@@ -11,7 +11,7 @@ import linecache
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from importlib.abc import InspectLoader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -118,7 +118,7 @@ def fault(error: BaseException) -> dict[str, Any]:
     }
 
 
-@cache
+@lru_cache(32)
 def parsed(text: str) -> ast.Module:
     """The syntax of a text, once for all who look at it; that of an empty one where Python can't read it."""
     try:
