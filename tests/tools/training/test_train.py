@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
@@ -625,14 +625,6 @@ def test_a_loss_that_is_no_number_stops_the_run(vitcourse: Callable[..., Ended])
 
 
 # Ctrl-C
-
-
-@pytest.fixture
-def attended() -> Iterator[None]:
-    """Ctrl-C as in a terminal; where tests run in the background it is ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def interrupt_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
