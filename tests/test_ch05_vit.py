@@ -206,7 +206,7 @@ def test_train_step(check: Check) -> None:
         right.result,
         "the loss should be the cross-entropy of the batch, its mean over the images, from before the update",
     )
-    mine, expected = (one.things[model_of(one)]["values"] for one in (seen, right))
+    mine, expected = (one.model["values"] for one in (seen, right))
     before = {"linear.weight": weight, "linear.bias": bias}
     for name, old in before.items():
         check.close(
@@ -215,10 +215,10 @@ def test_train_step(check: Check) -> None:
             f"after one step of SGD, {name} should be w - lr·gradient, and is another",
             diagnosis=about_step(seen, mine[name] - old, expected[name] - old),
         )
-    mine, expected = (one.things[model_of(one)]["values"] for one in trained(steps=2))
+    mine, expected = (one.model["values"] for one in trained(steps=2))
     for name in before:
         check.close(mine[name], expected[name], f"after two steps {name} is wrong: are old gradients cleared?")
-    mine, expected = (one.things[model_of(one)]["values"] for one in trained(steps=3, momentum=0.9))
+    mine, expected = (one.model["values"] for one in trained(steps=3, momentum=0.9))
     for name in before:
         check.close(mine[name], expected[name], f"after three steps with momentum {name} is wrong")
 
@@ -233,11 +233,11 @@ def test_train_step(check: Check) -> None:
         "with amp_dtype the loss should come from float32 logits",
     )
     check.close(seen.result, right.result, "with amp_dtype the loss should be that of the same logits", 0.05, 0.05)
-    mine, expected = (one.things[model_of(one)]["values"] for one in (seen, right))
+    mine, expected = (one.model["values"] for one in (seen, right))
     for name, old in before.items():
         change, size = expected[name] - old, float((expected[name] - old).abs().max())
         check.close(mine[name] - old, change, f"with amp_dtype {name} is wrong after two steps", 0.05, 0.05 * size)
-    held = seen.things[model_of(seen)]["structure"]["parameters"]
+    held = seen.model["structure"]["parameters"]
     check.true(
         all(parameter["dtype"] == torch.float32 for parameter in held.values()), "the weights should stay float32"
     )
@@ -312,11 +312,6 @@ def test_evaluate(check: Check) -> None:
     check.close(
         measure(probe, images[:9], logits.argmax(-1)[:9], 4), 1.0, "where every image is right the accuracy should be 1"
     )
-
-
-def model_of(seen: Observation) -> str:
-    """The slot of the model in an observation of a training step."""
-    return next(iter(seen.things))
 
 
 def described(value: Any) -> str:

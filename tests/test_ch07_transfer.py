@@ -333,9 +333,7 @@ def test_accumulated_step(check: Check) -> None:
             "the graphs of earlier micro-batches are held on to: what is kept of a loss should be detached",
             "total = total + loss keeps the graph of every loss; loss.detach() is the number alone.",
         )
-        wrong = [
-            path or "the model" for path, on in seen.things[model_of(seen)]["structure"]["modes"].items() if not on
-        ]
+        wrong = [path or "the model" for path, on in seen.model["structure"]["modes"].items() if not on]
         check.true(not wrong, "the model should be left in training mode", f"not in it: {', '.join(wrong)}")
         check.close(
             seen.result,
@@ -419,7 +417,7 @@ def depth_of(name: str, n_layers: int) -> int:
 
 def updated(check: Check, seen: Observation, right: Observation, before: Mapping[str, Tensor], when: str) -> None:
     """After the step, the weights are those of one step on the whole batch."""
-    mine, expected = (one.things[model_of(one)]["values"] for one in (seen, right))
+    mine, expected = (one.model["values"] for one in (seen, right))
     for name, old in before.items():
         step, wanted = mine[name] - old, expected[name] - old
         check.close(
@@ -429,11 +427,6 @@ def updated(check: Check, seen: Observation, right: Observation, before: Mapping
             rtol=1e-3,
             diagnosis="it is no update at all" if not step.any() else "",
         )
-
-
-def model_of(seen: Observation) -> str:
-    """The slot of the model in an observation of a training step."""
-    return next(iter(seen.things))
 
 
 @pytest.mark.parametrize(("dtype", "near"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])

@@ -335,8 +335,9 @@ def dev_check(
     """Check the course itself: what is missing, in seconds; then, for minutes, each right and each wrong answer."""
     folder = clone()
     one, processes = (f" and [{_asked(exercise).id}", "0") if exercise else ("", "2")
+    lists = ["tests/tools/test_course.py", "tests/tools/test_readme.py", "tests/tools/book/test_book.py"]
     for part in (
-        ["tests/tools/test_course.py", "--tb", "short", "-k", f"(complete or whole){one}"],
+        [*lists, "--tb", "short", "-k", f"complete or checked_in or map_of_the_course or minutes or (whole{one})"],
         ["-m", "course and not book and not thorough", "-k", f"test{one}"],
         ["-m", "course and not book and thorough", "-k", f"test{one}"],
     ):
@@ -344,7 +345,7 @@ def dev_check(
         failed = subprocess.run(command, cwd=folder).returncode
         if failed:
             break
-    print("the course is not whole" if failed else "the course is whole")
+    print(f"{exercise or 'the course'} is {'not ' * bool(failed)}whole")
     if failed:
         raise typer.Exit(1)
 

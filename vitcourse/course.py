@@ -6,7 +6,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from vitcourse.errors import RequestError
+from vitcourse.errors import RequestError, naming_what_lacks
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,5 @@ def _chapter(exercise: list[dict[str, Any]], **about: Any) -> Chapter:
 
 
 def _exercise(**about: Any) -> Exercise:
-    try:
+    with naming_what_lacks(f"course.toml, exercise {about.get('id', 'without an id')}"):
         return Exercise(**about)
-    except TypeError as error:  # a contributor's slip
-        what = str(error).partition("() ")[2]
-        raise RequestError(f"course.toml, exercise {about.get('id', 'without an id')}: {what}") from error

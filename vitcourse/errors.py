@@ -1,6 +1,7 @@
 """The errors that a user is meant to see: each is one line, without a traceback."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from urllib.error import URLError
 
@@ -53,3 +54,12 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     """What to type in the place of a word that nobody knows."""
     close = get_close_matches(word.lower(), known, n=1)
     return f"did you mean {close[0]}?" if close else f"type one of: {', '.join(known)}"
+
+
+@contextmanager
+def naming_what_lacks(entry: str) -> Iterator[None]:
+    """Of an entry of the course's own files that a contributor left unfinished, say which it is and what it lacks."""
+    try:
+        yield
+    except TypeError as error:
+        raise RequestError(f"{entry}: {str(error).partition('() ')[2]}") from error

@@ -49,15 +49,7 @@ def load_weights(
 
     Source of the resizing: Dosovitskiy et al. 2021, section 3.2.
     """
-    if not isinstance(model, nn.Module):
-        raise ValueError(f"the model comes first, then the weights, and a {type(model).__name__} is no model")
-    if head not in ("theirs", "own"):
-        raise ValueError(f'head must be "theirs" or "own", not {head!r}')
-    if grid is not None and not (isinstance(grid, tuple | list) and len(grid) == 2):
-        raise ValueError(f"grid is rows and columns, such as grid=(4, 7), and not {grid!r}")
-    expected = {_bare(name): tensor for name, tensor in model.state_dict().items()}
-    if POSITIONS not in expected:
-        raise ValueError(f"this {type(model).__name__} is no VisionTransformer of 5.1: it has no {POSITIONS}")
+    expected = _asked_of(model, head, grid)
     state = {_bare(name): tensor for name, tensor in read_weights(source).items()}
     family = family_of(state)
     given = _under_our_names(family, state, expected, own_head=head == "own")
@@ -75,9 +67,27 @@ def load_weights(
     with torch.no_grad():
         for name, tensor in theirs.items():
             expected[name].copy_(tensor)
+    _take_eps(model, family)
+
+
+def _take_eps(model: nn.Module, family: Family) -> None:
     for name, module in model.named_modules():
         if family.eps and re.fullmatch(r"(blocks\.\d+\.)?norm[12]?", _bare(name)) and hasattr(module, "eps"):
             module.eps = family.eps
+
+
+def _asked_of(model: nn.Module, head: str, grid: Grid | None) -> dict[str, Tensor]:
+    """What a model wants to be given, by its names in the course, where all is asked for as it should be."""
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"the model comes first, then the weights, and a {type(model).__name__} is no model")
+    if head not in ("theirs", "own"):
+        raise ValueError(f'head must be "theirs" or "own", not {head!r}')
+    if grid is not None and not (isinstance(grid, tuple | list) and len(grid) == 2):
+        raise ValueError(f"grid is rows and columns, such as grid=(4, 7), and not {grid!r}")
+    expected = {_bare(name): tensor for name, tensor in model.state_dict().items()}
+    if POSITIONS not in expected:
+        raise ValueError(f"this {type(model).__name__} is no VisionTransformer of 5.1: it has no {POSITIONS}")
+    return expected
 
 
 def sizes_of(source: Mapping[str, Any] | nn.Module | str | Path) -> dict[str, float]:

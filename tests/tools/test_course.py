@@ -101,7 +101,7 @@ def parts(exercise: Exercise) -> dict[str, bool]:
     """All that an exercise is made of, said with its place, and whether it is there."""
     folder, number = root(), int(exercise.id.partition(".")[0])
     source = solution(exercise.module)
-    answer, course = f"solutions/{exercise.module}.py", "vitcourse/course.toml"
+    answer, course, stubs = f"solutions/{exercise.module}.py", "vitcourse/course.toml", f"chapters/{exercise.module}.py"
     if absent := sorted({*exercise.names} - names_in(source)):
         return {f"{', '.join(absent)} in {answer}": False}
     definitions = [defined(source, name) for name in exercise.names]
@@ -118,7 +118,9 @@ def parts(exercise: Exercise) -> dict[str, bool]:
     wrong = [each for each in misconceptions() if each.exercise == exercise.id]
     checks = f"tests/test_{exercise.module}.py"
     page = next((folder / "book").glob(f"{number:02d}_*.md"))
-    api = (folder / "book" / "api_solutions.md").read_text(encoding="utf-8")
+    api, plan = (
+        (folder / "book" / f"{name}.md").read_text(encoding="utf-8") for name in ("api_solutions", "instructors")
+    )
 
     def stands_once(directive: str, page: Path) -> bool:
         found = re.findall(rf"^`{{3,}}{{{directive}}} (\S+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
@@ -136,7 +138,20 @@ def parts(exercise: Exercise) -> dict[str, bool]:
         f'"Not to be called here: …" in its docstring in {answer}, or no builds in {course}': (
             any("Not to be called here: " in text for text in docstrings) == bool(exercise.builds)
         ),
-        f"three hints in {course}": len(exercise.hints) == 3,
+        f"shapes, (…) -> (…), in its docstring in {answer}": all(
+            "->" in text or "[Tensor, " not in ast.unparse(node)
+            for text, node in zip(docstrings, definitions, strict=True)
+        ),
+        f"the type of each argument and result, a tensor's with its axes, in {answer}": all(
+            note is not None and ast.unparse(note) != "Tensor" for node in functions.values() for note in notes(node)
+        ),
+        f"a title, and three hints that differ, in {course}": (
+            bool(exercise.title) and len(exercise.hints) == 3 == len({*exercise.hints} - {""})
+        ),
+        f"its stub in {stubs}; type vitcourse dev stubs": all(
+            re.search(rf"^(def|class) {name}\b", (folder / stubs).read_text(encoding="utf-8"), re.MULTILINE)
+            for name in exercise.names
+        ),
         f"what it calls among its needs in {course}": calls <= rests_on(exercise),
         f"earlier exercises as its needs in {course}": all(
             in_order(needed) < in_order(exercise.id) for needed in exercise.needs
@@ -147,6 +162,9 @@ def parts(exercise: Exercise) -> dict[str, bool]:
         f'one check, marked @pytest.mark.exercise("{exercise.id}"), in {checks}': (
             (folder / checks).read_text(encoding="utf-8").count(f'@pytest.mark.exercise("{exercise.id}")') == 1
         ),
+        f"a test in {checks} that compares {', '.join(exercise.names)} with torch's own or plain Python": (
+            compared(folder / checks).issuperset(exercise.names)
+        ),
         "four wrong answers in vitcourse/checking/misconceptions.toml": len(wrong) >= 4,
         "an example in vitcourse/trace/examples.toml": (
             not takes_tensors or any(name in examples() for name in exercise.names)
@@ -155,6 +173,12 @@ def parts(exercise: Exercise) -> dict[str, bool]:
         f"one ```{{solution}} {exercise.id} in book/solutions/ch{number:02d}.md": stands_once(
             "solution", folder / "book" / "solutions" / f"ch{number:02d}.md"
         ),
+        f"an import of its names in book/{page.name}": all(
+            re.search(rf"^from [\w.]+ import (\([^)]*|.*)\b{name}\b", page.read_text(encoding="utf-8"), re.MULTILINE)
+            for name in exercise.names
+        ),
+        "its id in the plan in book/instructors.md": exercise.id
+        in " ".join(re.findall(r'"([\d. ]+)"\)', plan)).split(),
         "its names in book/api_solutions.md": all(
             re.search(rf"solutions\.{exercise.module}\.{name}$", api, re.MULTILINE) for name in exercise.names
         ),
@@ -162,9 +186,22 @@ def parts(exercise: Exercise) -> dict[str, bool]:
     for which in ("one", "two", "three"):
         found[f"its answer in {ALTERNATIVES}/{which}/{exercise.module}.py"] = others(which).issuperset(exercise.names)
     for name, node in functions.items():
-        told = len(words.get(name, {}).get("steps", []))
+        told = sum(map(bool, words.get(name, {}).get("steps", [])))
         found[f"{steps(node)} steps, not {told}, for {name} in {WORDS}"] = told == steps(node)
     return found
+
+
+def notes(function: ast.FunctionDef) -> list[ast.expr | None]:
+    """What is written of the types of a function's arguments and of its result."""
+    given = [argument.annotation for argument in function.args.args if argument.arg != "self"]
+    return given if function.name == "__init__" else [*given, function.returns]
+
+
+def compared(file: Path) -> set[str]:
+    """The names that a chapter's tests use besides its checks."""
+    functions = [node for node in ast.parse(file.read_text(encoding="utf-8")).body if isinstance(node, ast.FunctionDef)]
+    others = [node for node in functions if not any("exercise(" in ast.unparse(mark) for mark in node.decorator_list)]
+    return {part.id for node in others for part in ast.walk(node) if isinstance(part, ast.Name)}
 
 
 def rests_on(exercise: Exercise) -> set[str]:
@@ -240,6 +277,10 @@ def test_an_entry_that_lacks_a_part_is_named(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(course, "_data", lambda: {"chapter": [{"module": "ch04_encoder", "exercise": [late]}]})
     with pytest.raises(RequestError, match=r"course\.toml, exercise 4\.9: .*'hints'"):
         course.chapters.__wrapped__()
+    toml = '[[wrong]]\nexercise = "4.9"\nname = "early"\nedits = [["late", "early"]]'
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: toml)
+    with pytest.raises(RequestError, match=r"misconceptions\.toml, 4\.9 'early': .*'says'"):
+        misconceptions.__wrapped__()
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -3,7 +3,6 @@
 What an earlier exercise explains is blocked by it and not blamed; what stands on one that ended its process isn't run.
 """
 
-import ast
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -12,7 +11,7 @@ from vitcourse.codesets import CodeSet
 from vitcourse.course import Exercise, exercises
 from vitcourse.errors import RequestError
 from vitcourse.progress import is_started
-from vitcourse.worker.chapters import UNREADABLE
+from vitcourse.worker.chapters import parsed
 
 FAILURES: tuple[Status, ...] = ("failed", "error", "timeout", "missing", "unreadable")
 
@@ -115,9 +114,6 @@ def up_to_first_not_done(verdicts: Sequence[Verdict]) -> list[Verdict]:
 def place(code: CodeSet, exercise: Exercise) -> tuple[str, int]:
     """The file and the line at which an exercise stands in a set; line 0 when it can't be found there."""
     file = code.shown(code.file(exercise.module))
-    try:
-        tree = ast.parse(code.source(exercise.module) or "")
-    except UNREADABLE:
-        return file, 0
-    lines = [node.lineno for node in tree.body if getattr(node, "name", None) in exercise.names]
+    body = parsed(code.source(exercise.module) or "").body
+    lines = [node.lineno for node in body if getattr(node, "name", None) in exercise.names]
     return file, min(lines, default=0)

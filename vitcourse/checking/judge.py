@@ -3,14 +3,13 @@
 References, inputs, seeds, comparisons, names and verdicts are here; a learner's code never runs in this process.
 """
 
-import gc
 import importlib.util
 import inspect
 import re
 import sys
 import zlib
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from secrets import randbelow
@@ -21,6 +20,7 @@ from vitcourse.checking.workers import Workers, fenced
 from vitcourse.course import Exercise, chapters
 from vitcourse.places import root
 from vitcourse.progress import stubs
+from vitcourse.worker.loading import loading
 
 TIMEOUT = 60.0  # seconds that the code of one exercise may take
 _LINES = 6  # of what it prints that are shown
@@ -220,15 +220,6 @@ def load_checks() -> None:
         _checks(chapter.module)
 
 
-def _load_torch() -> None:
-    """Nothing of it is garbage: to look for some takes a tenth of the time now, and half a second when all ends."""
-    gc.disable()
-    import torch  # noqa: F401
-
-    gc.freeze()
-    gc.enable()
-
-
 @cache
 def _checks(module: str) -> list[Any]:
     """The check functions of a chapter; its tests are loaded without running any."""
@@ -240,9 +231,8 @@ def _checks(module: str) -> list[Any]:
         sys.path.insert(0, str(root()))
     loaded = importlib.util.module_from_spec(spec)
     sys.modules[name] = loaded
-    if "torch" not in sys.modules:
-        _load_torch()
-    spec.loader.exec_module(loaded)
+    with loading() if "torch" not in sys.modules else nullcontext():
+        spec.loader.exec_module(loaded)
     return [
         function for _, function in inspect.getmembers(loaded, inspect.isfunction) if hasattr(function, "pytestmark")
     ]

@@ -6,9 +6,11 @@ import tomllib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from vitcourse.codesets import load_code
 from vitcourse.course import exercise
+from vitcourse.errors import naming_what_lacks
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,11 @@ class Hypothesis:
 def misconceptions() -> tuple[Misconception, ...]:
     """The wrong answers that the checks are known to refuse, from misconceptions.toml, exercise by exercise."""
     data = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
-    return tuple(
-        Misconception(entry["exercise"], entry["name"], entry["says"], tuple((old, new) for old, new in entry["edits"]))
-        for entry in data["wrong"]
-    )
+    return tuple(_misconception(**entry) for entry in data["wrong"])
+
+
+def _misconception(**about: Any) -> Misconception:
+    about |= {key: tuple(map(tuple, value)) for key, value in about.items() if key == "edits"}
+    which = f"{about.get('exercise', 'without an exercise')} {about.get('name', '')!r}"
+    with naming_what_lacks(f"misconceptions.toml, {which}"):
+        return Misconception(**about)

@@ -16,6 +16,7 @@ import pytest
 
 from vitcourse.codesets import OWN_SETS, load_code
 from vitcourse.course import exercise
+from vitcourse.worker.loading import loading
 
 if TYPE_CHECKING:
     from vitcourse.checking.grading import Course
@@ -74,16 +75,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, Any, Any]:
-    """What is loaded by now stays to the end: to look for garbage in it, again and again, takes a twentieth of all.
-
-    While it loads, it takes a twelfth.
-    """
-    gc.disable()
-    found = yield
-    gc.freeze()
+    """What the tests load stays to the end."""
     atexit.register(gc.unfreeze)  # some libraries complain of what is left at the end
-    gc.enable()
-    return found
+    with loading():
+        return (yield)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

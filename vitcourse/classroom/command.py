@@ -5,7 +5,8 @@ import os
 import shlex
 import signal
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,24 +85,26 @@ def grade_class(
         console.print(f"{places[0]} is taken for one submission; for a row each, type: {each}", soft_wrap=True)
     if not order.box:
         console.print("without a box: what was handed in runs as you, with your files and your network", soft_wrap=True)
-    made: dict[int, Row] = {}
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    stopped = False
-    try:
-        with _progress(console) as progress:
-            task = progress.add_task("grading", total=len(handed))
-            for number, entry in rows(handed, order, jobs or os.cpu_count() or 1):
-                made[number] = entry
-                progress.update(task, advance=1, description=entry["submission"][:30])
-    except KeyboardInterrupt:
-        stopped = True
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    done = [made[number] for number in sorted(made)]
+    done = _until_stopped(console, len(handed), rows(handed, order, jobs or os.cpu_count() or 1))
     _print_table(console, done)
     outputs.write(done)
-    if stopped:
+    if len(done) < len(handed):
         raise RunError(f"stopped: {len(done)} of {len(handed)} are graded and kept; the same command goes on")
+
+
+def _until_stopped(console: Console, total: int, coming: Iterable[tuple[int, Row]]) -> list[Row]:
+    """The rows in their order, as many as there were before Ctrl-C, or before the system asked to end."""
+    made: dict[int, Row] = {}
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with suppress(KeyboardInterrupt), _progress(console) as progress:
+            task = progress.add_task("grading", total=total)
+            for number, entry in coming:
+                made[number] = entry
+                progress.update(task, advance=1, description=entry["submission"][:30])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return [made[number] for number in sorted(made)]
 
 
 def _could_be_class(place: Path) -> bool:

@@ -101,6 +101,7 @@ class Rehearsals:
                 self._tried.clear()
                 self.stopped.clear()
 
+    # One function, however long: the order of the tries is the idea, and each looks at what the one before gave.
     def _vary(self, symbols: list[str]) -> None:
         """Every symbol at once, where the call allows it; else as many as can change, one after the other."""
         held, done = True, 0
@@ -203,6 +204,7 @@ class Rehearsals:
                     break
                 del self.tied[name]
 
+    # One function, however long: whatever of it fails, the run is one that did not take the steps.
     def _try(self, ways: dict[str, str], turn: int, held: bool) -> bool:
         """One run; whether it took the steps of the run that is shown."""
         sizes = chosen(self.call.sizes, ways, turn, held)

@@ -55,6 +55,7 @@ class Told:
         self._runs: list[list[Step]] = []
         self._words = list(call.words.values())
 
+    # One function, however long: all of it is read off the same runs, and is anew as soon as there is one more.
     def learn(self) -> None:
         """Take in what the runs have told since."""
         recorder, rehearsals = self.recorder, self.rehearsals

@@ -56,14 +56,7 @@ Figure = TypeVar("Figure")
 def climb(config: TrainConfig, rounds: int, console: Console) -> dict[str, Any]:
     """Measure every rung that this machine has. Raises RequestError as training does."""
     setup = _with(prepare(replace(config, **settings_of(GROUND))), GROUND)
-    if len(setup.train_images) < config.batch_size:
-        raise RequestError(
-            f"--batch-size {config.batch_size} is more than the {len(setup.train_images):,} training images; type less"
-        )
-    # Whole batches only: a last, smaller one would be another kind of step.
-    whole = len(setup.train_images) // config.batch_size * config.batch_size
-    setup = replace(setup, train_images=setup.train_images[:whole], train_labels=setup.train_labels[:whole])
-    settings = GROUND
+    setup, settings = _in_whole_batches(setup), GROUND
     rungs: dict[str, dict[str, Any]] = {}
     turns: dict[str, Callable[[], float]] = {}
     for name, change, needs_gpu in RUNGS:
@@ -97,6 +90,15 @@ def climb(config: TrainConfig, rounds: int, console: Console) -> dict[str, Any]:
         "rungs": list(rungs.values()),
         "provenance": provenance(),
     }
+
+
+def _in_whole_batches(setup: Setup) -> Setup:
+    """Without the last, smaller batch, which would be another kind of step."""
+    size, there = setup.config.batch_size, len(setup.train_images)
+    if there < size:
+        raise RequestError(f"--batch-size {size} is more than the {there:,} training images; type less")
+    whole = there // size * size
+    return replace(setup, train_images=setup.train_images[:whole], train_labels=setup.train_labels[:whole])
 
 
 def in_turns(ways: Mapping[Name, Callable[[], Figure]], rounds: int) -> dict[Name, list[Figure]]:

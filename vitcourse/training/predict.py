@@ -50,17 +50,21 @@ def predict(images: Sequence[Path], run: Path | None, picture: Path | None, as_j
         print_json([_as_dict(name, prediction) for name, prediction in named])
     else:
         console.print(f"by {run}, trained on {trained.config.data}", soft_wrap=True)
-        for name, prediction in named:
-            best = ", ".join(f"{label} ({share:.1%})" for label, share in prediction.best())
-            console.print(f"{name}: {best}", soft_wrap=True)
-            for line in prediction.seen.done:
-                console.print(f"  {line}", soft_wrap=True)
+        _print(named, console)
     if picture is not None:
         write_file(picture, png(draw_seen(named, trained.patch_size)))
         if not as_json:
             console.print(f"{picture}: the pictures as the model sees them", soft_wrap=True)
     if unread:
         raise RunError(_listed(unread))
+
+
+def _print(named: Sequence[tuple[str, "Prediction"]], console: Console) -> None:
+    for name, prediction in named:
+        best = ", ".join(f"{label} ({share:.1%})" for label, share in prediction.best())
+        console.print(f"{name}: {best}", soft_wrap=True)
+        for line in prediction.seen.done:
+            console.print(f"  {line}", soft_wrap=True)
 
 
 def _require_some(images: Sequence[Path]) -> None:

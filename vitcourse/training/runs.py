@@ -43,7 +43,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Result:
-    """The end of a run: what result.json holds."""
+    """The end of a run: what result.json holds. What is added to it has a default, which older runs then have."""
 
     accuracy: float
     measured_on: str

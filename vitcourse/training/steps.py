@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.futures import Future
 
+from vitcourse.course import exercise
 from vitcourse.errors import RunError
 from vitcourse.training.batches import Batches
 from vitcourse.training.preparation import Setup
-from vitcourse.training.presets import TrainConfig
 
 
 class InBfloat16(nn.Module):
@@ -30,25 +30,21 @@ class InBfloat16(nn.Module):
         return logits.float()
 
 
-def exercise_of_step(config: TrainConfig) -> str:
-    """Whose step a run takes."""
-    return "7.5" if config.micro_batch else "7.4" if config.mixup else "5.4"
-
-
 def take_step(
     setup: Setup, model: nn.Module, images: Tensor, labels: Tensor, optimizer: torch.optim.Optimizer
 ) -> Tensor:
-    """The step that the configuration asks for: the loss from before the update, on the device."""
+    """The step that the configuration asks for: the loss from before the update, on the device.
+
+    Raises RunError when an answer gives back something else than it should.
+    """
     config, transfer, in_bf16 = setup.config, setup.transfer, setup.config.amp == "bf16"
     if not config.micro_batch and not config.mixup:
         amp_dtype = torch.bfloat16 if in_bf16 else None
-        loss: Tensor = setup.chapter.train_step(model, images, labels, optimizer, amp_dtype=amp_dtype)
-        return loss
+        return _a_number("5.4", setup.chapter.train_step(model, images, labels, optimizer, amp_dtype=amp_dtype))
     assert transfer is not None
     model = InBfloat16(model) if in_bf16 else model
     if config.micro_batch:
-        loss = transfer.accumulated_step(model, images, labels, optimizer, config.micro_batch)
-        return loss
+        return _a_number("7.5", transfer.accumulated_step(model, images, labels, optimizer, config.micro_batch))
     # From torch's own source of chance, which a checkpoint keeps.
     lam = float(torch.distributions.Beta(config.mixup, config.mixup).sample())
     order = torch.randperm(len(images), device=images.device)
@@ -57,12 +53,18 @@ def take_step(
         raise RunError("mixup doesn't return images and targets; to find out why, type vitcourse check 7.4")
     model.train()
     optimizer.zero_grad()
-    loss = transfer.soft_cross_entropy(model(pair[0]), pair[1])
-    if not isinstance(loss, Tensor) or loss.ndim:
-        raise RunError("soft_cross_entropy doesn't return one number; to find out why, type vitcourse check 7.4")
+    loss = _a_number("7.4", transfer.soft_cross_entropy(model(pair[0]), pair[1]))
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     return loss.detach()
+
+
+def _a_number(asked: str, loss: object) -> Tensor:
+    """The loss that an exercise's last function gave back."""
+    if not isinstance(loss, Tensor) or loss.ndim:
+        name = exercise(asked).names[-1]
+        raise RunError(f"{name} returns no tensor without axes; to find out why, type vitcourse check {asked}")
+    return loss
 
 
 def wrapped(model: nn.Module, setup: Setup, batches: Batches) -> nn.Module:

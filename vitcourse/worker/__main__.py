@@ -14,7 +14,6 @@ can't fork, the judge listens on PORT, and the process itself serves, once; it p
 """
 
 import contextlib
-import gc
 import importlib
 import json
 import os
@@ -35,14 +34,12 @@ def load() -> Any:
     package.__path__ = [str(Path(__file__).parent)]
     sys.modules["worker"] = package
     warnings.simplefilter("ignore")
-    gc.disable()  # of what torch loads nothing is garbage: to look for some takes a tenth of the time
-    import torch
+    with importlib.import_module("worker.loading").loading():
+        import torch
 
-    for name in ("einops.layers.torch", "jaxtyping", "safetensors.torch", "worker.serving", "torch.overrides"):
-        importlib.import_module(name)
+        for name in ("einops.layers.torch", "jaxtyping", "safetensors.torch", "worker.serving", "torch.overrides"):
+            importlib.import_module(name)
     torch.set_num_threads(1)
-    gc.freeze()  # so that the forks share this memory
-    gc.enable()
     return sys.modules["worker.serving"]
 
 

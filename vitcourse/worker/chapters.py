@@ -11,6 +11,7 @@ import linecache
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from importlib.abc import InspectLoader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -117,6 +118,15 @@ def fault(error: BaseException) -> dict[str, Any]:
     }
 
 
+@lru_cache(32)
+def parsed(text: str) -> ast.Module:
+    """The syntax of a text, once for all who look at it; that of an empty one where Python can't read it."""
+    try:
+        return ast.parse(text)
+    except UNREADABLE:
+        return ast.parse("")
+
+
 def read(text: str, names: Sequence[str]) -> dict[str, Any]:
     """What can be seen in a chapter's text without running it, of these names.
 
@@ -124,11 +134,7 @@ def read(text: str, names: Sequence[str]) -> dict[str, Any]:
     function), its methods, and what of it should return something and doesn't. like: for each, the definition whose
     name is nearest to it, if one is near.
     """
-    try:
-        tree = ast.parse(text)
-    except UNREADABLE:
-        tree = ast.parse("")
-    there = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    there = {node.name: node for node in parsed(text).body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     definitions = {
         name: {
             "lines": (min([node.lineno, *(word.lineno for word in node.decorator_list)]), node.end_lineno or 0),
@@ -150,6 +156,8 @@ def _files() -> set[str]:
 def _stub_raises(node: ast.AST, within: str = "") -> list[tuple[int, str]]:
     found = []
     for part in ast.iter_child_nodes(node):
+        if isinstance(part, ast.expr):
+            continue  # nothing is raised there, and a sum of a thousand terms is a thousand deep
         name = part.name if isinstance(part, ast.FunctionDef) else within
         if isinstance(part, ast.Raise) and "NotImplementedError" in ast.dump(part):
             found.append((part.lineno, name))

@@ -6,7 +6,7 @@ It is read off the syntax before anything runs. Ordinary code can hold any of th
 import ast
 from collections.abc import Iterator, Mapping, Sequence
 
-from .chapters import UNREADABLE
+from .chapters import parsed
 
 # What answers are written with; anything else that is imported is worth a look.
 _USUAL = (
@@ -32,13 +32,8 @@ def around(texts: Mapping[str, str], shown: Mapping[str, str], module: str, chap
 
 
 def _seen(text: str, beside: Mapping[str, str]) -> list[tuple[int, str]]:
-    try:
-        tree = ast.parse(text)
-        return sorted(
-            {(getattr(node, "lineno", 0), what) for node in ast.walk(tree) for what in _of(node, beside) if what}
-        )
-    except UNREADABLE:
-        return []
+    nodes = ast.walk(parsed(text))
+    return sorted({(getattr(node, "lineno", 0), what) for node in nodes for what in _of(node, beside) if what})
 
 
 def _of(node: ast.AST, beside: Mapping[str, str]) -> Iterator[str]:
@@ -78,9 +73,8 @@ def _named(name: str, attribute: bool) -> Iterator[str]:
 
 def _path(node: ast.AST) -> str:
     """A dotted name as it is written, "" for anything else."""
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute):
-        above = _path(node.value)
-        return f"{above}.{node.attr}" if above else ""
-    return ""
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
-from .chapters import UNREADABLE
+from .chapters import parsed
 from .stated import stated
 
 # As statements of their own: what is only named should be called, and what gives something back changes nothing.
@@ -27,11 +27,11 @@ def slips(text: str, names: Sequence[str]) -> dict[str, Any]:
 
     Each with its line. And the statements of the whole text.
     """
+    body, lines = parsed(text).body, list[str]()
     try:
-        body = ast.parse(text).body
         lines = stated(body)
-    except UNREADABLE:
-        body, lines = [], []
+    except RecursionError:  # it can be read, and not be written down again
+        body = []
     whole = [node for node in body if getattr(node, "name", "") in names]
     given = [node for node in body if isinstance(node, ast.Assign)]
     kept = {ast.unparse(node.targets[0]) for node in given if isinstance(node.value, _CHANGEABLE)}

@@ -55,6 +55,11 @@ class Observation:
     events: list[dict[str, Any]] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
 
+    @property
+    def model(self) -> dict[str, Any]:
+        """The state of the first thing that a call was given: of a training step, the model."""
+        return next(iter(self.things.values()))
+
 
 class Workshop:
     """Answers requests; find gives the object of a chapter by the chapter's module and its own name."""
@@ -182,17 +187,7 @@ class Workshop:
         given_things = slots_of((args, kwargs))
         hung = [hooks(self.things[slot]) for slot in given_things]
         result = self._run(seen, lambda: function(*own_args, **own_kwargs), seed, count, bool(given_things))
-        try:
-            if isinstance(result, nn.Module):
-                self.things[keep] = result
-                seen.structure, seen.result = structure(result, self.whole), Slot(keep)
-            else:
-                seen.result = noted(result, self._parts(given_things))
-                seen.attached = [tensor.requires_grad for tensor in tensors_of(result)]
-            seen.shared = shared(result, [given, *(self.things[slot] for slot in given_things)])
-        except self.catches as error:  # a list in itself, a tensor larger than all memory, a __class__ that raises
-            seen.result = Other(f"{type(result).__name__} that can't be looked at ({type(error).__name__})")
-            result = None
+        result = self._came_back(seen, result, given, given_things, keep)
         for number, (old, new) in enumerate(zip(before, given, strict=True), start=1):
             if old.shape != new.shape or not equal(old, new.detach()):
                 seen.changed.append(number)
@@ -200,14 +195,33 @@ class Workshop:
             seen.changed.append(0)
         if along is not None and not seen.raised:
             self._differentiate(seen, result, along, given, function)
-        for slot in given_things:
-            thing = self.things[slot]
-            if isinstance(thing, nn.Module):
-                if hooks(thing) > hung[given_things.index(slot)]:
-                    seen.left.append("hooks")
-                seen.things[slot] = {"values": values(thing), "structure": structure(thing, self.whole)}
+        for slot, before_it in zip(given_things, hung, strict=True):
+            self._look_after(seen, slot, before_it)
         seen.events = copy.copy(self.events)
         return seen
+
+    def _look_after(self, seen: Observation, slot: str, hung: int) -> None:
+        """Note what a module that a call was given is like now, and whether more hooks hang on it than before."""
+        thing = self.things[slot]
+        if isinstance(thing, nn.Module):
+            if hooks(thing) > hung:
+                seen.left.append("hooks")
+            seen.things[slot] = {"values": values(thing), "structure": structure(thing, self.whole)}
+
+    def _came_back(self, seen: Observation, result: Any, given: list[Tensor], slots: list[str], keep: str) -> Any:
+        """Note what a call gave back; it, or None where it can't be looked at."""
+        try:
+            if isinstance(result, nn.Module):
+                self.things[keep] = result
+                seen.structure, seen.result = structure(result, self.whole), Slot(keep)
+            else:
+                seen.result = noted(result, self._parts(slots))
+                seen.attached = [tensor.requires_grad for tensor in tensors_of(result)]
+            seen.shared = shared(result, [given, *(self.things[slot] for slot in slots)])
+        except self.catches as error:  # a list in itself, a tensor larger than all memory, a __class__ that raises
+            seen.result = Other(f"{type(result).__name__} that can't be looked at ({type(error).__name__})")
+            return None
+        return result
 
     def _run(
         self, seen: Observation, call: Callable[[], Any], seed: int, count: bool = False, watched: bool = False

@@ -4,6 +4,7 @@ The images are coloured and not square, and the class is the row that is bright.
 """
 
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from functools import wraps
 from pathlib import Path
@@ -47,6 +48,14 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train, "draw_curves", lambda *_: None)
     monkeypatch.setattr(train, "draw_predictions", lambda *_: None)
     monkeypatch.setattr(train, "png", lambda _: b"")
+
+
+@pytest.fixture
+def attended() -> Iterator[None]:
+    """Ctrl-C as in a terminal; where tests run in the background it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -2,19 +2,12 @@
 
 import signal
 import threading
-from collections.abc import Iterator
 
 import pytest
 
 from vitcourse.training.checkpoints import StopOnInterrupt
 
-
-@pytest.fixture(autouse=True)
-def attended() -> Iterator[None]:
-    """Ctrl-C as in a terminal; where tests run in the background it is ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+pytestmark = pytest.mark.usefixtures("attended")
 
 
 def test_the_first_is_noted_the_second_changes_nothing_and_the_third_interrupts() -> None:

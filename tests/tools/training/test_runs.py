@@ -52,6 +52,17 @@ def test_files_are_as_written(tmp_path: Path) -> None:
     assert sorted(file.name for file in folder.path.iterdir()) == ["metrics.jsonl", "numbers.json", "text"]
 
 
+def test_the_result_of_a_run_from_before_a_line_was_added_is_still_read(tmp_path: Path) -> None:
+    """What result.json held in the first version: a field of Result that is added needs a default."""
+    epoch = {"epoch": 1, "loss": 2.0, "accuracy": 0.5, "learning_rate": 0.1, "seconds": 3.0, "images_per_second": 30.0}
+    times = {"cpu_seconds": 5.0, "wall_seconds": 7.0, "epochs": [epoch], "provenance": {}}
+    measured = {"accuracy": 0.5, "measured_on": "test images", "n_measured": 11, "finished": True}
+    folder = RunFolder(tmp_path)
+    folder.write_json("result.json", {**measured, "steps": 13, "parameters": 17, "device": "cpu", **times})
+    assert folder.result is not None, "a field of Result, or of Epoch, that isn't in an older file has no default"
+    assert folder.result.epochs == [Epoch(1, 2.0, 0.5, 0.1, 3.0, 30.0)]
+
+
 def test_provenance_names_machine_versions_command_and_date(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["/somewhere/bin/vitcourse", "train", "--data", "folder:my images"])
     told = provenance()

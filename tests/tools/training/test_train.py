@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,6 +27,7 @@ from torch import nn
 
 from solutions.ch05_vit import cross_entropy
 from vitcourse.codesets import load_code
+from vitcourse.course import exercise
 from vitcourse.data import Dataset
 from vitcourse.errors import RequestError, RunError
 from vitcourse.places import root
@@ -399,6 +400,21 @@ def test_faults_of_a_learner_end_in_one_line(
     assert said in done.err
 
 
+@pytest.mark.usefixtures("stripes", "undrawn")
+@pytest.mark.parametrize(
+    ("option", "old", "check"),
+    [("--mixup=0.3", "    return loss.mean()", "7.4"), ("--micro-batch=7", "    return total", "7.5")],
+)
+def test_a_step_that_takes_the_place_of_5_4_says_which_answer_gives_no_loss(
+    vitcourse: Callable[..., Ended], learner: Path, option: str, old: str, check: str
+) -> None:
+    rewrite(learner, "ch07_transfer", old, "    return None")
+    done = vitcourse("train", *SMALL, "--epochs=1", "--code", str(learner), option)
+    assert (done.code, done.err.count("\n")) == (1, 1), done.err
+    assert f"{exercise(check).names[-1]} returns no tensor without axes; to find out why" in done.err
+    assert done.err.endswith(f"vitcourse check {check}\n")
+
+
 # Wrong requests
 
 
@@ -609,14 +625,6 @@ def test_a_loss_that_is_no_number_stops_the_run(vitcourse: Callable[..., Ended])
 
 
 # Ctrl-C
-
-
-@pytest.fixture
-def attended() -> Iterator[None]:
-    """Ctrl-C as in a terminal; where tests run in the background it is ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def interrupt_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:

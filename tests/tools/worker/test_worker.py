@@ -16,6 +16,7 @@ from vitcourse.checking.workers import Workers
 from vitcourse.codesets import load_code
 from vitcourse.course import exercise
 from vitcourse.places import root
+from vitcourse.worker import chapters, integrity
 from vitcourse.worker.protocol import LONGEST, Other, Part, ProtocolError, Slot, pack, unpack
 from vitcourse.worker.slips import slips
 from vitcourse.worker.stated import stated
@@ -255,6 +256,16 @@ def test_slips_are_seen_in_the_text(line: str, word: str) -> None:
     found = " ".join(slips(f"class A:\n {line}", ["A"])["slips"])
     assert word in found
     assert bool(word) is bool(found)
+
+
+@pytest.mark.parametrize(
+    "deep", ["-" * 1_999 + "1", "x" + ".y" * 1_999, " + ".join("1" * 1_999)], ids=["signs", "attributes", "terms"]
+)
+def test_what_is_nested_deeply_is_looked_at_like_the_rest(deep: str) -> None:
+    text = f"def patchify(x):\n    exec('')\n    return {deep}\n"
+    assert chapters.read(text, ["patchify"])["definitions"]["patchify"]["lines"] == (1, 3)
+    assert integrity.around({"ch01": text}, {}, "ch01", ["ch01"]) == ["ch01, line 2: exec runs text as code"]
+    assert slips(text, ["patchify"])["slips"] == {}
 
 
 def test_statements_are_told_with_what_they_stand_in_and_none_after_a_return() -> None:
