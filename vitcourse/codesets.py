@@ -114,7 +114,9 @@ class CodeSet:
         before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
         try:
             return importlib.import_module(name)
-        except Exception as error:
+        except KeyboardInterrupt:  # Ctrl-C, as a rule
+            raise
+        except BaseException as error:  # sys.exit() in a chapter, say
             raise BrokenChapterError(self._import_fault(module, error)) from error
         finally:
             sys.dont_write_bytecode = before
@@ -144,7 +146,7 @@ class CodeSet:
             except SyntaxError as error:
                 raise BrokenChapterError(f"{shown}, {fault_in(text, error)}") from error
 
-    def _import_fault(self, module: str, error: Exception) -> str:
+    def _import_fault(self, module: str, error: BaseException) -> str:
         if isinstance(error, SyntaxError) and error.filename:  # of a file that the chapter imports
             linecache.checkcache(error.filename)
             return f"{self.shown(error.filename)}, {fault_in(''.join(linecache.getlines(error.filename)), error)}"
