@@ -96,8 +96,8 @@ class Judge:
             return Verdict(exercise.id, lost.status, lost.headline, died=True)
         try:
             case, texts = _Case(code, exercise, worker, seed), (exercise.module, frozenset(first["texts"].items()))
-            asked, lost = self._endless.get(texts, ("", None))
-            verdict = case.verdict(lost if asked != exercise.id else None)  # the same one is tried again
+            asked, endless = self._endless.get(texts, ("", None))
+            verdict = case.verdict(endless if asked != exercise.id else None)  # the same one is tried again
             if case.endless:
                 self._endless[texts] = exercise.id, case.endless
             return verdict
