@@ -23,6 +23,7 @@ from vitcourse.errors import RequestError, in_one_line
 from vitcourse.places import CHAPTERS, holds_chapters, root, workplace
 
 OWN_SETS = ("solutions", "chapters")
+LARGEST = 2**20  # bytes of one text
 
 
 class BrokenChapterError(RequestError):
@@ -76,6 +77,10 @@ class CodeSet:
             return None
         if not file.is_file():  # a folder, say, or a pipe, at which one would wait for ever
             raise BrokenChapterError(f"{shown} is there, and is no file; move it away; for the stub type {stub}")
+        if file.stat().st_size > LARGEST:  # Python reads at such a one for minutes, and nothing can stop it
+            raise BrokenChapterError(
+                f"{shown} is larger than {LARGEST // 2**20} MiB; shorten it, or move it away and type {stub}"
+            )
         content = file.read_bytes()
         try:
             return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
@@ -114,7 +119,9 @@ class CodeSet:
         before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
         try:
             return importlib.import_module(name)
-        except Exception as error:
+        except KeyboardInterrupt:  # Ctrl-C, as a rule
+            raise
+        except BaseException as error:  # sys.exit() in a chapter, say
             raise BrokenChapterError(self._import_fault(module, error)) from error
         finally:
             sys.dont_write_bytecode = before
@@ -144,7 +151,7 @@ class CodeSet:
             except SyntaxError as error:
                 raise BrokenChapterError(f"{shown}, {fault_in(text, error)}") from error
 
-    def _import_fault(self, module: str, error: Exception) -> str:
+    def _import_fault(self, module: str, error: BaseException) -> str:
         if isinstance(error, SyntaxError) and error.filename:  # of a file that the chapter imports
             linecache.checkcache(error.filename)
             return f"{self.shown(error.filename)}, {fault_in(''.join(linecache.getlines(error.filename)), error)}"

@@ -280,6 +280,17 @@ def test_a_link_to_the_solution_is_no_answer_and_a_reset_leaves_the_solution_who
     assert solution.read_text(encoding="utf-8") == before
 
 
+def test_a_chapter_too_large_to_be_one_is_one_line(desk: Desk) -> None:
+    desk.write(f"{STUB}# {'x' * codesets.LARGEST}\n")
+    says = "chapters/ch01_patches.py is larger than 1 MiB; shorten it, or move it away and type vitcourse reset 1"
+    for words in (["check", "1.1"], ["status"]):
+        code, _, err = desk.type(*words)
+        assert (code, err) == (2, f"vitcourse: {says}\n")
+    desk.file.rename(desk.file.with_name("large.txt"))
+    assert desk.type("reset", "1")[0] == 0
+    assert desk.read() == STUB
+
+
 @pytest.mark.parametrize("full", ["kept", "chapters"])
 def test_a_full_disk_changes_nothing(desk: Desk, full: str) -> None:
     before = desk.files()

@@ -81,6 +81,8 @@ class Judge:
 
     def __init__(self, workers: Workers, timeout: float = TIMEOUT, seed: int | None = None) -> None:
         self.workers, self.timeout, self.seed = workers, timeout, seed
+        # By a chapter and all texts, where to load it did not end: for which exercise that was seen, and what was said.
+        self._endless: dict[tuple[str, frozenset[tuple[str, str]]], tuple[str, WorkerLost]] = {}
 
     def verdict(self, code: Answers, exercise: Exercise) -> Verdict:
         """The verdict on an exercise."""
@@ -93,7 +95,12 @@ class Judge:
         except WorkerLost as lost:
             return Verdict(exercise.id, lost.status, lost.headline, died=True)
         try:
-            return _Case(code, exercise, worker, seed).verdict()
+            case, texts = _Case(code, exercise, worker, seed), (exercise.module, frozenset(first["texts"].items()))
+            asked, endless = self._endless.get(texts, ("", None))
+            verdict = case.verdict(endless if asked != exercise.id else None)  # the same one is tried again
+            if case.endless:
+                self._endless[texts] = exercise.id, case.endless
+            return verdict
         except Exception as error:  # what came back has parts, but no sense
             text = plain(f"{type(error).__name__}: {' '.join(str(error).split())}")[:_LONGEST]
             return Verdict(exercise.id, "error", "what came back is no answer that the check can read", text)
@@ -107,10 +114,11 @@ class _Case:
     def __init__(self, code: Answers, exercise: Exercise, worker: Worker, seed: int) -> None:
         self.exercise, self.worker, self.seed = exercise, worker, seed
         self.printed: str | None = None
+        self.endless: WorkerLost | None = None
         self.read = {**worker.seen, "file": code.shown_as(exercise.module)}
 
-    def verdict(self) -> Verdict:
-        """Run the check, and look into what it found."""
+    def verdict(self, endless: WorkerLost | None = None) -> Verdict:
+        """Run the check, and look into what it found; endless is what came of loading these chapters before."""
         import torch
 
         from vitcourse.checking.check import Check
@@ -119,11 +127,13 @@ class _Case:
 
         if not self.read["started"]:
             return Verdict(self.exercise.id, "not-started", f"exercise {self.exercise.id} not started")
+        if endless is not None:
+            return self._lost(endless)
         number = zlib.crc32(f"{self.seed} {self.exercise.id}".encode())
         torch.set_num_threads(1)  # the tensors of a check are small
         check = Check(self.exercise, self.worker, references(), Inputs(number), self.read)
         try:
-            if fault := self.worker.load():
+            if fault := self._load():
                 return self._broken(fault)
             check_of(self.exercise)(check)
         except CheckFailedError as error:
@@ -132,12 +142,19 @@ class _Case:
             return self._lost(lost)
         return self._says("passed", "passed")
 
+    def _load(self) -> Any:
+        try:
+            return self.worker.load()
+        except WorkerLost as lost:
+            self.endless = lost if lost.status == "timeout" else None
+            raise
+
     def _lost(self, lost: WorkerLost) -> Verdict:
         """What is known of code that ended its process, or didn't end: which line of it ran, where that was told."""
         from vitcourse.worker.protocol import TIME_OVER
 
         self.printed, _, stack = self.worker.printed().partition(f"\n{TIME_OVER}\n")
-        at = re.search(rf'File "{re.escape(self.read["file"])}", line (\d+), in (\w+)', stack)
+        at = re.search(rf'File "{re.escape(self.read["file"])}", line (\d+), in (\S+)', stack)
         where = [f"it was at {self.read['file']}, line {at[1]}, in {at[2]}"] if at and lost.status == "timeout" else []
         return self._says(lost.status, lost.headline, "\n".join([*self._lines("slips"), *where]), died=True)
 

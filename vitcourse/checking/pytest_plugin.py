@@ -3,7 +3,7 @@
 A check is a test function marked `@pytest.mark.exercise("1.3")` that asks for `check`. pytest runs the judge; a
 learner's code runs in a worker's process, and can't end this one or reach into it. On the solutions a check must pass.
 On a learner's chapters it is skipped while the exercise is not started or is blocked by an earlier one.
-`pytest chapters` runs the checks of those alone.
+`pytest chapters`, or a file in it, runs the checks of those alone.
 """
 
 import atexit
@@ -16,6 +16,7 @@ import pytest
 
 from vitcourse.codesets import OWN_SETS, load_code
 from vitcourse.course import exercise
+from vitcourse.errors import RequestError
 from vitcourse.worker.loading import loading
 
 if TYPE_CHECKING:
@@ -36,10 +37,19 @@ def pytest_configure(config: pytest.Config) -> None:
     """Tell pytest the mark, and where the checks of chapters/ are."""
     config.addinivalue_line("markers", "exercise(id): the check of one exercise, run on each set of chapters")
     config.stash[_COURSES] = {}
-    if [Path(config.invocation_params.dir, arg).resolve() for arg in config.args] == [config.rootpath / "chapters"]:
-        config.args = [str(file) for file in sorted(config.rootpath.glob("tests/test_ch*.py"))]
+    asked = [_checks_of(config, Path(config.invocation_params.dir, arg).resolve()) for arg in config.args]
+    if asked and all(asked):
+        config.args = [str(file) for files in asked for file in files]
         config.option.code = ["chapters"]
         config.stash[_CHECKS_ALONE] = True
+
+
+def _checks_of(config: pytest.Config, path: Path) -> list[Path]:
+    """The files with the checks of chapters/, or of one file in it; none of another path."""
+    own = config.rootpath / "chapters"
+    if own not in (path, path.parent):
+        return []
+    return sorted(config.rootpath.glob("tests/test_ch*.py" if path == own else f"tests/test_{path.name}"))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -100,13 +110,17 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object:
     marker = pyfuncitem.get_closest_marker("exercise")
     if marker is None or "check" not in pyfuncitem.fixturenames:
         return None
-    course = _course(pyfuncitem.config, str(pyfuncitem.callspec.params["check"]))
-    verdict = course.verdict(exercise(marker.args[0]))
+    try:
+        course = _course(pyfuncitem.config, str(pyfuncitem.callspec.params["check"]))
+        verdict = course.verdict(exercise(marker.args[0]))
+    except RequestError as error:
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
     if verdict.status in ("blocked", "not-started"):
         pytest.skip(verdict.headline)
     if verdict.status != "passed":
         seed = f"the inputs again: --seed {verdict.seed}" if verdict.seed else ""
-        lines = (f"{verdict.file}, line {verdict.line}", verdict.headline, verdict.diagnosis, seed)
+        where = f"{verdict.file}, line {verdict.line}" if verdict.line else verdict.file
+        lines = (where, verdict.headline, verdict.diagnosis, seed)
         pytest.fail("\n".join(line for line in lines if line), pytrace=False)
     return True
 

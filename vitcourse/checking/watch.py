@@ -27,7 +27,7 @@ from vitcourse.checking.report import print_hints, print_next, print_verdicts
 from vitcourse.checking.state import at, checked, standing
 from vitcourse.checking.workers import Workers
 from vitcourse.codesets import CodeSet
-from vitcourse.course import Exercise, chapters, exercise, exercises
+from vitcourse.course import Exercise, chapter, chapters, exercise, exercises
 from vitcourse.errors import RequestError
 from vitcourse.progress import is_started
 from vitcourse.worker.chapters import UNREADABLE
@@ -39,6 +39,7 @@ KEYS = "keys: h hint, t trace, n next, q quit"
 AGAIN = "import sys; del sys.argv[0]; from vitcourse.cli import main; main()"
 _STEP = 20  # milliseconds without a change that end a burst of saves
 _POLL = 100  # milliseconds between two looks where events have to be replaced by polling
+_AWAY = 0.9  # seconds for which an editor may have put a file aside
 _LOOK = 1000  # milliseconds after which to look, whatever the events say
 
 
@@ -55,7 +56,9 @@ def watch(code: CodeSet, only: Sequence[Exercise] | None, console: Console) -> N
             keys = f"; {KEYS}" if has_keys else ""
             console.print(f"watching {code.folder.name}/; save a file to check it, Ctrl-C to end{keys}", soft_wrap=True)
             for modules in files.each():
-                desk.saved(modules)
+                if saved := [module for module in modules if files.seen[module]]:
+                    desk.saved(saved)
+                desk.gone([module for module in modules if module not in saved])
     console.print("\nno longer watching", soft_wrap=True)
 
 
@@ -92,6 +95,20 @@ class Desk:
                 self._check(chosen, edited)
             else:
                 self.console.print("no exercise is started there yet", soft_wrap=True)
+
+    def gone(self, modules: Sequence[str]) -> None:
+        """One line on each chapter whose file was there."""
+        with self._busy:
+            for module in modules:
+                try:
+                    if self.code.source(module) is None:
+                        shown, again = (
+                            self.code.shown(self.code.file(module)),
+                            f"vitcourse reset {chapter(module).number}",
+                        )
+                        self.console.print(f"{shown} is gone; to have its stubs, type: {again}", soft_wrap=True)
+                except (RequestError, OSError) as error:
+                    self.console.print(str(error), soft_wrap=True)
 
     def key(self, key: str) -> None:
         """Do what a key stands for."""
@@ -185,12 +202,17 @@ class Saves:
         self.seen = {chapter.module: _mark(code.file(chapter.module)) for chapter in chapters()}
 
     def each(self) -> Iterator[list[str]]:
-        """The chapters of each burst of saves, in order; a file that is gone is waited for."""
+        """The chapters of each burst of saves, in order; and those whose files are gone, and not for a moment."""
+        missed: dict[str, float] = {}
         for _ in self._looks():
             changed = []
             for module, before in self.seen.items():
                 now = _mark(self.code.file(module))
-                if now not in (None, before):
+                if now:
+                    missed.pop(module, None)
+                elif time.monotonic() - missed.setdefault(module, time.monotonic()) < _AWAY:
+                    continue
+                if now != before:
                     self.seen[module] = now
                     changed.append(module)
             if changed:

@@ -18,9 +18,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from vitcourse.codesets import LARGEST
 from vitcourse.files import printable
 
-LARGEST = 2**20  # bytes of one text
 LARGEST_TEXTS = 8 * 2**20  # bytes of all texts of one submission
 LARGEST_ARCHIVE = 64 * 2**20  # bytes of an archive inside another, and of all that a tar file holds
 MOST = 5_000  # entries of one submission

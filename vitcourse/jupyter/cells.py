@@ -9,6 +9,7 @@ from vitcourse.definitions import (
     constants,
     definition,
     definitions,
+    fault_in,
     lines_of,
     with_definitions,
     with_imports,
@@ -49,8 +50,8 @@ def read_cell(text: str, wanted: Sequence[str]) -> Cell:
     return Cell(text, tuple(map(ast.unparse, imports)), names, given, rest)
 
 
-def with_cell(source: str, cell: Cell, wanted: Sequence[str]) -> str:
-    """The chapter's text with the cell's answer in the place of what it had.
+def with_cell(source: str, cell: Cell, wanted: Sequence[str], file: str = "the chapter's file") -> str:
+    """The chapter's text with the cell's answer in the place of what it had; file is what to call it.
 
     Raises RequestError when the chapter can't be read, or what stands there can't be replaced alone.
     """
@@ -64,7 +65,8 @@ def with_cell(source: str, cell: Cell, wanted: Sequence[str]) -> str:
         lines[start:start] = [f"{text}\n\n\n" for text in fresh]
         return with_imports("".join(lines), "\n".join(cell.imports))
     except (NotReplaceableError, SyntaxError, ValueError) as error:
-        raise RequestError(f"the chapter's file can't be changed ({error}); mend it, or reset the chapter") from error
+        fault = fault_in(source, error) if isinstance(error, SyntaxError) else error
+        raise RequestError(f"{file} can't be changed ({fault}); mend it there, and run the cell again") from error
 
 
 def _is_run(node: ast.stmt) -> bool:

@@ -16,7 +16,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from vitcourse.checking.judge import Judge
+from vitcourse.checking.judge import Judge, load_checks
 from vitcourse.checking.state import at, checked, kept_folder
 from vitcourse.checking.workers import Workers
 from vitcourse.codesets import CodeSet, load_code
@@ -31,6 +31,7 @@ from vitcourse.worker.started import started
 COMMANDS = (
     "check", "doctor", "explore", "hint", "predict", "redo", "reset", "runs", "solution", "status", "trace", "undo",
 )  # fmt: skip
+USE_TORCH = ("check", "explore", "predict", "trace")
 _left: defaultdict[str, list[str]] = defaultdict(list)  # by exercise, its chapter as cells of this notebook left it
 _TYPED = re.compile(rf"(?:uv run |python -m )?vitcourse (?=(?:{'|'.join((*COMMANDS, 'train'))})\b)")
 
@@ -42,11 +43,8 @@ def register(shell: Any) -> None:
     def answer(line: str, cell: str) -> None:
         _said(write_exercise, shell, line, cell)
 
-    def run(line: str) -> None:
-        _said(train, shlex.split(line))
-
     shell.register_magic_function(answer, "cell", "exercise")
-    shell.register_magic_function(run, "line", "train")
+    shell.register_magic_function(partial(_said, train), "line", "train")
     for name in COMMANDS:
         shell.register_magic_function(partial(_said, command, name), "line", name)
     shell.register_magic_function(partial(_said, trace), "line", "trace")  # in the place of the command's
@@ -71,16 +69,15 @@ def write_exercise(shell: Any, line: str, text: str) -> None:
     if not started(text, [pristine(entry.module)], [name for name in entry.names if name in cell.names]):
         print(f"{entry.id} is still the stub: write your answer into this cell, and run it; a hint: %hint {entry.id}")
     else:
-        source = code.source(entry.module)
+        source, file = code.source(entry.module), code.shown(code.file(entry.module))
         if source is None:
-            file = code.shown(code.file(entry.module))
             raise RequestError(f"{file} is missing; to have its stubs again, type: vitcourse reset {entry.id[0]}")
-        after = with_cell(source, cell, entry.names)
+        after = with_cell(source, cell, entry.names, file)
         others = started(source, [pristine(entry.module), after, *_left[entry.id]], entry.names)
         put(code, entry.module, after.encode(), f"answer to {entry.id}", kept_folder())
         _left[entry.id].append(after)
         if others:
-            print(f"chapters/{entry.module}.py held another answer to {entry.id}; %undo brings it back")
+            print(f"{file} held another answer to {entry.id}; %undo brings it back")
         _check(code, entry)
     take_into_use(shell, code, entry.module, cell)
 
@@ -109,7 +106,26 @@ def _judge() -> Any:
     return Judge(Workers())
 
 
+@contextlib.contextmanager
+def _in_one_piece() -> Iterator[None]:
+    """Let the stop button wait: of torch, half imported, nothing would work until the notebook is started anew."""
+    stops: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: stops.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if stops:
+        raise KeyboardInterrupt
+
+
+def _load() -> None:
+    with _in_one_piece():
+        load_checks()
+
+
 def _check(code: CodeSet, entry: Exercise) -> None:
+    _load()
     (verdict,) = checked(code, [entry], _judge())
     traces: list[Any] = []
     if verdict.status in ("passed", "failed", "error"):
@@ -124,7 +140,7 @@ def trace(line: str) -> None:
     """`%trace 1.3`: the shapes of your code, as a table to open; and how they compare with what is expected."""
     from vitcourse.trace.exercises import trace_exercise
 
-    words, here = shlex.split(line), at(load_code("chapters"))
+    words, here = _words(line), at(load_code("chapters"))
     if here is not None and (not words or words[0].startswith("-")):
         words = [here.id, *words]
     compared = _printed("trace", words)
@@ -138,13 +154,22 @@ def trace(line: str) -> None:
 
 def command(name: str, line: str) -> None:
     """A word of the command line, in this process; commands that it names are named as they are typed here."""
-    print(_printed(name, shlex.split(line)), end="")
+    print(_printed(name, _words(line)), end="")
+
+
+def _words(line: str) -> list[str]:
+    try:
+        return shlex.split(line)
+    except ValueError as error:
+        raise RequestError(f"{line}: {error}; close what is quoted, or leave the quotes out") from error
 
 
 def _printed(name: str, words: Sequence[str]) -> str:
     from vitcourse.cli import UsageError, app
 
     screen, first = io.StringIO(), chapters()[0].module
+    if name in USE_TORCH:
+        _load()
     _forget(first)  # an editor may have changed them
     try:
         with contextlib.redirect_stdout(screen):
@@ -161,15 +186,15 @@ def as_typed_here(text: str) -> str:
     return _TYPED.sub("%", text)
 
 
-def train(words: list[str]) -> None:
+def train(line: str) -> None:
     """`%train`: a run in a process of its own, its words and its curve in this cell; the stop button ends it tidily."""
-    program = [sys.executable, "-u", "-m", "vitcourse", "train", *words]
+    program = [sys.executable, "-u", "-m", "vitcourse", "train", *_words(line)]
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
     with subprocess.Popen(program, stdout=-1, stderr=-2, text=True, encoding="utf-8", env=environment) as run:
         curve = Curve()
-        for line in _lines(run):
-            print(as_typed_here(line), end="")
-            curve.read(line)
+        for said in _lines(run):
+            print(as_typed_here(said), end="")
+            curve.read(said)
     if run.returncode:
         raise RunError("the run did not succeed; its last line says why")
 
@@ -194,8 +219,10 @@ def _lines(run: "subprocess.Popen[str]") -> Iterator[str]:
 
 
 def _said(do: Callable[..., None], *words: Any) -> None:
-    """What is wrong with a request is one line in the cell, without a traceback."""
+    """What is wrong with a request is one line in the cell, without a traceback; so is that the cell was stopped."""
     try:
         do(*words)
     except (RequestError, RunError) as error:
         print(as_typed_here(str(error)), file=sys.stderr)
+    except KeyboardInterrupt:
+        print("stopped; run the cell again to have it done", file=sys.stderr)

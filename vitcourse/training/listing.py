@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Column, Table
 
@@ -14,7 +15,7 @@ from vitcourse.errors import RequestError
 from vitcourse.files import parse_json, printable, read_json
 from vitcourse.speech import print_json
 from vitcourse.training.presets import MAY_DIFFER, PRESETS, option, spoken
-from vitcourse.training.runs import CONFIG, RESULT, RUNS
+from vitcourse.training.runs import CONFIG, RESULT, RUNS, diverged
 
 
 def show_runs(base: Path, as_json: bool, console: Console) -> None:
@@ -36,12 +37,15 @@ def show_runs(base: Path, as_json: bool, console: Console) -> None:
         Column(head, justify="right", no_wrap=True) for head in ("accuracy", "loss", "seconds", "epochs")
     )
     name, recipe = (Column(head, overflow="fold") for head in ("run", "recipe"))  # they are typed again: none is cut
-    table = Table(name, recipe, accuracy, loss, seconds, "device", epochs)
+    table = Table(name, recipe, accuracy, loss, seconds, "device", epochs, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for run in listed:
         changes = [f"{option(name)} {spoken(value)}" for name, value in run["changed"].items()]
+        words = printable(" ".join([run["preset"], *changes]))
+        if console.width >= 80:  # no word of it is cut
+            recipe.min_width = max(recipe.min_width or 0, *map(len, words.split()))
         table.add_row(
             printable(run["run"]),
-            printable(" ".join([run["preset"], *changes])),
+            words,
             _number(run["accuracy"], ".2%"),
             _number(run["loss"], ".4f" if (run["loss"] or 0) < 1000 else ".2e"),
             _number(run["seconds"], ".1f"),
@@ -50,6 +54,8 @@ def show_runs(base: Path, as_json: bool, console: Console) -> None:
         )
     console.print(table)
     for run in listed:
+        if run["diverged"]:
+            console.print(f"{printable(run['run'])} can't go on: {printable(run['diverged'])}", soft_wrap=True)
         if run["resume"]:
             console.print(f"{printable(run['run'])} isn't finished; to go on, type: {run['resume']}", soft_wrap=True)
 
@@ -80,6 +86,7 @@ def _listed(folder: Path, config: dict[str, Any], within: Path) -> dict[str, Any
     epochs = _epochs(folder)
     last = epochs[-1] if epochs else {}
     finished = bool(result.get("finished"))
+    why = "" if finished else diverged(folder)
     whole = folder.parent if (folder.parent / CONFIG).is_file() else folder  # a part is gone on with by the whole
     return {
         "run": folder.relative_to(within).as_posix(),
@@ -92,7 +99,8 @@ def _listed(folder: Path, config: dict[str, Any], within: Path) -> dict[str, Any
         "seconds": result.get("wall_seconds") or sum(epoch.get("seconds", 0) for epoch in epochs) or None,
         "device": result.get("device") or config.get("device"),
         "finished": finished,
-        "resume": None if finished else f"vitcourse train --resume --output {shlex.quote(str(whole))}",
+        "diverged": why,
+        "resume": None if finished or why else f"vitcourse train --resume --output {shlex.quote(str(whole))}",
     }
 
 

@@ -16,6 +16,7 @@ from vitcourse.checking import state
 from vitcourse.checking.grading import grade, up_to_first_not_done
 from vitcourse.checking.judge import Judge, Verdict
 from vitcourse.checking.report import print_verdicts
+from vitcourse.checking.wall import Worker
 from vitcourse.checking.workers import Workers
 from vitcourse.codesets import CodeSet, load_code
 from vitcourse.course import exercises, select
@@ -92,6 +93,24 @@ def test_code_that_fails_when_it_is_imported_is_said_with_its_line(
     assert verdicts["4.2"].status == "error"
     assert verdicts["4.2"].headline.startswith(f"learner/ch04_encoder.py, line {last}: NameError")
     assert verdicts["1.1"].status == "failed"
+
+
+def test_a_chapter_that_loads_without_an_end_is_waited_for_once(
+    learner: Callable[..., CodeSet], workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = learner(cross_entropy="return logits", warmup_cosine="return step")
+    file = code.folder / "ch05_vit.py"
+    file.write_text(file.read_text(encoding="utf-8") + "\nwhile True:\n    pass\n", encoding="utf-8")
+    asked, loads = [*select("5.2"), *select("5.3")], []
+    load = Worker.load
+    monkeypatch.setattr(Worker, "load", lambda worker: [loads.append(worker), load(worker)][1])
+    judge = Judge(workers, timeout=2)
+    first, other = (judge.verdict(code, each) for each in asked)
+    assert (first.status, other.status, len(loads)) == ("timeout", "timeout", 1)
+    assert "ch05_vit.py, line " in first.diagnosis
+    assert other.headline == first.headline
+    judge.verdict(code, asked[0])  # asked for again, it gets another chance
+    assert len(loads) == 2
 
 
 def test_a_chapter_that_is_nested_too_deeply_for_python_gets_its_verdict(

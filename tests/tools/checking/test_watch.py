@@ -15,7 +15,7 @@ from rich.console import Console
 
 from vitcourse.checking import state
 from vitcourse.checking.judge import Judge, Verdict
-from vitcourse.checking.watch import AGAIN, Saves, check_and_show, is_started_or_broken
+from vitcourse.checking.watch import AGAIN, Desk, Saves, check_and_show, is_started_or_broken
 from vitcourse.checking.workers import Workers
 from vitcourse.codesets import CodeSet
 from vitcourse.course import exercises, select
@@ -80,6 +80,33 @@ def test_every_way_of_saving_is_seen_once(code: CodeSet, seen: list[list[str]]) 
     (code.folder / "notes.txt").write_text("no chapter", encoding="utf-8")
     time.sleep(0.3)
     assert seen == [["ch02_tokens"]] * 2
+
+
+def test_a_file_that_stays_away_is_told_once_and_again_when_it_is_back(code: CodeSet, seen: list[list[str]]) -> None:
+    file = code.file("ch02_tokens")
+    file.unlink()
+    wait_for(lambda: seen == [["ch02_tokens"]])
+    time.sleep(1.5)
+    file.symlink_to("nowhere.py")  # as little as no file
+    time.sleep(0.3)
+    assert seen == [["ch02_tokens"]]
+    file.unlink()
+    file.write_text("back", encoding="utf-8")
+    wait_for(lambda: seen == [["ch02_tokens"]] * 2)
+
+
+def test_of_chapters_that_are_gone_each_has_a_line_that_says_what_to_type(code: CodeSet) -> None:
+    screen = io.StringIO()
+    desk = Desk(code, None, JUDGE, Console(file=screen, width=23))
+    code.file("ch02_tokens").unlink()
+    code.file("ch03_attention").unlink()
+    code.file("ch03_attention").symlink_to("nowhere.py")
+    desk.gone(["ch02_tokens", "ch03_attention"])
+    first, second = screen.getvalue().splitlines()
+    assert "ch02_tokens.py is gone" in first
+    assert "vitcourse reset 2" in first
+    assert "ch03_attention.py is a link to" in second
+    assert "vitcourse reset 3" in second
 
 
 def test_a_burst_of_saves_is_one(code: CodeSet, seen: list[list[str]]) -> None:

@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +91,9 @@ def test_a_cell_without_an_answer_is_one_line(text: str, said: str) -> None:
 
 
 def test_a_chapter_that_cannot_be_read_is_left_alone() -> None:
-    with pytest.raises(RequestError, match="can't be changed"):
-        with_cell("def first(:\n", read_cell("def first(x): return x", ["first"]), ["first"])
+    with pytest.raises(RequestError, match=r"^ch\.py can't be changed \(line 3: SyntaxError: ") as refused:
+        with_cell("X = 1\n\ndef first(:\n", read_cell("def first(x): return x", ["first"]), ["first"], "ch.py")
+    assert "<unknown>" not in str(refused.value)
 
 
 def test_every_solution_can_be_written_by_cells() -> None:
@@ -137,6 +139,48 @@ def test_a_chapter_that_changed_is_used_as_it_stands(word: str, course: Path, mo
             magics.command(word, "")
         said.append(load_code("chapters").module("ch01_patches").patchify)
     assert said == [7, 11]
+
+
+@pytest.mark.parametrize("word", [*magics.COMMANDS, "train"])
+def test_an_open_quote_is_one_line(word: str, course: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.chdir(course)
+    shell = Shell()
+    magics.register(shell)
+    shell.magics[word]("--name 'seven")
+    assert capsys.readouterr().err.splitlines() == [
+        "--name 'seven: No closing quotation; close what is quoted, or leave the quotes out"
+    ]
+
+
+def test_a_stop_while_torch_is_loaded_waits_until_it_is(
+    course: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    done = []
+
+    def stopped_half_way() -> None:
+        signal.raise_signal(signal.SIGINT)
+        done.append("loaded")
+
+    monkeypatch.chdir(course)
+    monkeypatch.setattr(magics, "load_checks", stopped_half_way)
+    shell = Shell()
+    magics.register(shell)
+    shell.magics["check"]("1.1")
+    assert done == ["loaded"]
+    assert capsys.readouterr().err.startswith("stopped; ")
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)  # the button works again
+
+
+class Shell:
+    """What the magics ask of a notebook's shell."""
+
+    def __init__(self) -> None:
+        self.magics: dict[str, Any] = {}
+
+    def register_magic_function(self, function: Any, kind: str, name: str) -> None:
+        """Keep it by its name."""
+        self.magics[name] = function
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from vitcourse.data import Dataset
 from vitcourse.training import preparation
 from vitcourse.training.configuration import make_config
 from vitcourse.training.measure import Answers, as_csv, measured_loss, outputs_of
+from vitcourse.training.presets import option
 
 
 def test_the_surest_mistakes_come_first_then_the_least_sure_right_answers() -> None:
@@ -75,8 +76,10 @@ def test_the_runs_side_by_side(vitcourse: Callable[..., Ended], monkeypatch: pyt
             assert [run["run"] for run in json.loads(vitcourse("runs", word, "--json").out)] == named
     monkeypatch.setenv("COLUMNS", "80")
     Path("runs/first").rename(f"runs/{'long-' * 9}")
-    words = [line.split("│")[1].strip() for line in vitcourse("runs").out.splitlines() if line.startswith("│")]
-    assert "long-" * 9 in "".join(words)
+    table = vitcourse("runs").out
+    assert "long-" * 9 in "".join(line.strip().partition(" ")[0] for line in table.splitlines())
+    assert [name for name in first["changed"] if f"{option(name)} " not in table] == []  # no word is cut
+    assert max(map(len, table.partition("dead isn't")[0].splitlines())) <= 80
     Path("runs/torn").mkdir()
     Path("runs/torn/config.json").write_text("{")
     shown = vitcourse("runs")

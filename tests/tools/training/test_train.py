@@ -26,7 +26,7 @@ from small_runs import CHECKPOINT, FILES, SMALL, read, rewrite, same, unwrite
 from torch import nn
 
 from solutions.ch05_vit import cross_entropy
-from vitcourse.codesets import load_code
+from vitcourse.codesets import BrokenChapterError, load_code
 from vitcourse.course import exercise
 from vitcourse.data import Dataset
 from vitcourse.errors import RequestError, RunError
@@ -622,6 +622,12 @@ def test_a_loss_that_is_no_number_stops_the_run(vitcourse: Callable[..., Ended])
     assert (done.code, done.err.count("\n")) == (1, 1)
     assert "the loss became" in done.err
     assert "--learning-rate" in done.err
+    listed = vitcourse("runs").out
+    assert "--resume" not in listed  # it would come to the same
+    assert f"can't go on: {done.err.removeprefix('vitcourse: ').strip()}" in listed
+    for wrong in (vitcourse("train", "--resume"), vitcourse("predict", "seven.png")):
+        assert (wrong.code, wrong.err.count("\n")) == (2, 1)
+        assert "to go on" not in wrong.err
 
 
 # Ctrl-C
@@ -739,3 +745,9 @@ def test_a_learners_own_exit_is_no_success(tmp_path: Path) -> None:
         faults_in_one_line(load_code(str(tmp_path))),
     ):
         own["train_step"]()
+
+
+def test_a_chapter_that_exits_is_one_line_with_its_place(tmp_path: Path) -> None:
+    (tmp_path / "ch01_patches.py").write_text("import sys\n\nsys.exit(7)\n", encoding="utf-8")
+    with pytest.raises(BrokenChapterError, match=r"ch01_patches\.py, line 3: SystemExit: 7"):
+        load_code(str(tmp_path)).module("ch01_patches")
