@@ -9,6 +9,8 @@ from contextlib import contextmanager
 def loading() -> Iterator[None]:
     """Look for no garbage while this loads, nor later in what was loaded; forks then share its memory, too."""
     gc.disable()
-    yield
-    gc.freeze()
-    gc.enable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        gc.enable()
