@@ -131,18 +131,18 @@ def _among(
 def _by_chance(exercise: Exercise, one: Hypothesis, last: Question, rest: Callable[[], Questions]) -> bool:
     """Whether much of what goes wrong in calls as the last is not explained, or a call is right that it makes wrong.
 
-    What is to be refused doesn't count: how it is refused is often another matter. The same outcome counts once: it
-    says nothing new when it comes again.
+    What is to be refused doesn't count: how it is refused is often another matter. One number that comes again, the
+    share of right answers say, counts once: it says nothing new, and is soon met by chance.
     """
     if last.request["do"] != "call":
         return False
     calls = {n: question for n, question in enumerate(rest()) if question.expects != "error"}
     right, explained = _explained(references(), rest()), _explained(sides(exercise, one)(), rest())
     wrong = {n for n in calls if calls[n].request.get("target") == last.request["target"]} - right
-    outcomes, told = (
-        {repr((calls[n].seen.result, calls[n].seen.raised)) for n in some} for some in (wrong, wrong & explained)
-    )
-    return bool((right - explained) & set(calls)) or (len(outcomes) > 1 and 2 * len(told) <= len(outcomes))
+    results = {n: calls[n].seen.result for n in wrong}
+    outcomes = {n: repr(result) if isinstance(result, int | float) else n for n, result in results.items()}
+    all_of_them, told = set(outcomes.values()), {outcomes[n] for n in wrong & explained}
+    return bool((right - explained) & set(calls)) or (len(all_of_them) > 1 and 2 * len(told) <= len(all_of_them))
 
 
 def _stands(exercise: Exercise, one: Hypothesis, lines: Sequence[str]) -> bool:
