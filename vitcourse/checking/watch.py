@@ -102,11 +102,9 @@ class Desk:
             for module in modules:
                 try:
                     if self.code.source(module) is None:
-                        shown, again = (
-                            self.code.shown(self.code.file(module)),
-                            f"vitcourse reset {chapter(module).number}",
-                        )
-                        self.console.print(f"{shown} is gone; to have its stubs, type: {again}", soft_wrap=True)
+                        gone = f"{self.code.shown(self.code.file(module))} is gone"
+                        stubs = f"vitcourse reset {chapter(module).number}"
+                        self.console.print(f"{gone}; to have its stubs, type: {stubs}", soft_wrap=True)
                 except (RequestError, OSError) as error:
                     self.console.print(str(error), soft_wrap=True)
 

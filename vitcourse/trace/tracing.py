@@ -122,7 +122,7 @@ def _failure(told: Told, error: BaseException) -> Failure:
         lambda: {word: (int(t.min()), int(t.max())) for word, t in at.operands if not t.dtype.is_floating_point}
     )
     kinds = {word: (str(t.dtype).removeprefix("torch."), str(t.device)) for word, t in at.operands}
-    spelt = [(word, told.spelt(tensor)) for word, tensor in at.operands] or operands
+    spelt = quietly(lambda: [(word, told.spelt(tensor)) for word, tensor in at.operands]) or operands
     fault = Fault(at.op, spelt, str(error), module, numbers, held or {}, kinds)
     said = quietly(explained, fault) or ""
     return Failure(at.error, place.file, place.line, place.text, at.op, operands, said)
