@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from vitcourse.checking.edits.trees import Known, bare, statements
+from vitcourse.checking.edits.trees import bare, parents, statements
 from vitcourse.codesets import load_code
 from vitcourse.course import Exercise, chapters, exercises
 
@@ -40,18 +40,8 @@ def rewrites() -> list[list[Any]]:
 
 @cache
 def siblings() -> dict[str, Any]:
-    """What stands in place of what is meant: siblings.toml; a row that ends in numbers is one for each of them."""
-    found = _table("siblings")
-    return {
-        name: [row for one in rows for row in _spread(one)] if isinstance(rows, list) else rows
-        for name, rows in found.items()
-    }
-
-
-def _spread(row: Any) -> list[Any]:
-    if not (isinstance(row, list) and isinstance(row[-1], list)):
-        return [row]
-    return [[part.replace("#", number) if isinstance(part, str) else part for part in row[:-1]] for number in row[-1]]
+    """What stands in place of values of a kind, and of slices: siblings.toml."""
+    return _table("siblings")
 
 
 @dataclass(frozen=True)
@@ -101,18 +91,14 @@ class Function:
         """What a statement does."""
         return self.steps[id(statement)]
 
-    def steps_of(self, statements: list[ast.stmt]) -> str:
-        """What several do."""
-        return " and ".join(map(self.step, statements))
-
 
 @dataclass(frozen=True)
 class Chapter:
-    """A chapter of the references: its definitions by name, and the functions in them."""
+    """A chapter of the references, the functions in it, and in which node each of its nodes stands."""
 
     tree: ast.Module
     functions: tuple[Function, ...]
-    known: Known
+    parents: dict[int, int]
 
     def needing(self, changed: set[str]) -> list[ast.stmt]:
         """The definitions that must run again for those of these names to take effect, themselves included."""
@@ -136,6 +122,13 @@ def called(value: ast.AST) -> str:
     return value.func.attr if isinstance(value.func, ast.Attribute) else getattr(value.func, "id", "")
 
 
+def target(line: ast.stmt) -> str:
+    """The name to which a statement gives a value; empty where it gives none to one."""
+    if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name):
+        return line.targets[0].id
+    return ""
+
+
 def definitions(tree: ast.Module) -> list[ast.stmt]:
     """The functions and classes of a chapter."""
     return [statement for statement in tree.body if isinstance(statement, ast.FunctionDef | ast.ClassDef)]
@@ -153,7 +146,7 @@ def chapter(module: str) -> Chapter:
         for node in (statement.body if isinstance(statement, ast.ClassDef) else [statement])
         if isinstance(node, ast.FunctionDef)
     ]
-    return Chapter(bare(tree), tuple(functions), Known(tree))
+    return Chapter(bare(tree), tuple(functions), parents(tree))
 
 
 @cache

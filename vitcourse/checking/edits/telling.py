@@ -2,16 +2,11 @@
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cache
 
-from vitcourse.checking.edits.reference import Axes, Function, called, phrases, public_names, words
-from vitcourse.checking.edits.trees import Beside, Change, Replace, expr, own_expressions
-
-_NOWHERE: Beside = {}
-Told = (
-    Mapping[str, ast.expr] | Mapping[str, str] | Mapping[str, ast.expr | str]
-)  # parts of what is said, by their names
+from vitcourse.checking.edits.reference import Axes, Function, called, phrases, public_names, target, words
+from vitcourse.checking.edits.trees import Change, Replace, expr, own_expressions
 
 _SAID = {
     "sin": "the sine of {}",
@@ -56,20 +51,10 @@ class Teller:
 
         return sentence(re.sub(r"\{([^{}@]+)(?:@(-?\d))?\}", told, words))
 
-    def change(
-        self,
-        phrase: str,
-        replace: Replace = _NOWHERE,
-        told: Told | None = None,
-        *,
-        before: Beside = _NOWHERE,
-        after: Beside = _NOWHERE,
-        rank: int = 0,
-        **parts: ast.expr | str,
-    ) -> Change:
+    def change(self, phrase: str, replace: Replace, rank: int = 0, **parts: ast.expr | str) -> Change:
         """A change in the words of phrases.toml, with these parts told; rank where it is not the phrase's own."""
         usual, text = phrases()[phrase]
-        return Change(self.says(text, **(told or {}), **parts), rank or usual, replace, before, after)
+        return Change(self.says(text, **parts), rank or usual, replace)
 
     def shape(self, node: ast.expr) -> Axes | None:
         """The axes of an expression, as far as they are known: those of a name, and of what keeps its shape."""
@@ -179,6 +164,15 @@ def expressions(function: Function) -> Iterator[tuple[Teller, ast.expr]]:
             teller = Teller(function, line)
             for node in own_expressions(line):
                 yield teller, node
+
+
+def reads(function: Function, argument: str) -> list[ast.expr]:
+    """Where an argument is read, as long as its name has no other value."""
+    lines = function.lines()
+    last = next((number for number, line in enumerate(lines) if target(line) == argument), len(lines))
+    names = [(teller.line, node) for teller, node in expressions(function) if isinstance(node, ast.Name)]
+    own = [(line, node) for line, node in names if node.id == argument and isinstance(node.ctx, ast.Load)]
+    return [node for line, node in own if lines.index(line) <= last]
 
 
 def sentence(text: str) -> str:

@@ -1,16 +1,13 @@
-"""Values: one name, number, layer or default for another, and a constant where a size is meant."""
+"""Values: one name, number, layer or default for another."""
 
 import ast
-import itertools
 from collections.abc import Iterator
 
 from vitcourse.checking.edits.axes import place_of
-from vitcourse.checking.edits.reference import Attribute, Function, siblings
-from vitcourse.checking.edits.telling import Teller, expressions
+from vitcourse.checking.edits.reference import Function
+from vitcourse.checking.edits.telling import Teller, expressions, reads
 from vitcourse.checking.edits.trees import Change, expr
 
-# What one writes for a number that should come from an argument.
-FIXED = (1, 2, 3, 4, 5, 8, 10, 12, 16, 64)
 _MODES = ("bicubic", "bilinear", "nearest", "nearest-exact", "area")
 
 
@@ -21,15 +18,12 @@ def changes(own: list[Function]) -> Iterator[Change]:
         for teller, node in expressions(function):
             if id(node) in skipped:
                 continue
-            if isinstance(node, ast.BinOp):
-                yield from _operand_fixed(teller, node)
             if isinstance(node, ast.Constant):
                 yield from _constants(teller, node)
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
                 yield from _another_name(teller, node)
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
                 yield from _another_attribute(teller, node)
-        yield from _attributes_exchanged(function)
         for argument, default in function.defaults.items():
             yield from _default(function, argument, default)
 
@@ -46,14 +40,6 @@ def _elsewhere(line: ast.stmt) -> Iterator[ast.AST]:
                 yield from (part for part in parts if isinstance(part, ast.Constant))
         if isinstance(node, ast.JoinedStr):
             yield from ast.walk(node)
-
-
-def _operand_fixed(teller: Teller, node: ast.BinOp) -> Iterator[Change]:
-    """A number of the sizes' making, written in as a constant."""
-    for side in (node.left, node.right) if isinstance(node.op, ast.Div | ast.Mult) else ():
-        if not isinstance(side, ast.Constant) and is_number(teller, side):
-            for value in map(str, FIXED):
-                yield teller.change("constant written in", {id(side): expr(value)}, value=value, meant=side)
 
 
 def is_number(teller: Teller, node: ast.expr) -> bool:
@@ -105,50 +91,19 @@ def _another_name(teller: Teller, node: ast.Name) -> Iterator[Change]:
         unlike = kind == "tensor" and len(teller.axes[name]) != len(teller.axes.get(node.id, ()))
         phrase = "earlier or later value" if teller.name(name) == teller.name(node.id) else "another name"
         yield teller.change(phrase, {id(node): other}, rank=30 if unlike else 0, other=other, meant=node)
-    yield from _instead(teller, node, kind, teller.name(node.id))
-
-
-def _instead(teller: Teller, node: ast.expr, kind: str, name: str) -> Iterator[Change]:
-    """What is done to a name of this kind, or stands in its place."""
-    for template, says, rank in siblings()["names"].get(kind, ()):
-        yield Change(teller.says(says, n=name), rank, {id(node): expr(template, n=node)})
 
 
 def _another_attribute(teller: Teller, node: ast.Attribute) -> Iterator[Change]:
-    attributes = _attributes(teller.function)
-    if not isinstance(node.value, ast.Name) or node.value.id != "self" or node.attr not in attributes:
-        return
-    own = attributes[node.attr]
-    yield from _instead(teller, node, own.kind, node.attr)
+    attributes = {} if teller.function.name.endswith("__init__") else teller.function.attributes
     for name, other in attributes.items():
-        if name != node.attr and other.kind == own.kind:
+        if node.attr in attributes and name != node.attr and other.kind == attributes[node.attr].kind:
             new = {id(node): ast.Attribute(node.value, name, ast.Load())}
-            rank = 14 if other.maker == own.maker else 0
+            rank = 14 if other.maker == attributes[node.attr].maker else 0
             yield teller.change("another layer", new, rank=rank, other=name, meant=node.attr)
 
 
-def _attributes(function: Function) -> dict[str, Attribute]:
-    """What a method works with; __init__ makes it."""
-    return {} if function.name.endswith("__init__") else function.attributes
-
-
-def _attributes_exchanged(function: Function) -> Iterator[Change]:
-    """Two layers of one kind, each in the other's place."""
-    attributes, uses = _attributes(function), dict[str, list[ast.Attribute]]()
-    for node in ast.walk(function.node):
-        if isinstance(node, ast.Attribute) and node.attr in attributes and isinstance(node.value, ast.Name):
-            uses.setdefault(node.attr, []).append(node)
-    for one, other in itertools.combinations(uses, 2):
-        if attributes[one].kind == attributes[other].kind:
-            pairs = [(node, other) for node in uses[one]] + [(node, one) for node in uses[other]]
-            new = {id(node): ast.Attribute(node.value, name, ast.Load()) for node, name in pairs}
-            rank = 12 if attributes[one].maker == attributes[other].maker else 0
-            first = Teller(function, function.lines()[0])
-            yield first.change("layers exchanged", new, rank=rank, one=one, other=other)
-
-
 def _default(function: Function, argument: str, default: ast.expr) -> Iterator[Change]:
-    """Another default."""
+    """Another default; or it is taken whatever is given."""
     old = default.value if isinstance(default, ast.Constant) else None
     values: list[object] = []
     if isinstance(old, bool):
@@ -161,6 +116,8 @@ def _default(function: Function, argument: str, default: ast.expr) -> Iterator[C
     elif isinstance(old, str):
         values = [node.value for node in ast.walk(function.node) if isinstance(node, ast.Constant)]
     teller = Teller(function, function.lines()[0])
+    always = dict.fromkeys(map(id, reads(function, argument)), default)
+    yield teller.change("not used", always, name=argument, value=ast.unparse(default))
     for new in (value for value in values if type(value) is type(old) and value != old):
-        told = {"name": argument, "new": repr(new), "old": repr(old)}
-        yield teller.change("default", {id(default): ast.Constant(new)}, told)
+        change = {id(default): ast.Constant(new)}
+        yield teller.change("default", change, name=argument, new=repr(new), old=repr(old))
