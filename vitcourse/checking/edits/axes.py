@@ -25,12 +25,10 @@ def changes(own: list[Function]) -> Iterator[Change]:
             yield from _along(group)
 
 
-def place_of(node: ast.Call) -> ast.expr | None:
+def _place_of(node: ast.Call) -> ast.expr | None:
     """The expression that says along which axis a call runs."""
-    for keyword in node.keywords:
-        if keyword.arg == "dim":
-            return keyword.value
-    return node.args[0] if called(node) in ("unsqueeze", "squeeze", "gather") and node.args else None
+    given = [keyword.value for keyword in node.keywords if keyword.arg == "dim"]
+    return next(iter([*given, *node.args[: called(node) in ("unsqueeze", "squeeze", "gather")]]), None)
 
 
 def _number(node: ast.expr | None) -> int | None:
@@ -55,7 +53,7 @@ class _Along:
     def of(cls, teller: Teller, node: ast.expr) -> "_Along | None":
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or called(node) not in _ALONG:
             return None
-        place, subject = place_of(node), node.func.value
+        place, subject = _place_of(node), node.func.value
         if isinstance(subject, ast.Name) and subject.id in ("torch", "F"):
             subject = node.args[0].elts[-1] if isinstance(node.args[0], ast.List) else node.args[0]
         here = _number(place)

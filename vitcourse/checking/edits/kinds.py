@@ -30,7 +30,7 @@ def _read(function: Function) -> Iterator[Place]:
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id in function.kinds:
             yield teller, [node], function.kinds[node.id], {"x": teller.name(node.id)}
         if isinstance(node, ast.Attribute) and node.attr in function.attributes and not within:
-            yield teller, [node], function.attributes[node.attr].kind, {"x": node.attr}
+            yield teller, [node], function.attributes[node.attr], {"x": node.attr}
         if isinstance(teller.line, ast.For) and node is teller.line.iter:
             yield teller, [node], "loop", {}
 

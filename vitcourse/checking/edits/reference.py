@@ -44,28 +44,18 @@ def siblings() -> dict[str, Any]:
     return _table("siblings")
 
 
-@dataclass(frozen=True)
-class Attribute:
-    """What __init__ keeps on self: its value, and its kind (module, parameter or number)."""
-
-    value: ast.expr
-    kind: str
-
-    @property
-    def maker(self) -> str:
-        """The name of what was called to make it: Linear, LayerNorm, …"""
-        return called(self.value)
-
-
 @dataclass
 class Function:
-    """One function of a chapter. What is known of its names is known at each statement, by the statement's identity."""
+    """One function of a chapter, and of what kind its arguments, and the attributes that its class keeps, are.
+
+    Axes and scope are those of its names at each statement, by the statement's identity.
+    """
 
     exercise: str
     name: str
     definition: ast.stmt
     node: ast.FunctionDef
-    attributes: dict[str, Attribute]
+    attributes: dict[str, str]
     steps: dict[int, str] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     kinds: dict[str, str] = field(default_factory=dict)
@@ -240,19 +230,15 @@ def _kind(line: ast.stmt) -> str:
     return "item" if made or (isinstance(line, ast.Assign) and called(line.value)[:1].isupper()) else "number"
 
 
-def _attributes(definition: ast.ClassDef) -> dict[str, Attribute]:
+def _attributes(definition: ast.ClassDef) -> dict[str, str]:
+    """What is kept on self: each name with its kind, module, parameter or number."""
     found = {}
     for node in ast.walk(definition):
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Attribute):
-            kind = "number"
-            if isinstance(node.value, ast.Call):
-                kind = "parameter" if called(node.value) == "Parameter" else "module"
-            found[node.targets[0].attr] = Attribute(node.value, kind)
-        if isinstance(node, ast.Expr) and called(node.value) == "register_buffer":
-            assert isinstance(node.value, ast.Call)
-            name = node.value.args[0]
-            assert isinstance(name, ast.Constant)
-            found.setdefault(str(name.value), Attribute(node.value, "parameter"))
+            made = {"": "number", "Parameter": "parameter"}
+            found[node.targets[0].attr] = made.get(called(node.value), "module")
+        if called(node) == "register_buffer" and isinstance(node, ast.Call):
+            found.setdefault(str(ast.literal_eval(node.args[0])), "parameter")
     return found
 
 

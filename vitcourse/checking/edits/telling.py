@@ -72,12 +72,8 @@ class Teller:
         symbol = self.symbol(node, place)
         ordinary = {-1: "the last axis", -2: "the last axis but one", 0: "the first axis"}.get(place, f"axis {place}")
         if symbol == "?" or symbol not in words()["axes"]:
-            axes = self.shape(node)
-            if axes and axes[0] == "…" and place == -len(axes):
-                return "the tokens (the last axis but one)" if len(axes) == 2 else ordinary
-            if axes and axes[0] == "…" and place == 1:
-                return "the tokens (axis 1)"
-            return ordinary
+            anything = (self.shape(node) or ("",))[0] == "…"  # mostly a batch of tokens
+            return f"the tokens ({ordinary})" if anything and place in (-2, 1) else ordinary
         return f"{words()['axes'][symbol]} ({ordinary})"
 
     def symbol(self, node: ast.expr, place: int) -> str:
