@@ -34,7 +34,7 @@ from vitcourse.definitions import definition, definitions
 from vitcourse.places import root
 from vitcourse.stubs import pristine
 from vitcourse.worker.protocol import pack
-from vitcourse.worker.workshop import Workshop
+from vitcourse.worker.workshop import Workshop, slots_of
 
 pytestmark = [pytest.mark.course, pytest.mark.xdist_group("judged")]
 
@@ -112,7 +112,7 @@ class Remembered:
         return self.known[key]
 
     def answer(self, request: Any) -> Any:
-        slots, key = naming.slots(request), self.key(request)
+        slots, key = slots_in(request), self.key(request)
         new = {request.get("new"), request.get("keep"), request["do"] in ("make", "build") and request["slot"]}
         parts = [self.parts[slot] for slot in slots if slot not in new]
         assert all(part is parts[0] for part in parts)
@@ -140,6 +140,12 @@ class Remembered:
             return side.answer(request), after
         except Exception as error:
             return error, after
+
+
+def slots_in(request: Any) -> list[str]:
+    """The slots that a request has to do with."""
+    named = [str(request[key]) for key in ("slot", "new", "of", "keep") if request.get(key)]
+    return named + slots_of((request.get("target"), request.get("args", ()), request.get("kwargs", {})))
 
 
 @pytest.fixture
