@@ -20,7 +20,7 @@ def changes(own: list[Function]) -> Iterator[Change]:
         for teller, nodes, kind, told in (*_read(function), *inside):
             for template, says, rank in siblings()["kinds"].get(kind, ()):
                 new = {id(node): expr(template, x=node) for node in nodes}
-                yield Change(teller.says(says, **told), rank, new)
+                yield Change(teller.says(says, **told), new, rank)
 
 
 def _read(function: Function) -> Iterator[Place]:

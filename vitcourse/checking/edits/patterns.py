@@ -25,7 +25,7 @@ def _exchanged(teller: Teller, pattern: ast.expr) -> Iterator[Change]:
         for one, other in itertools.combinations(re.findall(r"\w+", sides[place]), 2):
             names = {one: other, other: one}
             new = [*sides]
-            new[place] = re.sub(r"\w+", lambda found, names=names: names.get(found[0], found[0]), sides[place])
+            new[place] = "".join(names.get(part, part) for part in re.findall(r"\w+|\W+", sides[place]))
             a, b = map(_symbol, (one, other))
             yield teller.change("axes exchanged", {id(pattern): ast.Constant("->".join(new))}, a=a, b=b, comes=comes)
 

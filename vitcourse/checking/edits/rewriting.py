@@ -48,7 +48,7 @@ def _rewritten(found: Sequence[Place], template: str, rank: int, words: str) -> 
     if not same(ast.Expr(found[0][1]), new[0][0]):
         steps = " and ".join(dict.fromkeys(teller.step for teller, *_ in found))
         says = found[0][0].says(words, step=steps, **found[0][2])
-        yield Change(says, rank, dict(map(_replaced, found, new)))
+        yield Change(says, dict(map(_replaced, found, new)), rank)
 
 
 def _replaced(place: Place, new: list[ast.stmt]) -> tuple[int, ast.AST | list[ast.stmt]]:

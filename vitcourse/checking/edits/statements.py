@@ -54,7 +54,7 @@ def _again(teller: Teller, line: ast.stmt) -> Iterator[Change]:
     for other in function.lines() if after(function, line).get(target(line)) == axes else ():
         name = target(other)
         if after(function, other).get(name) == axes and read & set(function.kinds) <= set(function.scope[id(other)]):
-            value = Change("", replace={id(passed): ast.Name(name, ast.Load())}).applied(line.value)
+            value = Change("", {id(passed): ast.Name(name, ast.Load())}).applied(line.value)
             more = ast.Assign([ast.Name(name, ast.Store())], value)
             noun = called(line.value) or "one"
             yield teller.change("a second", {id(other): [other, more]}, noun=noun, where=function.step(other))

@@ -54,7 +54,7 @@ class Teller:
     def change(self, phrase: str, replace: Replace, rank: int = 0, **parts: ast.expr | str) -> Change:
         """A change in the words of phrases.toml, with these parts told; rank where it is not the phrase's own."""
         usual, text = phrases()[phrase]
-        return Change(self.says(text, **parts), rank or usual, replace)
+        return Change(self.says(text, **parts), replace, rank or usual)
 
     def shape(self, node: ast.expr) -> Axes | None:
         """The axes of an expression, as far as they are known: those of a name, and of what keeps its shape."""

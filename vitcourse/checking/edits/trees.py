@@ -3,7 +3,7 @@
 import ast
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
 
@@ -19,8 +19,8 @@ class Change:
     """
 
     says: str
-    rank: int = 50
-    replace: Replace = field(default_factory=dict)
+    replace: Replace
+    rank: int = 0
 
     @property
     def text(self) -> tuple[tuple[int, str], ...]:
@@ -88,12 +88,12 @@ def _parsed(template: str) -> tuple[ast.Module, list[ast.Name]]:
 def code(template: str, **parts: ast.expr) -> list[ast.stmt]:
     """The statements of a template, in which names stand for trees, and *R for the arguments of the call R."""
     (tree, names), rest = _parsed(template), parts.pop("R", None)
-    filled = Change("", replace={id(node): parts[node.id] for node in names if node.id in parts}).applied(tree)
+    filled = Change("", {id(node): parts[node.id] for node in names if node.id in parts}).applied(tree)
     if isinstance(rest, ast.Call):
         calls = [node for node in ast.walk(filled) if isinstance(node, ast.Call) and _is_rest(node.args[-1:])]
         for call in calls:
             whole = ast.Call(call.func, [*call.args[:-1], *rest.args], [*call.keywords, *rest.keywords])
-            filled = Change("", replace={id(call): whole}).applied(filled)
+            filled = Change("", {id(call): whole}).applied(filled)
     return list(filled.body)
 
 

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from typing import Any
 
 from vitcourse.checking.edits.reference import Function
 from vitcourse.checking.edits.telling import Teller, expressions, reads
@@ -85,7 +86,7 @@ def _another_attribute(teller: Teller, node: ast.Attribute) -> Iterator[Change]:
 def _default(function: Function, argument: str, default: ast.expr) -> Iterator[Change]:
     """Another default; or it is taken whatever is given."""
     old = default.value if isinstance(default, ast.Constant) else None
-    others: list[object] = []
+    others: list[Any] = []
     if isinstance(old, bool):
         others = [not old]
     elif isinstance(old, int | float):
