@@ -169,11 +169,6 @@ def public_names() -> frozenset[str]:
     return frozenset((*words()["symbols"].values(), *words()["axes"], *found))
 
 
-def signature(name: str) -> Function | None:
-    """How a function or class of the references is called, from whatever chapter."""
-    return next((found for found in all_functions() if found.name in (name, f"{name}.__init__")), None)
-
-
 def _function(module: str, definition: ast.stmt, node: ast.FunctionDef, comments: dict[int, list[Axes]]) -> Function:
     top = _name(definition)
     owner = next((entry.id for entry in exercises() if entry.module == module and top in entry.names), "")

@@ -69,12 +69,11 @@ class Teller:
 
     def along(self, node: ast.expr, place: int) -> str:
         """What lies along an axis of an expression: "the tokens", or "axis 1" where that is not known."""
-        symbol = self.symbol(node, place)
+        axes, symbol = self.shape(node) or ("",), self.symbol(node, place)
+        if axes[0] == "…" and symbol == "?" and place in (-2, 1):
+            return "the tokens"  # whatever comes before, it is mostly a batch of these
         ordinary = {-1: "the last axis", -2: "the last axis but one", 0: "the first axis"}.get(place, f"axis {place}")
-        if symbol == "?" or symbol not in words()["axes"]:
-            anything = (self.shape(node) or ("",))[0] == "…"  # mostly a batch of tokens
-            return f"the tokens ({ordinary})" if anything and place in (-2, 1) else ordinary
-        return f"{words()['axes'][symbol]} ({ordinary})"
+        return str(words()["axes"].get(symbol, ordinary))
 
     def symbol(self, node: ast.expr, place: int) -> str:
         """The symbol of an axis, "?" where it is not known."""
@@ -181,7 +180,7 @@ def sentence(text: str) -> str:
 def shortened(says: str) -> str:
     """A name for what is said: its first clause."""
     first = re.split(r"[:;,.]( |$)", re.sub(r" \([^()]*\)", "", agreed(says)))[0]
-    return first[:1].lower() + first[1:] if first[:2].istitle() or first[:2] == "A " else first
+    return first[:1].lower() + first[1:] if first[1:2].islower() or first[:2] == "A " else first
 
 
 _VERBS = {

@@ -1,4 +1,4 @@
-"""einops: two axes of a pattern, each in the other's place."""
+"""Two things, each in the other's place: arguments, parts of a list or a tuple, axes of a pattern of einops."""
 
 import ast
 import itertools
@@ -7,18 +7,31 @@ from collections.abc import Iterator
 
 from vitcourse.checking.edits.reference import Function, called, words
 from vitcourse.checking.edits.telling import Teller, expressions
-from vitcourse.checking.edits.trees import Change
+from vitcourse.checking.edits.trees import Change, same
+
+# Of these other rules know more.
+_ELSEWHERE = ("transpose", "unsqueeze", "register_buffer")
 
 
 def changes(own: list[Function]) -> Iterator[Change]:
     """The changes of all functions."""
     for function in own:
         for teller, node in expressions(function):
-            if isinstance(node, ast.Call) and called(node) in ("rearrange", "repeat"):
-                yield from _exchanged(teller, node.args[1])
+            if called(node) in ("rearrange", "repeat") and isinstance(node, ast.Call):
+                yield from _axes(teller, node.args[1])
+            elif isinstance(node, ast.Call) and called(node) not in _ELSEWHERE:
+                yield from _parts(teller, node.args)
+            elif isinstance(node, ast.List | ast.Tuple):
+                yield from _parts(teller, node.elts)
 
 
-def _exchanged(teller: Teller, pattern: ast.expr) -> Iterator[Change]:
+def _parts(teller: Teller, parts: list[ast.expr]) -> Iterator[Change]:
+    for a, b in itertools.combinations(parts, 2):
+        if not same(a, b) and not isinstance(a, ast.Slice) and not isinstance(b, ast.Slice):
+            yield teller.change("exchanged", {id(a): b, id(b): a}, a=a, b=b)
+
+
+def _axes(teller: Teller, pattern: ast.expr) -> Iterator[Change]:
     assert isinstance(pattern, ast.Constant)
     sides = str(pattern.value).split("->")
     for place, comes in enumerate(("in", "out")):
