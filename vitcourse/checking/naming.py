@@ -110,7 +110,10 @@ def _among(
     whole: list[Hypothesis] = []
     until, edit = time.process_time() + SECONDS[kind], kind == "edit"
     for hypothesis in group:
-        if time.process_time() > until or len(whole) == (3 if edit else 2):
+        if len(whole) == (3 if edit else 2):
+            break
+        if time.process_time() > until:
+            found = found if whole else {}  # what wasn't tried may explain as much
             break
         said = hypothesis.says in (one.says for one in whole)  # of two with the same words, either may be it
         fits = not said and _explains(exercise, hypothesis, questions)
