@@ -71,11 +71,11 @@ def _axes(function: Function) -> Iterator[Place]:
             torchs = ast.unparse(node.func.value) == "torch"
             subject = node.func.value if not torchs else first.elts[-1] if isinstance(first, ast.List) else first
             for place in [*placed, *(keyword.value for keyword in node.keywords if keyword.arg == "dim")]:
-                if (number := ast.unparse(place)).removeprefix("-").isdecimal():
-                    alike.setdefault(int(number), []).append((teller, place, subject))
+                if (text := ast.unparse(place)).removeprefix("-").isdecimal():
+                    alike.setdefault(int(text), []).append((teller, place, subject))
     for number, calls in alike.items():
         for group in [*([one] for one in calls), calls]:
             teller, _, subject = group[0]
             steps = " and ".join(dict.fromkeys(one.step for one, *_ in group))
-            told = {"x": subject, "meant": teller.along(subject, number), "step": steps}
-            yield teller, [place for _, place, _ in group], "axis", told
+            meant = teller.along(subject, number)
+            yield teller, [place for _, place, _ in group], "axis", {"x": subject, "meant": meant, "step": steps}
