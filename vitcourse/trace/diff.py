@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vitcourse.trace.errors import ordinal
+from vitcourse.trace.fault import ordinal
 from vitcourse.trace.record import Axis, Row, Shape, shape_words, together
 from vitcourse.trace.recorder import named_results
 from vitcourse.trace.render import cell, to_dict

@@ -1,45 +1,20 @@
 """Which axes disagree, where torch's own message has numbers only."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import combinations, takewhile
 from math import prod
 
-from vitcourse.trace.record import Axis, Shape, shape_words
+from vitcourse.trace.asked import brackets, einops, einsum, unpacked
+from vitcourse.trace.fault import Fault, axis_words, ordinal, ranks, sized
+from vitcourse.trace.record import Shape, shape_words
 
 _ELEMENTWISE = """
     add sub mul truediv div radd rsub rmul rtruediv where lerp eq ne lt le gt ge iadd isub imul idiv maximum minimum
     mse_loss l1_loss smooth_l1_loss huber_loss masked_fill addcmul addcdiv
 """
 ELEMENTWISE = frozenset(_ELEMENTWISE.split())
-_NOTHING: tuple[str, Shape] = ("", ())
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What torch refused: a function, its tensors by name, its whole numbers, and torch's message.
-
-    `module` is whose call it was, where a module of torch's made it; `held` has the least and the largest number in
-    each tensor of whole numbers, `kinds` each tensor's dtype and device.
-    """
-
-    op: str
-    operands: Sequence[tuple[str, Shape]]
-    message: str
-    module: str = ""
-    numbers: Sequence[int] = ()
-    held: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    kinds: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-
-    def operand(self, place: int) -> tuple[str, Shape]:
-        """A tensor's name and its axes; of one that isn't there, no name and no axes."""
-        return self.operands[place] if place < len(self.operands) else _NOTHING
-
-    @property
-    def takes(self) -> str:
-        """What it is that takes other sizes."""
-        return self.module or self.operand(1)[0]
 
 
 def explained(fault: Fault) -> str:
@@ -51,20 +26,6 @@ def explained(fault: Fault) -> str:
     return _no_such_axis(fault) or _wrong_rank(fault) or _unlike(fault) or rule(fault) or _apart(fault)
 
 
-def _size(axis: Axis) -> str:
-    return str(axis.size) if axis.name is None else f"{axis.size} = {axis.name}"
-
-
-def ordinal(place: int, count: int) -> str:
-    """Which of so many axes it is, in a word."""
-    names = ("first", "second", "third", "fourth", "fifth")
-    return "last" if place == count - 1 and count > 1 else names[place] if place < len(names) else f"{place + 1}th"
-
-
-def _axis(x: str, shape: Shape, place: int) -> str:
-    return f"{x}'s {ordinal(place, len(shape))} axis is {_size(shape[place])}"
-
-
 # What any function may refuse
 
 
@@ -73,6 +34,8 @@ def _no_such_axis(fault: Fault) -> str:
     found = re.match(r"Dimension out of range \(.* \[-(\d+), \d+\], but got (-?\d+)\)", fault.message)
     if found and len(shape) == int(found[1]):
         return f"{x} has {len(shape)} axes {shape_words(shape)}, 0 to {len(shape) - 1}: there is no {found[2]}"
+    if found and fault.op == "unsqueeze":
+        return f"{x} has {len(shape)} axes {shape_words(shape)}, a new one can be 0 to {len(shape)}: not {found[2]}"
     return ""
 
 
@@ -107,7 +70,11 @@ def _apart(fault: Fault) -> str:
                 return said
     (x, shape), (_, other) = fault.operand(0), fault.operand(1)
     # What is changed in place keeps its shape.
-    return _expand(x, shape, [axis.size for axis in other]) if fault.op.endswith("_") else ""
+    spread = re.search(r"doesn't match the broadcast shape \[([\d, ]+)\]", fault.message)
+    if spread is None:
+        return ""
+    larger = _expand(x, shape, [axis.size for axis in other])
+    return larger or f"{x} {shape_words(shape)} keeps its shape here, and would become ({spread[1]})"
 
 
 def _broadcast(x: str, one: Shape, y: str, two: Shape, behind: int) -> str:
@@ -115,14 +82,14 @@ def _broadcast(x: str, one: Shape, y: str, two: Shape, behind: int) -> str:
         a, b = one[-back], two[-back]
         if a.size != b.size and 1 not in (a.size, b.size):
             first, second = ordinal(len(one) - back, len(one) + behind), ordinal(len(two) - back, len(two) + behind)
-            return f"{x}'s {first} axis is {_size(a)}, {y}'s {second} is {_size(b)}, and axes match from the last one"
+            return f"{x}'s {first} axis is {sized(a)}, {y}'s {second} is {sized(b)}, and axes match from the last one"
     return ""
 
 
 def _expand(x: str, shape: Shape, asked: Sequence[int], why: str = "and {} is asked: it keeps its size here") -> str:
     for back, size in enumerate(reversed(asked), start=1):
         if back <= len(shape) and size not in (-1, 1, shape[-back].size):
-            return f"{_axis(x, shape, len(shape) - back)}, {why.format(size)}"
+            return f"{axis_words(x, shape, len(shape) - back)}, {why.format(size)}"
     return ""
 
 
@@ -134,7 +101,7 @@ def _ends(fault: Fault, weight: Shape) -> str:
     x, shape = fault.operand(0)
     for back in range(1, min(len(shape), len(weight)) + 1):
         if shape[-back].size != weight[-back].size:
-            return f"{_axis(x, shape, len(shape) - back)}, {fault.takes} takes {_size(weight[-back])}"
+            return f"{axis_words(x, shape, len(shape) - back)}, {fault.takes} takes {sized(weight[-back])}"
     return ""
 
 
@@ -148,7 +115,7 @@ def _many_heads(fault: Fault) -> str:
     if said := _ends(fault, fault.operand(3)[1][-1:]):
         return said
     if len(query) == len(key) == 3 and query[1].size != key[1].size:
-        return f"{_axis(x, query, 1)}, {y}'s is {_size(key[1])}, and that axis is the batch here"
+        return f"{axis_words(x, query, 1)}, {y}'s is {sized(key[1])}, and that axis is the batch here"
     return ""
 
 
@@ -158,13 +125,33 @@ def _channels(fault: Fault) -> str:
     if wanted > 1 and len(shape) not in (wanted, wanted + 1):
         return f"{x} has {len(shape)} axes {shape_words(shape)}, {fault.takes} takes {wanted + 1}"
     found = re.search(r"to have (\d+) channels, but got (\d+) channels", fault.message)
-    return f"{x} has {_size(shape[-wanted])} channels, {fault.takes} takes {found[1]}" if found else ""
+    if found is None:
+        return _too_small(fault, [axis.size for axis in fault.operand(1)[1][2:]])
+    return f"{x} has {sized(shape[-wanted])} channels, {fault.takes} takes {found[1]}"
+
+
+def _too_small(fault: Fault, kernel: Sequence[int]) -> str:
+    """An image, or its rest, on which a kernel doesn't fit even once."""
+    x, shape = fault.operand(0)
+    if not re.search(r"greater than actual input|too small|at least one", fault.message):
+        return ""
+    image = shape[-len(kernel) :]
+    sizes = " by ".join(map(sized, image))
+    small = any(axis.size < size for axis, size in zip(image, kernel, strict=False))
+    axes = f"last {len(kernel)} axes are" if len(kernel) > 1 else "last axis is"
+    return f"{x}'s {axes} {sizes}, the kernel is {' by '.join(map(str, kernel))}" if small else ""
+
+
+def _window(fault: Fault) -> str:
+    """What a window of so many pixels goes over, both ways where it is one number."""
+    size = next(iter(fault.args[1:]), 0)
+    return _too_small(fault, [*size] if isinstance(size, tuple | list) else [size] * (len(fault.operand(0)[1]) - 2))
 
 
 def _normalised(fault: Fault) -> str:
     (x, shape), (_, weight) = fault.operand(0), fault.operand(1)
     if len(shape) > 1 and weight and shape[1].size != weight[0].size:
-        return f"{x} has {_size(shape[1])} channels, {fault.takes} takes {_size(weight[0])}"
+        return f"{x} has {sized(shape[1])} channels, {fault.takes} takes {sized(weight[0])}"
     return ""
 
 
@@ -175,17 +162,33 @@ def _product(fault: Fault) -> str:
     (x, one), (y, two) = fault.operand(0), fault.operand(1)
     if not one or not two:
         return ""
+    takes = {"mv": (2, 1), "mm": (2, 2), "bmm": (3, 3), "dot": (1, 1)}.get(fault.op, (len(one), len(two)))
+    for (word, shape), count in zip(fault.operands, takes, strict=False):
+        if len(shape) != count:
+            return f"{word} has {len(shape)} axes {shape_words(shape)}, {fault.op} takes {count}"
     inner = two[-2] if len(two) > 1 else two[-1]
     if one[-1].size != inner.size:
         place = "last axis but one" if len(two) > 1 else "last axis"
-        return f"{x}'s last axis is {_size(one[-1])}, {y}'s {place} is {_size(inner)}: they must be equal"
+        return f"{x}'s last axis is {sized(one[-1])}, {y}'s {place} is {sized(inner)}: they must be equal"
     return _broadcast(x, one[:-2], y, two[:-2], 2)
 
 
+def _added_product(fault: Fault) -> str:
+    """A product that something is added to."""
+    return _product(replace(fault, op=fault.op.removeprefix("add").removeprefix("badd"), operands=fault.operands[1:]))
+
+
+def _last(fault: Fault) -> str:
+    (x, one), (y, two) = fault.operand(0), fault.operand(1)
+    if one and two and one[-1].size != two[-1].size:
+        return f"{x}'s last axis is {sized(one[-1])}, {y}'s is {sized(two[-1])}: they must be equal"
+    return ""
+
+
 def _attention(fault: Fault) -> str:
-    (x, query), (y, key) = fault.operand(0), fault.operand(1)
-    if query and key and query[-1].size != key[-1].size:
-        return f"{x}'s last axis is {_size(query[-1])}, {y}'s is {_size(key[-1])}: they must be equal"
+    (_, query), (_, key) = fault.operand(0), fault.operand(1)
+    if said := _last(fault):
+        return said
     if len(fault.operands) > 3 and len(query) > 1:
         return _broadcast("the score", (*query[:-1], key[-2]), *fault.operand(3), 0)
     return ""
@@ -197,24 +200,20 @@ def _attention(fault: Fault) -> str:
 def _put_together(fault: Fault) -> str:
     (x, one), *others = fault.operands
     stacked = fault.op == "stack"
-    dim = next(iter(fault.numbers), 0) % max(len(one), 1)
+    dim = {"hstack": min(len(one), 2) - 1, "vstack": 0}.get(fault.op, next(iter(fault.numbers), 0)) % max(len(one), 1)
     for y, two in others:
         if len(one) != len(two):
-            return _ranks(x, one, y, two)
+            return ranks(x, one, y, two)
         for place, (a, b) in enumerate(zip(one, two, strict=True)):
             if a.size != b.size and (stacked or place != dim):
                 along = "" if stacked else f", and only the {ordinal(dim, len(one))} may differ"
-                return f"{_axis(x, one, place)}, {y}'s is {_size(b)}{along}"
+                return f"{axis_words(x, one, place)}, {y}'s is {sized(b)}{along}"
     return ""
-
-
-def _ranks(x: str, one: Shape, y: str, two: Shape) -> str:
-    return f"{x} has {len(one)} axes {shape_words(one)}, {y} {len(two)} {shape_words(two)}"
 
 
 def _expanded(fault: Fault) -> str:
     x, shape = fault.operand(0)
-    return _expand(x, shape, fault.numbers)
+    return _expand(x, shape, fault.numbers or [axis.size for axis in fault.operand(1)[1]])
 
 
 def _ordered(fault: Fault) -> str:
@@ -225,7 +224,8 @@ def _ordered(fault: Fault) -> str:
 
 def _reshape(fault: Fault) -> str:
     x, shape = fault.operand(0)
-    asked = fault.numbers
+    # view_as takes the axes of another tensor.
+    asked = fault.numbers or [axis.size for axis in fault.operand(1)[1]]
     known = prod(n for n in asked if n != -1)
     count = prod(axis.size for axis in shape)
     if not asked or not known or asked.count(-1) > 1:
@@ -247,7 +247,7 @@ def _alike(shape: Shape, asked: Sequence[int]) -> int:
 
 
 def _cut(x: str, shape: Shape, place: int, asked: Sequence[int]) -> str:
-    return f"{_axis(x, shape, place)}, {_needed(asked) if len(asked) > 1 else f'and {asked[0]} is asked'}"
+    return f"{axis_words(x, shape, place)}, {_needed(asked) if len(asked) > 1 else f'and {asked[0]} is asked'}"
 
 
 def _needed(asked: Sequence[int]) -> str:
@@ -261,25 +261,48 @@ def _unflattened(fault: Fault) -> str:
     return _cut(x, shape, dim % len(shape), asked) if "multiply up" in fault.message else ""
 
 
+def _parts(fault: Fault) -> str:
+    """What is cut into parts of given sizes."""
+    x, shape = fault.operand(0)
+    sizes, dim = ([*fault.args[1:], 0])[:2]
+    if not isinstance(sizes, tuple | list) or not shape:
+        return ""
+    return f"{axis_words(x, shape, dim % len(shape))}, the parts {tuple(sizes)} are {sum(sizes)} together"
+
+
 # Places in a tensor
 
 
 def _rows(fault: Fault) -> str:
     _, table = fault.operand(1)
-    return _beyond(fault, fault.operand(0)[0], fault.takes, table[0].size, _size(table[0]) + " rows") if table else ""
+    return _beyond(fault, fault.operand(0)[0], fault.takes, table[0].size, sized(table[0]) + " rows") if table else ""
 
 
 def _beyond(fault: Fault, x: str, y: str, count: int, what: str) -> str:
     """Whole numbers that are no places on an axis."""
     least, largest = fault.held.get(x, (0, 0))
     wrong = largest if largest >= count else least
-    return f"{x} has a {wrong} in it, {y} has {what}: 0 to {count - 1}" if not 0 <= wrong < count else ""
+    return f"{x} contains {wrong}, {y} has {what}: 0 to {count - 1}" if not 0 <= wrong < count else ""
 
 
 def _picked(fault: Fault) -> str:
     """Numbers along one axis, with as many axes as what they are picked from."""
     (x, one), (y, two) = fault.operand(0), fault.operand(1)
-    return _ranks(x, one, y, two) + ": both need the same number" if two and len(one) != len(two) else ""
+    if two and len(one) != len(two) and fault.op != "index_select":
+        return ranks(x, one, y, two) + ": both need the same number"
+    if not fault.numbers or not one or not two:
+        return ""
+    dim = fault.numbers[0] % len(one)
+    for place, (a, b) in enumerate(zip(one, two, strict=False)):
+        if place != dim and a.size < b.size and fault.op != "index_select":
+            return f"{axis_words(x, one, place)}, {y}'s is {sized(b)}: along this axis it may not be larger"
+    return _beyond(fault, y, axis_words(x, one, dim).partition(" is ")[0], one[dim].size, sized(one[dim]))
+
+
+def _classes(fault: Fault) -> str:
+    """Whole numbers as rows of noughts with a one."""
+    count = next(iter(fault.numbers), 0)
+    return _beyond(fault, fault.operand(0)[0], fault.op, count, f"{count} classes")
 
 
 def _masked(fault: Fault) -> str:
@@ -287,7 +310,7 @@ def _masked(fault: Fault) -> str:
     if "shape of the mask" in fault.message and len(fault.operands) == 2:
         for place, (a, b) in enumerate(zip(one, two, strict=False)):
             if a.size != b.size:
-                return f"{_axis(x, one, place)}, {y}'s is {_size(b)}: a mask has the axes that it chooses from"
+                return f"{axis_words(x, one, place)}, {y}'s is {sized(b)}: a mask has the axes that it chooses from"
     return ""
 
 
@@ -308,14 +331,14 @@ def _targets(fault: Fault) -> str:
     if not shape or not targets:
         return ""
     if shape[0].size != targets[0].size:
-        return f"{x} has {_size(shape[0])} rows, {y} {_size(targets[0])}"
+        return f"{x} has {sized(shape[0])} rows, {y} {sized(targets[0])}"
     if len(shape) < 2 or [a.size for a in shape] == [a.size for a in targets]:
         return ""
     wanted = (shape[0], *shape[2:])
     if [a.size for a in wanted] != [a.size for a in targets]:
-        place = f"{x} {shape_words(shape)} has its classes on the second axis, {_size(shape[1])}"
+        place = f"{x} {shape_words(shape)} has its classes on the second axis, {sized(shape[1])}"
         return f"{place}: {y} should be {shape_words(wanted)}, and is {shape_words(targets)}"
-    return _beyond(fault, y, x, shape[1].size, _size(shape[1]) + " classes")
+    return _beyond(fault, y, x, shape[1].size, sized(shape[1]) + " classes")
 
 
 def _one_shape(fault: Fault) -> str:
@@ -334,15 +357,24 @@ _RULES: dict[str, Rule] = {
     "stack": _put_together,
     "unflatten": _unflattened,
     "permute": _ordered,
-    "getitem": _masked,
-    "setitem": _assigned,
+    "getitem": lambda fault: _masked(fault) or brackets(fault),
+    "setitem": lambda fault: _assigned(fault) or brackets(fault),
+    "einsum": einsum,
+    "einops": einops,
+    "unpack": unpacked,
+    "cdist": _last,
+    **dict.fromkeys(("split", "split_with_sizes"), _parts),
+    "one_hot": _classes,
+    "unfold": _window,
     **dict.fromkeys(("layer_norm", "rms_norm"), lambda fault: _ends(fault, fault.operand(1)[1])),
     **dict.fromkeys(("batch_norm", "instance_norm", "group_norm"), _normalised),
     **dict.fromkeys(("matmul", "mm", "bmm", "dot", "mv"), _product),
-    **dict.fromkeys(("cat", "concat"), _put_together),
-    **dict.fromkeys(("view", "reshape"), _reshape),
-    **dict.fromkeys(("expand", "broadcast_to"), _expanded),
-    **dict.fromkeys(("gather", "scatter", "scatter_add", "take_along_dim"), _picked),
+    **dict.fromkeys(("addmm", "addmv", "baddbmm"), _added_product),
+    **dict.fromkeys(("cat", "concat", "hstack", "vstack"), _put_together),
+    **dict.fromkeys(("view", "reshape", "view_as", "reshape_as"), _reshape),
+    **dict.fromkeys(("expand", "broadcast_to", "expand_as"), _expanded),
+    **dict.fromkeys(("gather", "scatter", "scatter_add", "take_along_dim", "index_select"), _picked),
+    **dict.fromkeys((f"{kind}_pool{n}d" for kind in ("max", "avg") for n in (1, 2, 3)), _window),
     **dict.fromkeys(("cross_entropy", "nll_loss"), _targets),
     **dict.fromkeys(("binary_cross_entropy", "binary_cross_entropy_with_logits"), _one_shape),
 }

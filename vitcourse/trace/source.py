@@ -6,6 +6,7 @@ import os
 import re
 import sysconfig
 from dataclasses import dataclass
+from dis import opname
 from pathlib import Path
 from types import CodeType, FrameType, TracebackType
 from typing import Any
@@ -78,6 +79,9 @@ def _found(frame: FrameType, lasti: int) -> Place:
         try:
             found = Source.executing(frame)
             node = found.node
+            if opname[code.co_code[lasti]].startswith("UNPACK"):
+                # What is taken apart is shown with its names.
+                node = next((whole for whole in found.statements or () if isinstance(whole, ast.Assign)), node)
         except Exception:
             # No source, or one that changed since: the row then shows the operation alone.
             node = None
@@ -136,3 +140,12 @@ def one_line(text: str) -> str:
     text = re.sub(r"[ \t]*(?:#[^\n]*)?\n\s*", "\n", text.strip())
     text = re.sub(r"(?<=[(\[{])\n|,?\n(?=[)\]}])|\n(?=\.)", "", text)
     return text.replace("\n", " ")
+
+
+def names_in(text: str) -> list[str]:
+    """The names that an expression uses, in their order."""
+    try:
+        tree = ast.parse(text.strip())
+    except SyntaxError:
+        return []
+    return list(dict.fromkeys(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)))

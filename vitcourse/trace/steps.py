@@ -1,8 +1,7 @@
 """A call's steps, as a tree of the expressions that asked for them."""
 
-import ast
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from inspect import CO_GENERATOR
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vitcourse.trace.asked import pattern_in, unpacked_in
 from vitcourse.trace.recorder import (
     DECIDING,
     RESHAPES,
@@ -25,7 +25,7 @@ from vitcourse.trace.recorder import (
     tensors_in,
     tensors_of,
 )
-from vitcourse.trace.source import Place, place_of, raised_in
+from vitcourse.trace.source import Place, names_in, place_of, raised_in
 
 # Before Python 3.12 it costs less to take the hook off while the tracer works than to have it called for each call.
 _PAUSES = sys.version_info < (3, 12)
@@ -374,14 +374,22 @@ class Recorder(Watch):
         module = self._module_of(last.tb_frame) if last is not None else None
         place = place_of(found.tb_frame, found.tb_lasti) if found is not None else _NOWHERE
         local = found.tb_frame.f_locals if found is not None else {}
-        operands = [(word, local[word]) for word in _names_in(place.text) if isinstance(local.get(word), Tensor)]
+        operands = [(word, local[word]) for word in names_in(place.text) if isinstance(local.get(word), Tensor)]
         if last is not None:
             # Some layers of torch's look at their input themselves.
             inside = last.tb_frame.f_locals
             looked = tensors_of([inside.get("input"), getattr(inside.get("self"), "weight_ih_l0", None)])
             if looked and type(inside.get("self")).__module__.startswith("torch."):
                 operands = self._worded(looked, (found or last).tb_frame, module)
-        self.failed = Failed(error, place, "", (), operands, module)
+        op: str = ""
+        args: Sequence[Any] = ()
+        if (pattern := pattern_in(error.__traceback__)) is not None and last is not None:
+            tensor, *args = pattern
+            op, operands = "einops", self._worded([tensor], (found or last).tb_frame, module)
+        elif (shape := unpacked_in(place.text, local)) is not None:
+            operand, *args = shape
+            op, operands = "unpack", [operand]
+        self.failed = Failed(error, place, op, tuple(args), operands, module)
 
 
 def _called(frame: FrameType, name: str) -> str:
@@ -389,11 +397,3 @@ def _called(frame: FrameType, name: str) -> str:
     # torch's wrapper round __rpow__ and its kin is called "wrapped", and the one round max_pool2d "fn".
     inner = {"wrapped": "f", "fn": "if_false"}.get(name)
     return str(getattr(frame.f_locals.get(inner), "__name__", name) if inner else name).strip("_")
-
-
-def _names_in(text: str) -> list[str]:
-    try:
-        tree = ast.parse(text.strip())
-    except SyntaxError:
-        return []
-    return list(dict.fromkeys(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)))

@@ -1,8 +1,10 @@
 """What a trace says of the shape errors of every day: the learner's own line, and which axes disagree."""
 
+import einops
 import pytest
 import torch
 import torch.nn.functional as F
+from einops.layers.torch import Rearrange
 from torch import nn
 
 from vitcourse.trace import trace
@@ -53,6 +55,15 @@ class Pooled(nn.Module):
         return self.head(x.flatten(1))
 
 
+def taken_apart(x):
+    b, t, d = x.shape
+    return b, t, d
+
+
+def set_to_nothing(x):
+    x[:, 7] = 0.0
+
+
 def added(x, y):
     x += y
     return x
@@ -60,8 +71,8 @@ def added(x, y):
 
 CASES = [
     ("no such row", Table(), {"ids": whole(2, 13, below=13)}, "B T",
-     "ids has a 12 in it, self.table has 11 rows: 0 to 10"),
-    ("below zero", Table(), {"ids": torch.tensor([3, -1])}, "T", "ids has a -1 in it, self.table has 11 rows: 0 to 10"),
+     "ids contains 12, self.table has 11 rows: 0 to 10"),
+    ("below zero", Table(), {"ids": torch.tensor([3, -1])}, "T", "ids contains -1, self.table has 11 rows: 0 to 10"),
     ("attention", Attending(), {"x": rand(2, 3, 7)}, "T B D", "x's last axis is 7 = D, self.attend takes 15"),
     ("chain", Chain(), {"x": rand(2, 7)}, "B D", "[1] ReLU's last axis is 5, self.chain.2 takes 3"),
     ("a batch is missing", nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5)), {"x": rand(3, 11, 13)}, "C H W",
@@ -93,7 +104,7 @@ CASES = [
     ("classes last", lambda x, y: F.cross_entropy(x, y), {"x": rand(2, 5, 3), "y": whole(2, 5, below=3)},
      ["B T K", "B T"], "x (B, T, K) has its classes on the second axis, 5 = T: y should be (B, K), and is (B, T)"),
     ("no such class", lambda x, y: F.cross_entropy(x, y), {"x": rand(7, 3), "y": whole(7, below=5)}, ["B K", "B"],
-     "y has a 4 in it, x has 3 = K classes: 0 to 2"),
+     "y contains 4, x has 3 = K classes: 0 to 2"),
     ("one shape", lambda x, y: F.binary_cross_entropy_with_logits(x, y), {"x": rand(7, 1), "y": rand(7)},
      ["B 1", "B"], "x is (B, 1), y (B): they must have one shape"),
     ("attention mask", lambda q, m: F.scaled_dot_product_attention(q, q, q, attn_mask=m),
@@ -126,6 +137,52 @@ CASES = [
      "x is on cpu, y on meta: they must be alike"),
     ("divergence", lambda x, y: F.kl_div(x, y, reduction="sum"), {"x": rand(2, 5), "y": rand(2, 3)}, ["B K", "B E"],
      "x's last axis is 5 = K, y's last is 3 = E, and axes match from the last one"),
+    ("one letter", lambda x, w: torch.einsum("...td,dm->...tm", x, w), {"x": rand(2, 5, 3), "w": rand(7, 11)},
+     ["B T D", "E M"], "x's last axis is 3 = D, w's first is 7 = E: in the equation they are one letter"),
+    ("letters", lambda q, k: torch.einsum("bhqd,bhkd->bhqk", q, k), {"q": rand(2, 3, 5, 7), "k": rand(2, 5, 7)},
+     ["B h T dh", "B T dh"], "k has 3 axes (B, T, dh), bhkd names 4"),
+    ("operands", lambda x: torch.einsum("btd->bdt", x, x), {"x": rand(2, 5, 3)}, "B T D",
+     "2 tensors are given, btd->bdt has letters for 1"),
+    ("patches", lambda x: einops.rearrange(x, "b c (h p) (w q) -> b (h w) (c p q)", p=7, q=5),
+     {"x": rand(2, 3, 14, 13)}, "B C H W", "x's last axis is 13 = W, (w q) needs a multiple of 5"),
+    ("patches of what came before", lambda x: einops.reduce(x + 1, "... (t s) d -> ... t d", "mean", s=2),
+     {"x": rand(2, 5, 3)}, "B T D", "x + 1's second axis is 5 = T, (t s) needs a multiple of 2"),
+    ("a layer of einops", Rearrange("b c h w -> b (h w) c"), {"x": rand(2, 5, 3)}, "B T D",
+     "input has 3 axes (B, T, D), the pattern names 4"),
+    ("names of a shape", taken_apart, {"x": rand(2, 3, 5, 7)}, "B C H W",
+     "x has 4 axes (B, C, H, W), 3 names are given"),
+    ("no such place", lambda x: x[..., None, -8, 0], {"x": rand(2, 7, 3)}, "B T D",
+     "x's second axis is 7 = T, 0 to 6: there is no -8"),
+    ("no such places", lambda x: x[:, [2, 7]], {"x": rand(2, 7, 3)}, "B T D",
+     "x's second axis is 7 = T, 0 to 6: there is no 7"),
+    ("after a mask", lambda x, m: x[m, 3], {"x": rand(2, 7, 3), "m": rand(2, 7) > 0}, ["B T D", "B T"],
+     "x's last axis is 3 = D, 0 to 2: there is no 3"),
+    ("too many places", lambda x: x[:, 0, 0, 0], {"x": rand(2, 7, 3)}, "B T D",
+     "x has 3 axes (B, T, D), the brackets ask for 4"),
+    ("a place to set", set_to_nothing, {"x": rand(2, 7, 3)}, "B T D",
+     "x's second axis is 7 = T, 0 to 6: there is no 7"),
+    ("picked beyond", lambda x, i: x.gather(1, i), {"x": rand(2, 5), "i": whole(2, 3, below=6)}, ["B K", "B E"],
+     "i contains 5, x's last axis has 5 = K: 0 to 4"),
+    ("parts", lambda x: x.split([3, 5], dim=1), {"x": rand(2, 7, 3)}, "B T D",
+     "x's second axis is 7 = T, the parts (3, 5) are 8 together"),
+    ("side by side", lambda x, y: torch.hstack([x, y]), {"x": rand(2, 7, 3), "y": rand(2, 5, 11)},
+     ["B T D", "B S E"], "x's last axis is 3 = D, y's is 11 = E, and only the second may differ"),
+    ("a kernel too large", lambda x: F.max_pool2d(x, 7), {"x": rand(2, 3, 11, 5)}, "B C H W",
+     "x's last 2 axes are 11 = H by 5 = W, the kernel is 7 by 7"),
+    ("a patch too large", nn.Conv2d(3, 5, (7, 13)), {"x": rand(2, 3, 11, 5)}, "B C H W",
+     "input's last 2 axes are 11 = H by 5 = W, the kernel is 7 by 13"),
+    ("products of three axes", lambda x, w: torch.bmm(x, w), {"x": rand(2, 5, 3), "w": rand(3, 7)}, ["B T D", "D M"],
+     "w has 2 axes (D, M), bmm takes 3"),
+    ("a sum of products", lambda b, x, w: torch.addmm(b, x, w), {"b": rand(7), "x": rand(2, 3), "w": rand(5, 7)},
+     ["M", "B D", "E M"], "x's last axis is 3 = D, w's last axis but one is 5 = E: they must be equal"),
+    ("spread in place", lambda x, y: x.add_(y), {"x": rand(2, 3), "y": rand(5, 2, 3)}, ["B D", "T B D"],
+     "x (B, D) keeps its shape here, and would become (5, 2, 3)"),
+    ("classes", lambda y: F.one_hot(y, 5), {"y": whole(7, below=6)}, "B",
+     "y contains 5, one_hot has 5 classes: 0 to 4"),
+    ("as another", lambda x, y: x.view_as(y), {"x": rand(2, 7), "y": rand(3, 5)}, ["B D", "C E"],
+     "x (B, D) has 14 numbers, (3, 5) needs 15"),
+    ("a new axis", lambda x: x.unsqueeze(4), {"x": rand(2, 7, 3)}, "B T D",
+     "x has 3 axes (B, T, D), a new one can be 0 to 3: not 4"),
 ]  # fmt: skip
 
 

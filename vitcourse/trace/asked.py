@@ -1,0 +1,118 @@
+"""What is asked of a tensor axis by axis: einsum's and einops' letters, names that a shape is given, brackets."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from math import prod
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vitcourse.trace.fault import Fault, axis_words, ordinal, sized
+from vitcourse.trace.record import Axis, Shape, shape_words
+
+
+def _many(x: str, shape: Shape, asked: str) -> str:
+    return f"{x} has {len(shape)} axes {shape_words(shape)}, {asked}"
+
+
+def _axes(asked: Sequence[str], count: int) -> Iterator[tuple[str, int]]:
+    """What is asked of each of so many axes; dots, if there are any, stand for those in the middle."""
+    dots = asked.index("...") if "..." in asked else len(asked)
+    yield from ((word, place) for place, word in enumerate(asked[:dots]))
+    behind = asked[dots + 1 :]
+    yield from ((word, count - len(behind) + place) for place, word in enumerate(behind))
+
+
+def _fits(asked: Sequence[str], count: int) -> bool:
+    return len(asked) - 1 <= count if "..." in asked else len(asked) == count
+
+
+def einsum(fault: Fault) -> str:
+    """A letter that stands for two sizes, or as many letters as there are no axes."""
+    equation = "".join(str(fault.args[0]).split())
+    terms = equation.partition("->")[0].split(",")
+    if len(terms) != len(fault.operands):
+        return f"{len(fault.operands)} tensors are given, {equation} has letters for {len(terms)}"
+    seen: dict[str, tuple[Axis, str, str]] = {}
+    for (x, shape), letters in zip(fault.operands, terms, strict=True):
+        asked = re.findall(r"\.\.\.|\w", letters)
+        if not _fits(asked, len(shape)):
+            return _many(x, shape, f"{letters} names {len(asked)}")
+        for letter, place in _axes(asked, len(shape)):
+            axis, which = shape[place], ordinal(place, len(shape))
+            other, y, first = seen.setdefault(letter, (axis, x, which))
+            if axis.size != other.size and 1 not in (axis.size, other.size):
+                one, two = sized(other), sized(axis)
+                return f"{y}'s {first} axis is {one}, {x}'s {which} is {two}: in the equation they are one letter"
+    return ""
+
+
+def einops(fault: Fault) -> str:
+    """An axis that can't be taken apart as the left side of a pattern says."""
+    x, shape = fault.operand(0)
+    pattern, lengths = fault.args
+    asked = re.findall(r"\([^)]*\)|\.\.\.|\S+", pattern.partition("->")[0].replace("…", "..."))
+    if not _fits(asked, len(shape)):
+        return _many(x, shape, f"the pattern names {len(asked)}")
+    for word, place in _axes(asked, len(shape)):
+        factors = word.strip("()").split()
+        known = [int(lengths.get(name, name)) for name in factors if name in lengths or name.isdigit()]
+        multiple = "a multiple of " if len(known) < len(factors) else ""
+        needed, size = prod(known), shape[place].size
+        if needed and size % needed if multiple else size != needed:
+            return f"{axis_words(x, shape, place)}, {word} needs {multiple}{needed}"
+    return ""
+
+
+def unpacked(fault: Fault) -> str:
+    """Names for the sizes of a shape, more or fewer than it has."""
+    (x, shape), (count,) = fault.operand(0), fault.args
+    return _many(x, shape, f"{count} names are given") if count != len(shape) else ""
+
+
+def brackets(fault: Fault) -> str:
+    """A place that an axis doesn't have, or more places than there are axes."""
+    (x, shape), index = fault.operand(0), fault.args[1]
+    parts = [part for part in (index if isinstance(index, tuple) else (index,)) if part is not None]
+    asked = [_places(part) for part in parts]
+    count, axis = sum(axes for _, axes in asked), 0
+    if count > len(shape):
+        return _many(x, shape, f"the brackets ask for {count}")
+    for part, (places, axes) in zip(parts, asked, strict=True):
+        size = shape[axis].size if axis < len(shape) else 0
+        if wrong := [place for place in places if not -size <= place < size]:
+            return f"{axis_words(x, shape, axis)}, 0 to {size - 1}: there is no {wrong[0]}"
+        axis += len(shape) - count if part is ... else axes
+    return ""
+
+
+def _places(part: Any) -> tuple[list[int], int]:
+    """The numbers in one part of an index, and over how many axes it goes; in slices and masks none can be wrong."""
+    if part is ... or isinstance(part, slice):
+        return [], 0 if part is ... else 1
+    numbers = torch.as_tensor(part)
+    mask = numbers.dtype in (torch.bool, torch.uint8)
+    return ([], numbers.ndim) if mask else (numbers.flatten().tolist(), 1)
+
+
+def pattern_in(trace: TracebackType | None) -> tuple[Tensor, str, dict[str, int]] | None:
+    """The tensor, the pattern and the lengths that einops was given in a line."""
+    while trace is not None:
+        inside, owner = trace.tb_frame.f_locals, trace.tb_frame.f_locals.get("self")
+        tensors = [value for value in inside.values() if isinstance(value, Tensor)]
+        if trace.tb_frame.f_globals.get("__name__", "").startswith("einops") and len(tensors) == 1:
+            pattern = inside.get("pattern") or getattr(owner, "pattern", "")
+            lengths = inside.get("axes_lengths") or getattr(owner, "axes_lengths", {})
+            return tensors[0], pattern, lengths
+        trace = trace.tb_next
+    return None
+
+
+def unpacked_in(text: str, local: Mapping[str, Any]) -> tuple[tuple[str, Tensor], int] | None:
+    """Of `b, n, d = x.shape`: the tensor by name, and how many names its sizes are given."""
+    found = re.fullmatch(r"\(?([\w, ]+)\)? = (\w+)\.(?:shape|size\(\))", text)
+    if found is None or not isinstance(tensor := local.get(found[2]), Tensor):
+        return None
+    return (found[2], tensor), len(re.findall(r"\w+", found[1]))
