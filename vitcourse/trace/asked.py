@@ -103,9 +103,8 @@ def pattern_in(trace: TracebackType | None) -> tuple[Tensor, str, dict[str, int]
         inside, owner = trace.tb_frame.f_locals, trace.tb_frame.f_locals.get("self")
         tensors = [value for value in inside.values() if isinstance(value, Tensor)]
         if trace.tb_frame.f_globals.get("__name__", "").startswith("einops") and len(tensors) == 1:
-            pattern = inside.get("pattern") or getattr(owner, "pattern", "")
-            lengths = inside.get("axes_lengths") or getattr(owner, "axes_lengths", {})
-            return tensors[0], pattern, lengths
+            told = {"pattern": "", "axes_lengths": {}, **getattr(owner, "__dict__", {}), **inside}
+            return tensors[0], told["pattern"], told["axes_lengths"]
         trace = trace.tb_next
     return None
 

@@ -74,7 +74,7 @@ def place_of(frame: FrameType, lasti: int) -> Place:
 
 def _found(frame: FrameType, lasti: int) -> Place:
     code = frame.f_code
-    node = None
+    node: Any = None
     if lasti == frame.f_lasti:
         try:
             found = Source.executing(frame)
