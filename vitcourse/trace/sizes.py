@@ -93,7 +93,9 @@ def _free(
             free = prime
         elif turn < 2 and (name in LENGTHS or name not in ORDER):
             # Once more than a sequence is cut to, once less than it is filled up to.
-            free = PRIMES[abs(max(rank - 1, 0) + shift - extra)] if turn else unit * (prime + max(16, main[name] // unit))
+            free = (
+                PRIMES[abs(max(rank - 1, 0) + shift - extra)] if turn else unit * (prime + max(16, main[name] // unit))
+            )
         elif turn == 1 and name in WIDTHS:
             # Once less than a width is filled up to.
             free = PRIMES[1 + [width for width in alike[::-1] if width in WIDTHS].index(name) + shift + extra]
