@@ -34,7 +34,7 @@ class Parting:
         return f"{line}yours {yours}, expected {expected or 'no tensor'}: {self.difference}"
 
 
-@dataclass
+@dataclass(repr=False)
 class Diff:
     """Two traces, aligned row by row."""
 
@@ -82,6 +82,9 @@ class Diff:
         width = max(len(left) for _, left, _ in lines) + 2
         table = [f"{mark:2}{left.ljust(width)}{right}".rstrip() for mark, left, right in lines]
         return "\n".join([*table, "", self.verdict])
+
+    def __repr__(self) -> str:
+        return self.to_text()
 
     def to_dict(self, reference_code: bool = True) -> dict[str, Any]:
         """Both traces and the parting, as JSON has them."""
