@@ -34,7 +34,7 @@ def _no_such_axis(fault: Fault) -> str:
     found = re.match(r"Dimension out of range \(.* \[-(\d+), \d+\], but got (-?\d+)\)", fault.message)
     if found and len(shape) == int(found[1]):
         return f"{x} has {len(shape)} axes {shape_words(shape)}, 0 to {len(shape) - 1}: there is no {found[2]}"
-    if found and fault.op == "unsqueeze":
+    if found and fault.op in ("unsqueeze", "stack"):
         return f"{x} has {len(shape)} axes {shape_words(shape)}, a new one can be 0 to {len(shape)}: not {found[2]}"
     return ""
 
@@ -73,8 +73,12 @@ def _apart(fault: Fault) -> str:
     spread = re.search(r"doesn't match the broadcast shape \[([\d, ]+)\]", fault.message)
     if spread is None:
         return ""
-    larger = _expand(x, shape, [axis.size for axis in other])
-    return larger or f"{x} {shape_words(shape)} keeps its shape here, and would become ({spread[1]})"
+    for back in range(1, min(len(shape), len(other)) + 1):
+        if other[-back].size not in (1, shape[-back].size):
+            return (
+                f"{axis_words(x, shape, len(shape) - back)}, and {other[-back].size} is asked: it keeps its size here"
+            )
+    return f"{x} {shape_words(shape)} keeps its shape here, and would become ({spread[1]})"
 
 
 def _broadcast(x: str, one: Shape, y: str, two: Shape, behind: int) -> str:
@@ -86,9 +90,12 @@ def _broadcast(x: str, one: Shape, y: str, two: Shape, behind: int) -> str:
     return ""
 
 
-def _expand(x: str, shape: Shape, asked: Sequence[int], why: str = "and {} is asked: it keeps its size here") -> str:
+def _spread(x: str, shape: Shape, asked: Sequence[int], why: str, whole: str) -> str:
+    """An axis that can't be spread to what is asked, or axes for which no place is left."""
+    if len(asked) < len(shape):
+        return f"{x} has {len(shape)} axes {shape_words(shape)}, {whole} {len(asked)}"
     for back, size in enumerate(reversed(asked), start=1):
-        if back <= len(shape) and size not in (-1, 1, shape[-back].size):
+        if back <= len(shape) and shape[-back].size not in (1, size) and size != -1:
             return f"{axis_words(x, shape, len(shape) - back)}, {why.format(size)}"
     return ""
 
@@ -186,20 +193,21 @@ def _last(fault: Fault) -> str:
 
 
 def _attention(fault: Fault) -> str:
-    (_, query), (_, key) = fault.operand(0), fault.operand(1)
+    (x, query), (y, key) = fault.operand(0), fault.operand(1)
     if said := _last(fault):
         return said
     if len(fault.operands) > 3 and len(query) > 1:
         return _broadcast("the score", (*query[:-1], key[-2]), *fault.operand(3), 0)
-    return ""
+    return _broadcast(x, query[:-2], y, key[:-2], 2)
 
 
 # What puts together, cuts, and lays out anew
 
 
 def _put_together(fault: Fault) -> str:
-    (x, one), *others = fault.operands
     stacked = fault.op == "stack"
+    # Nothing, of one axis, goes with everything.
+    (x, one), *others = [o for o in fault.operands if stacked or [axis.size for axis in o[1]] != [0]]
     dim = {"hstack": min(len(one), 2) - 1, "vstack": 0}.get(fault.op, next(iter(fault.numbers), 0)) % max(len(one), 1)
     for y, two in others:
         if len(one) != len(two):
@@ -213,7 +221,8 @@ def _put_together(fault: Fault) -> str:
 
 def _expanded(fault: Fault) -> str:
     x, shape = fault.operand(0)
-    return _expand(x, shape, fault.numbers or [axis.size for axis in fault.operand(1)[1]])
+    asked = fault.numbers or [axis.size for axis in fault.operand(1)[1]]
+    return _spread(x, shape, asked, "and {} is asked: it keeps its size here", "what is asked has")
 
 
 def _ordered(fault: Fault) -> str:
@@ -267,14 +276,20 @@ def _parts(fault: Fault) -> str:
     sizes, dim = ([*fault.args[1:], 0])[:2]
     if not isinstance(sizes, tuple | list) or not shape:
         return ""
-    return f"{axis_words(x, shape, dim % len(shape))}, the parts {tuple(sizes)} are {sum(sizes)} together"
+    wrong = sum(sizes) != shape[dim].size
+    return (
+        f"{axis_words(x, shape, dim % len(shape))}, the parts {tuple(sizes)} are {sum(sizes)} together" if wrong else ""
+    )
 
 
 # Places in a tensor
 
 
 def _rows(fault: Fault) -> str:
-    _, table = fault.operand(1)
+    (x, _), (_, table) = fault.operand(0), fault.operand(1)
+    kind = fault.kinds.get(x, ("int", ""))[0]
+    if "int" not in kind:
+        return f"{x} is {kind}: the rows of a table are named by whole numbers, int64"
     return _beyond(fault, fault.operand(0)[0], fault.takes, table[0].size, sized(table[0]) + " rows") if table else ""
 
 
@@ -307,7 +322,7 @@ def _classes(fault: Fault) -> str:
 
 def _masked(fault: Fault) -> str:
     (x, one), (y, two) = fault.operand(0), fault.operand(1)
-    if "shape of the mask" in fault.message and len(fault.operands) == 2:
+    if "shape of the mask" in fault.message and len(fault.operands) > 1:
         for place, (a, b) in enumerate(zip(one, two, strict=False)):
             if a.size != b.size:
                 return f"{axis_words(x, one, place)}, {y}'s is {sized(b)}: a mask has the axes that it chooses from"
@@ -316,10 +331,10 @@ def _masked(fault: Fault) -> str:
 
 def _assigned(fault: Fault) -> str:
     y, two = fault.operand(-1)
-    found = re.search(r"Target sizes: \[([\d, ]+)\]", fault.message)
+    found = re.search(r"(?:Target sizes:|indexing result of shape|, size=) ?=?\[([\d, ]*)\]", fault.message)
     if found is None or len(fault.operands) < 2:
-        return ""
-    return _expand(y, two, [int(size) for size in found[1].split(",")], "its place takes {}")
+        return _masked(fault) or brackets(fault)
+    return _spread(y, two, [int(size) for size in re.findall(r"\d+", found[1])], "its place takes {}", "its place has")
 
 
 # Losses
@@ -358,7 +373,7 @@ _RULES: dict[str, Rule] = {
     "unflatten": _unflattened,
     "permute": _ordered,
     "getitem": lambda fault: _masked(fault) or brackets(fault),
-    "setitem": lambda fault: _assigned(fault) or brackets(fault),
+    "setitem": _assigned,
     "einsum": einsum,
     "einops": einops,
     "unpack": unpacked,
@@ -373,7 +388,7 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(("cat", "concat", "hstack", "vstack"), _put_together),
     **dict.fromkeys(("view", "reshape", "view_as", "reshape_as"), _reshape),
     **dict.fromkeys(("expand", "broadcast_to", "expand_as"), _expanded),
-    **dict.fromkeys(("gather", "scatter", "scatter_add", "take_along_dim", "index_select"), _picked),
+    **dict.fromkeys(("gather", "scatter", "scatter_add", "take_along_dim", "index_select", "scatter_reduce"), _picked),
     **dict.fromkeys((f"{kind}_pool{n}d" for kind in ("max", "avg") for n in (1, 2, 3)), _window),
     **dict.fromkeys(("cross_entropy", "nll_loss"), _targets),
     **dict.fromkeys(("binary_cross_entropy", "binary_cross_entropy_with_logits"), _one_shape),

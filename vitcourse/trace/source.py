@@ -15,6 +15,7 @@ import einops
 import torch
 from executing import Source
 
+_WHOLES = (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Delete)
 COMPREHENSIONS = {"<listcomp>", "<genexpr>", "<dictcomp>", "<setcomp>"}
 _SITE = tuple({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
 _STANDARD = sysconfig.get_path("stdlib")
@@ -79,9 +80,9 @@ def _found(frame: FrameType, lasti: int) -> Place:
         try:
             found = Source.executing(frame)
             node = found.node
-            if opname[code.co_code[lasti]].startswith("UNPACK"):
-                # What is taken apart is shown with its names.
-                node = next((whole for whole in found.statements or () if isinstance(whole, ast.Assign)), node)
+            if opname[code.co_code[lasti]].startswith(("UNPACK", "STORE_S", "DELETE_S")):
+                # What is taken apart is shown with its names, what is put in a place with the place.
+                node = next((whole for whole in found.statements or () if isinstance(whole, _WHOLES)), node)
         except Exception:
             # No source, or one that changed since: the row then shows the operation alone.
             node = None
@@ -91,8 +92,6 @@ def _found(frame: FrameType, lasti: int) -> Place:
 
 
 def _of_node(code: CodeType, found: Any, node: Any) -> Place:
-    if isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load) and found.statements:
-        node = next(iter(found.statements))
     lines = found.source.lines
     segment = _segment(lines, node)
     receiver, callee = None, ""

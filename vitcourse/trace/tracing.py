@@ -123,5 +123,6 @@ def _failure(told: Told, error: BaseException) -> Failure:
     kinds = {word: (str(t.dtype).removeprefix("torch."), str(t.device)) for word, t in at.operands}
     spelt = quietly(lambda: [(word, told.spelt(tensor)) for word, tensor in at.operands]) or operands
     fault = Fault(at.op, spelt, str(error), module, at.args, held or {}, kinds)
-    said = quietly(explained, fault) or ""
+    # Arguments of another kind than torch takes have other faults than their shapes.
+    said = "" if isinstance(error, TypeError) else quietly(explained, fault) or ""
     return Failure(at.error, place.file, place.line, place.text, at.op, operands, said)

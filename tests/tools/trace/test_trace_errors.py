@@ -181,6 +181,22 @@ CASES = [
      "y contains 5, one_hot has 5 classes: 0 to 4"),
     ("as another", lambda x, y: x.view_as(y), {"x": rand(2, 7), "y": rand(3, 5)}, ["B D", "C E"],
      "x (B, D) has 14 numbers, (3, 5) needs 15"),
+    ("another axis may grow", lambda x: x.expand(3, 7), {"x": rand(5, 1)}, "T 1",
+     "x's first axis is 5 = T, and 3 is asked: it keeps its size here"),
+    ("no place for an axis", lambda x: x.expand(2, -1), {"x": rand(2, 5, 7)}, "B T D",
+     "x has 3 axes (B, T, D), what is asked has 2"),
+    ("a place with fewer axes", lambda x, v: x.__setitem__(0, v), {"x": rand(2, 5, 7), "v": rand(3, 5, 7)},
+     ["B T D", "C T D"], "v has 3 axes (C, T, D), its place has 2"),
+    ("masked places", lambda x, m, v: x.__setitem__((0, m), v), {"x": rand(2, 5, 7), "m": torch.arange(5) < 3,
+     "v": rand(4, 7)}, ["B T D", "T", "M D"], "v's first axis is 4 = M, its place takes 3"),
+    ("nothing goes with everything", lambda e, x, y: torch.cat([e, x, y], dim=1),
+     {"e": rand(0), "x": rand(2, 5, 7), "y": rand(2, 5, 3)}, ["Z", "B T D", "B T K"],
+     "x's last axis is 7 = D, y's is 3 = K, and only the second may differ"),
+    ("heads shared", lambda q, k: F.scaled_dot_product_attention(q, k, k),
+     {"q": rand(3, 4, 5, 7), "k": rand(3, 2, 11, 7)}, ["B h Tq dh", "B n Tk dh"],
+     "q's second axis is 4 = h, k's second is 2 = n, and axes match from the last one"),
+    ("another kind of argument", lambda x: x.view(2, None), {"x": rand(2, 5, 7)}, "B T D", ""),
+    ("parts that are enough", lambda x: x.split([-1, 6], dim=1), {"x": rand(2, 5)}, "B T", ""),
     ("a new axis", lambda x: x.unsqueeze(4), {"x": rand(2, 7, 3)}, "B T D",
      "x has 3 axes (B, T, D), a new one can be 0 to 3: not 4"),
 ]  # fmt: skip
@@ -190,6 +206,14 @@ CASES = [
 def test_an_error_says_which_axes_disagree(function, inputs, names, said):
     traced = trace(function, *inputs.values(), names=names)
     assert traced.failure.explanation == said
+
+
+def test_a_place_that_is_added_to_is_called_what_it_is():
+    def grown(x, c):
+        x[:, 0] += c
+
+    failure = trace(grown, rand(2, 5, 7), rand(3, 7), names=["B T D", "C D"]).failure
+    assert failure.explanation == "x[:, 0]'s first axis is 2 = B, c's first is 3 = C, and axes match from the last one"
 
 
 def test_an_error_in_a_sequential_has_the_line_that_calls_it():
