@@ -12,6 +12,9 @@ from torch import Tensor
 from vitcourse.trace.fault import Fault, axis_words, ordinal, sized
 from vitcourse.trace.record import Axis, Shape, shape_words
 
+_NAMED = "input tensor query input1 x1 mat1 batch1 key input2 x2 mat2 batch2 vec value other target mask weight bias"
+_TURNS = {word: turn for turn, word in enumerate(_NAMED.split())}
+
 
 def _many(x: str, shape: Shape, asked: str) -> str:
     return f"{x} has {len(shape)} axes {shape_words(shape)}, {asked}"
@@ -95,6 +98,11 @@ def _places(part: Any) -> tuple[list[int], int]:
     numbers = torch.as_tensor(part)
     mask = numbers.dtype in (torch.bool, torch.uint8)
     return ([], numbers.ndim) if mask else (numbers.flatten().tolist(), 1)
+
+
+def in_turn(kwargs: Mapping[str, Any]) -> list[Any]:
+    """What was passed by name, as torch's functions take it in turn, whatever the order in which it was named."""
+    return [kwargs[word] for word in sorted(kwargs, key=lambda word: _TURNS.get(word, len(_TURNS)))]
 
 
 def pattern_in(trace: TracebackType | None) -> tuple[Tensor, str, dict[str, int]] | None:

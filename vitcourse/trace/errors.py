@@ -119,7 +119,9 @@ def _recurrent(fault: Fault) -> str:
 
 def _many_heads(fault: Fault) -> str:
     (x, query), (y, key) = fault.operand(0), fault.operand(1)
-    if said := _ends(fault, fault.operand(3)[1][-1:]):
+    _, weight = fault.operand(3)
+    # Where keys and values have widths of their own, there are three weights, elsewhere.
+    if said := _ends(fault, weight[-1:] if len(weight) == 2 else ()):
         return said
     if len(query) == len(key) == 3 and query[1].size != key[1].size:
         return f"{axis_words(x, query, 1)}, {y}'s is {sized(key[1])}, and that axis is the batch here"
@@ -140,7 +142,7 @@ def _channels(fault: Fault) -> str:
 def _too_small(fault: Fault, kernel: Sequence[int]) -> str:
     """An image, or its rest, on which a kernel doesn't fit even once."""
     x, shape = fault.operand(0)
-    if not re.search(r"greater than actual input|too small|at least one", fault.message):
+    if not re.search(r"greater than actual input|too small|at least one|smaller than kernel", fault.message):
         return ""
     image = shape[-len(kernel) :]
     sizes = " by ".join(map(sized, image))
@@ -151,8 +153,8 @@ def _too_small(fault: Fault, kernel: Sequence[int]) -> str:
 
 def _window(fault: Fault) -> str:
     """What a window of so many pixels goes over, both ways where it is one number."""
-    size = next(iter(fault.args[1:]), 0)
-    return _too_small(fault, [*size] if isinstance(size, tuple | list) else [size] * (len(fault.operand(0)[1]) - 2))
+    size, axes = next(iter(fault.args[1:]), 0), re.findall(r"\d", fault.op) or ["2"]
+    return _too_small(fault, [*size] if isinstance(size, tuple | list) else [size] * int(axes[0]))
 
 
 def _normalised(fault: Fault) -> str:

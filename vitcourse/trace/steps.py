@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vitcourse.trace.asked import pattern_in, unpacked_in
+from vitcourse.trace.asked import in_turn, pattern_in, unpacked_in
 from vitcourse.trace.recorder import (
     DECIDING,
     RESHAPES,
@@ -326,11 +326,11 @@ class Recorder(Watch):
             return
         shown = self._outside(shown)
         module = self._module_of(frame)
-        operands = self._worded(tensors_of((*args, *kwargs.values())), shown, module)
-        place, numbers = self._place(shown, shown.f_lasti), (*args, *kwargs.values())
+        args = (*args, *in_turn(kwargs))
+        operands, place = self._worded(tensors_of(args), shown, module), self._place(shown, shown.f_lasti)
         # What is changed in place, add_ or __iadd__, ends in one underscore.
         op = name.strip("_") + "_" * (name.endswith("_") and (name[:3] == "__i" or name[-2] != "_"))
-        self.failed = Failed(error, place, op, numbers, operands, module)
+        self.failed = Failed(error, place, op, args, operands, module)
 
     def _outside(self, frame: FrameType) -> FrameType:
         """The line that called a Sequential, for a frame of one."""
@@ -345,10 +345,12 @@ class Recorder(Watch):
         """Tensors by what they are called in a frame or in a module, else by the step that made them."""
         own = {id(value): word for word, value in module.named_parameters()} if module is not None else {}
         local = {id(value): word for word, value in frame.f_locals.items() if isinstance(value, Tensor)}
-        operands = []
+        operands, failing = [], self._place(frame, frame.f_lasti).text
         for number, tensor in enumerate(tensors, start=1):
             ref = self.known(tensor)
             made = next((n.place.text for n in self.root.inside() if ref in n.results), None)
+            # What was made on the way in the very expression that failed has no name of its own.
+            made = None if made == failing else made
             if made and (frame.f_code is SEQUENTIAL or not self.info(frame.f_code)[1]):
                 local.pop(id(tensor), None)  # its own lines call all of them "input"
             names = (local, self.module_names, own)
