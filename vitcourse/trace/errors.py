@@ -7,7 +7,7 @@ from itertools import combinations, takewhile
 from math import prod
 
 from vitcourse.trace.asked import brackets, einops, einsum, unpacked
-from vitcourse.trace.fault import Fault, axis_words, ordinal, ranks, sized
+from vitcourse.trace.fault import Fault, axis_words, has_axes, ordinal, ranks, sized
 from vitcourse.trace.record import Shape, shape_words
 
 _ELEMENTWISE = """
@@ -15,11 +15,13 @@ _ELEMENTWISE = """
     mse_loss l1_loss smooth_l1_loss huber_loss masked_fill addcmul addcdiv
 """
 ELEMENTWISE = frozenset(_ELEMENTWISE.split())
+# What is refused for another reason than its shapes, which may not go together either.
+_OTHER = re.compile(r"not implemented for|two bool tensors|should not be set|does not appear in the equation")
 
 
 def explained(fault: Fault) -> str:
     """One sentence on the shapes that don't go together; empty where it is not the shapes, or nothing is known."""
-    if not fault.operands:
+    if not fault.operands or _OTHER.search(fault.message):
         return ""
     op = fault.op.rstrip("_")
     rule = _channels if op.startswith("conv") else _RULES.get(op, _recurrent)
@@ -33,20 +35,16 @@ def _no_such_axis(fault: Fault) -> str:
     x, shape = fault.operand(0)
     found = re.match(r"Dimension out of range \(.* \[-(\d+), \d+\], but got (-?\d+)\)", fault.message)
     if found and len(shape) == int(found[1]):
-        return f"{x} has {len(shape)} axes {shape_words(shape)}, 0 to {len(shape) - 1}: there is no {found[2]}"
+        return has_axes(x, shape, f"0 to {len(shape) - 1}: there is no {found[2]}")
     if found and fault.op in ("unsqueeze", "stack"):
-        return f"{x} has {len(shape)} axes {shape_words(shape)}, a new one can be 0 to {len(shape)}: not {found[2]}"
+        return has_axes(x, shape, f"a new one can be 0 to {len(shape)}: not {found[2]}")
     return ""
 
 
 def _wrong_rank(fault: Fault) -> str:
     x, shape = fault.operand(0)
     found = re.match(r"expected (\dD(?: or \dD)*) input \(got", fault.message)
-    return (
-        f"{x} has {len(shape)} axes {shape_words(shape)}, {fault.takes} takes {found[1].replace('D', '')}"
-        if found
-        else ""
-    )
+    return has_axes(x, shape, f"{fault.takes} takes {found[1].replace('D', '')}") if found else ""
 
 
 def _unlike(fault: Fault) -> str:
@@ -63,7 +61,7 @@ def _unlike(fault: Fault) -> str:
 def _apart(fault: Fault) -> str:
     """Two tensors that can't be spread to one shape."""
     found = re.search(r"size of tensor a \((\d+)\) must match the size of tensor b \((\d+)\)", fault.message)
-    if found or fault.op.strip("_") in ELEMENTWISE:
+    if found or (fault.op.strip("_") in ELEMENTWISE and re.search("broadcast|shape|size", fault.message)):
         for one, two in combinations(fault.operands, 2):
             said = _broadcast(*one, *two, 0)
             if said and (found is None or {*found.groups()} <= {*re.findall(r"\d+", said)}):
@@ -90,10 +88,15 @@ def _broadcast(x: str, one: Shape, y: str, two: Shape, behind: int) -> str:
     return ""
 
 
+_ASKED = "what is asked has"
+
+
 def _spread(x: str, shape: Shape, asked: Sequence[int], why: str, whole: str) -> str:
     """An axis that can't be spread to what is asked, or axes for which no place is left."""
-    if len(asked) < len(shape):
-        return f"{x} has {len(shape)} axes {shape_words(shape)}, {whole} {len(asked)}"
+    more = shape[: len(shape) - len(asked)]
+    # What is put in a place may have axes of 1 before the place's own.
+    if more and (whole == _ASKED or any(axis.size != 1 for axis in more)):
+        return has_axes(x, shape, f"{whole} {len(asked)}")
     for back, size in enumerate(reversed(asked), start=1):
         if back <= len(shape) and shape[-back].size not in (1, size) and size != -1:
             return f"{axis_words(x, shape, len(shape) - back)}, {why.format(size)}"
@@ -129,32 +132,37 @@ def _many_heads(fault: Fault) -> str:
 
 
 def _channels(fault: Fault) -> str:
-    x, shape = fault.operand(0)
-    wanted = len(fault.operand(1)[1]) - 1
-    if wanted > 1 and len(shape) not in (wanted, wanted + 1):
-        return f"{x} has {len(shape)} axes {shape_words(shape)}, {fault.takes} takes {wanted + 1}"
+    (x, shape), (w, weight) = fault.operand(0), fault.operand(1)
+    pixels = int(next(iter(re.findall(r"(\d)d$", fault.op)), len(weight) - 2))
+    if len(weight) != pixels + 2:
+        return has_axes(w, weight, f"{fault.op} takes {pixels + 2}")
+    if len(shape) not in (pixels + 1, pixels + 2):
+        return has_axes(x, shape, f"{fault.takes} takes {pixels + 1} or {pixels + 2}")
     found = re.search(r"to have (\d+) channels, but got (\d+) channels", fault.message)
     if found is None:
-        return _too_small(fault, [axis.size for axis in fault.operand(1)[1][2:]])
-    return f"{x} has {sized(shape[-wanted])} channels, {fault.takes} takes {found[1]}"
+        return _too_small(fault)
+    return f"{x} has {sized(shape[-pixels - 1])} channels, {fault.takes} takes {found[1]}"
 
 
-def _too_small(fault: Fault, kernel: Sequence[int]) -> str:
-    """An image, or its rest, on which a kernel doesn't fit even once."""
+def _too_small(fault: Fault) -> str:
+    """An image, or its rest, on which a kernel doesn't fit even once: the first axis that is to blame."""
     x, shape = fault.operand(0)
-    if not re.search(r"greater than actual input|too small|at least one|smaller than kernel", fault.message):
+    padded = re.search(r"per channel: \(([\d x]+)\)\. Kernel size: \(([\d x]+)\)", fault.message)
+    made = re.search(r"output size: \([^x]*x([\dx]+)\)|blocks as \((.*?)\)", fault.message)
+    given = next(iter(fault.args[1:]), 0)
+    if padded is not None:
+        image, kernel = ([*map(int, part.split("x"))] for part in padded.groups())
+        wrong = [size < width for size, width in zip(image, kernel, strict=True)]
+    elif made is not None and isinstance(given, int | tuple | list):
+        wrong = [int(size) < 1 for size in re.findall(r"-?\d+", made[1] or made[2])]
+        kernel = [*given] if isinstance(given, tuple | list) else [given] * len(wrong)
+    else:
         return ""
-    image = shape[-len(kernel) :]
-    sizes = " by ".join(map(sized, image))
-    small = any(axis.size < size for axis, size in zip(image, kernel, strict=False))
-    axes = f"last {len(kernel)} axes are" if len(kernel) > 1 else "last axis is"
-    return f"{x}'s {axes} {sizes}, the kernel is {' by '.join(map(str, kernel))}" if small else ""
-
-
-def _window(fault: Fault) -> str:
-    """What a window of so many pixels goes over, both ways where it is one number."""
-    size, axes = next(iter(fault.args[1:]), 0), re.findall(r"\d", fault.op) or ["2"]
-    return _too_small(fault, [*size] if isinstance(size, tuple | list) else [size] * int(axes[0]))
+    for place, width in enumerate(kernel):
+        at = len(shape) - len(kernel) + place
+        if wrong[place] and shape[at].size < width:
+            return f"{axis_words(x, shape, at)}, and the kernel goes over {width}"
+    return ""
 
 
 def _normalised(fault: Fault) -> str:
@@ -174,7 +182,7 @@ def _product(fault: Fault) -> str:
     takes = {"mv": (2, 1), "mm": (2, 2), "bmm": (3, 3), "dot": (1, 1)}.get(fault.op, (len(one), len(two)))
     for (word, shape), count in zip(fault.operands, takes, strict=False):
         if len(shape) != count:
-            return f"{word} has {len(shape)} axes {shape_words(shape)}, {fault.op} takes {count}"
+            return has_axes(word, shape, f"{fault.op} takes {count}")
     inner = two[-2] if len(two) > 1 else two[-1]
     if one[-1].size != inner.size:
         place = "last axis but one" if len(two) > 1 else "last axis"
@@ -224,13 +232,13 @@ def _put_together(fault: Fault) -> str:
 def _expanded(fault: Fault) -> str:
     x, shape = fault.operand(0)
     asked = fault.numbers or [axis.size for axis in fault.operand(1)[1]]
-    return _spread(x, shape, asked, "and {} is asked: it keeps its size here", "what is asked has")
+    return _spread(x, shape, asked, "and {} is asked: it keeps its size here", _ASKED)
 
 
 def _ordered(fault: Fault) -> str:
     x, shape = fault.operand(0)
     named = len(fault.numbers)
-    return f"{x} has {len(shape)} axes {shape_words(shape)}, and {named} are named" if named != len(shape) else ""
+    return has_axes(x, shape, f"and {named} are named") if named != len(shape) else ""
 
 
 def _reshape(fault: Fault) -> str:
@@ -322,20 +330,11 @@ def _classes(fault: Fault) -> str:
     return _beyond(fault, fault.operand(0)[0], fault.op, count, f"{count} classes")
 
 
-def _masked(fault: Fault) -> str:
-    (x, one), (y, two) = fault.operand(0), fault.operand(1)
-    if "shape of the mask" in fault.message and len(fault.operands) > 1:
-        for place, (a, b) in enumerate(zip(one, two, strict=False)):
-            if a.size != b.size:
-                return f"{axis_words(x, one, place)}, {y}'s is {sized(b)}: a mask has the axes that it chooses from"
-    return ""
-
-
 def _assigned(fault: Fault) -> str:
     y, two = fault.operand(-1)
     found = re.search(r"(?:Target sizes:|indexing result of shape|, size=) ?=?\[([\d, ]*)\]", fault.message)
     if found is None or len(fault.operands) < 2:
-        return _masked(fault) or brackets(fault)
+        return brackets(fault)
     return _spread(y, two, [int(size) for size in re.findall(r"\d+", found[1])], "its place takes {}", "its place has")
 
 
@@ -345,11 +344,14 @@ def _assigned(fault: Fault) -> str:
 def _targets(fault: Fault) -> str:
     """The classes are on the second axis of what is compared with targets."""
     (x, shape), (y, targets) = fault.operand(0), fault.operand(1)
-    if not shape or not targets:
+    if not targets or len(shape) < 2:
         return ""
+    if "float" in fault.kinds.get(y, ("",))[0]:
+        # Probabilities, and no classes.
+        return _one_shape(fault)
     if shape[0].size != targets[0].size:
         return f"{x} has {sized(shape[0])} rows, {y} {sized(targets[0])}"
-    if len(shape) < 2 or [a.size for a in shape] == [a.size for a in targets]:
+    if [a.size for a in shape] == [a.size for a in targets]:
         return ""
     wanted = (shape[0], *shape[2:])
     if [a.size for a in wanted] != [a.size for a in targets]:
@@ -374,7 +376,7 @@ _RULES: dict[str, Rule] = {
     "stack": _put_together,
     "unflatten": _unflattened,
     "permute": _ordered,
-    "getitem": lambda fault: _masked(fault) or brackets(fault),
+    "getitem": brackets,
     "setitem": _assigned,
     "einsum": einsum,
     "einops": einops,
@@ -382,7 +384,7 @@ _RULES: dict[str, Rule] = {
     "cdist": _last,
     **dict.fromkeys(("split", "split_with_sizes"), _parts),
     "one_hot": _classes,
-    "unfold": _window,
+    "unfold": _too_small,
     **dict.fromkeys(("layer_norm", "rms_norm"), lambda fault: _ends(fault, fault.operand(1)[1])),
     **dict.fromkeys(("batch_norm", "instance_norm", "group_norm"), _normalised),
     **dict.fromkeys(("matmul", "mm", "bmm", "dot", "mv"), _product),
@@ -391,7 +393,7 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(("view", "reshape", "view_as", "reshape_as"), _reshape),
     **dict.fromkeys(("expand", "broadcast_to", "expand_as"), _expanded),
     **dict.fromkeys(("gather", "scatter", "scatter_add", "take_along_dim", "index_select", "scatter_reduce"), _picked),
-    **dict.fromkeys((f"{kind}_pool{n}d" for kind in ("max", "avg") for n in (1, 2, 3)), _window),
+    **dict.fromkeys((f"{kind}_pool{n}d" for kind in ("max", "avg") for n in (1, 2, 3)), _too_small),
     **dict.fromkeys(("cross_entropy", "nll_loss"), _targets),
     **dict.fromkeys(("binary_cross_entropy", "binary_cross_entropy_with_logits"), _one_shape),
 }

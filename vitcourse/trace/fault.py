@@ -58,6 +58,11 @@ def axis_words(x: str, shape: Shape, place: int) -> str:
     return f"{x}'s {ordinal(place, len(shape))} axis is {sized(shape[place])}"
 
 
+def has_axes(x: str, shape: Shape, asked: str) -> str:
+    """`x has 3 axes (B, T, D), ...`: and so many are asked."""
+    return f"{x} has {len(shape)} ax{'i' if len(shape) == 1 else 'e'}s {shape_words(shape)}, {asked}"
+
+
 def ranks(x: str, one: Shape, y: str, two: Shape) -> str:
     """Two tensors by how many axes they have."""
-    return f"{x} has {len(one)} axes {shape_words(one)}, {y} {len(two)} {shape_words(two)}"
+    return has_axes(x, one, f"{y} {len(two)} {shape_words(two)}")

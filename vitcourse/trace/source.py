@@ -82,7 +82,11 @@ def _found(frame: FrameType, lasti: int) -> Place:
             node = found.node
             if opname[code.co_code[lasti]].startswith(("UNPACK", "STORE_S", "DELETE_S")):
                 # What is taken apart is shown with its names, what is put in a place with the place.
-                node = next((whole for whole in found.statements or () if isinstance(whole, _WHOLES)), node)
+                column = [*code.co_positions()][lasti // 2][2] or 0
+                wholes = [whole for whole in found.statements or () if isinstance(whole, _WHOLES)]
+                node = next(
+                    (whole for whole in wholes if whole.col_offset <= column < (whole.end_col_offset or 0)), node
+                )
         except Exception:
             # No source, or one that changed since: the row then shows the operation alone.
             node = None

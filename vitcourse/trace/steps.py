@@ -344,8 +344,10 @@ class Recorder(Watch):
     def _worded(self, tensors: list[Tensor], frame: FrameType, module: nn.Module | None) -> list[tuple[str, Tensor]]:
         """Tensors by what they are called in a frame or in a module, else by the step that made them."""
         own = {id(value): word for word, value in module.named_parameters()} if module is not None else {}
-        local = {id(value): word for word, value in frame.f_locals.items() if isinstance(value, Tensor)}
         operands, failing = [], self._place(frame, frame.f_lasti).text
+        inside = frame.f_locals
+        # Of two names of one tensor the one that is used here.
+        local = {id(inside[w]): w for w in (*inside, *names_in(failing)[::-1]) if isinstance(inside.get(w), Tensor)}
         for number, tensor in enumerate(tensors, start=1):
             ref = self.known(tensor)
             made = next((n.place.text for n in self.root.inside() if ref in n.results), None)

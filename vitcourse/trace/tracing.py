@@ -12,7 +12,7 @@ from vitcourse.trace.described import NamesGiven, described
 from vitcourse.trace.errors import explained
 from vitcourse.trace.fault import Fault
 from vitcourse.trace.folding import folded
-from vitcourse.trace.record import Failure, Row, Shape
+from vitcourse.trace.record import Failure, Row, Shape, said_by
 from vitcourse.trace.recorder import named_results, quietly
 from vitcourse.trace.runs import Rehearsals
 from vitcourse.trace.shown import Trace
@@ -122,7 +122,7 @@ def _failure(told: Told, error: BaseException) -> Failure:
     )
     kinds = {word: (str(t.dtype).removeprefix("torch."), str(t.device)) for word, t in at.operands}
     spelt = quietly(lambda: [(word, told.spelt(tensor)) for word, tensor in at.operands]) or operands
-    fault = Fault(at.op, spelt, str(error), module, at.args, held or {}, kinds)
+    fault = Fault(at.op, spelt, said_by(error), module, at.args, held or {}, kinds)
     # Arguments of another kind than torch takes have other faults than their shapes.
     said = "" if isinstance(error, TypeError) else quietly(explained, fault) or ""
     return Failure(at.error, place.file, place.line, place.text, at.op, operands, said)
