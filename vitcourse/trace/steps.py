@@ -25,7 +25,7 @@ from vitcourse.trace.recorder import (
     tensors_in,
     tensors_of,
 )
-from vitcourse.trace.source import Place, names_in, place_of, raised_in
+from vitcourse.trace.source import Place, called, names_in, place_of, raised_in
 
 # Before Python 3.12 it costs less to take the hook off while the tracer works than to have it called for each call.
 _PAUSES = sys.version_info < (3, 12)
@@ -303,7 +303,7 @@ class Recorder(Watch):
         elif name in ("backward", "step") or isinstance(owner, torch.optim.Optimizer):
             node.op, node.shown = "step" if name == "wrapper" else name, True
         else:
-            node.op = _called(frame, name)
+            node.op = called(frame, name)
         entries = [entry for t in tensors_in(value) if (entry := self._known.get(id(t))) and entry[0]() is t]
         if entries:
             node.results, node.kind, node.shown = tuple([ref for _, ref, _ in entries]), entries[0][2], True
@@ -394,10 +394,3 @@ class Recorder(Watch):
             operand, *args = shape
             op, operands = "unpack", [operand]
         self.failed = Failed(error, place, op, tuple(args), operands, module)
-
-
-def _called(frame: FrameType, name: str) -> str:
-    """What a reader calls the function of a frame."""
-    # torch's wrapper round __rpow__ and its kin is called "wrapped", and the one round max_pool2d "fn".
-    inner = {"wrapped": "f", "fn": "if_false"}.get(name)
-    return str(getattr(frame.f_locals.get(inner), "__name__", name) if inner else name).strip("_")
