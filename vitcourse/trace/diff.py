@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vitcourse.trace.errors import ordinal
+from vitcourse.trace.fault import ordinal
 from vitcourse.trace.record import Axis, Row, Shape, shape_words, together
 from vitcourse.trace.recorder import named_results
 from vitcourse.trace.render import cell, to_dict
@@ -34,7 +34,7 @@ class Parting:
         return f"{line}yours {yours}, expected {expected or 'no tensor'}: {self.difference}"
 
 
-@dataclass
+@dataclass(repr=False)
 class Diff:
     """Two traces, aligned row by row."""
 
@@ -82,6 +82,9 @@ class Diff:
         width = max(len(left) for _, left, _ in lines) + 2
         table = [f"{mark:2}{left.ljust(width)}{right}".rstrip() for mark, left, right in lines]
         return "\n".join([*table, "", self.verdict])
+
+    def __repr__(self) -> str:
+        return self.to_text()
 
     def to_dict(self, reference_code: bool = True) -> dict[str, Any]:
         """Both traces and the parting, as JSON has them."""

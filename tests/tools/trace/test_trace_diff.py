@@ -79,7 +79,7 @@ def test_the_first_row_where_the_shapes_part_is_named(learner, id, chapter, old,
 def test_another_way_to_the_same_shapes_is_no_difference(learner, chapter, old, new, id):
     difference = compared(id, learner(chapter, old, new))
     assert difference.same
-    assert "▶" not in difference.to_text()
+    assert "▶" not in repr(difference)
 
 
 def test_an_error_comes_with_where_the_shapes_had_parted_before(learner):
