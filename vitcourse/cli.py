@@ -386,12 +386,6 @@ def undo() -> None:
 
 
 @app.command()
-def redo() -> None:
-    """Take the last undo back."""
-    print(keeping.redo(load_code("chapters"), state.kept_folder()))
-
-
-@app.command()
 def doctor() -> None:
     """Look over Python, packages, device and data: what is there, what is missing, what to type."""
     from vitcourse.doctor import examine, has_problem, render
