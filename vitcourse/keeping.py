@@ -21,7 +21,6 @@ from vitcourse.places import CHAPTERS, holds_chapters
 from vitcourse.stubs import pristine
 from vitcourse.worker.started import definitions as bindings
 
-
 UNDO, PAST = "undo", "past"
 
 
