@@ -226,14 +226,9 @@ def data_root() -> Path:
     if chosen:
         return Path(os.path.expanduser(chosen)).absolute()  # noqa: PTH111 - Path's own fails without such a user
 
-    try:
-        import platformdirs
-    except ImportError as error:
-        raise RequestError(
-            "the folder of the downloads isn't known without the package platformdirs; set VITCOURSE_DATA to a folder"
-        ) from error
+    from platformdirs import user_cache_path  # not everywhere where one trains: a machine that is lent may lack it
 
-    return platformdirs.user_cache_path("vitcourse")
+    return user_cache_path("vitcourse")
 
 
 def _load_torchvision(name: str, class_name: str) -> Dataset:

@@ -327,26 +327,19 @@ def test_what_fails_on_the_gpu_costs_only_itself(benchmark, tmp_path: Path, monk
 
 @pytest.mark.thorough
 def test_on_a_lent_machine_packages_may_be_missing(tmp_path: Path) -> None:
-    """What doesn't need them runs: training, and the benchmark; and what does says so."""
+    """What doesn't need them runs: training, and the benchmark."""
     missing = ("platformdirs", "executing", "timm", "transformers", "vit_pytorch", "playwright")
     script = f"""
-import os, sys
+import sys
 from pathlib import Path
 sys.modules.update(dict.fromkeys({missing!r}))
-os.environ.pop("VITCOURSE_DATA", None)
 sys.path.insert(0, {str(FOLDER)!r})
 import gpu
 from vitcourse import cli
 gpu.main(device="cpu", small=True, parts=["cifar10"], output=Path("part.json"))
-for words in (["digits", "--epochs=1"], ["seed"]):
-    sys.argv = ["vitcourse", "train", *words, "--device=cpu", "--threads=1", "--output=" + words[0]]
-    try:
-        cli.main()
-    except SystemExit as ended:
-        print("ended with", ended.code)
+sys.argv = ["vitcourse", "train", "digits", "--epochs=1", "--device=cpu", "--threads=1", "--output=run"]
+cli.main()
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert re.findall(r"ended with (\d)", done.stdout) == ["0", "2"], done.stderr
-    assert "without the package platformdirs; set VITCOURSE_DATA" in done.stderr
     assert written(tmp_path / "part.json")["parts"]["cifar10"]["sizes"][0]["images_per_second"] > 0
