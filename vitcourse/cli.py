@@ -246,7 +246,7 @@ def hint(exercise: AtExercise = None) -> None:
 @app.command()
 def grade(
     submissions: Annotated[
-        list[Path] | None, typer.Argument(help="what was handed in: folders, archives, or one folder of them")
+        list[Path] | None, typer.Argument(help="what was handed in: folders, zips, or one folder of them")
     ] = None,
     what: Annotated[str | None, typer.Option(help="a chapter (3) or an exercise (3.4); all if none")] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="how many at once; one for each processor if none")] = None,

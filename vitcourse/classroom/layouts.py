@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from sys import stdlib_module_names
 
-from vitcourse.classroom.reading import ANY_ARCHIVE, PYTHON, Entry, entries, without_suffix
+from vitcourse.classroom.reading import ARCHIVES, PYTHON, Entry, entries, without_suffix
 from vitcourse.course import Chapter, chapters
 from vitcourse.stubs import pristine
 
@@ -71,7 +71,7 @@ class Submission:
 
 
 def submissions(place: Path, one: bool = False) -> list[Submission]:
-    """One for each person who handed something in at this place: a folder, an archive, or a folder of them.
+    """One for each person who handed something in at this place: a folder, a zip, or a folder of them.
 
     With one, all of it is one person's, whatever it looks like.
     """
@@ -154,7 +154,7 @@ def submission(name: str, found: Sequence[Entry]) -> Submission:
             others = [str(entry.path) for entry in ranked[1:] if not _set_aside(entry.path)]
             if others:
                 made.notes.append(f"{ranked[0].path} is graded; also there: {', '.join(others[:3])}")
-        elif faulty := [entry for entry in found if entry.is_called(ANY_ARCHIVE) and entry.fault]:
+        elif faulty := [entry for entry in found if entry.is_called(ARCHIVES) and entry.fault]:
             made.unreadable[chapter.module] = f"{faulty[0].path} {faulty[0].fault}"
         else:
             made.missing[chapter.module] = f"there is no {chapter.module}.py; {_instead(found)}"
