@@ -119,13 +119,10 @@ def train(
     folder = replace(folder, writes=processes.is_first)
     folder.require_writable()
     require_ready(config)
-    try:
-        from vitcourse.training.train import train as run
+    from vitcourse.training.train import train as run
 
-        console = Console(highlight=False, markup=False, soft_wrap=True, quiet=not processes.is_first)
-        results = run(config, folder, console, processes)
-    except KeyboardInterrupt as error:
-        raise RunError("stopped") from error
+    console = Console(highlight=False, markup=False, soft_wrap=True, quiet=not processes.is_first)
+    results = run(config, folder, console, processes)
     if not all(result.finished for result in results.values()):
         raise typer.Exit(1)
 
