@@ -92,7 +92,7 @@ def test_a_command_in_a_file_of_results_can_be_typed_or_the_file_says_what_has_c
 @pytest.mark.thorough
 def test_throughput_is_measured_beside_the_peers(benchmark, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     peers = ["this course", "this course, fused kernels", "torchvision", "a loop over the heads"]
-    few = {"size": ["a"], "rounds": 2, "steps": 1, "batch": 2, "compiled": False}
+    few = {"size": ["a"], "rounds": 1, "compiled": False}
     benchmark("throughput").main(**few, contenders=peers, output=tmp_path / "t.json")
     found = written(tmp_path / "t.json")
     printed = capsys.readouterr().out
