@@ -176,7 +176,8 @@ def prepare(config: TrainConfig, processes: Processes = ALONE, *, resumed: bool 
     zeros = torch.zeros(dataset.channels)
     scale = (dataset.mean, dataset.std) if config.standardise else (zeros, zeros + 1)
     mean, std = (part.to(device) for part in scale)
-    origin = None if resumed else _origin(config, code, chapter, dataset)
+    with faults_in_one_line(code):
+        origin = None if config.init is None or resumed else read_origin(config, chapter, dataset)
     setup = Setup(
         config=config,
         code=code,
@@ -197,13 +198,6 @@ def prepare(config: TrainConfig, processes: Processes = ALONE, *, resumed: bool 
     )
     n_patches = math.prod(setup.image_size) // config.patch_size**2
     return replace(setup, config=settled(config, device, len(setup.train_images), n_patches))
-
-
-def _origin(config: TrainConfig, code: CodeSet, chapter: ModuleType, dataset: Dataset) -> Origin | None:
-    if config.init is None:
-        return None
-    with faults_in_one_line(code):
-        return read_origin(config, chapter, dataset)
 
 
 def _device(config: TrainConfig, processes: Processes) -> torch.device:
