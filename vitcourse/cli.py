@@ -119,10 +119,13 @@ def train(
     folder = replace(folder, writes=processes.is_first)
     folder.require_writable()
     require_ready(config)
-    from vitcourse.training.train import train as run
+    try:
+        from vitcourse.training.train import train as run
 
-    console = Console(highlight=False, markup=False, soft_wrap=True, quiet=not processes.is_first)
-    results = run(config, folder, console, processes)
+        console = Console(highlight=False, markup=False, soft_wrap=True, quiet=not processes.is_first)
+        results = run(config, folder, console, processes)
+    except KeyboardInterrupt as error:
+        raise RunError("stopped") from error
     if not all(result.finished for result in results.values()):
         raise typer.Exit(1)
 

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from vitcourse.book.site import Site, build, find
-from vitcourse.errors import RequestError
+from vitcourse.errors import RequestError, RunError
 from vitcourse.files import require_ending, require_writable
 
 HOST = "127.0.0.1"
@@ -41,9 +41,9 @@ def show_book(console: Console, *, pdf: bool, file: Path | None, open_it: bool, 
                 served.serve_forever()
             made = _printed(console, site, file or site.build / "vitcourse.pdf") if pdf else site.output / "index.html"
             tell(str(made), made.resolve().as_uri())
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         if served is None or not site.output.is_dir():
-            raise
+            raise RunError("stopped") from error
         console.print("")
 
 
