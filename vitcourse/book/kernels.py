@@ -1,10 +1,9 @@
 """Kernels as forks of one process that has torch, Jupyter and what draws: to load these takes each alone some seconds.
 
-The process is Python's own fork server. On other systems than Linux kernels start as ever.
+The process is Python's own fork server. This is for Linux alone.
 """
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import EntryPoint
@@ -28,9 +27,6 @@ LOADED = [
 @contextmanager
 def forked() -> Iterator[None]:
     """Whatever runs notebooks here meanwhile gets such kernels."""
-    if sys.platform != "linux":
-        yield
-        return
     set_forkserver_preload(LOADED)
     with patch.dict(os.environ, MPLBACKEND=f"module://{DRAWS}"):  # for which matplotlib looks when it is imported
         forkserver.ensure_running()
