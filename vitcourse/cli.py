@@ -246,7 +246,7 @@ def hint(exercise: AtExercise = None) -> None:
 @app.command()
 def grade(
     submissions: Annotated[
-        list[Path] | None, typer.Argument(help="what was handed in: folders, archives, or one folder of them")
+        list[Path] | None, typer.Argument(help="what was handed in: folders, zips, or one folder of them")
     ] = None,
     what: Annotated[str | None, typer.Option(help="a chapter (3) or an exercise (3.4); all if none")] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="how many at once; one for each processor if none")] = None,
@@ -313,17 +313,12 @@ app.add_typer(dev, name="dev")
 
 
 @dev.command("stubs")
-def dev_stubs(
-    check: Annotated[bool, typer.Option("--check", help="write nothing; say which aren't as they would be")] = False,
-) -> None:
+def dev_stubs() -> None:
     """Make the stubs in chapters/ from solutions/ and outlines.toml; chapters with answers in them are left alone."""
     from vitcourse.progress import refresh
 
     clone()
-    others = refresh(check)
-    print("\n".join(others) if others else "the stubs in chapters/ are as they are made")
-    if check and others:
-        raise typer.Exit(1)
+    print("\n".join(refresh()) or "the stubs in chapters/ are as they are made")
 
 
 @dev.command("check")
@@ -383,12 +378,6 @@ def reset(
 def undo() -> None:
     """Bring back what the last reset replaced; again, and it brings back what the one before replaced."""
     print(keeping.undo(load_code("chapters"), state.kept_folder()))
-
-
-@app.command()
-def redo() -> None:
-    """Take the last undo back."""
-    print(keeping.redo(load_code("chapters"), state.kept_folder()))
 
 
 @app.command()

@@ -29,7 +29,7 @@ from vitcourse.stubs import init, pristine
 from vitcourse.worker.started import started
 
 COMMANDS = (
-    "check", "doctor", "explore", "hint", "predict", "redo", "reset", "runs", "solution", "status", "trace", "undo",
+    "check", "doctor", "explore", "hint", "predict", "reset", "runs", "solution", "status", "trace", "undo",
 )  # fmt: skip
 USE_TORCH = ("check", "explore", "predict", "trace")
 _left: defaultdict[str, list[str]] = defaultdict(list)  # by exercise, its chapter as cells of this notebook left it

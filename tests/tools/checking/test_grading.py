@@ -183,7 +183,7 @@ def test_a_wrong_request_is_one_line_and_exit_code_2(tmp_path: Path, type_in: Ca
         ["check", "--code", str(tmp_path)],
         ["check", "--no-such-option"],
         ["no-such-command"],
-        *([word, "9.9"] for word in ("hint", "watch", "reset", "undo", "redo", "solution")),
+        *([word, "9.9"] for word in ("hint", "watch", "reset", "undo", "solution")),
     ):
         code, out, err = type_in(*words)
         assert (code, out, len(err.splitlines())) == (2, "", 1), (words, err)

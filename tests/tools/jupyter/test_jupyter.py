@@ -238,7 +238,7 @@ def test_a_course_is_done_in_a_notebook(course: Path) -> None:
     assert "next: 1.2" in shown[4]
     assert "(2, 6, 12)" in shown[4]
     assert "defines no unpatchify" in shown[5]
-    assert "%redo" in shown[6]
+    assert "is again as it was" in shown[6]
     assert "failed" in shown[7]
     assert "1.3 has not passed" in shown[8]
     assert "the same shapes" in shown[9]
