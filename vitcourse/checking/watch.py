@@ -25,6 +25,7 @@ from vitcourse.checking.judge import Judge, Verdict, load_checks
 from vitcourse.checking.keys import pressed
 from vitcourse.checking.report import print_hints, print_next, print_verdicts
 from vitcourse.checking.state import at, checked, standing
+from vitcourse.checking.wall import Overtaken
 from vitcourse.checking.workers import Workers
 from vitcourse.codesets import CodeSet
 from vitcourse.course import Exercise, chapter, chapters, exercise, exercises
@@ -47,6 +48,7 @@ def watch(code: CodeSet, only: Sequence[Exercise] | None, console: Console) -> N
     """Check at every save of a chapter, until Ctrl-C; only is what to check, None what the saved file is about."""
     with _ended_by_signals(), contextlib.suppress(KeyboardInterrupt), Workers() as workers:
         files = Saves(code)  # from here on no save is missed
+        workers.look = files.look
         console.print("loading torch and the checks …", soft_wrap=True)
         workers.begin()
         load_checks()
@@ -69,6 +71,7 @@ class Desk:
         self.code, self.only, self.judge, self.console = code, only, judge, console
         self.here: Exercise | None = None
         self._bodies = self._read()
+        self._due: Sequence[Exercise] = ()  # what was being checked when a newer save came
         self._busy = threading.Lock()  # a key waits for the verdict, a save for the key
 
     def begin(self) -> None:
@@ -76,7 +79,7 @@ class Desk:
         first = self.only or [exercise for exercise in exercises() if is_started_or_broken(self.code, exercise)]
         with self._busy:
             if first:
-                self._check(first, ())
+                self._check(first)
             else:
                 self.here = at(self.code)
                 print_next(self.console, self.code, self.here)
@@ -84,15 +87,14 @@ class Desk:
     def saved(self, modules: Sequence[str]) -> None:
         """The verdicts on what was saved: first on what was edited in it."""
         with self._busy:
-            before, self._bodies = self._bodies, self._read()
-            edited = [e for e in exercises() if self._bodies.get(e.id) != before.get(e.id)]
-            chosen = self.only or [e for e in exercises() if e.module in modules and is_started_or_broken(self.code, e)]
+            asked = [e for e in exercises() if e.module in modules or e in self._due]
+            chosen = self.only or [e for e in asked if is_started_or_broken(self.code, e)]
             if self.console.is_terminal and not self.console.is_dumb_terminal:
                 self.console.clear()
             names = ", ".join(self.code.shown(self.code.file(module)) for module in modules)
             self.console.print(f"\n{names} saved", soft_wrap=True)
             if chosen:
-                self._check(chosen, edited)
+                self._check(chosen)
             else:
                 self.console.print("no exercise is started there yet", soft_wrap=True)
 
@@ -123,8 +125,15 @@ class Desk:
             else:
                 self._go_on(after=self.here)
 
-    def _check(self, chosen: Sequence[Exercise], edited: Sequence[Exercise]) -> None:
-        verdicts = check_and_show(self.code, chosen, self.only is None, self.judge, self.console, edited)
+    def _check(self, chosen: Sequence[Exercise]) -> None:
+        bodies = self._read()
+        edited = [e for e in chosen if bodies.get(e.id) != self._bodies.get(e.id)]
+        try:
+            verdicts = check_and_show(self.code, chosen, self.only is None, self.judge, self.console, edited)
+        except Overtaken:
+            self._due = chosen
+            return
+        self._due, self._bodies = (), bodies
         failed = next((verdict for verdict in verdicts if verdict.status != "passed"), None)
         if failed is not None:
             self.here = exercise(failed.exercise)
@@ -215,6 +224,11 @@ class Saves:
                     changed.append(module)
             if changed:
                 yield changed
+
+    def look(self) -> None:
+        """Raise Overtaken once a file is another than at the last look."""
+        if any((now := _mark(self.code.file(module))) and now != before for module, before in self.seen.items()):
+            raise Overtaken
 
     def _looks(self) -> Iterator[object]:
         # None leaves the choice to WATCHFILES_FORCE_POLLING; where events fail, the second try polls.

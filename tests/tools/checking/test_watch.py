@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -161,6 +162,35 @@ def test_a_file_that_is_no_text_ends_nothing(code: CodeSet) -> None:
     screen = io.StringIO()
     assert check_and_show(code, select("1.1"), True, JUDGE, Console(file=screen, width=200)) == []
     assert "could not check:" in screen.getvalue()
+
+
+@forks
+def test_a_save_ends_a_check_that_hangs_and_what_was_edited_before_is_checked_too(
+    code: CodeSet, workers: Workers, uncaused: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, screen, waits = Saves(code), io.StringIO(), []
+    desk = Desk(code, None, Judge(workers, timeout=20), Console(file=screen, width=100))
+
+    def look() -> None:
+        waits.append("for an answer")
+        if len(waits) == 2:  # of the chapter that loads without an end
+            code.file("ch02_tokens").write_text(answered("2.1", "return tokens"), encoding="utf-8")
+        files.look()
+
+    monkeypatch.setattr(workers, "look", look)
+    code.file("ch04_encoder").write_text(answered("4.2", "return x"), encoding="utf-8")
+    code.file("ch02_tokens").write_text(answered("2.1", "return tokens") + "while True:\n    pass\n", encoding="utf-8")
+    saves = files.each()
+    desk.saved(next(saves))
+    assert "timeout" not in screen.getvalue()
+    desk.saved(next(saves))
+    assert re.findall(r"^failed +(\d\.\d)", screen.getvalue(), re.MULTILINE) == ["2.1", "4.2"], screen.getvalue()
+
+
+def answered(id: str, answer: str) -> str:
+    """The stubs of a chapter, with one function's body."""
+    (entry,) = select(id)
+    return pristine(entry.module).replace(f'raise NotImplementedError("exercise {id} is yours', f'{answer}  # ("')
 
 
 @pytest.mark.thorough
