@@ -20,6 +20,7 @@ from vitcourse.course import chapter as chapter_of
 from vitcourse.course import chapters
 from vitcourse.definitions import fault_in
 from vitcourse.errors import RequestError, in_one_line
+from vitcourse.files import plain_text
 from vitcourse.places import CHAPTERS, holds_chapters, root, workplace
 
 OWN_SETS = ("solutions", "chapters")
@@ -83,7 +84,7 @@ class CodeSet:
             )
         content = file.read_bytes()
         try:
-            return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+            return plain_text(content)
         except UnicodeDecodeError as error:
             line = content.count(b"\n", 0, error.start) + 1
             raise BrokenChapterError(

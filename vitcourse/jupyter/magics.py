@@ -74,7 +74,7 @@ def write_exercise(shell: Any, line: str, text: str) -> None:
             raise RequestError(f"{file} is missing; to have its stubs again, type: vitcourse reset {entry.id[0]}")
         after = with_cell(source, cell, entry.names, file)
         others = started(source, [pristine(entry.module), after, *_left[entry.id]], entry.names)
-        put(code, entry.module, after.encode(), f"answer to {entry.id}", kept_folder())
+        put(code, entry.module, after, f"answer to {entry.id}", kept_folder())
         _left[entry.id].append(after)
         if others:
             print(f"{file} held another answer to {entry.id}; %undo brings it back")

@@ -172,11 +172,24 @@ def test_a_stop_while_torch_is_loaded_waits_until_it_is(
         signal.raise_signal(signal.SIGINT)  # the button works again
 
 
+def test_an_answer_leaves_the_line_ends_and_the_mark_of_the_file(course: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(course)
+    monkeypatch.setattr(magics, "_check", lambda *_: None)
+    file = course / "chapters" / "ch01_patches.py"
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n"))
+    magics.write_exercise(Shell(), "1.1", "import math\n\nA = 2\n\n\ndef patchify(x, y):\n    return math.pi\n")
+    after = file.read_bytes()
+    assert after.startswith(b"\xef\xbb\xbf")
+    assert after.count(b"\n") == after.count(b"\r\n")
+    assert b"\r\n    return math.pi\r\n" in after
+
+
 class Shell:
     """What the magics ask of a notebook's shell."""
 
     def __init__(self) -> None:
         self.magics: dict[str, Any] = {}
+        self.user_ns: dict[str, Any] = {}
 
     def register_magic_function(self, function: Any, kind: str, name: str) -> None:
         """Keep it by its name."""
