@@ -23,7 +23,10 @@ _PACKAGE = (
     '"""Your code: the exercises of the course, one module per chapter. Each stub tells what is to be written."""\n'
 )
 
-_IGNORED = "runs/\n_build/\n__pycache__/\n"
+_BESIDE = {
+    ".gitignore": "runs/\n_build/\n__pycache__/\n",
+    "pytest.ini": "[pytest]\naddopts = -ra -p vitcourse.checking.pytest_plugin\ntestpaths = chapters\n",
+}
 
 
 @cache
@@ -86,7 +89,7 @@ def init(folder: Path) -> str:
     readme = resources.files("vitcourse").joinpath("learner_readme.md").read_text(encoding="utf-8").format(n=n)
     with writing(folder, "type another folder's name"):
         write_stubs(folder / CHAPTERS)
-        for name, text in (("README.md", readme), (".gitignore", _IGNORED)):
+        for name, text in {"README.md": readme, **_BESIDE}.items():
             if not (folder / name).exists():
                 (folder / name).write_text(text, encoding="utf-8", newline="\n")
         note({entry.module: pristine(entry.module) for entry in chapters()}, folder)
