@@ -184,6 +184,57 @@ def test_an_answer_leaves_the_line_ends_and_the_mark_of_the_file(course: Path, m
     assert b"\r\n    return math.pi\r\n" in after
 
 
+RUN = """import time
+try:
+    print("the first line", flush=True)
+    time.sleep(50)
+except KeyboardInterrupt:
+    print("what was learned is kept")
+    exit(1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "line", "presses", "out", "err"),
+    [
+        ("import time; time.sleep(50)", "", 1, "", "stopped; run the cell again"),
+        (RUN, "the first line\n", 1, "what was learned is kept\n", ""),
+        (RUN, "the first line\n", 2, "the first line\n", "stopped; run the cell again"),
+    ],
+)
+def test_the_stop_button_ends_a_run_and_what_was_learned_is_kept(
+    program: str,
+    line: str,
+    presses: int,
+    out: str,
+    err: str,
+    course: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Any,
+) -> None:
+    def press(at: str) -> None:
+        for _ in range(presses * (at == line)):
+            signal.raise_signal(signal.SIGINT)
+
+    def started(words: list[str], **options: Any) -> Any:
+        begun.append(popen([*words[:2], "-c", program], **options))
+        press("")
+        return begun[0]
+
+    begun: list[Any] = []
+    popen = magics.subprocess.Popen
+    monkeypatch.chdir(course)
+    monkeypatch.setattr(magics.subprocess, "Popen", started)
+    monkeypatch.setattr(Curve, "read", lambda _, said: press(said))
+    shell = Shell()
+    magics.register(shell)
+    shell.magics["train"]("")
+    said = capsys.readouterr()
+    assert begun[0].poll() is not None
+    assert said.out.endswith(out)
+    assert said.err.startswith(err) if err else not said.err
+
+
 class Shell:
     """What the magics ask of a notebook's shell."""
 
