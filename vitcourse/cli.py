@@ -397,7 +397,7 @@ def doctor() -> None:
     from vitcourse.doctor import examine, has_problem, render
 
     findings = examine()
-    render(findings)
+    render(findings, _console())
     if has_problem(findings):
         raise typer.Exit(1)
 

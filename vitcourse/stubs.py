@@ -78,16 +78,16 @@ def _functions(tree: ast.Module, names: tuple[str, ...]) -> Iterator[tuple[str, 
             yield from ((f"{node.name}.{part.name}", part) for part in node.body if isinstance(part, ast.FunctionDef))
 
 
-def init(folder: Path) -> str:
+def init(folder: Path, instead: str = "type another folder's name") -> str:
     """Make a new folder in which every command works, and say what to type next. Nothing there is replaced.
 
-    Raises RequestError where there are chapters already, or where it can't be made.
+    Raises RequestError where there are chapters already, or, with what to do instead, where it can't be made.
     """
     if holds_chapters(folder / CHAPTERS):
         raise RequestError(f"{folder} holds chapters already; for newer stubs, type there: vitcourse update")
     n = len(chapters())
     readme = resources.files("vitcourse").joinpath("learner_readme.md").read_text(encoding="utf-8").format(n=n)
-    with writing(folder, "type another folder's name"):
+    with writing(folder, instead):
         write_stubs(folder / CHAPTERS)
         for name, text in {"README.md": readme, **_BESIDE}.items():
             if not (folder / name).exists():

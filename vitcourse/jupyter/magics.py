@@ -54,7 +54,8 @@ def _have_chapters() -> None:
     try:
         load_code("chapters")
     except RequestError:
-        print(as_typed_here(init(Path("my-vit")).partition("\n")[0]))
+        elsewhere = "type %cd and a folder that can be written, then %reload_ext vitcourse"
+        print(as_typed_here(init(Path("my-vit"), elsewhere).partition("\n")[0]))
         os.chdir("my-vit")
 
 

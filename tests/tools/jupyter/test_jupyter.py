@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from vitcourse import doctor
 from vitcourse.book.whole import whole_course
 from vitcourse.codesets import load_code
 from vitcourse.course import chapter
@@ -150,6 +151,17 @@ def test_an_open_quote_is_one_line(word: str, course: Path, monkeypatch: pytest.
     assert capsys.readouterr().err.splitlines() == [
         "--name 'seven: No closing quotation; close what is quoted, or leave the quotes out"
     ]
+
+
+def test_what_a_command_prints_in_a_notebook_is_text_and_names_magics(
+    monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    note = doctor.Finding("Course", "note", "a note", "vitcourse train")
+    monkeypatch.setattr(doctor, "examine", lambda: [note])
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    monkeypatch.setattr("rich.jupyter.display", lambda *_: pytest.fail("it would be an output of its own"))
+    magics.command("doctor", "")
+    assert "type: %train" in capsys.readouterr().out
 
 
 def test_a_stop_while_torch_is_loaded_waits_until_it_is(
