@@ -120,6 +120,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object:
         verdict = course.verdict(exercise(marker.args[0]))
     except RequestError as error:
         raise pytest.fail.Exception(str(error), pytrace=False) from None
+    except KeyboardInterrupt:
+        raise pytest.exit.Exception(f"stopped while {marker.args[0]} was being checked", 2) from None
     if verdict.status in ("blocked", "not-started"):
         pytest.skip(verdict.headline)
     if verdict.status != "passed":

@@ -84,6 +84,16 @@ def test_a_chapter_that_is_gone_says_what_brings_it_back(tmp_path: Path, monkeyp
     pytest_plugin.pytest_unconfigure(config)
 
 
+def test_ctrl_c_says_which_exercise_was_being_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def pressed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    config = config_of(tmp_path)
+    monkeypatch.setattr(pytest_plugin, "_course", pressed)
+    with pytest.raises(pytest.exit.Exception, match=r"stopped while 3\.1 "):
+        pytest_plugin.pytest_pyfunc_call(marked(config, "3.1", "chapters"))
+
+
 def marked(config: Any, id: str, code: str) -> Any:
     """The check of an exercise on a set of chapters, as pytest has it."""
     return SimpleNamespace(
