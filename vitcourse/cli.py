@@ -337,7 +337,13 @@ def dev_check(
     one, processes = (f" and [{_asked(exercise).id}", "0") if exercise else ("", "2")
     lists = ["tests/tools/test_course.py", "tests/tools/test_readme.py", "tests/tools/book/test_book.py"]
     for part in (
-        [*lists, "--tb", "short", "-k", f"complete or checked_in or map_of_the_course or minutes or (whole{one})"],
+        [
+            *lists,
+            "--tb",
+            "short",
+            "-k",
+            f"complete or in_the_order or checked_in or map_of_the_course or minutes or (whole{one})",
+        ],
         ["-m", "course and not book and not thorough", "-k", f"test{one}"],
         ["-m", "course and not book and thorough", "-k", f"test{one}"],
     ):
