@@ -336,14 +336,9 @@ def dev_check(
     folder = clone()
     one, processes = (f" and [{_asked(exercise).id}", "0") if exercise else ("", "2")
     lists = ["tests/tools/test_course.py", "tests/tools/test_readme.py", "tests/tools/book/test_book.py"]
+    whole = f"complete or in_the_order or checked_in or map_of_the_course or minutes or (whole{one})"
     for part in (
-        [
-            *lists,
-            "--tb",
-            "short",
-            "-k",
-            f"complete or in_the_order or checked_in or map_of_the_course or minutes or (whole{one})",
-        ],
+        [*lists, "--tb", "short", "-k", whole],
         ["-m", "course and not book and not thorough", "-k", f"test{one}"],
         ["-m", "course and not book and thorough", "-k", f"test{one}"],
     ):

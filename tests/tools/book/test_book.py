@@ -96,7 +96,8 @@ def test_each_exercise_stands_once_in_its_chapter_in_the_order_of_the_course(nam
         page = own if name == "exercise" else BOOK / "solutions" / f"{chapter.words[1]}.md"
         own_pages[page] = [asked.id for asked in chapter.exercises]
     for page in PAGES:
-        assert [block.argument for block in directives(text_of(page), name)] == own_pages.get(page, []), page
+        found, wanted = [block.argument for block in directives(text_of(page), name)], own_pages.get(page, [])
+        assert found == wanted, f"in {page.name} the order is {found}, and in vitcourse/course.toml {wanted}"
 
 
 @per_chapter
