@@ -81,7 +81,7 @@ def print_hints(console: Console, entry: Exercise) -> None:
     write_state("hints.json", {**shown, entry.id: number})
     for index, text in enumerate(entry.hints[:number], start=1):
         which = f"hint {index} of {count}" if index < count else "the last hint"
-        console.print(f"{entry.id}, {which}: {text}")
+        console.print(f"{entry.id}, {which}: {text}", soft_wrap=not console.is_terminal)
     if so_far >= count:
         answer = f"vitcourse solution {entry.id} --give-up"
         console.print(f"there are no more; for the answer, type: {answer}", soft_wrap=True)
@@ -113,6 +113,8 @@ def next_step(verdict: Verdict, code: CodeSet) -> str:
         return f"next: vitcourse reset {verdict.exercise[0]}, for its stubs"
     if code.is_own and verdict.headline.endswith(f" is missing from {verdict.file}") and not verdict.diagnosis:
         return f"next: vitcourse reset {verdict.exercise}, for its stub"
+    if verdict.status == "error" and not verdict.seed:  # the file can't even be loaded, and no hint is about that
+        return f"next: mend that, then vitcourse check {verdict.exercise}"
     commands = [f"vitcourse hint {verdict.exercise}"]
     if verdict.status in FAILURES and verdict.seed:  # else nothing could be run
         commands.append(f"vitcourse trace {verdict.exercise}")

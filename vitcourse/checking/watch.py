@@ -79,7 +79,7 @@ class Desk:
         first = self.only or [exercise for exercise in exercises() if is_started_or_broken(self.code, exercise)]
         with self._busy:
             if first:
-                self._check(first)
+                self.check(first)
             else:
                 self.here = at(self.code)
                 print_next(self.console, self.code, self.here)
@@ -94,7 +94,7 @@ class Desk:
             names = ", ".join(self.code.shown(self.code.file(module)) for module in modules)
             self.console.print(f"\n{names} saved", soft_wrap=True)
             if chosen:
-                self._check(chosen)
+                self.check(chosen)
             else:
                 self.console.print("no exercise is started there yet", soft_wrap=True)
 
@@ -125,20 +125,36 @@ class Desk:
             else:
                 self._go_on(after=self.here)
 
-    def _check(self, chosen: Sequence[Exercise]) -> None:
-        bodies = self._read()
-        edited = [e for e in chosen if bodies.get(e.id) != self._bodies.get(e.id)]
+    def check(self, chosen: Sequence[Exercise]) -> list[Verdict]:
+        """Check, remember, show the verdicts and the time; those after the first that is not done only if wanted.
+
+        The verdicts on what was edited since the last come first; then, of the others, only what is wrong is shown.
+        None are shown when a newer save comes meanwhile, with which the same is checked again.
+        """
+        since, bodies = time.monotonic(), self._read()
         try:
-            verdicts = check_and_show(self.code, chosen, self.only is None, self.judge, self.console, edited)
+            verdicts = checked(self.code, chosen, self.judge)
         except Overtaken:
             self._due = chosen
-            return
+            return []
+        except (RequestError, OSError) as error:  # a file that is no text, or gone just now: the next save will tell
+            self.console.print(f"could not check: {error}", soft_wrap=True)
+            return []
+        edited = [verdict for verdict in verdicts if bodies.get(verdict.exercise) != self._bodies.get(verdict.exercise)]
         self._due, self._bodies = (), bodies
-        failed = next((verdict for verdict in verdicts if verdict.status != "passed"), None)
+        others = [verdict for verdict in verdicts if verdict not in edited]
+        shown = up_to_first_not_done(others) if self.only is None else others
+        if edited:
+            shown = edited + [verdict for verdict in shown if verdict.status != "passed"]
+        print_verdicts(self.console, self.code, shown)
+        took = time.monotonic() - since
+        self.console.print(f"verdict at {datetime.now():%H:%M:%S}, after {took:.1f} s", soft_wrap=True)
+        failed = next((verdict for verdict in shown if verdict.status != "passed"), None)
         if failed is not None:
             self.here = exercise(failed.exercise)
-        elif verdicts:
+        elif shown:
             self._go_on()
+        return shown
 
     def _go_on(self, after: Exercise | None = None) -> None:
         """Where to go when all is passed, or, without that, when one wants to go on."""
@@ -161,35 +177,6 @@ class Desk:
                 own = definitions(self.code.source(each.module) or "")
                 found[each.id] = "\n".join(own.get(name, "") for name in each.names)
         return found
-
-
-def check_and_show(
-    code: CodeSet,
-    chosen: Sequence[Exercise],
-    only_to_first: bool,
-    judge: Judge,
-    console: Console,
-    first: Sequence[Exercise] = (),
-) -> list[Verdict]:
-    """Check, remember, show the verdicts and the time; those after the first that is not done only if wanted.
-
-    The verdicts on `first`, which were just edited, come before the others, of which then only what is wrong is shown.
-    """
-    since = time.monotonic()
-    try:
-        verdicts = checked(code, chosen, judge)
-    except (RequestError, OSError) as error:  # a file that is no text, or gone just now: the next save will tell
-        console.print(f"could not check: {error}", soft_wrap=True)
-        return []
-    edited = [verdict for verdict in verdicts if verdict.exercise in {each.id for each in first}]
-    others = [verdict for verdict in verdicts if verdict not in edited]
-    shown = up_to_first_not_done(others) if only_to_first else others
-    if edited:
-        shown = edited + [verdict for verdict in shown if verdict.status != "passed"]
-    print_verdicts(console, code, shown)
-    took = time.monotonic() - since
-    console.print(f"verdict at {datetime.now():%H:%M:%S}, after {took:.1f} s", soft_wrap=True)
-    return shown
 
 
 def is_started_or_broken(code: CodeSet, exercise: Exercise) -> bool:

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from vitcourse.checking import state
 from vitcourse.checking.judge import Judge, Verdict
-from vitcourse.checking.watch import AGAIN, Desk, Saves, check_and_show, is_started_or_broken
+from vitcourse.checking.watch import AGAIN, Desk, Saves, is_started_or_broken
 from vitcourse.checking.workers import Workers
 from vitcourse.codesets import CodeSet
 from vitcourse.course import exercises, select
@@ -137,13 +137,13 @@ def test_the_verdicts_end_at_the_first_that_is_not_done_and_are_kept(
     verdicts = [Verdict("1.1", "passed", ""), Verdict("1.2", "failed", "wrong"), Verdict("1.3", "passed", "")]
     monkeypatch.setattr(state, "grade", lambda *_, **__: verdicts)
     screen = io.StringIO()
-    shown = check_and_show(code, select("1"), True, JUDGE, Console(file=screen))
+    shown = Desk(code, None, JUDGE, Console(file=screen)).check(select("1"))
     assert [verdict.exercise for verdict in shown] == ["1.1", "1.2"]
     assert "failed       1.2" in screen.getvalue()
     assert "verdict at " in screen.getvalue()
     assert "\x1b" not in screen.getvalue()
     assert set(state.read_state("verdicts.json")) == {"1.1", "1.2", "1.3"}
-    assert len(check_and_show(code, select("1"), False, JUDGE, Console(file=screen))) == 3
+    assert len(Desk(code, select("1"), JUDGE, Console(file=screen)).check(select("1"))) == 3
 
 
 def test_verdicts_on_what_was_edited_meanwhile_are_not_kept(code: CodeSet, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +152,7 @@ def test_verdicts_on_what_was_edited_meanwhile_are_not_kept(code: CodeSet, monke
         return [Verdict("1.1", "passed", "")]
 
     monkeypatch.setattr(state, "grade", slow)
-    check_and_show(code, select("1.1"), True, JUDGE, Console(file=io.StringIO()))
+    Desk(code, None, JUDGE, Console(file=io.StringIO())).check(select("1.1"))
     assert state.read_state("verdicts.json") == {}
 
 
@@ -160,7 +160,7 @@ def test_a_file_that_is_no_text_ends_nothing(code: CodeSet) -> None:
     code.file("ch01_patches").write_bytes(b"\xff\xfe\x00")
     assert is_started_or_broken(code, select("1.1")[0])
     screen = io.StringIO()
-    assert check_and_show(code, select("1.1"), True, JUDGE, Console(file=screen, width=200)) == []
+    assert Desk(code, None, JUDGE, Console(file=screen, width=200)).check(select("1.1")) == []
     assert "could not check:" in screen.getvalue()
 
 
