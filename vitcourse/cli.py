@@ -337,11 +337,7 @@ def dev_check(
     one, processes = (f" and [{_asked(exercise).id}", "0") if exercise else ("", "2")
     lists = ["tests/tools/test_course.py", "tests/tools/test_readme.py", "tests/tools/book/test_book.py"]
     whole = f"complete or in_the_order or checked_in or map_of_the_course or minutes or (whole{one})"
-    for part in (
-        [*lists, "--tb", "short", "-k", whole],
-        ["-m", "course and not book and not thorough", "-k", f"test{one}"],
-        ["-m", "course and not book and thorough", "-k", f"test{one}"],
-    ):
+    for part in [*lists, "--tb", "short", "-k", whole], ["-m", "course and not book", "-k", f"test{one}"]:
         command = [sys.executable, "-m", "pytest", "--quiet", "-n", processes, *part]
         failed = subprocess.run(command, cwd=folder).returncode
         if failed:

@@ -28,7 +28,7 @@ from vitcourse.checking.state import at, checked, standing
 from vitcourse.checking.wall import Overtaken
 from vitcourse.checking.workers import Workers
 from vitcourse.codesets import CodeSet
-from vitcourse.course import Exercise, chapter, chapters, exercise, exercises
+from vitcourse.course import Exercise, chapters, exercise, exercises
 from vitcourse.errors import RequestError
 from vitcourse.progress import is_started
 from vitcourse.worker.chapters import UNREADABLE
@@ -103,10 +103,7 @@ class Desk:
         with self._busy:
             for module in modules:
                 try:
-                    if self.code.source(module) is None:
-                        gone = f"{self.code.shown(self.code.file(module))} is gone"
-                        stubs = f"vitcourse reset {chapter(module).number}"
-                        self.console.print(f"{gone}; to have its stubs, type: {stubs}", soft_wrap=True)
+                    self.code.text(module)
                 except (RequestError, OSError) as error:
                     self.console.print(str(error), soft_wrap=True)
 

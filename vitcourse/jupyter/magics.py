@@ -70,9 +70,7 @@ def write_exercise(shell: Any, line: str, text: str) -> None:
     if not started(text, [pristine(entry.module)], [name for name in entry.names if name in cell.names]):
         print(f"{entry.id} is still the stub: write your answer into this cell, and run it; a hint: %hint {entry.id}")
     else:
-        source, file = code.source(entry.module), code.shown(code.file(entry.module))
-        if source is None:
-            raise RequestError(f"{file} is missing; to have its stubs again, type: vitcourse reset {entry.id[0]}")
+        source, file = code.text(entry.module), code.shown_as(entry.module)
         after = with_cell(source, cell, entry.names, file)
         others = started(source, [pristine(entry.module), after, *_left[entry.id]], entry.names)
         put(code, entry.module, after, f"answer to {entry.id}", kept_folder())

@@ -104,7 +104,7 @@ def test_of_chapters_that_are_gone_each_has_a_line_that_says_what_to_type(code: 
     code.file("ch03_attention").symlink_to("nowhere.py")
     desk.gone(["ch02_tokens", "ch03_attention"])
     first, second = screen.getvalue().splitlines()
-    assert "ch02_tokens.py is gone" in first
+    assert "ch02_tokens.py is missing" in first
     assert "vitcourse reset 2" in first
     assert "ch03_attention.py is a link to" in second
     assert "vitcourse reset 3" in second
