@@ -368,6 +368,14 @@ def test_the_solution_is_shown_once_passed_or_given_up(desk: Desk) -> None:
     assert "changed since the last check" in err
 
 
+def test_a_hint_is_one_line_wherever_no_terminal_would_break_it(desk: Desk) -> None:
+    desk.monkeypatch.setenv("FORCE_COLOR", "1")  # as a notebook has it
+    desk.monkeypatch.setenv("COLUMNS", "40")
+    for count in (1, 2, 3):
+        _, out, _ = desk.type("hint", "1.1")
+        assert len(out.splitlines()) == count
+
+
 def test_colours_on_a_terminal_change_no_letter() -> None:
     text = definition((root() / "solutions" / "ch04_encoder.py").read_text(encoding="utf-8"), "EncoderBlock")
     for no_color in (False, True):

@@ -81,7 +81,7 @@ def print_hints(console: Console, entry: Exercise) -> None:
     write_state("hints.json", {**shown, entry.id: number})
     for index, text in enumerate(entry.hints[:number], start=1):
         which = f"hint {index} of {count}" if index < count else "the last hint"
-        console.print(f"{entry.id}, {which}: {text}", soft_wrap=not console.is_terminal)
+        console.print(f"{entry.id}, {which}: {text}", soft_wrap=not console.file.isatty())
     if so_far >= count:
         answer = f"vitcourse solution {entry.id} --give-up"
         console.print(f"there are no more; for the answer, type: {answer}", soft_wrap=True)
