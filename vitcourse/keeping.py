@@ -16,7 +16,7 @@ from vitcourse.codesets import CodeSet, leads_astray
 from vitcourse.course import Chapter, Exercise, chapters
 from vitcourse.definitions import NotReplaceableError, definitions, with_definitions, with_imports
 from vitcourse.errors import RequestError, RunError
-from vitcourse.files import write_atomically
+from vitcourse.files import in_form_of, plain_text, write_atomically
 from vitcourse.places import CHAPTERS, holds_chapters
 from vitcourse.stubs import pristine
 from vitcourse.worker.started import definitions as bindings
@@ -47,24 +47,25 @@ def reset(code: CodeSet, what: str, asked: Sequence[Exercise], kept: Path) -> st
     whole = len(asked) == len(chapter.exercises)
     shown, before = code.shown_as(chapter.module), content(code.file(chapter.module))
     after, scope = _with_stubs(before, chapter, asked, whole, shown)
-    if after == before:
-        return f"{shown}: {scope} as it was given already; nothing was changed"
     version = put(code, chapter.module, after, f"reset {what}", kept)
-    if version is None:
+    if before is None:
         return f"{shown} was missing; its stubs are there again"
+    if version is None:
+        return f"{shown}: {scope} as it was given already; nothing was changed"
     return (
         f"{shown}: {scope} as it was given\n"
         f"your version of the file is kept as {near(version.path)}\nto get it back: vitcourse undo"
     )
 
 
-def put(code: CodeSet, module: str, after: bytes, reason: str, kept: Path) -> Version | None:
-    """Let a chapter's file hold this. What it held is kept, for undo to bring back.
+def put(code: CodeSet, module: str, text: str, reason: str, kept: Path) -> Version | None:
+    """Let a chapter's file hold this text, in the form that the file has: its mark, its line ends.
 
-    None where nothing had to be kept. Raises RunError as reset does.
+    What it held is kept, for undo to bring back. None where nothing had to be kept. Raises RunError as reset does.
     """
     file = code.file(module)
     before = content(file)
+    after = in_form_of(before, text)
     return None if before == after else _replaced(file, before, after, module, UNDO, reason, kept)
 
 
@@ -116,7 +117,7 @@ _TIME = "%Y%m%dT%H%M%S.%f"
 
 def _with_stubs(
     before: bytes | None, chapter: Chapter, asked: Sequence[Exercise], whole: bool, shown: str
-) -> tuple[bytes, str]:
+) -> tuple[str, str]:
     """The new content of the file, and which part of it is pristine then, with its verb."""
     stub = pristine(chapter.module)
     scope = f"every exercise of chapter {chapter.number} is" if whole else f"exercise {asked[0].id} is"
@@ -124,11 +125,11 @@ def _with_stubs(
     try:
         if before is None:
             raise NotReplaceableError("there is no such file")
-        after = with_definitions(before.decode("utf-8"), stub, names)
-        return _completed(after, stub, chapter if whole else None).encode("utf-8"), scope
+        after = with_definitions(plain_text(before), stub, names)
+        return _completed(after, stub, chapter if whole else None), scope
     except (NotReplaceableError, UnicodeDecodeError) as error:
         if whole:
-            return stub.encode("utf-8"), "it could not be read as Python, and now the whole file is"
+            return stub, "it could not be read as Python, and now the whole file is"
         why = error if isinstance(error, NotReplaceableError) else "it is not a UTF-8 text file"
         raise RequestError(
             f"can't reset {asked[0].id} alone in {shown} ({why}); "
@@ -138,15 +139,11 @@ def _with_stubs(
 
 def _completed(text: str, stub: str, chapter: Chapter | None) -> str:
     """The text with what its stubs need and somebody deleted: imports, and, of a whole chapter, what was given."""
-    mark, body = text[: text.startswith("\ufeff")], text.removeprefix("\ufeff")
     if chapter is not None:
         written = {name for exercise in chapter.exercises for name in exercise.names}
-        gone = [name for name in definitions(stub) if name not in written and name not in bindings(body)]
-        body = with_definitions(body, stub, gone)
-    completed = with_imports(body, stub, before=stub)
-    if completed != body and "\r\n" in body:
-        completed = completed.replace("\r\n", "\n").replace("\n", "\r\n")
-    return mark + completed
+        gone = [name for name in definitions(stub) if name not in written and name not in bindings(text)]
+        text = with_definitions(text, stub, gone)
+    return with_imports(text, stub, before=stub)
 
 
 def _replaced(

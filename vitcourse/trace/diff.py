@@ -114,7 +114,7 @@ class Diff:
             style = "bold red" if self._mark(mine, reference) else None
             table.add_row(*(Text(text) for text in row), style=style)
         console.print(table)
-        console.print(Text(self.verdict, style="green" if self.same and self.values else "bold red"))
+        console.print(Text(self.verdict, style="green" if self.same and self.values else "bold red"), soft_wrap=True)
 
     def _mark(self, mine: Row | None, reference: Row | None) -> str:
         parting = self.parting

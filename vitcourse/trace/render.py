@@ -115,6 +115,6 @@ def print_trace(trace: Steps, console: Console | None = None, parameters: bool =
     columns = ("line", "expression", "op", "shape") if console.width >= WIDE else ("line", "expression", "shape")
     console.print(table_of(trace, (*columns, "parameters") if parameters else columns))
     for finding in trace.findings:
-        console.print(Text(finding, style="yellow"))
+        console.print(Text(finding, style="yellow"), soft_wrap=True)
     if trace.failure is not None:
-        console.print(Text(str(trace.failure), style="bold red"))
+        console.print(Text(str(trace.failure), style="bold red"), soft_wrap=True)
