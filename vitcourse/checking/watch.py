@@ -1,7 +1,8 @@
-"""Check again at every save: ten times a second the chapters' files are looked at, whatever the system's events say.
+"""Check again at every save: what changed is told by the system's file events, by polling where there are none.
 
 Events may be lost (on network drives, in containers), come in bursts, and speak of files that an editor has put aside
-for a moment. What counts is whether a chapter's file is another than at the last look; seven files are soon looked at.
+for a moment. So an event only says "look now"; what counts is whether a chapter's file is another than at the last
+look. And a look is taken every second in any case.
 """
 
 import _thread
@@ -16,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from types import FrameType
 
+import watchfiles
 from rich.console import Console
 
 from vitcourse.checking.grading import up_to_first_not_done
@@ -36,8 +38,10 @@ KEYS = "keys: h hint, t trace, n next, q quit"
 
 # The command in a process of its own, which names commands as this one does.
 AGAIN = "import sys; del sys.argv[0]; from vitcourse.cli import main; main()"
-_LOOK = 0.1  # seconds between two looks; one without a change ends a burst of saves
+_STEP = 20  # milliseconds without a change that end a burst of saves
+_POLL = 100  # milliseconds between two looks where events have to be replaced by polling
 _AWAY = 0.9  # seconds for which an editor may have put a file aside
+_LOOK = 1000  # milliseconds after which to look, whatever the events say
 
 
 def watch(code: CodeSet, only: Sequence[Exercise] | None, console: Console) -> None:
@@ -183,39 +187,52 @@ def is_started_or_broken(code: CodeSet, exercise: Exercise) -> bool:
 class Saves:
     """The chapters whose files are saved, from the moment at which this is made."""
 
-    def __init__(self, code: CodeSet) -> None:
+    def __init__(self, code: CodeSet, poll: bool | None = None) -> None:
         self.code = code
+        self.poll = poll
         self.seen = {chapter.module: _mark(code.file(chapter.module)) for chapter in chapters()}
-        self._missed: dict[str, float] = {}  # since when a file isn't there
 
     def each(self) -> Iterator[list[str]]:
         """The chapters of each burst of saves, in order; and those whose files are gone, and not for a moment."""
-        burst: set[str] = set()
-        while True:
-            changed = self._changed()
-            if burst and not changed:
-                yield [module for module in self.seen if module in burst]
-                burst = set()
-            burst |= changed
-            time.sleep(_LOOK)
-
-    def _changed(self) -> set[str]:
-        changed = set()
-        for module, before in self.seen.items():
-            now = _mark(self.code.file(module))
-            if now:
-                self._missed.pop(module, None)
-            elif time.monotonic() - self._missed.setdefault(module, time.monotonic()) < _AWAY:
-                continue
-            if now != before:
-                self.seen[module] = now
-                changed.add(module)
-        return changed
+        missed: dict[str, float] = {}
+        for _ in self._looks():
+            changed = []
+            for module, before in self.seen.items():
+                now = _mark(self.code.file(module))
+                if now:
+                    missed.pop(module, None)
+                elif time.monotonic() - missed.setdefault(module, time.monotonic()) < _AWAY:
+                    continue
+                if now != before:
+                    self.seen[module] = now
+                    changed.append(module)
+            if changed:
+                yield changed
 
     def look(self) -> None:
         """Raise Overtaken once a file is another than at the last look."""
         if any((now := _mark(self.code.file(module))) and now != before for module, before in self.seen.items()):
             raise Overtaken
+
+    def _looks(self) -> Iterator[object]:
+        # None leaves the choice to WATCHFILES_FORCE_POLLING; where events fail, the second try polls.
+        for poll in (self.poll, True):
+            with contextlib.suppress(RuntimeError, OSError):
+                yield from watchfiles.watch(
+                    self.code.folder,
+                    watch_filter=None,
+                    step=_STEP,
+                    debounce=10 * _STEP,
+                    rust_timeout=_LOOK,
+                    yield_on_timeout=True,
+                    force_polling=poll,
+                    poll_delay_ms=_POLL,
+                    recursive=False,
+                )
+                return
+        while True:  # not even that: look by ourselves
+            time.sleep(_POLL / 1000)
+            yield None
 
 
 def _mark(file: Path) -> tuple[int, int, int] | None:

@@ -47,10 +47,10 @@ def wait_for(condition: Callable[[], object], seconds: float = 10) -> None:
 
 
 @pytest.fixture
-def seen(code: CodeSet) -> Iterator[list[list[str]]]:
+def seen(code: CodeSet, request: pytest.FixtureRequest) -> Iterator[list[list[str]]]:
     """What Saves tells of the folder, as it comes."""
     found: list[list[str]] = []
-    saves = Saves(code)
+    saves = Saves(code, poll=getattr(request, "param", None))
 
     def read() -> None:
         for modules in saves.each():
@@ -67,6 +67,7 @@ def seen(code: CodeSet) -> Iterator[list[list[str]]]:
     assert not reader.is_alive()
 
 
+@pytest.mark.parametrize("seen", [None, True], indirect=True, ids=["events", "polling"])
 def test_every_way_of_saving_is_seen_once(code: CodeSet, seen: list[list[str]]) -> None:
     file = code.file("ch02_tokens")
     file.write_text("one", encoding="utf-8")
@@ -119,7 +120,12 @@ def test_a_burst_of_saves_is_one(code: CodeSet, seen: list[list[str]]) -> None:
     assert {module for modules in seen for module in modules} == {"ch01_patches", "ch03_attention"}
 
 
-def test_a_save_before_the_first_look_is_seen(code: CodeSet) -> None:
+def test_a_save_is_seen_without_any_event(code: CodeSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*paths: object, **options: object) -> Iterator[object]:
+        raise RuntimeError("no inotify watches left")
+        yield
+
+    monkeypatch.setattr("watchfiles.watch", broken)
     saves = Saves(code)
     code.file("ch04_encoder").write_text("saved while torch was loading", encoding="utf-8")
     assert next(saves.each()) == ["ch04_encoder"]
