@@ -28,12 +28,12 @@ PEERS = ("timm", "transformers", "vit-pytorch")
 Accuracy = Callable[[float, int, bool], float]  # at a learning rate, of a seed; held out or on the test images
 
 
-def keep(name: str, what: str, *, start: str = "python", file: Path | None = None, **figures: Any) -> dict[str, Any]:
+def keep(name: str, what: str, *, file: Path | None = None, **figures: Any) -> dict[str, Any]:
     """Write results/NAME.json, or another file: what the figures are, the figures, and where they come from.
 
-    start is what runs the script; the versions of other people's models are those of the ones that were loaded.
+    The versions of other people's models are those of the ones that were loaded.
     """
-    origin = provenance(f"{start} benchmarks/{name}.py {shlex.join(sys.argv[1:])}".strip())
+    origin = provenance(f"python benchmarks/{name}.py {shlex.join(sys.argv[1:])}".strip())
     loaded = [peer for peer in PEERS if peer.replace("-", "_") in sys.modules]
     origin["versions"] |= {peer: metadata.version(peer) for peer in loaded}
     if torch.cuda.is_available():

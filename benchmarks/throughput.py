@@ -53,16 +53,11 @@ def main(
     size: list[str] | None = None,
     device: str = "cpu",
     rounds: int = 11,
-    steps: int = 0,
-    batch: int = 0,
     compiled: bool = True,
     contenders: list[str] | None = None,
     output: Path | None = None,
 ) -> None:
-    """Measure at each size (by default a and b, and c on a GPU); print and write all of it.
-
-    steps is those in a turn (0: about 0.3 seconds of them), batch the images in a step (0: the size's own number).
-    """
+    """Measure at each size (by default a and b, and c on a GPU); print and write all of it."""
     cuda = device == "cuda"
     torch.set_num_threads(1)
     ways = [(name, later) for name in contenders or CONTENDERS for later in (False, True)[: 1 + compiled]]
@@ -71,7 +66,7 @@ def main(
     sizes: dict[str, Any] = {}
     turns = "one contender after the other" if cuda else "all contenders in turns, in a new order each round"
     for name in size or ("abc" if cuda else "ab"):
-        for table in measure(SIZES[name], torch.device(device), ways, rounds, steps, batch):
+        for table in measure(SIZES[name], torch.device(device), ways, rounds):
             sizes[name] = table
             # After each: what ends a benchmark early must not take with it what was measured.
             keep(
@@ -89,7 +84,7 @@ def main(
 
 
 def measure(
-    size: Size, device: torch.device, ways: Sequence[tuple[str, bool]], rounds: int, steps: int, batch: int
+    size: Size, device: torch.device, ways: Sequence[tuple[str, bool]], rounds: int
 ) -> Iterator[dict[str, Any]]:
     """All contenders at one size: the table, whenever there is more in it.
 
@@ -97,7 +92,7 @@ def measure(
     and then leaves the memory to the next.
     """
     cuda = device.type == "cuda"
-    batch_size = batch or (size.gpu_batch_size if cuda else size.batch_size)
+    batch_size = size.gpu_batch_size if cuda else size.batch_size
     images = torch.randn(batch_size, size.channels, size.image_size, size.image_size, device=device)
     labels = torch.randint(size.n_classes, (batch_size,), device=device)
     about: dict[str, Any] = {"size": asdict(size), "batch_size": batch_size}
@@ -109,7 +104,7 @@ def measure(
         # What was compiled before, at another size, would make the compiler generalise, and holds a model.
         torch.compiler.reset()
         fresh = [prepare(name, compiled, size, images, labels) for name, compiled in together]
-        race(fresh, steps, rounds, device)
+        race(fresh, rounds, device)
         entries += fresh
         yield {**about, "rows": rows(entries, size.flops * batch_size, batch_size, device, peak)}
         for entry in fresh:
@@ -117,11 +112,10 @@ def measure(
         torch.cuda.empty_cache()
 
 
-def race(entries: list[Entry], steps: int, rounds: int, device: torch.device) -> None:
-    """Round after round, each entry once, in a new order."""
+def race(entries: list[Entry], rounds: int, device: torch.device) -> None:
+    """Round after round, each entry once, in a new order: as many steps as the first takes about 0.3 seconds for."""
     running = [(place, entry.step) for place, entry in enumerate(entries) if entry.step]
-    if not steps and running:
-        steps = max(1, round(0.3 / timed(running[0][1], 1, device)[0]))
+    steps = max(1, round(0.3 / timed(running[0][1], 1, device)[0])) if running else 0
     turns = {place: partial(timed, step, steps, device) for place, step in running}
     for place, found in in_turns(turns, rounds).items():
         entries[place].clock, entries[place].cpu = map(list, zip(*found, strict=True))

@@ -153,6 +153,8 @@ def evaluate(
     came is restored.
 
     (n, C, H, W), (n) -> a float
+
+    Source: Dosovitskiy et al. 2021, section 4.1 ("Metrics").
     """
     # 1. remember the mode; switch to evaluation
     # 2. batch by batch: the class of the largest logit; count those that are right

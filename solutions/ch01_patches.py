@@ -58,6 +58,8 @@ def unpatchify(
     grid is (gh, gw), the rows and columns of patches; channels is C.
 
     (B, N, C·P·P) -> (B, C, H, W)
+
+    Source: Dosovitskiy et al. 2021, section 3.1, read backwards.
     """
     gh, gw = grid
     images = rearrange(

@@ -167,6 +167,8 @@ def evaluate(
     came is restored.
 
     (n, C, H, W), (n) -> a float
+
+    Source: Dosovitskiy et al. 2021, section 4.1 ("Metrics").
     """
     was_training = model.training
     model.eval()

@@ -20,6 +20,7 @@ from vitcourse.course import chapter as chapter_of
 from vitcourse.course import chapters
 from vitcourse.definitions import fault_in
 from vitcourse.errors import RequestError, in_one_line
+from vitcourse.files import plain_text
 from vitcourse.places import CHAPTERS, holds_chapters, root, workplace
 
 OWN_SETS = ("solutions", "chapters")
@@ -83,12 +84,21 @@ class CodeSet:
             )
         content = file.read_bytes()
         try:
-            return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+            return plain_text(content)
         except UnicodeDecodeError as error:
             line = content.count(b"\n", 0, error.start) + 1
             raise BrokenChapterError(
                 f"{shown}, line {line}: a letter is not in UTF-8; save the file as UTF-8 in your editor"
             ) from error
+
+    def text(self, module: str) -> str:
+        """The same, where there has to be one: raises BrokenChapterError where there is none, too."""
+        text = self.source(module)
+        if text is None:
+            number = chapter_of(module).number
+            again = f"; to have its stubs again, type: vitcourse reset {number}" if self.is_own else ""
+            raise BrokenChapterError(f"{self.shown_as(module)} is missing{again}")
+        return text
 
     def texts(self) -> tuple[dict[str, str], dict[str, str]]:
         """By module's name, the texts of the chapters and of what lies beside them, and what each file is called."""
@@ -141,15 +151,11 @@ class CodeSet:
     def require_python(self, *modules: str) -> None:
         """Raise BrokenChapterError, in one line, for a chapter whose file is missing or can't be parsed."""
         for module in modules:
-            text, shown = self.source(module), self.shown_as(module)
-            if text is None:
-                number = chapter_of(module).number
-                again = f"; to have its stubs again, type: vitcourse reset {number}" if self.is_own else ""
-                raise BrokenChapterError(f"{shown} is missing{again}")
+            text = self.text(module)
             try:
                 ast.parse(text)
             except SyntaxError as error:
-                raise BrokenChapterError(f"{shown}, {fault_in(text, error)}") from error
+                raise BrokenChapterError(f"{self.shown_as(module)}, {fault_in(text, error)}") from error
 
     def _import_fault(self, module: str, error: BaseException) -> str:
         if isinstance(error, SyntaxError) and error.filename:  # of a file that the chapter imports

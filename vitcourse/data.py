@@ -11,9 +11,9 @@ import os
 import shlex
 import socket
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from http.client import HTTPException
 from importlib.metadata import distribution
 from pathlib import Path
@@ -111,7 +111,7 @@ def load_dataset(name: str, image_size: int | None = None) -> Dataset:
         return _load_folder(name, side_of(name, image_size))
     if name == "random":
         return _make_random(side_of(name, image_size))
-    dataset = _LOADERS[name]()
+    dataset = _load_digits() if name == "digits" else _load_torchvision(name)
     if image_size is None or dataset.image_size == (image_size, image_size):
         return dataset
     return replace(
@@ -226,17 +226,12 @@ def data_root() -> Path:
     if chosen:
         return Path(os.path.expanduser(chosen)).absolute()  # noqa: PTH111 - Path's own fails without such a user
 
-    try:
-        import platformdirs
-    except ImportError as error:
-        raise RequestError(
-            "the folder of the downloads isn't known without the package platformdirs; set VITCOURSE_DATA to a folder"
-        ) from error
+    from platformdirs import user_cache_path  # not everywhere where one trains: a machine that is lent may lack it
 
-    return platformdirs.user_cache_path("vitcourse")
+    return user_cache_path("vitcourse")
 
 
-def _load_torchvision(name: str, class_name: str) -> Dataset:
+def _load_torchvision(name: str) -> Dataset:
     import torch
 
     def examples(split: Any) -> tuple[Tensor, Tensor]:
@@ -244,14 +239,14 @@ def _load_torchvision(name: str, class_name: str) -> Dataset:
         images = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)  # (n, C, H, W)
         return images.float().div_(255), torch.as_tensor(split.targets)  # 0 to 255 -> 0 to 1
 
-    splits = _torchvision_splits(name, class_name)
+    splits = _torchvision_splits(name)
     train, test = map(examples, splits)
     classes = (word.partition(" - ")[0] for word in splits[0].classes)  # MNIST's are "0 - zero" and so on
     return Dataset(name, *train, *test, tuple(classes))
 
 
-def _torchvision_splits(name: str, class_name: str) -> tuple[Any, Any]:
-    """The training and test set of a class of torchvision, downloaded and unpacked if they have to be.
+def _torchvision_splits(name: str) -> tuple[Any, Any]:
+    """The training and test set of torchvision's MNIST or CIFAR10, downloaded and unpacked if they have to be.
 
     Raises RequestError if that fails.
     """
@@ -259,7 +254,7 @@ def _torchvision_splits(name: str, class_name: str) -> tuple[Any, Any]:
         from torchvision import datasets
     except Exception as error:  # a torchvision that was made for another torch raises a RuntimeError here
         raise RequestError(f"torchvision can't be imported ({why(error)}); type: vitcourse doctor") from error
-    dataset = getattr(datasets, class_name)
+    dataset = getattr(datasets, name.upper())
     root, before = data_root(), socket.getdefaulttimeout()
     socket.setdefaulttimeout(30)  # seconds of each wait: behind some firewalls torchvision would wait for many minutes
     try:
@@ -337,10 +332,3 @@ def _all_there(root: Path, files: Iterable[str]) -> bool:
         return all((root / file).is_file() for file in files)
     except OSError:  # a folder that may not be looked into
         return False
-
-
-_LOADERS: dict[str, Callable[[], Dataset]] = {
-    "digits": _load_digits,
-    "mnist": partial(_load_torchvision, "mnist", "MNIST"),
-    "cifar10": partial(_load_torchvision, "cifar10", "CIFAR10"),
-}

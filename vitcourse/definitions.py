@@ -17,7 +17,7 @@ class NotReplaceableError(ValueError):
 def definition(source: str, name: str) -> str:
     """The text of a top-level definition, from its first decorator to its last line. Raises KeyError without one."""
     start, end = definitions(source)[name]
-    return "".join(lines_of(source)[start:end]).rstrip("\r\n")
+    return "".join(lines_of(source)[start:end]).rstrip("\n")
 
 
 def constants(source: str) -> dict[str, str]:
@@ -27,7 +27,7 @@ def constants(source: str) -> dict[str, str]:
         for name in {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}:
             if not isinstance(node, _DEFINITIONS) and _binds(node, name):
                 start, end = _lines(node)
-                found[name] = "".join(lines[start:end]).rstrip("\r\n")
+                found[name] = "".join(lines[start:end]).rstrip("\n")
     return found
 
 
@@ -42,9 +42,7 @@ def with_definitions(source: str, stub: str, names: Sequence[str]) -> str:
     A name that the source no longer defines comes back after what stands before it in the stub.
     Raises NotReplaceableError when the source can't be parsed, or when the names are bound in other ways too.
     """
-    mark = "\ufeff" if source.startswith("\ufeff") else ""
-    text = source.removeprefix(mark)
-    rest = _others(text, names)
+    text, rest = source, _others(source, names)
     for name in names:
         text = _with_definition(text, stub, name)
     if _others(text, names) != rest:
@@ -53,7 +51,7 @@ def with_definitions(source: str, stub: str, names: Sequence[str]) -> str:
         for alias in node.names:
             if (alias.asname or alias.name) in names:
                 raise NotReplaceableError(f"line {node.lineno} imports {alias.asname or alias.name}")
-    return mark + text
+    return text
 
 
 def with_imports(source: str, other: str, before: str = "") -> str:
@@ -98,26 +96,25 @@ def _bound(part: str) -> str:
 
 def _with_definition(source: str, stub: str, name: str) -> str:
     lines = lines_of(source)
-    ending = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"
     text = definition(stub, name) if name in definitions(stub) else constants(stub)[name]
-    fresh = [line + ending for line in text.split("\n")]
+    fresh = [f"{line}\n" for line in text.split("\n")]
     bound = [_lines(node) for node in _parsed(source).body if _binds(node, name)]
     if not bound:
-        return _inserted(source, stub, name, fresh, ending)
+        return _inserted(source, stub, name, fresh)
     for start, end in reversed(bound):
         lines[start:end] = fresh if (start, end) == bound[0] else []
     return "".join(lines)
 
 
-def _inserted(source: str, stub: str, name: str, fresh: list[str], ending: str) -> str:
+def _inserted(source: str, stub: str, name: str, fresh: list[str]) -> str:
     lines = lines_of(source)
     order = [node.name for node in ast.parse(stub).body if isinstance(node, _DEFINITIONS)]
     earlier = order[: order.index(name)]
     ends = [_lines(node)[1] for node in _parsed(source).body if getattr(node, "name", None) in earlier]
     place = max(ends, default=len(lines))
-    if place and not lines[place - 1].endswith(("\n", "\r")):
-        lines[place - 1] += ending
-    lines[place:place] = [ending, ending, *fresh]
+    if place and not lines[place - 1].endswith("\n"):
+        lines[place - 1] += "\n"
+    lines[place:place] = ["\n", "\n", *fresh]
     return "".join(lines)
 
 
@@ -153,4 +150,4 @@ def _lines(node: ast.stmt) -> tuple[int, int]:
 def lines_of(source: str) -> list[str]:
     """The lines of a text, each with its end."""
     # As Python's parser counts lines: str.splitlines would also end them at form feeds.
-    return list(io.StringIO(source, newline=""))
+    return list(io.StringIO(source))

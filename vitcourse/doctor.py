@@ -60,9 +60,8 @@ def has_problem(findings: Sequence[Finding]) -> bool:
     return any(finding.status == "problem" for finding in findings)
 
 
-def render(findings: Sequence[Finding], console: Console | None = None) -> None:
+def render(findings: Sequence[Finding], console: Console) -> None:
     """Print the findings by area: the status as a word, what was found, and on a line of its own what to type."""
-    console = console or Console()
     # A terminal gets lines of its width, a pipe whole lines. A command is one line everywhere, to be copied as one.
     width = max(20, console.width - len(_INDENT)) if console.is_terminal else sys.maxsize
 

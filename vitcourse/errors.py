@@ -1,6 +1,6 @@
 """The errors that a user is meant to see: each is one line, without a traceback."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from urllib.error import URLError
@@ -54,6 +54,12 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     """What to type in the place of a word that nobody knows."""
     close = get_close_matches(word.lower(), known, n=1)
     return f"did you mean {close[0]}?" if close else f"type one of: {', '.join(known)}"
+
+
+def listed(words: Sequence[str], between: str = ", ", most: int = 3) -> str:
+    """The first of several words, and how many there are more."""
+    more = f"{between}and {len(words) - most} more" if len(words) > most else ""
+    return between.join(words[:most]) + more
 
 
 @contextmanager

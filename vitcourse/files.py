@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -78,6 +79,21 @@ def write_atomically(path: Path, content: str | bytes, *, follow: bool = True) -
         with suppress(OSError):
             beside.unlink(missing_ok=True)
         raise
+
+
+def plain_text(content: bytes) -> str:
+    """A text as Python reads it: no mark before it, and every line ends as Python's do. Raises UnicodeDecodeError."""
+    return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def in_form_of(content: bytes | None, text: str) -> bytes:
+    """A plain text with the mark and the line ends of what it replaces; that itself, where it says the same."""
+    form = content or b""
+    with suppress(UnicodeDecodeError):
+        if plain_text(form) == text:
+            return form
+    ending = next((ending for ending in (b"\r\n", b"\n", b"\r") if ending in form), b"\n")
+    return form[: len(BOM_UTF8) * form.startswith(BOM_UTF8)] + text.encode().replace(b"\n", ending)
 
 
 def _sync(path: Path) -> None:

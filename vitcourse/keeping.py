@@ -1,8 +1,8 @@
 """Putting stubs back without losing anything: each version of a chapter that is replaced is kept, and comes back.
 
 A kept version is a file of its own, whole before it gets its name, whose name tells its number, its time, its chapter,
-who may bring it back (undo, redo or, once that was done, neither) and why it was replaced. So there is no list beside
-the files that could be lost or disagree with them.
+whether undo can bring it back ("undo", or "past") and why it was replaced. So there is no list beside the files that
+could be lost or disagree with them.
 """
 
 import contextlib
@@ -16,15 +16,17 @@ from vitcourse.codesets import CodeSet, leads_astray
 from vitcourse.course import Chapter, Exercise, chapters
 from vitcourse.definitions import NotReplaceableError, definitions, with_definitions, with_imports
 from vitcourse.errors import RequestError, RunError
-from vitcourse.files import write_atomically
+from vitcourse.files import in_form_of, plain_text, write_atomically
 from vitcourse.places import CHAPTERS, holds_chapters
 from vitcourse.stubs import pristine
 from vitcourse.worker.started import definitions as bindings
 
+UNDO, PAST = "undo", "past"
+
 
 @dataclass(frozen=True)
 class Version:
-    """A chapter's file as it was before it was replaced: when, why ("reset 1.3"), who may bring it back ("undo")."""
+    """A chapter's file as it was before it was replaced: when, why ("reset 1.3"), whether undo can bring it back."""
 
     number: int
     time: datetime
@@ -45,83 +47,54 @@ def reset(code: CodeSet, what: str, asked: Sequence[Exercise], kept: Path) -> st
     whole = len(asked) == len(chapter.exercises)
     shown, before = code.shown_as(chapter.module), content(code.file(chapter.module))
     after, scope = _with_stubs(before, chapter, asked, whole, shown)
-    if after == before:
-        return f"{shown}: {scope} as it was given already; nothing was changed"
     version = put(code, chapter.module, after, f"reset {what}", kept)
-    if version is None:
+    if before is None:
         return f"{shown} was missing; its stubs are there again"
+    if version is None:
+        return f"{shown}: {scope} as it was given already; nothing was changed"
     return (
         f"{shown}: {scope} as it was given\n"
         f"your version of the file is kept as {near(version.path)}\nto get it back: vitcourse undo"
     )
 
 
-def put(code: CodeSet, module: str, after: bytes, reason: str, kept: Path) -> Version | None:
-    """Let a chapter's file hold this. What it held is kept, for undo to bring back, and what was undone is past.
+def put(code: CodeSet, module: str, text: str, reason: str, kept: Path) -> Version | None:
+    """Let a chapter's file hold this text, in the form that the file has: its mark, its line ends.
 
-    None where nothing had to be kept. Raises RunError as reset does.
+    What it held is kept, for undo to bring back. None where nothing had to be kept. Raises RunError as reset does.
     """
     file = code.file(module)
     before = content(file)
-    if before == after:
-        return None
-    version = _replaced(file, before, after, module, "undo", reason, kept)
-    for undone in _stack(kept, "redo"):
-        _take_off(undone)
-    return version
+    after = in_form_of(before, text)
+    return None if before == after else _replaced(file, before, after, module, UNDO, reason, kept)
 
 
 def undo(code: CodeSet, kept: Path) -> str:
-    """Bring back the file that the last reset replaced, or, once that was undone, the one before; what was done.
+    """Bring back what the last reset, answer or update replaced, or, once that was undone, the one before it.
 
-    What stood there is kept too, and redo brings it back.
+    One update is one step, of however many files. What stood there is kept too. Returns what was done.
     Raises RequestError when there is nothing to undo, and RunError when the disk doesn't allow it.
     """
-    what = (
-        "nothing more to undo: all is" if _stack(kept, "redo") else "nothing to undo: nothing was reset so far, all is"
-    )
-    return _back(code, kept, "undo", f"there is {what} as you wrote it")
-
-
-def redo(code: CodeSet, kept: Path) -> str:
-    """Take the last undo back; what was done. Raises as undo does."""
-    return _back(code, kept, "redo", "there is nothing to redo: nothing was undone")
-
-
-def _back(code: CodeSet, kept: Path, word: str, nothing: str) -> str:
-    """Take one step back, with word "undo" or "redo": one file, or all those that one update replaced."""
     said: list[str] = []
-    other = "redo" if word == "undo" else "undo"
     act = ""
-    for step in reversed(_stack(kept, word)):
+    for step in reversed([version for version in versions(kept) if version.stack == UNDO]):
         if said and not (step.reason == act and act.startswith("update")):
             break
         file = code.file(step.module)
         before, after = content(file), content(step.path)
         if after is not None and before != after:  # else it is as it was already
-            version = _replaced(file, before, after, step.module, other, step.reason, kept)
+            version = _replaced(file, before, after, step.module, PAST, step.reason, kept)
             act = step.reason
-            what = f"{act} of {step.time:%Y-%m-%d %H:%M:%S}" if word == "undo" else f"undo of {act}"
-            said.append(f"{code.shown(file)} is again as it was before the {what}")
+            said.append(f"{code.shown(file)} is again as it was before the {act} of {step.time:%Y-%m-%d %H:%M:%S}")
             if version is not None:
                 said.append(f"  what stood there is kept as {near(version.path)}")
-        _take_off(step)
+        name = step.path.name.replace(f"{_BETWEEN}{UNDO}{_BETWEEN}", f"{_BETWEEN}{PAST}{_BETWEEN}")
+        with _disk_errors_in_one_line(step.path):
+            step.path.rename(step.path.with_name(name))
     if not said:
         known = f"; every version that was ever replaced is in {near(kept)}" if versions(kept) else ""
-        raise RequestError(f"{nothing}{known}")
-    return "\n".join([*said, f"to take that back: vitcourse {other}"])
-
-
-def _stack(kept: Path, word: str) -> list["Version"]:
-    """What undo, or redo, can bring back, the next one last."""
-    return [version for version in versions(kept) if version.stack == word]
-
-
-def _take_off(version: "Version") -> None:
-    """Keep a version for whoever looks for it, but no longer for undo or redo."""
-    name = version.path.name.replace(f"{_BETWEEN}{version.stack}{_BETWEEN}", f"{_BETWEEN}past{_BETWEEN}")
-    with _disk_errors_in_one_line(version.path):
-        version.path.rename(version.path.with_name(name))
+        raise RequestError(f"there is nothing to undo: all is as you wrote it{known}")
+    return "\n".join(said)
 
 
 def versions(kept: Path) -> list[Version]:
@@ -144,7 +117,7 @@ _TIME = "%Y%m%dT%H%M%S.%f"
 
 def _with_stubs(
     before: bytes | None, chapter: Chapter, asked: Sequence[Exercise], whole: bool, shown: str
-) -> tuple[bytes, str]:
+) -> tuple[str, str]:
     """The new content of the file, and which part of it is pristine then, with its verb."""
     stub = pristine(chapter.module)
     scope = f"every exercise of chapter {chapter.number} is" if whole else f"exercise {asked[0].id} is"
@@ -152,11 +125,11 @@ def _with_stubs(
     try:
         if before is None:
             raise NotReplaceableError("there is no such file")
-        after = with_definitions(before.decode("utf-8"), stub, names)
-        return _completed(after, stub, chapter if whole else None).encode("utf-8"), scope
+        after = with_definitions(plain_text(before), stub, names)
+        return _completed(after, stub, chapter if whole else None), scope
     except (NotReplaceableError, UnicodeDecodeError) as error:
         if whole:
-            return stub.encode("utf-8"), "it could not be read as Python, and now the whole file is"
+            return stub, "it could not be read as Python, and now the whole file is"
         why = error if isinstance(error, NotReplaceableError) else "it is not a UTF-8 text file"
         raise RequestError(
             f"can't reset {asked[0].id} alone in {shown} ({why}); "
@@ -166,15 +139,11 @@ def _with_stubs(
 
 def _completed(text: str, stub: str, chapter: Chapter | None) -> str:
     """The text with what its stubs need and somebody deleted: imports, and, of a whole chapter, what was given."""
-    mark, body = text[: text.startswith("\ufeff")], text.removeprefix("\ufeff")
     if chapter is not None:
         written = {name for exercise in chapter.exercises for name in exercise.names}
-        gone = [name for name in definitions(stub) if name not in written and name not in bindings(body)]
-        body = with_definitions(body, stub, gone)
-    completed = with_imports(body, stub, before=stub)
-    if completed != body and "\r\n" in body:
-        completed = completed.replace("\r\n", "\n").replace("\n", "\r\n")
-    return mark + completed
+        gone = [name for name in definitions(stub) if name not in written and name not in bindings(text)]
+        text = with_definitions(text, stub, gone)
+    return with_imports(text, stub, before=stub)
 
 
 def _replaced(

@@ -35,20 +35,20 @@ def stubs(code: object, module: str) -> list[str]:
     return [pristine(module), older] if older else [pristine(module)]
 
 
-def refresh(check: bool) -> list[str]:
-    """Put the stubs into the clone's chapters/, unless check; a line for each file that isn't, or wasn't, as made."""
+def refresh() -> list[str]:
+    """Put the stubs into the clone's chapters/, where nothing is answered; a line for each file that wasn't as made."""
     code, said = load_code(root() / CHAPTERS), []
     for entry in chapters():
         if code.source(entry.module) == pristine(entry.module):
             continue
-        answered = _holds_answers(code, entry)
-        said.append(f"{code.shown_as(entry.module)} {'holds answers' if answered else 'differs' if check else 'made'}")
-        if not check and not answered:
+        answered = holds_answers(code, entry)
+        said.append(f"{code.shown_as(entry.module)} {'holds answers' if answered else 'made'}")
+        if not answered:
             write_stubs(code.folder, [entry.module])
     return said
 
 
-def _holds_answers(code: CodeSet, entry: Chapter) -> bool:
+def holds_answers(code: CodeSet, entry: Chapter) -> bool:
     """Whether a learner wrote something in the chapter. An exercise that is new to the course stands in none yet."""
     asked = entry.exercises
     with suppress(*UNREADABLE):

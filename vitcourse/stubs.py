@@ -23,7 +23,10 @@ _PACKAGE = (
     '"""Your code: the exercises of the course, one module per chapter. Each stub tells what is to be written."""\n'
 )
 
-_IGNORED = "runs/\n_build/\n__pycache__/\n"
+_BESIDE = {
+    ".gitignore": "runs/\n_build/\n__pycache__/\n",
+    "pytest.ini": "[pytest]\naddopts = -ra -p vitcourse.checking.pytest_plugin\ntestpaths = chapters\n",
+}
 
 
 @cache
@@ -75,18 +78,18 @@ def _functions(tree: ast.Module, names: tuple[str, ...]) -> Iterator[tuple[str, 
             yield from ((f"{node.name}.{part.name}", part) for part in node.body if isinstance(part, ast.FunctionDef))
 
 
-def init(folder: Path) -> str:
+def init(folder: Path, instead: str = "type another folder's name") -> str:
     """Make a new folder in which every command works, and say what to type next. Nothing there is replaced.
 
-    Raises RequestError where there are chapters already, or where it can't be made.
+    Raises RequestError where there are chapters already, or, with what to do instead, where it can't be made.
     """
     if holds_chapters(folder / CHAPTERS):
         raise RequestError(f"{folder} holds chapters already; for newer stubs, type there: vitcourse update")
     n = len(chapters())
     readme = resources.files("vitcourse").joinpath("learner_readme.md").read_text(encoding="utf-8").format(n=n)
-    with writing(folder, "type another folder's name"):
+    with writing(folder, instead):
         write_stubs(folder / CHAPTERS)
-        for name, text in (("README.md", readme), (".gitignore", _IGNORED)):
+        for name, text in {"README.md": readme, **_BESIDE}.items():
             if not (folder / name).exists():
                 (folder / name).write_text(text, encoding="utf-8", newline="\n")
         note({entry.module: pristine(entry.module) for entry in chapters()}, folder)

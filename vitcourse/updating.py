@@ -14,6 +14,7 @@ import vitcourse
 from vitcourse.codesets import CodeSet
 from vitcourse.course import Chapter, Exercise, chapters
 from vitcourse.definitions import definitions, fault_in, with_imports
+from vitcourse.files import plain_text
 from vitcourse.keeping import content, near, put
 from vitcourse.places import workplace
 from vitcourse.stubs import given, note, pristine
@@ -43,7 +44,7 @@ def update(code: CodeSet, kept: Path) -> tuple[str, bool]:
         merged = merge(chapter, content(code.file(module)), before.get(module), now[module])
         if merged.left:
             noted[module] = before.get(module, "")  # what it is merged with the next time
-        elif put(code, module, merged.text.encode(), f"update to {vitcourse.__version__}", kept):
+        elif put(code, module, merged.text, f"update to {vitcourse.__version__}", kept):
             replaced = True
         if merged.said:
             lines += [f"{code.shown_as(module)}:", *(f"  {line}" for line in merged.said)]
@@ -61,21 +62,18 @@ def merge(chapter: Chapter, content: bytes | None, base: str | None, new: str) -
     if content is None:
         return Merged(new, ["its stubs are there again" if base else "this chapter is new"])
     try:
-        text = content.decode("utf-8")
-        mark, mine = text[: text.startswith("\ufeff")], text.removeprefix("\ufeff")
-        ending = "\r\n" if "\r\n" in mine else "\n"
-        mine = mine.replace("\r\n", "\n")
+        mine = plain_text(content)
         if new in (mine, base):
-            return Merged(text)
+            return Merged(mine)
         merged = _Chapter(chapter, base or new, mine, new, known=base is not None).merged()
         ast.parse(merged.text)
     except UNREADABLE as error:
         if isinstance(error, UnicodeDecodeError):
             where = "it is not a UTF-8 text file"
         else:
-            where = fault_in(text, error) if isinstance(error, SyntaxError) else f"not Python: {error}"
+            where = fault_in(mine, error) if isinstance(error, SyntaxError) else f"not Python: {error}"
         return Merged("", [f"left as it is ({where}); mend that, then type vitcourse update again"], left=True)
-    return Merged(mark + merged.text.replace("\n", ending), merged.said)
+    return merged
 
 
 class _Text:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from vitcourse.codesets import load_code
+from vitcourse.errors import listed
 from vitcourse.families import CLS, FAMILIES, IDLE, OTHERS, POSITIONS, PRE_LOGITS, STRANGERS, Family
 
 # Under these names the model's state lies in files that hold more than that.
@@ -23,7 +24,6 @@ _WRAPPERS = ("state_dict", "model", "model_state_dict", "run", "teacher", "modul
 FILES = ("weights.safetensors", "model.safetensors", "pytorch_model.bin")
 # What a compiler, several processes, or a class around the model put in front of a name.
 _PREFIXES = r"((module|model|net|backbone|vit|deit|beit|dinov2\w*)\.|(opt/target|params)/)+"
-_SHOWN = 3
 
 Grid = tuple[int, int]
 
@@ -59,11 +59,11 @@ def load_weights(
         own = getattr(model, "grid", None)
         given[POSITIONS] = _fitted(given[POSITIONS], expected[POSITIONS].shape[1] - 1, grid, own and (own[0], own[1]))
     if misfits := _misfits(given, expected):
-        listed = _listed(misfits, "\n  ")
-        raise ValueError(f"these weights ({family.name}) don't fit the model:\n  {listed}")
+        told = listed(misfits, "\n  ")
+        raise ValueError(f"these weights ({family.name}) don't fit the model:\n  {told}")
     theirs = {name: tensor.to(expected[name].dtype) for name, tensor in given.items() if tensor is not expected[name]}
     if broken := [name for name, tensor in theirs.items() if not tensor.isfinite().all()]:
-        raise ValueError(f"these weights ({family.name}) hold NaN, or numbers without end, in:\n  {_listed(broken)}")
+        raise ValueError(f"these weights ({family.name}) hold NaN, or numbers without end, in:\n  {listed(broken)}")
     with torch.no_grad():
         for name, tensor in theirs.items():
             expected[name].copy_(tensor)
@@ -131,14 +131,12 @@ def family_of(state: Mapping[str, Tensor]) -> Family:
     """Whose names these are. Raises ValueError when nobody's are known."""
     for pattern, whose in OTHERS.items():
         if any(re.search(pattern, name) for name in state):
-            raise ValueError(
-                f"these names are {whose}: another model than this course's ViT:\n  {_listed(list(state))}"
-            )
+            raise ValueError(f"these names are {whose}: another model than this course's ViT:\n  {listed(list(state))}")
     for family in FAMILIES:
         if any(re.match(family.known_by, name) for name in state):
             return family
     known = ", ".join(family.name for family in FAMILIES)
-    raise ValueError(f"whose names these are isn't known:\n  {_listed(list(state))};\nknown are those of {known}")
+    raise ValueError(f"whose names these are isn't known:\n  {listed(list(state))};\nknown are those of {known}")
 
 
 def _bare(name: str) -> str:
@@ -211,7 +209,7 @@ def _faults(
     extra = [name for name in given if name not in expected]
     for pattern, what in STRANGERS.items():
         if names := [name for name in extra if re.search(pattern, name)]:
-            yield f"have what this model has not: {what}:\n  {_listed(names)}"
+            yield f"have what this model has not: {what}:\n  {listed(names)}"
     if any(re.fullmatch(PRE_LOGITS, name) for name in extra):
         yield (
             "have a layer in front of their head, pre_logits, which this model has not; "
@@ -306,8 +304,3 @@ def _misfits(given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> lis
             if name in expected and expected[name].shape != tensor.shape
         ),
     ]
-
-
-def _listed(words: list[str], between: str = ", ") -> str:
-    more = f"{between}and {len(words) - _SHOWN} more" if len(words) > _SHOWN else ""
-    return between.join(words[:_SHOWN]) + more

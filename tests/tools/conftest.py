@@ -51,7 +51,7 @@ def type_in(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 @pytest.fixture(scope="session")
 def forked_kernels() -> Iterator[None]:
     """Notebooks are run by forks of one process."""
-    from vitcourse.book.kernels import forked
+    from vitcourse.book.execution import forked
 
     with forked():
         yield

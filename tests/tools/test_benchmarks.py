@@ -92,7 +92,7 @@ def test_a_command_in_a_file_of_results_can_be_typed_or_the_file_says_what_has_c
 @pytest.mark.thorough
 def test_throughput_is_measured_beside_the_peers(benchmark, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     peers = ["this course", "this course, fused kernels", "torchvision", "a loop over the heads"]
-    few = {"size": ["a"], "rounds": 2, "steps": 1, "batch": 2, "compiled": False}
+    few = {"size": ["a"], "rounds": 1, "compiled": False}
     benchmark("throughput").main(**few, contenders=peers, output=tmp_path / "t.json")
     found = written(tmp_path / "t.json")
     printed = capsys.readouterr().out
@@ -327,26 +327,19 @@ def test_what_fails_on_the_gpu_costs_only_itself(benchmark, tmp_path: Path, monk
 
 @pytest.mark.thorough
 def test_on_a_lent_machine_packages_may_be_missing(tmp_path: Path) -> None:
-    """What doesn't need them runs: training, and the benchmark; and what does says so."""
+    """What doesn't need them runs: training, and the benchmark."""
     missing = ("platformdirs", "executing", "timm", "transformers", "vit_pytorch", "playwright")
     script = f"""
-import os, sys
+import sys
 from pathlib import Path
 sys.modules.update(dict.fromkeys({missing!r}))
-os.environ.pop("VITCOURSE_DATA", None)
 sys.path.insert(0, {str(FOLDER)!r})
 import gpu
 from vitcourse import cli
 gpu.main(device="cpu", small=True, parts=["cifar10"], output=Path("part.json"))
-for words in (["digits", "--epochs=1"], ["seed"]):
-    sys.argv = ["vitcourse", "train", *words, "--device=cpu", "--threads=1", "--output=" + words[0]]
-    try:
-        cli.main()
-    except SystemExit as ended:
-        print("ended with", ended.code)
+sys.argv = ["vitcourse", "train", "digits", "--epochs=1", "--device=cpu", "--threads=1", "--output=run"]
+cli.main()
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert re.findall(r"ended with (\d)", done.stdout) == ["0", "2"], done.stderr
-    assert "without the package platformdirs; set VITCOURSE_DATA" in done.stderr
     assert written(tmp_path / "part.json")["parts"]["cifar10"]["sizes"][0]["images_per_second"] > 0

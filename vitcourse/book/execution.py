@@ -5,6 +5,7 @@ when it comes to the page; what fails is left to it, and so are the words for th
 """
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +15,10 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 
-from vitcourse.book.kernels import forked
+if sys.platform == "linux":
+    from vitcourse.book.kernels import forked
+else:  # where what has loaded torch can't be forked, kernels start as ever
+    from contextlib import nullcontext as forked
 
 logger = logging.getLogger(__name__)
 

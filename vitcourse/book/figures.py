@@ -15,8 +15,10 @@ from sphinx.writers.html5 import HTML5Translator
 
 from vitcourse.book.style import COLOURS, INK
 
-# Letters that are black stay black, on the plate that they stand on.
-NAMES = dict(zip(COLOURS, ("blue", "vermilion", "green", "orange", "purple", "sky"), strict=False))
+# Letters that are black stay black, on the plate that they stand on; "dimgrey" is what letters beside the point are.
+NAMES = dict(zip(COLOURS, ("blue", "vermilion", "green", "orange", "purple", "sky"), strict=False)) | {
+    "#696969": "grey"
+}
 DRAWN_BY_CELLS = "jupyter_execute"
 
 _ROOT = re.compile(r"<svg\b[^>]*>")

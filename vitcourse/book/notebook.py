@@ -17,8 +17,8 @@ from vitcourse.book.whole import answer_cell, whole_course
 from vitcourse.codesets import load_code
 from vitcourse.course import exercise
 from vitcourse.errors import RequestError
-from vitcourse.files import write_atomically, writing
-from vitcourse.places import is_installed, root
+from vitcourse.files import require_ending, write_atomically, writing
+from vitcourse.places import root
 
 _OPENING = """\
 *Chapter {number} of the course as a notebook. It runs on what you write, in its cells or in `chapters/`, and sees \
@@ -47,6 +47,7 @@ def write_notebook(word: str, output: Path | None = None, solved: bool = False) 
     file = output or Path("notebooks") / f"{name}.ipynb"
     if file.is_dir():
         file = file / f"{name}.ipynb"
+    require_ending(file, ".ipynb", f"vitcourse notebook {word} --output")
     made = make_notebook(page) if page else make_whole(solved)
     if file.is_file():
         stands = _read(file)
@@ -61,7 +62,8 @@ def write_notebook(word: str, output: Path | None = None, solved: bool = False) 
         file.parent.mkdir(exist_ok=True)
     with writing(file):
         write_atomically(file, nbformat.writes(made))
-    return f"{file}\nopen it with: {'' if is_installed() else 'uv run --with jupyterlab '}jupyter lab {file}"
+    in_clone = Path.cwd().is_relative_to(root())
+    return f"{file}\nopen it with: {'uv run --with jupyterlab ' if in_clone else ''}jupyter lab {file}"
 
 
 def chapter_pages(folder: Path) -> list[Path]:

@@ -9,7 +9,6 @@ from sphinx_external_toc.parsing import parse_toc_yaml
 
 from vitcourse.book.browser import launch
 from vitcourse.book.site import Site
-from vitcourse.errors import RequestError
 from vitcourse.files import write_file
 
 FOOTER = (
@@ -29,8 +28,6 @@ PREPARE = """async () => {
 
 def write_pdf(site: Site, file: Path) -> None:
     """Print the built book to that file. Raises RequestError when it can't be written, RunError without a browser."""
-    if not file.absolute().parent.is_dir():
-        raise RequestError(f"can't write {file}: there is no folder {file.parent}")
     with launch() as browser:
         page = browser.new_page(color_scheme="light")
         page.goto(one_page(site).as_uri())

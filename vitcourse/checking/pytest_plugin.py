@@ -17,6 +17,8 @@ import pytest
 from vitcourse.codesets import OWN_SETS, load_code
 from vitcourse.course import exercise
 from vitcourse.errors import RequestError
+from vitcourse.places import CHAPTERS, root
+from vitcourse.speech import command
 from vitcourse.worker.loading import loading
 
 if TYPE_CHECKING:
@@ -34,28 +36,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Tell pytest the mark, and where the checks of chapters/ are."""
+    """Tell pytest the marks of the chapters' tests, and where the checks of chapters/ are."""
     config.addinivalue_line("markers", "exercise(id): the check of one exercise, run on each set of chapters")
+    config.addinivalue_line("markers", "thorough: all that other tests sample: minutes; uv run pytest -m thorough")
     config.stash[_COURSES] = {}
-    asked = [_checks_of(config, Path(config.invocation_params.dir, arg).resolve()) for arg in config.args]
+    here, own = config.invocation_params.dir, config.rootpath / CHAPTERS
+    asked = [_checks_of(own, Path(here, arg).resolve()) for arg in config.args]
     if asked and all(asked):
         config.args = [str(file) for files in asked for file in files]
-        config.option.code = ["chapters"]
+        config.option.code = [CHAPTERS if here.is_relative_to(config.rootpath) else str(own)]
         config.stash[_CHECKS_ALONE] = True
 
 
-def _checks_of(config: pytest.Config, path: Path) -> list[Path]:
-    """The files with the checks of chapters/, or of one file in it; none of another path."""
-    own = config.rootpath / "chapters"
+def _checks_of(own: Path, path: Path) -> list[Path]:
+    """The files with the checks of a folder of chapters, or of one file in it; none of another path."""
     if own not in (path, path.parent):
         return []
-    return sorted(config.rootpath.glob("tests/test_ch*.py" if path == own else f"tests/test_{path.name}"))
+    return sorted((root() / "tests").glob("test_ch*.py" if path == own else f"test_{path.name}"))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
     """Run what takes long in two processes, where pytest-xdist is there; a file or a test that is asked for, in one."""
-    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and config.rootpath == root()
     unsaid = getattr(config.option, "numprocesses", "no xdist") is None and not hasattr(config, "workerinput")
     if whole and unsaid and not config.option.usepdb:
         config.option.numprocesses, config.option.dist = 2, "loadgroup"
@@ -111,16 +114,21 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object:
     if marker is None or "check" not in pyfuncitem.fixturenames:
         return None
     try:
+        from vitcourse.checking.report import next_step
+
         course = _course(pyfuncitem.config, str(pyfuncitem.callspec.params["check"]))
         verdict = course.verdict(exercise(marker.args[0]))
     except RequestError as error:
         raise pytest.fail.Exception(str(error), pytrace=False) from None
+    except KeyboardInterrupt:
+        raise pytest.exit.Exception(f"stopped while {marker.args[0]} was being checked", 2) from None
     if verdict.status in ("blocked", "not-started"):
         pytest.skip(verdict.headline)
     if verdict.status != "passed":
         seed = f"the inputs again: --seed {verdict.seed}" if verdict.seed else ""
         where = f"{verdict.file}, line {verdict.line}" if verdict.line else verdict.file
-        lines = (where, verdict.headline, verdict.diagnosis, seed)
+        then = next_step(verdict, course.code).replace("vitcourse ", f"{command()} ")
+        lines = (where, verdict.headline, verdict.diagnosis, seed, then if course.code.is_own else "")
         pytest.fail("\n".join(line for line in lines if line), pytrace=False)
     return True
 

@@ -35,7 +35,7 @@ def print_verdicts(console: Console, code: CodeSet, verdicts: Sequence[Verdict])
             if verdict.status in ("failed", "error") and verdict.seed:
                 again = f"vitcourse check {verdict.exercise} --seed {verdict.seed}"
                 _print_indented(console, f"the same inputs again: {again}")
-            _print_indented(console, f"{where}\nnext: {_next(verdict, code.is_own)}")
+            _print_indented(console, f"{where}\n{next_step(verdict, code)}")
     console.print()
     console.print(_summary(verdicts, code), soft_wrap=True)
 
@@ -81,7 +81,7 @@ def print_hints(console: Console, entry: Exercise) -> None:
     write_state("hints.json", {**shown, entry.id: number})
     for index, text in enumerate(entry.hints[:number], start=1):
         which = f"hint {index} of {count}" if index < count else "the last hint"
-        console.print(f"{entry.id}, {which}: {text}")
+        console.print(f"{entry.id}, {which}: {text}", soft_wrap=not console.file.isatty())
     if so_far >= count:
         answer = f"vitcourse solution {entry.id} --give-up"
         console.print(f"there are no more; for the answer, type: {answer}", soft_wrap=True)
@@ -107,15 +107,18 @@ def print_standing(
     print_next(console, code, here)
 
 
-def _next(verdict: Verdict, own: bool) -> str:
-    if verdict.status == "missing" and own:
-        return f"vitcourse reset {verdict.exercise[0]}, for its stubs"
-    if own and verdict.headline.endswith(f" is missing from {verdict.file}") and not verdict.diagnosis:
-        return f"vitcourse reset {verdict.exercise}, for its stub"
+def next_step(verdict: Verdict, code: CodeSet) -> str:
+    """What to type after a verdict that isn't "passed"."""
+    if verdict.status == "missing" and code.is_own:
+        return f"next: vitcourse reset {verdict.exercise[0]}, for its stubs"
+    if code.is_own and verdict.headline.endswith(f" is missing from {verdict.file}") and not verdict.diagnosis:
+        return f"next: vitcourse reset {verdict.exercise}, for its stub"
+    if verdict.status == "error" and not verdict.seed:  # the file can't even be loaded, and no hint is about that
+        return f"next: mend that, then vitcourse check {verdict.exercise}"
     commands = [f"vitcourse hint {verdict.exercise}"]
     if verdict.status in FAILURES and verdict.seed:  # else nothing could be run
         commands.append(f"vitcourse trace {verdict.exercise}")
-    return ", or ".join(commands)
+    return f"next: {', or '.join(commands)}"
 
 
 def print_code(console: Console, text: str) -> None:

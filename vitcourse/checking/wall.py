@@ -4,6 +4,7 @@ The answers come over a socket, limited in size and time; what isn't one of ours
 """
 
 import os
+import select
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -11,6 +12,7 @@ from dataclasses import fields
 from typing import IO, Any, Literal
 
 _PRINTED = 2_000  # characters of what an answer prints that are shown
+_LOOK = 0.1  # seconds after which one that waits for an answer looks up
 
 
 class WorkerLost(Exception):
@@ -21,8 +23,15 @@ class WorkerLost(Exception):
         self.status, self.headline = status, headline
 
 
+class Overtaken(KeyboardInterrupt):
+    """As Ctrl-C, of a check whose verdict nobody waits for any more: what it is about was saved anew."""
+
+
 class Worker:
-    """One exercise's process, and what ends it. All that is asked of it takes from one budget of time."""
+    """One exercise's process, and what ends it. All that is asked of it takes from one budget of time.
+
+    Whoever waits for an answer calls look now and then; it may raise Overtaken.
+    """
 
     def __init__(
         self,
@@ -31,8 +40,9 @@ class Worker:
         printed: IO[bytes],
         seconds: float,
         first: Mapping[str, Any],
+        look: Callable[[], object],
     ) -> None:
-        self._end, self._channel, self._file = end, channel, printed
+        self._end, self._channel, self._file, self._look = end, channel, printed, look
         self._seconds = self._left = seconds
         self._open = True
         try:
@@ -85,6 +95,7 @@ class Worker:
         try:
             if value is not None:
                 send(self._channel, value, since + self._left)
+            self._wait(since + self._left)
             return receive(self._channel, since + self._left)
         except TooLate:
             raise WorkerLost("timeout", f"the code did not end within {self._seconds:g} seconds") from None
@@ -94,6 +105,14 @@ class Worker:
             raise WorkerLost("error", f"the answer ended Python itself ({self.close(grace=0.5)})") from None
         finally:
             self._left -= time.monotonic() - since
+
+    def _wait(self, until: float) -> None:
+        # In steps, between which Python sees an interrupt, on Windows too.
+        self._look()
+        while (left := until - time.monotonic()) > 0:
+            if select.select([self._channel], [], [], min(left, _LOOK))[0]:
+                return
+            self._look()
 
 
 def _no_answer(why: str) -> WorkerLost:

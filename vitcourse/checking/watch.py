@@ -25,9 +25,10 @@ from vitcourse.checking.judge import Judge, Verdict, load_checks
 from vitcourse.checking.keys import pressed
 from vitcourse.checking.report import print_hints, print_next, print_verdicts
 from vitcourse.checking.state import at, checked, standing
+from vitcourse.checking.wall import Overtaken
 from vitcourse.checking.workers import Workers
 from vitcourse.codesets import CodeSet
-from vitcourse.course import Exercise, chapter, chapters, exercise, exercises
+from vitcourse.course import Exercise, chapters, exercise, exercises
 from vitcourse.errors import RequestError
 from vitcourse.progress import is_started
 from vitcourse.worker.chapters import UNREADABLE
@@ -47,6 +48,7 @@ def watch(code: CodeSet, only: Sequence[Exercise] | None, console: Console) -> N
     """Check at every save of a chapter, until Ctrl-C; only is what to check, None what the saved file is about."""
     with _ended_by_signals(), contextlib.suppress(KeyboardInterrupt), Workers() as workers:
         files = Saves(code)  # from here on no save is missed
+        workers.look = files.look
         console.print("loading torch and the checks …", soft_wrap=True)
         workers.begin()
         load_checks()
@@ -69,6 +71,7 @@ class Desk:
         self.code, self.only, self.judge, self.console = code, only, judge, console
         self.here: Exercise | None = None
         self._bodies = self._read()
+        self._due: Sequence[Exercise] = ()  # what was being checked when a newer save came
         self._busy = threading.Lock()  # a key waits for the verdict, a save for the key
 
     def begin(self) -> None:
@@ -76,7 +79,7 @@ class Desk:
         first = self.only or [exercise for exercise in exercises() if is_started_or_broken(self.code, exercise)]
         with self._busy:
             if first:
-                self._check(first, ())
+                self.check(first)
             else:
                 self.here = at(self.code)
                 print_next(self.console, self.code, self.here)
@@ -84,15 +87,14 @@ class Desk:
     def saved(self, modules: Sequence[str]) -> None:
         """The verdicts on what was saved: first on what was edited in it."""
         with self._busy:
-            before, self._bodies = self._bodies, self._read()
-            edited = [e for e in exercises() if self._bodies.get(e.id) != before.get(e.id)]
-            chosen = self.only or [e for e in exercises() if e.module in modules and is_started_or_broken(self.code, e)]
+            asked = [e for e in exercises() if e.module in modules or e in self._due]
+            chosen = self.only or [e for e in asked if is_started_or_broken(self.code, e)]
             if self.console.is_terminal and not self.console.is_dumb_terminal:
                 self.console.clear()
             names = ", ".join(self.code.shown(self.code.file(module)) for module in modules)
             self.console.print(f"\n{names} saved", soft_wrap=True)
             if chosen:
-                self._check(chosen, edited)
+                self.check(chosen)
             else:
                 self.console.print("no exercise is started there yet", soft_wrap=True)
 
@@ -101,10 +103,7 @@ class Desk:
         with self._busy:
             for module in modules:
                 try:
-                    if self.code.source(module) is None:
-                        gone = f"{self.code.shown(self.code.file(module))} is gone"
-                        stubs = f"vitcourse reset {chapter(module).number}"
-                        self.console.print(f"{gone}; to have its stubs, type: {stubs}", soft_wrap=True)
+                    self.code.text(module)
                 except (RequestError, OSError) as error:
                     self.console.print(str(error), soft_wrap=True)
 
@@ -123,13 +122,36 @@ class Desk:
             else:
                 self._go_on(after=self.here)
 
-    def _check(self, chosen: Sequence[Exercise], edited: Sequence[Exercise]) -> None:
-        verdicts = check_and_show(self.code, chosen, self.only is None, self.judge, self.console, edited)
-        failed = next((verdict for verdict in verdicts if verdict.status != "passed"), None)
+    def check(self, chosen: Sequence[Exercise]) -> list[Verdict]:
+        """Check, remember, show the verdicts and the time; those after the first that is not done only if wanted.
+
+        The verdicts on what was edited since the last come first; then, of the others, only what is wrong is shown.
+        None are shown when a newer save comes meanwhile, with which the same is checked again.
+        """
+        since, bodies = time.monotonic(), self._read()
+        try:
+            verdicts = checked(self.code, chosen, self.judge)
+        except Overtaken:
+            self._due = chosen
+            return []
+        except (RequestError, OSError) as error:  # a file that is no text, or gone just now: the next save will tell
+            self.console.print(f"could not check: {error}", soft_wrap=True)
+            return []
+        edited = [verdict for verdict in verdicts if bodies.get(verdict.exercise) != self._bodies.get(verdict.exercise)]
+        self._due, self._bodies = (), bodies
+        others = [verdict for verdict in verdicts if verdict not in edited]
+        shown = up_to_first_not_done(others) if self.only is None else others
+        if edited:
+            shown = edited + [verdict for verdict in shown if verdict.status != "passed"]
+        print_verdicts(self.console, self.code, shown)
+        took = time.monotonic() - since
+        self.console.print(f"verdict at {datetime.now():%H:%M:%S}, after {took:.1f} s", soft_wrap=True)
+        failed = next((verdict for verdict in shown if verdict.status != "passed"), None)
         if failed is not None:
             self.here = exercise(failed.exercise)
-        elif verdicts:
+        elif shown:
             self._go_on()
+        return shown
 
     def _go_on(self, after: Exercise | None = None) -> None:
         """Where to go when all is passed, or, without that, when one wants to go on."""
@@ -152,35 +174,6 @@ class Desk:
                 own = definitions(self.code.source(each.module) or "")
                 found[each.id] = "\n".join(own.get(name, "") for name in each.names)
         return found
-
-
-def check_and_show(
-    code: CodeSet,
-    chosen: Sequence[Exercise],
-    only_to_first: bool,
-    judge: Judge,
-    console: Console,
-    first: Sequence[Exercise] = (),
-) -> list[Verdict]:
-    """Check, remember, show the verdicts and the time; those after the first that is not done only if wanted.
-
-    The verdicts on `first`, which were just edited, come before the others, of which then only what is wrong is shown.
-    """
-    since = time.monotonic()
-    try:
-        verdicts = checked(code, chosen, judge)
-    except (RequestError, OSError) as error:  # a file that is no text, or gone just now: the next save will tell
-        console.print(f"could not check: {error}", soft_wrap=True)
-        return []
-    edited = [verdict for verdict in verdicts if verdict.exercise in {each.id for each in first}]
-    others = [verdict for verdict in verdicts if verdict not in edited]
-    shown = up_to_first_not_done(others) if only_to_first else others
-    if edited:
-        shown = edited + [verdict for verdict in shown if verdict.status != "passed"]
-    print_verdicts(console, code, shown)
-    took = time.monotonic() - since
-    console.print(f"verdict at {datetime.now():%H:%M:%S}, after {took:.1f} s", soft_wrap=True)
-    return shown
 
 
 def is_started_or_broken(code: CodeSet, exercise: Exercise) -> bool:
@@ -215,6 +208,11 @@ class Saves:
                     changed.append(module)
             if changed:
                 yield changed
+
+    def look(self) -> None:
+        """Raise Overtaken once a file is another than at the last look."""
+        if any((now := _mark(self.code.file(module))) and now != before for module, before in self.seen.items()):
+            raise Overtaken
 
     def _looks(self) -> Iterator[object]:
         # None leaves the choice to WATCHFILES_FORCE_POLLING; where events fail, the second try polls.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vitcourse.checking.evidence import flows
-from vitcourse.worker.protocol import Other, Part
+from vitcourse.worker.protocol import Other, Part, Slot
 
 
 def begun(values: Tensor, least: float, most: float) -> str:
@@ -34,6 +34,8 @@ def as_call(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
 def _as_typed(value: Any) -> str:
     if isinstance(value, Tensor):
         return str(tuple(value.shape))
+    if isinstance(value, Slot):
+        return "model"  # the one thing in the worker that an example's call is handed
     if isinstance(value, Mapping) and any(isinstance(part, Tensor) for part in value.values()):
         key, part = next(iter(value.items()))
         return f"{{{key!r}: {_as_typed(part)}{f', … {len(value) - 1} more' if len(value) > 1 else ''}}}"

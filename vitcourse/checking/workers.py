@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ class Workers:
 
     def __init__(self, wrapped: Sequence[str] = ()) -> None:
         self.wrapped = tuple(wrapped)
+        self.look: Callable[[], object] = lambda: None  # what their workers call while one waits
         self._process: _Process | None = None
         self._running: list[_Process] = []  # where no fork can be made
 
@@ -63,7 +64,7 @@ class Workers:
         self._running.append(process)
         self._process = None
         self.begin()
-        return Worker(process.end, process.socket, process.printed, seconds, first)
+        return Worker(process.end, process.socket, process.printed, seconds, first, self.look)
 
     def _forked(self, process: "_Process", first: Mapping[str, Any], seconds: float) -> Worker:
         ours, theirs = socket.socketpair()
@@ -74,7 +75,7 @@ class Workers:
         except WorkerLost:
             ours.close()
             raise
-        return Worker(partial(self._end_fork, number), ours, printed, seconds, first)
+        return Worker(partial(self._end_fork, number), ours, printed, seconds, first, self.look)
 
     def _end_fork(self, number: int, grace: float) -> str:
         try:

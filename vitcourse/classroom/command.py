@@ -76,7 +76,7 @@ def grade_class(
         raise RequestError(f"there is no box {kind!r}; type --box auto or --box none")
     for place in places:
         if not os.path.lexists(place):
-            raise RequestError(f"there is no {place}; name a folder or an archive that was handed in")
+            raise RequestError(f"there is no {place}; name a folder or a zip that was handed in")
     outputs.require_writable()
     order = Order(tuple(ids), box(kind), seed)
     handed = _own_names([own for place in places for own in submissions(place, one)])

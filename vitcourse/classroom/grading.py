@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from importlib.metadata import version
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +105,7 @@ def rows(handed: Sequence[Submission], order: Order, jobs: int) -> Iterator[tupl
     if not left:
         return
     context = get_context("spawn")  # a fork would copy what torch's threads hold
-    pool = ProcessPoolExecutor(min(jobs, len(left)), context, _begin, (os.getpid(),))
+    pool = ProcessPoolExecutor(min(jobs, len(left)), context, _begin)
     try:
         coming: dict[Future[Row], int] = {pool.submit(_grade_in_box, handed[number], order): number for number in left}
         for future in as_completed(coming):
@@ -126,16 +126,15 @@ def rows(handed: Sequence[Submission], order: Order, jobs: int) -> Iterator[tupl
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _begin(above: int) -> None:
+def _begin() -> None:
     """In a process that grades: Ctrl-C is the business of the one above; the end of that one is this one's end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end)
-    threading.Thread(target=_follow, args=(above,), daemon=True).start()
+    threading.Thread(target=_follow, args=(parent_process(),), daemon=True).start()
 
 
-def _follow(above: int) -> None:
-    while os.getppid() == above:
-        time.sleep(0.5)
+def _follow(above: Any) -> None:
+    above.join()
     os._exit(1)  # the box ends with this process
 
 

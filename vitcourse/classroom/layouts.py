@@ -8,8 +8,9 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from sys import stdlib_module_names
 
-from vitcourse.classroom.reading import ANY_ARCHIVE, PYTHON, Entry, entries, without_suffix
+from vitcourse.classroom.reading import ARCHIVES, PYTHON, Entry, entries, without_suffix
 from vitcourse.course import Chapter, chapters
+from vitcourse.errors import listed
 from vitcourse.stubs import pristine
 
 # Modules that are the course's, Python's or torch's: a file of that name is nobody's helper.
@@ -71,7 +72,7 @@ class Submission:
 
 
 def submissions(place: Path, one: bool = False) -> list[Submission]:
-    """One for each person who handed something in at this place: a folder, an archive, or a folder of them.
+    """One for each person who handed something in at this place: a folder, a zip, or a folder of them.
 
     With one, all of it is one person's, whatever it looks like.
     """
@@ -153,8 +154,8 @@ def submission(name: str, found: Sequence[Entry]) -> Submission:
             chosen[chapter.module] = ranked[0]
             others = [str(entry.path) for entry in ranked[1:] if not _set_aside(entry.path)]
             if others:
-                made.notes.append(f"{ranked[0].path} is graded; also there: {', '.join(others[:3])}")
-        elif faulty := [entry for entry in found if entry.is_called(ANY_ARCHIVE) and entry.fault]:
+                made.notes.append(f"{ranked[0].path} is graded; also there: {listed(others)}")
+        elif faulty := [entry for entry in found if entry.is_called(ARCHIVES) and entry.fault]:
             made.unreadable[chapter.module] = f"{faulty[0].path} {faulty[0].fault}"
         else:
             made.missing[chapter.module] = f"there is no {chapter.module}.py; {_instead(found)}"
@@ -220,8 +221,7 @@ def _instead(found: Sequence[Entry]) -> str:
     names = [str(entry.path) for entry in found if entry.fault != "is a folder"]
     if not names:
         return "nothing was handed in"
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return f"there is {', '.join(names[:5])}{more}"
+    return f"there is {listed(names, most=5)}"
 
 
 def _add_helpers(made: Submission, files: Sequence[Entry], chosen: Sequence[Entry]) -> None:
@@ -243,7 +243,7 @@ def _add_helpers(made: Submission, files: Sequence[Entry], chosen: Sequence[Entr
                 continue
             _add_helper(made, names, stem == "__init__", entry)
     if refused:
-        made.notes.append(f"not used, since Python or the course has modules of these names: {', '.join(refused[:5])}")
+        made.notes.append(f"not used, since Python or the course has modules of these names: {listed(refused, most=5)}")
 
 
 def _add_helper(made: Submission, names: Sequence[str], is_package: bool, entry: Entry) -> None:

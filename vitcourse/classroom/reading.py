@@ -1,4 +1,4 @@
-"""What lies in a folder or an archive that somebody else made: names, and the texts of the Python files.
+"""What lies in a folder or a zip that somebody else made: names, and the texts of the Python files.
 
 Nothing is unpacked, written or run. Regular files only, each read up to a size; links are followed within the folder.
 A chapter's bytes become text by their mark, by the encoding that the first lines declare, or as UTF-8.
@@ -8,7 +8,6 @@ import codecs
 import io
 import os
 import stat
-import tarfile
 import tokenize
 import zipfile
 import zlib
@@ -22,13 +21,12 @@ from vitcourse.codesets import LARGEST
 from vitcourse.files import printable
 
 LARGEST_TEXTS = 8 * 2**20  # bytes of all texts of one submission
-LARGEST_ARCHIVE = 64 * 2**20  # bytes of an archive inside another, and of all that a tar file holds
+LARGEST_ZIP = 64 * 2**20  # bytes of a zip inside another
 MOST = 5_000  # entries of one submission
-DEEPEST = 12  # folders in folders, and three archives in archives
+DEEPEST = 12  # folders in folders
 PYTHON = (".py", ".py.txt")
-ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-OTHER_ARCHIVES = (".7z", ".rar")
-ANY_ARCHIVE = (*ARCHIVES, *OTHER_ARCHIVES)
+ZIP = (".zip",)
+ARCHIVES = (*ZIP, ".7z", ".rar", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 IGNORED = ("__pycache__", "__macosx", ".git", ".venv", "venv", "node_modules", ".ds_store", ".ipynb_checkpoints")
 
 
@@ -63,15 +61,15 @@ class Entry:
 
 Open = Callable[[], IO[bytes]]
 
-# What a broken archive may raise.
+# What a broken zip may raise.
 _BROKEN: tuple[type[Exception], ...] = (
     *(OSError, EOFError, RuntimeError, ValueError, NotImplementedError, MemoryError),
-    *(zlib.error, zipfile.BadZipFile, tarfile.TarError),
+    *(zlib.error, zipfile.BadZipFile),
 )
 
 
 def entries(place: Path) -> list[Entry]:
-    """All that is in a folder or an archive, archives in it opened; what can't be read is an entry with its fault."""
+    """All that is in a folder or a zip, zips in it opened; what can't be read is an entry with its fault."""
     found: list[Entry] = []
     counts: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
@@ -146,24 +144,23 @@ def _stream(place: Path) -> IO[bytes]:
 
 
 def _read(path: PurePosixPath, open_it: Open, levels: int, on_disk: bool = True) -> Iterator[Entry]:
-    """The entry with its text, or what it holds if it is an archive, as deep as levels says."""
+    """The entry with its text, or what it holds if it is a zip, as deep as levels says."""
     entry = Entry(path)
     try:
         if entry.is_called(PYTHON):
             yield Entry(path, text=decoded(_limited(open_it, LARGEST)))
-        elif entry.is_called(ARCHIVES) and levels:
-            with open_it() if on_disk else io.BytesIO(_limited(open_it, LARGEST_ARCHIVE)) as content:
-                inside = _zipped if entry.is_called((".zip",)) else _tarred
-                # As a list: an archive that turns out to be broken is a sentence, and nothing of it is used.
-                yield from list(inside(PurePosixPath(path.parent, without_suffix(path.name)), content, levels - 1))
-        elif entry.is_called(ANY_ARCHIVE):
+        elif entry.is_called(ZIP) and levels:
+            with open_it() if on_disk else io.BytesIO(_limited(open_it, LARGEST_ZIP)) as content:
+                # As a list: a zip that turns out to be broken is a sentence, and nothing of it is used.
+                yield from list(_zipped(PurePosixPath(path.parent, without_suffix(path.name)), content, levels - 1))
+        elif entry.is_called(ARCHIVES):
             yield Entry(path, "is an archive that can't be opened here; hand in a .zip")
         else:
             yield entry
     except UnreadableError as error:
         yield Entry(path, str(error))
     except _BROKEN as error:
-        opening = "can't be opened: " if entry.is_called(ARCHIVES) else ""
+        opening = "can't be opened: " if entry.is_called(ZIP) else ""
         yield Entry(path, f"{opening}{_reason(error)}")
 
 
@@ -179,7 +176,7 @@ def _zipped(path: PurePosixPath, content: IO[bytes], levels: int) -> Iterator[En
     archive = zipfile.ZipFile(content)
     for info in archive.infolist()[: MOST + 1]:
         inner = path / _within(info.filename)
-        if info.is_dir() or _is_ignored(inner):
+        if info.is_dir() or any(word.lower() in IGNORED for word in inner.parts):
             continue
         if stat.S_ISLNK(info.external_attr >> 16):
             yield Entry(inner, "is a link in an archive; it isn't followed")
@@ -189,34 +186,15 @@ def _zipped(path: PurePosixPath, content: IO[bytes], levels: int) -> Iterator[En
             yield from _read(inner, lambda info=info: archive.open(info), levels, on_disk=False)  # type: ignore[misc]
 
 
-def _tarred(path: PurePosixPath, content: IO[bytes], levels: int) -> Iterator[Entry]:
-    left = LARGEST_ARCHIVE
-    with tarfile.open(fileobj=content, mode="r:*") as archive:
-        for count, info in enumerate(archive):
-            left -= info.size
-            if count > MOST or left < 0:
-                raise UnreadableError("holds too much")
-            inner = path / _within(info.name)
-            held = archive.extractfile(info) if info.isfile() else None
-            if held is not None and not _is_ignored(inner):
-                yield from _read(inner, lambda held=held: held, levels, on_disk=False)  # type: ignore[misc]
-            elif not info.isdir() and held is None:
-                yield Entry(inner, "is no regular file")
-
-
-def _is_ignored(path: PurePosixPath) -> bool:
-    return any(word.lower() in IGNORED for word in path.parts)
-
-
 def _within(name: str) -> PurePosixPath:
-    """A name in an archive, as a path that can't lead out."""
+    """A name in a zip, as a path that can't lead out."""
     parts = [part for part in printable(name).replace("\\", "/").split("/") if part not in ("", ".", "..")]
     return PurePosixPath(*parts[: DEEPEST + 2]) if parts else PurePosixPath("nameless")
 
 
 def without_suffix(name: str) -> str:
     """An archive's name without what tells that it is one."""
-    endings = [ending for ending in ANY_ARCHIVE if name.lower().endswith(ending)]
+    endings = [ending for ending in ARCHIVES if name.lower().endswith(ending)]
     ending = max(endings, key=len, default="")
     return name[: len(name) - len(ending)] or name
 

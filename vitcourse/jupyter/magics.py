@@ -29,7 +29,7 @@ from vitcourse.stubs import init, pristine
 from vitcourse.worker.started import started
 
 COMMANDS = (
-    "check", "doctor", "explore", "hint", "predict", "redo", "reset", "runs", "solution", "status", "trace", "undo",
+    "check", "doctor", "explore", "hint", "predict", "reset", "runs", "solution", "status", "trace", "undo",
 )  # fmt: skip
 USE_TORCH = ("check", "explore", "predict", "trace")
 _left: defaultdict[str, list[str]] = defaultdict(list)  # by exercise, its chapter as cells of this notebook left it
@@ -54,7 +54,8 @@ def _have_chapters() -> None:
     try:
         load_code("chapters")
     except RequestError:
-        print(as_typed_here(init(Path("my-vit")).partition("\n")[0]))
+        elsewhere = "type %cd and a folder that can be written, then %reload_ext vitcourse"
+        print(as_typed_here(init(Path("my-vit"), elsewhere).partition("\n")[0]))
         os.chdir("my-vit")
 
 
@@ -69,12 +70,10 @@ def write_exercise(shell: Any, line: str, text: str) -> None:
     if not started(text, [pristine(entry.module)], [name for name in entry.names if name in cell.names]):
         print(f"{entry.id} is still the stub: write your answer into this cell, and run it; a hint: %hint {entry.id}")
     else:
-        source, file = code.source(entry.module), code.shown(code.file(entry.module))
-        if source is None:
-            raise RequestError(f"{file} is missing; to have its stubs again, type: vitcourse reset {entry.id[0]}")
+        source, file = code.text(entry.module), code.shown_as(entry.module)
         after = with_cell(source, cell, entry.names, file)
         others = started(source, [pristine(entry.module), after, *_left[entry.id]], entry.names)
-        put(code, entry.module, after.encode(), f"answer to {entry.id}", kept_folder())
+        put(code, entry.module, after, f"answer to {entry.id}", kept_folder())
         _left[entry.id].append(after)
         if others:
             print(f"{file} held another answer to {entry.id}; %undo brings it back")
@@ -107,21 +106,22 @@ def _judge() -> Any:
 
 
 @contextlib.contextmanager
-def _in_one_piece() -> Iterator[None]:
-    """Let the stop button wait: of torch, half imported, nothing would work until the notebook is started anew."""
-    stops: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: stops.append(number))
+def _stop_button(pressed: Callable[[int, object], object]) -> Iterator[None]:
+    """What the stop button does inside this, in the place of breaking off whatever runs."""
+    before = signal.signal(signal.SIGINT, pressed)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-    if stops:
-        raise KeyboardInterrupt
 
 
 def _load() -> None:
-    with _in_one_piece():
+    """In one piece: of torch, half imported, nothing would work until the notebook is started anew."""
+    stops: list[int] = []
+    with _stop_button(lambda number, _: stops.append(number)):
         load_checks()
+    if stops:
+        raise KeyboardInterrupt
 
 
 def _check(code: CodeSet, entry: Exercise) -> None:
@@ -190,32 +190,32 @@ def train(line: str) -> None:
     """`%train`: a run in a process of its own, its words and its curve in this cell; the stop button ends it tidily."""
     program = [sys.executable, "-u", "-m", "vitcourse", "train", *_words(line)]
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
-    with subprocess.Popen(program, stdout=-1, stderr=-2, text=True, encoding="utf-8", env=environment) as run:
-        curve = Curve()
-        for said in _lines(run):
+    runs: list[subprocess.Popen[str]] = []
+    curve, said, stops = Curve(), "", 0
+
+    def stop(number: int, _: object) -> None:
+        nonlocal stops
+        stops += 1
+        for run in runs:  # before its first line it has learned nothing; a second stop is meant
+            run.send_signal(number) if said and stops == 1 else run.kill()
+
+    with (
+        _stop_button(stop),
+        subprocess.Popen(
+            program, stdout=-1, stderr=-2, text=True, encoding="utf-8", env=environment, start_new_session=True
+        ) as run,
+    ):
+        runs.append(run)
+        if stops:
+            run.kill()
+        assert run.stdout is not None
+        for said in run.stdout:
             print(as_typed_here(said), end="")
             curve.read(said)
-    if run.returncode:
+    if stops > 1 or (stops and not said):
+        raise KeyboardInterrupt
+    if run.returncode and not stops:  # else it has said what it kept
         raise RunError("the run did not succeed; its last line says why")
-
-
-def _lines(run: "subprocess.Popen[str]") -> Iterator[str]:
-    """What a run prints. An interrupt is for the run, which keeps what it learned; a second one ends the cell."""
-    assert run.stdout is not None
-    stopped = False
-    while True:
-        try:
-            line = run.stdout.readline()
-        except KeyboardInterrupt:
-            if stopped:
-                run.kill()
-                raise
-            stopped = True
-            run.send_signal(signal.SIGINT)
-            continue
-        if not line:
-            return
-        yield line
 
 
 def _said(do: Callable[..., None], *words: Any) -> None:

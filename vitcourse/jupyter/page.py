@@ -17,7 +17,7 @@ _STYLE = """
 .vitcourse-verdict { border-left: .3em solid var(--mark); padding: .2em 0 .2em .9em; margin: .4em 0; color: inherit; }
 .vitcourse-verdict p { margin: .3em 0; }
 .vitcourse-verdict pre { margin: .4em 0; white-space: pre-wrap; background: none; color: inherit; }
-.vitcourse-verdict .word { font-weight: 600; color: var(--mark); }
+.vitcourse-verdict .word { font-weight: 600; color: color-mix(in srgb, var(--mark) 40%, currentColor); }
 """
 _MARKS = {"passed": "#1a7f4b", "blocked": "#9a6700"}
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vitcourse.trace.errors import ordinal
+from vitcourse.trace.fault import ordinal
 from vitcourse.trace.record import Axis, Row, Shape, shape_words, together
 from vitcourse.trace.recorder import named_results
 from vitcourse.trace.render import cell, to_dict
@@ -34,7 +34,7 @@ class Parting:
         return f"{line}yours {yours}, expected {expected or 'no tensor'}: {self.difference}"
 
 
-@dataclass
+@dataclass(repr=False)
 class Diff:
     """Two traces, aligned row by row."""
 
@@ -83,6 +83,9 @@ class Diff:
         table = [f"{mark:2}{left.ljust(width)}{right}".rstrip() for mark, left, right in lines]
         return "\n".join([*table, "", self.verdict])
 
+    def __repr__(self) -> str:
+        return self.to_text()
+
     def to_dict(self, reference_code: bool = True) -> dict[str, Any]:
         """Both traces and the parting, as JSON has them."""
         parting: dict[str, Any] | None = None
@@ -111,7 +114,7 @@ class Diff:
             style = "bold red" if self._mark(mine, reference) else None
             table.add_row(*(Text(text) for text in row), style=style)
         console.print(table)
-        console.print(Text(self.verdict, style="green" if self.same and self.values else "bold red"))
+        console.print(Text(self.verdict, style="green" if self.same and self.values else "bold red"), soft_wrap=True)
 
     def _mark(self, mine: Row | None, reference: Row | None) -> str:
         parting = self.parting

@@ -30,7 +30,14 @@ class Fold:
 
 def folded(nodes: list[Node], shape: ShapeOf) -> Iterator[Row]:
     """The rows of a trace."""
-    yield from _rows(_folds(nodes, shape, {}), shape, 0, nodes)
+    folds = _folds(nodes, shape, {})
+    own = [fold for fold in folds if fold.node.key != (0, 0)]
+    if len(own) == 1 and own[0].node.module is None and own[0].children:
+        inside = own[0].children
+        if own[0].repeat == 1 and inside[-1].node.results == own[0].node.results:
+            # A forward that only hands on to another method shows what that one does.
+            folds[folds.index(own[0]) :] = inside
+    yield from _rows(folds, shape, 0, nodes)
 
 
 def _folds(nodes: list[Node], shape: ShapeOf, kinds: dict[object, int]) -> list[Fold]:

@@ -133,6 +133,14 @@ def nested(rows: list[Row]) -> Iterator[tuple[Row, list[Row]]]:
         start += 1 + len(inside)
 
 
+def said_by(error: BaseException) -> str:
+    """What an error says; nothing, where saying it is an error too."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
+
+
 @dataclass(frozen=True)
 class Failure:
     """Where and why the traced code stopped."""
@@ -149,7 +157,7 @@ class Failure:
         # What a line raises itself is said by what was raised.
         shown = "" if self.expression.startswith("raise ") else self.expression
         text = ": ".join(part for part in (f"line {self.line}" if self.line else "", shown) if part)
-        message = " ".join(str(self.exception).split())
+        message = " ".join(said_by(self.exception).split())
         lines = [text, *([f"  {self.explanation}"] if self.explanation else [])]
         lines += [f"  {type(self.exception).__name__}: {message}"]
         lines += [f"  {name} {shape_text(shape)}" for name, shape in self.operands]

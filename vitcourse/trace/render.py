@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vitcourse.trace.record import NEW, OLD, Row, Steps
+from vitcourse.trace.record import NEW, OLD, Row, Steps, said_by
 
 WIDTH = 30
 LONGEST = 58
@@ -67,7 +67,7 @@ def to_dict(trace: Steps) -> dict[str, Any]:
     failure = trace.failure
     error: dict[str, Any] | None = None
     if failure is not None:
-        error = {"type": type(failure.exception).__name__, "message": str(failure.exception)}
+        error = {"type": type(failure.exception).__name__, "message": said_by(failure.exception)}
         error |= {name: getattr(failure, name) for name in ("file", "line", "expression")}
         error["operands"] = {name: [asdict(axis) for axis in shape] for name, shape in failure.operands}
     return {
@@ -115,6 +115,6 @@ def print_trace(trace: Steps, console: Console | None = None, parameters: bool =
     columns = ("line", "expression", "op", "shape") if console.width >= WIDE else ("line", "expression", "shape")
     console.print(table_of(trace, (*columns, "parameters") if parameters else columns))
     for finding in trace.findings:
-        console.print(Text(finding, style="yellow"))
+        console.print(Text(finding, style="yellow"), soft_wrap=True)
     if trace.failure is not None:
-        console.print(Text(str(trace.failure), style="bold red"))
+        console.print(Text(str(trace.failure), style="bold red"), soft_wrap=True)

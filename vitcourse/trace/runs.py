@@ -144,9 +144,11 @@ class Rehearsals:
             if (followed and self.decided()) or (not self._again(turn, held) and followed):
                 break
         said = {word for words in self.call.words.values() for word in words}.difference(FEW)
-        for name in [name for name in self.ways if name in said]:
-            # What was a multiple of some number in all runs may be rounded to one, and nobody would see it.
-            if gcd(*(at[name] for at in (self.call.sizes, *(turn.sizes for turn in self.turns)))) > 1:
+        runs = [self.call.sizes, *(turn.sizes for turn in self.turns)]
+        # What was a multiple of some number in all runs may be rounded to one, and nobody would see it.
+        multiples = {name: "next" for name in self.ways if name in said and gcd(*(at[name] for at in runs)) > 1}
+        if multiples and not self._try(multiples, 0, held):
+            for name in multiples if len(multiples) > 1 else ():
                 self._try({name: "next"}, 0, held)
         image = {name: "next" for name in ("H", "W") if name in self.ways}
         if image and ("P" in self.ways or (self.follower is not None and "P" in self.follower.atoms.named)):

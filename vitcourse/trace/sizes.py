@@ -93,10 +93,12 @@ def _free(
             free = prime
         elif turn < 2 and (name in LENGTHS or name not in ORDER):
             # Once more than a sequence is cut to, once less than it is filled up to.
-            free = PRIMES[abs(max(rank - 1, 0) + shift - extra)] if turn else unit * (prime + 16)
+            free = (
+                PRIMES[abs(max(rank - 1, 0) + shift - extra)] if turn else unit * (prime + max(16, main[name] // unit))
+            )
         elif turn == 1 and name in WIDTHS:
             # Once less than a width is filled up to.
-            free = 2 * PRIMES[[width for width in alike[::-1] if width in WIDTHS].index(name) + shift + extra]
+            free = PRIMES[1 + [width for width in alike[::-1] if width in WIDTHS].index(name) + shift + extra]
         else:
             free = unit * prime + (0, 1, -1, 2, 5)[turn]
         yield free, unit * prime

@@ -6,6 +6,7 @@ import os
 import re
 import sysconfig
 from dataclasses import dataclass
+from dis import opname
 from pathlib import Path
 from types import CodeType, FrameType, TracebackType
 from typing import Any
@@ -14,6 +15,7 @@ import einops
 import torch
 from executing import Source
 
+_WHOLES = (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Delete)
 COMPREHENSIONS = {"<listcomp>", "<genexpr>", "<dictcomp>", "<setcomp>"}
 _SITE = tuple({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
 _STANDARD = sysconfig.get_path("stdlib")
@@ -73,11 +75,18 @@ def place_of(frame: FrameType, lasti: int) -> Place:
 
 def _found(frame: FrameType, lasti: int) -> Place:
     code = frame.f_code
-    node = None
+    node: Any = None
     if lasti == frame.f_lasti:
         try:
             found = Source.executing(frame)
             node = found.node
+            if opname[code.co_code[lasti]].startswith(("UNPACK", "STORE_S", "DELETE_S")):
+                # What is taken apart is shown with its names, what is put in a place with the place.
+                column = [*code.co_positions()][lasti // 2][2] or 0
+                wholes = [whole for whole in found.statements or () if isinstance(whole, _WHOLES)]
+                node = next(
+                    (whole for whole in wholes if whole.col_offset <= column < (whole.end_col_offset or 0)), node
+                )
         except Exception:
             # No source, or one that changed since: the row then shows the operation alone.
             node = None
@@ -87,8 +96,6 @@ def _found(frame: FrameType, lasti: int) -> Place:
 
 
 def _of_node(code: CodeType, found: Any, node: Any) -> Place:
-    if isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load) and found.statements:
-        node = next(iter(found.statements))
     lines = found.source.lines
     segment = _segment(lines, node)
     receiver, callee = None, ""
@@ -136,3 +143,19 @@ def one_line(text: str) -> str:
     text = re.sub(r"[ \t]*(?:#[^\n]*)?\n\s*", "\n", text.strip())
     text = re.sub(r"(?<=[(\[{])\n|,?\n(?=[)\]}])|\n(?=\.)", "", text)
     return text.replace("\n", " ")
+
+
+def names_in(text: str) -> list[str]:
+    """The names that an expression uses, in their order."""
+    try:
+        tree = ast.parse(text.strip())
+    except SyntaxError:
+        return []
+    return list(dict.fromkeys(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)))
+
+
+def called(frame: FrameType, name: str) -> str:
+    """What a reader calls the function of a frame."""
+    # torch's wrapper round __rpow__ and its kin is called "wrapped", and the one round max_pool2d "fn".
+    inner = {"wrapped": "f", "fn": "if_false"}.get(name)
+    return str(getattr(frame.f_locals.get(inner), "__name__", name) if inner else name).strip("_")

@@ -1,8 +1,7 @@
 """A call's steps, as a tree of the expressions that asked for them."""
 
-import ast
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from inspect import CO_GENERATOR
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vitcourse.trace.asked import in_turn, pattern_in, unpacked_in
 from vitcourse.trace.recorder import (
     DECIDING,
     RESHAPES,
@@ -25,7 +25,7 @@ from vitcourse.trace.recorder import (
     tensors_in,
     tensors_of,
 )
-from vitcourse.trace.source import Place, place_of, raised_in
+from vitcourse.trace.source import Place, called, names_in, place_of, raised_in
 
 # Before Python 3.12 it costs less to take the hook off while the tracer works than to have it called for each call.
 _PAUSES = sys.version_info < (3, 12)
@@ -303,7 +303,7 @@ class Recorder(Watch):
         elif name in ("backward", "step") or isinstance(owner, torch.optim.Optimizer):
             node.op, node.shown = "step" if name == "wrapper" else name, True
         else:
-            node.op = _called(frame, name)
+            node.op = called(frame, name)
         entries = [entry for t in tensors_in(value) if (entry := self._known.get(id(t))) and entry[0]() is t]
         if entries:
             node.results, node.kind, node.shown = tuple([ref for _, ref, _ in entries]), entries[0][2], True
@@ -326,11 +326,11 @@ class Recorder(Watch):
             return
         shown = self._outside(shown)
         module = self._module_of(frame)
-        operands = self._worded(tensors_of((*args, *kwargs.values())), shown, module)
-        place, numbers = self._place(shown, shown.f_lasti), (*args, *kwargs.values())
+        args = (*args, *in_turn(kwargs))
+        operands, place = self._worded(tensors_of(args), shown, module), self._place(shown, shown.f_lasti)
         # What is changed in place, add_ or __iadd__, ends in one underscore.
         op = name.strip("_") + "_" * (name.endswith("_") and (name[:3] == "__i" or name[-2] != "_"))
-        self.failed = Failed(error, place, op, numbers, operands, module)
+        self.failed = Failed(error, place, op, args, operands, module)
 
     def _outside(self, frame: FrameType) -> FrameType:
         """The line that called a Sequential, for a frame of one."""
@@ -344,11 +344,15 @@ class Recorder(Watch):
     def _worded(self, tensors: list[Tensor], frame: FrameType, module: nn.Module | None) -> list[tuple[str, Tensor]]:
         """Tensors by what they are called in a frame or in a module, else by the step that made them."""
         own = {id(value): word for word, value in module.named_parameters()} if module is not None else {}
-        local = {id(value): word for word, value in frame.f_locals.items() if isinstance(value, Tensor)}
-        operands = []
+        operands, failing = [], self._place(frame, frame.f_lasti).text
+        inside = frame.f_locals
+        # Of two names of one tensor the one that is used here.
+        local = {id(inside[w]): w for w in (*inside, *names_in(failing)[::-1]) if isinstance(inside.get(w), Tensor)}
         for number, tensor in enumerate(tensors, start=1):
             ref = self.known(tensor)
             made = next((n.place.text for n in self.root.inside() if ref in n.results), None)
+            # What was made on the way in the very expression that failed has no name of its own.
+            made = None if made == failing else made
             if made and (frame.f_code is SEQUENTIAL or not self.info(frame.f_code)[1]):
                 local.pop(id(tensor), None)  # its own lines call all of them "input"
             names = (local, self.module_names, own)
@@ -374,26 +378,19 @@ class Recorder(Watch):
         module = self._module_of(last.tb_frame) if last is not None else None
         place = place_of(found.tb_frame, found.tb_lasti) if found is not None else _NOWHERE
         local = found.tb_frame.f_locals if found is not None else {}
-        operands = [(word, local[word]) for word in _names_in(place.text) if isinstance(local.get(word), Tensor)]
+        operands = [(word, local[word]) for word in names_in(place.text) if isinstance(local.get(word), Tensor)]
         if last is not None:
             # Some layers of torch's look at their input themselves.
             inside = last.tb_frame.f_locals
             looked = tensors_of([inside.get("input"), getattr(inside.get("self"), "weight_ih_l0", None)])
             if looked and type(inside.get("self")).__module__.startswith("torch."):
                 operands = self._worded(looked, (found or last).tb_frame, module)
-        self.failed = Failed(error, place, "", (), operands, module)
-
-
-def _called(frame: FrameType, name: str) -> str:
-    """What a reader calls the function of a frame."""
-    # torch's wrapper round __rpow__ and its kin is called "wrapped", and the one round max_pool2d "fn".
-    inner = {"wrapped": "f", "fn": "if_false"}.get(name)
-    return str(getattr(frame.f_locals.get(inner), "__name__", name) if inner else name).strip("_")
-
-
-def _names_in(text: str) -> list[str]:
-    try:
-        tree = ast.parse(text.strip())
-    except SyntaxError:
-        return []
-    return list(dict.fromkeys(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)))
+        op: str = ""
+        args: Sequence[Any] = ()
+        if (pattern := pattern_in(error.__traceback__)) is not None and last is not None:
+            tensor, *args = pattern
+            op, operands = "einops", self._worded([tensor], (found or last).tb_frame, module)
+        elif (shape := unpacked_in(place.text, local)) is not None:
+            operand, *args = shape
+            op, operands = "unpack", [operand]
+        self.failed = Failed(error, place, op, tuple(args), operands, module)

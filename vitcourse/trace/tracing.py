@@ -9,10 +9,10 @@ from torch import nn
 
 from vitcourse.trace.copies import Call
 from vitcourse.trace.described import NamesGiven, described
-from vitcourse.trace.errors import Fault, explained
+from vitcourse.trace.errors import explained
+from vitcourse.trace.fault import Fault
 from vitcourse.trace.folding import folded
-from vitcourse.trace.names import parts
-from vitcourse.trace.record import Failure, Row, Shape
+from vitcourse.trace.record import Failure, Row, Shape, said_by
 from vitcourse.trace.recorder import named_results, quietly
 from vitcourse.trace.runs import Rehearsals
 from vitcourse.trace.shown import Trace
@@ -117,12 +117,12 @@ def _failure(told: Told, error: BaseException) -> Failure:
         file, line = (place.file, place.line) if readable(place.file) else ("", 0)
         place = Place(file, line, f"{shown}({', '.join(told.call.tensors)})")
         operands = operands or tuple((word, told.shape_of(tensor)) for word, tensor in told.call.tensors.items())
-    numbers = [part for value in at.args for path, part in parts(value, "") if type(part) is int]
     held = quietly(
         lambda: {word: (int(t.min()), int(t.max())) for word, t in at.operands if not t.dtype.is_floating_point}
     )
     kinds = {word: (str(t.dtype).removeprefix("torch."), str(t.device)) for word, t in at.operands}
     spelt = quietly(lambda: [(word, told.spelt(tensor)) for word, tensor in at.operands]) or operands
-    fault = Fault(at.op, spelt, str(error), module, numbers, held or {}, kinds)
-    said = quietly(explained, fault) or ""
+    fault = Fault(at.op, spelt, said_by(error), module, at.args, held or {}, kinds)
+    # Arguments of another kind than torch takes have other faults than their shapes.
+    said = "" if isinstance(error, TypeError) else quietly(explained, fault) or ""
     return Failure(at.error, place.file, place.line, place.text, at.op, operands, said)

@@ -35,11 +35,10 @@ def measured_loss(setup: Setup, outputs: Sequence[Tensor], accuracy: float) -> f
         right = logits.argmax(dim=-1) == labels
     except (RuntimeError, ValueError, IndexError, AttributeError):
         return None
-    processes, n_images = setup.processes, len(setup.dataset.test_images)
-    if abs(float(processes.sum(right.sum())) / n_images - accuracy) > 1e-6:
+    if abs(float(right.sum()) / len(labels) - accuracy) > 1e-6:
         return None
     logits = logits.softmax(dim=-1) if setup.config.loss == "original" else logits
-    return float(processes.sum(cross_entropy(logits, labels, reduction="sum"))) / n_images
+    return float(cross_entropy(logits, labels))
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ STYLES = [
     {"color": "#0072B2", "marker": "o", "linestyle": "-"},
     {"color": "#D55E00", "marker": "s", "linestyle": "--"},
 ]
-WRONG = "#D55E00"
+WRONG = "#B84F00"  # the vermilion of the lines, darker: letters are thin
 PATCHES = "#56B4E9"
 N_SHOWN = 16
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from vitcourse.codesets import load_code
-from vitcourse.errors import RequestError, RunError
+from vitcourse.errors import RequestError, RunError, listed
 from vitcourse.files import no_file, printable, require_ending, require_writable, write_file
 from vitcourse.speech import print_json
 from vitcourse.training.chapters import faults_in_one_line
@@ -43,7 +43,7 @@ def predict(images: Sequence[Path], run: Path | None, picture: Path | None, as_j
         except RequestError as error:
             unread.append(str(error))
     if not seen:
-        raise RequestError(_listed(unread))
+        raise RequestError(listed(unread, "; "))
     with faults_in_one_line(load_code(trained.config.code)):
         named = list(zip(names, trained.predict_seen(seen), strict=True))
     if as_json:
@@ -56,7 +56,7 @@ def predict(images: Sequence[Path], run: Path | None, picture: Path | None, as_j
         if not as_json:
             console.print(f"{picture}: the pictures as the model sees them", soft_wrap=True)
     if unread:
-        raise RunError(_listed(unread))
+        raise RunError(listed(unread, "; "))
 
 
 def _print(named: Sequence[tuple[str, "Prediction"]], console: Console) -> None:
@@ -74,10 +74,6 @@ def _require_some(images: Sequence[Path]) -> None:
         first = printable(images[0])
         instead = f"; name the files in it: {first}/*" if images[0].is_dir() else ""
         raise RequestError(f"can't read {first}: {faults[0]}{instead}")
-
-
-def _listed(unread: Sequence[str]) -> str:
-    return "; ".join([*unread[:3], *([f"and {len(unread) - 3} more"] if len(unread) > 3 else [])])
 
 
 def _as_dict(name: str, prediction: "Prediction") -> dict[str, object]:

@@ -143,23 +143,19 @@ class Setup:
         return max(EVALUATION_BATCH, 4 * self.config.batch_size if self.device.type == "cuda" else 0)
 
     def accuracy(self, model: nn.Module, exactly: bool = True) -> float:
-        """The share of the test images that a model gets right; each of several processes measures a part of them.
+        """The share of the test images that a model gets right.
 
         On a GPU in the precision of the training; exactly, in float32, as whoever uses the model will.
         """
-        n_images, before = len(self.dataset.test_images), torch.get_float32_matmul_precision()
+        before = torch.get_float32_matmul_precision()
         in_bf16 = self.device.type == "cuda" and self.config.amp == "bf16" and not exactly
         torch.set_float32_matmul_precision("highest" if exactly else before)
         try:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=in_bf16):
-                accuracy = self.chapter.evaluate(model, self.test_images, self.test_labels, self.evaluation_batch)
+                batch = self.evaluation_batch
+                return float(self.chapter.evaluate(model, self.test_images, self.test_labels, batch))
         finally:
             torch.set_float32_matmul_precision(before)
-        accuracy = float(accuracy)
-        if self.processes.world_size == 1:
-            return accuracy
-        right = torch.tensor(accuracy * len(self.test_images), dtype=torch.float64).round()
-        return float(self.processes.sum(right) / n_images)
 
 
 def prepare(config: TrainConfig, processes: Processes = ALONE, *, resumed: bool = False) -> Setup:
@@ -174,13 +170,14 @@ def prepare(config: TrainConfig, processes: Processes = ALONE, *, resumed: bool 
     if config.held_out:
         dataset = dataset.hold_out(config.held_out)
     require_sizes_that_fit(config, dataset.image_size)
-    _require_enough(config, dataset, processes)
+    for alone, asked in (("--micro-batch", config.micro_batch), ("--hardest", config.hardest < 1)):
+        if asked and processes.world_size > 1:
+            raise RequestError(f"{alone} is for one process, and {processes.world_size} share each batch; leave it out")
     zeros = torch.zeros(dataset.channels)
     scale = (dataset.mean, dataset.std) if config.standardise else (zeros, zeros + 1)
     mean, std = (part.to(device) for part in scale)
-    origin = None if resumed else _origin(config, code, chapter, dataset)
-    tested = processes.share(len(dataset.test_images))
-    test_images = center_crop(dataset.test_images[tested], config.crop).to(device)
+    with faults_in_one_line(code):
+        origin = None if config.init is None or resumed else read_origin(config, chapter, dataset)
     setup = Setup(
         config=config,
         code=code,
@@ -192,8 +189,8 @@ def prepare(config: TrainConfig, processes: Processes = ALONE, *, resumed: bool 
         std=std,
         train_images=dataset.train_images.to(device),
         train_labels=dataset.train_labels.to(device),
-        test_images=standardised(test_images, mean, std),
-        test_labels=dataset.test_labels[tested].to(device),
+        test_images=standardised(center_crop(dataset.test_images, config.crop).to(device), mean, std),
+        test_labels=dataset.test_labels.to(device),
         processes=processes,
         notes=tuple(_notes(config, device, dataset, origin)),
         origin=origin,
@@ -201,13 +198,6 @@ def prepare(config: TrainConfig, processes: Processes = ALONE, *, resumed: bool 
     )
     n_patches = math.prod(setup.image_size) // config.patch_size**2
     return replace(setup, config=settled(config, device, len(setup.train_images), n_patches))
-
-
-def _origin(config: TrainConfig, code: CodeSet, chapter: ModuleType, dataset: Dataset) -> Origin | None:
-    if config.init is None:
-        return None
-    with faults_in_one_line(code):
-        return read_origin(config, chapter, dataset)
 
 
 def _device(config: TrainConfig, processes: Processes) -> torch.device:
@@ -232,20 +222,4 @@ def _notes(config: TrainConfig, device: torch.device, dataset: Dataset, origin: 
         yield (
             f"starts from {config.init}: patches of {config.patch_size}×{config.patch_size}, d_model {config.d_model}, "
             f"n_layers {config.n_layers}, n_heads {config.n_heads}{heads}; the head starts at 0"
-        )
-
-
-def _require_enough(config: TrainConfig, dataset: Dataset, processes: Processes) -> None:
-    """Images for every process."""
-    if config.batch_size < processes.world_size:
-        raise RequestError(
-            f"a batch of {config.batch_size} images is too small for {processes.world_size} processes; "
-            f"type --batch-size {processes.world_size} or more"
-        )
-    for alone, asked in (("--micro-batch", config.micro_batch), ("--hardest", config.hardest < 1)):
-        if asked and processes.world_size > 1:
-            raise RequestError(f"{alone} is for one process, and {processes.world_size} share each batch; leave it out")
-    if len(dataset.test_images) < processes.world_size:
-        raise RequestError(
-            f"{len(dataset.test_images)} images to measure on are too few for {processes.world_size} processes"
         )

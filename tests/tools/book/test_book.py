@@ -96,7 +96,8 @@ def test_each_exercise_stands_once_in_its_chapter_in_the_order_of_the_course(nam
         page = own if name == "exercise" else BOOK / "solutions" / f"{chapter.words[1]}.md"
         own_pages[page] = [asked.id for asked in chapter.exercises]
     for page in PAGES:
-        assert [block.argument for block in directives(text_of(page), name)] == own_pages.get(page, []), page
+        found, wanted = [block.argument for block in directives(text_of(page), name)], own_pages.get(page, [])
+        assert found == wanted, f"in {page.name} the order is {found}, and in vitcourse/course.toml {wanted}"
 
 
 @per_chapter
@@ -817,13 +818,15 @@ def test_a_notebook_that_was_run_is_written_anew_and_one_with_edits_never(clean_
 
 
 def test_a_notebook_goes_where_it_is_told(clean_folder: Path) -> None:
-    write_notebook("3", clean_folder / "mine.ipynb")
+    assert "open it with: jupyter lab" in write_notebook("3", clean_folder / "mine.ipynb")  # uv has no project here
     assert (clean_folder / "mine.ipynb").is_file()
     assert not (clean_folder / "notebooks").exists()
     write_notebook("3", clean_folder)
     assert (clean_folder / "03_attention.ipynb").is_file()
     with pytest.raises(RequestError, match="can't write"):
         write_notebook("3", clean_folder / "none" / "mine.ipynb")
+    with pytest.raises(RequestError, match=r"type: vitcourse notebook 3 --output \S*mine.ipynb$"):
+        write_notebook("3", clean_folder / "mine.txt")
     with pytest.raises(RequestError, match=r"there is no chapter '9' in the book; type one of 0, 1, 2, 3, 4, 5"):
         write_notebook("9")
     assert find_page(BOOK, "ch03") == find_page(BOOK, "3") == find_page(BOOK, "03_attention")

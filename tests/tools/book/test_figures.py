@@ -12,6 +12,7 @@ mpl.use("agg")
 from matplotlib import pyplot as plt
 
 from vitcourse.book import figures, pdf, style
+from vitcourse.places import root
 
 
 @pytest.fixture
@@ -65,6 +66,29 @@ def test_a_figures_own_rules_are_for_it_alone() -> None:
     assert "white" not in made
     assert "black" not in made
     assert "<title" not in made
+
+
+def test_letters_in_a_colour_can_be_read_on_a_light_page_and_on_a_dark_one() -> None:
+    rules = re.findall(
+        r"^(html[^{]*)\{(.*--figure.*)\}", (root() / "book/explorables/living.css").read_text(), re.MULTILINE
+    )
+    colours = {place.strip(): dict(re.findall(r"--figure-(\w+): (#\w+)", rule)) for place, rule in rules}
+    light = colours["html"] | colours['html:not([data-theme="dark"]) svg.figure text']
+    for page, ink in (("#ffffff", light), ("#14181e", colours['html[data-theme="dark"]'])):
+        assert {
+            name: contrast(ink[name], page) for name in figures.NAMES.values() if contrast(ink[name], page) < 4.5
+        } == {}
+
+
+def contrast(one: str, other: str) -> float:
+    """Of two colours, as WCAG 2 defines it."""
+
+    def light(colour: str) -> float:
+        parts = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+        r, g, b = (part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05
+
+    return max(light(one), light(other)) / min(light(one), light(other))
 
 
 def test_lines_are_named_at_their_ends_and_no_name_covers_another() -> None:

@@ -183,7 +183,7 @@ def test_a_wrong_request_is_one_line_and_exit_code_2(tmp_path: Path, type_in: Ca
         ["check", "--code", str(tmp_path)],
         ["check", "--no-such-option"],
         ["no-such-command"],
-        *([word, "9.9"] for word in ("hint", "watch", "reset", "undo", "redo", "solution")),
+        *([word, "9.9"] for word in ("hint", "watch", "reset", "undo", "solution")),
     ):
         code, out, err = type_in(*words)
         assert (code, out, len(err.splitlines())) == (2, "", 1), (words, err)
@@ -212,7 +212,7 @@ def test_a_word_that_could_only_name_a_file_by_accident_is_refused(
     assert not list(tmp_path.iterdir())
 
 
-def test_no_trace_is_offered_of_what_could_not_be_run(
+def test_neither_a_trace_nor_a_hint_is_offered_of_what_could_not_be_run(
     learner: Callable[..., CodeSet], capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken, wrong = (
@@ -221,7 +221,7 @@ def test_no_trace_is_offered_of_what_could_not_be_run(
     )
     print_verdicts(Console(highlight=False), learner(patchify="return images"), [broken, wrong])
     out = capsys.readouterr().out
-    assert "next: vitcourse hint 1.1\n" in out
+    assert "next: mend that, then vitcourse check 1.1\n" in out
     assert "next: vitcourse hint 1.2, or vitcourse trace 1.2\n" in out
 
 

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from rich.console import Console
 
 from vitcourse.checking import state
 from vitcourse.checking.judge import Judge, Verdict
-from vitcourse.checking.watch import AGAIN, Desk, Saves, check_and_show, is_started_or_broken
+from vitcourse.checking.watch import AGAIN, Desk, Saves, is_started_or_broken
 from vitcourse.checking.workers import Workers
 from vitcourse.codesets import CodeSet
 from vitcourse.course import exercises, select
@@ -103,7 +104,7 @@ def test_of_chapters_that_are_gone_each_has_a_line_that_says_what_to_type(code: 
     code.file("ch03_attention").symlink_to("nowhere.py")
     desk.gone(["ch02_tokens", "ch03_attention"])
     first, second = screen.getvalue().splitlines()
-    assert "ch02_tokens.py is gone" in first
+    assert "ch02_tokens.py is missing" in first
     assert "vitcourse reset 2" in first
     assert "ch03_attention.py is a link to" in second
     assert "vitcourse reset 3" in second
@@ -136,13 +137,13 @@ def test_the_verdicts_end_at_the_first_that_is_not_done_and_are_kept(
     verdicts = [Verdict("1.1", "passed", ""), Verdict("1.2", "failed", "wrong"), Verdict("1.3", "passed", "")]
     monkeypatch.setattr(state, "grade", lambda *_, **__: verdicts)
     screen = io.StringIO()
-    shown = check_and_show(code, select("1"), True, JUDGE, Console(file=screen))
+    shown = Desk(code, None, JUDGE, Console(file=screen)).check(select("1"))
     assert [verdict.exercise for verdict in shown] == ["1.1", "1.2"]
     assert "failed       1.2" in screen.getvalue()
     assert "verdict at " in screen.getvalue()
     assert "\x1b" not in screen.getvalue()
     assert set(state.read_state("verdicts.json")) == {"1.1", "1.2", "1.3"}
-    assert len(check_and_show(code, select("1"), False, JUDGE, Console(file=screen))) == 3
+    assert len(Desk(code, select("1"), JUDGE, Console(file=screen)).check(select("1"))) == 3
 
 
 def test_verdicts_on_what_was_edited_meanwhile_are_not_kept(code: CodeSet, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +152,7 @@ def test_verdicts_on_what_was_edited_meanwhile_are_not_kept(code: CodeSet, monke
         return [Verdict("1.1", "passed", "")]
 
     monkeypatch.setattr(state, "grade", slow)
-    check_and_show(code, select("1.1"), True, JUDGE, Console(file=io.StringIO()))
+    Desk(code, None, JUDGE, Console(file=io.StringIO())).check(select("1.1"))
     assert state.read_state("verdicts.json") == {}
 
 
@@ -159,8 +160,37 @@ def test_a_file_that_is_no_text_ends_nothing(code: CodeSet) -> None:
     code.file("ch01_patches").write_bytes(b"\xff\xfe\x00")
     assert is_started_or_broken(code, select("1.1")[0])
     screen = io.StringIO()
-    assert check_and_show(code, select("1.1"), True, JUDGE, Console(file=screen, width=200)) == []
+    assert Desk(code, None, JUDGE, Console(file=screen, width=200)).check(select("1.1")) == []
     assert "could not check:" in screen.getvalue()
+
+
+@forks
+def test_a_save_ends_a_check_that_hangs_and_what_was_edited_before_is_checked_too(
+    code: CodeSet, workers: Workers, uncaused: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, screen, waits = Saves(code), io.StringIO(), []
+    desk = Desk(code, None, Judge(workers, timeout=20), Console(file=screen, width=100))
+
+    def look() -> None:
+        waits.append("for an answer")
+        if len(waits) == 2:  # of the chapter that loads without an end
+            code.file("ch02_tokens").write_text(answered("2.1", "return tokens"), encoding="utf-8")
+        files.look()
+
+    monkeypatch.setattr(workers, "look", look)
+    code.file("ch04_encoder").write_text(answered("4.2", "return x"), encoding="utf-8")
+    code.file("ch02_tokens").write_text(answered("2.1", "return tokens") + "while True:\n    pass\n", encoding="utf-8")
+    saves = files.each()
+    desk.saved(next(saves))
+    assert "timeout" not in screen.getvalue()
+    desk.saved(next(saves))
+    assert re.findall(r"^failed +(\d\.\d)", screen.getvalue(), re.MULTILINE) == ["2.1", "4.2"], screen.getvalue()
+
+
+def answered(id: str, answer: str) -> str:
+    """The stubs of a chapter, with one function's body."""
+    (entry,) = select(id)
+    return pristine(entry.module).replace(f'raise NotImplementedError("exercise {id} is yours', f'{answer}  # ("')
 
 
 @pytest.mark.thorough

@@ -1,6 +1,10 @@
 """In which words a check tells what is wrong with a shape."""
 
+import torch
+
 from vitcourse.checking.sizes import Sizes
+from vitcourse.checking.wording import as_call
+from vitcourse.worker.protocol import Slot
 
 
 def test_a_shape_is_told_by_its_symbols_and_by_what_was_exchanged() -> None:
@@ -10,3 +14,7 @@ def test_a_shape_is_told_by_its_symbols_and_by_what_was_exchanged() -> None:
     assert sizes.told((13, 2, 77), "B N D") == ("(D=13, B=2, N=77): the axes are right, but stand in the order D, B, N")
     assert sizes.told((2, 13, 76), "B N D") == "(B=2, D=13, 76)"
     assert sizes.told((2, 13), "B N D") == "(B=2, D=13)"
+
+
+def test_a_model_in_a_call_is_called_a_model() -> None:
+    assert as_call("f", (Slot("3"), torch.zeros(2, 5)), {"fill": 0.0}) == "f(model, (2, 5), fill=0.0)"

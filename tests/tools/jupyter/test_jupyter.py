@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from vitcourse import doctor
 from vitcourse.book.whole import whole_course
 from vitcourse.codesets import load_code
 from vitcourse.course import chapter
@@ -152,6 +153,17 @@ def test_an_open_quote_is_one_line(word: str, course: Path, monkeypatch: pytest.
     ]
 
 
+def test_what_a_command_prints_in_a_notebook_is_text_and_names_magics(
+    monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    note = doctor.Finding("Course", "note", "a note", "vitcourse train")
+    monkeypatch.setattr(doctor, "examine", lambda: [note])
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    monkeypatch.setattr("rich.jupyter.display", lambda *_: pytest.fail("it would be an output of its own"))
+    magics.command("doctor", "")
+    assert "type: %train" in capsys.readouterr().out
+
+
 def test_a_stop_while_torch_is_loaded_waits_until_it_is(
     course: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
@@ -172,11 +184,75 @@ def test_a_stop_while_torch_is_loaded_waits_until_it_is(
         signal.raise_signal(signal.SIGINT)  # the button works again
 
 
+def test_an_answer_leaves_the_line_ends_and_the_mark_of_the_file(course: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(course)
+    monkeypatch.setattr(magics, "_check", lambda *_: None)
+    file = course / "chapters" / "ch01_patches.py"
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n"))
+    magics.write_exercise(Shell(), "1.1", "import math\n\nA = 2\n\n\ndef patchify(x, y):\n    return math.pi\n")
+    after = file.read_bytes()
+    assert after.startswith(b"\xef\xbb\xbf")
+    assert after.count(b"\n") == after.count(b"\r\n")
+    assert b"\r\n    return math.pi\r\n" in after
+
+
+RUN = """import time
+try:
+    print("the first line", flush=True)
+    time.sleep(50)
+except KeyboardInterrupt:
+    print("what was learned is kept")
+    exit(1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "line", "presses", "out", "err"),
+    [
+        ("import time; time.sleep(50)", "", 1, "", "stopped; run the cell again"),
+        (RUN, "the first line\n", 1, "what was learned is kept\n", ""),
+        (RUN, "the first line\n", 2, "the first line\n", "stopped; run the cell again"),
+    ],
+)
+def test_the_stop_button_ends_a_run_and_what_was_learned_is_kept(
+    program: str,
+    line: str,
+    presses: int,
+    out: str,
+    err: str,
+    course: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Any,
+) -> None:
+    def press(at: str) -> None:
+        for _ in range(presses * (at == line)):
+            signal.raise_signal(signal.SIGINT)
+
+    def started(words: list[str], **options: Any) -> Any:
+        begun.append(popen([*words[:2], "-c", program], **options))
+        press("")
+        return begun[0]
+
+    begun: list[Any] = []
+    popen = magics.subprocess.Popen
+    monkeypatch.chdir(course)
+    monkeypatch.setattr(magics.subprocess, "Popen", started)
+    monkeypatch.setattr(Curve, "read", lambda _, said: press(said))
+    shell = Shell()
+    magics.register(shell)
+    shell.magics["train"]("")
+    said = capsys.readouterr()
+    assert begun[0].poll() is not None
+    assert said.out.endswith(out)
+    assert said.err.startswith(err) if err else not said.err
+
+
 class Shell:
     """What the magics ask of a notebook's shell."""
 
     def __init__(self) -> None:
         self.magics: dict[str, Any] = {}
+        self.user_ns: dict[str, Any] = {}
 
     def register_magic_function(self, function: Any, kind: str, name: str) -> None:
         """Keep it by its name."""
@@ -238,7 +314,7 @@ def test_a_course_is_done_in_a_notebook(course: Path) -> None:
     assert "next: 1.2" in shown[4]
     assert "(2, 6, 12)" in shown[4]
     assert "defines no unpatchify" in shown[5]
-    assert "%redo" in shown[6]
+    assert "is again as it was" in shown[6]
     assert "failed" in shown[7]
     assert "1.3 has not passed" in shown[8]
     assert "the same shapes" in shown[9]

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from vitcourse.cli import app
 from vitcourse.errors import RequestError
 from vitcourse.places import root
+from vitcourse.stubs import write_stubs
 from vitcourse.trace import diff, trace
 from vitcourse.trace.exercises import trace_exercise
 
@@ -79,7 +80,7 @@ def test_the_first_row_where_the_shapes_part_is_named(learner, id, chapter, old,
 def test_another_way_to_the_same_shapes_is_no_difference(learner, chapter, old, new, id):
     difference = compared(id, learner(chapter, old, new))
     assert difference.same
-    assert "▶" not in difference.to_text()
+    assert "▶" not in repr(difference)
 
 
 def test_an_error_comes_with_where_the_shapes_had_parted_before(learner):
@@ -106,6 +107,12 @@ def test_the_command_shows_the_difference_and_fails(learner):
     result = run("1.3", "--code", learner("ch01_patches.py", "x = x.transpose(1, 2) ", "x = x # "))
     assert result.exit_code == 1
     assert "the last two axes are swapped" in " ".join(result.output.split())
+
+
+def test_a_command_in_what_it_says_is_one_line_however_narrow_the_screen_is(monkeypatch, tmp_path):
+    monkeypatch.setenv("COLUMNS", "40")
+    write_stubs(tmp_path)
+    assert "for a hint: vitcourse hint 1.3\n" in run("1.3", "--code", tmp_path).output
 
 
 def test_the_command_does_not_show_the_solution_to_who_has_none(learner):

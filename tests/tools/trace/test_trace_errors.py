@@ -1,8 +1,10 @@
 """What a trace says of the shape errors of every day: the learner's own line, and which axes disagree."""
 
+import einops
 import pytest
 import torch
 import torch.nn.functional as F
+from einops.layers.torch import Rearrange
 from torch import nn
 
 from vitcourse.trace import trace
@@ -53,6 +55,15 @@ class Pooled(nn.Module):
         return self.head(x.flatten(1))
 
 
+def taken_apart(x):
+    b, t, d = x.shape
+    return b, t, d
+
+
+def set_to_nothing(x):
+    x[:, 7] = 0.0
+
+
 def added(x, y):
     x += y
     return x
@@ -60,8 +71,8 @@ def added(x, y):
 
 CASES = [
     ("no such row", Table(), {"ids": whole(2, 13, below=13)}, "B T",
-     "ids has a 12 in it, self.table has 11 rows: 0 to 10"),
-    ("below zero", Table(), {"ids": torch.tensor([3, -1])}, "T", "ids has a -1 in it, self.table has 11 rows: 0 to 10"),
+     "ids contains 12, self.table has 11 rows: 0 to 10"),
+    ("below zero", Table(), {"ids": torch.tensor([3, -1])}, "T", "ids contains -1, self.table has 11 rows: 0 to 10"),
     ("attention", Attending(), {"x": rand(2, 3, 7)}, "T B D", "x's last axis is 7 = D, self.attend takes 15"),
     ("chain", Chain(), {"x": rand(2, 7)}, "B D", "[1] ReLU's last axis is 5, self.chain.2 takes 3"),
     ("a batch is missing", nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5)), {"x": rand(3, 11, 13)}, "C H W",
@@ -93,7 +104,7 @@ CASES = [
     ("classes last", lambda x, y: F.cross_entropy(x, y), {"x": rand(2, 5, 3), "y": whole(2, 5, below=3)},
      ["B T K", "B T"], "x (B, T, K) has its classes on the second axis, 5 = T: y should be (B, K), and is (B, T)"),
     ("no such class", lambda x, y: F.cross_entropy(x, y), {"x": rand(7, 3), "y": whole(7, below=5)}, ["B K", "B"],
-     "y has a 4 in it, x has 3 = K classes: 0 to 2"),
+     "y contains 4, x has 3 = K classes: 0 to 2"),
     ("one shape", lambda x, y: F.binary_cross_entropy_with_logits(x, y), {"x": rand(7, 1), "y": rand(7)},
      ["B 1", "B"], "x is (B, 1), y (B): they must have one shape"),
     ("attention mask", lambda q, m: F.scaled_dot_product_attention(q, q, q, attn_mask=m),
@@ -111,7 +122,7 @@ CASES = [
     ("batch first", lambda q, k: nn.MultiheadAttention(6, 2)(q, k, k), {"q": rand(2, 7, 6), "k": rand(2, 5, 6)},
      ["B T D", "B S D"], "q's second axis is 7 = T, k's is 5 = S, and that axis is the batch here"),
     ("columns chosen", lambda x, m: x[m], {"x": rand(2, 5), "m": rand(5, 2) > 0}, ["B T", "T B"],
-     "x's first axis is 2 = B, m's is 5 = T: a mask has the axes that it chooses from"),
+     "x's first axis is 2 = B, m's first is 5 = T: a mask has the axes that it chooses from"),
     ("picked", lambda x, i: x.gather(1, i), {"x": rand(2, 5), "i": whole(2, below=5)}, ["B K", "B"],
      "x has 2 axes (B, K), i 1 (B): both need the same number"),
     ("no such axis", lambda x: x.transpose(1, 3), {"x": rand(2, 5, 3)}, "B T D",
@@ -126,6 +137,101 @@ CASES = [
      "x is on cpu, y on meta: they must be alike"),
     ("divergence", lambda x, y: F.kl_div(x, y, reduction="sum"), {"x": rand(2, 5), "y": rand(2, 3)}, ["B K", "B E"],
      "x's last axis is 5 = K, y's last is 3 = E, and axes match from the last one"),
+    ("one letter", lambda x, w: torch.einsum("...td,dm->...tm", x, w), {"x": rand(2, 5, 3), "w": rand(7, 11)},
+     ["B T D", "E M"], "x's last axis is 3 = D, w's first is 7 = E: in the equation they are one"),
+    ("letters", lambda q, k: torch.einsum("bhqd,bhkd->bhqk", q, k), {"q": rand(2, 3, 5, 7), "k": rand(2, 5, 7)},
+     ["B h T dh", "B T dh"], "k has 3 axes (B, T, dh), the equation names 4"),
+    ("operands", lambda x: torch.einsum("btd->bdt", x, x), {"x": rand(2, 5, 3)}, "B T D",
+     "2 tensors are given, the equation is of 1"),
+    ("patches", lambda x: einops.rearrange(x, "b c (h p) (w q) -> b (h w) (c p q)", p=7, q=5),
+     {"x": rand(2, 3, 14, 13)}, "B C H W", "x's last axis is 13 = W, (w q) needs a multiple of 5"),
+    ("patches of what came before", lambda x: einops.reduce(x + 1, "... (t s) d -> ... t d", "mean", s=2),
+     {"x": rand(2, 5, 3)}, "B T D", "x + 1's second axis is 5 = T, (t s) needs a multiple of 2"),
+    ("a layer of einops", Rearrange("b c h w -> b (h w) c"), {"x": rand(2, 5, 3)}, "B T D",
+     "input has 3 axes (B, T, D), the pattern names 4"),
+    ("names of a shape", taken_apart, {"x": rand(2, 3, 5, 7)}, "B C H W",
+     "x has 4 axes (B, C, H, W), 3 names are given"),
+    ("no such place", lambda x: x[..., None, -8, 0], {"x": rand(2, 7, 3)}, "B T D",
+     "x's second axis is 7 = T, 0 to 6: there is no -8"),
+    ("no such places", lambda x: x[:, [2, 7]], {"x": rand(2, 7, 3)}, "B T D",
+     "x's second axis is 7 = T, 0 to 6: there is no 7"),
+    ("after a mask", lambda x, m: x[m, 3], {"x": rand(2, 7, 3), "m": rand(2, 7) > 0}, ["B T D", "B T"],
+     "x's last axis is 3 = D, 0 to 2: there is no 3"),
+    ("too many places", lambda x: x[:, 0, 0, 0], {"x": rand(2, 7, 3)}, "B T D",
+     "x has 3 axes (B, T, D), the brackets ask for 4"),
+    ("a place to set", set_to_nothing, {"x": rand(2, 7, 3)}, "B T D",
+     "x's second axis is 7 = T, 0 to 6: there is no 7"),
+    ("picked beyond", lambda x, i: x.gather(1, i), {"x": rand(2, 5), "i": whole(2, 3, below=6)}, ["B K", "B E"],
+     "i contains 5, x's last axis has 5 = K: 0 to 4"),
+    ("parts", lambda x: x.split([3, 5], dim=1), {"x": rand(2, 7, 3)}, "B T D",
+     "x's second axis is 7 = T, the parts (3, 5) are 8 together"),
+    ("side by side", lambda x, y: torch.hstack([x, y]), {"x": rand(2, 7, 3), "y": rand(2, 5, 11)},
+     ["B T D", "B S E"], "x's last axis is 3 = D, y's is 11 = E, and only the second may differ"),
+    ("a kernel too large", lambda x: F.max_pool2d(x, 7), {"x": rand(2, 3, 11, 5)}, "B C H W",
+     "x's last axis is 5 = W, and the kernel goes over 7"),
+    ("a patch too large", nn.Conv2d(3, 5, (7, 13)), {"x": rand(2, 3, 11, 5)}, "B C H W",
+     "input's last axis is 5 = W, and the kernel goes over 13"),
+    ("products of three axes", lambda x, w: torch.bmm(x, w), {"x": rand(2, 5, 3), "w": rand(3, 7)}, ["B T D", "D M"],
+     "w has 2 axes (D, M), bmm takes 3"),
+    ("a sum of products", lambda b, x, w: torch.addmm(b, x, w), {"b": rand(7), "x": rand(2, 3), "w": rand(5, 7)},
+     ["M", "B D", "E M"], "x's last axis is 3 = D, w's last axis but one is 5 = E: they must be equal"),
+    ("spread in place", lambda x, y: x.add_(y), {"x": rand(2, 3), "y": rand(5, 2, 3)}, ["B D", "T B D"],
+     "x (B, D) keeps its shape here, and would become (5, 2, 3)"),
+    ("classes", lambda y: F.one_hot(y, 5), {"y": whole(7, below=6)}, "B",
+     "y contains 5, one_hot has 5 classes: 0 to 4"),
+    ("as another", lambda x, y: x.view_as(y), {"x": rand(2, 7), "y": rand(3, 5)}, ["B D", "C E"],
+     "x (B, D) has 14 numbers, (3, 5) needs 15"),
+    ("another axis may grow", lambda x: x.expand(3, 7), {"x": rand(5, 1)}, "T 1",
+     "x's first axis is 5 = T, and 3 is asked: it keeps its size here"),
+    ("no place for an axis", lambda x: x.expand(2, -1), {"x": rand(2, 5, 7)}, "B T D",
+     "x has 3 axes (B, T, D), what is asked has 2"),
+    ("a place with fewer axes", lambda x, v: x.__setitem__(0, v), {"x": rand(2, 5, 7), "v": rand(3, 5, 7)},
+     ["B T D", "C T D"], "v has 3 axes (C, T, D), its place has 2"),
+    ("masked places", lambda x, m, v: x.__setitem__((0, m), v), {"x": rand(2, 5, 7), "m": torch.arange(5) < 3,
+     "v": rand(4, 7)}, ["B T D", "T", "M D"], "v's first axis is 4 = M, its place takes 3"),
+    ("nothing goes with everything", lambda e, x, y: torch.cat([e, x, y], dim=1),
+     {"e": rand(0), "x": rand(2, 5, 7), "y": rand(2, 5, 3)}, ["Z", "B T D", "B T K"],
+     "x's last axis is 7 = D, y's is 3 = K, and only the second may differ"),
+    ("heads shared", lambda q, k: F.scaled_dot_product_attention(q, k, k),
+     {"q": rand(3, 4, 5, 7), "k": rand(3, 2, 11, 7)}, ["B h Tq dh", "B n Tk dh"],
+     "q's second axis is 4 = h, k's second is 2 = n, and axes match from the last one"),
+    ("named in another order", lambda x, w, b: F.linear(bias=b, weight=w, input=x),
+     {"x": rand(5, 7), "w": rand(3, 11), "b": rand(3)}, ["T D", "K E", "K"], "x's last axis is 7 = D, w takes 11 = E"),
+    ("widths of keys", lambda q, k: nn.MultiheadAttention(8, 2, kdim=6, vdim=6)(q, k, k),
+     {"q": rand(5, 2, 9), "k": rand(3, 2, 6)}, ["T B D", "S B E"], ""),
+    ("a window without a batch", nn.MaxPool2d(6), {"x": rand(3, 5, 7)}, "C H W",
+     "input's second axis is 5 = H, and the kernel goes over 6"),
+    ("on the way", lambda x, y: sum([x, y]), {"x": rand(5, 7), "y": rand(5, 3)}, ["T D", "T K"],
+     "operand 1's last axis is 7 = D, y's last is 3 = K, and axes match from the last one"),
+    ("a mask behind a slice", lambda x, m: x[:, m], {"x": rand(2, 5, 11), "m": rand(5, 7) > 0}, ["B T D", "T K"],
+     "x's last axis is 11 = D, m's last is 7 = K: a mask has the axes that it chooses from"),
+    ("a mask behind dots", lambda x, m: x.__setitem__((..., m), 0.0), {"x": rand(5, 7, 3), "m": rand(5) > 0},
+     ["B T D", "B"], "x's last axis is 3 = D, m's first is 5 = B: a mask has the axes that it chooses from"),
+    ("indices apart", lambda x, i, j: x[i, j], {"x": rand(2, 7), "i": whole(3, below=2), "j": whole(2, below=9) + 7},
+     ["B T", "C", "B"], ""),
+    ("names in einops", lambda x, w: einops.einsum(x, w, "b t d, d k -> b t k"),
+     {"x": rand(2, 5, 7), "w": rand(11, 3)}, ["B T D", "E K"],
+     "x's last axis is 7 = D, w's first is 11 = E: in the equation they are one"),
+    ("another fault of a pattern", lambda x: einops.rearrange(x, "b (h d) -> b h", h=7), {"x": rand(2, 30)}, "B D", ""),
+    ("no such reduction", lambda x: einops.reduce(x, "b (h d) -> b h", "avg", h=7), {"x": rand(2, 30)}, "B D", ""),
+    ("dots may be nothing", lambda x: einops.rearrange(x, "b ... (h d) -> b h ... d", h=2), {"x": rand(7)}, "D",
+     "x has 1 axis (D), the pattern names at least 2"),
+    ("an unknown letter", lambda x, w: torch.einsum("btd,dk->btz", x, w), {"x": rand(2, 5, 7), "w": rand(11, 3)},
+     ["B T D", "E K"], ""),
+    ("no minus", lambda x, y: x - y, {"x": rand(2, 5) > 0, "y": rand(2, 3) > 0}, ["B T", "B K"], ""),
+    ("probabilities", lambda x, y: F.cross_entropy(x, y), {"x": rand(2, 7), "y": rand(2, 5)}, ["B K", "B T"],
+     "x is (B, K), y (B, T): they must have one shape"),
+    ("no row", lambda x: x[0], {"x": rand(0, 7)}, "B T", "x's first axis is 0 = B, nothing: there is no 0"),
+    ("a kernel with holes", lambda x: F.conv2d(x, rand(2, 3, 3, 3), padding=(1, 0), dilation=(2, 5)),
+     {"x": rand(2, 3, 5, 7)}, "B C H W", "x's last axis is 7 = W, and the kernel goes over 11"),
+    ("leading ones", lambda x, v: x.__setitem__(0, v), {"x": rand(2, 5, 7), "v": rand(1, 1, 3, 7)},
+     ["B T D", "1 1 S D"], "v's third axis is 3 = S, its place takes 5"),
+    ("a weight of another kind", lambda x, w: F.conv2d(x, w), {"x": rand(2, 3, 5, 7), "w": rand(3, 3, 3)},
+     ["B C H W", "K C P"], "w has 3 axes (K, C, P), conv2d takes 4"),
+    ("another kind of argument", lambda x: x.view(2, None), {"x": rand(2, 5, 7)}, "B T D", ""),
+    ("parts that are enough", lambda x: x.split([-1, 6], dim=1), {"x": rand(2, 5)}, "B T", ""),
+    ("a new axis", lambda x: x.unsqueeze(4), {"x": rand(2, 7, 3)}, "B T D",
+     "x has 3 axes (B, T, D), a new one can be 0 to 3: not 4"),
 ]  # fmt: skip
 
 
@@ -133,6 +239,40 @@ CASES = [
 def test_an_error_says_which_axes_disagree(function, inputs, names, said):
     traced = trace(function, *inputs.values(), names=names)
     assert traced.failure.explanation == said
+
+
+def test_a_place_that_is_added_to_is_called_what_it_is():
+    def grown(x, c):
+        x[:, 0] += c
+
+    failure = trace(grown, rand(2, 5, 7), rand(3, 7), names=["B T D", "C D"]).failure
+    assert failure.explanation == "x[:, 0]'s first axis is 2 = B, c's first is 3 = C, and axes match from the last one"
+
+
+def test_a_size_that_a_shape_lacks_is_told():
+    failure = trace(lambda x: x.shape[3], rand(2, 5, 7), names={"x": "B T D"}).failure
+    assert failure.explanation == "x has 3 axes (B, T, D), 0 to 2: there is no 3"
+
+
+@pytest.mark.parametrize("line", ["b,n=x.shape", "[b, n] = x.size()", "(b, n,) = x.shape"])
+def test_names_for_a_shape_are_counted_however_they_are_written(tmp_path, line):
+    file = tmp_path / "code.py"
+    file.write_text(f"def run(x):\n    first, = [1]; {line}\n", encoding="utf-8")
+    scope = {}
+    exec(compile(file.read_text(encoding="utf-8"), str(file), "exec"), scope)
+    failure = trace(scope["run"], rand(2, 5, 7), names="B T D").failure
+    assert (failure.expression, failure.explanation) == (line, "x has 3 axes (B, T, D), 2 names are given")
+
+
+def test_an_error_that_cannot_say_what_it_is_ends_the_trace_as_others_do():
+    class MuteError(Exception):
+        def __str__(self):
+            raise RuntimeError
+
+    def run(x):
+        raise MuteError
+
+    assert "MuteError" in str(trace(run, rand(2, 5), names="B D").failure)
 
 
 def test_an_error_in_a_sequential_has_the_line_that_calls_it():

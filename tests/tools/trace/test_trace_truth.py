@@ -666,6 +666,25 @@ def test_a_wrapper_that_only_passes_on_is_no_row_of_its_own():
     assert [row.op for row in plain.steps][2:] == [row.op for row in wrapped.steps][2:] == ["Linear", "ReLU"]
 
 
+class HandsOn(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(5, 3), nn.Linear(3, 7)
+
+    def forward(self, x):
+        return self._through(x)
+
+    def _through(self, x):
+        return self.fc2(self.fc1(x))
+
+
+def test_a_forward_that_only_hands_on_shows_the_steps_of_what_it_calls():
+    rows = trace(HandsOn(), torch.rand(2, 5)).steps
+    assert [(row.expression, row.depth) for row in rows] == [
+        ("x", 0), ("self.fc1(x)", 0), ("self.fc2(self.fc1(x))", 0)
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("indices", [False, True])
 def test_a_pool_is_called_what_it_is(indices):
     traced = trace(lambda x: F.max_pool2d(x, 2, return_indices=indices), torch.rand(2, 3, 8, 10))

@@ -118,14 +118,6 @@ def stop_one_at_step(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Run, "step", step)
 
 
-@NEEDS_FORK
-@pytest.mark.usefixtures("stripes", "undrawn")
-def test_too_small_a_batch_is_refused_by_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert run_together(2, "train", *SMALL, "--batch-size=1", "--device=cpu", "--output=run") == [2, 2]
-    assert not (tmp_path / "run").exists()
-
-
 @pytest.mark.usefixtures("stripes")
 def test_whose_loss_is_large_is_known_to_one_process_alone() -> None:
     with pytest.raises(RequestError, match="--hardest is for one process"):
