@@ -18,7 +18,7 @@ from vitcourse.checking import parameters
 from vitcourse.checking.evidence import names, same, slack
 from vitcourse.checking.sizes import Sizes
 from vitcourse.checking.subjects import ATOL, RTOL, Asking, CheckFailedError, Module, Subject
-from vitcourse.checking.wording import article, as_call, begun, described, difference, likeness, no_tensor, word
+from vitcourse.checking.wording import article, as_call, begun, described, difference, no_tensor, word
 from vitcourse.worker.protocol import Slot
 from vitcourse.worker.workshop import tensors_of
 
@@ -303,8 +303,7 @@ class Check(Asking):
                 raise CheckFailedError(no_tensor(f"what {name} returns", mine))
             if mine.shape != expected.shape:
                 told = [self.s.told(tuple(tensor.shape)) for tensor in (expected, mine)]
-                lines = [f"expected {told[0]}", f"yours    {told[1]}", likeness(mine, expected)]
-                facts = "\n".join(line for line in lines if line)
+                facts = f"expected {told[0]}\nyours    {told[1]}"
                 raise CheckFailedError(f"{name} returns the wrong shape", facts=facts)
 
 

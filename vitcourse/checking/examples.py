@@ -128,14 +128,11 @@ class Comparing(Onward):
         return next((as_call(request["name"], (), request["arguments"]) for request in made), "it")
 
 
-def opinion(run: Run, check: Check, error: CheckFailedError, seed: int, named: bool) -> list[str]:
-    """Lines for the diagnosis."""
-    silent = check.read["definitions"].get(check.exercise.names[0], {}).get("no_return")
-    lines = [f"{silent} has no return: what it computes never comes back"] if silent and not named else []
+def opinion(run: Run, check: Check, error: CheckFailedError, seed: int) -> str:
+    """The smallest example of what is wrong, in lines; empty where there is none to show."""
     about_values = bool(check.questions) and check.questions[-1].request["do"] == "call"
-    if about_values and not error.raised and (example := smallest(run, check, seed + 1)) is not None:
-        lines.append(shown(example))
-    return lines
+    example = smallest(run, check, seed + 1) if about_values and not error.raised else None
+    return shown(example) if example is not None else ""
 
 
 def onward(run: Run, check: Check, seed: int) -> list[Question]:

@@ -185,7 +185,7 @@ class _Case:
             headline, misconception, found = naming.says, naming.name, naming.kind
             lines = [error.headline if error.raised else "", error.facts]
         with suppress(WorkerLost):  # it was seen to fail; this adds nothing
-            lines += opinion(run, check, error, number, named=naming is not None)
+            lines.append(opinion(run, check, error, number))
         diagnosis = "\n".join(line for line in lines if line)
         return self._says(status, headline, diagnosis, misconception=misconception, found=found, stub=stub)
 

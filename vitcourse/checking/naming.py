@@ -8,7 +8,7 @@ import ast
 import io
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -28,7 +28,7 @@ from vitcourse.checking.subjects import Question, Side
 from vitcourse.codesets import load_code
 from vitcourse.course import Exercise
 from vitcourse.worker.stated import stated
-from vitcourse.worker.workshop import Observation, Workshop, slots_of, tensors_of
+from vitcourse.worker.workshop import Observation, Workshop, tensors_of
 
 Questions = Sequence[Question]
 
@@ -108,15 +108,18 @@ def _among(
     """
     found: dict[str, Hypothesis] = {}
     whole: list[Hypothesis] = []
-    chain, until, edit = _chain(questions), time.process_time() + SECONDS[kind], kind == "edit"
+    until, edit = time.process_time() + SECONDS[kind], kind == "edit"
     for hypothesis in group:
-        if time.process_time() > until or len(whole) == (3 if edit else 2):
+        if len(whole) == (3 if edit else 2):
+            break
+        if time.process_time() > until:
+            found = found if whole else {}  # what wasn't tried may explain as much
             break
         said = hypothesis.says in (one.says for one in whole)  # of two with the same words, either may be it
-        fits = not said and _explains(exercise, hypothesis, questions, chain)
+        fits = not said and _explains(exercise, hypothesis, questions)
         if fits and not (edit and _stands(exercise, hypothesis, lines)):
             found.setdefault(hypothesis.says, hypothesis)
-            if _explains(exercise, hypothesis, rest(), _chain(rest())):
+            if _explains(exercise, hypothesis, rest()):
                 found[hypothesis.says] = hypothesis
                 whole.append(hypothesis)
     if not whole and questions[-1].request["do"] == "make":  # what a module holds says little of how it runs
@@ -239,13 +242,14 @@ def sides(exercise: Exercise, hypothesis: Hypothesis) -> Callable[[], Side]:
     return lambda: Workshop(find, whole=False)
 
 
-def _explains(exercise: Exercise, hypothesis: Hypothesis, questions: Questions, chain: Questions) -> bool:
-    """Whether the hypothesis gives the learner's observation at every question; those of the chain are asked first."""
+def _explains(exercise: Exercise, hypothesis: Hypothesis, questions: Questions) -> bool:
+    """Whether the hypothesis gives the learner's observation at every question."""
     try:
-        side = sides(exercise, hypothesis)
+        side = sides(exercise, hypothesis)()
     except Exception:
         return False
-    return _fits(chain, side()) and (len(chain) == len(questions) or _fits(questions, side()))
+    answers = zip_longest(questions, _replayed(questions, side))
+    return all(seen is not None and alike(question.seen, seen, question) for question, seen in answers)
 
 
 def _explained(side: Side, questions: Questions) -> set[int]:
@@ -258,39 +262,6 @@ def _breaks_alike(side: Side, questions: Questions) -> bool:
     """Whether what is asked of a side raises where it does with the learner's answer, and nowhere else."""
     answers = zip(questions, _replayed(questions, side), strict=False)
     return all(bool(question.seen.raised) == bool(seen.raised) for question, seen in answers)
-
-
-def _fits(questions: Questions, side: Side) -> bool:
-    answers = zip_longest(questions, _replayed(questions, side))
-    return all(seen is not None and alike(question.seen, seen, question) for question, seen in answers)
-
-
-def _chain(questions: Questions) -> Questions:
-    """The last question, and all that has to do with what it asks about: most hypotheses are out after these."""
-    about = [set(slots(question.request)) for question in questions]
-    known: set[str] = set()
-    more = about[-1]
-    while more - known:
-        known |= more
-        more = set().union(*(one for one in about if known & one))
-    return [
-        question
-        for question, one in zip(questions, about, strict=True)
-        if question is questions[-1]
-        or (known & one and (question.request["do"] not in ("call", "values") or _changes(question)))
-    ]
-
-
-def _changes(question: Question) -> bool:
-    """Whether a call can change what is kept: by what it is given, or by what it gives."""
-    request = question.request
-    return request["do"] == "call" and bool(slots_of(request["args"]) or request.get("keep"))
-
-
-def slots(request: Mapping[str, Any]) -> list[str]:
-    """The slots that a request has to do with."""
-    named = [str(request[key]) for key in ("slot", "new", "of", "keep") if request.get(key)]
-    return named + slots_of((request.get("target"), request.get("args", ()), request.get("kwargs", {})))
 
 
 def _replayed(questions: Questions, side: Side) -> Iterator[Observation]:

@@ -1,6 +1,5 @@
 """In which words a check tells a value, a call, a difference."""
 
-import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -53,20 +52,6 @@ def difference(mine: Tensor, expected: Tensor) -> str:
     at = farthest(mine, expected)
     where = f", at {at}," if at and mine.numel() > 1 else ""
     return f"expected{where} {float(expected[at]):.6g}, yours {float(mine[at]):.6g}"
-
-
-def likeness(mine: Tensor, expected: Tensor) -> str:
-    """One sentence on how a result of the wrong shape is like the right one, or an empty one."""
-    if mine.numel() != expected.numel() or mine.numel() < 2:
-        return ""
-    mine, expected = mine.detach().double(), expected.detach().double()
-    if mine.dim() == expected.dim() <= 5:
-        for axes in itertools.permutations(range(mine.dim())):
-            if mine.permute(axes).shape == expected.shape and torch.allclose(mine.permute(axes), expected, 1e-3, 1e-5):
-                return f"the values are right after permute{axes}: axes are exchanged"
-    if torch.allclose(mine.reshape(expected.shape), expected, 1e-3, 1e-5):
-        return "the values are right and in the right order; only the shape is not"
-    return ""
 
 
 def farthest(mine: Tensor, expected: Tensor) -> tuple[int, ...]:

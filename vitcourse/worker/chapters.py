@@ -131,8 +131,7 @@ def read(text: str, names: Sequence[str]) -> dict[str, Any]:
     """What can be seen in a chapter's text without running it, of these names.
 
     definitions: for each that is defined, its lines, where the stub's NotImplementedError is still raised (line and
-    function), its methods, and what of it should return something and doesn't. like: for each, the definition whose
-    name is nearest to it, if one is near.
+    function), and its methods. like: for each, the definition whose name is nearest to it, if one is near.
     """
     there = {node.name: node for node in parsed(text).body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     definitions = {
@@ -140,7 +139,6 @@ def read(text: str, names: Sequence[str]) -> dict[str, Any]:
             "lines": (min([node.lineno, *(word.lineno for word in node.decorator_list)]), node.end_lineno or 0),
             "raises": _stub_raises(node),
             "methods": [part.name for part in node.body if isinstance(part, ast.FunctionDef)],
-            "no_return": "" if _returns(node) else f"{'forward of ' * isinstance(node, ast.ClassDef)}{name}",
         }
         for name, node in there.items()
         if name in names
@@ -163,10 +161,3 @@ def _stub_raises(node: ast.AST, within: str = "") -> list[tuple[int, str]]:
             found.append((part.lineno, name))
         found += _stub_raises(part, name)
     return found
-
-
-def _returns(node: ast.FunctionDef | ast.ClassDef) -> bool:
-    """Whether a function, or the forward of a class, returns or yields a value anywhere."""
-    own = [node] if isinstance(node, ast.FunctionDef) else [p for p in node.body if getattr(p, "name", "") == "forward"]
-    giving = (ast.Return, ast.Yield, ast.YieldFrom)
-    return all(any(isinstance(part, giving) and part.value for part in ast.walk(function)) for function in own)

@@ -18,6 +18,7 @@ import torch
 
 from vitcourse.checking import naming
 from vitcourse.checking.check import Check
+from vitcourse.checking.edits import edits
 from vitcourse.checking.evidence import same
 from vitcourse.checking.examples import onward, smallest
 from vitcourse.checking.grading import Course
@@ -25,7 +26,7 @@ from vitcourse.checking.judge import Judge, Verdict, check_of
 from vitcourse.checking.misconceptions import Hypothesis, Misconception, misconceptions
 from vitcourse.checking.naming import named
 from vitcourse.checking.sizes import Sizes
-from vitcourse.checking.subjects import ATOL, RTOL, CheckFailedError, Inputs, Side
+from vitcourse.checking.subjects import ATOL, RTOL, CheckFailedError, Inputs, Question, Side
 from vitcourse.checking.wording import begun
 from vitcourse.checking.workers import Workers
 from vitcourse.codesets import load_code
@@ -34,7 +35,7 @@ from vitcourse.definitions import definition, definitions
 from vitcourse.places import root
 from vitcourse.stubs import pristine
 from vitcourse.worker.protocol import pack
-from vitcourse.worker.workshop import Workshop
+from vitcourse.worker.workshop import Observation, Workshop, slots_of
 
 pytestmark = [pytest.mark.course, pytest.mark.xdist_group("judged")]
 
@@ -112,7 +113,7 @@ class Remembered:
         return self.known[key]
 
     def answer(self, request: Any) -> Any:
-        slots, key = naming.slots(request), self.key(request)
+        slots, key = slots_in(request), self.key(request)
         new = {request.get("new"), request.get("keep"), request["do"] in ("make", "build") and request["slot"]}
         parts = [self.parts[slot] for slot in slots if slot not in new]
         assert all(part is parts[0] for part in parts)
@@ -140,6 +141,12 @@ class Remembered:
             return side.answer(request), after
         except Exception as error:
             return error, after
+
+
+def slots_in(request: Any) -> list[str]:
+    """The slots that a request has to do with."""
+    named = [str(request[key]) for key in ("slot", "new", "of", "keep") if request.get(key)]
+    return named + slots_of((request.get("target"), request.get("args", ()), request.get("kwargs", {})))
 
 
 @pytest.fixture
@@ -320,6 +327,17 @@ def test_a_cause_is_named_where_it_is_no_chance(
     assert verdict.status != "passed"
     assert verdict.misconception.startswith(name)
     assert bool(name) is bool(verdict.misconception), verdict
+
+
+@pytest.mark.parametrize(("seconds", "count"), [(0.5, 2), (9.0, 0)])
+def test_a_search_that_ran_out_of_time_names_only_what_explains_all(
+    seconds: float, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, questions, clock = exercise("4.2"), [Question({"do": "call"}, Observation())], iter((0.0, 0.1, seconds))
+    monkeypatch.setattr(naming, "_explains", lambda asked, one, of: of is questions)  # and nothing of the rest
+    monkeypatch.setattr("vitcourse.checking.naming.time.process_time", lambda: next(clock, seconds))
+    found, whole = naming._among(asked, "edit", edits(asked)[:2], questions, list, [])
+    assert (len(found), whole) == (count, [])
 
 
 def test_the_same_outcome_eight_times_speaks_once_for_a_cause(learner: Callable[..., Path], workers: Workers) -> None:

@@ -9,25 +9,14 @@ import dataclasses
 from collections.abc import Iterator
 from functools import cache
 
-from vitcourse.checking.edits import (
-    axes,
-    calls,
-    conditions,
-    extras,
-    functions,
-    layers,
-    patterns,
-    rewriting,
-    statements,
-    values,
-)
+from vitcourse.checking.edits import exchanges, kinds, rewriting, slices, statements, values
 from vitcourse.checking.edits.reference import Function, chapter, functions_of
 from vitcourse.checking.edits.telling import agreed, shortened
 from vitcourse.checking.edits.trees import Change
 from vitcourse.checking.misconceptions import Hypothesis
 from vitcourse.course import Exercise
 
-RULES = (axes, calls, conditions, extras, functions, layers, rewriting, statements, patterns, values)
+RULES = (exchanges, kinds, rewriting, slices, statements, values)
 
 # How much less likely a mistake is in what the exercise stands on: an earlier one, written anew in its place.
 _BELOW = 6
@@ -45,18 +34,13 @@ def edits(exercise: Exercise) -> list[Hypothesis]:
     own, below = functions_of(exercise)
     plausible = (change for change in _changes(below) if change.rank <= _PLAUSIBLE)
     changes = [*_changes(own), *(dataclasses.replace(change, rank=change.rank + _BELOW) for change in plausible)]
-    seen: set[int] = set()
-    found: list[Hypothesis] = []
+    alone: dict[object, Change] = {}
     for change in sorted(changes, key=lambda change: change.rank):
-        definitions = _applied(exercise, change)
-        known = chapter(exercise.module).known
-        number = hash(tuple(known.digest(definition) for definition in definitions))
-        if definitions and number not in seen:
-            seen.add(number)
-            found.append(Hypothesis(exercise.id, shortened(change.says), agreed(change.says), definitions))
-        if len(found) == _MOST:
-            break
-    return found
+        alone.setdefault(change.text, change)
+    return [
+        Hypothesis(exercise.id, shortened(change.says), agreed(change.says), _applied(exercise, change))
+        for change in list(alone.values())[:_MOST]
+    ]
 
 
 def _changes(own: list[Function]) -> Iterator[Change]:
@@ -65,17 +49,14 @@ def _changes(own: list[Function]) -> Iterator[Change]:
 
 
 def _applied(exercise: Exercise, change: Change) -> tuple[ast.stmt, ...]:
-    """The definitions of the chapter that must run again, with the change in them; none where it changes nothing."""
+    """The definitions of the chapter that must run again, with the change in them."""
     whole = chapter(exercise.module)
-    within = whole.known.within(change)
+    within = change.within(whole.parents)
     own, below = functions_of(exercise)
     names = {function.name.partition(".")[0]: function.definition for function in own + below}
-    known = whole.known
     new = {name: change.applied(node, within) for name, node in names.items() if id(node) in within}
-    changed = {name for name, node in new.items() if known.digest(node) != known.digest(names[name])}
-    again = [
-        new.get(node.name, node)
-        for node in whole.needing(changed)
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name in names
-    ]
-    return tuple(again)
+    return tuple(new.get(_name(node), node) for node in whole.needing(set(new)) if _name(node) in names)
+
+
+def _name(definition: ast.stmt) -> str:
+    return getattr(definition, "name", "")

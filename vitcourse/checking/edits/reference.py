@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from vitcourse.checking.edits.trees import Known, bare, statements
+from vitcourse.checking.edits.trees import bare, parents, statements
 from vitcourse.codesets import load_code
 from vitcourse.course import Exercise, chapters, exercises
 
@@ -40,42 +40,22 @@ def rewrites() -> list[list[Any]]:
 
 @cache
 def siblings() -> dict[str, Any]:
-    """What stands in place of what is meant: siblings.toml; a row that ends in numbers is one for each of them."""
-    found = _table("siblings")
-    return {
-        name: [row for one in rows for row in _spread(one)] if isinstance(rows, list) else rows
-        for name, rows in found.items()
-    }
-
-
-def _spread(row: Any) -> list[Any]:
-    if not (isinstance(row, list) and isinstance(row[-1], list)):
-        return [row]
-    return [[part.replace("#", number) if isinstance(part, str) else part for part in row[:-1]] for number in row[-1]]
-
-
-@dataclass(frozen=True)
-class Attribute:
-    """What __init__ keeps on self: its value, and its kind (module, parameter or number)."""
-
-    value: ast.expr
-    kind: str
-
-    @property
-    def maker(self) -> str:
-        """The name of what was called to make it: Linear, LayerNorm, …"""
-        return called(self.value)
+    """What stands in place of values of a kind, and of slices: siblings.toml."""
+    return _table("siblings")
 
 
 @dataclass
 class Function:
-    """One function of a chapter. What is known of its names is known at each statement, by the statement's identity."""
+    """One function of a chapter, and of what kind its arguments, and the attributes that its class keeps, are.
+
+    Axes and scope are those of its names at each statement, by the statement's identity.
+    """
 
     exercise: str
     name: str
     definition: ast.stmt
     node: ast.FunctionDef
-    attributes: dict[str, Attribute]
+    attributes: dict[str, str]
     steps: dict[int, str] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     kinds: dict[str, str] = field(default_factory=dict)
@@ -101,18 +81,14 @@ class Function:
         """What a statement does."""
         return self.steps[id(statement)]
 
-    def steps_of(self, statements: list[ast.stmt]) -> str:
-        """What several do."""
-        return " and ".join(map(self.step, statements))
-
 
 @dataclass(frozen=True)
 class Chapter:
-    """A chapter of the references: its definitions by name, and the functions in them."""
+    """A chapter of the references, the functions in it, and in which node each of its nodes stands."""
 
     tree: ast.Module
     functions: tuple[Function, ...]
-    known: Known
+    parents: dict[int, int]
 
     def needing(self, changed: set[str]) -> list[ast.stmt]:
         """The definitions that must run again for those of these names to take effect, themselves included."""
@@ -136,6 +112,13 @@ def called(value: ast.AST) -> str:
     return value.func.attr if isinstance(value.func, ast.Attribute) else getattr(value.func, "id", "")
 
 
+def target(line: ast.stmt) -> str:
+    """The name to which a statement gives a value; empty where it gives none to one."""
+    if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name):
+        return line.targets[0].id
+    return ""
+
+
 def definitions(tree: ast.Module) -> list[ast.stmt]:
     """The functions and classes of a chapter."""
     return [statement for statement in tree.body if isinstance(statement, ast.FunctionDef | ast.ClassDef)]
@@ -153,7 +136,7 @@ def chapter(module: str) -> Chapter:
         for node in (statement.body if isinstance(statement, ast.ClassDef) else [statement])
         if isinstance(node, ast.FunctionDef)
     ]
-    return Chapter(bare(tree), tuple(functions), Known(tree))
+    return Chapter(bare(tree), tuple(functions), parents(tree))
 
 
 @cache
@@ -184,11 +167,6 @@ def public_names() -> frozenset[str]:
     """The names that are written as they are: arguments, what modules hold, symbols."""
     found = (name for function in all_functions() for name in (*function.arguments, *function.attributes))
     return frozenset((*words()["symbols"].values(), *words()["axes"], *found))
-
-
-def signature(name: str) -> Function | None:
-    """How a function or class of the references is called, from whatever chapter."""
-    return next((found for found in all_functions() if found.name in (name, f"{name}.__init__")), None)
 
 
 def _function(module: str, definition: ast.stmt, node: ast.FunctionDef, comments: dict[int, list[Axes]]) -> Function:
@@ -247,19 +225,15 @@ def _kind(line: ast.stmt) -> str:
     return "item" if made or (isinstance(line, ast.Assign) and called(line.value)[:1].isupper()) else "number"
 
 
-def _attributes(definition: ast.ClassDef) -> dict[str, Attribute]:
+def _attributes(definition: ast.ClassDef) -> dict[str, str]:
+    """What is kept on self: each name with its kind, module, parameter or number."""
     found = {}
     for node in ast.walk(definition):
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Attribute):
-            kind = "number"
-            if isinstance(node.value, ast.Call):
-                kind = "parameter" if called(node.value) == "Parameter" else "module"
-            found[node.targets[0].attr] = Attribute(node.value, kind)
-        if isinstance(node, ast.Expr) and called(node.value) == "register_buffer":
-            assert isinstance(node.value, ast.Call)
-            name = node.value.args[0]
-            assert isinstance(name, ast.Constant)
-            found.setdefault(str(name.value), Attribute(node.value, "parameter"))
+            made = {"": "number", "Parameter": "parameter"}
+            found[node.targets[0].attr] = made.get(called(node.value), "module")
+        if called(node) == "register_buffer" and isinstance(node, ast.Call):
+            found.setdefault(str(ast.literal_eval(node.args[0])), "parameter")
     return found
 
 

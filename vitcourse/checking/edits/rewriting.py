@@ -8,7 +8,7 @@ from typing import Any
 
 from vitcourse.checking.edits.reference import Function, rewrites
 from vitcourse.checking.edits.telling import Teller, expressions
-from vitcourse.checking.edits.trees import Change, Parts, code, matched
+from vitcourse.checking.edits.trees import Change, Parts, code, matched, same
 
 Place = tuple[Teller, ast.expr, Parts]  # where an expression of a form stands, and what the form's letters are there
 
@@ -17,42 +17,43 @@ def changes(own: list[Function]) -> Iterator[Change]:
     """The changes of all functions."""
     for function in own:
         nodes = list(expressions(function))
-        for form, rows in _forms():
-            found = [(*place, parts) for place in nodes if (parts := matched(form, place[1])) is not None]
+        for form, tree, rows in _forms():
+            found = [(*place, parts) for place in nodes if (parts := matched(tree, place[1])) is not None]
             for template, rank, words, *everywhere in rows:
                 for place in found:
-                    if _named(template) <= {"self", *function.scope[id(place[0].line)]}:
-                        yield _rewritten([place], template, rank, words)
+                    if _named(template) <= {"self", *_named(form), *function.scope[id(place[0].line)]}:
+                        yield from _rewritten([place], template, rank, words)
                 if everywhere and len(found) > 1:
-                    yield _rewritten(found, template, everywhere[0], words)
+                    yield from _rewritten(found, template, everywhere[0], words)
 
 
 @cache
-def _forms() -> list[tuple[ast.expr, list[list[Any]]]]:
+def _forms() -> list[tuple[str, ast.expr, list[list[Any]]]]:
     """What expressions look like, and the rows: template, rank, words, and a rank for all places at once, or none."""
     rows: dict[str, list[list[Any]]] = {}
     for form, *row in rewrites():
         rows.setdefault(form, []).append(row)
-    return [(ast.parse(form, mode="eval").body, own) for form, own in rows.items()]
+    return [(form, ast.parse(form, mode="eval").body, own) for form, own in rows.items()]
 
 
 @cache
 def _named(template: str) -> frozenset[str]:
-    """What a template names beside its parts."""
+    """What a template, or a form, names beside its parts."""
     names = {node.id for node in ast.walk(ast.parse(template)) if isinstance(node, ast.Name)}
     return frozenset(name for name in names if len(name) > 1 and name not in ("torch", "nn", "math", *dir(builtins)))
 
 
-def _rewritten(found: Sequence[Place], template: str, rank: int, words: str) -> Change:
-    teller, _, parts = found[0]
-    steps = " and ".join(dict.fromkeys(place[0].step for place in found))
-    says = teller.says(words, step=steps, **parts)
-    return Change(says, rank, dict(_new(*place, template) for place in found))
+def _rewritten(found: Sequence[Place], template: str, rank: int, words: str) -> Iterator[Change]:
+    new = [code(template, **parts) for *_, parts in found]
+    if not same(ast.Expr(found[0][1]), new[0][0]):
+        steps = " and ".join(dict.fromkeys(teller.step for teller, *_ in found))
+        says = found[0][0].says(words, step=steps, **found[0][2])
+        yield Change(says, dict(map(_replaced, found, new)), rank)
 
 
-def _new(teller: Teller, node: ast.expr, parts: Parts, template: str) -> tuple[int, ast.AST | list[ast.stmt]]:
+def _replaced(place: Place, new: list[ast.stmt]) -> tuple[int, ast.AST | list[ast.stmt]]:
     """What is replaced, by its identity, and by what: an expression, or the whole statement that it is."""
-    new = code(template, **parts)
+    teller, node, _ = place
     if isinstance(new[0], ast.Expr):
         return id(node), new[0].value
     return id(teller.line), ast.parse("\n".join(map(ast.unparse, map(ast.fix_missing_locations, new)))).body

@@ -2,16 +2,11 @@
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cache
 
-from vitcourse.checking.edits.reference import Axes, Function, called, phrases, public_names, words
-from vitcourse.checking.edits.trees import Beside, Change, Replace, expr, own_expressions
-
-_NOWHERE: Beside = {}
-Told = (
-    Mapping[str, ast.expr] | Mapping[str, str] | Mapping[str, ast.expr | str]
-)  # parts of what is said, by their names
+from vitcourse.checking.edits.reference import Axes, Function, called, phrases, public_names, target, words
+from vitcourse.checking.edits.trees import Change, Replace, expr, own_expressions
 
 _SAID = {
     "sin": "the sine of {}",
@@ -56,20 +51,10 @@ class Teller:
 
         return sentence(re.sub(r"\{([^{}@]+)(?:@(-?\d))?\}", told, words))
 
-    def change(
-        self,
-        phrase: str,
-        replace: Replace = _NOWHERE,
-        told: Told | None = None,
-        *,
-        before: Beside = _NOWHERE,
-        after: Beside = _NOWHERE,
-        rank: int = 0,
-        **parts: ast.expr | str,
-    ) -> Change:
+    def change(self, phrase: str, replace: Replace, rank: int = 0, **parts: ast.expr | str) -> Change:
         """A change in the words of phrases.toml, with these parts told; rank where it is not the phrase's own."""
         usual, text = phrases()[phrase]
-        return Change(self.says(text, **(told or {}), **parts), rank or usual, replace, before, after)
+        return Change(self.says(text, **parts), replace, rank or usual)
 
     def shape(self, node: ast.expr) -> Axes | None:
         """The axes of an expression, as far as they are known: those of a name, and of what keeps its shape."""
@@ -84,16 +69,11 @@ class Teller:
 
     def along(self, node: ast.expr, place: int) -> str:
         """What lies along an axis of an expression: "the tokens", or "axis 1" where that is not known."""
-        symbol = self.symbol(node, place)
+        axes, symbol = self.shape(node) or ("",), self.symbol(node, place)
+        if axes[0] == "…" and symbol == "?" and place in (-2, 1):
+            return "the tokens"  # whatever comes before, it is mostly a batch of these
         ordinary = {-1: "the last axis", -2: "the last axis but one", 0: "the first axis"}.get(place, f"axis {place}")
-        if symbol == "?" or symbol not in words()["axes"]:
-            axes = self.shape(node)
-            if axes and axes[0] == "…" and place == -len(axes):
-                return "the tokens (the last axis but one)" if len(axes) == 2 else ordinary
-            if axes and axes[0] == "…" and place == 1:
-                return "the tokens (axis 1)"
-            return ordinary
-        return f"{words()['axes'][symbol]} ({ordinary})"
+        return str(words()["axes"].get(symbol, ordinary))
 
     def symbol(self, node: ast.expr, place: int) -> str:
         """The symbol of an axis, "?" where it is not known."""
@@ -181,6 +161,15 @@ def expressions(function: Function) -> Iterator[tuple[Teller, ast.expr]]:
                 yield teller, node
 
 
+def reads(function: Function, argument: str) -> list[ast.expr]:
+    """Where an argument is read, as long as its name has no other value."""
+    lines = function.lines()
+    last = next((number for number, line in enumerate(lines) if target(line) == argument), len(lines))
+    names = [(teller.line, node) for teller, node in expressions(function) if isinstance(node, ast.Name)]
+    own = [(line, node) for line, node in names if node.id == argument and isinstance(node.ctx, ast.Load)]
+    return [node for line, node in own if lines.index(line) <= last]
+
+
 def sentence(text: str) -> str:
     """The text with a capital at its start, unless a public name or a symbol stands there."""
     first = text.split(" ")[0]
@@ -191,7 +180,7 @@ def sentence(text: str) -> str:
 def shortened(says: str) -> str:
     """A name for what is said: its first clause."""
     first = re.split(r"[:;,.]( |$)", re.sub(r" \([^()]*\)", "", agreed(says)))[0]
-    return first[:1].lower() + first[1:] if first[:2].istitle() or first[:2] == "A " else first
+    return first[:1].lower() + first[1:] if first[1:2].islower() or first[:2] == "A " else first
 
 
 _VERBS = {

@@ -3,38 +3,45 @@
 import ast
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
 
 Tree = TypeVar("Tree", bound=ast.AST)
 Replace = Mapping[int, ast.AST | list[ast.stmt]]
-Beside = Mapping[int, list[ast.stmt]]
 
 
 @dataclass(frozen=True)
 class Change:
-    """One edit: by what a node is replaced, what comes before or after a statement, and what a learner is told.
+    """One edit: what a learner is told, and by what a node is replaced, which is known by its identity.
 
-    Nodes are known by their identity. A statement may be replaced by several, or by none. rank is low where the mistake
-    is often made.
+    A statement may be replaced by several, or by none. rank is low where the mistake is often made.
     """
 
     says: str
-    rank: int = 50
-    replace: Replace = field(default_factory=dict)
-    before: Beside = field(default_factory=dict)
-    after: Beside = field(default_factory=dict)
+    replace: Replace
+    rank: int = 0
 
     @property
-    def touched(self) -> set[int]:
-        """The nodes at which something happens."""
-        return set(self.replace) | set(self.before) | set(self.after)
+    def text(self) -> tuple[tuple[int, str], ...]:
+        """What it does: two changes that do the same have the same text."""
+        new = {key: part if isinstance(part, list) else [part] for key, part in self.replace.items()}
+        return tuple((key, "".join(map(ast.dump, parts))) for key, parts in sorted(new.items()))
+
+    def within(self, parents: Mapping[int, int]) -> set[int]:
+        """The nodes in which it happens: those that are replaced, and all that these stand in."""
+        found: set[int] = set()
+        for node in self.replace:
+            place: int | None = node
+            while place is not None and place not in found:
+                found.add(place)
+                place = parents.get(place)
+        return found
 
     def applied(self, tree: Tree, within: set[int] | None = None) -> Tree:
         """The tree with the change in it; the tree itself where the change lies elsewhere.
 
-        within: the nodes in which something happens, where that is known.
+        within: those in which a node is replaced, where that is known.
         """
         new = self._node(tree, within)
         assert isinstance(new, ast.AST)
@@ -65,9 +72,7 @@ class Change:
         items: list[ast.AST] = []
         for value in values:
             new = self._node(value, within)
-            items += self.before.get(id(value), [])
             items += new if isinstance(new, list) else [new]
-            items += self.after.get(id(value), [])
         return items
 
 
@@ -83,12 +88,12 @@ def _parsed(template: str) -> tuple[ast.Module, list[ast.Name]]:
 def code(template: str, **parts: ast.expr) -> list[ast.stmt]:
     """The statements of a template, in which names stand for trees, and *R for the arguments of the call R."""
     (tree, names), rest = _parsed(template), parts.pop("R", None)
-    filled = Change("", replace={id(node): parts[node.id] for node in names if node.id in parts}).applied(tree)
+    filled = Change("", {id(node): parts[node.id] for node in names if node.id in parts}).applied(tree)
     if isinstance(rest, ast.Call):
         calls = [node for node in ast.walk(filled) if isinstance(node, ast.Call) and _is_rest(node.args[-1:])]
         for call in calls:
             whole = ast.Call(call.func, [*call.args[:-1], *rest.args], [*call.keywords, *rest.keywords])
-            filled = Change("", replace={id(call): whole}).applied(filled)
+            filled = Change("", {id(call): whole}).applied(filled)
     return list(filled.body)
 
 
@@ -166,40 +171,6 @@ def own_expressions(statement: ast.stmt) -> Iterator[ast.expr]:
         waiting += [child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.stmt)]
 
 
-class Known:
-    """A tree whose nodes are known: in a change of it only the new ones have to be looked at."""
-
-    def __init__(self, tree: ast.AST) -> None:
-        self.digests: dict[int, int] = {}
-        self.digest(tree, keep=True)
-        self.parents = {id(child): id(node) for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
-
-    def within(self, change: Change) -> set[int]:
-        """The nodes in which a change happens: those at which it does, and all that these stand in."""
-        found: set[int] = set()
-        for node in change.touched:
-            place: int | None = node
-            while place is not None and place not in found:
-                found.add(place)
-                place = self.parents.get(place)
-        return found
-
-    def digest(self, node: object, keep: bool = False) -> int:
-        """A number that two trees share which say the same."""
-        if id(node) in self.digests and not keep:
-            return self.digests[id(node)]
-        if isinstance(node, ast.AST):
-            parts = [self.digest(getattr(node, name, None), keep) for name in _telling(node._fields)]
-            number = hash((type(node).__name__, *parts))
-            if keep:
-                self.digests[id(node)] = number
-            return number
-        if isinstance(node, list):
-            return hash(tuple([self.digest(part, keep) for part in node]))
-        return hash((type(node).__name__, node))
-
-
-@cache
-def _telling(fields: tuple[str, ...]) -> list[str]:
-    """Those of a node's fields that say something."""
-    return [name for name in fields if name not in ("ctx", "kind", "type_comment")]
+def parents(tree: ast.AST) -> dict[int, int]:
+    """In which node each stands, by their identities."""
+    return {id(child): id(node) for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}

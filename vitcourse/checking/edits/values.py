@@ -1,59 +1,30 @@
-"""Values: one name, number, layer or default for another, and a constant where a size is meant."""
+"""Values: one name, number, layer or default for another."""
 
 import ast
-import itertools
 from collections.abc import Iterator
+from typing import Any
 
-from vitcourse.checking.edits.axes import place_of
-from vitcourse.checking.edits.reference import Attribute, Function, siblings
-from vitcourse.checking.edits.telling import Teller, expressions
+from vitcourse.checking.edits.reference import Function
+from vitcourse.checking.edits.telling import Teller, expressions, reads
 from vitcourse.checking.edits.trees import Change, expr
 
-# What one writes for a number that should come from an argument.
-FIXED = (1, 2, 3, 4, 5, 8, 10, 12, 16, 64)
 _MODES = ("bicubic", "bilinear", "nearest", "nearest-exact", "area")
 
 
 def changes(own: list[Function]) -> Iterator[Change]:
     """The changes of all functions."""
     for function in own:
-        skipped = {id(part) for line in function.lines() for part in _elsewhere(line)}
         for teller, node in expressions(function):
-            if id(node) in skipped:
-                continue
             if isinstance(node, ast.BinOp):
-                yield from _operand_fixed(teller, node)
-            if isinstance(node, ast.Constant):
-                yield from _constants(teller, node)
+                yield from _another_number(teller, [node.left, node.right])
+            if isinstance(node, ast.Call):
+                yield from _another_choice(teller, [keyword.value for keyword in node.keywords])
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
                 yield from _another_name(teller, node)
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
                 yield from _another_attribute(teller, node)
-        yield from _attributes_exchanged(function)
         for argument, default in function.defaults.items():
             yield from _default(function, argument, default)
-
-
-def _elsewhere(line: ast.stmt) -> Iterator[ast.AST]:
-    """The nodes that say an axis, an index or a keyword's name, and formatted strings: other rules are for them."""
-    for node in ast.walk(line):
-        if isinstance(node, ast.Subscript) and not isinstance(node.slice, ast.Name):
-            yield from (part for part in ast.walk(node.slice) if isinstance(part, ast.Constant | ast.Slice))
-        if isinstance(node, ast.Call):
-            yield from filter(None, [place_of(node)])
-            if isinstance(node.func, ast.Attribute) and node.func.attr in ("transpose", "flatten", "expand"):
-                parts = (part for argument in node.args for part in ast.walk(argument))
-                yield from (part for part in parts if isinstance(part, ast.Constant))
-        if isinstance(node, ast.JoinedStr):
-            yield from ast.walk(node)
-
-
-def _operand_fixed(teller: Teller, node: ast.BinOp) -> Iterator[Change]:
-    """A number of the sizes' making, written in as a constant."""
-    for side in (node.left, node.right) if isinstance(node.op, ast.Div | ast.Mult) else ():
-        if not isinstance(side, ast.Constant) and is_number(teller, side):
-            for value in map(str, FIXED):
-                yield teller.change("constant written in", {id(side): expr(value)}, value=value, meant=side)
 
 
 def is_number(teller: Teller, node: ast.expr) -> bool:
@@ -64,30 +35,27 @@ def is_number(teller: Teller, node: ast.expr) -> bool:
     return bool(names) and all(teller.function.kinds.get(name) == "number" for name in names)
 
 
-def _constants(teller: Teller, node: ast.Constant) -> Iterator[Change]:
-    """Another number, another truth, another mode."""
-    old = node.value
-    if isinstance(old, bool):
-        yield teller.change("truth", {id(node): ast.Constant(not old)}, new=str(not old), old=str(old))
-    elif isinstance(old, int | float):
-        for new in _numbers(old):
-            said = {0.5: "½", 0.25: "¼"}.get(new, f"{new:g}")
-            times = {2: ", doubled", 0.5: ", halved", -1: ", with the wrong sign", 0: ", so it is left out"}
-            how = times.get(new / old, "") if old else ""
-            meant = "½" if old == 0.5 else f"{old:g}"
-            yield teller.change("number", {id(node): expr(repr(new))}, new=said, old=meant, how=how)
-    elif old in _MODES:
-        for mode in _MODES:
-            if mode != old:
-                yield teller.change("mode", {id(node): ast.Constant(mode)}, new=mode, old=str(old))
+def _another_number(teller: Teller, parts: list[ast.expr]) -> Iterator[Change]:
+    for node in parts:
+        if isinstance(node, ast.Constant) and isinstance(old := node.value, int | float):
+            for new in _numbers(old):
+                times = {2: ", doubled", 0.5: ", halved", -1: ", with the wrong sign", 0: ", so it is left out"}
+                how = times.get(new / old, "") if old else ""
+                said, meant = ({0.5: "½", 0.25: "¼"}.get(value, f"{value:g}") for value in (new, old))
+                yield teller.change("number", {id(node): expr(repr(new))}, new=said, old=meant, how=how)
+
+
+def _another_choice(teller: Teller, parts: list[ast.expr]) -> Iterator[Change]:
+    """Another truth, another mode."""
+    for node in (part for part in parts if isinstance(part, ast.Constant)):
+        others = [not node.value] if isinstance(node.value, bool) else _MODES if node.value in _MODES else []
+        for new in (other for other in others if other != node.value):
+            yield teller.change("choice", {id(node): ast.Constant(new)}, new=str(new), old=str(node.value))
 
 
 def _numbers(old: float) -> list[float]:
     """Numbers that are written by mistake: whole ones as such."""
-    near = (
-        *(2 * old, old / 2, 0, 1, -old, 2, 0.5, old + 1, old - 1, 10 * old, old / 10, 100 * old, old / 100, old**2),
-        *(3, 4, -0.5, 1.5, 1 / 3),
-    )
+    near = (2 * old, old / 2, -old, old + 1, old - 1, 10 * old, old / 10, old**2, 0, 1, 2, 3, 0.1, 0.5, -0.5)
     whole = float(old).is_integer()
     found = [int(value) if whole and float(value).is_integer() else value for value in near]
     return [value for value in dict.fromkeys(found) if value != old]
@@ -105,62 +73,28 @@ def _another_name(teller: Teller, node: ast.Name) -> Iterator[Change]:
         unlike = kind == "tensor" and len(teller.axes[name]) != len(teller.axes.get(node.id, ()))
         phrase = "earlier or later value" if teller.name(name) == teller.name(node.id) else "another name"
         yield teller.change(phrase, {id(node): other}, rank=30 if unlike else 0, other=other, meant=node)
-    yield from _instead(teller, node, kind, teller.name(node.id))
-
-
-def _instead(teller: Teller, node: ast.expr, kind: str, name: str) -> Iterator[Change]:
-    """What is done to a name of this kind, or stands in its place."""
-    for template, says, rank in siblings()["names"].get(kind, ()):
-        yield Change(teller.says(says, n=name), rank, {id(node): expr(template, n=node)})
 
 
 def _another_attribute(teller: Teller, node: ast.Attribute) -> Iterator[Change]:
-    attributes = _attributes(teller.function)
-    if not isinstance(node.value, ast.Name) or node.value.id != "self" or node.attr not in attributes:
-        return
-    own = attributes[node.attr]
-    yield from _instead(teller, node, own.kind, node.attr)
-    for name, other in attributes.items():
-        if name != node.attr and other.kind == own.kind:
+    attributes = {} if teller.function.name.endswith("__init__") else teller.function.attributes
+    for name, kind in attributes.items():
+        if name != node.attr and kind == attributes.get(node.attr):
             new = {id(node): ast.Attribute(node.value, name, ast.Load())}
-            rank = 14 if other.maker == own.maker else 0
-            yield teller.change("another layer", new, rank=rank, other=name, meant=node.attr)
-
-
-def _attributes(function: Function) -> dict[str, Attribute]:
-    """What a method works with; __init__ makes it."""
-    return {} if function.name.endswith("__init__") else function.attributes
-
-
-def _attributes_exchanged(function: Function) -> Iterator[Change]:
-    """Two layers of one kind, each in the other's place."""
-    attributes, uses = _attributes(function), dict[str, list[ast.Attribute]]()
-    for node in ast.walk(function.node):
-        if isinstance(node, ast.Attribute) and node.attr in attributes and isinstance(node.value, ast.Name):
-            uses.setdefault(node.attr, []).append(node)
-    for one, other in itertools.combinations(uses, 2):
-        if attributes[one].kind == attributes[other].kind:
-            pairs = [(node, other) for node in uses[one]] + [(node, one) for node in uses[other]]
-            new = {id(node): ast.Attribute(node.value, name, ast.Load()) for node, name in pairs}
-            rank = 12 if attributes[one].maker == attributes[other].maker else 0
-            first = Teller(function, function.lines()[0])
-            yield first.change("layers exchanged", new, rank=rank, one=one, other=other)
+            yield teller.change("another layer", new, other=name, meant=node.attr)
 
 
 def _default(function: Function, argument: str, default: ast.expr) -> Iterator[Change]:
-    """Another default."""
+    """Another default; or it is taken whatever is given."""
     old = default.value if isinstance(default, ast.Constant) else None
-    values: list[object] = []
+    others: list[Any] = []
     if isinstance(old, bool):
-        values = [not old]
-    elif isinstance(old, float):
-        values = [*(float(f"{factor * old:.6g}") for factor in (10, 0.1, 1e-6, 0.01, 100, 1000, 0)), 1.0]
-        values = values if old else [0.1, 0.5, 0.2, 0.3, 1.0, 0.05]
-    elif isinstance(old, int):
-        values = [1, 2, 3, 4, 8]
+        others = [not old]
+    elif isinstance(old, int | float):
+        others = [new for new in _numbers(old) if isinstance(new, type(old) | int)]
     elif isinstance(old, str):
-        values = [node.value for node in ast.walk(function.node) if isinstance(node, ast.Constant)]
+        others = [node.value for node in ast.walk(function.node) if isinstance(node, ast.Constant)]
     teller = Teller(function, function.lines()[0])
-    for new in (value for value in values if type(value) is type(old) and value != old):
-        told = {"name": argument, "new": repr(new), "old": repr(old)}
-        yield teller.change("default", {id(default): ast.Constant(new)}, told)
+    for new in (other for other in others if other != old):
+        yield teller.change("default", {id(default): ast.Constant(new)}, name=argument, new=repr(new), old=repr(old))
+    always = dict.fromkeys(map(id, reads(function, argument)), default)
+    yield teller.change("not used", always, name=argument, value=ast.unparse(default))
