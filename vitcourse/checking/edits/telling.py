@@ -203,7 +203,12 @@ def agreed(text: str) -> str:
 @cache
 def _plural() -> re.Pattern[str]:
     names = {name for function in words()["function"].values() for name in function.get("names", {}).values()}
-    many = sorted((name for name in names if name.startswith("the ") and name.endswith("s")), key=len, reverse=True)
-    many = [name for name in many if not name.endswith("ss") and not name.startswith(("the number", "the count"))]
+    heads = {name: name.partition(" of ")[0] for name in names if name.startswith("the ")}  # the rows of the patches
+    many = sorted((name for name, head in heads.items() if head.endswith("s")), key=len, reverse=True)
+    many = [
+        name
+        for name in many
+        if not heads[name].endswith(("ss", "bias", "axis")) and not name.startswith(("the number", "the count"))
+    ]
     alternatives = "|".join(re.escape(name[4:]) for name in many)
     return re.compile(rf"(^|[.:;,] |that |where )((?:[Tt]he )(?:{alternatives})) ({'|'.join(_VERBS)})\b")
