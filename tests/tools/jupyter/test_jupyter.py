@@ -211,7 +211,13 @@ except KeyboardInterrupt:
     [
         ("import time; time.sleep(50)", "", 1, "", "stopped; run the cell again"),
         (RUN, "the first line\n", 1, "what was learned is kept\n", ""),
-        (RUN, "the first line\n", 2, "the first line\n", "stopped; run the cell again"),
+        (
+            RUN.replace('    print("what', '    time.sleep(50)\n    print("what'),
+            "the first line\n",
+            2,
+            "the first line\n",
+            "stopped; run the cell again",
+        ),
     ],
 )
 def test_the_stop_button_ends_a_run_and_what_was_learned_is_kept(
