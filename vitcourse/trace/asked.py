@@ -96,8 +96,8 @@ def brackets(fault: Fault) -> str:
         if isinstance(places, list):
             size = shape[axis].size
             if wrong := [place for place in places if not -size <= place < size]:
-                there = f"0 to {size - 1}" if size else "nothing"
-                return f"{axis_words(x, shape, axis)}, {there}: there is no {wrong[0]}"
+                places_there = f", 0 to {size - 1}" if size else ""
+                return f"{axis_words(x, shape, axis)}{places_there}: there is no {wrong[0]}"
         for place, chosen in enumerate(mask if places is None else ()):
             if chosen.size != shape[axis + place].size:
                 of, which = axis_words(x, shape, axis + place), ordinal(place, len(mask))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
@@ -249,9 +250,18 @@ LOOKS: set[str] = set()  # those in which no fault was found
 COLOURS = ["color-contrast", "link-in-text-block"]
 
 
+# The theme lets keys reach what scrolls, 0.3 s after the page has another size.
+REACHED = """() => [...document.querySelectorAll('pre, .cell_output > .output')]
+    .every(part => part.scrollWidth <= part.clientWidth || part.tabIndex === 0)"""
+
+
 def faults(page: Any) -> list[str]:
     """What axe finds, but for the theme's own faults."""
     from axe_playwright_python.sync_playwright import Axe
+    from playwright.sync_api import TimeoutError as TooLate
+
+    with suppress(TooLate):  # else axe says so
+        page.wait_for_function(REACHED, timeout=2000)
 
     def found(scheme: str, where: str, rules: dict[str, Any]) -> list[str]:
         in_scheme(page, scheme)

@@ -221,7 +221,7 @@ CASES = [
     ("no minus", lambda x, y: x - y, {"x": rand(2, 5) > 0, "y": rand(2, 3) > 0}, ["B T", "B K"], ""),
     ("probabilities", lambda x, y: F.cross_entropy(x, y), {"x": rand(2, 7), "y": rand(2, 5)}, ["B K", "B T"],
      "x is (B, K), y (B, T): they must have one shape"),
-    ("no row", lambda x: x[0], {"x": rand(0, 7)}, "B T", "x's first axis is 0 = B, nothing: there is no 0"),
+    ("no row", lambda x: x[0], {"x": rand(0, 7)}, "B T", "x's first axis is 0 = B: there is no 0"),
     ("a kernel with holes", lambda x: F.conv2d(x, rand(2, 3, 3, 3), padding=(1, 0), dilation=(2, 5)),
      {"x": rand(2, 3, 5, 7)}, "B C H W", "x's last axis is 7 = W, and the kernel goes over 11"),
     ("leading ones", lambda x, v: x.__setitem__(0, v), {"x": rand(2, 5, 7), "v": rand(1, 1, 3, 7)},
