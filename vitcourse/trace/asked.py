@@ -12,7 +12,9 @@ from torch import Tensor
 from vitcourse.trace.fault import Fault, axis_words, has_axes, ordinal, sized
 from vitcourse.trace.record import Axis
 
-_NAMED = "input tensor query input1 x1 mat1 batch1 key input2 x2 mat2 batch2 vec value other target mask weight bias"
+_NAMED = (
+    "input tensor query input1 x1 mat1 batch1 key input2 x2 mat2 batch2 vec value other target index mask weight bias"
+)
 _TURNS = {word: turn for turn, word in enumerate(_NAMED.split())}
 
 

@@ -93,7 +93,7 @@ _ASKED = "what is asked has"
 
 def _spread(x: str, shape: Shape, asked: Sequence[int], why: str, whole: str) -> str:
     """An axis that can't be spread to what is asked, or axes for which no place is left."""
-    more = shape[: len(shape) - len(asked)]
+    more = shape[: max(len(shape) - len(asked), 0)]
     # What is put in a place may have axes of 1 before the place's own.
     if more and (whole == _ASKED or any(axis.size != 1 for axis in more)):
         return has_axes(x, shape, f"{whole} {len(asked)}")
