@@ -1,12 +1,11 @@
-"""What a text shows without being run: slips, which nobody means, and what is worth a look."""
+"""What a text shows without being run: its statements, slips, which nobody means, and what is worth a look."""
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
 from .chapters import parsed
-from .stated import stated
 
 # As statements of their own: what is only named should be called, and what gives something back changes nothing.
 _CALLED = {"__init__", "step", "backward", "zero_grad", "eval", "train"}
@@ -44,6 +43,26 @@ def slips(text: str, names: Sequence[str]) -> dict[str, Any]:
         "numbers": {str(c.value): c.lineno for c in constants if type(c.value) is int and c.value > 7},
         "stated": lines[:2_000],
     }
+
+
+def stated(body: Iterable[ast.stmt], within: str = "") -> list[str]:
+    """The statements that can be reached, in their order, each with the kinds of those in which it stands.
+
+    By them, word for word, an answer can be laid beside the reference.
+    """
+    found = []
+    for line in body:
+        if isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant):
+            continue  # a docstring
+        head, kind = ast.unparse(line).partition("\n")[0], type(line).__name__
+        if isinstance(line, ast.FunctionDef | ast.ClassDef):
+            head = kind = " ".join([line.name, *map(ast.unparse, line.decorator_list)])
+        found.append(f"{within}{head}")
+        for part in ("body", "orelse"):
+            found += stated(getattr(line, part, []), f"{within}{kind} {part} > ")
+        if isinstance(line, ast.Return | ast.Raise):
+            break
+    return found
 
 
 def _remarks(function: ast.FunctionDef, kept: set[str]) -> Found:

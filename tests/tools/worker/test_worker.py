@@ -18,8 +18,7 @@ from vitcourse.course import exercise
 from vitcourse.places import root
 from vitcourse.worker import chapters, integrity
 from vitcourse.worker.protocol import LONGEST, Other, Part, ProtocolError, Slot, pack, unpack
-from vitcourse.worker.slips import slips
-from vitcourse.worker.stated import stated
+from vitcourse.worker.slips import slips, stated
 from vitcourse.worker.things import Probe
 from vitcourse.worker.workshop import Workshop
 
