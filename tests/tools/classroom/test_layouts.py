@@ -221,15 +221,11 @@ def test_bombs_and_odd_archives_are_a_sentence(tmp_path: Path) -> None:
 
 def test_helpers_beside_the_chapters_come_along_and_stand_in_for_nothing(tmp_path: Path) -> None:
     folder = fill(tmp_path / "lee" / "chapters")
-    (folder / "tools" / "deep").mkdir(parents=True)
-    (folder / "tools" / "deep" / "more.py").write_text("two = 2\n", encoding="utf-8")
-    (folder.parent / "shared.py").write_text("one = 1\n", encoding="utf-8")
+    (folder / "shared.py").write_text("one = 1\n", encoding="utf-8")
     for name in ("torch.py", "conftest.py", "json.py", "solutions.py"):
         (folder / name).write_text("raise SystemExit\n", encoding="utf-8")
     found = only(folder.parent)
-    assert found.helpers["tools.deep.more"] == "two = 2\n"
-    assert found.helpers["shared"] == "one = 1\n"
-    assert not {"torch", "conftest", "json", "solutions"} & found.helpers.keys()
+    assert found.helpers == {"shared": "one = 1\n"}
     assert any("not used" in note for note in found.notes)
 
 
