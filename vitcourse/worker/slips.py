@@ -13,10 +13,9 @@ _NEW = {
     *("rearrange", "transpose", "permute", "reshape", "view", "flatten", "unflatten", "squeeze", "unsqueeze", "expand"),
     *("softmax", "log_softmax", "masked_fill", "scatter", "clone", "detach", "contiguous"),
 }
-# What these give is used up by one loop; what these do changes a list, or a dict.
+# What these give is used up by one loop.
 _ONCE = {"zip", "map", "filter", "enumerate", "reversed", "parameters", "named_parameters"}
 _WHOLE = {"list", "tuple", "set", "dict", "sum", "sorted", "max", "min", "any", "all"}
-_CHANGING = {"append", "extend", "insert", "update", "add", "setdefault"}
 _CHANGEABLE = (ast.Dict, ast.List, ast.Set, ast.ListComp, ast.DictComp)
 Found = Iterator[tuple[int, str]]
 
@@ -110,9 +109,6 @@ def _signs(node: ast.AST, text: str) -> Found:
     value = getattr(node, "value", None)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitXor) and type(_constant(node.right)) in (int, float):
         yield node.lineno, f"{ast.unparse(node)} is no power: ** is; ^ compares bits."
-    elif isinstance(node, ast.AugAssign) and isinstance(value, ast.Compare) and isinstance(value.ops[0], ast.Is):
-        if not isinstance(value.comparators[0], ast.Constant):
-            yield node.lineno, f"{ast.unparse(value)} asks whether both are the same object; == compares values."
     elif isinstance(node, ast.Assign):
         name = ast.unparse(node.targets[0])
         if isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.UAdd):
@@ -139,13 +135,8 @@ def _rebound(loop: ast.For, within: Sequence[ast.AST]) -> Found:
 
 
 def _of_function(function: ast.FunctionDef) -> Found:
-    parts, given = list(ast.walk(function)), function.args
+    parts = list(ast.walk(function))
     stores = [part.id for part in parts if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)]
-    changed = {ast.unparse(part.value) for part in parts if isinstance(part, ast.Attribute) and part.attr in _CHANGING}
-    for argument, default in zip(reversed(given.args), reversed(given.defaults), strict=False):
-        if isinstance(default, ast.List | ast.Dict) and argument.arg in changed:
-            name = f"{argument.arg}={ast.unparse(default)}"
-            yield function.lineno, f"{name} is made once, not in every call: what one call adds, the next one finds."
     branches = [inner for part in parts if isinstance(part, ast.If | ast.IfExp) for inner in ast.walk(part)]
     passes = [ast.unparse(through) for part in parts if part not in branches and (through := _gone_through(part))]
     for node in (part for part in parts if isinstance(part, ast.Assign) and isinstance(part.targets[0], ast.Name)):
