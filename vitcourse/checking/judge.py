@@ -202,11 +202,9 @@ class _Case:
         """What the text shows, with its lines."""
         return [f"{says} (line {line})" for says, line in self.read[kind].items()]
 
-    def _printed(self) -> str:
-        return self.worker.printed() if self.printed is None else self.printed
-
     def _says(self, status: Status, headline: str, diagnosis: str = "", **more: Any) -> Verdict:
-        if status != "passed" and (printed := self._printed().strip().splitlines()):
+        said = self.worker.printed() if self.printed is None else self.printed
+        if status != "passed" and (printed := said.strip().splitlines()):
             last = printed[-_LINES:]
             diagnosis = f"{diagnosis}\nit printed{', at the end' if last != printed else ''}:\n" + "\n".join(last)
         return Verdict(

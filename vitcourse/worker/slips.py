@@ -107,7 +107,8 @@ def _slips(node: ast.AST) -> Found:
 def _signs(node: ast.AST, text: str) -> Found:
     """What Python reads otherwise than it looks."""
     value = getattr(node, "value", None)
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitXor) and type(_constant(node.right)) in (int, float):
+    power = getattr(node.right, "value", None) if isinstance(node, ast.BinOp) else None
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitXor) and type(power) in (int, float):
         yield node.lineno, f"{ast.unparse(node)} is no power: ** is; ^ compares bits."
     elif isinstance(node, ast.Assign):
         name = ast.unparse(node.targets[0])
@@ -118,10 +119,6 @@ def _signs(node: ast.AST, text: str) -> Found:
         elif isinstance(value, ast.Tuple) and [type(part) for part in value.elts] == [ast.Call] and "self." in name:
             meant = value.col_offset < value.elts[0].col_offset  # in parentheses
             yield from () if meant else [(node.lineno, f"The comma at the end makes {name} a tuple: take it away.")]
-
-
-def _constant(node: ast.AST) -> object:
-    return node.value if isinstance(node, ast.Constant) else None
 
 
 def _rebound(loop: ast.For, within: Sequence[ast.AST]) -> Found:
