@@ -19,8 +19,7 @@ from typing import Any
 
 import torch
 import typer
-from contenders import mnist_pictures, size_of, tutorial, tutorial_loop
-from mnistvit import EPOCHS, MnistVit, mnistvit_loader, mnistvit_loop
+from contenders import MnistVit, mnist_pictures, mnistvit_loader, mnistvit_loop, size_of, tutorial, tutorial_loop
 from shared import keep, show
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -115,7 +114,7 @@ def mnistvit(setup: Setup, seed: int, n_images: int | None, most_seconds: float)
     model, loader = MnistVit(), mnistvit_loader(n_images)
     name, steps = "mnistvit 1.5's recipe, 11 million parameters", mnistvit_loop(model, loader)
     accuracy = partial(setup.accuracy, model)
-    return Contender(name, seed, steps, EPOCHS, len(loader), accuracy, most_seconds, MEASURES_MNISTVIT)
+    return Contender(name, seed, steps, model.EPOCHS, len(loader), accuracy, most_seconds, MEASURES_MNISTVIT)
 
 
 def main(
