@@ -95,7 +95,6 @@ def compared(one: Tensor, other: Tensor) -> dict[str, float]:
     correlation = (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
     return {
         "correlation": round(float(correlation.mean()), 3),
-        "spread": round(float(correlation.std()), 3),
         "same_top_patch": round(float((one.argmax(1) == other.argmax(1)).float().mean()), 3),
     }
 
