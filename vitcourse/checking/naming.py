@@ -1,7 +1,7 @@
 """Which mistake it is: the hypothesis that can't be told from the learner's answer by anything that was observed.
 
-Known wrong answers come first, then small edits of the reference. Each is asked all that the check asked, in this
-process: no learner's code runs here.
+Known wrong answers come first, then small edits of the reference, then two known ones at once. Each is asked all that
+the check asked, in this process: no learner's code runs here.
 """
 
 import ast
@@ -9,11 +9,11 @@ import io
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import cache, lru_cache
-from itertools import zip_longest
+from itertools import combinations, zip_longest
 from types import CodeType
 from typing import Any
 
@@ -23,7 +23,7 @@ from vitcourse.checking.edits import edits
 from vitcourse.checking.edits.reference import chapter, definitions
 from vitcourse.checking.edits.trees import bare
 from vitcourse.checking.evidence import alike
-from vitcourse.checking.misconceptions import Hypothesis, misconceptions
+from vitcourse.checking.misconceptions import Hypothesis, Misconception, misconceptions
 from vitcourse.checking.subjects import Question, Side
 from vitcourse.codesets import load_code
 from vitcourse.course import Exercise
@@ -32,13 +32,13 @@ from vitcourse.worker.workshop import Observation, Workshop, tensors_of
 
 Questions = Sequence[Question]
 
-SECONDS = {"list": 3.0, "edit": 0.8}  # of the processor, that each part of a search may take
+SECONDS = {"list": 3.0, "edit": 0.8, "pair": 0.5}  # of the processor, that each part of a search may take
 _COMPARED = 6  # mistakes that explain as much, of which more would take too long
 
 
 @dataclass(frozen=True)
 class Naming:
-    """A name found; what the learner is told; its kind: of the list, or an edit."""
+    """A name found; what the learner is told; its kind: of the list, a pair or an edit."""
 
     name: str
     says: str
@@ -60,8 +60,9 @@ def named(
     """The mistake that explains all until the check failed; None where none does, or several do that say other things.
 
     onward asks the rest of the check, once there is something to tell apart: a mistake that explains this too is
-    preferred to one that explains only what came until the check failed. lines are the statements of the answer: what
-    stands there as it does in the reference is no edit's mistake.
+    preferred to one that explains only what came until the check failed. Two at once are thought of where no single
+    one explains it, and must explain all. lines are the statements of the answer: what stands there as it does in the
+    reference is no edit's mistake.
     """
     right = list(_replayed(questions, references()))
     if all(alike(question.seen, seen, question) for question, seen in zip(questions, right, strict=False)):
@@ -70,13 +71,13 @@ def named(
     first: Naming | None = None
     numbers = [part for part in tensors_of(questions[-1].seen.result) if part.is_floating_point()]
     lost = bool(numbers) and not any(bool(part.isfinite().any()) for part in numbers)  # as by many mistakes
-    for kind, hypotheses in (("list", _known), ("edit", edits)):
-        if kind == "edit" and lost:
+    for kind, hypotheses in (("list", _known), ("edit", edits), ("pair", _pairs)):
+        if kind != "list" and (lost or (first is not None and kind == "pair")):
             break
         with _silence():
             found, whole = _among(exercise, kind, hypotheses(exercise), questions, rest, lines)
             most = 2 if questions[-1].seen.raised or not whole else 3  # an exception tells little
-            naming = _naming(kind, whole or found, most)
+            naming = _naming(kind, whole or (found if kind != "pair" else []), most)
             if naming and not whole and any(_by_chance(exercise, one, questions[-1], rest) for one in found):
                 naming = None
         if whole and naming is not None:
@@ -177,11 +178,23 @@ def _naming(kind: str, found: Sequence[Hypothesis], most: int) -> Naming | None:
 
 @cache
 def _known(exercise: Exercise) -> tuple[Hypothesis, ...]:
-    return tuple(
-        Hypothesis(exercise.id, wrong.name, wrong.says, changed(exercise, wrong.source()))
-        for wrong in misconceptions()
-        if wrong.exercise == exercise.id
-    )
+    return tuple(_hypothesis(exercise, wrong) for wrong in misconceptions() if wrong.exercise == exercise.id)
+
+
+@cache
+def _pairs(exercise: Exercise) -> tuple[Hypothesis, ...]:
+    """Two known mistakes at once, wherever both fit into the reference."""
+    found = []
+    for one, other in combinations([wrong for wrong in misconceptions() if wrong.exercise == exercise.id], 2):
+        says = f"Two things at once. {one.says} And: {other.says}"
+        both = Misconception(exercise.id, f"{one.name}; {other.name}", says, one.edits + other.edits)
+        with suppress(ValueError, SyntaxError):
+            found.append(_hypothesis(exercise, both))
+    return tuple(found)
+
+
+def _hypothesis(exercise: Exercise, wrong: Misconception) -> Hypothesis:
+    return Hypothesis(exercise.id, wrong.name, wrong.says, changed(exercise, wrong.source()))
 
 
 def changed(exercise: Exercise, text: str) -> tuple[ast.stmt, ...]:
