@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
-from .chapters import parsed
+from .chapters import UNREADABLE, parsed
 
 # As statements of their own: what is only named should be called, and what gives something back changes nothing.
 _CALLED = {"__init__", "step", "backward", "zero_grad", "eval", "train"}
@@ -28,7 +28,7 @@ def slips(text: str, names: Sequence[str]) -> dict[str, Any]:
     body, lines = parsed(text).body, list[str]()
     try:
         lines = stated(body)
-    except RecursionError:  # it can be read, and not be written down again
+    except UNREADABLE:  # it can be read, and not be written down again
         body = []
     whole = [node for node in body if getattr(node, "name", "") in names]
     given = [node for node in body if isinstance(node, ast.Assign)]

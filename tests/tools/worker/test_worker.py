@@ -255,7 +255,9 @@ def test_slips_are_seen_in_the_text(line: str, word: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "deep", ["-" * 1_999 + "1", "x" + ".y" * 1_999, " + ".join("1" * 1_999)], ids=["signs", "attributes", "terms"]
+    "deep",
+    ["-" * 1_999 + "1", "x" + ".y" * 1_999, " + ".join("1" * 1_999), f"0x{'f' * 4_000}"],
+    ids=["signs", "attributes", "terms", "digits"],
 )
 def test_what_is_nested_deeply_is_looked_at_like_the_rest(deep: str) -> None:
     text = f"def patchify(x):\n    exec('')\n    return {deep}\n"
