@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from itertools import combinations, takewhile
 from math import prod
+from typing import Any
 
-from vitcourse.trace.asked import brackets, einops, einsum, unpacked
+from vitcourse.trace.agreed import agreed, apart, brackets, einops, einsum, taken_apart, unpacked
 from vitcourse.trace.fault import Fault, axis_words, has_axes, ordinal, ranks, sized
 from vitcourse.trace.record import Shape, shape_words
 
@@ -17,15 +17,89 @@ _ELEMENTWISE = """
 ELEMENTWISE = frozenset(_ELEMENTWISE.split())
 # What is refused for another reason than its shapes, which may not go together either.
 _OTHER = re.compile(r"not implemented for|two bool tensors|should not be set|does not appear in the equation")
+# What functions ask of the axes of their tensors, in turn: see `agreed`.
+_AXES = {
+    "linear": "... i, (o) i, ~o",
+    "bilinear": "... i, ... j, o i j, ~o",
+    "mm": "n m, m p",
+    "bmm": "b n m, b m p",
+    "mv": "n m, m",
+    "dot": "n, n",
+    "matmul": "... (n) m, ... m (p)",
+    "addmm": "~n p, n m, m p",
+    "addmv": "~n, n m, m",
+    "baddbmm": "~b n p, b n m, b m p",
+    "cdist": "... n d, ... m d",
+    "scaled_dot_product_attention": "... t e, ... s e, ... s v, ~... t s",
+    "batch_norm": "b channels ..., channels, channels, channels, channels",
+    "instance_norm": "b channels ..., channels, channels, channels, channels",
+    "group_norm": "b channels ..., channels, channels",
+    "prelu": "b channels ..., ~channels",
+}
+# What modules that are looked into before any function is called ask of what they are given, and of their numbers.
+_GIVEN = {
+    "RNNBase": {"input": "bt input_size", "hx": "layers (b) out", "hx[1]": "layers (b) hidden_size"},
+    "RNNCellBase": {"input": "(b) input_size", "hx": "(b) hidden_size"},
+    "MultiheadAttention": {
+        "query": "bt embed_dim", "key": "bs kdim", "value": "bs vdim",
+        "key_padding_mask": "(b) s", "attn_mask": "(b·num_heads) t s",
+    },
+    "Transformer": {"src": "bs d_model", "tgt": "bt d_model"},
+}  # fmt: skip
+# What a message says of a tensor's axes.
+_RANKS = (
+    r"[Ee]xpected (\dD(?: or \dD)*) input \(got",
+    r"needs (\dD) input",
+    r"expects a tensor with (<= \d) dimensions",
+    r"[Ee]xpected input to be (\dD(?: or \dD)*), got",
+    r"Only (\dD, \dD and \dD) input Tensors supported",
+)
+# What a message says of dtypes: from which tensor on they are asked, what they may not be, and why.
+_KINDS = (
+    (r"boolean tensor", 0, "int|float", "a mask is of true and false, bool"),
+    (r"boolean mask", 1, "int|float", "a mask is of true and false, bool"),
+    (r"scalar types: Long|LongTensor|'weight' must be 2-D", 0, "float|bool", "rows are named by whole numbers, int64"),
+    (r"indices must be long|int32/int64 for index", 1, "float|bool", "places are whole numbers, int64"),
+    (r"target dtype to be Long", 1, "float", "classes are whole numbers, int64"),
+    (r"must be either a floating|not implemented for '(Long|Int|Short|Char|Byte|Bool)'|expected Float", 0, "int|bool",
+     "{} takes numbers with a fraction, float32"),
+)  # fmt: skip
 
 
 def explained(fault: Fault) -> str:
     """One sentence on the shapes that don't go together; empty where it is not the shapes, or nothing is known."""
-    if not fault.operands or _OTHER.search(fault.message):
-        return ""
     op = fault.op.rstrip("_")
-    rule = _channels if op.startswith("conv") else _RULES.get(op, _recurrent)
-    return _no_such_axis(fault) or _wrong_rank(fault) or _unlike(fault) or rule(fault) or _apart(fault)
+    rules = [_no_such_axis, _wrong_rank, _unlike, _kind, taken_apart]
+    if not _OTHER.search(fault.message):
+        rules += [_layer, _channels if op.startswith("conv") else _RULES.get(op, _axes), _apart]
+    return next(filter(None, (rule(fault) for rule in rules)), "")
+
+
+def _axes(fault: Fault) -> str:
+    """What is known of a function by a few words for its axes."""
+    return agreed(fault, _AXES.get(fault.op.rstrip("_"), "").split(", "))
+
+
+def asked_of(layer: Any) -> dict[str, str]:
+    """What a module asks of the axes of what it is given, if that is known."""
+    return next((_GIVEN[kind.__name__] for kind in type(layer).__mro__ if kind.__name__ in _GIVEN), {})
+
+
+def _layer(fault: Fault) -> str:
+    """A module whose call was looked into: its numbers, and the axes of what it was given."""
+    layer: Any = fault.layer
+    asks = asked_of(layer)
+    if not asks:
+        return ""
+    first = "(b) {}" if getattr(layer, "batch_first", True) else "{} (b)"
+    words = {"bt": first.format("t"), "bs": first.format("s"), "out": "hidden_size", "layers": "num_layers"}
+    if getattr(layer, "proj_size", 0):
+        words["out"] = "proj_size"
+    if getattr(layer, "bidirectional", False):
+        words["layers"] = "2·num_layers"
+    terms = [asks.get(role, asks.get(role.partition("[")[0], "")) for role in fault.roles]
+    terms = [re.sub(r"\w+", lambda word: words.get(word[0], word[0]), term) for term in terms]
+    return agreed(fault, terms, {word: size for word, size in vars(layer).items() if type(size) is int})
 
 
 # What any function may refuse
@@ -43,8 +117,9 @@ def _no_such_axis(fault: Fault) -> str:
 
 def _wrong_rank(fault: Fault) -> str:
     x, shape = fault.operand(0)
-    found = re.match(r"expected (\dD(?: or \dD)*) input \(got", fault.message)
-    return has_axes(x, shape, f"{fault.takes} takes {found[1].replace('D', '')}") if found else ""
+    found = next(filter(None, (re.search(pattern, fault.message) for pattern in _RANKS)), None)
+    asked = found[1].replace("D", "").replace("<=", "at most").replace("and", "or") if found else ""
+    return asked and has_axes(x, shape, f"{fault.takes} takes {asked}")
 
 
 def _unlike(fault: Fault) -> str:
@@ -58,14 +133,20 @@ def _unlike(fault: Fault) -> str:
     return ""
 
 
+def _kind(fault: Fault) -> str:
+    """A tensor of a dtype that isn't taken."""
+    for said, start, wrong, why in _KINDS:
+        for x, _ in fault.operands[start:]:
+            if re.search(said, fault.message) and re.search(wrong, kind := fault.kinds[x][0]):
+                return f"{x} is {kind}: {why.format(fault.op)}"
+    return ""
+
+
 def _apart(fault: Fault) -> str:
     """Two tensors that can't be spread to one shape."""
-    found = re.search(r"size of tensor a \((\d+)\) must match the size of tensor b \((\d+)\)", fault.message)
-    if found or (fault.op.strip("_") in ELEMENTWISE and re.search("broadcast|shape|size", fault.message)):
-        for one, two in combinations(fault.operands, 2):
-            said = _broadcast(*one, *two, 0)
-            if said and (found is None or {*found.groups()} <= {*re.findall(r"\d+", said)}):
-                return said
+    elementwise = fault.op.strip("_") in ELEMENTWISE and re.search("broadcast|shape|size", fault.message)
+    if (elementwise or "size of tensor a" in fault.message) and (said := apart(fault, fault.operands)):
+        return said
     (x, shape), (_, other) = fault.operand(0), fault.operand(1)
     # What is changed in place keeps its shape.
     spread = re.search(r"doesn't match the broadcast shape \[([\d, ]+)\]", fault.message)
@@ -77,15 +158,6 @@ def _apart(fault: Fault) -> str:
                 f"{axis_words(x, shape, len(shape) - back)}, and {other[-back].size} is asked: it keeps its size here"
             )
     return f"{x} {shape_words(shape)} keeps its shape here, and would become ({spread[1]})"
-
-
-def _broadcast(x: str, one: Shape, y: str, two: Shape, behind: int) -> str:
-    for back in range(1, min(len(one), len(two)) + 1):
-        a, b = one[-back], two[-back]
-        if a.size != b.size and 1 not in (a.size, b.size):
-            first, second = ordinal(len(one) - back, len(one) + behind), ordinal(len(two) - back, len(two) + behind)
-            return f"{x}'s {first} axis is {sized(a)}, {y}'s {second} is {sized(b)}, and axes match from the last one"
-    return ""
 
 
 _ASKED = "what is asked has"
@@ -106,29 +178,10 @@ def _spread(x: str, shape: Shape, asked: Sequence[int], why: str, whole: str) ->
 # What takes a certain width
 
 
-def _ends(fault: Fault, weight: Shape) -> str:
-    """The last axes are to be as a weight's."""
-    x, shape = fault.operand(0)
-    for back in range(1, min(len(shape), len(weight)) + 1):
-        if shape[-back].size != weight[-back].size:
-            return f"{axis_words(x, shape, len(shape) - back)}, {fault.takes} takes {sized(weight[-back])}"
-    return ""
-
-
-def _recurrent(fault: Fault) -> str:
-    """A layer that goes along a sequence, by whatever function of torch; empty for any other."""
-    return _ends(fault, next((shape[-1:] for word, shape in fault.operands if "weight_ih" in word), ()))
-
-
-def _many_heads(fault: Fault) -> str:
-    (x, query), (y, key) = fault.operand(0), fault.operand(1)
-    _, weight = fault.operand(3)
-    # Where keys and values have widths of their own, there are three weights, elsewhere.
-    if said := _ends(fault, weight[-1:] if len(weight) == 2 else ()):
-        return said
-    if len(query) == len(key) == 3 and query[1].size != key[1].size:
-        return f"{axis_words(x, query, 1)}, {y}'s is {sized(key[1])}, and that axis is the batch here"
-    return ""
+def _normed(fault: Fault) -> str:
+    """The last axes are to be those that are named."""
+    sizes = " ".join(map(str, next(arg for arg in fault.args if isinstance(arg, tuple | list))))
+    return agreed(fault, [f"... {sizes}", sizes, sizes])
 
 
 def _channels(fault: Fault) -> str:
@@ -140,7 +193,7 @@ def _channels(fault: Fault) -> str:
         return has_axes(x, shape, f"{fault.takes} takes {pixels + 1} or {pixels + 2}")
     found = re.search(r"to have (\d+) channels, but got (\d+) channels", fault.message)
     if found is None:
-        return _too_small(fault)
+        return _too_small(fault) or agreed(fault, ["", "_ o ..." if "transpose" in fault.op else "o ...", "o"])
     return f"{x} has {sized(shape[-pixels - 1])} channels, {fault.takes} takes {found[1]}"
 
 
@@ -163,52 +216,6 @@ def _too_small(fault: Fault) -> str:
         if wrong[place] and shape[at].size < width:
             return f"{axis_words(x, shape, at)}, and the kernel goes over {width}"
     return ""
-
-
-def _normalised(fault: Fault) -> str:
-    (x, shape), (_, weight) = fault.operand(0), fault.operand(1)
-    if len(shape) > 1 and weight and shape[1].size != weight[0].size:
-        return f"{x} has {sized(shape[1])} channels, {fault.takes} takes {sized(weight[0])}"
-    return ""
-
-
-# Products
-
-
-def _product(fault: Fault) -> str:
-    (x, one), (y, two) = fault.operand(0), fault.operand(1)
-    if not one or not two:
-        return ""
-    takes = {"mv": (2, 1), "mm": (2, 2), "bmm": (3, 3), "dot": (1, 1)}.get(fault.op, (len(one), len(two)))
-    for (word, shape), count in zip(fault.operands, takes, strict=False):
-        if len(shape) != count:
-            return has_axes(word, shape, f"{fault.op} takes {count}")
-    inner = two[-2] if len(two) > 1 else two[-1]
-    if one[-1].size != inner.size:
-        place = "last axis but one" if len(two) > 1 else "last axis"
-        return f"{x}'s last axis is {sized(one[-1])}, {y}'s {place} is {sized(inner)}: they must be equal"
-    return _broadcast(x, one[:-2], y, two[:-2], 2)
-
-
-def _added_product(fault: Fault) -> str:
-    """A product that something is added to."""
-    return _product(replace(fault, op=fault.op.removeprefix("add").removeprefix("badd"), operands=fault.operands[1:]))
-
-
-def _last(fault: Fault) -> str:
-    (x, one), (y, two) = fault.operand(0), fault.operand(1)
-    if one and two and one[-1].size != two[-1].size:
-        return f"{x}'s last axis is {sized(one[-1])}, {y}'s is {sized(two[-1])}: they must be equal"
-    return ""
-
-
-def _attention(fault: Fault) -> str:
-    (x, query), (y, key) = fault.operand(0), fault.operand(1)
-    if said := _last(fault):
-        return said
-    if len(fault.operands) > 3 and len(query) > 1:
-        return _broadcast("the score", (*query[:-1], key[-2]), *fault.operand(3), 0)
-    return _broadcast(x, query[:-2], y, key[:-2], 2)
 
 
 # What puts together, cuts, and lays out anew
@@ -274,6 +281,32 @@ def _needed(asked: Sequence[int]) -> str:
     return f"({', '.join(map(str, asked))}) needs {multiple}{prod(n for n in asked if n != -1)}"
 
 
+def _divided(fault: Fault) -> str:
+    """Channels in equal parts."""
+    x, shape = fault.operand(0)
+    if (said := _axes(fault)) or "divisible" not in fault.message or not fault.numbers:
+        return said
+    square, parts = fault.op == "pixel_shuffle", fault.numbers[0]
+    asked = parts * parts if square else parts
+    return f"{x} has {sized(shape[-3 if square else 1])} channels, {fault.takes} takes a multiple of {asked}"
+
+
+def _too_many(fault: Fault) -> str:
+    """More places along an axis than it has."""
+    x, shape = fault.operand(0)
+    narrow, (first, *more) = fault.op == "narrow", fault.numbers
+    dim, asked = (first, sum(more)) if narrow else (next(iter(more), -1), first)
+    dim %= max(len(shape), 1)
+    return f"{axis_words(x, shape, dim)}, and {asked} are asked" if shape and asked > shape[dim].size else ""
+
+
+def _resized(fault: Fault) -> str:
+    """Sizes for another number of axes than an image has."""
+    x, shape = fault.operand(0)
+    asked = re.search(r"and (?:output size of|scale_factor of shape) (\([^)]*\))", fault.message)
+    return has_axes(x, shape, f"{asked[1]} is for {2 + len(re.findall(r'[^ ,()]+', asked[1]))}") if asked else ""
+
+
 def _unflattened(fault: Fault) -> str:
     x, shape = fault.operand(0)
     dim, *asked = fault.numbers
@@ -297,10 +330,8 @@ def _parts(fault: Fault) -> str:
 
 def _rows(fault: Fault) -> str:
     (x, _), (_, table) = fault.operand(0), fault.operand(1)
-    kind = fault.kinds.get(x, ("int", ""))[0]
-    if "int" not in kind:
-        return f"{x} is {kind}: the rows of a table are named by whole numbers, int64"
-    return _beyond(fault, fault.operand(0)[0], fault.takes, table[0].size, sized(table[0]) + " rows") if table else ""
+    of = fault.module or fault.operand(1)[0]
+    return _beyond(fault, x, of, table[0].size, sized(table[0]) + " rows") if table else ""
 
 
 def _beyond(fault: Fault, x: str, y: str, count: int, what: str) -> str:
@@ -344,6 +375,8 @@ def _assigned(fault: Fault) -> str:
 def _targets(fault: Fault) -> str:
     """The classes are on the second axis of what is compared with targets."""
     (x, shape), (y, targets) = fault.operand(0), fault.operand(1)
+    if "weight tensor should be" in fault.message:
+        return agreed(fault, ["_ k ..." if len(shape) > 1 else "k", "", "k"])
     if not targets or len(shape) < 2:
         return ""
     if "float" in fault.kinds.get(y, ("",))[0]:
@@ -369,10 +402,7 @@ def _one_shape(fault: Fault) -> str:
 
 Rule = Callable[[Fault], str]
 _RULES: dict[str, Rule] = {
-    "linear": lambda fault: _ends(fault, fault.operand(1)[1][-1:]),
     "embedding": _rows,
-    "multi_head_attention_forward": _many_heads,
-    "scaled_dot_product_attention": _attention,
     "stack": _put_together,
     "unflatten": _unflattened,
     "permute": _ordered,
@@ -381,14 +411,13 @@ _RULES: dict[str, Rule] = {
     "einsum": einsum,
     "einops": einops,
     "unpack": unpacked,
-    "cdist": _last,
     **dict.fromkeys(("split", "split_with_sizes"), _parts),
     "one_hot": _classes,
     "unfold": _too_small,
-    **dict.fromkeys(("layer_norm", "rms_norm"), lambda fault: _ends(fault, fault.operand(1)[1])),
-    **dict.fromkeys(("batch_norm", "instance_norm", "group_norm"), _normalised),
-    **dict.fromkeys(("matmul", "mm", "bmm", "dot", "mv"), _product),
-    **dict.fromkeys(("addmm", "addmv", "baddbmm"), _added_product),
+    **dict.fromkeys(("layer_norm", "rms_norm"), _normed),
+    **dict.fromkeys(("group_norm", "pixel_shuffle", "channel_shuffle"), _divided),
+    **dict.fromkeys(("narrow", "topk", "kthvalue"), _too_many),
+    "interpolate": _resized,
     **dict.fromkeys(("cat", "concat", "hstack", "vstack"), _put_together),
     **dict.fromkeys(("view", "reshape", "view_as", "reshape_as"), _reshape),
     **dict.fromkeys(("expand", "broadcast_to", "expand_as"), _expanded),

@@ -1,9 +1,12 @@
 """A call that was refused, and words for its axes."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
+
+from torch import nn
 
 from vitcourse.trace.names import parts
 from vitcourse.trace.record import Axis, Shape, shape_words
@@ -16,7 +19,9 @@ class Fault:
     """What was refused: a function, its tensors by name, its arguments, and what the error says.
 
     `module` is whose call it was, where a module of torch's made it; `held` has the least and the largest number in
-    each tensor of whole numbers, `kinds` each tensor's dtype and device.
+    each tensor of whole numbers, `kinds` each tensor's dtype and device. `roles` are what the module's forward calls
+    the tensors, where they are those that it was given; `layer` is that module, `owned` are its own tensors among
+    them. `made` is what a line has made that didn't go into its names.
     """
 
     op: str
@@ -26,6 +31,10 @@ class Fault:
     args: Sequence[Any] = ()
     held: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     kinds: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    layer: nn.Module | None = None
+    roles: Sequence[str] = ()
+    owned: frozenset[str] = frozenset()
+    made: tuple[str, Sequence[Shape]] = ("", ())
 
     @cached_property
     def numbers(self) -> list[int]:
@@ -39,7 +48,12 @@ class Fault:
     @property
     def takes(self) -> str:
         """What it is that takes other sizes."""
-        return self.module or self.operand(1)[0]
+        return self.module or self.op
+
+    def fits(self, said: str) -> bool:
+        """Whether a sentence speaks of the two sizes that torch names, if it does."""
+        found = re.search(r"size of tensor a \((\d+)\) must match the size of tensor b \((\d+)\)", self.message)
+        return found is None or {*found.groups()} <= {*re.findall(r"\d+", said)}
 
 
 def sized(axis: Axis) -> str:

@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from vitcourse.trace.asked import each_by_its_name, given, made_for_names
 from vitcourse.trace.copies import Call
 from vitcourse.trace.described import NamesGiven, described
-from vitcourse.trace.errors import explained
+from vitcourse.trace.errors import asked_of, explained
 from vitcourse.trace.fault import Fault
 from vitcourse.trace.folding import folded
 from vitcourse.trace.record import Failure, Row, Shape, said_by
@@ -103,12 +104,21 @@ def _failure(told: Told, error: BaseException) -> Failure:
     at = told.recorder.failed
     if at is None or at.error is not error:
         return Failure(error)
-    operands = tuple((word, told.shape_of(tensor)) for word, tensor in at.operands)
-    place, owner = at.place, at.module
+    place, owner, found = at.place, at.module, raised_in(error)
     if owner is None and type(told.function).__module__.startswith("torch."):
         owner = told.function
     module = told.recorder.module_names.get(id(owner), "self") if owner is not None else ""
     module = type(owner).__name__ if module == "self" else module
+    local = found.tb_frame.f_locals if found is not None else {}
+    tensors = each_by_its_name(at.operands, place.text, local)
+    own = {id(tensor) for tensor in (*owner.parameters(), *owner.buffers())} if isinstance(owner, nn.Module) else ()
+    roles = quietly(given, error, owner) if asked_of(owner) else {}
+    if roles:
+        words = told.recorder._worded([*roles.values()], found.tb_frame, owner) if found is not None else roles.items()
+        inputs = [(role if word[:8] == "operand " else word, t) for role, (word, t) in zip(roles, words, strict=True)]
+        tensors = [*each_by_its_name(inputs, place.text, local), *(pair for pair in tensors if id(pair[1]) in own)]
+    operands = tuple((word, told.shape_of(tensor)) for word, tensor in tensors)
+    value, made = made_for_names(place.text, local, ((n.place.text, n.results) for n in told.recorder.root.inside()))
     if not readable(place.file) or not place.text:
         # Raised inside the module of torch that was called, in a line that is not the reader's.
         shown = getattr(told.function, "__name__", type(told.function).__name__)
@@ -117,12 +127,14 @@ def _failure(told: Told, error: BaseException) -> Failure:
         file, line = (place.file, place.line) if readable(place.file) else ("", 0)
         place = Place(file, line, f"{shown}({', '.join(told.call.tensors)})")
         operands = operands or tuple((word, told.shape_of(tensor)) for word, tensor in told.call.tensors.items())
-    held = quietly(
-        lambda: {word: (int(t.min()), int(t.max())) for word, t in at.operands if not t.dtype.is_floating_point}
-    )
-    kinds = {word: (str(t.dtype).removeprefix("torch."), str(t.device)) for word, t in at.operands}
-    spelt = quietly(lambda: [(word, told.spelt(tensor)) for word, tensor in at.operands]) or operands
-    fault = Fault(at.op, spelt, said_by(error), module, at.args, held or {}, kinds)
+    held = quietly(lambda: {word: (int(t.min()), int(t.max())) for word, t in tensors if not t.dtype.is_floating_point})
+    kinds = {word: (str(t.dtype).removeprefix("torch."), str(t.device)) for word, t in tensors}
+    spelt = quietly(lambda: [(word, told.spelt(tensor)) for word, tensor in tensors]) or operands
+    fault = Fault(
+        at.op, spelt, said_by(error), module, at.args, held or {}, kinds, owner, [*(roles or {})],
+        frozenset(word for word, tensor in tensors if id(tensor) in own or word.startswith("operand ")),
+        (value, [told.shape_of(part) if isinstance(part, Tensor) else told.shape(part) for part in made]),
+    )  # fmt: skip
     # Arguments of another kind than torch takes have other faults than their shapes.
     said = "" if isinstance(error, TypeError) else quietly(explained, fault) or ""
     return Failure(at.error, place.file, place.line, place.text, at.op, operands, said)

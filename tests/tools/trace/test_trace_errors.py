@@ -73,7 +73,8 @@ CASES = [
     ("no such row", Table(), {"ids": whole(2, 13, below=13)}, "B T",
      "ids contains 12, self.table has 11 rows: 0 to 10"),
     ("below zero", Table(), {"ids": torch.tensor([3, -1])}, "T", "ids contains -1, self.table has 11 rows: 0 to 10"),
-    ("attention", Attending(), {"x": rand(2, 3, 7)}, "T B D", "x's last axis is 7 = D, self.attend takes 15"),
+    ("attention", Attending(), {"x": rand(2, 3, 7)}, "T B D",
+     "x's last axis is 7 = D, self.attend takes 15 = embed_dim"),
     ("chain", Chain(), {"x": rand(2, 7)}, "B D", "[1] ReLU's last axis is 5, self.chain.2 takes 3"),
     ("a batch is missing", nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5)), {"x": rand(3, 11, 13)}, "C H W",
      "[0] Conv2d has 3 axes (5, H-2, W-2), self.1 takes 4"),
@@ -109,7 +110,7 @@ CASES = [
      ["B 1", "B"], "x is (B, 1), y (B): they must have one shape"),
     ("attention mask", lambda q, m: F.scaled_dot_product_attention(q, q, q, attn_mask=m),
      {"q": rand(2, 3, 5, 7), "m": rand(2, 5)}, ["B h T dh", "B T"],
-     "the score's third axis is 5 = T, m's first is 2 = B, and axes match from the last one"),
+     "q's third axis is 5 = T, m's first is 2 = B, and axes match from the last one"),
     ("groups", nn.Conv2d(12, 24, 3, groups=4), {"x": rand(2, 3, 7, 11)}, "B C H W",
      "input has 3 = C channels, Conv2d takes 12"),
     ("transposed", nn.ConvTranspose2d(13, 5, 3), {"x": rand(2, 7, 5, 11)}, "B C H W",
@@ -118,9 +119,10 @@ CASES = [
      "input's second axis is 5 = T, LayerNorm takes 7"),
     ("groups of channels", nn.GroupNorm(2, 10), {"x": rand(3, 7, 5)}, "B D T",
      "input has 7 = D channels, GroupNorm takes 10"),
-    ("recurrent", nn.LSTM(5, 3), {"x": rand(2, 7, 11)}, "B T D", "input's last axis is 11 = D, LSTM takes 5"),
+    ("recurrent", nn.LSTM(5, 3), {"x": rand(2, 7, 11)}, "B T D",
+     "input's last axis is 11 = D, LSTM takes 5 = input_size"),
     ("batch first", lambda q, k: nn.MultiheadAttention(6, 2)(q, k, k), {"q": rand(2, 7, 6), "k": rand(2, 5, 6)},
-     ["B T D", "B S D"], "q's second axis is 7 = T, k's is 5 = S, and that axis is the batch here"),
+     ["B T D", "B S D"], "q's second axis is 7 = T, k's second is 5 = S: both are the batch"),
     ("columns chosen", lambda x, m: x[m], {"x": rand(2, 5), "m": rand(5, 2) > 0}, ["B T", "T B"],
      "x's first axis is 2 = B, m's first is 5 = T: a mask has the axes that it chooses from"),
     ("picked", lambda x, i: x.gather(1, i), {"x": rand(2, 5), "i": whole(2, below=5)}, ["B K", "B"],
@@ -174,7 +176,7 @@ CASES = [
     ("products of three axes", lambda x, w: torch.bmm(x, w), {"x": rand(2, 5, 3), "w": rand(3, 7)}, ["B T D", "D M"],
      "w has 2 axes (D, M), bmm takes 3"),
     ("a sum of products", lambda b, x, w: torch.addmm(b, x, w), {"b": rand(7), "x": rand(2, 3), "w": rand(5, 7)},
-     ["M", "B D", "E M"], "x's last axis is 3 = D, w's last axis but one is 5 = E: they must be equal"),
+     ["M", "B D", "E M"], "x's last axis is 3 = D, w's first is 5 = E: they must be equal"),
     ("spread in place", lambda x, y: x.add_(y), {"x": rand(2, 3), "y": rand(5, 2, 3)}, ["B D", "T B D"],
      "x (B, D) keeps its shape here, and would become (5, 2, 3)"),
     ("classes", lambda y: F.one_hot(y, 5), {"y": whole(7, below=6)}, "B",
@@ -200,9 +202,11 @@ CASES = [
      {"q": rand(3, 4, 5, 7), "k": rand(3, 2, 11, 7)}, ["B h Tq dh", "B n Tk dh"],
      "q's second axis is 4 = h, k's second is 2 = n, and axes match from the last one"),
     ("named in another order", lambda x, w, b: F.linear(bias=b, weight=w, input=x),
-     {"x": rand(5, 7), "w": rand(3, 11), "b": rand(3)}, ["T D", "K E", "K"], "x's last axis is 7 = D, w takes 11 = E"),
+     {"x": rand(5, 7), "w": rand(3, 11), "b": rand(3)}, ["T D", "K E", "K"],
+     "x's last axis is 7 = D, w's last is 11 = E: they must be equal"),
     ("widths of keys", lambda q, k: nn.MultiheadAttention(8, 2, kdim=6, vdim=6)(q, k, k),
-     {"q": rand(5, 2, 9), "k": rand(3, 2, 6)}, ["T B D", "S B E"], ""),
+     {"q": rand(5, 2, 9), "k": rand(3, 2, 6)}, ["T B D", "S B E"],
+     "q's last axis is 9 = D, MultiheadAttention takes 8 = embed_dim"),
     ("a window without a batch", nn.MaxPool2d(6), {"x": rand(3, 5, 7)}, "C H W",
      "input's second axis is 5 = H, and the kernel goes over 6"),
     ("on the way", lambda x, y: sum([x, y]), {"x": rand(5, 7), "y": rand(5, 3)}, ["T D", "T K"],
@@ -212,7 +216,7 @@ CASES = [
     ("a mask behind dots", lambda x, m: x.__setitem__((..., m), 0.0), {"x": rand(5, 7, 3), "m": rand(5) > 0},
      ["B T D", "B"], "x's last axis is 3 = D, m's first is 5 = B: a mask has the axes that it chooses from"),
     ("indices apart", lambda x, i, j: x[i, j], {"x": rand(2, 7), "i": whole(3, below=2), "j": whole(2, below=9) + 7},
-     ["B T", "C", "B"], ""),
+     ["B T", "C", "B"], "i's first axis is 3 = C, j's first is 2 = B, and axes match from the last one"),
     ("names in einops", lambda x, w: einops.einsum(x, w, "b t d, d k -> b t k"),
      {"x": rand(2, 5, 7), "w": rand(11, 3)}, ["B T D", "E K"],
      "x's last axis is 7 = D, w's first is 11 = E: in the equation they are one"),
@@ -234,6 +238,49 @@ CASES = [
      ["B C H W", "K C P"], "w has 3 axes (K, C, P), conv2d takes 4"),
     ("another kind of argument", lambda x: x.view(2, None), {"x": rand(2, 5, 7)}, "B T D", ""),
     ("parts that are enough", lambda x: x.split([-1, 6], dim=1), {"x": rand(2, 5)}, "B T", ""),
+    ("a mask of another length", lambda x, m: nn.MultiheadAttention(6, 2, batch_first=True)(x, x, x, attn_mask=m),
+     {"x": rand(3, 5, 6), "m": rand(7, 7) > 2}, ["B T D", "S S"],
+     "x's second axis is 5 = T, m's first is 7 = S: they must be equal"),
+    ("a mask for each of a batch", lambda x, m: nn.MultiheadAttention(6, 2, batch_first=True)(x, x, x, attn_mask=m),
+     {"x": rand(3, 5, 6), "m": rand(3, 5, 5)}, ["B T D", "B T T"],
+     "m's first axis is 3 = B, MultiheadAttention takes 6 = B·num_heads"),
+    ("padding that lies down", lambda x, m: nn.MultiheadAttention(6, 2)(x, x, x, key_padding_mask=m),
+     {"x": rand(5, 3, 6), "m": rand(5, 3) > 2}, ["T B D", "T B"],
+     "x's second axis is 3 = B, m's first is 5 = T: both are the batch"),
+    ("a state for each layer", lambda x, h: nn.GRU(5, 3, num_layers=2, bidirectional=True)(x, h),
+     {"x": rand(7, 11, 5), "h": rand(2, 11, 3)}, ["T B D", "L B E"],
+     "h's first axis is 2 = L, GRU takes 4 = 2·num_layers"),
+    ("two states", lambda x, h, c: nn.LSTM(5, 3, batch_first=True)(x, (h, c)),
+     {"x": rand(7, 11, 5), "h": rand(1, 7, 3), "c": rand(1, 7, 13)}, ["B T D", "L B E", "L B F"],
+     "c's last axis is 13 = F, LSTM takes 3 = hidden_size"),
+    ("a state without layers", lambda x, h: nn.RNN(5, 3)(x, h), {"x": rand(7, 11, 5), "h": rand(11, 3)},
+     ["T B D", "B E"], "h has 2 axes (B, E), RNN takes 3"),
+    ("a bias", lambda x, w, b: F.linear(x, w, b), {"x": rand(2, 5), "w": rand(7, 5), "b": rand(3)},
+     ["B D", "E D", "K"], "w's first axis is 7 = E, b's first is 3 = K, and axes match from the last one"),
+    ("a bias of channels", lambda x, w, b: F.conv1d(x, w, b), {"x": rand(2, 3, 7), "w": rand(5, 3, 2), "b": rand(3)},
+     ["B C T", "K C P", "C"], "w's first axis is 5 = K, b's first is 3 = C: they must be equal"),
+    ("indices in pairs", lambda x, m, i: x[m, i], {"x": rand(5, 7), "m": torch.arange(5) < 3, "i": whole(2, below=7)},
+     ["B T", "B", "N"], "m.nonzero()'s first axis is 3, i's first is 2 = N, and axes match from the last one"),
+    ("a place of two", lambda x: F.interpolate(x, size=(7, 7)), {"x": rand(2, 3, 5)}, "B T D",
+     "x has 3 axes (B, T, D), (7, 7) is for 4"),
+    ("a mode for images", lambda x: F.interpolate(x, size=7, mode="bilinear"), {"x": rand(2, 3, 5)}, "B T D",
+     "x has 3 axes (B, T, D), interpolate takes 4"),
+    ("more than there are", lambda x: x.topk(7), {"x": rand(2, 5)}, "B K", "x's last axis is 5 = K, and 7 are asked"),
+    ("channels in groups", lambda x: F.group_norm(x, 2), {"x": rand(2, 5, 3)}, "B C T",
+     "x has 5 = C channels, group_norm takes a multiple of 2"),
+    ("weights of classes", lambda x, y, w: F.cross_entropy(x, y, w), {"x": rand(3, 5), "y": whole(3, below=5),
+     "w": rand(7)}, ["B K", "B", "E"], "x's last axis is 5 = K, w's first is 7 = E: they must be equal"),
+    ("targets that are no classes", lambda x, y: F.cross_entropy(x, y), {"x": rand(3, 5), "y": rand(3)}, ["B K", "B"],
+     "y is float32: classes are whole numbers, int64"),
+    ("a mask of numbers", lambda x, m: x.masked_fill(m, 0), {"x": rand(3, 5), "m": rand(3, 5)}, ["B T", "B T"],
+     "m is float32: a mask is of true and false, bool"),
+    ("no batch is spread", lambda x, y: torch.bmm(x, y), {"x": rand(1, 5, 7), "y": rand(3, 7, 2)}, ["L T D", "B D K"],
+     "x's first axis is 1 = L, y's first is 3 = B: both are the batch"),
+    ("heads that are spread, and widths", lambda q, k: F.scaled_dot_product_attention(q, k, k, enable_gqa=True),
+     {"q": rand(3, 4, 5, 7), "k": rand(3, 2, 11, 13)}, ["B h Tq dh", "B n Tk E"],
+     "q's last axis is 7 = dh, k's last is 13 = E: they must be equal"),
+    ("a weight of one column", lambda x, w: F.linear(x, w), {"x": rand(2, 5), "w": rand(7, 1)}, ["B D", "E 1"],
+     "x's last axis is 5 = D, w's last is 1: they must be equal"),
     ("a new axis", lambda x: x.unsqueeze(4), {"x": rand(2, 7, 3)}, "B T D",
      "x has 3 axes (B, T, D), a new one can be 0 to 3: not 4"),
 ]  # fmt: skip
@@ -266,6 +313,49 @@ def test_names_for_a_shape_are_counted_however_they_are_written(tmp_path, line):
     exec(compile(file.read_text(encoding="utf-8"), str(file), "exec"), scope)
     failure = trace(scope["run"], rand(2, 5, 7), names="B T D").failure
     assert (failure.expression, failure.explanation) == (line, "x has 3 axes (B, T, D), 2 names are given")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("c, h = x.shape[1:]", "x.shape[1:] has 1 axis (T), 2 names are given"),
+        ("q, k = x.chunk(3, dim=1)", "x.chunk(3, dim=1) gives 3: 2 names are given"),
+        ("q, k, v = x.view(2, 5, 7)", "x.view(2, 5, 7)'s first axis is 2, 3 names are given"),
+        ("q, k = x", "x's first axis is 10 = B, 2 names are given"),
+        ("q, (k, v) = x.chunk(2)", ""),
+        ("q, (k, v) = sizes", ""),
+        ("q, k = helped(x.chunk(2))", ""),
+    ],
+)
+def test_what_does_not_go_into_its_names_is_counted(tmp_path, line, said):
+    file = tmp_path / "code.py"
+    file.write_text(
+        f"def helped(parts):\n    a, b, c = [*parts]\n\ndef run(x, sizes=(3, 5)):\n    {line}\n", encoding="utf-8"
+    )
+    scope = {}
+    exec(compile(file.read_text(encoding="utf-8"), str(file), "exec"), scope)
+    failure = trace(scope["run"], rand(10, 7), names="B T").failure
+    assert failure is not None
+    assert failure.explanation == said
+
+
+def test_one_tensor_by_two_names_is_called_by_each_in_its_turn():
+    def run(x):
+        query = key = x
+        return query @ key
+
+    failure = trace(run, rand(2, 5, 7), names="B T D").failure
+    assert failure.explanation == "query's last axis is 7 = D, key's second is 5 = T: they must be equal"
+    assert [word for word, _ in failure.operands] == ["query", "key"]
+
+
+def test_what_a_layer_was_given_is_called_as_its_line_calls_it():
+    def run(x, pad):
+        return nn.MultiheadAttention(6, 2, batch_first=True)(x.tanh(), x, x, key_padding_mask=pad)
+
+    failure = trace(run, rand(3, 5, 6), rand(3, 7) > 2, names=["B T D", "B S"]).failure
+    assert failure.explanation == "x's second axis is 5 = T, pad's last is 7 = S: they must be equal"
+    assert [word for word, _ in failure.operands][:4] == ["x.tanh()", "x", "x", "pad"]
 
 
 def test_an_error_that_cannot_say_what_it_is_ends_the_trace_as_others_do():

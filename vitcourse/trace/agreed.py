@@ -1,0 +1,203 @@
+"""What is asked of tensors axis by axis: equations of words, einsum's and einops' letters, names, brackets."""
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+from math import prod
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vitcourse.trace.fault import Fault, axis_words, has_axes, ordinal, sized
+from vitcourse.trace.record import Axis, Shape
+
+# Why two axes must be equal, by the word for them.
+_WHY = {"b": "both are the batch"}
+
+
+def _axes(asked: Sequence[str], count: int) -> Iterator[tuple[str, int]]:
+    """What is asked of each of so many axes; dots, if there are any, stand for those in the middle, from the last."""
+    dots = asked.index("...") if "..." in asked else len(asked)
+    behind = count - len(asked[dots + 1 :])
+    yield from ((word, place) for place, word in enumerate(asked[:dots]))
+    yield from ((word, place) for place, word in enumerate(asked[dots + 1 :], start=behind))
+    yield from ((f"...{behind - place}", place) for place in range(behind - 1, dots - 1, -1) if "..." in asked)
+
+
+def _misfit(asked: Sequence[str], count: int) -> str:
+    """How many axes are asked, where that isn't so many; dots may stand for none."""
+    named = len(asked) - ("..." in asked)
+    if "..." in asked:
+        return f"at least {named}" if named > count else ""
+    return str(named) if named != count else ""
+
+
+def agreed(fault: Fault, terms: Sequence[str], known: Mapping[str, int] = MappingProxyType({}), names: str = "") -> str:
+    """Two sizes that should be one, in words for the axes of each tensor, as in an equation of einsum.
+
+    Words in parentheses may be left out, dots and the words of a tensor with a tilde may be spread. A number is a size,
+    as is a product, 3·b; an underscore is any. Of a tensor without words nothing is asked. Some words are known before.
+    """
+    seen = {word: (Axis(size, word), "", "") for word, size in known.items()}
+    return next((said for said in _disagreeing(fault, terms, seen, names) if fault.fits(said)), "")
+
+
+def _disagreeing(
+    fault: Fault, terms: Sequence[str], seen: dict[str, tuple[Axis, str, str]], names: str
+) -> Iterator[str]:
+    pairs = [pair for pair in zip(fault.operands, terms, strict=False) if pair[1]]
+    for (x, shape), term in sorted(pairs, key=lambda pair: pair[1].startswith("~")):
+        asked, free = _words(term, len(shape), seen), term.startswith("~")
+        if named := _misfit(asked, len(shape)):
+            yield has_axes(x, shape, f"{names or f'{fault.takes} takes'} {named}")
+            continue
+        for word, place in sorted(_axes(asked, len(shape)), key=lambda pair: pair[0].startswith("...")):
+            axis, which = shape[place], ordinal(place, len(shape))
+            spread = free or word.startswith("...")
+            known = _known(word, seen)
+            other, y, first = known or (axis, x, which)
+            ones = (spread or names) and 1 in (axis.size, other.size)
+            if known is None or (ones and other.size == 1):
+                seen[word] = (axis, x, which)
+            elif axis.size == other.size or ones or word == "_":
+                continue
+            elif not y:
+                yield f"{axis_words(x, shape, place)}, {fault.takes} takes {sized(other)}"
+            elif word == "channels":
+                yield f"{y} has {sized(other)} channels, {fault.module or x} takes {sized(axis)}"
+            elif x in fault.owned:
+                yield f"{y}'s {first} axis is {sized(other)}, {fault.module} takes {sized(axis)}"
+            else:
+                equal = "in the equation they are one" if names else _WHY.get(word, "they must be equal")
+                why = ", and axes match from the last one" if spread else f": {equal}"
+                yield f"{y}'s {first} axis is {sized(other)}, {x}'s {which} is {sized(axis)}{why}"
+
+
+def _words(term: str, count: int, seen: Collection[str]) -> list[str]:
+    """The words for so many axes: without those that may be left out, if there are too many."""
+    asked = term.lstrip("~").split()
+    if len(asked) - ("..." in asked) > count:
+        asked = [word for word in asked if word[0] != "(" or word.strip("()") in seen]
+    if term.startswith("~") and len(asked) - ("..." in asked) > count:
+        asked = asked[len(asked) - count :]
+    return [word.strip("()") for word in asked]
+
+
+def apart(fault: Fault, operands: Sequence[tuple[str, Shape]]) -> str:
+    """Two tensors, of some, that can't be spread to one shape."""
+    pairs = (replace(fault, operands=pair) for pair in combinations(operands, 2))
+    return next(filter(None, (agreed(pair, ["...", "..."]) for pair in pairs)), "")
+
+
+def _known(word: str, seen: Mapping[str, tuple[Axis, str, str]]) -> tuple[Axis, str, str] | None:
+    """The size that a word stands for, and where it was seen, if it is no number."""
+    parts = word.split("·")
+    if word in seen or not all(part in seen or part.isdigit() for part in parts):
+        return seen.get(word)
+    factors = [seen[part][0] if part in seen else Axis(int(part)) for part in parts]
+    named = any(factor.name for factor in factors)
+    return Axis(prod(f.size for f in factors), "·".join(f.word for f in factors) if named else None), "", ""
+
+
+def einsum(fault: Fault) -> str:
+    """A letter that stands for two sizes, or as many letters as there are no axes."""
+    terms = "".join(str(fault.args[0]).split()).partition("->")[0].split(",")
+    if len(terms) != len(fault.operands):
+        return f"{len(fault.operands)} tensors are given, the equation is of {len(terms)}"
+    words = [" ".join(re.findall(r"\.\.\.|\w", letters)) for letters in terms]
+    return agreed(fault, words, names="the equation names")
+
+
+def einops(fault: Fault) -> str:
+    """An axis that can't be taken apart as the left side of a pattern says."""
+    x, shape = fault.operand(0)
+    pattern, lengths = fault.args
+    # A layer of einops looks up how many axes there are, and says no more.
+    if not re.search(r"Shape mismatch|Wrong shape|^\d+$", fault.message):
+        return ""
+    asked = re.findall(r"\([^)]*\)|\.\.\.|\S+", pattern.partition("->")[0].replace("…", "..."))
+    if named := _misfit(asked, len(shape)):
+        return has_axes(x, shape, f"the pattern names {named}")
+    for word, place in _axes(asked, len(shape)):
+        factors = word.strip("()").split()
+        known = [int(lengths.get(name, name)) for name in factors if name in lengths or name.isdigit()]
+        multiple = "a multiple of " if len(known) < len(factors) else ""
+        needed, size = prod(known), shape[place].size
+        if needed and size % needed if multiple else size != needed:
+            return f"{axis_words(x, shape, place)}, {word} needs {multiple}{needed}"
+    return ""
+
+
+def unpacked(fault: Fault) -> str:
+    """Names for the sizes of a shape, more or fewer than it has; or a place that it doesn't have."""
+    (x, shape), (value, names, part) = fault.operand(0), fault.args
+    if isinstance(part, int):
+        beyond = not -len(shape) <= part < len(shape)
+        return has_axes(x, shape, f"0 to {len(shape) - 1}: there is no {part}") if beyond else ""
+    taken = shape[part]
+    return has_axes(x if taken == shape else value, taken, f"{names} names are given") if names != len(taken) else ""
+
+
+def taken_apart(fault: Fault) -> str:
+    """Names for the parts of anything else."""
+    found = re.search(r"values to unpack \(expected (\d+)(?:, got (\d+))?\)", fault.message)
+    value, shapes = fault.made
+    if found is None or not shapes:
+        return ""
+    names, count = f"{found[1]} names are given", int(found[2] or len(shapes))
+    if len(shapes) == 1:
+        return f"{axis_words(value, shapes[0], 0)}, {names}" if count in (1, shapes[0][0].size) else ""
+    within = f", with {len(shapes)} tensors in them" if count != len(shapes) else ""
+    return f"{value} gives {count}{within}: {names}" if count != int(found[1]) else ""
+
+
+def brackets(fault: Fault) -> str:
+    """A place that an axis doesn't have, a mask of another size, or more places than there are axes."""
+    (x, shape), index = fault.operand(0), fault.args[1]
+    parts = [part for part in (index if isinstance(index, tuple) else (index,)) if part is not None]
+    asked = [_places(part) for part in parts]
+    count, axis = sum(axes for _, axes in asked), 0
+    if "too many indices" in fault.message:
+        return has_axes(x, shape, f"the brackets ask for {count}")
+    words = iter(fault.operands[1:])
+    named = [next(words) if isinstance(part, Tensor) else (str(part), ()) for part in parts]
+    if "broadcast together" in fault.message:
+        return _side_by_side(fault, named, parts, asked)
+    if not re.search("out of bounds|shape of the mask", fault.message):
+        return ""
+    for part, (name, mask), (places, axes) in zip(parts, named, asked, strict=True):
+        if isinstance(places, list):
+            size = shape[axis].size
+            if wrong := [place for place in places if not -size <= place < size]:
+                places_there = f", 0 to {size - 1}" if size else ""
+                return f"{axis_words(x, shape, axis)}{places_there}: there is no {wrong[0]}"
+        for place, chosen in enumerate(mask if places is None else ()):
+            if chosen.size != shape[axis + place].size:
+                of, which = axis_words(x, shape, axis + place), ordinal(place, len(mask))
+                return f"{of}, {name}'s {which} is {sized(chosen)}: a mask has the axes that it chooses from"
+        axis += len(shape) - count if part is ... else axes
+    return ""
+
+
+def _side_by_side(fault: Fault, named: Sequence[tuple[str, Shape]], parts: Sequence[Any], asked: Sequence[Any]) -> str:
+    """Places along several axes, which are taken in pairs."""
+    words = []
+    for (name, shape), part, (places, _) in zip(named, parts, asked, strict=True):
+        if places is None:
+            words.append((f"{name}.nonzero()", (Axis(int(torch.as_tensor(part).count_nonzero())),)))
+        elif part is not ... and not isinstance(part, slice):
+            words.append((name, shape or tuple(map(Axis, torch.as_tensor(part).shape))))
+    return apart(fault, words)
+
+
+def _places(part: Any) -> tuple[list[int] | None, int]:
+    """The numbers in one part of an index, None for a mask, and over how many axes it goes."""
+    if part is ... or isinstance(part, slice):
+        return [], 0 if part is ... else 1
+    numbers = torch.as_tensor(part)
+    if numbers.dtype in (torch.bool, torch.uint8):
+        return None, numbers.ndim
+    return [] if numbers.is_floating_point() else numbers.flatten().tolist(), 1
