@@ -59,13 +59,14 @@ def _disagreeing(
             spread = free or word.startswith("...")
             known = _known(word, seen)
             other, y, first = known or (axis, x, which)
-            ones = (spread or names) and 1 in (axis.size, other.size)
+            ones = 1 in ((axis.size,) if free else (axis.size, other.size) if spread or names else ())
             if known is None or (ones and other.size == 1):
                 seen[word] = (axis, x, which)
             elif axis.size == other.size or ones or word == "_":
                 continue
             elif not y:
-                yield f"{axis_words(x, shape, place)}, {fault.takes} takes {sized(other)}"
+                one = " or 1" if free and other.size != 1 else ""
+                yield f"{axis_words(x, shape, place)}, {fault.takes} takes {sized(other)}{one}"
             elif word == "channels":
                 yield f"{y} has {sized(other)} channels, {fault.module or x} takes {sized(axis)}"
             elif x in fault.owned:

@@ -2,19 +2,15 @@
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import combinations, takewhile
 from math import prod
 from typing import Any
 
 from vitcourse.trace.agreed import agreed, apart, brackets, einops, einsum, taken_apart, unpacked
-from vitcourse.trace.fault import Fault, axis_words, has_axes, ordinal, ranks, sized
+from vitcourse.trace.fault import Fault, axis_words, has_axes, ordinal, ranks, sized, sizes
 from vitcourse.trace.record import Shape, shape_words
 
-_ELEMENTWISE = """
-    add sub mul truediv div radd rsub rmul rtruediv where lerp eq ne lt le gt ge iadd isub imul idiv maximum minimum
-    mse_loss l1_loss smooth_l1_loss huber_loss masked_fill addcmul addcdiv
-"""
-ELEMENTWISE = frozenset(_ELEMENTWISE.split())
 # What is refused for another reason than its shapes, which may not go together either.
 _OTHER = re.compile(r"not implemented for|two bool tensors|should not be set|does not appear in the equation")
 # What functions ask of the axes of their tensors, in turn: see `agreed`.
@@ -46,24 +42,20 @@ _GIVEN = {
     },
     "Transformer": {"src": "bs d_model", "tgt": "bt d_model"},
 }  # fmt: skip
-# What a message says of a tensor's axes.
-_RANKS = (
-    r"[Ee]xpected (\dD(?: or \dD)*) input \(got",
-    r"needs (\dD) input",
-    r"expects a tensor with (<= \d) dimensions",
-    r"[Ee]xpected input to be (\dD(?: or \dD)*), got",
-    r"Only (\dD, \dD and \dD) input Tensors supported",
+# What a message says of how many axes are taken.
+_RANK = re.compile(
+    r"(?:[Ee]xpected (?:input to be )?|needs |Only |tensor with )"
+    r"(<= \d|\dD(?:(?:, | or | and )\dD)*)(?: input|, got| dimensions)"
 )
-# What a message says of dtypes: from which tensor on they are asked, what they may not be, and why.
+# What a message says of dtypes: from which tensor on, what they may not be, and why.
 _KINDS = (
     (r"boolean tensor", 0, "int|float", "a mask is of true and false, bool"),
     (r"boolean mask", 1, "int|float", "a mask is of true and false, bool"),
     (r"scalar types: Long|LongTensor|'weight' must be 2-D", 0, "float|bool", "rows are named by whole numbers, int64"),
     (r"indices must be long|int32/int64 for index", 1, "float|bool", "places are whole numbers, int64"),
-    (r"target dtype to be Long", 1, "float", "classes are whole numbers, int64"),
-    (r"must be either a floating|not implemented for '(Long|Int|Short|Char|Byte|Bool)'|expected Float", 0, "int|bool",
-     "{} takes numbers with a fraction, float32"),
-)  # fmt: skip
+    (r"target dtype to be Long", 1, "float|bool", "classes are whole numbers, int64"),
+    (r"loating.*ot|(for '|dtype |found )(Long|Int|Short|Char|Byte|Bool)\b", 0, "int|bool", "float32 is asked"),
+)
 
 
 def explained(fault: Fault) -> str:
@@ -88,15 +80,15 @@ def asked_of(layer: Any) -> dict[str, str]:
 def _layer(fault: Fault) -> str:
     """A module whose call was looked into: its numbers, and the axes of what it was given."""
     layer: Any = fault.layer
-    asks = asked_of(layer)
-    if not asks:
+    if not (asks := asked_of(layer)):
         return ""
     first = "(b) {}" if getattr(layer, "batch_first", True) else "{} (b)"
-    words = {"bt": first.format("t"), "bs": first.format("s"), "out": "hidden_size", "layers": "num_layers"}
-    if getattr(layer, "proj_size", 0):
-        words["out"] = "proj_size"
-    if getattr(layer, "bidirectional", False):
-        words["layers"] = "2·num_layers"
+    words = {
+        "bt": first.format("t"),
+        "bs": first.format("s"),
+        "out": "proj_size" if getattr(layer, "proj_size", 0) else "hidden_size",
+        "layers": "2·num_layers" if getattr(layer, "bidirectional", False) else "num_layers",
+    }
     terms = [asks.get(role, asks.get(role.partition("[")[0], "")) for role in fault.roles]
     terms = [re.sub(r"\w+", lambda word: words.get(word[0], word[0]), term) for term in terms]
     return agreed(fault, terms, {word: size for word, size in vars(layer).items() if type(size) is int})
@@ -107,19 +99,17 @@ def _layer(fault: Fault) -> str:
 
 def _no_such_axis(fault: Fault) -> str:
     x, shape = fault.operand(0)
-    found = re.match(r"Dimension out of range \(.* \[-(\d+), \d+\], but got (-?\d+)\)", fault.message)
-    if found and len(shape) == int(found[1]):
-        return has_axes(x, shape, f"0 to {len(shape) - 1}: there is no {found[2]}")
-    if found and fault.op in ("unsqueeze", "stack"):
-        return has_axes(x, shape, f"a new one can be 0 to {len(shape)}: not {found[2]}")
-    return ""
+    found = re.match(r"Dimension out of range \(.* \[-\d+, (\d+)\], but got (-?\d+)\)", fault.message)
+    new = fault.op in ("unsqueeze", "stack")
+    if found is None or int(found[1]) != len(shape) - (not new):
+        return ""
+    return has_axes(x, shape, f"{'a new one can be ' if new else ''}0 to {found[1]}: there is no {found[2]}")
 
 
 def _wrong_rank(fault: Fault) -> str:
-    x, shape = fault.operand(0)
-    found = next(filter(None, (re.search(pattern, fault.message) for pattern in _RANKS)), None)
+    found = _RANK.search(fault.message)
     asked = found[1].replace("D", "").replace("<=", "at most").replace("and", "or") if found else ""
-    return asked and has_axes(x, shape, f"{fault.takes} takes {asked}")
+    return asked and has_axes(*fault.operand(0), f"{fault.takes} takes {asked}")
 
 
 def _unlike(fault: Fault) -> str:
@@ -138,41 +128,22 @@ def _kind(fault: Fault) -> str:
     for said, start, wrong, why in _KINDS:
         for x, _ in fault.operands[start:]:
             if re.search(said, fault.message) and re.search(wrong, kind := fault.kinds[x][0]):
-                return f"{x} is {kind}: {why.format(fault.op)}"
+                return f"{x} is {kind}: {why}"
     return ""
 
 
 def _apart(fault: Fault) -> str:
-    """Two tensors that can't be spread to one shape."""
-    elementwise = fault.op.strip("_") in ELEMENTWISE and re.search("broadcast|shape|size", fault.message)
-    if (elementwise or "size of tensor a" in fault.message) and (said := apart(fault, fault.operands)):
-        return said
-    (x, shape), (_, other) = fault.operand(0), fault.operand(1)
-    # What is changed in place keeps its shape.
-    spread = re.search(r"doesn't match the broadcast shape \[([\d, ]+)\]", fault.message)
-    if spread is None:
-        return ""
-    for back in range(1, min(len(shape), len(other)) + 1):
-        if other[-back].size not in (1, shape[-back].size):
-            return (
-                f"{axis_words(x, shape, len(shape) - back)}, and {other[-back].size} is asked: it keeps its size here"
-            )
-    return f"{x} {shape_words(shape)} keeps its shape here, and would become ({spread[1]})"
+    """Two tensors that can't be spread to one shape; what is changed in place keeps its own."""
+    x, shape = fault.operand(0)
+    if "doesn't match the broadcast shape" in fault.message:
+        return _into(fault, 1, sizes(shape), x)
+    return apart(fault, fault.operands) if re.search("size of tensor a|broadcast", fault.message) else ""
 
 
-_ASKED = "what is asked has"
-
-
-def _spread(x: str, shape: Shape, asked: Sequence[int], why: str, whole: str) -> str:
-    """An axis that can't be spread to what is asked, or axes for which no place is left."""
-    more = shape[: max(len(shape) - len(asked), 0)]
-    # What is put in a place may have axes of 1 before the place's own.
-    if more and (whole == _ASKED or any(axis.size != 1 for axis in more)):
-        return has_axes(x, shape, f"{whole} {len(asked)}")
-    for back, size in enumerate(reversed(asked), start=1):
-        if back <= len(shape) and shape[-back].size not in (1, size) and size != -1:
-            return f"{axis_words(x, shape, len(shape) - back)}, {why.format(size)}"
-    return ""
+def _into(fault: Fault, place: int, asked: Sequence[int], takes: str) -> str:
+    """A tensor that can't be spread to given sizes."""
+    words = " ".join("_" if size == -1 else str(size) for size in asked)
+    return agreed(replace(fault, operands=[fault.operand(place)], module=takes), [f"~{words}"])
 
 
 # What takes a certain width
@@ -224,7 +195,7 @@ def _too_small(fault: Fault) -> str:
 def _put_together(fault: Fault) -> str:
     stacked = fault.op == "stack"
     # Nothing, of one axis, goes with everything.
-    (x, one), *others = [o for o in fault.operands if stacked or [axis.size for axis in o[1]] != [0]]
+    (x, one), *others = [o for o in fault.operands if stacked or sizes(o[1]) != [0]]
     dim = {"hstack": min(len(one), 2) - 1, "vstack": 0}.get(fault.op, next(iter(fault.numbers), 0)) % max(len(one), 1)
     for y, two in others:
         if len(one) != len(two):
@@ -237,9 +208,7 @@ def _put_together(fault: Fault) -> str:
 
 
 def _expanded(fault: Fault) -> str:
-    x, shape = fault.operand(0)
-    asked = fault.numbers or [axis.size for axis in fault.operand(1)[1]]
-    return _spread(x, shape, asked, "and {} is asked: it keeps its size here", _ASKED)
+    return _into(fault, 0, fault.numbers or sizes(fault.operand(1)[1]), fault.op)
 
 
 def _ordered(fault: Fault) -> str:
@@ -249,11 +218,13 @@ def _ordered(fault: Fault) -> str:
 
 
 def _reshape(fault: Fault) -> str:
-    x, shape = fault.operand(0)
+    (x, shape), (_, other) = fault.operand(0), fault.operand(1)
     # view_as takes the axes of another tensor.
-    asked = fault.numbers or [axis.size for axis in fault.operand(1)[1]]
-    known = prod(n for n in asked if n != -1)
-    count = prod(axis.size for axis in shape)
+    asked = fault.numbers or sizes(other)
+    if fault.op == "unflatten":
+        dim, *parts = asked
+        asked = [*sizes(shape[:dim]), *parts, *sizes(shape[dim:][1:])]
+    known, count = prod(n for n in asked if n != -1), prod(sizes(shape))
     if not asked or not known or asked.count(-1) > 1:
         return ""
     if count % known == 0 if -1 in asked else count == known:
@@ -262,23 +233,16 @@ def _reshape(fault: Fault) -> str:
     # Axes that stay as they are at both ends agree.
     first = _alike(shape, asked)
     behind = _alike(shape[:first:-1], asked[:first:-1])
-    if len(shape) - first - behind == 1:
-        return _cut(x, shape, first, asked[first : len(asked) - behind])
-    return f"{x} {shape_words(shape)} has {count} numbers, {_needed(asked)}"
+    left = asked[first : len(asked) - behind] if len(shape) - first - behind == 1 else asked
+    needed = f"({', '.join(map(str, left))}) needs {'a multiple of ' * (-1 in left)}{prod(n for n in left if n != -1)}"
+    if left is asked and len(shape) > 1:
+        return f"{x} {shape_words(shape)} has {count} numbers, {needed}"
+    return f"{axis_words(x, shape, first)}, {needed if len(left) > 1 else f'and {left[0]} is asked'}"
 
 
 def _alike(shape: Shape, asked: Sequence[int]) -> int:
     pairs = zip(shape, asked, strict=False)
     return len([*takewhile(lambda pair: pair[0].size == pair[1], pairs)])
-
-
-def _cut(x: str, shape: Shape, place: int, asked: Sequence[int]) -> str:
-    return f"{axis_words(x, shape, place)}, {_needed(asked) if len(asked) > 1 else f'and {asked[0]} is asked'}"
-
-
-def _needed(asked: Sequence[int]) -> str:
-    multiple = "a multiple of " if -1 in asked else ""
-    return f"({', '.join(map(str, asked))}) needs {multiple}{prod(n for n in asked if n != -1)}"
 
 
 def _divided(fault: Fault) -> str:
@@ -307,22 +271,13 @@ def _resized(fault: Fault) -> str:
     return has_axes(x, shape, f"{asked[1]} is for {2 + len(re.findall(r'[^ ,()]+', asked[1]))}") if asked else ""
 
 
-def _unflattened(fault: Fault) -> str:
-    x, shape = fault.operand(0)
-    dim, *asked = fault.numbers
-    return _cut(x, shape, dim % len(shape), asked) if "multiply up" in fault.message else ""
-
-
 def _parts(fault: Fault) -> str:
     """What is cut into parts of given sizes."""
     x, shape = fault.operand(0)
-    sizes, dim = ([*fault.args[1:], 0])[:2]
-    if not isinstance(sizes, tuple | list) or not shape:
+    parts, dim = ([*fault.args[1:], 0])[:2]
+    if not isinstance(parts, tuple | list) or not shape or sum(parts) == shape[dim].size:
         return ""
-    wrong = sum(sizes) != shape[dim].size
-    return (
-        f"{axis_words(x, shape, dim % len(shape))}, the parts {tuple(sizes)} are {sum(sizes)} together" if wrong else ""
-    )
+    return f"{axis_words(x, shape, dim % len(shape))}, the parts {tuple(parts)} are {sum(parts)} together"
 
 
 # Places in a tensor
@@ -362,11 +317,14 @@ def _classes(fault: Fault) -> str:
 
 
 def _assigned(fault: Fault) -> str:
-    y, two = fault.operand(-1)
+    place, (_, shape) = len(fault.operands) - 1, fault.operand(-1)
     found = re.search(r"(?:Target sizes:|indexing result of shape|, size=) ?=?\[([\d, ]*)\]", fault.message)
-    if found is None or len(fault.operands) < 2:
+    if found is None or not place:
         return brackets(fault)
-    return _spread(y, two, [int(size) for size in re.findall(r"\d+", found[1])], "its place takes {}", "its place has")
+    asked = [int(size) for size in re.findall(r"\d+", found[1])]
+    # Before a place's own axes there may be others of 1.
+    ones = [*takewhile(lambda axis: axis.size == 1, shape[: max(len(shape) - len(asked), 0)])]
+    return _into(fault, place, [1] * len(ones) + asked, "its place")
 
 
 # Losses
@@ -382,12 +340,8 @@ def _targets(fault: Fault) -> str:
     if "float" in fault.kinds.get(y, ("",))[0]:
         # Probabilities, and no classes.
         return _one_shape(fault)
-    if shape[0].size != targets[0].size:
-        return f"{x} has {sized(shape[0])} rows, {y} {sized(targets[0])}"
-    if [a.size for a in shape] == [a.size for a in targets]:
-        return ""
     wanted = (shape[0], *shape[2:])
-    if [a.size for a in wanted] != [a.size for a in targets]:
+    if sizes(wanted) != sizes(targets):
         place = f"{x} {shape_words(shape)} has its classes on the second axis, {sized(shape[1])}"
         return f"{place}: {y} should be {shape_words(wanted)}, and is {shape_words(targets)}"
     return _beyond(fault, y, x, shape[1].size, sized(shape[1]) + " classes")
@@ -395,7 +349,7 @@ def _targets(fault: Fault) -> str:
 
 def _one_shape(fault: Fault) -> str:
     (x, one), (y, two) = fault.operand(0), fault.operand(1)
-    if [a.size for a in one] != [a.size for a in two]:
+    if sizes(one) != sizes(two):
         return f"{x} is {shape_words(one)}, {y} {shape_words(two)}: they must have one shape"
     return ""
 
@@ -404,7 +358,6 @@ Rule = Callable[[Fault], str]
 _RULES: dict[str, Rule] = {
     "embedding": _rows,
     "stack": _put_together,
-    "unflatten": _unflattened,
     "permute": _ordered,
     "getitem": brackets,
     "setitem": _assigned,
@@ -419,7 +372,7 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(("narrow", "topk", "kthvalue"), _too_many),
     "interpolate": _resized,
     **dict.fromkeys(("cat", "concat", "hstack", "vstack"), _put_together),
-    **dict.fromkeys(("view", "reshape", "view_as", "reshape_as"), _reshape),
+    **dict.fromkeys(("view", "reshape", "view_as", "reshape_as", "unflatten"), _reshape),
     **dict.fromkeys(("expand", "broadcast_to", "expand_as"), _expanded),
     **dict.fromkeys(("gather", "scatter", "scatter_add", "take_along_dim", "index_select", "scatter_reduce"), _picked),
     **dict.fromkeys((f"{kind}_pool{n}d" for kind in ("max", "avg") for n in (1, 2, 3)), _too_small),

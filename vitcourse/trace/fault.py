@@ -56,6 +56,11 @@ class Fault:
         return found is None or {*found.groups()} <= {*re.findall(r"\d+", said)}
 
 
+def sizes(shape: Shape) -> list[int]:
+    """The numbers alone."""
+    return [axis.size for axis in shape]
+
+
 def sized(axis: Axis) -> str:
     """`12 = D`, or the number alone."""
     return str(axis.size) if axis.name is None else f"{axis.size} = {axis.name}"

@@ -132,7 +132,7 @@ def _failure(told: Told, error: BaseException) -> Failure:
     spelt = quietly(lambda: [(word, told.spelt(tensor)) for word, tensor in tensors]) or operands
     fault = Fault(
         at.op, spelt, said_by(error), module, at.args, held or {}, kinds, owner, [*(roles or {})],
-        frozenset(word for word, tensor in tensors if id(tensor) in own or word.startswith("operand ")),
+        frozenset(word for word, tensor in tensors if id(tensor) in own or (module and word[:8] == "operand ")),
         (value, [told.shape_of(part) if isinstance(part, Tensor) else told.shape(part) for part in made]),
     )  # fmt: skip
     # Arguments of another kind than torch takes have other faults than their shapes.
