@@ -1,7 +1,7 @@
 """What is asked of tensors axis by axis: equations of words, einsum's and einops' letters, names, brackets."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from math import prod
@@ -14,8 +14,7 @@ from torch import Tensor
 from vitcourse.trace.fault import Fault, axis_words, has_axes, ordinal, sized
 from vitcourse.trace.record import Axis, Shape
 
-# Why two axes must be equal, by the word for them.
-_WHY = {"b": "both are the batch"}
+Seen = dict[str, tuple[Axis, str, str]]
 
 
 def _axes(asked: Sequence[str], count: int) -> Iterator[tuple[str, int]]:
@@ -35,56 +34,49 @@ def _misfit(asked: Sequence[str], count: int) -> str:
     return str(named) if named != count else ""
 
 
-def agreed(fault: Fault, terms: Sequence[str], known: Mapping[str, int] = MappingProxyType({}), names: str = "") -> str:
+def agreed(
+    fault: Fault, terms: Sequence[str], known: Mapping[str, int] = MappingProxyType({}), who: str = "", why: str = ""
+) -> str:
     """Two sizes that should be one, in words for the axes of each tensor, as in an equation of einsum.
 
-    Words in parentheses may be left out, dots and the words of a tensor with a tilde may be spread. A number is a size,
-    as is a product, 3·b; an underscore is any. Of a tensor without words nothing is asked. Some words are known before.
+    Words in parentheses may be left out; dots, words that start with them, and those of a tensor with a tilde may be
+    spread. A number is a size, as is a product, 3·b; an underscore is any. Of a tensor without words nothing is asked.
+    Some words may be known before; `who` asks for how many axes, and `why` two must be equal.
     """
     seen = {word: (Axis(size, word), "", "") for word, size in known.items()}
-    return next((said for said in _disagreeing(fault, terms, seen, names) if fault.fits(said)), "")
+    return next(filter(fault.fits, _disagreeing(fault, terms, seen, who or f"{fault.takes} takes", why)), "")
 
 
-def _disagreeing(
-    fault: Fault, terms: Sequence[str], seen: dict[str, tuple[Axis, str, str]], names: str
-) -> Iterator[str]:
+def _disagreeing(fault: Fault, terms: Sequence[str], seen: Seen, who: str, why: str) -> Iterator[str]:
     pairs = [pair for pair in zip(fault.operands, terms, strict=False) if pair[1]]
     for (x, shape), term in sorted(pairs, key=lambda pair: pair[1].startswith("~")):
-        asked, free = _words(term, len(shape), seen), term.startswith("~")
-        if named := _misfit(asked, len(shape)):
-            yield has_axes(x, shape, f"{names or f'{fault.takes} takes'} {named}")
+        free, words = term.startswith("~"), term.strip("~").split()
+        least = [word for word in words if word[0] != "(" or word.strip("()") in seen]
+        asked = words if len(words) - ("..." in words) <= len(shape) else least
+        asked = asked[max(len(asked) - len(shape), 0) :] if free else asked
+        if misfit := _misfit(asked, len(shape)):
+            either = len(least) < len(words) and "..." not in words
+            yield has_axes(x, shape, f"{who} {f'{len(least)} or {len(words)}' if either else misfit}")
             continue
+        asked = [word.strip("()") for word in asked]
         for word, place in sorted(_axes(asked, len(shape)), key=lambda pair: pair[0].startswith("...")):
             axis, which = shape[place], ordinal(place, len(shape))
             spread = free or word.startswith("...")
-            known = _known(word, seen)
-            other, y, first = known or (axis, x, which)
-            ones = 1 in ((axis.size,) if free else (axis.size, other.size) if spread or names else ())
-            if known is None or (ones and other.size == 1):
-                seen[word] = (axis, x, which)
-            elif axis.size == other.size or ones or word == "_":
+            if word == "_" or (spread and axis.size == 1):
                 continue
-            elif not y:
+            other, y, first = _known(word, seen) or (axis, x, which)
+            seen.setdefault(word, (other, y, first))
+            if axis.size == other.size:
+                continue
+            if not y:
                 one = " or 1" if free and other.size != 1 else ""
                 yield f"{axis_words(x, shape, place)}, {fault.takes} takes {sized(other)}{one}"
-            elif word == "channels":
-                yield f"{y} has {sized(other)} channels, {fault.module or x} takes {sized(axis)}"
             elif x in fault.owned:
                 yield f"{y}'s {first} axis is {sized(other)}, {fault.module} takes {sized(axis)}"
             else:
-                equal = "in the equation they are one" if names else _WHY.get(word, "they must be equal")
-                why = ", and axes match from the last one" if spread else f": {equal}"
-                yield f"{y}'s {first} axis is {sized(other)}, {x}'s {which} is {sized(axis)}{why}"
-
-
-def _words(term: str, count: int, seen: Collection[str]) -> list[str]:
-    """The words for so many axes: without those that may be left out, if there are too many."""
-    asked = term.lstrip("~").split()
-    if len(asked) - ("..." in asked) > count:
-        asked = [word for word in asked if word[0] != "(" or word.strip("()") in seen]
-    if term.startswith("~") and len(asked) - ("..." in asked) > count:
-        asked = asked[len(asked) - count :]
-    return [word.strip("()") for word in asked]
+                equal = ": both are the batch" if word == "b" else ": they must be equal"
+                told = f": {why}" if why else ", and axes match from the last one" if spread else equal
+                yield f"{y}'s {first} axis is {sized(other)}, {x}'s {which} is {sized(axis)}{told}"
 
 
 def apart(fault: Fault, operands: Sequence[tuple[str, Shape]]) -> str:
@@ -93,7 +85,7 @@ def apart(fault: Fault, operands: Sequence[tuple[str, Shape]]) -> str:
     return next(filter(None, (agreed(pair, ["...", "..."]) for pair in pairs)), "")
 
 
-def _known(word: str, seen: Mapping[str, tuple[Axis, str, str]]) -> tuple[Axis, str, str] | None:
+def _known(word: str, seen: Seen) -> tuple[Axis, str, str] | None:
     """The size that a word stands for, and where it was seen, if it is no number."""
     parts = word.split("·")
     if word in seen or not all(part in seen or part.isdigit() for part in parts):
@@ -108,8 +100,9 @@ def einsum(fault: Fault) -> str:
     terms = "".join(str(fault.args[0]).split()).partition("->")[0].split(",")
     if len(terms) != len(fault.operands):
         return f"{len(fault.operands)} tensors are given, the equation is of {len(terms)}"
-    words = [" ".join(re.findall(r"\.\.\.|\w", letters)) for letters in terms]
-    return agreed(fault, words, names="the equation names")
+    words = [" ".join(f"...{letter}" for letter in re.findall(r"\.\.\.|\w", letters)) for letters in terms]
+    words = [word.replace("......", "...") for word in words]
+    return agreed(fault, words, who="the equation names", why="in the equation they are one")
 
 
 def einops(fault: Fault) -> str:
@@ -134,12 +127,13 @@ def einops(fault: Fault) -> str:
 
 def unpacked(fault: Fault) -> str:
     """Names for the sizes of a shape, more or fewer than it has; or a place that it doesn't have."""
-    (x, shape), (value, names, part) = fault.operand(0), fault.args
-    if isinstance(part, int):
-        beyond = not -len(shape) <= part < len(shape)
-        return has_axes(x, shape, f"0 to {len(shape) - 1}: there is no {part}") if beyond else ""
-    taken = shape[part]
-    return has_axes(x if taken == shape else value, taken, f"{names} names are given") if names != len(taken) else ""
+    (x, shape), (value, part) = fault.operand(0), fault.args
+    names = re.search(r"values to unpack \(expected ((?:at least )?\d+)", fault.message)
+    if names is not None:
+        taken = shape[part] if isinstance(part, slice) else ()
+        return has_axes(x if taken == shape else value, taken, f"{names[1]} names are given")
+    beyond = isinstance(part, int) and not -len(shape) <= part < len(shape)
+    return has_axes(x, shape, f"0 to {len(shape) - 1}: there is no {part}") if beyond else ""
 
 
 def taken_apart(fault: Fault) -> str:

@@ -36,21 +36,17 @@ def pattern_in(trace: TracebackType | None) -> tuple[Tensor, str, dict[str, int]
     return None
 
 
-NAMES = r"[(\[]?(?P<names>[\w., ]+)[)\]]?\s*=\s*"
-_SIZES = re.compile(rf"(?:{NAMES})?(?P<value>(?P<x>\w+)\.(?:shape|size\(\))(?:\[(?P<part>[-\d:]+)\])?)")
+_SIZES = re.compile(r"(?:.*=\s*)?(?P<value>(?P<x>\w+)\.(?:shape|size\(\))(?:\[(?P<part>[-\d:]+)\])?)")
+_NAMES = re.compile(r"[(\[]?[\w., ]+[)\]]?\s*=\s*(?P<value>[^=].*)")
 
 
-def unpacked_in(text: str, local: Mapping[str, Any]) -> tuple[tuple[str, Tensor], str, int, int | slice] | None:
-    """Of `b, n, d = x.shape`: the tensor by name, the sizes, how many names, and which part; of `x.shape[3]` the 3."""
+def unpacked_in(text: str, local: Mapping[str, Any]) -> tuple[tuple[str, Tensor], str, int | slice] | None:
+    """Of `b, n = x.shape[:2]`: the tensor by name, the sizes, and which part of them."""
     found = _SIZES.fullmatch(text)
     if found is None or not isinstance(tensor := local.get(found["x"]), Tensor):
         return None
-    if not found["part"] and not found["names"]:
-        return None
-    part = found["part"] or ":"
-    ends = [int(end) if end else None for end in part.split(":")]
-    names = re.findall(r"[\w.]+", found["names"] or "")
-    return (found["x"], tensor), found["value"], len(names), slice(*ends) if ":" in part else int(part)
+    ends = [int(end) if end else None for end in (found["part"] or ":").split(":")]
+    return (found["x"], tensor), found["value"], slice(*ends) if ends[1:] else ends[0]
 
 
 def given(error: BaseException, layer: nn.Module) -> dict[str, Tensor]:
@@ -78,7 +74,7 @@ def made_for_names(
     text: str, local: Mapping[str, Any], made: Iterable[tuple[str, Sequence[Any]]]
 ) -> tuple[str, list[Any]]:
     """Of `q, k = x.chunk(3)`: the right side, and the tensors that it made or where they are among the steps."""
-    found = re.fullmatch(NAMES + "(?P<value>.+)", text)
+    found = _NAMES.fullmatch(text)
     value = found["value"] if found else ""
     steps = [results for text, results in made if text == value and results]
     held = [part for _, part in parts(local.get(value), "") if isinstance(part, Tensor)]

@@ -27,10 +27,10 @@ _AXES = {
     "baddbmm": "~b n p, b n m, b m p",
     "cdist": "... n d, ... m d",
     "scaled_dot_product_attention": "... t e, ... s e, ... s v, ~... t s",
-    "batch_norm": "b channels ..., channels, channels, channels, channels",
-    "instance_norm": "b channels ..., channels, channels, channels, channels",
-    "group_norm": "b channels ..., channels, channels",
-    "prelu": "b channels ..., ~channels",
+    "batch_norm": "b c ..., c, c, c, c",
+    "instance_norm": "b c ..., c, c, c, c",
+    "group_norm": "b c ..., c, c",
+    "prelu": "b c ..., ~c",
 }
 # What modules that are looked into before any function is called ask of what they are given, and of their numbers.
 _GIVEN = {
@@ -136,7 +136,7 @@ def _apart(fault: Fault) -> str:
     """Two tensors that can't be spread to one shape; what is changed in place keeps its own."""
     x, shape = fault.operand(0)
     if "doesn't match the broadcast shape" in fault.message:
-        return _into(fault, 1, sizes(shape), x)
+        return _into(fault, 1, sizes(shape), f"{x} keeps its shape and")
     return apart(fault, fault.operands) if re.search("size of tensor a|broadcast", fault.message) else ""
 
 
@@ -156,16 +156,12 @@ def _normed(fault: Fault) -> str:
 
 
 def _channels(fault: Fault) -> str:
-    (x, shape), (w, weight) = fault.operand(0), fault.operand(1)
-    pixels = int(next(iter(re.findall(r"(\d)d$", fault.op)), len(weight) - 2))
-    if len(weight) != pixels + 2:
-        return has_axes(w, weight, f"{fault.op} takes {pixels + 2}")
-    if len(shape) not in (pixels + 1, pixels + 2):
-        return has_axes(x, shape, f"{fault.takes} takes {pixels + 1} or {pixels + 2}")
-    found = re.search(r"to have (\d+) channels, but got (\d+) channels", fault.message)
-    if found is None:
-        return _too_small(fault) or agreed(fault, ["", "_ o ..." if "transpose" in fault.op else "o ...", "o"])
-    return f"{x} has {sized(shape[-pixels - 1])} channels, {fault.takes} takes {found[1]}"
+    weight = fault.operand(1)[1]
+    spots = " _" * int(next(iter(re.findall(r"(\d)d$", fault.op)), len(weight) - 2))
+    channels = re.search(r"to have (\d+) channels, but got", fault.message)
+    bias = re.search(r"expected bias to be 1-dimensional with (\d+) elements", fault.message)
+    asked = f"(b) {channels[1] if channels else '_'}{spots}", f"_ _{spots}", bias[1] if bias else ""
+    return agreed(fault, asked) or _too_small(fault)
 
 
 def _too_small(fault: Fault) -> str:
@@ -193,28 +189,26 @@ def _too_small(fault: Fault) -> str:
 
 
 def _put_together(fault: Fault) -> str:
-    stacked = fault.op == "stack"
     # Nothing, of one axis, goes with everything.
-    (x, one), *others = [o for o in fault.operands if stacked or sizes(o[1]) != [0]]
-    dim = {"hstack": min(len(one), 2) - 1, "vstack": 0}.get(fault.op, next(iter(fault.numbers), 0)) % max(len(one), 1)
-    for y, two in others:
-        if len(one) != len(two):
-            return ranks(x, one, y, two)
-        for place, (a, b) in enumerate(zip(one, two, strict=True)):
-            if a.size != b.size and (stacked or place != dim):
-                along = "" if stacked else f", and only the {ordinal(dim, len(one))} may differ"
-                return f"{axis_words(x, one, place)}, {y}'s is {sized(b)}{along}"
-    return ""
+    kept = [o for o in fault.operands if fault.op == "stack" or sizes(o[1]) != [0]]
+    count = len(kept[0][1])
+    dim = {"hstack": min(count, 2) - 1, "vstack": 0}.get(fault.op, next(iter(fault.numbers), 0)) % max(count, 1)
+    return _one_shape(replace(fault, operands=kept), None if fault.op == "stack" else dim)
+
+
+def _one_shape(fault: Fault, but: int | None = None) -> str:
+    """Tensors that have the same axes, all or but one."""
+    x, shape = fault.operand(0)
+    for y, other in fault.operands:
+        if len(other) != len(shape):
+            return ranks(x, shape, y, other)
+    words = " ".join("_" if place == but else f"axis{place}" for place in range(len(shape)))
+    why = "" if but is None else f"only the {ordinal(but, len(shape))} may differ"
+    return agreed(fault, [words] * len(fault.operands), why=why)
 
 
 def _expanded(fault: Fault) -> str:
     return _into(fault, 0, fault.numbers or sizes(fault.operand(1)[1]), fault.op)
-
-
-def _ordered(fault: Fault) -> str:
-    x, shape = fault.operand(0)
-    named = len(fault.numbers)
-    return has_axes(x, shape, f"and {named} are named") if named != len(shape) else ""
 
 
 def _reshape(fault: Fault) -> str:
@@ -245,23 +239,11 @@ def _alike(shape: Shape, asked: Sequence[int]) -> int:
     return len([*takewhile(lambda pair: pair[0].size == pair[1], pairs)])
 
 
-def _divided(fault: Fault) -> str:
-    """Channels in equal parts."""
-    x, shape = fault.operand(0)
-    if (said := _axes(fault)) or "divisible" not in fault.message or not fault.numbers:
-        return said
-    square, parts = fault.op == "pixel_shuffle", fault.numbers[0]
-    asked = parts * parts if square else parts
-    return f"{x} has {sized(shape[-3 if square else 1])} channels, {fault.takes} takes a multiple of {asked}"
-
-
 def _too_many(fault: Fault) -> str:
     """More places along an axis than it has."""
-    x, shape = fault.operand(0)
-    narrow, (first, *more) = fault.op == "narrow", fault.numbers
-    dim, asked = (first, sum(more)) if narrow else (next(iter(more), -1), first)
-    dim %= max(len(shape), 1)
-    return f"{axis_words(x, shape, dim)}, and {asked} are asked" if shape and asked > shape[dim].size else ""
+    (x, shape), (count, *more) = fault.operand(0), fault.numbers
+    dim = next(iter(more), -1) % len(shape)
+    return f"{axis_words(x, shape, dim)}, and {count} are asked" if count > shape[dim].size else ""
 
 
 def _resized(fault: Fault) -> str:
@@ -335,11 +317,14 @@ def _targets(fault: Fault) -> str:
     (x, shape), (y, targets) = fault.operand(0), fault.operand(1)
     if "weight tensor should be" in fault.message:
         return agreed(fault, ["_ k ..." if len(shape) > 1 else "k", "", "k"])
+    if fault.op.startswith("binary") or "float" in fault.kinds[y][0]:
+        # Probabilities, and no classes.
+        one = f"{x} is {shape_words(shape)}, {y} {shape_words(targets)}: they must have one shape"
+        return one if sizes(shape) != sizes(targets) else ""
     if not targets or len(shape) < 2:
         return ""
-    if "float" in fault.kinds.get(y, ("",))[0]:
-        # Probabilities, and no classes.
-        return _one_shape(fault)
+    if shape[0].size != targets[0].size:
+        return f"{x} has {sized(shape[0])} rows, {y} {sized(targets[0])}"
     wanted = (shape[0], *shape[2:])
     if sizes(wanted) != sizes(targets):
         place = f"{x} {shape_words(shape)} has its classes on the second axis, {sized(shape[1])}"
@@ -347,18 +332,11 @@ def _targets(fault: Fault) -> str:
     return _beyond(fault, y, x, shape[1].size, sized(shape[1]) + " classes")
 
 
-def _one_shape(fault: Fault) -> str:
-    (x, one), (y, two) = fault.operand(0), fault.operand(1)
-    if sizes(one) != sizes(two):
-        return f"{x} is {shape_words(one)}, {y} {shape_words(two)}: they must have one shape"
-    return ""
-
-
 Rule = Callable[[Fault], str]
 _RULES: dict[str, Rule] = {
     "embedding": _rows,
     "stack": _put_together,
-    "permute": _ordered,
+    "permute": lambda fault: agreed(fault, ["_ " * len(fault.numbers)], who="permute names"),
     "getitem": brackets,
     "setitem": _assigned,
     "einsum": einsum,
@@ -368,8 +346,7 @@ _RULES: dict[str, Rule] = {
     "one_hot": _classes,
     "unfold": _too_small,
     **dict.fromkeys(("layer_norm", "rms_norm"), _normed),
-    **dict.fromkeys(("group_norm", "pixel_shuffle", "channel_shuffle"), _divided),
-    **dict.fromkeys(("narrow", "topk", "kthvalue"), _too_many),
+    "topk": _too_many,
     "interpolate": _resized,
     **dict.fromkeys(("cat", "concat", "hstack", "vstack"), _put_together),
     **dict.fromkeys(("view", "reshape", "view_as", "reshape_as", "unflatten"), _reshape),
@@ -377,5 +354,5 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(("gather", "scatter", "scatter_add", "take_along_dim", "index_select", "scatter_reduce"), _picked),
     **dict.fromkeys((f"{kind}_pool{n}d" for kind in ("max", "avg") for n in (1, 2, 3)), _too_small),
     **dict.fromkeys(("cross_entropy", "nll_loss"), _targets),
-    **dict.fromkeys(("binary_cross_entropy", "binary_cross_entropy_with_logits"), _one_shape),
+    **dict.fromkeys(("binary_cross_entropy", "binary_cross_entropy_with_logits"), _targets),
 }
