@@ -71,7 +71,7 @@ def _disagreeing(fault: Fault, terms: Sequence[str], seen: Seen, who: str, why: 
             if not y:
                 one = " or 1" if free and other.size != 1 else ""
                 yield f"{axis_words(x, shape, place)}, {fault.takes} takes {sized(other)}{one}"
-            elif x in fault.owned:
+            elif fault.owns(x):
                 yield f"{y}'s {first} axis is {sized(other)}, {fault.module} takes {sized(axis)}"
             else:
                 equal = ": both are the batch" if word == "b" else ": they must be equal"
@@ -179,7 +179,7 @@ def brackets(fault: Fault) -> str:
 
 def _side_by_side(fault: Fault, named: Sequence[tuple[str, Shape]], parts: Sequence[Any], asked: Sequence[Any]) -> str:
     """Places along several axes, which are taken in pairs."""
-    words = []
+    words: list[tuple[str, Shape]] = []
     for (name, shape), part, (places, _) in zip(named, parts, asked, strict=True):
         if places is None:
             words.append((f"{name}.nonzero()", (Axis(int(torch.as_tensor(part).count_nonzero())),)))

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from traceback import walk_tb
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
 from torch import Tensor, nn
@@ -45,8 +45,9 @@ def unpacked_in(text: str, local: Mapping[str, Any]) -> tuple[tuple[str, Tensor]
     found = _SIZES.fullmatch(text)
     if found is None or not isinstance(tensor := local.get(found["x"]), Tensor):
         return None
-    ends = [int(end) if end else None for end in (found["part"] or ":").split(":")]
-    return (found["x"], tensor), found["value"], slice(*ends) if ends[1:] else ends[0]
+    part = found["part"] or ":"
+    ends = [int(end) if end else None for end in part.split(":")]
+    return (found["x"], tensor), found["value"], slice(*ends) if ":" in part else int(part)
 
 
 def given(error: BaseException, layer: nn.Module) -> dict[str, Tensor]:
@@ -70,12 +71,10 @@ def each_by_its_name(operands: Operands, text: str, local: Mapping[str, Any]) ->
     return [(names.pop(0) if names[1:] else names[0], x) for names, (_, x) in zip(turn, operands, strict=True)]
 
 
-def made_for_names(
-    text: str, local: Mapping[str, Any], made: Iterable[tuple[str, Sequence[Any]]]
-) -> tuple[str, list[Any]]:
+def made_for_names(text: str, frame: FrameType | None, nodes: Iterable[Any]) -> tuple[str, Sequence[Any]]:
     """Of `q, k = x.chunk(3)`: the right side, and the tensors that it made or where they are among the steps."""
     found = _NAMES.fullmatch(text)
     value = found["value"] if found else ""
-    steps = [results for text, results in made if text == value and results]
-    held = [part for _, part in parts(local.get(value), "") if isinstance(part, Tensor)]
-    return value, steps[-1] if steps else held
+    steps = [node.results for node in nodes if node.place.text == value and node.results]
+    held = frame.f_locals.get(value) if frame is not None else None
+    return value, steps[-1] if steps else [part for _, part in parts(held, "") if isinstance(part, Tensor)]

@@ -11,6 +11,7 @@ from vitcourse.trace.agreed import agreed, apart, brackets, einops, einsum, take
 from vitcourse.trace.fault import Fault, axis_words, has_axes, ordinal, ranks, sized, sizes
 from vitcourse.trace.record import Shape, shape_words
 
+Rule = Callable[[Fault], str]
 # What is refused for another reason than its shapes, which may not go together either.
 _OTHER = re.compile(r"not implemented for|two bool tensors|should not be set|does not appear in the equation")
 # What functions ask of the axes of their tensors, in turn: see `agreed`.
@@ -61,7 +62,7 @@ _KINDS = (
 def explained(fault: Fault) -> str:
     """One sentence on the shapes that don't go together; empty where it is not the shapes, or nothing is known."""
     op = fault.op.rstrip("_")
-    rules = [_no_such_axis, _wrong_rank, _unlike, _kind, taken_apart]
+    rules: list[Rule] = [_no_such_axis, _wrong_rank, _unlike, _kind, taken_apart]
     if not _OTHER.search(fault.message):
         rules += [_layer, _channels if op.startswith("conv") else _RULES.get(op, _axes), _apart]
     return next(filter(None, (rule(fault) for rule in rules)), "")
@@ -332,7 +333,6 @@ def _targets(fault: Fault) -> str:
     return _beyond(fault, y, x, shape[1].size, sized(shape[1]) + " classes")
 
 
-Rule = Callable[[Fault], str]
 _RULES: dict[str, Rule] = {
     "embedding": _rows,
     "stack": _put_together,

@@ -20,8 +20,8 @@ class Fault:
 
     `module` is whose call it was, where a module of torch's made it; `held` has the least and the largest number in
     each tensor of whole numbers, `kinds` each tensor's dtype and device. `roles` are what the module's forward calls
-    the tensors, where they are those that it was given; `layer` is that module, `owned` are its own tensors among
-    them. `made` is what a line has made that didn't go into its names.
+    the first tensors, where they are those that it was given; `layer` is that module. `made` is what a line has made
+    that didn't go into its names.
     """
 
     op: str
@@ -31,9 +31,8 @@ class Fault:
     args: Sequence[Any] = ()
     held: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     kinds: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    layer: nn.Module | None = None
+    layer: Any = None
     roles: Sequence[str] = ()
-    owned: frozenset[str] = frozenset()
     made: tuple[str, Sequence[Shape]] = ("", ())
 
     @cached_property
@@ -49,6 +48,13 @@ class Fault:
     def takes(self) -> str:
         """What it is that takes other sizes."""
         return self.module or self.op
+
+    def owns(self, x: str) -> bool:
+        """Whether a tensor is a part of the module."""
+        if not isinstance(self.layer, nn.Module):
+            return False
+        prefix, _, name = x.rpartition(".")
+        return name in self.layer.state_dict() and prefix in ("", "self", self.module) or x.startswith("operand ")
 
     def fits(self, said: str) -> bool:
         """Whether a sentence speaks of the two sizes that torch names, if it does."""

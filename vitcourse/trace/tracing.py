@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from vitcourse.trace.recorder import named_results, quietly
 from vitcourse.trace.runs import Rehearsals
 from vitcourse.trace.shown import Trace
 from vitcourse.trace.source import Place, place_of, raised_in, readable
-from vitcourse.trace.steps import Node, Recorder
+from vitcourse.trace.steps import Failed, Node, Recorder
 from vitcourse.trace.told import Told
 
 
@@ -107,18 +108,11 @@ def _failure(told: Told, error: BaseException) -> Failure:
     place, owner, found = at.place, at.module, raised_in(error)
     if owner is None and type(told.function).__module__.startswith("torch."):
         owner = told.function
-    module = told.recorder.module_names.get(id(owner), "self") if owner is not None else ""
-    module = type(owner).__name__ if module == "self" else module
-    local = found.tb_frame.f_locals if found is not None else {}
-    tensors = each_by_its_name(at.operands, place.text, local)
-    own = {id(tensor) for tensor in (*owner.parameters(), *owner.buffers())} if isinstance(owner, nn.Module) else ()
-    roles = quietly(given, error, owner) if asked_of(owner) else {}
-    if roles:
-        words = told.recorder._worded([*roles.values()], found.tb_frame, owner) if found is not None else roles.items()
-        inputs = [(role if word[:8] == "operand " else word, t) for role, (word, t) in zip(roles, words, strict=True)]
-        tensors = [*each_by_its_name(inputs, place.text, local), *(pair for pair in tensors if id(pair[1]) in own)]
+    frame = found.tb_frame if found is not None else None
+    tensors, roles = quietly(_called, told, at, owner, frame) or (at.operands, [])
     operands = tuple((word, told.shape_of(tensor)) for word, tensor in tensors)
-    value, made = made_for_names(place.text, local, ((n.place.text, n.results) for n in told.recorder.root.inside()))
+    # Arguments of another kind than torch takes have other faults than their shapes.
+    fault = None if isinstance(error, TypeError) else quietly(_fault, told, at, tensors, roles, owner, frame)
     if not readable(place.file) or not place.text:
         # Raised inside the module of torch that was called, in a line that is not the reader's.
         shown = getattr(told.function, "__name__", type(told.function).__name__)
@@ -127,14 +121,35 @@ def _failure(told: Told, error: BaseException) -> Failure:
         file, line = (place.file, place.line) if readable(place.file) else ("", 0)
         place = Place(file, line, f"{shown}({', '.join(told.call.tensors)})")
         operands = operands or tuple((word, told.shape_of(tensor)) for word, tensor in told.call.tensors.items())
-    held = quietly(lambda: {word: (int(t.min()), int(t.max())) for word, t in tensors if not t.dtype.is_floating_point})
-    kinds = {word: (str(t.dtype).removeprefix("torch."), str(t.device)) for word, t in tensors}
-    spelt = quietly(lambda: [(word, told.spelt(tensor)) for word, tensor in tensors]) or operands
-    fault = Fault(
-        at.op, spelt, said_by(error), module, at.args, held or {}, kinds, owner, [*(roles or {})],
-        frozenset(word for word, tensor in tensors if id(tensor) in own or (module and word[:8] == "operand ")),
+    said = quietly(explained, fault) if fault is not None else None
+    return Failure(at.error, place.file, place.line, place.text, at.op, operands, said or "")
+
+
+def _called(told: Told, at: Failed, layer: Any, frame: FrameType | None) -> tuple[list[tuple[str, Tensor]], list[str]]:
+    """The tensors of a call that failed as its line calls them, and what the forward of a module calls the first."""
+    roles = given(at.error, layer) if asked_of(layer) else {}
+    words = told.recorder._worded([*roles.values()], frame, layer) if frame is not None else roles.items()
+    tensors = [(role if word[:8] == "operand " else word, t) for role, (word, t) in zip(roles, words, strict=True)]
+    # Inside a module there are others by then, of which the line knows nothing.
+    inside = {id(t) for word, t in (*at.operands, *tensors) if word[:8] == "operand "} | {id(t) for _, t in tensors}
+    tensors += [(word, t) for word, t in at.operands if not roles or id(t) not in inside]
+    return each_by_its_name(tensors, at.place.text, frame.f_locals if frame is not None else {}), [*roles]
+
+
+def _fault(
+    told: Told, at: Failed, tensors: list[tuple[str, Tensor]], roles: list[str], layer: Any, frame: FrameType | None
+) -> Fault:
+    module = told.recorder.module_names.get(id(layer), "self") if layer is not None else ""
+    value, made = made_for_names(at.place.text, frame, told.recorder.root.inside())
+    return Fault(
+        at.op,
+        [(word, told.spelt(tensor)) for word, tensor in tensors],
+        said_by(at.error),
+        type(layer).__name__ if module == "self" else module,
+        at.args,
+        {word: ends for word, tensor in tensors if (ends := quietly(lambda t: (int(t.min()), int(t.max())), tensor))},
+        {word: (str(t.dtype).removeprefix("torch."), str(t.device)) for word, t in tensors},
+        layer,
+        roles,
         (value, [told.shape_of(part) if isinstance(part, Tensor) else told.shape(part) for part in made]),
-    )  # fmt: skip
-    # Arguments of another kind than torch takes have other faults than their shapes.
-    said = "" if isinstance(error, TypeError) else quietly(explained, fault) or ""
-    return Failure(at.error, place.file, place.line, place.text, at.op, operands, said)
+    )
