@@ -74,7 +74,7 @@ def _axes(fault: Fault) -> str:
 
 
 def asked_of(layer: Any) -> dict[str, str]:
-    """What a module asks of the axes of what it is given, if that is known."""
+    """What a module asks of what it is given, by the names of its forward, if that is known."""
     return next((_GIVEN[kind.__name__] for kind in type(layer).__mro__ if kind.__name__ in _GIVEN), {})
 
 
@@ -116,11 +116,11 @@ def _wrong_rank(fault: Fault) -> str:
 def _unlike(fault: Fault) -> str:
     """Two tensors that should have one dtype, or be on one device."""
     alike = re.search(r"same dtype|type .* should be the same", fault.message)
-    asked = 1 if "device" in fault.message else 0 if alike else None
-    if asked is not None:
-        for (x, one), (y, two) in combinations(fault.kinds.items(), 2):
-            if one[asked] != two[asked]:
-                return f"{x} is {'on ' * asked}{one[asked]}, {y} {'on ' * asked}{two[asked]}: they must be alike"
+    asked, on = ("device", "on ") if "device" in fault.message else ("dtype" if alike else "", "")
+    kinds = [(x, str(getattr(t, asked)).removeprefix("torch.")) for x, t in fault.tensors.items() if asked]
+    for (x, one), (y, two) in combinations(kinds, 2):
+        if one != two:
+            return f"{x} is {on}{one}, {y} {on}{two}: they must be alike"
     return ""
 
 
@@ -128,7 +128,7 @@ def _kind(fault: Fault) -> str:
     """A tensor of a dtype that isn't taken."""
     for said, start, wrong, why in _KINDS:
         for x, _ in fault.operands[start:]:
-            if re.search(said, fault.message) and re.search(wrong, kind := fault.kinds[x][0]):
+            if re.search(said, fault.message) and re.search(wrong, kind := str(fault.tensors[x].dtype)[6:]):
                 return f"{x} is {kind}: {why}"
     return ""
 
@@ -167,21 +167,16 @@ def _channels(fault: Fault) -> str:
 
 def _too_small(fault: Fault) -> str:
     """An image, or its rest, on which a kernel doesn't fit even once: the first axis that is to blame."""
-    x, shape = fault.operand(0)
-    padded = re.search(r"per channel: \(([\d x]+)\)\. Kernel size: \(([\d x]+)\)", fault.message)
-    made = re.search(r"output size: \([^x]*x([\dx]+)\)|blocks as \((.*?)\)", fault.message)
-    given = next(iter(fault.args[1:]), 0)
-    if padded is not None:
-        image, kernel = ([*map(int, part.split("x"))] for part in padded.groups())
-        wrong = [size < width for size, width in zip(image, kernel, strict=True)]
-    elif made is not None and isinstance(given, int | tuple | list):
-        wrong = [int(size) < 1 for size in re.findall(r"-?\d+", made[1] or made[2])]
-        kernel = [*given] if isinstance(given, tuple | list) else [given] * len(wrong)
-    else:
+    (x, shape), given = fault.operand(0), next(iter(fault.args[1:]), 0)
+    padded = re.search(r"per channel: \((.*?)\)\. Kernel size: \((.*?)\)", fault.message)
+    made = padded or re.search(r"output size: \([^x]*x([\dx]+)\)|blocks as \((.*?)\)", fault.message)
+    if made is None:
         return ""
-    for place, width in enumerate(kernel):
-        at = len(shape) - len(kernel) + place
-        if wrong[place] and shape[at].size < width:
+    left = [int(size) for size in re.findall(r"-?\d+", made[1] or made[2])]
+    widths = given if isinstance(given, tuple | list) else [given] * len(left)
+    widths = [int(width) for width in padded[2].split("x")] if padded is not None else widths
+    for at, (size, width) in enumerate(zip(left, widths, strict=True), start=len(shape) - len(left)):
+        if size < (width if padded else 1) and shape[at].size < width:
             return f"{axis_words(x, shape, at)}, and the kernel goes over {width}"
     return ""
 
@@ -274,7 +269,7 @@ def _rows(fault: Fault) -> str:
 
 def _beyond(fault: Fault, x: str, y: str, count: int, what: str) -> str:
     """Whole numbers that are no places on an axis."""
-    least, largest = fault.held.get(x, (0, 0))
+    least, largest = int(fault.tensors[x].min()), int(fault.tensors[x].max())
     wrong = largest if largest >= count else least
     return f"{x} contains {wrong}, {y} has {what}: 0 to {count - 1}" if not 0 <= wrong < count else ""
 
@@ -318,7 +313,7 @@ def _targets(fault: Fault) -> str:
     (x, shape), (y, targets) = fault.operand(0), fault.operand(1)
     if "weight tensor should be" in fault.message:
         return agreed(fault, ["_ k ..." if len(shape) > 1 else "k", "", "k"])
-    if fault.op.startswith("binary") or "float" in fault.kinds[y][0]:
+    if fault.op.startswith("binary") or fault.tensors[y].is_floating_point():
         # Probabilities, and no classes.
         one = f"{x} is {shape_words(shape)}, {y} {shape_words(targets)}: they must have one shape"
         return one if sizes(shape) != sizes(targets) else ""

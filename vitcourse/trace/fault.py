@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from vitcourse.trace.names import parts
 from vitcourse.trace.record import Axis, Shape, shape_words
@@ -18,10 +18,8 @@ _NOTHING: tuple[str, Shape] = ("", ())
 class Fault:
     """What was refused: a function, its tensors by name, its arguments, and what the error says.
 
-    `module` is whose call it was, where a module of torch's made it; `held` has the least and the largest number in
-    each tensor of whole numbers, `kinds` each tensor's dtype and device. `roles` are what the module's forward calls
-    the first tensors, where they are those that it was given; `layer` is that module. `made` is what a line has made
-    that didn't go into its names.
+    `module` is whose call it was, where a module of torch's made it, the `layer`; `roles` are what its forward calls
+    the first tensors. `made` is what a line has made that didn't go into its names.
     """
 
     op: str
@@ -29,8 +27,7 @@ class Fault:
     message: str
     module: str = ""
     args: Sequence[Any] = ()
-    held: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    kinds: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
     layer: Any = None
     roles: Sequence[str] = ()
     made: tuple[str, Sequence[Shape]] = ("", ())
@@ -54,7 +51,7 @@ class Fault:
         if not isinstance(self.layer, nn.Module):
             return False
         prefix, _, name = x.rpartition(".")
-        return name in self.layer.state_dict() and prefix in ("", "self", self.module) or x.startswith("operand ")
+        return x.startswith("operand ") or (name in self.layer.state_dict() and prefix in ("", "self", self.module))
 
     def fits(self, said: str) -> bool:
         """Whether a sentence speaks of the two sizes that torch names, if it does."""

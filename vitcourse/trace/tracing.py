@@ -131,7 +131,7 @@ def _called(told: Told, at: Failed, layer: Any, frame: FrameType | None) -> tupl
     words = told.recorder._worded([*roles.values()], frame, layer) if frame is not None else roles.items()
     tensors = [(role if word[:8] == "operand " else word, t) for role, (word, t) in zip(roles, words, strict=True)]
     # Inside a module there are others by then, of which the line knows nothing.
-    inside = {id(t) for word, t in (*at.operands, *tensors) if word[:8] == "operand "} | {id(t) for _, t in tensors}
+    inside = {id(t) for word, t in at.operands if word[:8] == "operand "} | {id(t) for t in roles.values()}
     tensors += [(word, t) for word, t in at.operands if not roles or id(t) not in inside]
     return each_by_its_name(tensors, at.place.text, frame.f_locals if frame is not None else {}), [*roles]
 
@@ -147,8 +147,7 @@ def _fault(
         said_by(at.error),
         type(layer).__name__ if module == "self" else module,
         at.args,
-        {word: ends for word, tensor in tensors if (ends := quietly(lambda t: (int(t.min()), int(t.max())), tensor))},
-        {word: (str(t.dtype).removeprefix("torch."), str(t.device)) for word, t in tensors},
+        dict(tensors),
         layer,
         roles,
         (value, [told.shape_of(part) if isinstance(part, Tensor) else told.shape(part) for part in made]),
