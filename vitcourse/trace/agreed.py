@@ -157,13 +157,13 @@ def brackets(fault: Fault) -> str:
     count, axis = sum(axes for _, axes in asked), 0
     if "too many indices" in fault.message:
         return has_axes(x, shape, f"the brackets ask for {count}")
-    words = iter(fault.operands[1:])
-    named = [next(words) if isinstance(part, Tensor) else (str(part), ()) for part in parts]
     if "broadcast together" in fault.message:
-        return _side_by_side(fault, named, parts, asked)
+        return apart(fault, [_taken(x, shape, fault.tensors[x]) for x, shape in fault.operands[1:]])
     if not re.search("out of bounds|shape of the mask", fault.message):
         return ""
-    for part, (name, mask), (places, axes) in zip(parts, named, asked, strict=True):
+    words = iter(fault.operands[1:])
+    for part, (places, axes) in zip(parts, asked, strict=True):
+        name, mask = next(words) if isinstance(part, Tensor) else ("", ())
         if isinstance(places, list):
             size = shape[axis].size
             if wrong := [place for place in places if not -size <= place < size]:
@@ -177,15 +177,9 @@ def brackets(fault: Fault) -> str:
     return ""
 
 
-def _side_by_side(fault: Fault, named: Sequence[tuple[str, Shape]], parts: Sequence[Any], asked: Sequence[Any]) -> str:
-    """Places along several axes, which are taken in pairs."""
-    words: list[tuple[str, Shape]] = []
-    for (name, shape), part, (places, _) in zip(named, parts, asked, strict=True):
-        if places is None:
-            words.append((f"{name}.nonzero()", (Axis(int(torch.as_tensor(part).count_nonzero())),)))
-        elif part is not ... and not isinstance(part, slice):
-            words.append((name, shape or tuple(map(Axis, torch.as_tensor(part).shape))))
-    return apart(fault, words)
+def _taken(x: str, shape: Shape, index: Tensor) -> tuple[str, Shape]:
+    """Places along an axis, and of a mask those that it chooses."""
+    return (f"{x}.nonzero()", (Axis(int(index.sum())),)) if index.dtype == torch.bool else (x, shape)
 
 
 def _places(part: Any) -> tuple[list[int] | None, int]:

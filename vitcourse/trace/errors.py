@@ -14,25 +14,6 @@ from vitcourse.trace.record import Shape, shape_words
 Rule = Callable[[Fault], str]
 # What is refused for another reason than its shapes, which may not go together either.
 _OTHER = re.compile(r"not implemented for|two bool tensors|should not be set|does not appear in the equation")
-# What functions ask of the axes of their tensors, in turn: see `agreed`.
-_AXES = {
-    "linear": "... i, (o) i, ~o",
-    "bilinear": "... i, ... j, o i j, ~o",
-    "mm": "n m, m p",
-    "bmm": "b n m, b m p",
-    "mv": "n m, m",
-    "dot": "n, n",
-    "matmul": "... (n) m, ... m (p)",
-    "addmm": "~n p, n m, m p",
-    "addmv": "~n, n m, m",
-    "baddbmm": "~b n p, b n m, b m p",
-    "cdist": "... n d, ... m d",
-    "scaled_dot_product_attention": "... t e, ... s e, ... s v, ~... t s",
-    "batch_norm": "b c ..., c, c, c, c",
-    "instance_norm": "b c ..., c, c, c, c",
-    "group_norm": "b c ..., c, c",
-    "prelu": "b c ..., ~c",
-}
 # What modules that are looked into before any function is called ask of what they are given, and of their numbers.
 _GIVEN = {
     "RNNBase": {"input": "bt input_size", "hx": "layers (b) out", "hx[1]": "layers (b) hidden_size"},
@@ -61,16 +42,16 @@ _KINDS = (
 
 def explained(fault: Fault) -> str:
     """One sentence on the shapes that don't go together; empty where it is not the shapes, or nothing is known."""
-    op = fault.op.rstrip("_")
     rules: list[Rule] = [_no_such_axis, _wrong_rank, _unlike, _kind, taken_apart]
     if not _OTHER.search(fault.message):
-        rules += [_layer, _channels if op.startswith("conv") else _RULES.get(op, _axes), _apart]
+        rules += [_layer, _function, _apart]
     return next(filter(None, (rule(fault) for rule in rules)), "")
 
 
-def _axes(fault: Fault) -> str:
-    """What is known of a function by a few words for its axes."""
-    return agreed(fault, _AXES.get(fault.op.rstrip("_"), "").split(", "))
+def _function(fault: Fault) -> str:
+    """What is known of a function: a few words for its axes, or a rule."""
+    asks = _ASKS.get(fault.op.rstrip("_"), "")
+    return agreed(fault, asks.split(", ")) if isinstance(asks, str) else asks(fault)
 
 
 def asked_of(layer: Any) -> dict[str, str]:
@@ -157,8 +138,7 @@ def _normed(fault: Fault) -> str:
 
 
 def _channels(fault: Fault) -> str:
-    weight = fault.operand(1)[1]
-    spots = " _" * int(next(iter(re.findall(r"(\d)d$", fault.op)), len(weight) - 2))
+    spots = " _" * int(fault.op[-2])
     channels = re.search(r"to have (\d+) channels, but got", fault.message)
     bias = re.search(r"expected bias to be 1-dimensional with (\d+) elements", fault.message)
     asked = f"(b) {channels[1] if channels else '_'}{spots}", f"_ _{spots}", bias[1] if bias else ""
@@ -328,26 +308,43 @@ def _targets(fault: Fault) -> str:
     return _beyond(fault, y, x, shape[1].size, sized(shape[1]) + " classes")
 
 
-_RULES: dict[str, Rule] = {
-    "embedding": _rows,
-    "stack": _put_together,
-    "permute": lambda fault: agreed(fault, ["_ " * len(fault.numbers)], who="permute names"),
-    "getitem": brackets,
-    "setitem": _assigned,
-    "einsum": einsum,
-    "einops": einops,
-    "unpack": unpacked,
-    **dict.fromkeys(("split", "split_with_sizes"), _parts),
-    "one_hot": _classes,
-    "unfold": _too_small,
-    **dict.fromkeys(("layer_norm", "rms_norm"), _normed),
-    "topk": _too_many,
-    "interpolate": _resized,
-    **dict.fromkeys(("cat", "concat", "hstack", "vstack"), _put_together),
-    **dict.fromkeys(("view", "reshape", "view_as", "reshape_as", "unflatten"), _reshape),
-    **dict.fromkeys(("expand", "broadcast_to", "expand_as"), _expanded),
-    **dict.fromkeys(("gather", "scatter", "scatter_add", "take_along_dim", "index_select", "scatter_reduce"), _picked),
-    **dict.fromkeys((f"{kind}_pool{n}d" for kind in ("max", "avg") for n in (1, 2, 3)), _too_small),
-    **dict.fromkeys(("cross_entropy", "nll_loss"), _targets),
-    **dict.fromkeys(("binary_cross_entropy", "binary_cross_entropy_with_logits"), _targets),
+# What functions ask of the axes of their tensors: words for them in turn, see `agreed`, or a rule.
+_ASKS: dict[str, str | Rule] = {
+    op: asks
+    for ops, asks in (
+        ("linear", "... i, (o) i, ~o"),
+        ("bilinear", "... i, ... j, o i j, ~o"),
+        ("matmul", "... (n) m, ... m (p)"),
+        ("mm", "n m, m p"),
+        ("bmm", "b n m, b m p"),
+        ("mv", "n m, m"),
+        ("dot", "n, n"),
+        ("addmm", "~n p, n m, m p"),
+        ("addmv", "~n, n m, m"),
+        ("baddbmm", "~b n p, b n m, b m p"),
+        ("cdist", "... n d, ... m d"),
+        ("scaled_dot_product_attention", "... t e, ... s e, ... s v, ~... t s"),
+        ("batch_norm instance_norm group_norm", "b c ..., c, c, c, c"),
+        ("prelu", "b c ..., ~c"),
+        ("layer_norm rms_norm", _normed),
+        ("conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d", _channels),
+        ("max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d unfold", _too_small),
+        ("interpolate", _resized),
+        ("permute", lambda fault: agreed(fault, ["_ " * len(fault.numbers)], who="permute names")),
+        ("view reshape view_as reshape_as unflatten", _reshape),
+        ("expand broadcast_to expand_as", _expanded),
+        ("stack cat concat hstack vstack", _put_together),
+        ("split split_with_sizes", _parts),
+        ("topk", _too_many),
+        ("embedding", _rows),
+        ("one_hot", _classes),
+        ("gather scatter scatter_add take_along_dim index_select scatter_reduce", _picked),
+        ("getitem", brackets),
+        ("setitem", _assigned),
+        ("cross_entropy nll_loss binary_cross_entropy binary_cross_entropy_with_logits", _targets),
+        ("einsum", einsum),
+        ("einops", einops),
+        ("unpack", unpacked),
+    )
+    for op in ops.split()
 }
