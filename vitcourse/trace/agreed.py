@@ -138,15 +138,12 @@ def unpacked(fault: Fault) -> str:
 
 def taken_apart(fault: Fault) -> str:
     """Names for the parts of anything else."""
-    found = re.search(r"values to unpack \(expected (\d+)(?:, got (\d+))?\)", fault.message)
-    value, shapes = fault.made
-    if found is None or not shapes:
+    found = re.search(r"values to unpack \(expected (\d+)", fault.message)
+    value, shape, count = fault.made
+    if found is None or not (shape or count):
         return ""
-    names, count = f"{found[1]} names are given", int(found[2] or len(shapes))
-    if len(shapes) == 1:
-        return f"{axis_words(value, shapes[0], 0)}, {names}" if count in (1, shapes[0][0].size) else ""
-    within = f", with {len(shapes)} tensors in them" if count != len(shapes) else ""
-    return f"{value} gives {count}{within}: {names}" if count != int(found[1]) else ""
+    given = f"{axis_words(value, shape, 0)}," if shape else f"{value} gives {count}:"
+    return f"{given} {found[1]} names are given" if count != int(found[1]) else ""
 
 
 def brackets(fault: Fault) -> str:

@@ -1,7 +1,7 @@
 """What the line that failed has asked: arguments in their turn, what they are called, patterns, names for parts."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from traceback import walk_tb
 from types import FrameType, TracebackType
@@ -71,10 +71,19 @@ def each_by_its_name(operands: Operands, text: str, local: Mapping[str, Any]) ->
     return [(names.pop(0) if names[1:] else names[0], x) for names, (_, x) in zip(turn, operands, strict=True)]
 
 
-def made_for_names(text: str, frame: FrameType | None, nodes: Iterable[Any]) -> tuple[str, Sequence[Any]]:
-    """Of `q, k = x.chunk(3)`: the right side, and the tensors that it made or where they are among the steps."""
-    found = _NAMES.fullmatch(text)
-    value = found["value"] if found else ""
-    steps = [node.results for node in nodes if node.place.text == value and node.results]
-    held = frame.f_locals.get(value) if frame is not None else None
-    return value, steps[-1] if steps else [part for _, part in parts(held, "") if isinstance(part, Tensor)]
+def made_for_names(text: str, frame: FrameType | None, nodes: Sequence[Any]) -> tuple[str, Any, int | None]:
+    """Of `q, k = x.chunk(3)`: the right side, the tensor that it is or the step that made it, or how many it gives."""
+    if (found := _NAMES.fullmatch(text)) is None or frame is None:
+        return "", None, None
+    value, held = found["value"], frame.f_locals.get(found["value"])
+    steps = [node for node in nodes if node.place.text == value and node.results]
+    results = steps[-1].results if steps else ()
+    if isinstance(held, Tensor):
+        return value, held, None
+    if results and any(node.place.text == text and node.op == "iter" for node in nodes):
+        return value, results[0], None
+    if isinstance(held, tuple | list | dict):
+        return value, None, len(held)
+    # What functions of torch give is tensors alone; what else a module or other code gives is not known.
+    sure = len(results) > 1 and steps[-1].module is None and not any(node.shown for node in steps[-1].inside())
+    return value, None, len(results) if sure else None

@@ -13,10 +13,13 @@ from vitcourse.trace.record import Shape, shape_words
 
 Rule = Callable[[Fault], str]
 # What is refused for another reason than its shapes, which may not go together either.
-_OTHER = re.compile(r"not implemented for|two bool tensors|should not be set|does not appear in the equation")
+_OTHER = re.compile("not implemented for|dtype|two bool tensors|should not be set|does not appear in the equation")
 # What modules that are looked into before any function is called ask of what they are given, and of their numbers.
 _GIVEN = {
-    "RNNBase": {"input": "bt input_size", "hx": "layers (b) out", "hx[1]": "layers (b) hidden_size"},
+    "RNNBase": {
+        "input": "bt input_size", "input.data": "n input_size",
+        "hx": "layers (b) out", "hx[1]": "layers (b) hidden_size",
+    },
     "RNNCellBase": {"input": "(b) input_size", "hx": "(b) hidden_size"},
     "MultiheadAttention": {
         "query": "bt embed_dim", "key": "bs kdim", "value": "bs vdim",
@@ -34,7 +37,7 @@ _KINDS = (
     (r"boolean tensor", 0, "int|float", "a mask is of true and false, bool"),
     (r"boolean mask", 1, "int|float", "a mask is of true and false, bool"),
     (r"scalar types: Long|LongTensor|'weight' must be 2-D", 0, "float|bool", "rows are named by whole numbers, int64"),
-    (r"indices must be long|int32/int64 for index", 1, "float|bool", "places are whole numbers, int64"),
+    (r"indices must be long|int32(?:/| or )int64", 1, "float|bool", "places are whole numbers, int64"),
     (r"target dtype to be Long", 1, "float|bool", "classes are whole numbers, int64"),
     (r"loating.*ot|(for '|dtype |found )(Long|Int|Short|Char|Byte|Bool)\b", 0, "int|bool", "float32 is asked"),
 )
@@ -42,9 +45,9 @@ _KINDS = (
 
 def explained(fault: Fault) -> str:
     """One sentence on the shapes that don't go together; empty where it is not the shapes, or nothing is known."""
-    rules: list[Rule] = [_no_such_axis, _wrong_rank, _unlike, _kind, taken_apart]
+    rules: list[Rule] = [_no_such_axis, _wrong_rank, _unlike, _kind]
     if not _OTHER.search(fault.message):
-        rules += [_layer, _function, _apart]
+        rules += [_layer] if fault.roles else [_function, taken_apart, _apart]
     return next(filter(None, (rule(fault) for rule in rules)), "")
 
 
@@ -91,7 +94,8 @@ def _no_such_axis(fault: Fault) -> str:
 def _wrong_rank(fault: Fault) -> str:
     found = _RANK.search(fault.message)
     asked = found[1].replace("D", "").replace("<=", "at most").replace("and", "or") if found else ""
-    return asked and has_axes(*fault.operand(0), f"{fault.takes} takes {asked}")
+    fits = not asked or str(len(fault.operand(0)[1])) in asked
+    return "" if fits else has_axes(*fault.operand(0), f"{fault.takes} takes {asked}")
 
 
 def _unlike(fault: Fault) -> str:
@@ -224,9 +228,9 @@ def _too_many(fault: Fault) -> str:
 
 def _resized(fault: Fault) -> str:
     """Sizes for another number of axes than an image has."""
-    x, shape = fault.operand(0)
-    asked = re.search(r"and (?:output size of|scale_factor of shape) (\([^)]*\))", fault.message)
-    return has_axes(x, shape, f"{asked[1]} is for {2 + len(re.findall(r'[^ ,()]+', asked[1]))}") if asked else ""
+    asked = re.search(r"and (?:output size of|scale_factor of shape) ([(\[].*?[)\]])", fault.message)
+    count = 2 + len(re.findall(r"[\d.]+", asked[1] if asked else ""))
+    return has_axes(*fault.operand(0), f"{asked[1]} is for {count}") if asked else ""
 
 
 def _parts(fault: Fault) -> str:

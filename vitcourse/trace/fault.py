@@ -19,7 +19,7 @@ class Fault:
     """What was refused: a function, its tensors by name, its arguments, and what the error says.
 
     `module` is whose call it was, where a module of torch's made it, the `layer`; `roles` are what its forward calls
-    the first tensors. `made` is what a line has made that didn't go into its names.
+    the first tensors. `made` is what doesn't go into a line's names: its axes, or how many there are.
     """
 
     op: str
@@ -30,7 +30,7 @@ class Fault:
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     layer: Any = None
     roles: Sequence[str] = ()
-    made: tuple[str, Sequence[Shape]] = ("", ())
+    made: tuple[str, Shape, int | None] = ("", (), None)
 
     @cached_property
     def numbers(self) -> list[int]:

@@ -140,7 +140,8 @@ def _fault(
     told: Told, at: Failed, tensors: list[tuple[str, Tensor]], roles: list[str], layer: Any, frame: FrameType | None
 ) -> Fault:
     module = told.recorder.module_names.get(id(layer), "self") if layer is not None else ""
-    value, made = made_for_names(at.place.text, frame, told.recorder.root.inside())
+    value, one, count = made_for_names(at.place.text, frame, [*told.recorder.root.inside()])
+    made = told.shape_of(one) if isinstance(one, Tensor) else told.shape(one) if one is not None else ()
     return Fault(
         at.op,
         [(word, told.spelt(tensor)) for word, tensor in tensors],
@@ -150,5 +151,5 @@ def _fault(
         dict(tensors),
         layer,
         roles,
-        (value, [told.shape_of(part) if isinstance(part, Tensor) else told.shape(part) for part in made]),
+        (value, made, count),
     )

@@ -279,6 +279,11 @@ CASES = [
      "q's last axis is 7 = dh, k's last is 13 = E: they must be equal"),
     ("a weight of one column", lambda x, w: F.linear(x, w), {"x": rand(2, 5), "w": rand(7, 1)}, ["B D", "E 1"],
      "x's last axis is 5 = D, w's last is 1: they must be equal"),
+    ("a mode that isn't there", lambda x: F.interpolate(x, size=7, mode="cubic"), {"x": rand(2, 3, 5)}, "B T D", ""),
+    ("sequences of unlike lengths", lambda x: nn.LSTM(7, 3)(nn.utils.rnn.pack_sequence([x, x[1:]])), {"x": rand(5, 11)},
+     "T D", "nn.utils.rnn.pack_sequence([x, x[1:]])'s last axis is 11 = D, LSTM takes 7 = input_size"),
+    ("another fault of a mask", lambda q, m: F.scaled_dot_product_attention(q, q, q, attn_mask=m.double()),
+     {"q": rand(2, 5, 7), "m": rand(5, 3)}, ["B T D", "T S"], ""),
     ("a new axis", lambda x: x.unsqueeze(4), {"x": rand(2, 7, 3)}, "B T D",
      "x has 3 axes (B, T, D), a new one can be 0 to 3: there is no 4"),
 ]  # fmt: skip
@@ -320,6 +325,9 @@ def test_names_for_a_shape_are_counted_however_they_are_written(tmp_path, line):
         ("q, k = x.chunk(3, dim=1)", "x.chunk(3, dim=1) gives 3: 2 names are given"),
         ("q, k, v = x.view(2, 5, 7)", "x.view(2, 5, 7)'s first axis is 2, 3 names are given"),
         ("q, k = x", "x's first axis is 10 = B, 2 names are given"),
+        ("q, k = x.split(3)", "x.split(3) gives 4: 2 names are given"),
+        ("q, k = pair", "pair gives 3: 2 names are given"),
+        ("q, k = both(x)", ""),
         ("q, (k, v) = x.chunk(2)", ""),
         ("q, (k, v) = sizes", ""),
         ("q, k = helped(x.chunk(2))", ""),
@@ -328,7 +336,9 @@ def test_names_for_a_shape_are_counted_however_they_are_written(tmp_path, line):
 def test_what_does_not_go_into_its_names_is_counted(tmp_path, line, said):
     file = tmp_path / "code.py"
     file.write_text(
-        f"def helped(parts):\n    a, b, c = [*parts]\n\ndef run(x, sizes=(3, 5)):\n    {line}\n", encoding="utf-8"
+        f"def helped(parts):\n    a, b, c = [*parts]\n\ndef both(x):\n    return x + 1, 3, None\n\n"
+        f"def run(x, sizes=(3, 5)):\n    pair = (x, 3, None)\n    {line}\n",
+        encoding="utf-8",
     )
     scope = {}
     exec(compile(file.read_text(encoding="utf-8"), str(file), "exec"), scope)
