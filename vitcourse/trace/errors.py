@@ -39,7 +39,12 @@ _KINDS = (
     (r"scalar types: Long|LongTensor|'weight' must be 2-D", 0, "float|bool", "rows are named by whole numbers, int64"),
     (r"indices must be long|int32(?:/| or )int64", 1, "float|bool", "places are whole numbers, int64"),
     (r"target dtype to be Long", 1, "float|bool", "classes are whole numbers, int64"),
-    (r"loating.*ot|(for '|dtype |found )(Long|Int|Short|Char|Byte|Bool)\b", 0, "int|bool", "float32 is asked"),
+    (
+        r"floating point.*[Gg]ot\b|(for '|dtype |found )(Long|Int|Short|Char|Byte|Bool)\b",
+        0,
+        "int|bool",
+        "float32 is asked",
+    ),
 )
 
 
@@ -169,26 +174,18 @@ def _too_small(fault: Fault) -> str:
 
 
 def _put_together(fault: Fault) -> str:
+    """Tensors that have the same axes, all or but one."""
     # Nothing, of one axis, goes with everything.
     kept = [o for o in fault.operands if fault.op == "stack" or sizes(o[1]) != [0]]
-    count = len(kept[0][1])
-    dim = {"hstack": min(count, 2) - 1, "vstack": 0}.get(fault.op, next(iter(fault.numbers), 0)) % max(count, 1)
-    return _one_shape(replace(fault, operands=kept), None if fault.op == "stack" else dim)
-
-
-def _one_shape(fault: Fault, but: int | None = None) -> str:
-    """Tensors that have the same axes, all or but one."""
-    x, shape = fault.operand(0)
-    for y, other in fault.operands:
+    x, shape = kept[0]
+    for y, other in kept:
         if len(other) != len(shape):
             return ranks(x, shape, y, other)
-    words = " ".join("_" if place == but else f"axis{place}" for place in range(len(shape)))
-    why = "" if but is None else f"only the {ordinal(but, len(shape))} may differ"
-    return agreed(fault, [words] * len(fault.operands), why=why)
-
-
-def _expanded(fault: Fault) -> str:
-    return _into(fault, 0, fault.numbers or sizes(fault.operand(1)[1]), fault.op)
+    count, first = len(shape), next(iter(fault.numbers), 0)
+    dim = {"stack": count, "hstack": min(count, 2) - 1, "vstack": 0}.get(fault.op, first % max(count, 1))
+    words = " ".join("_" if place == dim else f"axis{place}" for place in range(count))
+    why = f"only the {ordinal(dim, count)} may differ" if dim < count else ""
+    return agreed(replace(fault, operands=kept), [words] * len(kept), why=why)
 
 
 def _reshape(fault: Fault) -> str:
@@ -246,9 +243,12 @@ def _parts(fault: Fault) -> str:
 
 
 def _rows(fault: Fault) -> str:
-    (x, _), (_, table) = fault.operand(0), fault.operand(1)
-    of = fault.module or fault.operand(1)[0]
-    return _beyond(fault, x, of, table[0].size, sized(table[0]) + " rows") if table else ""
+    """Whole numbers that name the rows of a table, or as many classes as are asked for."""
+    (x, _), (y, table) = fault.operand(0), fault.operand(1)
+    if table:
+        return _beyond(fault, x, fault.module or y, table[0].size, sized(table[0]) + " rows")
+    count = next(iter(fault.numbers), 0)
+    return _beyond(fault, x, fault.op, count, f"{count} classes")
 
 
 def _beyond(fault: Fault, x: str, y: str, count: int, what: str) -> str:
@@ -270,12 +270,6 @@ def _picked(fault: Fault) -> str:
         if place != dim and a.size < b.size and fault.op != "index_select":
             return f"{axis_words(x, one, place)}, {y}'s is {sized(b)}: along this axis it may not be larger"
     return _beyond(fault, y, axis_words(x, one, dim).partition(" is ")[0], one[dim].size, sized(one[dim]))
-
-
-def _classes(fault: Fault) -> str:
-    """Whole numbers as rows of noughts with a one."""
-    count = next(iter(fault.numbers), 0)
-    return _beyond(fault, fault.operand(0)[0], fault.op, count, f"{count} classes")
 
 
 def _assigned(fault: Fault) -> str:
@@ -334,14 +328,13 @@ _ASKS: dict[str, str | Rule] = {
         ("conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d", _channels),
         ("max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d unfold", _too_small),
         ("interpolate", _resized),
-        ("permute", lambda fault: agreed(fault, ["_ " * len(fault.numbers)], who="permute names")),
+        ("permute", lambda f: agreed(f, ["_ " * len(f.numbers)], who="permute names")),
         ("view reshape view_as reshape_as unflatten", _reshape),
-        ("expand broadcast_to expand_as", _expanded),
+        ("expand broadcast_to expand_as", lambda f: _into(f, 0, f.numbers or sizes(f.operand(1)[1]), f.op)),
         ("stack cat concat hstack vstack", _put_together),
         ("split split_with_sizes", _parts),
         ("topk", _too_many),
-        ("embedding", _rows),
-        ("one_hot", _classes),
+        ("embedding one_hot", _rows),
         ("gather scatter scatter_add take_along_dim index_select scatter_reduce", _picked),
         ("getitem", brackets),
         ("setitem", _assigned),
