@@ -63,8 +63,9 @@ def _function(fault: Fault) -> str:
 
 
 def asked_of(layer: Any) -> dict[str, str]:
-    """What a module asks of what it is given, by the names of its forward, if that is known."""
-    return next((_GIVEN[kind.__name__] for kind in type(layer).__mro__ if kind.__name__ in _GIVEN), {})
+    """What a module of torch's own asks of what it is given, by the names of its forward, if that is known."""
+    kinds = type(layer).__mro__ if type(layer).__module__.startswith("torch.") else ()
+    return next((_GIVEN[kind.__name__] for kind in kinds if kind.__name__ in _GIVEN), {})
 
 
 def _layer(fault: Fault) -> str:

@@ -377,6 +377,16 @@ def test_an_error_that_cannot_say_what_it_is_ends_the_trace_as_others_do():
     assert "MuteError" in str(trace(run, rand(2, 5), names="B D").failure)
 
 
+class Turned(nn.GRU):
+    def forward(self, input):
+        return super().forward(input.mT, torch.zeros(1, 2, 11))
+
+
+def test_what_is_done_in_a_layer_of_ones_own_is_not_known():
+    failure = trace(Turned(5, 3, batch_first=True), rand(2, 5, 7), names="B D T").failure
+    assert "takes 5" not in str(failure)
+
+
 def test_an_error_in_a_sequential_has_the_line_that_calls_it():
     traced = trace(Chain(), rand(2, 7), names="B D")
     assert (traced.failure.expression, traced.failure.line > 0) == ("self.chain(x)", True)
