@@ -155,7 +155,8 @@ def brackets(fault: Fault) -> str:
     if "too many indices" in fault.message:
         return has_axes(x, shape, f"the brackets ask for {count}")
     if "broadcast together" in fault.message:
-        return apart(fault, [_taken(x, shape, fault.tensors[x]) for x, shape in fault.operands[1:]])
+        tensors = fault.operands[1:][: sum(isinstance(part, Tensor) for part in parts)]
+        return apart(fault, [_taken(x, shape, fault.tensors[x]) for x, shape in tensors])
     if not re.search("out of bounds|shape of the mask", fault.message):
         return ""
     words = iter(fault.operands[1:])
