@@ -112,12 +112,13 @@ def test_of_chapters_that_are_gone_each_has_a_line_that_says_what_to_type(code: 
 
 
 def test_a_burst_of_saves_is_one(code: CodeSet, seen: list[list[str]]) -> None:
-    for number in range(8):
+    for number in range(60):
         code.file("ch01_patches").write_text(f"{number}", encoding="utf-8")
         code.file("ch03_attention").write_text(f"{number}", encoding="utf-8")
+        time.sleep(0.002)
     wait_for(lambda: seen)
     time.sleep(0.3)
-    assert len(seen) <= 2
+    assert len(seen) < 20  # a few; each by itself they are more than 50
     assert {module for modules in seen for module in modules} == {"ch01_patches", "ch03_attention"}
 
 
