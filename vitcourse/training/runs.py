@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import vitcourse
-from vitcourse.errors import RequestError, RunError
+from vitcourse.errors import RequestError
 from vitcourse.files import parse_json, read_json, unwritable, write_atomically, writing
 
 RUNS = Path("runs")
@@ -181,10 +181,6 @@ def find_trained(run: Path | None) -> Path:
     if not trained:
         raise RequestError(f"there is no trained model in {RUNS}/ yet; type: vitcourse train")
     return max(trained, key=lambda file: (file.stat().st_mtime, file)).parent
-
-
-class DivergedError(RunError):
-    """The loss is no number any more."""
 
 
 def weights_in(folder: Path) -> Path:
