@@ -92,10 +92,9 @@ def _free(
         if name in FEW:
             free = prime
         elif turn < 2 and (name in LENGTHS or name not in ORDER):
-            # Once more than a sequence is cut to, once less than it is filled up to.
-            free = (
-                PRIMES[abs(max(rank - 1, 0) + shift - extra)] if turn else unit * (prime + max(16, main[name] // unit))
-            )
+            # Once more than a sequence is cut to, once less than it is filled up to: widths make room for it.
+            few = [other for other in alike[::-1] if other not in WIDTHS]
+            free = PRIMES[abs(few.index(name) + shift // 2 - extra)] if turn else unit * (prime + max(16, main[name] // unit))
         elif turn == 1 and name in WIDTHS:
             # Once less than a width is filled up to.
             free = PRIMES[1 + [width for width in alike[::-1] if width in WIDTHS].index(name) + shift + extra]

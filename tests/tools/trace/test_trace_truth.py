@@ -16,6 +16,7 @@ from benchmarks.trace_models import contradictions
 from vitcourse.trace import build, recorder, trace
 from vitcourse.trace.ask import Question
 from vitcourse.trace.atoms import Atoms
+from vitcourse.trace.sizes import chosen
 
 Pair = namedtuple("Pair", "q k")
 
@@ -122,6 +123,14 @@ def test_what_is_rounded_or_a_product_in_some_runs_only_is_told_from_what_always
     words = {row.expression: [axis.word for axis in row.shape] for row in traced.steps}
     assert words["self.halve(sound).mT"] == ["B", "⌈T/2⌉", "D"]
     assert words["self.keys(memory)"] == ["B", "S", "h·dh"]
+
+
+@pytest.mark.parametrize("names", ["T B D", "B T D M", "B h Tq Tk dh", "N B W"])
+def test_no_run_has_two_symbols_at_one_size(names):
+    given = dict.fromkeys(names.split(), 24)
+    for turn in range(5):
+        tried = chosen(given, dict.fromkeys(given, "free"), turn, True)
+        assert len({tried[name] for name in given}) == len(given), turn
 
 
 def test_two_written_numbers_that_happen_to_be_equal_are_not_one_size():
