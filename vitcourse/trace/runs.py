@@ -162,7 +162,7 @@ class Rehearsals:
             {name: "next" if way == "times" else way for name, way in self.ways.items()},
             self.ways,
             # What a loop of so many turns goes along can be longer, but no shorter.
-            {name: "times" if way == "free" and name in LENGTHS else way for name, way in self.ways.items()},
+            {name: "more" if way == "free" and name in LENGTHS else way for name, way in self.ways.items()},
             {name: "even" if way == "free" and name not in FEW else way for name, way in self.ways.items()},
             # Some are too large together.
             {name: {"free": "small", "times": "next"}.get(way, way) for name, way in self.ways.items()},
