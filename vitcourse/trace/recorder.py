@@ -37,6 +37,8 @@ DECIDING = READS | COUNTING | WHERE | {"where", "__getitem__"}
 RESHAPES = frozenset(("reshape", "view", "flatten", "unflatten", "view_as", "reshape_as"))
 # Kernels that read past the end of a tensor that is too short, instead of refusing it.
 UNCHECKED = frozenset(("lstm", "gru", "rnn_tanh", "rnn_relu"))
+# What has no parts.
+PLAIN = frozenset((type(None), bool, int, float, str))
 Sizes = tuple[int, ...]
 # What a function of torch is called, and the sizes of its results.
 Step = tuple[Any, ...]
@@ -45,6 +47,10 @@ Ref = tuple[int, int]
 Kind = tuple[torch.dtype, torch.device]
 # A tensor, the step that made it (-1: nobody saw it being made), and of what kind it is.
 Entry = tuple[Callable[[], Tensor | None], Ref, Kind]
+
+
+def _nothing() -> None:
+    """What is left of a tensor that nobody saw being made."""
 
 
 class Watch(TorchFunctionMode):
@@ -66,12 +72,8 @@ class Watch(TorchFunctionMode):
     def note(self, name: str, tensors: list[Tensor]) -> int:
         """Add a step with its results, and return its number."""
         serial = len(self.steps)
-        if len(tensors) == 1 and not (tensor := tensors[0]).is_nested:
-            self.steps.append((name, tensor.shape))
-            self._known[id(tensor)] = (weakref.ref(tensor), (serial, 0), (tensor.dtype, tensor.device))
-        else:
-            self.steps.append((name, *map(sizes_of, tensors)))
-            self.remember(tensors, serial)
+        self.steps.append((name, *map(sizes_of, tensors)))
+        self.remember(tensors, serial)
         return serial
 
     def remember(self, tensors: list[Tensor], serial: int) -> None:
@@ -79,10 +81,24 @@ class Watch(TorchFunctionMode):
         for place, tensor in enumerate(tensors):
             self._known[id(tensor)] = (weakref.ref(tensor), (serial, place), (tensor.dtype, tensor.device))
 
+    def made(self, name: str, tensor: Tensor) -> Entry:
+        """Add a step with one result, which is what most are: the same in less time."""
+        ref = len(self.steps), 0
+        self.steps.append((name, tensor.shape))
+        entry = self._known[id(tensor)] = weakref.ref(tensor), ref, (tensor.dtype, tensor.device)
+        return entry
+
+    def entry(self, tensor: Tensor) -> Entry:
+        """What is known of a tensor."""
+        entry = self._known.get(id(tensor))
+        if entry is None or entry[0]() is not tensor:
+            return _nothing, (-1, 0), (tensor.dtype, tensor.device)
+        return entry
+
     def known(self, tensor: Tensor) -> Ref | None:
         """The step that made a tensor; None for a tensor that the run found ready."""
-        entry = self._known.get(id(tensor))
-        return entry[1] if entry is not None and entry[0]() is tensor else None
+        ref = self.entry(tensor)[1]
+        return ref if ref[0] >= 0 else None
 
     def name(self, func: Callable[..., Any]) -> str:
         """What a function of torch is called; empty for a question."""
@@ -158,6 +174,8 @@ strict = False
 def decides(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
     """Whether the sizes of what a function gives depend on the numbers in its tensors."""
     if name == "__getitem__":
+        if type(args[1]) is int:
+            return False
         for part in args[1] if isinstance(args[1], tuple) else args[1:]:
             if isinstance(part, slice) and (isinstance(part.start, Tensor) or isinstance(part.stop, Tensor)):
                 return True

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from vitcourse.trace.asked import in_turn, pattern_in, unpacked_in
 from vitcourse.trace.recorder import (
     DECIDING,
+    PLAIN,
     RESHAPES,
     SEQUENTIAL,
     Entry,
@@ -32,10 +33,6 @@ _PAUSES = sys.version_info < (3, 12)
 _NOWHERE = Place("", 0, "")
 
 
-def _nothing() -> None:
-    """What is left of a tensor that nobody saw being made."""
-
-
 class Node:
     """A step of the traced code: from which step of torch to which, on what, and the steps inside it.
 
@@ -48,11 +45,19 @@ class Node:
     _uses: dict[int, Kind] | None = None
 
     def __init__(
-        self, place: Place, op: str, start: int, key: tuple[int, int], operands: list[Entry], shown: bool = False
-    ) -> None:
+        self, place: Place, op: str, start: int, key: tuple[int, int], operands: Sequence[Entry] = (),
+        shown: bool = False,
+    ) -> None:  # fmt: skip
         self.place, self.op, self.start, self.end, self.key = place, op, start, start, key
         self.operands, self.shown = operands, shown
-        self.children: list[Node] = []
+        # As they are noted down, which has to be quick, until somebody looks at them.
+        self.steps: list[Node | Noted] = []
+
+    @property
+    def children(self) -> list["Node"]:
+        """The steps in here."""
+        self.steps = [step if isinstance(step, Node) else _node(*step) for step in self.steps]
+        return self.steps
 
     def inside(self) -> Iterator["Node"]:
         """All steps in here, the innermost first."""
@@ -79,6 +84,20 @@ class Node:
         return refs if len(refs) == len(last.operands) else []
 
 
+# Where torch is called, and what tells the place from others.
+Site = tuple[Place, tuple[int, int]]
+# A function of torch: what it is called, where, its number, and what it took, so many, and gave.
+Noted = tuple[str, Site, int, list[Entry], int]
+
+
+def _node(name: str, site: Site, serial: int, entries: list[Entry], taken: int) -> Node:
+    place, key = site
+    node = Node(place, name.strip("_") or name, serial, key, entries[:taken], place is not _NOWHERE)
+    if node.shown and len(entries) > taken:
+        node.results, node.kind = tuple([(serial, i) for i in range(len(entries) - taken)]), entries[taken][2]
+    return node
+
+
 @dataclass
 class Failed:
     """Where the traced code raised: the line, the function of torch, and its tensors by name."""
@@ -98,13 +117,15 @@ class Recorder(Watch):
         super().__init__()
         # The modules that the call was given, with what its caller calls them.
         self.modules: list[tuple[str, nn.Module]] = []
-        self.root = Node(_NOWHERE, "", 0, (0, 0), [])
+        self.root = Node(_NOWHERE, "", 0, (0, 0))
         self.failed: Failed | None = None
         # The first step of which data decides the sizes.
         self.data: int | None = None
         self._also_shown = also_shown
         self._open: list[tuple[FrameType, int, Node]] = []
         self._places: dict[FrameType, int] = {}
+        # What stands where torch was called.
+        self._sites: dict[tuple[int, int], Site] = {}
         # The frame whose step was the last, and the step that it is in.
         self._last: tuple[FrameType | None, Node] = (None, self.root)
         self.busy = True
@@ -150,22 +171,20 @@ class Recorder(Watch):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        if self.busy:
-            return func(*args, **(kwargs or {}))
-        if _PAUSES:
-            sys.setprofile(None)
-        self.busy = True
         name = self._names.get(func)
         if name is None:
             name = self.name(func)
+        if not name or self.busy:
+            return func(*args, **kwargs) if kwargs else func(*args)
+        if _PAUSES:
+            sys.setprofile(None)
+        self.busy = True
         try:
             result = func(*args, **kwargs) if kwargs else func(*args)
-            if name:
-                quietly(self._step, sys._getframe(1), name, args, kwargs or {}, result)
+            quietly(self._step, sys._getframe(1), name, args, kwargs or {}, result)
             return result
         except Exception as error:
-            if name:
-                quietly(self._failed_in, sys._getframe(1), name, args, kwargs or {}, error)
+            quietly(self._failed_in, sys._getframe(1), name, args, kwargs or {}, error)
             raise
         finally:
             self.busy = False
@@ -173,40 +192,35 @@ class Recorder(Watch):
                 sys.setprofile(self._hook)
 
     def _step(self, frame: FrameType, name: str, args: tuple[Any, ...], kwargs: Any, result: Any) -> None:
-        tensors = [result] if isinstance(result, Tensor) else tensors_in(result)
-        if name in DECIDING and self.data is None and decides(name, args, kwargs):
+        if self.data is None and name in DECIDING and decides(name, args, kwargs):
             self.data = len(self.steps)
-        operands = tensors_of(args)
-        if kwargs:
-            operands += tensors_of(kwargs.values())
-        if not tensors:
-            if name != "__setitem__" and name != "backward":
-                return
-            tensors = operands[:1] if name == "__setitem__" else []
-        known = self._known
         entries: list[Entry] = []
-        for tensor in operands:
-            entry = known.get(id(tensor))
-            if entry is None or entry[0]() is not tensor:
-                entry = (_nothing, (-1, 0), (tensor.dtype, tensor.device))
-            entries.append(entry)
-        serial = self.note(name, tensors)
+        for value in (*args, *kwargs.values()) if kwargs else args:
+            if type(value) is Tensor:
+                entries.append(self.entry(value))
+            elif type(value) not in PLAIN:
+                entries += map(self.entry, tensors_of((value,)))
+        serial, taken = len(self.steps), len(entries)
+        if type(result) is Tensor and not result.is_nested:
+            entries.append(self.made(name, result))
+        else:
+            tensors = list(args[:1]) if name == "__setitem__" else tensors_in(result)
+            if not tensors and name != "backward":
+                return
+            self.note(name, tensors)
+            entries += map(self.entry, tensors)
         last, node = self._last
         if frame is not last:
             node = self._within(frame)
-        code = frame.f_code
-        shown = self._shown[id(code)][1]
-        key = (id(code), frame.f_lasti)
-        place = place_of(frame, frame.f_lasti) if shown else _NOWHERE
-        step = Node(place, name.strip("_") or name, serial, key, entries, shown)
-        if shown and tensors:
-            _, ref, step.kind = known[id(tensors[0])]
-            step.results = (ref,) if len(tensors) == 1 else tuple([(serial, i) for i in range(len(tensors))])
-        elif node is self.root and not shown:
-            return
-        elif name == "backward" and not node.results and not shown:
-            node.shown = True
-        node.children.append(step)
+        key = id(frame.f_code), frame.f_lasti
+        site = self._sites.get(key)
+        if site is None:
+            shown = self.info(frame.f_code)[1]
+            site = self._sites[key] = place_of(frame, frame.f_lasti) if shown else _NOWHERE, key
+        if site[0] is not _NOWHERE or node is not self.root:
+            node.steps.append((name, site, serial, entries, taken))
+            if name == "backward" and not node.results and site[0] is _NOWHERE:
+                node.shown = True
 
     def ended(self, frame: FrameType, value: Any) -> None:
         super().ended(frame, value)
@@ -258,8 +272,8 @@ class Recorder(Watch):
         self._close(same)
         for other, place in reversed(path):
             parent = self._open[-1][2] if self._open else self.root
-            node = Node(self._place(other, place), "", len(self.steps) - 1, (id(other.f_code), place), [])
-            parent.children.append(node)
+            node = Node(self._place(other, place), "", len(self.steps) - 1, (id(other.f_code), place))
+            parent.steps.append(node)
             places[other] = len(self._open)
             self._open.append((other, place, node))
         self._last = (None, self.root)
