@@ -151,8 +151,10 @@ class Copies:
             new = torch.empty(shape, dtype=tensor.dtype, device="meta")
         elif tensor.is_floating_point() or not tensor.numel():
             # A few numbers again and again: a large image of numbers of its own takes longer than a run.
-            some = torch.empty(997, dtype=tensor.dtype, device=tensor.device).uniform_(-20, 20)
-            new = some.repeat(prod(shape) // 997 + 1)[: prod(shape)].view(shape)
+            some = torch.empty(min(prod(shape), 997), dtype=tensor.dtype, device=tensor.device).uniform_(-20, 20)
+            if prod(shape) > 997:
+                some = some.repeat(prod(shape) // 997 + 1)[: prod(shape)]
+            new = some.view(shape)
         else:
             flat = tensor.detach().flatten()
             new = flat[torch.randint(len(flat), shape, device=tensor.device)]

@@ -9,8 +9,9 @@ from io import StringIO
 from math import gcd, prod
 from typing import Any
 
-import numpy
 import torch
+from numpy.random import MT19937
+from numpy.random.mtrand import get_bit_generator, set_bit_generator
 from torch.nn.parameter import is_lazy
 from torch.overrides import _get_current_function_mode_stack
 
@@ -23,6 +24,7 @@ from vitcourse.trace.steps import Recorder
 
 # A model with more numbers than this is run on tensors without any, torch's meta device: slow by step, not by size.
 LARGE = 10_000_000
+_SPARE = MT19937(0)
 
 
 @contextmanager
@@ -32,7 +34,10 @@ def _unnoticed() -> Iterator[None]:
     around = [mode for mode in stack if isinstance(mode, Watch) and not mode.busy]
     for mode in around:
         mode.busy = True
-    state, level = (random.getstate(), numpy.random.get_state()), logging.root.manager.disable
+    state, level = random.getstate(), logging.root.manager.disable
+    # Numpy's own stands aside: its state takes longer to read than a short call takes.
+    numbers = get_bit_generator()
+    set_bit_generator(_SPARE)
     logging.disable()
     with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
         warnings.simplefilter("ignore")
@@ -43,8 +48,8 @@ def _unnoticed() -> Iterator[None]:
             for mode in around:
                 mode.busy = False
             logging.disable(level)
-            random.setstate(state[0])
-            numpy.random.set_state(state[1])
+            random.setstate(state)
+            set_bit_generator(numbers)
 
 
 class Rehearsals:

@@ -36,9 +36,9 @@ def chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, held: bo
     """Other sizes for the symbols that have a way to change; pairwise unlike, but for what symbols mean.
 
     The ways: "free", primes, and where halves may be rounded one below, at and above multiples of a power of two, which
-    tells `//` from `⌈⌉`; "even", such multiples; "times", multiples of what it was, "more", one more than such; "next", a little more or less;
-    "less", a little less; "small", small primes; "twice" what it was. With held, sizes that are a product, or one more,
-    of others go on being it; else only those of which one factor has no symbol.
+    tells `//` from `⌈⌉`; "even", such multiples; "times", multiples of what it was; "more", one more than such; "next",
+    a little more or less; "less", a little less; "small", small primes; "twice" what it was. With held, sizes that are
+    a product, or one more, of others go on being it; else only those of which one factor has no symbol.
     """
     for shift in range(18):
         sizes = _chosen(main, ways, turn, shift, held)
