@@ -113,8 +113,13 @@ class Rehearsals:
         heads = {"h": "twice"} if self.call.heads else {}
         movable = symbols
         if self.finished:
-            # The batch alone, while the module's own sizes are followed: that tells what must stay as it is.
-            self._one_by_one(symbols[:1], heads)
+            # The batch, with how many there are in a row, while the module's own sizes are followed: that tells what
+            # must stay as it is.
+            first = {name: "free" for name in symbols if name in (symbols[0], "B", *LENGTHS)}
+            if len(first) > 1 and self._try({**first, **heads}, 0, True):
+                self.ways = self.last_ways
+            else:
+                self._one_by_one(symbols[:1], heads)
             bound = self.follower.atoms.bound() if self.follower is not None else set()
             movable = [name for name in symbols if name not in bound and name not in self.stopped]
         rest = [name for name in movable if name not in self.ways]
