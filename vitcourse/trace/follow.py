@@ -194,7 +194,7 @@ class Follower:
 
     def _modules(self, node: Node) -> None:
         """The same for the modules inside."""
-        for child in node.children:
+        for child in node.calls():
             if child.module is not None and child.results and child.results[-1][0] < len(self.steps):
                 self._promised(child.module, [self.steps[s][i] for s, i in child.results])
             self._modules(child)

@@ -35,6 +35,9 @@ WHERE = frozenset(("nonzero", "argwhere", "masked_select"))
 DECIDING = READS | COUNTING | WHERE | {"where", "__getitem__"}
 # What only lays numbers out anew, in their order.
 RESHAPES = frozenset(("reshape", "view", "flatten", "unflatten", "view_as", "reshape_as"))
+# Of numbers these take no sizes.
+_SCALAR = "add sub mul div truediv floordiv remainder pow radd rsub rmul rdiv rfloordiv rpow eq ne lt le gt ge"
+SCALAR = frozenset(_SCALAR.split())
 # Kernels that read past the end of a tensor that is too short, instead of refusing it.
 UNCHECKED = frozenset(("lstm", "gru", "rnn_tanh", "rnn_relu"))
 # What has no parts.
@@ -47,10 +50,6 @@ Ref = tuple[int, int]
 Kind = tuple[torch.dtype, torch.device]
 # A tensor, the step that made it (-1: nobody saw it being made), and of what kind it is.
 Entry = tuple[Callable[[], Tensor | None], Ref, Kind]
-
-
-def _nothing() -> None:
-    """What is left of a tensor that nobody saw being made."""
 
 
 class Watch(TorchFunctionMode):
@@ -81,7 +80,7 @@ class Watch(TorchFunctionMode):
         for place, tensor in enumerate(tensors):
             self._known[id(tensor)] = (weakref.ref(tensor), (serial, place), (tensor.dtype, tensor.device))
 
-    def made(self, name: str, tensor: Tensor) -> Entry:
+    def one(self, name: str, tensor: Tensor) -> Entry:
         """Add a step with one result, which is what most are: the same in less time."""
         ref = len(self.steps), 0
         self.steps.append((name, tensor.shape))
@@ -92,7 +91,7 @@ class Watch(TorchFunctionMode):
         """What is known of a tensor."""
         entry = self._known.get(id(tensor))
         if entry is None or entry[0]() is not tensor:
-            return _nothing, (-1, 0), (tensor.dtype, tensor.device)
+            return weakref.ref(tensor), (-1, 0), (tensor.dtype, tensor.device)
         return entry
 
     def known(self, tensor: Tensor) -> Ref | None:

@@ -21,6 +21,7 @@ from vitcourse.trace.recorder import Step, Watch, tensors_in
 from vitcourse.trace.rehearsal import MOST_IN_A_STEP, Parted, Rehearsal, Weighed, alike
 from vitcourse.trace.sizes import FEW, LENGTHS, WHOLES, WIDTHS, chosen
 from vitcourse.trace.steps import Recorder
+from vitcourse.trace.turns import turns_of
 
 # A model with more numbers than this is run on tensors without any, torch's meta device: slow by step, not by size.
 LARGE = 10_000_000
@@ -89,6 +90,7 @@ class Rehearsals:
     def run(self, shown: Recorder, failed: bool, decided: Callable[[], bool]) -> None:
         """Vary every symbol that can change, until `decided`; first with other data, where it matters."""
         self.main, self.failed, self.opaque, self.decided = shown.steps, failed, shown.opaque, decided
+        self._turns = None if failed else turns_of(self.main, shown.made())
         if self._first is None:
             # It can't be copied, and so not be run.
             return
@@ -238,6 +240,8 @@ class Rehearsals:
             if self.finished and self.follower is None:
                 self.last.follower = Follower(self.call, copies, tensors_in([*args, *kwargs.values()]))
             self.count += 1
+            if self.last.follower is None and not self.contrary:
+                self.last.turns = self._turns
             # What is made for each pair of what is there grows with the square.
             growth = prod([max(1, size // self.call.sizes[name]) for name, size in sizes.items()]) ** 2
             most = MOST_IN_A_STEP // growth
@@ -247,6 +251,11 @@ class Rehearsals:
         except (Exception, Parted) as error:
             # What can't be copied, or not be made at these sizes, can't be run at them.
             self.last.error = error
+        if self.last.unsure:
+            # Its first turns don't tell it all: it is run through.
+            self._turns = None
+            del self._tried[key]
+            return self._try(ways, turn, held)
         same = isinstance(self.last.error, Exception) == self.failed and len(self.last.steps) == len(self.main)
         if copies is None or not same or isinstance(self.last.error, Parted):
             steps = self.last.steps

@@ -16,6 +16,7 @@ from vitcourse.trace.recorder import (
     DECIDING,
     PLAIN,
     RESHAPES,
+    SCALAR,
     SEQUENTIAL,
     Entry,
     Kind,
@@ -27,6 +28,7 @@ from vitcourse.trace.recorder import (
     tensors_of,
 )
 from vitcourse.trace.source import Place, called, names_in, place_of, raised_in
+from vitcourse.trace.turns import Made
 
 # Before Python 3.12 it costs less to take the hook off while the tracer works than to have it called for each call.
 _PAUSES = sys.version_info < (3, 12)
@@ -56,8 +58,21 @@ class Node:
     @property
     def children(self) -> list["Node"]:
         """The steps in here."""
-        self.steps = [step if isinstance(step, Node) else _node(*step) for step in self.steps]
-        return self.steps
+        children = [step if isinstance(step, Node) else _node(*step) for step in self.steps]
+        self.steps = [*children]
+        return children
+
+    def calls(self) -> list["Node"]:
+        """Those in here that have steps of their own."""
+        return [step for step in self.steps if isinstance(step, Node)]
+
+    def noted(self, above: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], "Noted"]]:
+        """The functions of torch in here, each with the lines that lead to it, while they are as they were noted."""
+        for step in self.steps:
+            if isinstance(step, Node):
+                yield from step.noted((*above, step.key))
+            else:
+                yield above, step
 
     def inside(self) -> Iterator["Node"]:
         """All steps in here, the innermost first."""
@@ -98,6 +113,15 @@ def _node(name: str, site: Site, serial: int, entries: list[Entry], taken: int) 
     return node
 
 
+def _sizeless(name: str, value: Any) -> bool:
+    """Whether what is no tensor, but not what it is worth, is all that a function's sizes depend on."""
+    if type(value) in (int, float):
+        return name == "__getitem__" or name.strip("_") in SCALAR
+    if name == "__getitem__" and type(value) is tuple:
+        return all(type(part) is int or part is None or (type(part) is slice and part == slice(None)) for part in value)
+    return type(value) in (tuple, list) and all(isinstance(part, Tensor) for part in value)
+
+
 @dataclass
 class Failed:
     """Where the traced code raised: the line, the function of torch, and its tensors by name."""
@@ -124,6 +148,8 @@ class Recorder(Watch):
         self._also_shown = also_shown
         self._open: list[tuple[FrameType, int, Node]] = []
         self._places: dict[FrameType, int] = {}
+        # The steps that took something else than tensors, which may say sizes.
+        self._told: set[int] = set()
         # What stands where torch was called.
         self._sites: dict[tuple[int, int], Site] = {}
         # The frame whose step was the last, and the step that it is in.
@@ -195,14 +221,18 @@ class Recorder(Watch):
         if self.data is None and name in DECIDING and decides(name, args, kwargs):
             self.data = len(self.steps)
         entries: list[Entry] = []
+        serial = len(self.steps)
         for value in (*args, *kwargs.values()) if kwargs else args:
-            if type(value) is Tensor:
+            if isinstance(value, Tensor):
                 entries.append(self.entry(value))
-            elif type(value) not in PLAIN:
-                entries += map(self.entry, tensors_of((value,)))
-        serial, taken = len(self.steps), len(entries)
+            elif value is not None:
+                if type(value) not in PLAIN:
+                    entries += map(self.entry, tensors_of((value,)))
+                if not _sizeless(name, value):
+                    self._told.add(serial)
+        taken = len(entries)
         if type(result) is Tensor and not result.is_nested:
-            entries.append(self.made(name, result))
+            entries.append(self.one(name, result))
         else:
             tensors = list(args[:1]) if name == "__setitem__" else tensors_in(result)
             if not tensors and name != "backward":
@@ -321,6 +351,13 @@ class Recorder(Watch):
         entries = [entry for t in tensors_in(value) if (entry := self._known.get(id(t))) and entry[0]() is t]
         if entries:
             node.results, node.kind, node.shown = tuple([ref for _, ref, _ in entries]), entries[0][2], True
+
+    def made(self) -> Iterator[Made]:
+        """What the steps were made of, where they took tensors, and nothing else that may say a size."""
+        for above, (name, site, serial, entries, taken) in self.root.noted():
+            if serial not in self._told and (name not in DECIDING or name == "__getitem__"):
+                place = above, site[1], name
+                yield serial, place, [(ref, id(known) if ref[0] < 0 else 0) for known, ref, _ in entries[:taken]]
 
     # Errors
 

@@ -444,6 +444,42 @@ def test_nothing_outlives_the_call():
     assert table.cache_info().currsize == 1
 
 
+class Told(list):
+    """What all runs write down in one list."""
+
+    def __deepcopy__(self, memo):
+        return self
+
+
+TURNS = Told()
+
+
+def turns(x, y, step):
+    for turn in range(100):
+        TURNS.append((x.shape[0], turn))
+        x = step(x, y, turn)
+    return x
+
+
+@pytest.mark.parametrize(
+    ("step", "all_turns"),
+    [
+        (lambda x, y, turn: torch.tanh(x + y[:, turn]), False),
+        # What a number says may be another in a later turn.
+        (lambda x, y, turn: x + torch.ones(max(x.shape[1], 7 if turn == 50 else 1))[: x.shape[1]], True),
+        (lambda x, y, turn: x + torch.ones(x.shape[1] if turn == 50 else 7).mean(), True),
+    ],
+)
+def test_a_run_goes_through_all_turns_of_a_loop_but_where_the_first_ones_tell_the_others(step, all_turns):
+    TURNS.clear()
+    traced = trace(turns, torch.rand(5, 7), torch.rand(5, 100, 7), step, names={"x": "B D", "y": "B S D"})
+    assert max(turn for batch, turn in TURNS if batch == 5) == 99
+    assert (max(turn for batch, turn in TURNS if batch != 5) == 99) == all_turns
+    assert [axis.word for axis in traced.outcome[0]] == ["B", "D"]
+    names = {axis.name for row in traced.steps for axis in row.shape if row.op == "ones"}
+    assert len(names) != 1
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     images: torch.Tensor
