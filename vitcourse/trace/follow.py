@@ -94,7 +94,8 @@ class Follower:
         except RuntimeError:
             # A parameter that is still to be made has no shape.
             return [self.axes(tensor) for tensor in results]
-        if name == "__setitem__" or (name[-1] != "_" and any(t is operand for operand in found for t in results)):
+        given = {*map(id, found)}
+        if name == "__setitem__" or (name[-1] != "_" and any(id(tensor) in given for tensor in results)):
             # What only changes numbers, or gives what it was given, changes no size.
             return [self.axes(tensor) for tensor in results]
         sizes = [size for operand in found if type(operand) is not int for size in self.axes(operand)]
@@ -112,7 +113,7 @@ class Follower:
         known = [
             tuple(
                 [
-                    sizes[g] if isinstance(g, int) else self._size(g, sizes, n)
+                    sizes[g] if type(g) is int else self._size(g, sizes, n)
                     for g, n in zip(axes, tensor.shape, strict=True)
                 ]
             )

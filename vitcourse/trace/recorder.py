@@ -122,11 +122,12 @@ class Watch(TorchFunctionMode):
     def hook(self, frame: FrameType, event: str, value: Any) -> None:
         """Told of every call and return while the run goes on."""
         if event == "return":
+            if frame.f_code is self._handler:
+                return
             if self._compiled is not None:
                 quietly(self._aside_ended, frame, value)
-            if frame.f_code is not self._handler and self._compiled is None and (back := frame.f_back) is not None:
-                _, shown, _ = self._shown.get(id(back.f_code)) or self.info(back.f_code)
-                if shown and back is not self.base:
+            if self._compiled is None and (back := frame.f_back) is not None and back is not self.base:
+                if (self._shown.get(id(back.f_code)) or self.info(back.f_code))[1]:
                     quietly(self.returned, frame, back, value)
         elif event == "call" and frame.f_code.co_name == "compile_wrapper" and self._compiled is None:
             # Compiled code runs as one piece: while it does, the mode steps aside.
