@@ -113,7 +113,7 @@ class Follower:
         known = [
             tuple(
                 [
-                    sizes[g] if type(g) is int else self._size(g, sizes, n)
+                    sizes[g] if isinstance(g, int) else self._size(g, sizes, n)
                     for g, n in zip(axes, tensor.shape, strict=True)
                 ]
             )

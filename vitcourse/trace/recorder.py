@@ -35,9 +35,9 @@ WHERE = frozenset(("nonzero", "argwhere", "masked_select"))
 DECIDING = READS | COUNTING | WHERE | {"where", "__getitem__"}
 # What only lays numbers out anew, in their order.
 RESHAPES = frozenset(("reshape", "view", "flatten", "unflatten", "view_as", "reshape_as"))
-# Of numbers these take no sizes.
+# Of a number these take no size.
 _SCALAR = "add sub mul div truediv floordiv remainder pow radd rsub rmul rdiv rfloordiv rpow eq ne lt le gt ge"
-SCALAR = frozenset(_SCALAR.split())
+SCALAR = frozenset(form for word in _SCALAR.split() for form in (word, f"{word}_", f"__{word}__")) | {"__getitem__"}
 # Kernels that read past the end of a tensor that is too short, instead of refusing it.
 UNCHECKED = frozenset(("lstm", "gru", "rnn_tanh", "rnn_relu"))
 # What has no parts.
@@ -127,7 +127,8 @@ class Watch(TorchFunctionMode):
             if self._compiled is not None:
                 quietly(self._aside_ended, frame, value)
             if self._compiled is None and (back := frame.f_back) is not None and back is not self.base:
-                if (self._shown.get(id(back.f_code)) or self.info(back.f_code))[1]:
+                _, shown, _ = self._shown.get(id(back.f_code)) or self.info(back.f_code)
+                if shown:
                     quietly(self.returned, frame, back, value)
         elif event == "call" and frame.f_code.co_name == "compile_wrapper" and self._compiled is None:
             # Compiled code runs as one piece: while it does, the mode steps aside.

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vitcourse.trace import recorder
 from vitcourse.trace.asked import in_turn, pattern_in, unpacked_in
 from vitcourse.trace.recorder import (
     DECIDING,
@@ -116,7 +117,7 @@ def _node(name: str, site: Site, serial: int, entries: list[Entry], taken: int) 
 def _sizeless(name: str, value: Any) -> bool:
     """Whether what is no tensor, but not what it is worth, is all that a function's sizes depend on."""
     if type(value) in (int, float):
-        return name == "__getitem__" or name.strip("_") in SCALAR
+        return name in SCALAR
     if name == "__getitem__" and type(value) is tuple:
         return all(type(part) is int or part is None or (type(part) is slice and part == slice(None)) for part in value)
     return type(value) in (tuple, list) and all(isinstance(part, Tensor) for part in value)
@@ -207,7 +208,11 @@ class Recorder(Watch):
         self.busy = True
         try:
             result = func(*args, **kwargs) if kwargs else func(*args)
-            quietly(self._step, sys._getframe(1), name, args, kwargs or {}, result)
+            try:
+                self._step(sys._getframe(1), name, args, kwargs, result)
+            except Exception:
+                if recorder.strict:
+                    raise
             return result
         except Exception as error:
             quietly(self._failed_in, sys._getframe(1), name, args, kwargs or {}, error)
@@ -218,7 +223,7 @@ class Recorder(Watch):
                 sys.setprofile(self._hook)
 
     def _step(self, frame: FrameType, name: str, args: tuple[Any, ...], kwargs: Any, result: Any) -> None:
-        if self.data is None and name in DECIDING and decides(name, args, kwargs):
+        if self.data is None and name in DECIDING and decides(name, args, kwargs or {}):
             self.data = len(self.steps)
         entries: list[Entry] = []
         serial = len(self.steps)

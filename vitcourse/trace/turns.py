@@ -16,27 +16,26 @@ LONG = 100
 
 
 class Turns:
-    """For each step of a call the first that was as it: at the same place, of the same sizes.
+    """For each step of a call the first that was as it: at the same place, with the same sizes.
 
-    Where these first ones are of one size in another run as well, so are all others that were made of what they were
-    made of. That is so from the step `enough` on.
+    Where the steps of another run, as far as it goes, have the sizes of these first ones too, so have all others that
+    were made, at the same place, of what is as what another was made of. All are from the step `enough` on.
     """
 
     def __init__(self, main: list[Step], made: Iterable[Made]) -> None:
-        self.like = [*range(len(main))]
+        self.like = like = [*range(len(main))]
         first: dict[Hashable, int] = {}
         known: dict[Hashable, int] = {}
-        new = set(self.like)
+        new = set(like)
         for serial, place, operands in made:
-            sizes = tuple([main[maker][i + 1] if maker >= 0 else ready for (maker, i), ready in operands])
-            like = self.like[serial] = first.setdefault((place, sizes, main[serial]), serial)
-            kinds = tuple([(self.like[maker], i) if maker >= 0 else ready for (maker, i), ready in operands])
-            if known.get((place, kinds)) == like:
+            kind = like[serial] = first.setdefault((place, main[serial]), serial)
+            of = place, tuple([(like[maker], i) if maker >= 0 else ready for (maker, i), ready in operands])
+            if of not in known:
+                known[of] = kind
+            elif known[of] == kind:
                 new.remove(serial)
-            known.setdefault((place, kinds), like)
-        last = max(new)
         # Once more what has all in it.
-        self.enough = 2 * last + 16
+        self.enough = 2 * max(new) + 16
 
     def all_of(self, steps: list[Step]) -> list[Step] | None:
         """All steps of a run, from the first ones; None where the others don't follow."""
