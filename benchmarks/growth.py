@@ -71,13 +71,11 @@ def main(points: int = 9, seconds: float = 0.4, output: Path | None = None) -> N
     )
     theory = "seconds by the FLOPs of throughput.json; memory by Korthikanti et al. 2022, equation 1"
     axes: dict[str, Any] = {}
-    started = time.perf_counter()
     for axis, sizes in AXES.items():
         axes[axis] = grown(axis, sizes[:points], seconds)
         print(axis, json.dumps(axes[axis], indent=2))
-        so_far = round(time.perf_counter() - started)
         # After each: what ends a benchmark early must not take with it what was measured.
-        keep("growth", what, file=output, theory=theory, axes=axes, seconds_in_all=so_far)
+        keep("growth", what, file=output, theory=theory, axes=axes)
 
 
 def grown(axis: str, sizes: list[Size], seconds: float) -> dict[str, Any]:

@@ -95,7 +95,6 @@ def compared(one: Tensor, other: Tensor) -> dict[str, float]:
     correlation = (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
     return {
         "correlation": round(float(correlation.mean()), 3),
-        "spread": round(float(correlation.std()), 3),
         "same_top_patch": round(float((one.argmax(1) == other.argmax(1)).float().mean()), 3),
     }
 
@@ -104,12 +103,13 @@ def distances(run: str) -> dict[str, Any]:
     """The distance of each head, of the trained model and of one with fresh weights; and that of equal weights."""
     known = load_trained(run)
     images = known.as_input(*(known.see(image) for image in load_dataset("mnist").test_images[:N_IMAGES]))
-    grid = (known.image_size[0] // known.patch_size, known.image_size[1] // known.patch_size)
+    patch_size = known.config.patch_size
+    grid = (known.image_size[0] // patch_size, known.image_size[1] // patch_size)
     torch.manual_seed(0)
     fresh = prepare(known.config).make_model()
 
     def measured(weights: Tensor) -> list[list[float]]:
-        found = chapter.attention_distance(weights, grid, known.patch_size)
+        found = chapter.attention_distance(weights, grid, patch_size)
         return [[round(float(head), 3) for head in layer] for layer in found]
 
     weights = chapter.attention_maps(known.model, images)
@@ -121,7 +121,7 @@ def distances(run: str) -> dict[str, Any]:
         "of_epochs": known.config.epochs,
         "images": N_IMAGES,
         "image_size": known.image_size,
-        "patch_size": known.patch_size,
+        "patch_size": patch_size,
         "trained": measured(weights),
         "untrained": measured(chapter.attention_maps(fresh, images)),
         "equal_weights": measured(torch.ones_like(weights[:1, :1, :1]) / weights.shape[-1])[0][0],

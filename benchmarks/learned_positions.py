@@ -1,8 +1,7 @@
 """Whether learned positions of neighbouring patches come out alike, on the digits; into results/learned_positions.json.
 
 The model of the preset `digits`, with patches of 2 by 2 pixels and learned positions, on images that stay as they are;
-several seeds. For each pair of places: the cosine of their two positions, and how the brightness of the two patches
-goes together over the training images.
+several seeds. For each pair of places: the cosine of their two positions.
 
 In the course's folder, type: python benchmarks/learned_positions.py
 """
@@ -11,11 +10,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from einops import reduce
 from torch import Tensor
 
 from benchmarks.shared import keep, trained
-from vitcourse.data import load_dataset
 from vitcourse.training.configuration import make_config
 from vitcourse.training.preparation import prepare
 
@@ -35,10 +32,8 @@ def main() -> None:
         distance="steps along rows and columns, added up",
         runs=runs,
         mean_cosine=mean_by_distance(torch.tensor([run["cosines"] for run in runs]).mean(0)),
-        brightness_together=mean_by_distance(brightness_together()),
     )
-    print({key: record[key] for key in ("mean_cosine", "brightness_together")})
-    print([run["correlation_with_brightness"] for run in runs], [run["accuracy"] for run in runs])
+    print(record["mean_cosine"], [run["accuracy"] for run in runs])
 
 
 def learned(seed: int) -> dict[str, Any]:
@@ -47,22 +42,12 @@ def learned(seed: int) -> dict[str, Any]:
     model = trained(setup).kept
     positions = F.normalize(model.positional_encoding.positions[0, 1:].detach(), dim=-1)
     cosines = positions @ positions.T
-    pair = torch.triu_indices(GRID**2, GRID**2, 1)
-    both = torch.stack([cosines[pair[0], pair[1]], brightness_together()[pair[0], pair[1]]])
     return {
         "seed": seed,
         "accuracy": round(float(setup.accuracy(model)), 4),
         "cosines": [[round(float(value), 3) for value in row] for row in cosines],
         "by_distance": mean_by_distance(cosines),
-        "correlation_with_brightness": round(float(torch.corrcoef(both)[0, 1]), 3),
     }
-
-
-def brightness_together() -> Tensor:
-    """The correlation of two patches' mean brightness over the training images, for all pairs of places, (N, N)."""
-    images = load_dataset("digits").train_images
-    means = reduce(images, "n 1 (gh P1) (gw P2) -> (gh gw) n", "mean", P1=PATCH, P2=PATCH)
-    return torch.corrcoef(means)
 
 
 def mean_by_distance(table: Tensor) -> dict[str, float]:

@@ -8,7 +8,7 @@ import statistics
 import sys
 from collections import defaultdict
 
-from shared import RESULTS, cpu_seconds, keep, results_of
+from shared import RESULTS, keep, results_of
 
 from vitcourse.training.configuration import make_config
 
@@ -18,7 +18,6 @@ def main() -> None:
     *presets, n_seeds = sys.argv[1:]
     runs, results = defaultdict(list), {}
     for seed, preset in ((seed, preset) for seed in range(int(n_seeds)) for preset in presets):
-        before = cpu_seconds()
         (result,) = results_of(make_config(preset, seed=seed, threads=1, device="cpu")).values()
         results[preset] = result
         runs[preset].append(
@@ -26,8 +25,6 @@ def main() -> None:
                 "seed": seed,
                 "accuracy": round(result.accuracy, 5),
                 "cpu_seconds": round(result.cpu_seconds, 1),
-                # Loading, compiling and drawing too; only the first run compiles.
-                "cpu_seconds_in_all": round(cpu_seconds() - before, 1),
                 "wall_seconds": round(result.wall_seconds, 1),
             }
         )

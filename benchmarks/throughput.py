@@ -4,7 +4,7 @@ A forward and a backward pass, as in training, of models of the same measures. "
 are written, "fused kernels" what `vitcourse train` makes of it by default: equal logits and gradients with less work.
 
 In the course's folder, type: uv sync --group bench, then: python benchmarks/throughput.py
-Only one size: --size a. On a GPU, which adds ViT-B/16 (size c) and the share of the bf16 peak: --device cuda.
+Only one size: --size a. On a GPU, which adds ViT-B/16 (size c) and the share of the data sheet's peak: --device cuda.
 """
 
 import statistics
@@ -28,7 +28,6 @@ from vitcourse.training.steps import compiled as compiled_by_us
 
 OURS = "this course"
 FUSED = "this course, fused kernels"
-PEAK_SIDE = 8192
 WARM_UP = 2
 NOISE = (
     "in CPU seconds. Others' work on the machine, where there is some, makes the rates lower than on a quiet one; the "
@@ -96,9 +95,6 @@ def measure(
     images = torch.randn(batch_size, size.channels, size.image_size, size.image_size, device=device)
     labels = torch.randint(size.n_classes, (batch_size,), device=device)
     about: dict[str, Any] = {"size": asdict(size), "batch_size": batch_size}
-    peak = peak_of(device, rounds) if cuda else 0.0
-    if cuda:
-        about["peak_tflops"] = round(peak / 1e12, 1)
     entries: list[Entry] = []
     for together in [[way] for way in ways] if cuda else [ways]:
         # What was compiled before, at another size, would make the compiler generalise, and holds a model.
@@ -106,7 +102,7 @@ def measure(
         fresh = [prepare(name, compiled, size, images, labels) for name, compiled in together]
         race(fresh, rounds, device)
         entries += fresh
-        yield {**about, "rows": rows(entries, size.flops * batch_size, batch_size, device, peak)}
+        yield {**about, "rows": rows(entries, size.flops * batch_size, batch_size, device)}
         for entry in fresh:
             entry.step = None
         torch.cuda.empty_cache()
@@ -157,13 +153,6 @@ def compiled_as_trained(model: nn.Module) -> nn.Module:
     return compiled_by_us(model, "default", device, in_float32=device.type == "cpu")
 
 
-def peak_of(device: torch.device, rounds: int) -> float:
-    """FLOP/s of a product of two large bf16 matrices: as fast as the GPU gets."""
-    left, right = (torch.randn(PEAK_SIDE, PEAK_SIDE, device=device, dtype=torch.bfloat16) for _ in range(2))
-    seconds = [timed(partial(torch.mm, left, right), 1, device)[0] for _ in range(1 + rounds)]
-    return 2 * PEAK_SIDE**3 / statistics.median(seconds[1:])
-
-
 def timed(step: Callable[[], object], steps: int, device: torch.device) -> tuple[float, float]:
     """Seconds of a step, on the clock (a GPU's own if there is one) and of the processor, over several in a row."""
     cuda = device.type == "cuda"
@@ -182,10 +171,8 @@ def timed(step: Callable[[], object], steps: int, device: torch.device) -> tuple
     return seconds / steps, processor / steps
 
 
-def rows(
-    entries: list[Entry], flops: int, batch_size: int, device: torch.device, peak: float = 0.0
-) -> list[dict[str, Any]]:
-    """One row for each contender, eager and compiled; a step's flops give its share of the measured peak, if any."""
+def rows(entries: list[Entry], flops: int, batch_size: int, device: torch.device) -> list[dict[str, Any]]:
+    """One row for each contender, eager and compiled; on a GPU a step's flops give its share of the peak."""
     cuda = device.type == "cuda"
     raced = {(entry.name, entry.compiled): entry for entry in entries}
     promised = data_sheet(torch.cuda.get_device_name(device)) if cuda else None
@@ -206,8 +193,6 @@ def rows(
             row["speed_beside_ours"] = beside(ours, entry, cuda)
         if default and not default.failed:
             row["default_beside_it"] = beside(entry, default, cuda)
-        if peak:
-            row["model_flops_utilisation"] = round(flops / seconds / peak, 3)
         if promised:
             row["share_of_data_sheet"] = round(flops / seconds / promised, 3)
     return found

@@ -19,15 +19,13 @@ from typing import Any
 
 import torch
 import typer
-from contenders import mnist_pictures, size_of, tutorial, tutorial_loop
-from mnistvit import EPOCHS, MnistVit, mnistvit_loader, mnistvit_loop
+from contenders import MnistVit, mnist_pictures, mnistvit_loader, mnistvit_loop, size_of, tutorial, tutorial_loop
 from shared import keep, show
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from vitcourse.training.configuration import make_config
 from vitcourse.training.loop import Run
-from vitcourse.training.original import behind_softmax
 from vitcourse.training.preparation import Setup, prepare
 from vitcourse.training.presets import PRESETS
 
@@ -102,7 +100,7 @@ def original(setup: Setup, seed: int, softmax: bool, n_images: int | None, most_
 
     torch.manual_seed(seed)
     size, config = size_of(setup), setup.config
-    model = behind_softmax(tutorial(size)) if softmax else tutorial(size)
+    model = nn.Sequential(tutorial(size), nn.Softmax(dim=-1)) if softmax else tutorial(size)
     transform = transforms.Compose([transforms.Resize((32, 32)), transforms.ToTensor()])
     loader = DataLoader(mnist_pictures(transform, n_images), config.batch_size, shuffle=True)
     steps = tutorial_loop(model, loader, torch.optim.Adam(model.parameters(), lr=config.learning_rate))
@@ -116,7 +114,7 @@ def mnistvit(setup: Setup, seed: int, n_images: int | None, most_seconds: float)
     model, loader = MnistVit(), mnistvit_loader(n_images)
     name, steps = "mnistvit 1.5's recipe, 11 million parameters", mnistvit_loop(model, loader)
     accuracy = partial(setup.accuracy, model)
-    return Contender(name, seed, steps, EPOCHS, len(loader), accuracy, most_seconds, MEASURES_MNISTVIT)
+    return Contender(name, seed, steps, model.EPOCHS, len(loader), accuracy, most_seconds, MEASURES_MNISTVIT)
 
 
 def main(

@@ -3,8 +3,6 @@
 In the course's folder, type: python benchmarks/tried.py
 """
 
-import statistics
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,15 +11,14 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 import typer
-from contenders import SIZES, Size, ours, ours_fused
+from contenders import CONTENDERS, SIZES, Size, ours, ours_fused
 from einops import rearrange
 from shared import RESULTS, keep, show
+from throughput import beside, prepare, race
 from torch import Tensor, nn
 
 from vitcourse.training import kernels
-from vitcourse.training.ladder import in_turns
 
-DEFAULT = "train's default"
 OURS = kernels.attention
 
 
@@ -63,7 +60,7 @@ def convolved(size: Size) -> nn.Module:
 
 
 WAYS: dict[str, Callable[[Size], nn.Module]] = {
-    DEFAULT: fused,
+    "train's default": fused,
     "queries, keys and values by three products": partial(fused, attention=three_products),
     "tokens filled up to a multiple of 8 in attention": partial(fused, attention=padded),
     "patches by the convolution": convolved,
@@ -74,33 +71,19 @@ WAYS: dict[str, Callable[[Size], nn.Module]] = {
 def main(rounds: int = 15, output: Path = RESULTS / "tried.json") -> None:
     """Measure them in turns; print and write the medians of the rounds' own ratios."""
     torch.set_num_threads(1)
-    about = SIZES["a"]
-    images = torch.rand(about.batch_size, about.channels, about.image_size, about.image_size)
-    labels = torch.randint(about.n_classes, (about.batch_size,))
-    turns = {name: turn(make(about), images, labels, "last" in name) for name, make in WAYS.items()}
-    in_turns(turns, 2)
-    found = in_turns(turns, rounds)
-    rows = [
-        {"way": name, "speed": round(statistics.median(d / s for s, d in zip(times, found[DEFAULT], strict=True)), 3)}
-        for name, times in found.items()
-    ]
+    size = SIZES["a"]
+    images = torch.rand(size.batch_size, size.channels, size.image_size, size.image_size)
+    labels = torch.randint(size.n_classes, (size.batch_size,))
+    CONTENDERS.update(WAYS)
+    formats = [torch.channels_last if "last" in name else torch.contiguous_format for name in WAYS]
+    given = zip(WAYS, formats, strict=True)
+    entries = [prepare(name, False, size, images.to(memory_format=kept), labels) for name, kept in given]
+    race(entries, rounds, images.device)
+    rows = [{"way": entry.name, "speed": beside(entries[0], entry, cuda=False)} for entry in entries]
     show(rows)
     what = "speed beside train's default, forward and backward, float32, one thread, size a of throughput.py; "
     what += f"medians of {rounds} rounds in turns, in CPU seconds"
     keep("tried", what, file=output, size="a", rows=rows)
-
-
-def turn(model: nn.Module, images: Tensor, labels: Tensor, channels_last: bool) -> Callable[[], float]:
-    """What takes a turn, and tells its CPU seconds."""
-    images = images.to(memory_format=torch.channels_last) if channels_last else images
-
-    def step() -> float:
-        began = time.process_time()
-        model.zero_grad(set_to_none=True)
-        F.cross_entropy(model.train()(images), labels).backward()
-        return time.process_time() - began
-
-    return step
 
 
 if __name__ == "__main__":

@@ -456,8 +456,6 @@ def main() -> None:
         asked = error.ctx.command_path if error.ctx else asked
         said = " ".join(error.format_message().split()).rstrip(".")
         _end(f"{said}{' For' if said.endswith('?') else '; for'} help, type: {asked} --help", 2)
-    except typer.Abort:
-        _end("stopped", 1)
     except OSError as error:
         end_unread(error)
     sys.exit(code if isinstance(code, int) else 0)

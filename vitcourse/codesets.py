@@ -56,11 +56,8 @@ class CodeSet:
     def label(self) -> str:
         """What must be said of every result that rests on a reference's chapter; empty when none does."""
         numbers = [str(chapter.number) for chapter in chapters() if chapter.module in self.use_solution]
-        if not numbers:
-            return ""
-        if len(numbers) == 1:
-            return f"with the solution of chapter {numbers[0]}"
-        return f"with the solutions of chapters {', '.join(numbers[:-1])} and {numbers[-1]}"
+        several = "s" * (len(numbers) > 1)
+        return f"with the solution{several} of chapter{several} {' and '.join(numbers)}" if numbers else ""
 
     def label_for(self, module: str) -> str:
         """The same for the results of one chapter, which can only rest on earlier ones."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import filterfalse
 from pathlib import Path
 
 from vitcourse.errors import RequestError, why
@@ -92,7 +93,7 @@ def _read_split(folder: Path, classes: tuple[str, ...], size: int) -> Split:
     split = Split(folder)
     for label, name in enumerate(classes):
         unread = []
-        for path in _files(folder / name):
+        for path in filterfalse(_is_clutter, sorted((folder / name).iterdir())):
             try:
                 image = open_image(path, 2 * size)
                 square = as_pixels(fitted(image, (size, size)))
@@ -107,17 +108,6 @@ def _read_split(folder: Path, classes: tuple[str, ...], size: int) -> Split:
             raise RequestError(f"{printable(folder / name)} holds no image that can be read{example}")
         split.skipped.extend(unread)
     return split
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """The files of a class, also those in folders within."""
-    for path in sorted(folder.iterdir()):
-        if _is_clutter(path):
-            continue
-        if not path.is_dir():
-            yield path
-        elif not folder.resolve().is_relative_to(path.resolve()):  # no link to a folder that it is in
-            yield from list(_files(path)) or [path]  # an empty one is named too
 
 
 def _is_clutter(path: Path) -> bool:

@@ -5,6 +5,7 @@ folder `_course` where it was installed. What a learner writes (chapters/, runs/
 in a folder that `vitcourse init` made.
 """
 
+import shlex
 from pathlib import Path
 
 from vitcourse.errors import RequestError
@@ -47,8 +48,13 @@ def workplace() -> Path:
     except OSError:  # it was deleted meanwhile
         here = None
     for folder in (here, *here.parents) if here else ():
-        if folder != root() and holds_chapters(folder / CHAPTERS):
+        if folder == root():
+            break
+        if holds_chapters(folder / CHAPTERS):
             return folder
+        if (folder / ".vitcourse").is_dir():  # init made it
+            again = f"vitcourse init {shlex.quote(str(folder))}"
+            raise RequestError(f"{folder} has no chapters/ any more; to have the stubs there again, type: {again}")
     if not is_installed():
         return root()
     raise RequestError("there is no folder chapters/ of yours here; type: vitcourse init my-vit; then: cd my-vit")

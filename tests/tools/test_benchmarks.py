@@ -237,15 +237,15 @@ def test_the_time_to_an_accuracy_is_measured(benchmark, tmp_path: Path, monkeypa
 
 
 def test_mnistvit_has_its_own_measures_and_its_schedule_starts_anew(benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
-    mnistvit: ModuleType = benchmark("mnistvit")
-    assert sum(parameter.numel() for parameter in mnistvit.MnistVit().parameters()) == 11_106_693
-    monkeypatch.setattr(mnistvit, "RESTART", 3)
+    contenders: ModuleType = benchmark("contenders")
+    assert sum(parameter.numel() for parameter in contenders.MnistVit().parameters()) == 11_106_693
+    monkeypatch.setattr(contenders.MnistVit, "RESTART", 3)
     rates: list[float] = []
     step = torch.optim.AdamW.step
     monkeypatch.setattr(torch.optim.AdamW, "step", lambda self: rates.append(self.param_groups[0]["lr"]) or step(self))
     batches = [(torch.rand(2, 1, 28, 28), torch.tensor([1, 2]))] * 2
     model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
-    for _, _ in zip(range(8), mnistvit.mnistvit_loop(model, batches), strict=False):
+    for _, _ in zip(range(8), contenders.mnistvit_loop(model, batches), strict=False):
         pass
     assert rates[0] == rates[1] == rates[7] == 1e-4
     assert rates[1:7] == sorted(rates[1:7], reverse=True)

@@ -626,14 +626,6 @@ def test_what_archives_and_storage_boxes_leave_behind_is_no_class(folder: Path, 
     assert (len(dataset.train_labels), len(dataset.test_labels)) == (2, 2)
 
 
-def test_folders_within_a_class_are_read(folder: Path) -> None:
-    save(folder / "train" / "cat" / "white" / "old" / "2.png")
-    save(folder / "train" / "cat" / "white" / "3.png")
-    (folder / "train" / "cat" / "white" / "again").symlink_to(folder / "train" / "cat", target_is_directory=True)
-    dataset = load_dataset(f"folder:{folder}", 4)
-    assert dataset.train_labels.sort().values.tolist() == [0, 0, 0, 1]
-
-
 def test_val_is_a_test_set_where_there_is_no_other(folder: Path) -> None:
     (folder / "test").rename(folder / "val")
     dataset = load_dataset(f"folder:{folder}", 4)

@@ -1,5 +1,6 @@
 """`vitcourse init` and `update`: a folder to work in, and a newer course coming into work that is half done."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -112,6 +113,16 @@ def test_a_chapter_that_is_gone_is_told_how_to_come_back(folder: Path, type_in: 
 
 
 # A newer course
+
+
+def test_a_folder_whose_chapters_are_gone_is_no_place_for_those_of_the_clone(folder: Path, type_in: Type) -> None:
+    shutil.rmtree(folder / "chapters")
+    for words in (["status"], ["check", "1.1"], ["reset", "1"]):
+        done = type_in(*words)
+        assert (done.code, done.err.count("\n")) == (2, 1)
+        assert f"init {folder}" in done.err
+    assert type_in("init", str(folder)).code == 0
+    assert workplace() == folder
 
 
 def test_a_course_update_with_work_half_done_loses_nothing_and_says_everything(

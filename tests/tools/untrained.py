@@ -27,9 +27,7 @@ def make_trained(dataset: Dataset, config: dict[str, Any], eps: float = 1e-6) ->
             module.eps = eps
     framing = Framing.of(dataset.train_images)
     mean, std = dataset.mean, dataset.std
-    return Trained(
-        model.eval(), chosen, dataset.classes, mean, std, dataset.image_size, size, chosen.patch_size, framing, None
-    )
+    return Trained(model.eval(), chosen, dataset.classes, mean, std, dataset.image_size, size, framing, None)
 
 
 def as_npz(model: VisionTransformer) -> dict[str, np.ndarray]:

@@ -4,7 +4,6 @@ Building and serving need no torch, a cell needs no Sphinx: each of them loads w
 """
 
 from vitcourse.book import style
-from vitcourse.book.example import seven
-from vitcourse.book.measured import results
+from vitcourse.book.cells import results, seven
 
 __all__ = ["results", "seven", "style"]

@@ -123,7 +123,7 @@ def _eps(trained: Trained) -> dict[str, float]:
 
 def sizes(trained: Trained) -> dict[str, int]:
     """The model's sizes by the course's symbols."""
-    config, (height, width), patch_size = trained.config, trained.image_size, trained.patch_size
+    config, (height, width), patch_size = trained.config, trained.image_size, trained.config.patch_size
     gh, gw = height // patch_size, width // patch_size
     return {
         "C": trained.channels,

@@ -13,12 +13,12 @@ from sphinx.application import Sphinx
 from sphinx.writers.html import HTMLTranslator
 from sphinx.writers.html5 import HTML5Translator
 
-from vitcourse.book.style import COLOURS, INK
+from vitcourse.book.style import COLOURS, INK, LETTERS
 
 # Letters that are black stay black, on the plate that they stand on; "dimgrey" is what letters beside the point are.
-NAMES = dict(zip(COLOURS, ("blue", "vermilion", "green", "orange", "purple", "sky"), strict=False)) | {
-    "#696969": "grey"
-}
+WORDS = ("blue", "vermilion", "green", "orange", "purple", "sky")
+NAMES = {colour: word for kind in (COLOURS, LETTERS.values()) for colour, word in zip(kind, WORDS, strict=False)}
+NAMES["#696969"] = "grey"
 DRAWN_BY_CELLS = "jupyter_execute"
 
 _ROOT = re.compile(r"<svg\b[^>]*>")

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from vitcourse.book.example import seven
+from vitcourse.book.cells import seven
 from vitcourse.codesets import load_code
 from vitcourse.files import write_atomically
 

@@ -123,7 +123,7 @@ def _notebook(cells: list[NotebookNode], name: str) -> NotebookNode:
 def for_the_learner(code: str) -> str:
     """A cell's code, with the learner's chapters in the place of the solutions."""
     code = re.sub(r"\bsolutions\b", "chapters", code)
-    return re.sub(r"^from myst_nb import glue$", "from vitcourse.book.glued import glue, say", code, flags=re.MULTILINE)
+    return re.sub(r"^from myst_nb import glue$", "from vitcourse.book.cells import glue, say", code, flags=re.MULTILINE)
 
 
 def _text_cells(source: str, book: markdown.Book) -> list[NotebookNode]:

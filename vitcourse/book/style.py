@@ -24,6 +24,10 @@ BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK = COLOURS = (
     "#56B4E9",
     "#000000",
 )
+# The same as letters on white: those are thin. On a page each has the page's own kind of its colour, as lines have.
+LETTERS: dict[Any, str] = dict(
+    zip(COLOURS, ("#0072B2", "#B84F00", "#007A59", "#8A6000", "#A1476F", "#1A71A6", "#000000"), strict=True)
+)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 # The letters and axes of a figure (style.mplstyle): on a page they take the page's own ink. What is drawn black stays
@@ -110,7 +114,7 @@ def name_lines(axes: Axes) -> None:
             xytext=(6, 0),
             textcoords="offset points",
             va="center",
-            color=line.get_color(),
+            color=LETTERS.get(line.get_color(), line.get_color()),
             annotation_clip=False,
         )
 

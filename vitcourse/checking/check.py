@@ -223,14 +223,14 @@ class Check(Asking):
         least, most = deviation
         seen = self.ask(request, expects="start" if least else "start or zeros")
         how = begun(seen.result[name].double(), least, most)
-        if not how:  # of the others another question asks
-            self.questions[-1] = replace(self.questions[-1], seen=replace(seen, result={name: seen.result[name]}))
         if how:
             asked = f"noise of mean 0 and standard deviation 0.02{'' if least else ' (or zeros)'}"
             raise CheckFailedError(
                 f"{name} of {subject.name} starts {how}; it should start as small {asked}",
                 "Noise that is too large drowns the patches; numbers that are all the same tell nothing apart.",
             )
+        # Of the others another question asks.
+        self.questions[-1] = replace(self.questions[-1], seen=replace(seen, result={name: seen.result[name]}))
 
     def dtypes(
         self,

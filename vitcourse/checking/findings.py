@@ -166,7 +166,8 @@ def _meanings(name: str, raised: Mapping[str, Any], read: Mapping[str, Any], exe
     elif (near := misspelt(read, own_class, "forward")) and "forward" in message:
         yield f"{own_class} has a method {near}, which nobody calls: is it a misspelt forward?"
     elif kind in ("NameError", "UnboundLocalError"):
-        yield from _unknown_name(raised["name"] or _quoted(message), definitions, kind)
+        quoted = re.search(r"(?<=')\w+(?=')", message)
+        yield from _unknown_name(raised["name"] or (quoted[0] if quoted else ""), kind)
     elif kind == "AttributeError" and (
         suggested := re.search(r"^(?!.*NoneType).*Did you mean: '(\w+)'", message, re.DOTALL)
     ):
@@ -188,7 +189,7 @@ def _left_over(definitions: Mapping[str, Any], raised: Mapping[str, Any]) -> Ite
                 )
 
 
-def _unknown_name(name: str, definitions: Mapping[str, Any], kind: str) -> Iterator[str]:
+def _unknown_name(name: str, kind: str) -> Iterator[str]:
     if kind == "UnboundLocalError":
         yield f"{name} is used before it gets a value: is it set on each way that leads there?"
     elif name in _IMPORTS:
@@ -197,8 +198,3 @@ def _unknown_name(name: str, definitions: Mapping[str, Any], kind: str) -> Itera
         yield f"{name} is exercise {owner.id}'s; import it at the top: from .{owner.module} import {name}"
     else:
         yield f"nothing is called {name} there: is it misspelt, or does it belong to self?"
-
-
-def _quoted(message: str) -> str:
-    found = re.search(r"'(\w+)'", message)
-    return found[1] if found else ""

@@ -3,9 +3,9 @@
 References, inputs, seeds, comparisons, names and verdicts are here; a learner's code never runs in this process.
 """
 
-import importlib.util
 import inspect
 import re
+import runpy
 import sys
 import zlib
 from collections.abc import Mapping
@@ -202,11 +202,9 @@ class _Case:
         """What the text shows, with its lines."""
         return [f"{says} (line {line})" for says, line in self.read[kind].items()]
 
-    def _printed(self) -> str:
-        return self.worker.printed() if self.printed is None else self.printed
-
     def _says(self, status: Status, headline: str, diagnosis: str = "", **more: Any) -> Verdict:
-        if status != "passed" and (printed := self._printed().strip().splitlines()):
+        said = self.worker.printed() if self.printed is None else self.printed
+        if status != "passed" and (printed := said.strip().splitlines()):
             last = printed[-_LINES:]
             diagnosis = f"{diagnosis}\nit printed{', at the end' if last != printed else ''}:\n" + "\n".join(last)
         return Verdict(
@@ -240,19 +238,11 @@ def load_checks() -> None:
 @cache
 def _checks(module: str) -> list[Any]:
     """The check functions of a chapter; its tests are loaded without running any."""
-    name = f"vitcourse_checks_{module}"
-    spec = importlib.util.spec_from_file_location(name, root() / "tests" / f"test_{module}.py")
-    assert spec is not None
-    assert spec.loader is not None
     if str(root()) not in sys.path:
         sys.path.insert(0, str(root()))
-    loaded = importlib.util.module_from_spec(spec)
-    sys.modules[name] = loaded
     with loading() if "torch" not in sys.modules else nullcontext():
-        spec.loader.exec_module(loaded)
-    return [
-        function for _, function in inspect.getmembers(loaded, inspect.isfunction) if hasattr(function, "pytestmark")
-    ]
+        space = runpy.run_path(str(root() / "tests" / f"test_{module}.py"))
+    return [function for function in space.values() if inspect.isfunction(function) and hasattr(function, "pytestmark")]
 
 
 def plain(text: str) -> str:

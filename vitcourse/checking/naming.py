@@ -27,7 +27,7 @@ from vitcourse.checking.misconceptions import Hypothesis, Misconception, misconc
 from vitcourse.checking.subjects import Question, Side
 from vitcourse.codesets import load_code
 from vitcourse.course import Exercise
-from vitcourse.worker.stated import stated
+from vitcourse.worker.slips import stated
 from vitcourse.worker.workshop import Observation, Workshop, tensors_of
 
 Questions = Sequence[Question]

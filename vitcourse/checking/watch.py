@@ -1,4 +1,4 @@
-"""Check again at every save: what changed is told by the system's file events, by polling where there are none.
+"""Check again at every save: what changed is told by the system's file events, by looking where there are none.
 
 Events may be lost (on network drives, in containers), come in bursts, and speak of files that an editor has put aside
 for a moment. So an event only says "look now"; what counts is whether a chapter's file is another than at the last
@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from types import FrameType
 
 import watchfiles
 from rich.console import Console
@@ -39,7 +38,7 @@ KEYS = "keys: h hint, t trace, n next, q quit"
 # The command in a process of its own, which names commands as this one does.
 AGAIN = "import sys; del sys.argv[0]; from vitcourse.cli import main; main()"
 _STEP = 20  # milliseconds without a change that end a burst of saves
-_POLL = 100  # milliseconds between two looks where events have to be replaced by polling
+_POLL = 100  # milliseconds between two looks where there are no events
 _AWAY = 0.9  # seconds for which an editor may have put a file aside
 _LOOK = 1000  # milliseconds after which to look, whatever the events say
 
@@ -187,9 +186,8 @@ def is_started_or_broken(code: CodeSet, exercise: Exercise) -> bool:
 class Saves:
     """The chapters whose files are saved, from the moment at which this is made."""
 
-    def __init__(self, code: CodeSet, poll: bool | None = None) -> None:
+    def __init__(self, code: CodeSet) -> None:
         self.code = code
-        self.poll = poll
         self.seen = {chapter.module: _mark(code.file(chapter.module)) for chapter in chapters()}
 
     def each(self) -> Iterator[list[str]]:
@@ -215,22 +213,19 @@ class Saves:
             raise Overtaken
 
     def _looks(self) -> Iterator[object]:
-        # None leaves the choice to WATCHFILES_FORCE_POLLING; where events fail, the second try polls.
-        for poll in (self.poll, True):
-            with contextlib.suppress(RuntimeError, OSError):
-                yield from watchfiles.watch(
-                    self.code.folder,
-                    watch_filter=None,
-                    step=_STEP,
-                    debounce=10 * _STEP,
-                    rust_timeout=_LOOK,
-                    yield_on_timeout=True,
-                    force_polling=poll,
-                    poll_delay_ms=_POLL,
-                    recursive=False,
-                )
-                return
-        while True:  # not even that: look by ourselves
+        with contextlib.suppress(RuntimeError, OSError):
+            yield from watchfiles.watch(
+                self.code.folder,
+                watch_filter=None,
+                step=_STEP,
+                debounce=10 * _STEP,
+                rust_timeout=_LOOK,
+                yield_on_timeout=True,
+                poll_delay_ms=_POLL,
+                recursive=False,
+            )
+            return
+        while True:  # events fail, for want of inotify's watches, say: look by ourselves
             time.sleep(_POLL / 1000)
             yield None
 
@@ -247,13 +242,9 @@ def _mark(file: Path) -> tuple[int, int, int] | None:
 @contextlib.contextmanager
 def _ended_by_signals() -> Iterator[None]:
     """A closed terminal or a polite kill ends the watch as Ctrl-C does, and so its child too."""
-
-    def end(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     try:
-        before = {number: signal.signal(number, end) for number in numbers}
+        before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
     except ValueError:  # not in the main thread
         before = {}
     try:

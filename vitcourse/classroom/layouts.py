@@ -225,36 +225,18 @@ def _instead(found: Sequence[Entry]) -> str:
 
 
 def _add_helpers(made: Submission, files: Sequence[Entry], chosen: Sequence[Entry]) -> None:
-    """Modules and packages beside the chapters, and beside their folder; a chapter's file under its own name, too."""
-    folders = list(dict.fromkeys(entry.path.parent for entry in chosen))
-    folders += [folder.parent for folder in folders if folder.parts and folder.parent not in folders]
-    modules = {chapter.module for chapter in chapters()}
-    refused = []
-    for folder in folders:
-        for entry in files:
-            if not entry.path.is_relative_to(folder):
-                continue
-            *packages, stem = entry.path.relative_to(folder).with_suffix("").parts
-            names = packages if stem == "__init__" else [*packages, stem]
-            if not names or len(names) > 5 or not all(name.isidentifier() for name in names) or names[0] in modules:
-                continue
-            if names[0] in _TAKEN:
-                refused += [str(entry.path)] * (entry.path.parent == folder)
-                continue
-            _add_helper(made, names, stem == "__init__", entry)
+    """The modules beside the chapters, as `check` finds them; a chapter's file under its own name, too."""
+    folders, refused = {entry.path.parent for entry in chosen}, []
+    modules = {"__init__", *(chapter.module for chapter in chapters())}
+    for entry in files:
+        name = entry.path.with_suffix("").name
+        if entry.path.parent not in folders or not name.isidentifier() or name in {*modules, *made.helpers}:
+            continue
+        if name in _TAKEN:
+            refused.append(str(entry.path))
+        elif entry.fault:
+            made.notes.append(f"{entry.path} {entry.fault}")
+        else:
+            made.helpers[name], made.shown[name] = entry.text, str(entry.path)
     if refused:
         made.notes.append(f"not used, since Python or the course has modules of these names: {listed(refused, most=5)}")
-
-
-def _add_helper(made: Submission, names: Sequence[str], is_package: bool, entry: Entry) -> None:
-    name = ".".join(names)
-    if made.helpers.get(name) or entry.fault == "is a folder":
-        return
-    for count in range(1, len(names)):
-        made.helpers.setdefault(".".join(names[:count]), "")
-    made.helpers[name] = entry.text
-    made.shown[name] = str(entry.path)
-    if is_package:
-        made.helpers.setdefault(f"{name}.__init__", "")
-    if entry.fault:
-        made.notes.append(f"{entry.path} {entry.fault}")

@@ -1,14 +1,12 @@
 """What lies in a folder or a zip that somebody else made: names, and the texts of the Python files.
 
 Nothing is unpacked, written or run. Regular files only, each read up to a size; links are followed within the folder.
-A chapter's bytes become text by their mark, by the encoding that the first lines declare, or as UTF-8.
+A chapter is text in UTF-8, as it is for `check`.
 """
 
-import codecs
 import io
 import os
 import stat
-import tokenize
 import zipfile
 import zlib
 from collections import Counter
@@ -18,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from vitcourse.codesets import LARGEST
-from vitcourse.files import printable
+from vitcourse.files import plain_text, printable
 
 LARGEST_TEXTS = 8 * 2**20  # bytes of all texts of one submission
 LARGEST_ZIP = 64 * 2**20  # bytes of a zip inside another
@@ -204,39 +202,12 @@ def _reason(error: BaseException) -> str:
     return f"can't be read: {printable(' '.join(text.split())) or type(error).__name__}"[:200]
 
 
-_MARKS: tuple[tuple[bytes, str], ...] = (
-    *((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32")),
-    *((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")),
-)
-_REFUSED = ("punycode", "idna", "undefined", "unicode_escape", "raw_unicode_escape")  # these are slow, or no encodings
-
-
 def decoded(content: bytes) -> str:
-    """The text, with lines that end as Python's do. Raises UnreadableError, which says where and what to do."""
-    encoding = _encoding(content)
+    """The text, as `check` reads it. Raises UnreadableError, which says where and what to do."""
     try:
-        text = content.decode(encoding)
+        return plain_text(content)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise UnreadableError(
-            f"can't be read: line {line} holds a byte that is no {encoding}; save the file as UTF-8"
+            f"can't be read: line {line} holds a byte that is no UTF-8; save the file as UTF-8"
         ) from error
-    except (LookupError, ValueError) as error:
-        raise UnreadableError(f"can't be read: {encoding} is no encoding of texts") from error
-    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _encoding(content: bytes) -> str:
-    for mark, name in _MARKS:
-        if content.startswith(mark):
-            return name
-    lines = io.BytesIO(content[:4096].replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
-    try:
-        name = tokenize.detect_encoding(lines.readline)[0]
-    except SyntaxError as error:
-        if "unknown encoding" in str(error):
-            raise UnreadableError(f"can't be read: {error}; save the file as UTF-8") from error
-        return "utf-8"  # the bad byte is in its first lines: decoding says where
-    if codecs.lookup(name).name.replace("-", "_") in _REFUSED:
-        raise UnreadableError(f"can't be read: {name} is no encoding of texts")
-    return name

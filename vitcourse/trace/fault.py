@@ -1,9 +1,12 @@
 """A call that was refused, and words for its axes."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
+
+from torch import Tensor, nn
 
 from vitcourse.trace.names import parts
 from vitcourse.trace.record import Axis, Shape, shape_words
@@ -15,8 +18,8 @@ _NOTHING: tuple[str, Shape] = ("", ())
 class Fault:
     """What was refused: a function, its tensors by name, its arguments, and what the error says.
 
-    `module` is whose call it was, where a module of torch's made it; `held` has the least and the largest number in
-    each tensor of whole numbers, `kinds` each tensor's dtype and device.
+    `module` is whose call it was, where a module of torch's made it, the `layer`; `roles` are what its forward calls
+    the first tensors. `made` is what doesn't go into a line's names: its axes, or how many there are.
     """
 
     op: str
@@ -24,8 +27,10 @@ class Fault:
     message: str
     module: str = ""
     args: Sequence[Any] = ()
-    held: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    kinds: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    layer: Any = None
+    roles: Sequence[str] = ()
+    made: tuple[str, Shape, int | None] = ("", (), None)
 
     @cached_property
     def numbers(self) -> list[int]:
@@ -39,7 +44,24 @@ class Fault:
     @property
     def takes(self) -> str:
         """What it is that takes other sizes."""
-        return self.module or self.operand(1)[0]
+        return self.module or self.op
+
+    def owns(self, x: str) -> bool:
+        """Whether a tensor is a part of the module."""
+        if not isinstance(self.layer, nn.Module):
+            return False
+        prefix, _, name = x.rpartition(".")
+        return x.startswith("operand ") or (name in self.layer.state_dict() and prefix in ("", "self", self.module))
+
+    def fits(self, said: str) -> bool:
+        """Whether a sentence speaks of the two sizes that torch names, if it does."""
+        found = re.search(r"size of tensor a \((\d+)\) must match the size of tensor b \((\d+)\)", self.message)
+        return found is None or {*found.groups()} <= {*re.findall(r"\d+", said)}
+
+
+def sizes(shape: Shape) -> list[int]:
+    """The numbers alone."""
+    return [axis.size for axis in shape]
 
 
 def sized(axis: Axis) -> str:

@@ -6,12 +6,17 @@ from math import prod
 
 import torch
 
-from vitcourse.trace.errors import ELEMENTWISE
 from vitcourse.trace.record import Row, Shape, shape_words
 from vitcourse.trace.recorder import Ref
 from vitcourse.trace.steps import Node
 
 ShapeOf = Callable[[Ref], Shape]
+# Functions that spread their operands to one shape.
+_SPREADING = """
+    add sub mul truediv div radd rsub rmul rtruediv where lerp eq ne lt le gt ge iadd isub imul idiv maximum minimum
+    mse_loss l1_loss smooth_l1_loss huber_loss masked_fill addcmul addcdiv
+"""
+SPREADING = frozenset(_SPREADING.split())
 # A turn of a loop that has more steps of its own than this is not looked for.
 LONGEST_TURN = 64
 
@@ -139,7 +144,7 @@ def _meant(refs: list[Ref], whole: list[Node]) -> bool:
 
 def _spread(op: str, operands: list[Shape]) -> str:
     """What to say of two shapes that broadcast to one that nobody meant: (B, 1) and (B) to (B, B)."""
-    if len(operands) != 2 or len(operands[0]) == len(operands[1]) or op not in ELEMENTWISE:
+    if len(operands) != 2 or len(operands[0]) == len(operands[1]) or op not in SPREADING:
         return ""
     few, many = sorted(operands, key=len)
     whole = [*many[: len(many) - len(few)]]

@@ -63,8 +63,8 @@ class Answers:
 def answers(setup: Setup, model: nn.Module) -> Answers:
     """What a model says of all test images of the data set."""
     model.eval()
-    batches = torch.split(setup.dataset.test_images, EVALUATION_BATCH)
-    probabilities = torch.cat([model(setup.as_input(images)).float().softmax(dim=-1).cpu() for images in batches])
+    batches = torch.split(setup.test_images, EVALUATION_BATCH)
+    probabilities = torch.cat([model(images).float().softmax(dim=-1).cpu() for images in batches])
     confidence, given = probabilities.max(dim=-1)
     return Answers(given, confidence, setup.dataset.test_labels)
 

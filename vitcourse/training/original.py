@@ -14,14 +14,9 @@ from vitcourse.training.presets import TrainConfig
 from vitcourse.training.runs import Result
 
 
-def behind_softmax(model: nn.Module) -> nn.Module:
-    """The model with a softmax after its logits: what its train_step takes for logits are probabilities."""
-    return nn.Sequential(model, nn.Softmax(dim=-1))
-
-
 def with_loss_of(config: TrainConfig, model: nn.Module) -> nn.Module:
-    """What goes into train_step for the loss that the configuration names."""
-    return behind_softmax(model) if config.loss == "original" else model
+    """What goes into train_step for the loss that is configured: the original's takes probabilities for logits."""
+    return nn.Sequential(model, nn.Softmax(dim=-1)) if config.loss == "original" else model
 
 
 def loss_floor(n_classes: int) -> float:

@@ -52,7 +52,7 @@ def predict(images: Sequence[Path], run: Path | None, picture: Path | None, as_j
         console.print(f"by {run}, trained on {trained.config.data}", soft_wrap=True)
         _print(named, console)
     if picture is not None:
-        write_file(picture, png(draw_seen(named, trained.patch_size)))
+        write_file(picture, png(draw_seen(named, trained.config.patch_size)))
         if not as_json:
             console.print(f"{picture}: the pictures as the model sees them", soft_wrap=True)
     if unread:

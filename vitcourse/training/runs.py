@@ -25,7 +25,6 @@ RUNS = Path("runs")
 CONFIG = "config.json"
 RESULT = "result.json"
 WEIGHTS = "weights.safetensors"
-DIVERGED = "diverged.txt"  # why no --resume would help
 _ELSEWHERE = "type --output with a folder that can be written"
 
 
@@ -157,9 +156,7 @@ def find_run(output: Path | None, preset: str | None) -> RunFolder | None:
     unfinished = [
         file.parent
         for file in begun
-        if not _is_finished(file.parent)
-        and not diverged(file.parent)
-        and preset in (None, read_json(file).get("preset"))
+        if not _is_finished(file.parent) and preset in (None, read_json(file).get("preset"))
     ]
     if not unfinished:
         what = f"run of {preset}" if preset else "run"
@@ -187,16 +184,7 @@ def find_trained(run: Path | None) -> Path:
 
 
 class DivergedError(RunError):
-    """The loss is no number any more. From its checkpoint the run would come to the same."""
-
-
-def diverged(run: Path) -> str:
-    """What a run whose loss became no number said last; else nothing."""
-    try:
-        files = [*run.glob(DIVERGED), *run.glob(f"*/{DIVERGED}")]  # a run of both losses has parts
-        return files[0].read_text(encoding="utf-8").strip() if files else ""
-    except (OSError, ValueError):
-        return ""
+    """The loss is no number any more."""
 
 
 def weights_in(folder: Path) -> Path:
@@ -207,8 +195,6 @@ def weights_in(folder: Path) -> Path:
     if parts:
         more = " or another" if len(parts) > 3 else ""
         raise RequestError(f"{folder} holds {len(parts)} models; name one: {' or '.join(map(str, parts[-3:]))}{more}")
-    if why := diverged(folder):
-        raise RequestError(f"{folder} has no weights: {why}")
     if (folder / CONFIG).is_file():  # it was killed
         again = f"vitcourse train --resume --output {shlex.quote(str(folder))}"
         raise RequestError(f"{folder} isn't finished and has no weights yet; to go on, type: {again}")

@@ -50,9 +50,9 @@ class Prediction:
     probabilities: dict[str, float]
     seen: Seen = field(repr=False)
 
-    def best(self, n: int = 3) -> list[tuple[str, float]]:
-        """The n most probable classes, the surest first."""
-        return sorted(self.probabilities.items(), key=lambda pair: -pair[1])[:n]
+    def best(self) -> list[tuple[str, float]]:
+        """The three most probable classes, the surest first."""
+        return sorted(self.probabilities.items(), key=lambda pair: -pair[1])[:3]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,6 @@ class Trained:
     std: Tensor
     dataset_size: tuple[int, int]
     image_size: tuple[int, int]
-    patch_size: int
     framing: Framing
     resized_from: tuple[int, int] | None
 
@@ -207,8 +206,7 @@ def load_trained(path: str | Path, code: str | None = None) -> Trained:
     except RuntimeError as error:
         raise RequestError(f"the weights in {file} don't fit the model of {found.name}: {misfit(error)}") from error
     mean, std = torch.tensor(mean), torch.tensor(std)
-    patch_size = arguments["patch_size"]
-    return Trained(model.eval(), config, tuple(classes), mean, std, *sizes, patch_size, framing, resized_from)
+    return Trained(model.eval(), config, tuple(classes), mean, std, *sizes, framing, resized_from)
 
 
 def made_with(file: Path) -> dict[str, Any] | None:

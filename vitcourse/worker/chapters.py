@@ -39,8 +39,7 @@ class Texts(MetaPathFinder):
         top, _, below = fullname.partition(".")
         name = below if top == PACKAGE else fullname  # `import helpers`: as if the chapters' folder were on the path
         if name in self.texts:
-            is_package = not name or any(other.startswith(f"{name}.") for other in self.texts)
-            return ModuleSpec(fullname, Source(self, name), origin=self.shown.get(name), is_package=is_package)
+            return ModuleSpec(fullname, Source(self, name), origin=self.shown.get(name), is_package=not name)
         if top in REFUSED:
             raise Refused(f"{top} can't be imported in an answer", name=top)
         return None

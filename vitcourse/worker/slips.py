@@ -1,12 +1,11 @@
-"""What a text shows without being run: slips, which nobody means, and what is worth a look."""
+"""What a text shows without being run: its statements, slips, which nobody means, and what is worth a look."""
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
-from .chapters import parsed
-from .stated import stated
+from .chapters import UNREADABLE, parsed
 
 # As statements of their own: what is only named should be called, and what gives something back changes nothing.
 _CALLED = {"__init__", "step", "backward", "zero_grad", "eval", "train"}
@@ -14,10 +13,9 @@ _NEW = {
     *("rearrange", "transpose", "permute", "reshape", "view", "flatten", "unflatten", "squeeze", "unsqueeze", "expand"),
     *("softmax", "log_softmax", "masked_fill", "scatter", "clone", "detach", "contiguous"),
 }
-# What these give is used up by one loop; what these do changes a list, or a dict.
+# What these give is used up by one loop.
 _ONCE = {"zip", "map", "filter", "enumerate", "reversed", "parameters", "named_parameters"}
 _WHOLE = {"list", "tuple", "set", "dict", "sum", "sorted", "max", "min", "any", "all"}
-_CHANGING = {"append", "extend", "insert", "update", "add", "setdefault"}
 _CHANGEABLE = (ast.Dict, ast.List, ast.Set, ast.ListComp, ast.DictComp)
 Found = Iterator[tuple[int, str]]
 
@@ -30,7 +28,7 @@ def slips(text: str, names: Sequence[str]) -> dict[str, Any]:
     body, lines = parsed(text).body, list[str]()
     try:
         lines = stated(body)
-    except RecursionError:  # it can be read, and not be written down again
+    except UNREADABLE:  # it can be read, and not be written down again
         body = []
     whole = [node for node in body if getattr(node, "name", "") in names]
     given = [node for node in body if isinstance(node, ast.Assign)]
@@ -44,6 +42,26 @@ def slips(text: str, names: Sequence[str]) -> dict[str, Any]:
         "numbers": {str(c.value): c.lineno for c in constants if type(c.value) is int and c.value > 7},
         "stated": lines[:2_000],
     }
+
+
+def stated(body: Iterable[ast.stmt], within: str = "") -> list[str]:
+    """The statements that can be reached, in their order, each with the kinds of those in which it stands.
+
+    By them, word for word, an answer can be laid beside the reference.
+    """
+    found = []
+    for line in body:
+        if isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant):
+            continue  # a docstring
+        head, kind = ast.unparse(line).partition("\n")[0], type(line).__name__
+        if isinstance(line, ast.FunctionDef | ast.ClassDef):
+            head = kind = " ".join([line.name, *map(ast.unparse, line.decorator_list)])
+        found.append(f"{within}{head}")
+        for part in ("body", "orelse"):
+            found += stated(getattr(line, part, []), f"{within}{kind} {part} > ")
+        if isinstance(line, ast.Return | ast.Raise):
+            break
+    return found
 
 
 def _remarks(function: ast.FunctionDef, kept: set[str]) -> Found:
@@ -89,11 +107,9 @@ def _slips(node: ast.AST) -> Found:
 def _signs(node: ast.AST, text: str) -> Found:
     """What Python reads otherwise than it looks."""
     value = getattr(node, "value", None)
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitXor) and type(_constant(node.right)) in (int, float):
+    power = getattr(node.right, "value", None) if isinstance(node, ast.BinOp) else None
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitXor) and type(power) in (int, float):
         yield node.lineno, f"{ast.unparse(node)} is no power: ** is; ^ compares bits."
-    elif isinstance(node, ast.AugAssign) and isinstance(value, ast.Compare) and isinstance(value.ops[0], ast.Is):
-        if not isinstance(value.comparators[0], ast.Constant):
-            yield node.lineno, f"{ast.unparse(value)} asks whether both are the same object; == compares values."
     elif isinstance(node, ast.Assign):
         name = ast.unparse(node.targets[0])
         if isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.UAdd):
@@ -103,10 +119,6 @@ def _signs(node: ast.AST, text: str) -> Found:
         elif isinstance(value, ast.Tuple) and [type(part) for part in value.elts] == [ast.Call] and "self." in name:
             meant = value.col_offset < value.elts[0].col_offset  # in parentheses
             yield from () if meant else [(node.lineno, f"The comma at the end makes {name} a tuple: take it away.")]
-
-
-def _constant(node: ast.AST) -> object:
-    return node.value if isinstance(node, ast.Constant) else None
 
 
 def _rebound(loop: ast.For, within: Sequence[ast.AST]) -> Found:
@@ -120,13 +132,8 @@ def _rebound(loop: ast.For, within: Sequence[ast.AST]) -> Found:
 
 
 def _of_function(function: ast.FunctionDef) -> Found:
-    parts, given = list(ast.walk(function)), function.args
+    parts = list(ast.walk(function))
     stores = [part.id for part in parts if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)]
-    changed = {ast.unparse(part.value) for part in parts if isinstance(part, ast.Attribute) and part.attr in _CHANGING}
-    for argument, default in zip(reversed(given.args), reversed(given.defaults), strict=False):
-        if isinstance(default, ast.List | ast.Dict) and argument.arg in changed:
-            name = f"{argument.arg}={ast.unparse(default)}"
-            yield function.lineno, f"{name} is made once, not in every call: what one call adds, the next one finds."
     branches = [inner for part in parts if isinstance(part, ast.If | ast.IfExp) for inner in ast.walk(part)]
     passes = [ast.unparse(through) for part in parts if part not in branches and (through := _gone_through(part))]
     for node in (part for part in parts if isinstance(part, ast.Assign) and isinstance(part.targets[0], ast.Name)):

@@ -758,7 +758,7 @@ x^2
 
 
 def test_a_value_that_a_cell_computed_is_shown_by_a_cell() -> None:
-    from vitcourse.book.glued import glue, say
+    from vitcourse.book.cells import glue, say
 
     glue("loss", 0.12345, display=False)
     assert say("It ends at {glue:text}`loss:.2f` ({glue:text}`loss`).").data == "It ends at 0.12 (0.12345)."

@@ -78,6 +78,9 @@ def test_letters_in_a_colour_can_be_read_on_a_light_page_and_on_a_dark_one() -> 
         assert {
             name: contrast(ink[name], page) for name in figures.NAMES.values() if contrast(ink[name], page) < 4.5
         } == {}
+    for letters in style.LETTERS.values():  # in a notebook outside of the book
+        assert contrast(letters, "#ffffff") >= 4.5
+        assert letters.lower() == light.get(figures.NAMES.get(letters), "#000000")
 
 
 def contrast(one: str, other: str) -> float:
@@ -102,7 +105,7 @@ def test_lines_are_named_at_their_ends_and_no_name_covers_another() -> None:
         style.name_lines(ax)
         names = {text.get_text(): text for text in ax.texts}
         assert set(names) == {"line 0", "line 1", "line 2", "ends early"}
-        assert [names[f"line {n}"].get_color() for n in range(3)] == list(style.COLOURS[:3])
+        assert [names[f"line {n}"].get_color() for n in range(3)] == [style.LETTERS[c] for c in style.COLOURS[:3]]
         fig.canvas.draw()
         boxes = sorted((text.get_window_extent() for text in names.values()), key=lambda box: box.y0)
         assert all(low.y1 <= high.y0 + 1 for low, high in pairwise(boxes))

@@ -21,7 +21,7 @@ from untrained import make_trained
 from solutions.ch01_patches import patchify
 from solutions.ch02_tokens import resize_positions, sinusoidal_positions, sinusoidal_positions_2d
 from vitcourse.book import architecture, living, living_model, stills
-from vitcourse.book.example import seven
+from vitcourse.book.cells import seven
 from vitcourse.course import exercises
 from vitcourse.data import load_dataset
 from vitcourse.training.batches import standardised

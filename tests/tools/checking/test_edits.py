@@ -80,7 +80,7 @@ def test_steps_stand_for_the_functions_of_the_solutions_and_no_others() -> None:
 
 def test_every_form_of_a_row_is_that_of_some_expression_in_the_solutions() -> None:
     nodes = [node for function in reference.all_functions() for _, node in expressions(function)]
-    for form in dict.fromkeys(row[0] for row in reference.rewrites()):
+    for form in dict.fromkeys(row[0] for row in reference.table("rewrites")["rewrites"]):
         tree = ast.parse(form, mode="eval").body
         assert any(matched(tree, node) is not None for node in nodes), form
 

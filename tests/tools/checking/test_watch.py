@@ -47,10 +47,11 @@ def wait_for(condition: Callable[[], object], seconds: float = 10) -> None:
 
 
 @pytest.fixture
-def seen(code: CodeSet, request: pytest.FixtureRequest) -> Iterator[list[list[str]]]:
+def seen(code: CodeSet, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[list[str]]]:
     """What Saves tells of the folder, as it comes."""
     found: list[list[str]] = []
-    saves = Saves(code, poll=getattr(request, "param", None))
+    monkeypatch.setenv("WATCHFILES_FORCE_POLLING", getattr(request, "param", ""))
+    saves = Saves(code)
 
     def read() -> None:
         for modules in saves.each():
@@ -67,7 +68,7 @@ def seen(code: CodeSet, request: pytest.FixtureRequest) -> Iterator[list[list[st
     assert not reader.is_alive()
 
 
-@pytest.mark.parametrize("seen", [None, True], indirect=True, ids=["events", "polling"])
+@pytest.mark.parametrize("seen", ["", "true"], indirect=True, ids=["events", "polling"])
 def test_every_way_of_saving_is_seen_once(code: CodeSet, seen: list[list[str]]) -> None:
     file = code.file("ch02_tokens")
     file.write_text("one", encoding="utf-8")

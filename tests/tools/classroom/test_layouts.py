@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from vitcourse.classroom.layouts import Submission, submissions
+from vitcourse.codesets import load_code
 from vitcourse.course import chapters
 from vitcourse.places import root
 
@@ -131,32 +132,26 @@ def test_what_is_missing_is_said_with_what_is_there_instead(tmp_path: Path) -> N
     assert "notes.txt" in found.missing["ch03_attention"]
 
 
-@pytest.mark.parametrize(
-    ("first", "encoding", "ending"),
-    [
-        ("", "utf-8-sig", "\n"),
-        ("", "utf-16", "\n"),
-        ("", "utf-8", "\r\n"),
-        ("", "utf-8", "\r"),
-        ("# -*- coding: latin-1 -*-\n", "latin-1", "\n"),
-        ("#!/usr/bin/python\n# coding: cp1252\n", "cp1252", "\r\n"),
-    ],
-)
-def test_a_file_is_read_as_it_says(first: str, encoding: str, ending: str, tmp_path: Path) -> None:
-    text = f"{first}word = 'é'\n\n\ndef patchify(images, patch_size):\n    return images\n"
-    (tmp_path / "ch01_patches.py").write_bytes(text.replace("\n", ending).encode(encoding))
-    assert only(tmp_path).found["ch01_patches"] == text
+@pytest.mark.parametrize(("encoding", "ending"), [("utf-8-sig", "\n"), ("utf-8", "\r\n"), ("utf-8", "\r")])
+def test_a_file_is_read_as_check_reads_it(encoding: str, ending: str, tmp_path: Path) -> None:
+    text = "word = 'é'\n\n\ndef patchify(images, patch_size):\n    return images\n"
+    file = tmp_path / "ch01_patches.py"
+    file.write_bytes(text.replace("\n", ending).encode(encoding))
+    assert only(tmp_path).found["ch01_patches"] == load_code(tmp_path).source("ch01_patches") == text
 
 
-def test_a_bad_byte_costs_its_own_chapter_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_a_bad_byte_costs_its_own_chapter_alone(encoding: str, tmp_path: Path) -> None:
     fill(tmp_path)
+    (tmp_path / "ch02_tokens.py").write_bytes("é = 1\n".encode(encoding))
     file = tmp_path / "ch03_attention.py"
     file.write_bytes(file.read_bytes() + b"\n# \xe9\n")
     found = only(tmp_path)
-    assert set(found.unreadable) == {"ch03_attention"}
+    assert set(found.unreadable) == {"ch02_tokens", "ch03_attention"}
+    assert "line 1 holds a byte that is no UTF-8" in found.unreadable["ch02_tokens"]
     line = len(TEXTS["ch03_attention"].splitlines()) + 2
     assert f"line {line}" in found.unreadable["ch03_attention"]
-    assert len(found.found) == len(MODULES) - 1
+    assert len(found.found) == len(MODULES) - 2
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes and devices are of Unix")
@@ -226,15 +221,11 @@ def test_bombs_and_odd_archives_are_a_sentence(tmp_path: Path) -> None:
 
 def test_helpers_beside_the_chapters_come_along_and_stand_in_for_nothing(tmp_path: Path) -> None:
     folder = fill(tmp_path / "lee" / "chapters")
-    (folder / "tools" / "deep").mkdir(parents=True)
-    (folder / "tools" / "deep" / "more.py").write_text("two = 2\n", encoding="utf-8")
-    (folder.parent / "shared.py").write_text("one = 1\n", encoding="utf-8")
+    (folder / "shared.py").write_text("one = 1\n", encoding="utf-8")
     for name in ("torch.py", "conftest.py", "json.py", "solutions.py"):
         (folder / name).write_text("raise SystemExit\n", encoding="utf-8")
     found = only(folder.parent)
-    assert found.helpers["tools.deep.more"] == "two = 2\n"
-    assert found.helpers["shared"] == "one = 1\n"
-    assert not {"torch", "conftest", "json", "solutions"} & found.helpers.keys()
+    assert found.helpers == {"shared": "one = 1\n"}
     assert any("not used" in note for note in found.notes)
 
 

@@ -73,7 +73,8 @@ CASES = [
     ("no such row", Table(), {"ids": whole(2, 13, below=13)}, "B T",
      "ids contains 12, self.table has 11 rows: 0 to 10"),
     ("below zero", Table(), {"ids": torch.tensor([3, -1])}, "T", "ids contains -1, self.table has 11 rows: 0 to 10"),
-    ("attention", Attending(), {"x": rand(2, 3, 7)}, "T B D", "x's last axis is 7 = D, self.attend takes 15"),
+    ("attention", Attending(), {"x": rand(2, 3, 7)}, "T B D",
+     "x's last axis is 7 = D, self.attend takes 15 = embed_dim"),
     ("chain", Chain(), {"x": rand(2, 7)}, "B D", "[1] ReLU's last axis is 5, self.chain.2 takes 3"),
     ("a batch is missing", nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5)), {"x": rand(3, 11, 13)}, "C H W",
      "[0] Conv2d has 3 axes (5, H-2, W-2), self.1 takes 4"),
@@ -82,9 +83,9 @@ CASES = [
     ("choice", lambda x, y: torch.where(x > 0, x, y), {"x": rand(2, 3), "y": rand(7)}, ["B D", "E"],
      "x > 0's last axis is 3 = D, y's first is 7 = E, and axes match from the last one"),
     ("in place", added, {"x": rand(2, 1), "y": rand(2, 3)}, ["B 1", "B D"],
-     "x's last axis is 1, and 3 is asked: it keeps its size here"),
+     "y's last axis is 3 = D, x keeps its shape and takes 1"),
     ("expand", lambda x: x.expand(2, 7, 3), {"x": rand(2, 5, 3)}, "B T D",
-     "x's second axis is 5 = T, and 7 is asked: it keeps its size here"),
+     "x's second axis is 5 = T, expand takes 7 or 1"),
     ("made of axes", Pooled(), {"images": rand(2, 3, 13, 15)}, "B C H W",
      "x.flatten(1)'s last axis is 210 = 7·((H-2)//2)·((W-2)//2), self.head takes 11"),
     ("heads", lambda x: x.view(2, 5, 3, 4), {"x": rand(2, 5, 13)}, "B T D",
@@ -109,18 +110,19 @@ CASES = [
      ["B 1", "B"], "x is (B, 1), y (B): they must have one shape"),
     ("attention mask", lambda q, m: F.scaled_dot_product_attention(q, q, q, attn_mask=m),
      {"q": rand(2, 3, 5, 7), "m": rand(2, 5)}, ["B h T dh", "B T"],
-     "the score's third axis is 5 = T, m's first is 2 = B, and axes match from the last one"),
+     "q's third axis is 5 = T, m's first is 2 = B, and axes match from the last one"),
     ("groups", nn.Conv2d(12, 24, 3, groups=4), {"x": rand(2, 3, 7, 11)}, "B C H W",
-     "input has 3 = C channels, Conv2d takes 12"),
+     "input's second axis is 3 = C, Conv2d takes 12"),
     ("transposed", nn.ConvTranspose2d(13, 5, 3), {"x": rand(2, 7, 5, 11)}, "B C H W",
-     "input has 7 = C channels, ConvTranspose2d takes 13"),
+     "input's second axis is 7 = C, ConvTranspose2d takes 13"),
     ("normalised axes", nn.LayerNorm((7, 3)), {"x": rand(2, 5, 3)}, "B T D",
      "input's second axis is 5 = T, LayerNorm takes 7"),
     ("groups of channels", nn.GroupNorm(2, 10), {"x": rand(3, 7, 5)}, "B D T",
-     "input has 7 = D channels, GroupNorm takes 10"),
-    ("recurrent", nn.LSTM(5, 3), {"x": rand(2, 7, 11)}, "B T D", "input's last axis is 11 = D, LSTM takes 5"),
+     "input's second axis is 7 = D, GroupNorm takes 10"),
+    ("recurrent", nn.LSTM(5, 3), {"x": rand(2, 7, 11)}, "B T D",
+     "input's last axis is 11 = D, LSTM takes 5 = input_size"),
     ("batch first", lambda q, k: nn.MultiheadAttention(6, 2)(q, k, k), {"q": rand(2, 7, 6), "k": rand(2, 5, 6)},
-     ["B T D", "B S D"], "q's second axis is 7 = T, k's is 5 = S, and that axis is the batch here"),
+     ["B T D", "B S D"], "q's second axis is 7 = T, k's second is 5 = S: both are the batch"),
     ("columns chosen", lambda x, m: x[m], {"x": rand(2, 5), "m": rand(5, 2) > 0}, ["B T", "T B"],
      "x's first axis is 2 = B, m's first is 5 = T: a mask has the axes that it chooses from"),
     ("picked", lambda x, i: x.gather(1, i), {"x": rand(2, 5), "i": whole(2, below=5)}, ["B K", "B"],
@@ -128,9 +130,9 @@ CASES = [
     ("no such axis", lambda x: x.transpose(1, 3), {"x": rand(2, 5, 3)}, "B T D",
      "x has 3 axes (B, T, D), 0 to 2: there is no 3"),
     ("named axes", lambda x: x.permute(0, 2, 1, 3), {"x": rand(2, 5, 3)}, "B T D",
-     "x has 3 axes (B, T, D), and 4 are named"),
+     "x has 3 axes (B, T, D), permute names 4"),
     ("its place", lambda x: torch.zeros(2, 7).__setitem__(slice(2), x), {"x": rand(2, 5)}, "B T",
-     "x's last axis is 5 = T, its place takes 7"),
+     "x's last axis is 5 = T, its place takes 7 or 1"),
     ("dtypes", lambda x: nn.Linear(3, 5)(x), {"x": rand(2, 3).double()}, "B D",
      "x is float64, weight float32: they must be alike"),
     ("devices", lambda x, y: x + y, {"x": rand(2, 3), "y": torch.empty(3, device="meta")}, ["B D", "D"],
@@ -166,7 +168,7 @@ CASES = [
     ("parts", lambda x: x.split([3, 5], dim=1), {"x": rand(2, 7, 3)}, "B T D",
      "x's second axis is 7 = T, the parts (3, 5) are 8 together"),
     ("side by side", lambda x, y: torch.hstack([x, y]), {"x": rand(2, 7, 3), "y": rand(2, 5, 11)},
-     ["B T D", "B S E"], "x's last axis is 3 = D, y's is 11 = E, and only the second may differ"),
+     ["B T D", "B S E"], "x's last axis is 3 = D, y's last is 11 = E: only the second may differ"),
     ("a kernel too large", lambda x: F.max_pool2d(x, 7), {"x": rand(2, 3, 11, 5)}, "B C H W",
      "x's last axis is 5 = W, and the kernel goes over 7"),
     ("a patch too large", nn.Conv2d(3, 5, (7, 13)), {"x": rand(2, 3, 11, 5)}, "B C H W",
@@ -174,35 +176,37 @@ CASES = [
     ("products of three axes", lambda x, w: torch.bmm(x, w), {"x": rand(2, 5, 3), "w": rand(3, 7)}, ["B T D", "D M"],
      "w has 2 axes (D, M), bmm takes 3"),
     ("a sum of products", lambda b, x, w: torch.addmm(b, x, w), {"b": rand(7), "x": rand(2, 3), "w": rand(5, 7)},
-     ["M", "B D", "E M"], "x's last axis is 3 = D, w's last axis but one is 5 = E: they must be equal"),
+     ["M", "B D", "E M"], "x's last axis is 3 = D, w's first is 5 = E: they must be equal"),
     ("spread in place", lambda x, y: x.add_(y), {"x": rand(2, 3), "y": rand(5, 2, 3)}, ["B D", "T B D"],
-     "x (B, D) keeps its shape here, and would become (5, 2, 3)"),
+     "y has 3 axes (T, B, D), x keeps its shape and takes 2"),
     ("classes", lambda y: F.one_hot(y, 5), {"y": whole(7, below=6)}, "B",
      "y contains 5, one_hot has 5 classes: 0 to 4"),
     ("as another", lambda x, y: x.view_as(y), {"x": rand(2, 7), "y": rand(3, 5)}, ["B D", "C E"],
      "x (B, D) has 14 numbers, (3, 5) needs 15"),
     ("another axis may grow", lambda x: x.expand(3, 7), {"x": rand(5, 1)}, "T 1",
-     "x's first axis is 5 = T, and 3 is asked: it keeps its size here"),
+     "x's first axis is 5 = T, expand takes 3 or 1"),
     ("more axes, and one too large", lambda x: x.expand(2, 3, 11), {"x": rand(3, 7)}, "T D",
-     "x's last axis is 7 = D, and 11 is asked: it keeps its size here"),
+     "x's last axis is 7 = D, expand takes 11 or 1"),
     ("a place of more axes", lambda x, v: x.__setitem__(slice(2), v), {"x": rand(3, 5, 7), "v": rand(5, 11)},
-     ["B T D", "T E"], "v's last axis is 11 = E, its place takes 7"),
+     ["B T D", "T E"], "v's last axis is 11 = E, its place takes 7 or 1"),
     ("no place for an axis", lambda x: x.expand(2, -1), {"x": rand(2, 5, 7)}, "B T D",
-     "x has 3 axes (B, T, D), what is asked has 2"),
+     "x has 3 axes (B, T, D), expand takes 2"),
     ("a place with fewer axes", lambda x, v: x.__setitem__(0, v), {"x": rand(2, 5, 7), "v": rand(3, 5, 7)},
-     ["B T D", "C T D"], "v has 3 axes (C, T, D), its place has 2"),
+     ["B T D", "C T D"], "v has 3 axes (C, T, D), its place takes 2"),
     ("masked places", lambda x, m, v: x.__setitem__((0, m), v), {"x": rand(2, 5, 7), "m": torch.arange(5) < 3,
-     "v": rand(4, 7)}, ["B T D", "T", "M D"], "v's first axis is 4 = M, its place takes 3"),
+     "v": rand(4, 7)}, ["B T D", "T", "M D"], "v's first axis is 4 = M, its place takes 3 or 1"),
     ("nothing goes with everything", lambda e, x, y: torch.cat([e, x, y], dim=1),
      {"e": rand(0), "x": rand(2, 5, 7), "y": rand(2, 5, 3)}, ["Z", "B T D", "B T K"],
-     "x's last axis is 7 = D, y's is 3 = K, and only the second may differ"),
+     "x's last axis is 7 = D, y's last is 3 = K: only the second may differ"),
     ("heads shared", lambda q, k: F.scaled_dot_product_attention(q, k, k),
      {"q": rand(3, 4, 5, 7), "k": rand(3, 2, 11, 7)}, ["B h Tq dh", "B n Tk dh"],
      "q's second axis is 4 = h, k's second is 2 = n, and axes match from the last one"),
     ("named in another order", lambda x, w, b: F.linear(bias=b, weight=w, input=x),
-     {"x": rand(5, 7), "w": rand(3, 11), "b": rand(3)}, ["T D", "K E", "K"], "x's last axis is 7 = D, w takes 11 = E"),
+     {"x": rand(5, 7), "w": rand(3, 11), "b": rand(3)}, ["T D", "K E", "K"],
+     "x's last axis is 7 = D, w's last is 11 = E: they must be equal"),
     ("widths of keys", lambda q, k: nn.MultiheadAttention(8, 2, kdim=6, vdim=6)(q, k, k),
-     {"q": rand(5, 2, 9), "k": rand(3, 2, 6)}, ["T B D", "S B E"], ""),
+     {"q": rand(5, 2, 9), "k": rand(3, 2, 6)}, ["T B D", "S B E"],
+     "q's last axis is 9 = D, MultiheadAttention takes 8 = embed_dim"),
     ("a window without a batch", nn.MaxPool2d(6), {"x": rand(3, 5, 7)}, "C H W",
      "input's second axis is 5 = H, and the kernel goes over 6"),
     ("on the way", lambda x, y: sum([x, y]), {"x": rand(5, 7), "y": rand(5, 3)}, ["T D", "T K"],
@@ -212,7 +216,7 @@ CASES = [
     ("a mask behind dots", lambda x, m: x.__setitem__((..., m), 0.0), {"x": rand(5, 7, 3), "m": rand(5) > 0},
      ["B T D", "B"], "x's last axis is 3 = D, m's first is 5 = B: a mask has the axes that it chooses from"),
     ("indices apart", lambda x, i, j: x[i, j], {"x": rand(2, 7), "i": whole(3, below=2), "j": whole(2, below=9) + 7},
-     ["B T", "C", "B"], ""),
+     ["B T", "C", "B"], "i's first axis is 3 = C, j's first is 2 = B, and axes match from the last one"),
     ("names in einops", lambda x, w: einops.einsum(x, w, "b t d, d k -> b t k"),
      {"x": rand(2, 5, 7), "w": rand(11, 3)}, ["B T D", "E K"],
      "x's last axis is 7 = D, w's first is 11 = E: in the equation they are one"),
@@ -229,13 +233,64 @@ CASES = [
     ("a kernel with holes", lambda x: F.conv2d(x, rand(2, 3, 3, 3), padding=(1, 0), dilation=(2, 5)),
      {"x": rand(2, 3, 5, 7)}, "B C H W", "x's last axis is 7 = W, and the kernel goes over 11"),
     ("leading ones", lambda x, v: x.__setitem__(0, v), {"x": rand(2, 5, 7), "v": rand(1, 1, 3, 7)},
-     ["B T D", "1 1 S D"], "v's third axis is 3 = S, its place takes 5"),
+     ["B T D", "1 1 S D"], "v's third axis is 3 = S, its place takes 5 or 1"),
     ("a weight of another kind", lambda x, w: F.conv2d(x, w), {"x": rand(2, 3, 5, 7), "w": rand(3, 3, 3)},
      ["B C H W", "K C P"], "w has 3 axes (K, C, P), conv2d takes 4"),
     ("another kind of argument", lambda x: x.view(2, None), {"x": rand(2, 5, 7)}, "B T D", ""),
     ("parts that are enough", lambda x: x.split([-1, 6], dim=1), {"x": rand(2, 5)}, "B T", ""),
+    ("a mask of another length", lambda x, m: nn.MultiheadAttention(6, 2, batch_first=True)(x, x, x, attn_mask=m),
+     {"x": rand(3, 5, 6), "m": rand(7, 7) > 2}, ["B T D", "S S"],
+     "x's second axis is 5 = T, m's first is 7 = S: they must be equal"),
+    ("a mask for each of a batch", lambda x, m: nn.MultiheadAttention(6, 2, batch_first=True)(x, x, x, attn_mask=m),
+     {"x": rand(3, 5, 6), "m": rand(3, 5, 5)}, ["B T D", "B T T"],
+     "m's first axis is 3 = B, MultiheadAttention takes 6 = B·num_heads"),
+    ("padding that lies down", lambda x, m: nn.MultiheadAttention(6, 2)(x, x, x, key_padding_mask=m),
+     {"x": rand(5, 3, 6), "m": rand(5, 3) > 2}, ["T B D", "T B"],
+     "x's second axis is 3 = B, m's first is 5 = T: both are the batch"),
+    ("a state for each layer", lambda x, h: nn.GRU(5, 3, num_layers=2, bidirectional=True)(x, h),
+     {"x": rand(7, 11, 5), "h": rand(2, 11, 3)}, ["T B D", "L B E"],
+     "h's first axis is 2 = L, GRU takes 4 = 2·num_layers"),
+    ("two states", lambda x, h, c: nn.LSTM(5, 3, batch_first=True)(x, (h, c)),
+     {"x": rand(7, 11, 5), "h": rand(1, 7, 3), "c": rand(1, 7, 13)}, ["B T D", "L B E", "L B F"],
+     "c's last axis is 13 = F, LSTM takes 3 = hidden_size"),
+    ("a state without layers", lambda x, h: nn.RNN(5, 3)(x, h), {"x": rand(7, 11, 5), "h": rand(11, 3)},
+     ["T B D", "B E"], "h has 2 axes (B, E), RNN takes 3"),
+    ("a bias", lambda x, w, b: F.linear(x, w, b), {"x": rand(2, 5), "w": rand(7, 5), "b": rand(3)},
+     ["B D", "E D", "K"], "w's first axis is 7 = E, b's first is 3 = K, and axes match from the last one"),
+    ("a bias of channels", lambda x, w, b: F.conv1d(x, w, b), {"x": rand(2, 3, 7), "w": rand(5, 3, 2), "b": rand(3)},
+     ["B C T", "K C P", "C"], "b's first axis is 3 = C, conv1d takes 5"),
+    ("indices in pairs", lambda x, m, i: x[m, i], {"x": rand(5, 7), "m": torch.arange(5) < 3, "i": whole(2, below=7)},
+     ["B T", "B", "N"], "m.nonzero()'s first axis is 3, i's first is 2 = N, and axes match from the last one"),
+    ("what is put there is no index", lambda x, i, j, k, v: x.__setitem__((i, j, k), v),
+     {"x": rand(7, 5, 11), "i": whole(13, 1, below=7), "j": whole(2, below=5), "k": whole(3, below=11),
+      "v": rand(17, 1)},
+     ["B T D", "C 1", "N", "M", "E 1"],
+     "j's first axis is 2 = N, k's first is 3 = M, and axes match from the last one"),
+    ("a place of two", lambda x: F.interpolate(x, size=(7, 7)), {"x": rand(2, 3, 5)}, "B T D",
+     "x has 3 axes (B, T, D), (7, 7) is for 4"),
+    ("a mode for images", lambda x: F.interpolate(x, size=7, mode="bilinear"), {"x": rand(2, 3, 5)}, "B T D",
+     "x has 3 axes (B, T, D), interpolate takes 4"),
+    ("more than there are", lambda x: x.topk(7), {"x": rand(2, 5)}, "B K", "x's last axis is 5 = K, and 7 are asked"),
+    ("weights of classes", lambda x, y, w: F.cross_entropy(x, y, w), {"x": rand(3, 5), "y": whole(3, below=5),
+     "w": rand(7)}, ["B K", "B", "E"], "x's last axis is 5 = K, w's first is 7 = E: they must be equal"),
+    ("targets that are no classes", lambda x, y: F.cross_entropy(x, y), {"x": rand(3, 5), "y": rand(3)}, ["B K", "B"],
+     "y is float32: classes are whole numbers, int64"),
+    ("a mask of numbers", lambda x, m: x.masked_fill(m, 0), {"x": rand(3, 5), "m": rand(3, 5)}, ["B T", "B T"],
+     "m is float32: a mask is of true and false, bool"),
+    ("no batch is spread", lambda x, y: torch.bmm(x, y), {"x": rand(1, 5, 7), "y": rand(3, 7, 2)}, ["L T D", "B D K"],
+     "x's first axis is 1 = L, y's first is 3 = B: both are the batch"),
+    ("heads that are spread, and widths", lambda q, k: F.scaled_dot_product_attention(q, k, k, enable_gqa=True),
+     {"q": rand(3, 4, 5, 7), "k": rand(3, 2, 11, 13)}, ["B h Tq dh", "B n Tk E"],
+     "q's last axis is 7 = dh, k's last is 13 = E: they must be equal"),
+    ("a weight of one column", lambda x, w: F.linear(x, w), {"x": rand(2, 5), "w": rand(7, 1)}, ["B D", "E 1"],
+     "x's last axis is 5 = D, w's last is 1: they must be equal"),
+    ("a mode that isn't there", lambda x: F.interpolate(x, size=7, mode="cubic"), {"x": rand(2, 3, 5)}, "B T D", ""),
+    ("sequences of unlike lengths", lambda x: nn.LSTM(7, 3)(nn.utils.rnn.pack_sequence([x, x[1:]])), {"x": rand(5, 11)},
+     "T D", "nn.utils.rnn.pack_sequence([x, x[1:]])'s last axis is 11 = D, LSTM takes 7 = input_size"),
+    ("another fault of a mask", lambda q, m: F.scaled_dot_product_attention(q, q, q, attn_mask=m.double()),
+     {"q": rand(2, 5, 7), "m": rand(5, 3)}, ["B T D", "T S"], ""),
     ("a new axis", lambda x: x.unsqueeze(4), {"x": rand(2, 7, 3)}, "B T D",
-     "x has 3 axes (B, T, D), a new one can be 0 to 3: not 4"),
+     "x has 3 axes (B, T, D), a new one can be 0 to 3: there is no 4"),
 ]  # fmt: skip
 
 
@@ -268,6 +323,54 @@ def test_names_for_a_shape_are_counted_however_they_are_written(tmp_path, line):
     assert (failure.expression, failure.explanation) == (line, "x has 3 axes (B, T, D), 2 names are given")
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("c, h = x.shape[1:]", "x.shape[1:] has 1 axis (T), 2 names are given"),
+        ("q, k = x.chunk(3, dim=1)", "x.chunk(3, dim=1) gives 3: 2 names are given"),
+        ("q, k, v = x.view(2, 5, 7)", "x.view(2, 5, 7)'s first axis is 2, 3 names are given"),
+        ("q, k = x", "x's first axis is 10 = B, 2 names are given"),
+        ("q, k = x.split(3)", "x.split(3) gives 4: 2 names are given"),
+        ("q, k = pair", "pair gives 3: 2 names are given"),
+        ("q, k = both(x)", ""),
+        ("q, (k, v) = x.chunk(2)", ""),
+        ("q, (k, v) = sizes", ""),
+        ("q, k = helped(x.chunk(2))", ""),
+    ],
+)
+def test_what_does_not_go_into_its_names_is_counted(tmp_path, line, said):
+    file = tmp_path / "code.py"
+    file.write_text(
+        f"def helped(parts):\n    a, b, c = [*parts]\n\ndef both(x):\n    return x + 1, 3, None\n\n"
+        f"def run(x, sizes=(3, 5)):\n    pair = (x, 3, None)\n    {line}\n",
+        encoding="utf-8",
+    )
+    scope = {}
+    exec(compile(file.read_text(encoding="utf-8"), str(file), "exec"), scope)
+    failure = trace(scope["run"], rand(10, 7), names="B T").failure
+    assert failure is not None
+    assert failure.explanation == said
+
+
+def test_one_tensor_by_two_names_is_called_by_each_in_its_turn():
+    def run(x):
+        query = key = x
+        return query @ key
+
+    failure = trace(run, rand(2, 5, 7), names="B T D").failure
+    assert failure.explanation == "query's last axis is 7 = D, key's second is 5 = T: they must be equal"
+    assert [word for word, _ in failure.operands] == ["query", "key"]
+
+
+def test_what_a_layer_was_given_is_called_as_its_line_calls_it():
+    def run(x, pad):
+        return nn.MultiheadAttention(6, 2, batch_first=True)(x.tanh(), x, x, key_padding_mask=pad)
+
+    failure = trace(run, rand(3, 5, 6), rand(3, 7) > 2, names=["B T D", "B S"]).failure
+    assert failure.explanation == "x's second axis is 5 = T, pad's last is 7 = S: they must be equal"
+    assert [word for word, _ in failure.operands][:4] == ["x.tanh()", "x", "x", "pad"]
+
+
 def test_an_error_that_cannot_say_what_it_is_ends_the_trace_as_others_do():
     class MuteError(Exception):
         def __str__(self):
@@ -277,6 +380,16 @@ def test_an_error_that_cannot_say_what_it_is_ends_the_trace_as_others_do():
         raise MuteError
 
     assert "MuteError" in str(trace(run, rand(2, 5), names="B D").failure)
+
+
+class Turned(nn.GRU):
+    def forward(self, input):
+        return super().forward(input.mT, torch.zeros(1, 2, 11))
+
+
+def test_what_is_done_in_a_layer_of_ones_own_is_not_known():
+    failure = trace(Turned(5, 3, batch_first=True), rand(2, 5, 7), names="B D T").failure
+    assert "takes 5" not in str(failure)
 
 
 def test_an_error_in_a_sequential_has_the_line_that_calls_it():

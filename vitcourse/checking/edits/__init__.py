@@ -9,14 +9,14 @@ import dataclasses
 from collections.abc import Iterator
 from functools import cache
 
-from vitcourse.checking.edits import exchanges, kinds, rewriting, slices, statements, values
+from vitcourse.checking.edits import exchanges, kinds, rewriting, statements, values
 from vitcourse.checking.edits.reference import Function, chapter, functions_of
 from vitcourse.checking.edits.telling import agreed, shortened
 from vitcourse.checking.edits.trees import Change
 from vitcourse.checking.misconceptions import Hypothesis
 from vitcourse.course import Exercise
 
-RULES = (exchanges, kinds, rewriting, slices, statements, values)
+RULES = (exchanges, kinds, rewriting, statements, values)
 
 # How much less likely a mistake is in what the exercise stands on: an earlier one, written anew in its place.
 _BELOW = 6

@@ -16,32 +16,22 @@ from vitcourse.course import Exercise, chapters, exercises
 Axes = tuple[str, ...]
 
 
-def _table(name: str) -> dict[str, Any]:
+@cache
+def table(name: str) -> dict[str, Any]:
+    """What one of this folder's files holds, by its name."""
     return tomllib.loads(Path(__file__).with_name(f"{name}.toml").read_text(encoding="utf-8"))
 
 
 @cache
 def words() -> dict[str, Any]:
     """What statements do and names stand for: words.toml."""
-    return _table("words")
+    return table("words")
 
 
 @cache
 def phrases() -> dict[str, tuple[int, str]]:
     """What rules say, each with its rank: phrases.toml."""
-    return {name: phrase for group in _table("phrases").values() for name, phrase in group.items()}
-
-
-@cache
-def rewrites() -> list[list[Any]]:
-    """What stands in place of an expression: the rows of rewrites.toml."""
-    return list(_table("rewrites")["rewrites"])
-
-
-@cache
-def siblings() -> dict[str, Any]:
-    """What stands in place of values of a kind, and of slices: siblings.toml."""
-    return _table("siblings")
+    return {name: phrase for group in table("phrases").values() for name, phrase in group.items()}
 
 
 @dataclass

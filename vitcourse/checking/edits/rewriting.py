@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
-from vitcourse.checking.edits.reference import Function, rewrites
+from vitcourse.checking.edits.reference import Function, table
 from vitcourse.checking.edits.telling import Teller, expressions
 from vitcourse.checking.edits.trees import Change, Parts, code, matched, same
 
@@ -31,7 +31,7 @@ def changes(own: list[Function]) -> Iterator[Change]:
 def _forms() -> list[tuple[str, ast.expr, list[list[Any]]]]:
     """What expressions look like, and the rows: template, rank, words, and a rank for all places at once, or none."""
     rows: dict[str, list[list[Any]]] = {}
-    for form, *row in rewrites():
+    for form, *row in table("rewrites")["rewrites"]:
         rows.setdefault(form, []).append(row)
     return [(form, ast.parse(form, mode="eval").body, own) for form, own in rows.items()]
 

@@ -1,10 +1,10 @@
-"""Values: one name, number, layer or default for another."""
+"""Values: one name, number, layer, slice or default for another."""
 
 import ast
 from collections.abc import Iterator
 from typing import Any
 
-from vitcourse.checking.edits.reference import Function
+from vitcourse.checking.edits.reference import Function, table
 from vitcourse.checking.edits.telling import Teller, expressions, reads
 from vitcourse.checking.edits.trees import Change, expr
 
@@ -23,6 +23,8 @@ def changes(own: list[Function]) -> Iterator[Change]:
                 yield from _another_name(teller, node)
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
                 yield from _another_attribute(teller, node)
+            if isinstance(node, ast.Subscript):
+                yield from _another_slice(teller, node)
         for argument, default in function.defaults.items():
             yield from _default(function, argument, default)
 
@@ -81,6 +83,19 @@ def _another_attribute(teller: Teller, node: ast.Attribute) -> Iterator[Change]:
         if name != node.attr and kind == attributes.get(node.attr):
             new = {id(node): ast.Attribute(node.value, name, ast.Load())}
             yield teller.change("another layer", new, other=name, meant=node.attr)
+
+
+def _another_slice(teller: Teller, node: ast.Subscript) -> Iterator[Change]:
+    """Off by one, from the other end, not at all."""
+    for place in node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]:
+        if isinstance(place, ast.Slice):
+            lower, upper, step = place.lower, place.upper, place.step
+            kind = "step" if step else "from" if lower and not upper else "to" if upper and not lower else ""
+            ends = {letter: end for letter, end in zip("lus", (lower, upper, step), strict=True) if end is not None}
+            for template, said in table("siblings")["slices"].get(kind, ()):
+                new = expr(template, **{"l": ast.Constant(0), **ends})
+                assert isinstance(new, ast.Subscript)
+                yield teller.change("slice", {id(place): new.slice}, of=node.value, said=said)
 
 
 def _default(function: Function, argument: str, default: ast.expr) -> Iterator[Change]:
