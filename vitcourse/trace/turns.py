@@ -46,9 +46,5 @@ class Turns:
 
 def turns_of(main: list[Step], made: Iterable[Made]) -> Turns | None:
     """The turns of a call's loops, where they are worth it."""
-    half = len(main) // 2
-    if len(main) < LONG or not set(main[half:]) <= set(main[:half]):
-        # What comes late is new: the run has to get there.
-        return None
-    turns = Turns(main, made)
-    return turns if turns.enough < len(main) else None
+    turns = Turns(main, made) if len(main) >= LONG else None
+    return turns if turns is not None and turns.enough < len(main) else None
