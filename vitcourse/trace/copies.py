@@ -147,12 +147,17 @@ class Copies:
         """Numbers of the same kind in another shape, and in another order, so that what data decides differs."""
         if not self.meta and prod(shape) > max(MOST_NUMBERS, 4 * tensor.numel()):
             raise ValueError("more numbers than it is worth")
-        if self.meta or tensor.is_meta:
+        if self.before is None and tensor.is_floating_point() and not tensor.is_meta:
+            # Of the first copy's only the kind and the shape are asked.
+            new = torch.empty((), dtype=tensor.dtype, device=tensor.device).expand(shape)
+        elif self.meta or tensor.is_meta:
             new = torch.empty(shape, dtype=tensor.dtype, device="meta")
         elif tensor.is_floating_point() or not tensor.numel():
             # A few numbers again and again: a large image of numbers of its own takes longer than a run.
-            some = torch.empty(997, dtype=tensor.dtype, device=tensor.device).uniform_(-20, 20)
-            new = some.repeat(prod(shape) // 997 + 1)[: prod(shape)].view(shape)
+            some = torch.empty(min(prod(shape), 997), dtype=tensor.dtype, device=tensor.device).uniform_(-20, 20)
+            if prod(shape) > 997:
+                some = some.repeat(prod(shape) // 997 + 1)[: prod(shape)]
+            new = some.view(shape)
         else:
             flat = tensor.detach().flatten()
             new = flat[torch.randint(len(flat), shape, device=tensor.device)]

@@ -94,7 +94,8 @@ class Follower:
         except RuntimeError:
             # A parameter that is still to be made has no shape.
             return [self.axes(tensor) for tensor in results]
-        if name == "__setitem__" or (name[-1] != "_" and any(t is operand for operand in found for t in results)):
+        given = {*map(id, found)}
+        if name == "__setitem__" or (name[-1] != "_" and any(id(tensor) in given for tensor in results)):
             # What only changes numbers, or gives what it was given, changes no size.
             return [self.axes(tensor) for tensor in results]
         sizes = [size for operand in found if type(operand) is not int for size in self.axes(operand)]
@@ -194,7 +195,7 @@ class Follower:
 
     def _modules(self, node: Node) -> None:
         """The same for the modules inside."""
-        for child in node.children:
+        for child in node.calls():
             if child.module is not None and child.results and child.results[-1][0] < len(self.steps):
                 self._promised(child.module, [self.steps[s][i] for s, i in child.results])
             self._modules(child)

@@ -35,8 +35,13 @@ WHERE = frozenset(("nonzero", "argwhere", "masked_select"))
 DECIDING = READS | COUNTING | WHERE | {"where", "__getitem__"}
 # What only lays numbers out anew, in their order.
 RESHAPES = frozenset(("reshape", "view", "flatten", "unflatten", "view_as", "reshape_as"))
+# Of a number these take no size.
+_SCALAR = "add sub mul div truediv floordiv remainder pow radd rsub rmul rdiv rfloordiv rpow eq ne lt le gt ge"
+SCALAR = frozenset(form for word in _SCALAR.split() for form in (word, f"{word}_", f"__{word}__")) | {"__getitem__"}
 # Kernels that read past the end of a tensor that is too short, instead of refusing it.
 UNCHECKED = frozenset(("lstm", "gru", "rnn_tanh", "rnn_relu"))
+# What has no parts.
+PLAIN = frozenset((type(None), bool, int, float, str))
 Sizes = tuple[int, ...]
 # What a function of torch is called, and the sizes of its results.
 Step = tuple[Any, ...]
@@ -66,12 +71,8 @@ class Watch(TorchFunctionMode):
     def note(self, name: str, tensors: list[Tensor]) -> int:
         """Add a step with its results, and return its number."""
         serial = len(self.steps)
-        if len(tensors) == 1 and not (tensor := tensors[0]).is_nested:
-            self.steps.append((name, tensor.shape))
-            self._known[id(tensor)] = (weakref.ref(tensor), (serial, 0), (tensor.dtype, tensor.device))
-        else:
-            self.steps.append((name, *map(sizes_of, tensors)))
-            self.remember(tensors, serial)
+        self.steps.append((name, *map(sizes_of, tensors)))
+        self.remember(tensors, serial)
         return serial
 
     def remember(self, tensors: list[Tensor], serial: int) -> None:
@@ -79,10 +80,24 @@ class Watch(TorchFunctionMode):
         for place, tensor in enumerate(tensors):
             self._known[id(tensor)] = (weakref.ref(tensor), (serial, place), (tensor.dtype, tensor.device))
 
+    def one(self, name: str, tensor: Tensor) -> Entry:
+        """Add a step with one result, which is what most are: the same in less time."""
+        ref = len(self.steps), 0
+        self.steps.append((name, tensor.shape))
+        entry = self._known[id(tensor)] = weakref.ref(tensor), ref, (tensor.dtype, tensor.device)
+        return entry
+
+    def entry(self, tensor: Tensor) -> Entry:
+        """What is known of a tensor."""
+        entry = self._known.get(id(tensor))
+        if entry is None or entry[0]() is not tensor:
+            return weakref.ref(tensor), (-1, 0), (tensor.dtype, tensor.device)
+        return entry
+
     def known(self, tensor: Tensor) -> Ref | None:
         """The step that made a tensor; None for a tensor that the run found ready."""
-        entry = self._known.get(id(tensor))
-        return entry[1] if entry is not None and entry[0]() is tensor else None
+        ref = self.entry(tensor)[1]
+        return ref if ref[0] >= 0 else None
 
     def name(self, func: Callable[..., Any]) -> str:
         """What a function of torch is called; empty for a question."""
@@ -107,11 +122,13 @@ class Watch(TorchFunctionMode):
     def hook(self, frame: FrameType, event: str, value: Any) -> None:
         """Told of every call and return while the run goes on."""
         if event == "return":
+            if frame.f_code is self._handler:
+                return
             if self._compiled is not None:
                 quietly(self._aside_ended, frame, value)
-            if frame.f_code is not self._handler and self._compiled is None and (back := frame.f_back) is not None:
+            if self._compiled is None and (back := frame.f_back) is not None and back is not self.base:
                 _, shown, _ = self._shown.get(id(back.f_code)) or self.info(back.f_code)
-                if shown and back is not self.base:
+                if shown:
                     quietly(self.returned, frame, back, value)
         elif event == "call" and frame.f_code.co_name == "compile_wrapper" and self._compiled is None:
             # Compiled code runs as one piece: while it does, the mode steps aside.
@@ -158,6 +175,8 @@ strict = False
 def decides(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
     """Whether the sizes of what a function gives depend on the numbers in its tensors."""
     if name == "__getitem__":
+        if type(args[1]) is int:
+            return False
         for part in args[1] if isinstance(args[1], tuple) else args[1:]:
             if isinstance(part, slice) and (isinstance(part.start, Tensor) or isinstance(part.stop, Tensor)):
                 return True

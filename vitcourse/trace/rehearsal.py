@@ -16,6 +16,7 @@ from vitcourse.trace.copies import Copies
 from vitcourse.trace.follow import Follower
 from vitcourse.trace.recorder import COUNTING, READS, UNCHECKED, Step, Watch, decides, mapped, sizes_of, tensors_in
 from vitcourse.trace.source import Place, place_of, raised_in
+from vitcourse.trace.turns import Turns
 
 # A step that makes more, 64 MB of float32, isn't run to try sizes.
 MOST_IN_A_STEP = 2**24
@@ -45,6 +46,9 @@ class Rehearsal(Watch):
         self.error: BaseException | None = None
         self.place: Place | None = None
         self.strays: dict[int, tuple[Tensor, Tensor]] = {}
+        # What tells all of the run from its first steps; and whether it didn't.
+        self.turns: Turns | None = None
+        self.unsure = False
         # The steps that may be too large at these sizes.
         self.heavy: set[int] = set()
         # What was made, kept alive, so that what nobody saw being made can be told from it.
@@ -115,8 +119,8 @@ class Rehearsal(Watch):
 
     def run(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], opaque: bool) -> Any:
         """Call the function; what it raises is kept."""
-        before = sys.getprofile()
-        self.base, self.opaque = sys._getframe(), opaque
+        before, enough = sys.getprofile(), self.turns.enough if self.turns is not None else len(self.main)
+        self.base, self.opaque, self.main = sys._getframe(), opaque, self.main[:enough]
         try:
             for tensor in tensors_in([*args, *kwargs.values()]):
                 self.note("input", [tensor])
@@ -131,6 +135,10 @@ class Rehearsal(Watch):
                     sys.setprofile(self.hook)
                 return copy_context().run(function, *args, **kwargs)
         except (Exception, SystemExit, Parted) as error:
+            if self.turns is not None and len(self.steps) > enough:
+                whole = self.turns.all_of(self.steps[:enough])
+                self.steps, self.unsure = whole or self.steps, whole is None
+                return None
             self.error = error
             if (found := raised_in(error)) is not None:
                 self.place = place_of(found.tb_frame, found.tb_lasti)

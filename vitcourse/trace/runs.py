@@ -9,8 +9,9 @@ from io import StringIO
 from math import gcd, prod
 from typing import Any
 
-import numpy
 import torch
+from numpy.random import MT19937
+from numpy.random.mtrand import get_bit_generator, set_bit_generator
 from torch.nn.parameter import is_lazy
 from torch.overrides import _get_current_function_mode_stack
 
@@ -20,9 +21,11 @@ from vitcourse.trace.recorder import Step, Watch, tensors_in
 from vitcourse.trace.rehearsal import MOST_IN_A_STEP, Parted, Rehearsal, Weighed, alike
 from vitcourse.trace.sizes import FEW, LENGTHS, WHOLES, WIDTHS, chosen
 from vitcourse.trace.steps import Recorder
+from vitcourse.trace.turns import turns_of
 
 # A model with more numbers than this is run on tensors without any, torch's meta device: slow by step, not by size.
 LARGE = 10_000_000
+_SPARE = MT19937(0)
 
 
 @contextmanager
@@ -32,7 +35,10 @@ def _unnoticed() -> Iterator[None]:
     around = [mode for mode in stack if isinstance(mode, Watch) and not mode.busy]
     for mode in around:
         mode.busy = True
-    state, level = (random.getstate(), numpy.random.get_state()), logging.root.manager.disable
+    state, level = random.getstate(), logging.root.manager.disable
+    # Numpy's own stands aside: its state takes longer to read than a short call takes.
+    numbers = get_bit_generator()
+    set_bit_generator(_SPARE)
     logging.disable()
     with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
         warnings.simplefilter("ignore")
@@ -43,8 +49,8 @@ def _unnoticed() -> Iterator[None]:
             for mode in around:
                 mode.busy = False
             logging.disable(level)
-            random.setstate(state[0])
-            numpy.random.set_state(state[1])
+            random.setstate(state)
+            set_bit_generator(numbers)
 
 
 class Rehearsals:
@@ -84,6 +90,7 @@ class Rehearsals:
     def run(self, shown: Recorder, failed: bool, decided: Callable[[], bool]) -> None:
         """Vary every symbol that can change, until `decided`; first with other data, where it matters."""
         self.main, self.failed, self.opaque, self.decided = shown.steps, failed, shown.opaque, decided
+        self._turns = None if failed else turns_of(self.main, shown.made())
         if self._first is None:
             # It can't be copied, and so not be run.
             return
@@ -108,8 +115,13 @@ class Rehearsals:
         heads = {"h": "twice"} if self.call.heads else {}
         movable = symbols
         if self.finished:
-            # The batch alone, while the module's own sizes are followed: that tells what must stay as it is.
-            self._one_by_one(symbols[:1], heads)
+            # The batch, with how many there are in a row, while the module's own sizes are followed: that tells what
+            # must stay as it is.
+            first = {name: "free" for name in symbols if name in (symbols[0], "B", *LENGTHS)}
+            if len(first) > 1 and self._try({**first, **heads}, 0, True):
+                self.ways = self.last_ways
+            else:
+                self._one_by_one(symbols[:1], heads)
             bound = self.follower.atoms.bound() if self.follower is not None else set()
             movable = [name for name in symbols if name not in bound and name not in self.stopped]
         rest = [name for name in movable if name not in self.ways]
@@ -162,7 +174,7 @@ class Rehearsals:
             {name: "next" if way == "times" else way for name, way in self.ways.items()},
             self.ways,
             # What a loop of so many turns goes along can be longer, but no shorter.
-            {name: "times" if way == "free" and name in LENGTHS else way for name, way in self.ways.items()},
+            {name: "more" if way == "free" and name in LENGTHS else way for name, way in self.ways.items()},
             {name: "even" if way == "free" and name not in FEW else way for name, way in self.ways.items()},
             # Some are too large together.
             {name: {"free": "small", "times": "next"}.get(way, way) for name, way in self.ways.items()},
@@ -228,6 +240,8 @@ class Rehearsals:
             if self.finished and self.follower is None:
                 self.last.follower = Follower(self.call, copies, tensors_in([*args, *kwargs.values()]))
             self.count += 1
+            if self.last.follower is None and not self.contrary:
+                self.last.turns = self._turns
             # What is made for each pair of what is there grows with the square.
             growth = prod([max(1, size // self.call.sizes[name]) for name, size in sizes.items()]) ** 2
             most = MOST_IN_A_STEP // growth
@@ -237,6 +251,11 @@ class Rehearsals:
         except (Exception, Parted) as error:
             # What can't be copied, or not be made at these sizes, can't be run at them.
             self.last.error = error
+        if self.last.unsure:
+            # Its first turns don't tell it all: it is run through.
+            self._turns = None
+            del self._tried[key]
+            return self._try(ways, turn, held)
         same = isinstance(self.last.error, Exception) == self.failed and len(self.last.steps) == len(self.main)
         if copies is None or not same or isinstance(self.last.error, Parted):
             steps = self.last.steps

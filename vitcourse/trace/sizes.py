@@ -36,9 +36,9 @@ def chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, held: bo
     """Other sizes for the symbols that have a way to change; pairwise unlike, but for what symbols mean.
 
     The ways: "free", primes, and where halves may be rounded one below, at and above multiples of a power of two, which
-    tells `//` from `⌈⌉`; "even", such multiples; "times", multiples of what it was; "next", a little more or less;
-    "less", a little less; "small", small primes; "twice" what it was. With held, sizes that are a product, or one more,
-    of others go on being it; else only those of which one factor has no symbol.
+    tells `//` from `⌈⌉`; "even", such multiples; "times", multiples of what it was; "more", one more than such; "next",
+    a little more or less; "less", a little less; "small", small primes; "twice" what it was. With held, sizes that are
+    a product, or one more, of others go on being it; else only those of which one factor has no symbol.
     """
     for shift in range(18):
         sizes = _chosen(main, ways, turn, shift, held)
@@ -66,6 +66,7 @@ def _chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, shift: 
                 "next": max(main[name] + (1, -1, 2, -2, 3)[turn], 2),
                 "less": max(main[name] - 1 - turn, 2),
                 "times": main[name] * (2, 3, 5, 4, 7)[turn],
+                "more": main[name] * (2, 3, 5, 4, 7)[turn] + 1,
                 "twice": main[name] * 2,
             }[ways[name]]
             if sizes[name] != main[name]:
@@ -92,10 +93,11 @@ def _free(
         if name in FEW:
             free = prime
         elif turn < 2 and (name in LENGTHS or name not in ORDER):
-            # Once more than a sequence is cut to, once less than it is filled up to.
-            free = (
-                PRIMES[abs(max(rank - 1, 0) + shift - extra)] if turn else unit * (prime + max(16, main[name] // unit))
-            )
+            # Once more than a sequence is cut to, once less than it is filled up to: widths make room for it.
+            few = [other for other in alike[::-1] if other not in WIDTHS]
+            # Not 2 where one was even: it would be even in all runs.
+            small = few.index(name) + shift // 2 + any(main[other] % 2 == 0 for other in few)
+            free = PRIMES[abs(small - extra)] if turn else unit * (prime + max(16, main[name] // unit))
         elif turn == 1 and name in WIDTHS:
             # Once less than a width is filled up to.
             free = PRIMES[1 + [width for width in alike[::-1] if width in WIDTHS].index(name) + shift + extra]

@@ -11,10 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vitcourse.trace import recorder
 from vitcourse.trace.asked import in_turn, pattern_in, unpacked_in
 from vitcourse.trace.recorder import (
     DECIDING,
+    PLAIN,
     RESHAPES,
+    SCALAR,
     SEQUENTIAL,
     Entry,
     Kind,
@@ -26,14 +29,11 @@ from vitcourse.trace.recorder import (
     tensors_of,
 )
 from vitcourse.trace.source import Place, called, names_in, place_of, raised_in
+from vitcourse.trace.turns import Made
 
 # Before Python 3.12 it costs less to take the hook off while the tracer works than to have it called for each call.
 _PAUSES = sys.version_info < (3, 12)
 _NOWHERE = Place("", 0, "")
-
-
-def _nothing() -> None:
-    """What is left of a tensor that nobody saw being made."""
 
 
 class Node:
@@ -48,11 +48,32 @@ class Node:
     _uses: dict[int, Kind] | None = None
 
     def __init__(
-        self, place: Place, op: str, start: int, key: tuple[int, int], operands: list[Entry], shown: bool = False
-    ) -> None:
+        self, place: Place, op: str, start: int, key: tuple[int, int], operands: Sequence[Entry] = (),
+        shown: bool = False,
+    ) -> None:  # fmt: skip
         self.place, self.op, self.start, self.end, self.key = place, op, start, start, key
         self.operands, self.shown = operands, shown
-        self.children: list[Node] = []
+        # As they are noted down, which has to be quick, until somebody looks at them.
+        self.steps: list[Node | Noted] = []
+
+    @property
+    def children(self) -> list["Node"]:
+        """The steps in here."""
+        children = [step if isinstance(step, Node) else _node(*step) for step in self.steps]
+        self.steps = [*children]
+        return children
+
+    def calls(self) -> list["Node"]:
+        """Those in here that have steps of their own."""
+        return [step for step in self.steps if isinstance(step, Node)]
+
+    def noted(self, above: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], "Noted"]]:
+        """The functions of torch in here, each with the lines that lead to it, while they are as they were noted."""
+        for step in self.steps:
+            if isinstance(step, Node):
+                yield from step.noted((*above, step.key))
+            else:
+                yield above, step
 
     def inside(self) -> Iterator["Node"]:
         """All steps in here, the innermost first."""
@@ -79,6 +100,29 @@ class Node:
         return refs if len(refs) == len(last.operands) else []
 
 
+# Where torch is called, and what tells the place from others.
+Site = tuple[Place, tuple[int, int]]
+# A function of torch: what it is called, where, its number, and what it took, so many, and gave.
+Noted = tuple[str, Site, int, list[Entry], int]
+
+
+def _node(name: str, site: Site, serial: int, entries: list[Entry], taken: int) -> Node:
+    place, key = site
+    node = Node(place, name.strip("_") or name, serial, key, entries[:taken], place is not _NOWHERE)
+    if node.shown and len(entries) > taken:
+        node.results, node.kind = tuple([(serial, i) for i in range(len(entries) - taken)]), entries[taken][2]
+    return node
+
+
+def _sizeless(name: str, value: Any) -> bool:
+    """Whether what is no tensor, but not what it is worth, is all that a function's sizes depend on."""
+    if type(value) in (int, float):
+        return name in SCALAR
+    if name == "__getitem__" and type(value) is tuple:
+        return all(type(part) is int or part is None or (type(part) is slice and part == slice(None)) for part in value)
+    return type(value) in (tuple, list) and all(isinstance(part, Tensor) for part in value)
+
+
 @dataclass
 class Failed:
     """Where the traced code raised: the line, the function of torch, and its tensors by name."""
@@ -98,13 +142,17 @@ class Recorder(Watch):
         super().__init__()
         # The modules that the call was given, with what its caller calls them.
         self.modules: list[tuple[str, nn.Module]] = []
-        self.root = Node(_NOWHERE, "", 0, (0, 0), [])
+        self.root = Node(_NOWHERE, "", 0, (0, 0))
         self.failed: Failed | None = None
         # The first step of which data decides the sizes.
         self.data: int | None = None
         self._also_shown = also_shown
         self._open: list[tuple[FrameType, int, Node]] = []
         self._places: dict[FrameType, int] = {}
+        # The steps that took something else than tensors, which may say sizes.
+        self._told: set[int] = set()
+        # What stands where torch was called.
+        self._sites: dict[tuple[int, int], Site] = {}
         # The frame whose step was the last, and the step that it is in.
         self._last: tuple[FrameType | None, Node] = (None, self.root)
         self.busy = True
@@ -150,22 +198,24 @@ class Recorder(Watch):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        if self.busy:
-            return func(*args, **(kwargs or {}))
-        if _PAUSES:
-            sys.setprofile(None)
-        self.busy = True
         name = self._names.get(func)
         if name is None:
             name = self.name(func)
+        if not name or self.busy:
+            return func(*args, **kwargs) if kwargs else func(*args)
+        if _PAUSES:
+            sys.setprofile(None)
+        self.busy = True
         try:
             result = func(*args, **kwargs) if kwargs else func(*args)
-            if name:
-                quietly(self._step, sys._getframe(1), name, args, kwargs or {}, result)
+            try:
+                self._step(sys._getframe(1), name, args, kwargs, result)
+            except Exception:
+                if recorder.strict:
+                    raise
             return result
         except Exception as error:
-            if name:
-                quietly(self._failed_in, sys._getframe(1), name, args, kwargs or {}, error)
+            quietly(self._failed_in, sys._getframe(1), name, args, kwargs or {}, error)
             raise
         finally:
             self.busy = False
@@ -173,40 +223,39 @@ class Recorder(Watch):
                 sys.setprofile(self._hook)
 
     def _step(self, frame: FrameType, name: str, args: tuple[Any, ...], kwargs: Any, result: Any) -> None:
-        tensors = [result] if isinstance(result, Tensor) else tensors_in(result)
-        if name in DECIDING and self.data is None and decides(name, args, kwargs):
+        if self.data is None and name in DECIDING and decides(name, args, kwargs or {}):
             self.data = len(self.steps)
-        operands = tensors_of(args)
-        if kwargs:
-            operands += tensors_of(kwargs.values())
-        if not tensors:
-            if name != "__setitem__" and name != "backward":
-                return
-            tensors = operands[:1] if name == "__setitem__" else []
-        known = self._known
         entries: list[Entry] = []
-        for tensor in operands:
-            entry = known.get(id(tensor))
-            if entry is None or entry[0]() is not tensor:
-                entry = (_nothing, (-1, 0), (tensor.dtype, tensor.device))
-            entries.append(entry)
-        serial = self.note(name, tensors)
+        serial = len(self.steps)
+        for value in (*args, *kwargs.values()) if kwargs else args:
+            if isinstance(value, Tensor):
+                entries.append(self.entry(value))
+            elif value is not None:
+                if type(value) not in PLAIN:
+                    entries += map(self.entry, tensors_of((value,)))
+                if not _sizeless(name, value):
+                    self._told.add(serial)
+        taken = len(entries)
+        if type(result) is Tensor and not result.is_nested:
+            entries.append(self.one(name, result))
+        else:
+            tensors = list(args[:1]) if name == "__setitem__" else tensors_in(result)
+            if not tensors and name != "backward":
+                return
+            self.note(name, tensors)
+            entries += map(self.entry, tensors)
         last, node = self._last
         if frame is not last:
             node = self._within(frame)
-        code = frame.f_code
-        shown = self._shown[id(code)][1]
-        key = (id(code), frame.f_lasti)
-        place = place_of(frame, frame.f_lasti) if shown else _NOWHERE
-        step = Node(place, name.strip("_") or name, serial, key, entries, shown)
-        if shown and tensors:
-            _, ref, step.kind = known[id(tensors[0])]
-            step.results = (ref,) if len(tensors) == 1 else tuple([(serial, i) for i in range(len(tensors))])
-        elif node is self.root and not shown:
-            return
-        elif name == "backward" and not node.results and not shown:
-            node.shown = True
-        node.children.append(step)
+        key = id(frame.f_code), frame.f_lasti
+        site = self._sites.get(key)
+        if site is None:
+            shown = self.info(frame.f_code)[1]
+            site = self._sites[key] = place_of(frame, frame.f_lasti) if shown else _NOWHERE, key
+        if site[0] is not _NOWHERE or node is not self.root:
+            node.steps.append((name, site, serial, entries, taken))
+            if name == "backward" and not node.results and site[0] is _NOWHERE:
+                node.shown = True
 
     def ended(self, frame: FrameType, value: Any) -> None:
         super().ended(frame, value)
@@ -258,8 +307,8 @@ class Recorder(Watch):
         self._close(same)
         for other, place in reversed(path):
             parent = self._open[-1][2] if self._open else self.root
-            node = Node(self._place(other, place), "", len(self.steps) - 1, (id(other.f_code), place), [])
-            parent.children.append(node)
+            node = Node(self._place(other, place), "", len(self.steps) - 1, (id(other.f_code), place))
+            parent.steps.append(node)
             places[other] = len(self._open)
             self._open.append((other, place, node))
         self._last = (None, self.root)
@@ -307,6 +356,13 @@ class Recorder(Watch):
         entries = [entry for t in tensors_in(value) if (entry := self._known.get(id(t))) and entry[0]() is t]
         if entries:
             node.results, node.kind, node.shown = tuple([ref for _, ref, _ in entries]), entries[0][2], True
+
+    def made(self) -> Iterator[Made]:
+        """What the steps were made of, where they took tensors, and nothing else that may say a size."""
+        for above, (name, site, serial, entries, taken) in self.root.noted():
+            if serial not in self._told and (name not in DECIDING or name == "__getitem__"):
+                place = above, site[1], name
+                yield serial, place, [(ref, id(known) if ref[0] < 0 else 0) for known, ref, _ in entries[:taken]]
 
     # Errors
 

@@ -61,10 +61,10 @@ def trace(
     outcome = tuple(told.shape_of(tensor) for tensor in named_results(result))
     failure = _failure(told, error) if error is not None else None
     told.forget()
-    nodes = [*inputs, *recorder.root.children]
+    root = recorder.root
     return Trace(
-        name, lambda: _rows(name, nodes, told, outcome), result, failure, depth, told.names.meanings, outcome,
-        told.runs, tuple(told.findings),
+        name, lambda: _rows(name, [*inputs, *root.children], told, outcome), result, failure, depth,
+        told.names.meanings, outcome, told.runs, tuple(told.findings),
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from benchmarks.trace_models import contradictions
 from vitcourse.trace import build, recorder, trace
 from vitcourse.trace.ask import Question
 from vitcourse.trace.atoms import Atoms
+from vitcourse.trace.sizes import chosen
 
 Pair = namedtuple("Pair", "q k")
 
@@ -122,6 +123,14 @@ def test_what_is_rounded_or_a_product_in_some_runs_only_is_told_from_what_always
     words = {row.expression: [axis.word for axis in row.shape] for row in traced.steps}
     assert words["self.halve(sound).mT"] == ["B", "⌈T/2⌉", "D"]
     assert words["self.keys(memory)"] == ["B", "S", "h·dh"]
+
+
+@pytest.mark.parametrize("names", ["T B D", "B T D M", "B h Tq Tk dh", "N B W"])
+def test_no_run_has_two_symbols_at_one_size(names):
+    given = dict.fromkeys(names.split(), 24)
+    for turn in range(5):
+        tried = chosen(given, dict.fromkeys(given, "free"), turn, True)
+        assert len({tried[name] for name in given}) == len(given), turn
 
 
 def test_two_written_numbers_that_happen_to_be_equal_are_not_one_size():
@@ -433,6 +442,42 @@ def test_nothing_outlives_the_call():
     trace(call, torch.rand(6, 5), names="B D")
     assert (Kept.last, Kept.seen, call.__defaults__) == (6, [6], ([6],))
     assert table.cache_info().currsize == 1
+
+
+class Told(list):
+    """What all runs write down in one list."""
+
+    def __deepcopy__(self, memo):
+        return self
+
+
+TURNS = Told()
+
+
+def turns(x, y, step):
+    for turn in range(100):
+        TURNS.append((x.shape[0], turn))
+        x = step(x, y, turn)
+    return x
+
+
+@pytest.mark.parametrize(
+    ("step", "all_turns"),
+    [
+        (lambda x, y, turn: torch.tanh(x + y[:, turn]), False),
+        # What a number says may be another in a later turn.
+        (lambda x, y, turn: x + torch.ones(max(x.shape[1], 7 if turn == 50 else 1))[: x.shape[1]], True),
+        (lambda x, y, turn: x + torch.ones(x.shape[1] if turn == 50 else 7).mean(), True),
+    ],
+)
+def test_a_run_goes_through_all_turns_of_a_loop_but_where_the_first_ones_tell_the_others(step, all_turns):
+    TURNS.clear()
+    traced = trace(turns, torch.rand(5, 7), torch.rand(5, 100, 7), step, names={"x": "B D", "y": "B S D"})
+    assert max(turn for batch, turn in TURNS if batch == 5) == 99
+    assert (max(turn for batch, turn in TURNS if batch != 5) == 99) == all_turns
+    assert [axis.word for axis in traced.outcome[0]] == ["B", "D"]
+    names = {axis.name for row in traced.steps for axis in row.shape if row.op == "ones"}
+    assert len(names) != 1
 
 
 @dataclass(frozen=True, slots=True)
