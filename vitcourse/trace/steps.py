@@ -383,7 +383,7 @@ class Recorder(Watch):
         shown = self._outside(shown)
         module = self._module_of(frame)
         args = (*args, *in_turn(kwargs))
-        operands, place = self._worded(tensors_of(args), shown, module), self._place(shown, shown.f_lasti)
+        operands, place = self.worded(tensors_of(args), shown, module), self._place(shown, shown.f_lasti)
         # What is changed in place, add_ or __iadd__, ends in one underscore.
         op = name.strip("_") + "_" * (name.endswith("_") and (name[:3] == "__i" or name[-2] != "_"))
         self.failed = Failed(error, place, op, args, operands, module)
@@ -397,7 +397,7 @@ class Recorder(Watch):
             outer = outer.f_back
         return frame
 
-    def _worded(self, tensors: list[Tensor], frame: FrameType, module: nn.Module | None) -> list[tuple[str, Tensor]]:
+    def worded(self, tensors: list[Tensor], frame: FrameType, module: nn.Module | None) -> list[tuple[str, Tensor]]:
         """Tensors by what they are called in a frame or in a module, else by the step that made them."""
         own = {id(value): word for word, value in module.named_parameters()} if module is not None else {}
         operands, failing = [], self._place(frame, frame.f_lasti).text
@@ -440,12 +440,12 @@ class Recorder(Watch):
             inside = last.tb_frame.f_locals
             looked = tensors_of([inside.get("input"), getattr(inside.get("self"), "weight_ih_l0", None)])
             if looked and type(inside.get("self")).__module__.startswith("torch."):
-                operands = self._worded(looked, (found or last).tb_frame, module)
+                operands = self.worded(looked, (found or last).tb_frame, module)
         op: str = ""
         args: Sequence[Any] = ()
         if (pattern := pattern_in(error.__traceback__)) is not None and last is not None:
             tensor, *args = pattern
-            op, operands = "einops", self._worded([tensor], (found or last).tb_frame, module)
+            op, operands = "einops", self.worded([tensor], (found or last).tb_frame, module)
         elif (shape := unpacked_in(place.text, local)) is not None:
             operand, *args = shape
             op, operands = "unpack", [operand]

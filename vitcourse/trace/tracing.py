@@ -128,7 +128,7 @@ def _failure(told: Told, error: BaseException) -> Failure:
 def _called(told: Told, at: Failed, layer: Any, frame: FrameType | None) -> tuple[list[tuple[str, Tensor]], list[str]]:
     """The tensors of a call that failed as its line calls them, and what the forward of a module calls the first."""
     roles = given(at.error, layer) if asked_of(layer) else {}
-    words = told.recorder._worded([*roles.values()], frame, layer) if frame is not None else roles.items()
+    words = told.recorder.worded([*roles.values()], frame, layer) if frame is not None else roles.items()
     tensors = [(role if word[:8] == "operand " else word, t) for role, (word, t) in zip(roles, words, strict=True)]
     # Inside a module there are others by then, of which the line knows nothing.
     inside = {id(t) for word, t in at.operands if word[:8] == "operand "} | {id(t) for t in roles.values()}
