@@ -15,7 +15,7 @@ from vitcourse.errors import RequestError
 from vitcourse.files import parse_json, printable, read_json
 from vitcourse.speech import print_json
 from vitcourse.training.presets import MAY_DIFFER, PRESETS, option, spoken
-from vitcourse.training.runs import CONFIG, RESULT, RUNS
+from vitcourse.training.runs import CONFIG, RESULT, RUNS, diverged
 
 
 def show_runs(base: Path, as_json: bool, console: Console) -> None:
@@ -54,6 +54,8 @@ def show_runs(base: Path, as_json: bool, console: Console) -> None:
         )
     console.print(table)
     for run in listed:
+        if run["diverged"]:
+            console.print(f"{printable(run['run'])} can't go on: {printable(run['diverged'])}", soft_wrap=True)
         if run["resume"]:
             console.print(f"{printable(run['run'])} isn't finished; to go on, type: {run['resume']}", soft_wrap=True)
 
@@ -84,6 +86,7 @@ def _listed(folder: Path, config: dict[str, Any], within: Path) -> dict[str, Any
     epochs = _epochs(folder)
     last = epochs[-1] if epochs else {}
     finished = bool(result.get("finished"))
+    why = "" if finished else diverged(folder)
     whole = folder.parent if (folder.parent / CONFIG).is_file() else folder  # a part is gone on with by the whole
     return {
         "run": folder.relative_to(within).as_posix(),
@@ -96,7 +99,8 @@ def _listed(folder: Path, config: dict[str, Any], within: Path) -> dict[str, Any
         "seconds": result.get("wall_seconds") or sum(epoch.get("seconds", 0) for epoch in epochs) or None,
         "device": result.get("device") or config.get("device"),
         "finished": finished,
-        "resume": None if finished else f"vitcourse train --resume --output {shlex.quote(str(whole))}",
+        "diverged": why,
+        "resume": None if finished or why else f"vitcourse train --resume --output {shlex.quote(str(whole))}",
     }
 
 

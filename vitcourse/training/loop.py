@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vitcourse.errors import RunError
 from vitcourse.training.batches import Batches
 from vitcourse.training.checkpoints import Pace, StopOnInterrupt
 from vitcourse.training.display import Display
@@ -18,7 +17,7 @@ from vitcourse.training.measure import measured_loss, outputs_of
 from vitcourse.training.optim import average_weights, load_optimizer, make_optimizer, rate_factor, set_learning_rate
 from vitcourse.training.original import with_loss_of
 from vitcourse.training.preparation import Setup
-from vitcourse.training.runs import Epoch
+from vitcourse.training.runs import DivergedError, Epoch
 from vitcourse.training.steps import take_step, wrapped
 
 # Several processes ask one another so rarely whether to stop: each time they wait for the slowest.
@@ -129,7 +128,7 @@ class Run:
     def epoch(self, number: int, display: Display, stop: StopOnInterrupt, pace: Pace) -> bool:
         """One pass over the images, or what is left of it; False when it was asked to stop before the end.
 
-        Raises RunError when the loss is no longer a finite number.
+        Raises DivergedError when the loss is no longer a finite number.
         """
         processes = self.setup.processes
         started = time.perf_counter()
@@ -154,7 +153,7 @@ class Run:
     def end_epoch(self, number: int) -> Epoch:
         """The figures of a pass that is complete, its model measured.
 
-        Raises RunError when the loss is no longer a finite number.
+        Raises DivergedError when the loss is no longer a finite number.
         """
         started = time.perf_counter()
         n_images = len(self.setup.train_images)
@@ -241,5 +240,5 @@ def _set_rng_states(states: dict[str, Tensor], device: torch.device) -> bool:
 def _finite(loss: Tensor, epoch: int) -> float:
     value = float(loss)
     if not math.isfinite(value):
-        raise RunError(f"the loss became {value} in epoch {epoch}; type a smaller --learning-rate, or --clip 1")
+        raise DivergedError(f"the loss became {value} in epoch {epoch}; type a smaller --learning-rate, or --clip 1")
     return value

@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import vitcourse
-from vitcourse.errors import RequestError
+from vitcourse.errors import RequestError, RunError
 from vitcourse.files import parse_json, read_json, unwritable, write_atomically, writing
 
 RUNS = Path("runs")
 CONFIG = "config.json"
 RESULT = "result.json"
 WEIGHTS = "weights.safetensors"
+DIVERGED = "diverged.txt"  # why no --resume would help
 _ELSEWHERE = "type --output with a folder that can be written"
 
 
@@ -156,7 +157,9 @@ def find_run(output: Path | None, preset: str | None) -> RunFolder | None:
     unfinished = [
         file.parent
         for file in begun
-        if not _is_finished(file.parent) and preset in (None, read_json(file).get("preset"))
+        if not _is_finished(file.parent)
+        and not diverged(file.parent)
+        and preset in (None, read_json(file).get("preset"))
     ]
     if not unfinished:
         what = f"run of {preset}" if preset else "run"
@@ -183,6 +186,19 @@ def find_trained(run: Path | None) -> Path:
     return max(trained, key=lambda file: (file.stat().st_mtime, file)).parent
 
 
+class DivergedError(RunError):
+    """The loss is no number any more. From its checkpoint the run would come to the same."""
+
+
+def diverged(run: Path) -> str:
+    """What a run whose loss became no number said last; else nothing."""
+    try:
+        files = [*run.glob(DIVERGED), *run.glob(f"*/{DIVERGED}")]  # a run of both losses has parts
+        return files[0].read_text(encoding="utf-8").strip() if files else ""
+    except (OSError, ValueError):
+        return ""
+
+
 def weights_in(folder: Path) -> Path:
     """A run's weights. Raises RequestError, with what to type, when it has none, or those of two models."""
     parts = sorted(file.parent for file in folder.glob(f"*/{WEIGHTS}"))
@@ -191,6 +207,8 @@ def weights_in(folder: Path) -> Path:
     if parts:
         more = " or another" if len(parts) > 3 else ""
         raise RequestError(f"{folder} holds {len(parts)} models; name one: {' or '.join(map(str, parts[-3:]))}{more}")
+    if why := diverged(folder):
+        raise RequestError(f"{folder} has no weights: {why}")
     if (folder / CONFIG).is_file():  # it was killed
         again = f"vitcourse train --resume --output {shlex.quote(str(folder))}"
         raise RequestError(f"{folder} isn't finished and has no weights yet; to go on, type: {again}")

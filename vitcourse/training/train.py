@@ -5,6 +5,8 @@ The model, the step, the schedule and the measure are those of the chapters, the
 
 import math
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import MISSING, asdict
 from typing import Any
 
@@ -24,7 +26,7 @@ from vitcourse.training.preparation import Setup, prepare
 from vitcourse.training.presets import MAY_DIFFER, PRESETS, TrainConfig, settings
 from vitcourse.training.processes import ALONE, Processes
 from vitcourse.training.rehearsal import Rehearsal, rehearse
-from vitcourse.training.runs import CONFIG, RESULT, WEIGHTS, Result, RunFolder, provenance
+from vitcourse.training.runs import CONFIG, DIVERGED, RESULT, WEIGHTS, DivergedError, Result, RunFolder, provenance
 from vitcourse.training.trained import weights_file
 
 # What only makes a run faster: the value that goes without it, and what it is. What builds on the others comes first.
@@ -137,6 +139,17 @@ def _train_both(setup: Setup, folder: RunFolder, console: Console, stop: StopOnI
     return results
 
 
+@contextmanager
+def _noted(folder: RunFolder) -> Iterator[None]:
+    """Keep in the folder that the loss became no number, so that nobody is told to go on with it."""
+    folder.remove(DIVERGED)
+    try:
+        yield
+    except DivergedError as error:
+        folder.write(DIVERGED, f"{error}\n")
+        raise
+
+
 def _train_one(setup: Setup, folder: RunFolder, console: Console, stop: StopOnInterrupt) -> Result:
     result = folder.result
     if result is not None and result.finished:
@@ -155,7 +168,7 @@ def _train_one(setup: Setup, folder: RunFolder, console: Console, stop: StopOnIn
 
     pace = Pace(checkpoint)
     pace.keep()
-    with Display(console, setup.config.epochs, run.steps) as display:
+    with _noted(folder), Display(console, setup.config.epochs, run.steps) as display:
         while len(run.epochs) < setup.config.epochs:
             number = len(run.epochs) + 1
             if not run.epoch(number, display, stop, pace):

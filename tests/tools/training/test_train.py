@@ -624,7 +624,12 @@ def test_a_loss_that_is_no_number_stops_the_run(vitcourse: Callable[..., Ended])
     assert (done.code, done.err.count("\n")) == (1, 1)
     assert "the loss became" in done.err
     assert "--learning-rate" in done.err
-    assert vitcourse("train", "--resume").err == done.err  # it comes to the same, and says the same
+    listed = vitcourse("runs").out
+    assert "--resume" not in listed  # it would come to the same
+    assert f"can't go on: {done.err.removeprefix('vitcourse: ').strip()}" in listed
+    for wrong in (vitcourse("train", "--resume"), vitcourse("predict", "seven.png")):
+        assert (wrong.code, wrong.err.count("\n")) == (2, 1)
+        assert "to go on" not in wrong.err
 
 
 # Ctrl-C
