@@ -38,7 +38,7 @@ _KINDS = (
     (r"boolean mask", 1, "int|float", "a mask is of true and false, bool"),
     (r"scalar types: Long|LongTensor|'weight' must be 2-D", 0, "float|bool", "rows are named by whole numbers, int64"),
     (r"indices must be long|int32(?:/| or )int64", 1, "float|bool", "places are whole numbers, int64"),
-    (r"target dtype to be Long", 1, "float|bool", "classes are whole numbers, int64"),
+    (r"target dtype to be Long|scalar type Long but found", 1, "float|bool", "classes are whole numbers, int64"),
     (
         r"floating point.*[Gg]ot\b|(for '|dtype |found )(Long|Int|Short|Char|Byte|Bool)\b",
         0,
