@@ -241,6 +241,16 @@ def test_a_cell_that_begins_with_imports_is_folded(page: Path) -> None:
             assert {"hide-input", "remove-input", "remove-cell"} & set(cell.metadata.get("tags", ())), cell.source
 
 
+@per_page
+def test_what_a_cell_makes_to_be_shown_is_shown(page: Path) -> None:
+    """A table is on the page where it is a cell's last line, or displayed."""
+    for cell in code_cells(text_of(page)):
+        body = ast.parse(re.sub(r"^%.*", "", cell.source, flags=re.MULTILINE)).body
+        for line in (node for node in ast.walk(ast.Module(body, [])) if isinstance(node, ast.Expr)):
+            makes = ast.unparse(line).partition("(")[0] in ("table", "Markdown", "HTML", "Image", "SVG")
+            assert not makes or line is body[-1], cell.source
+
+
 FOREIGN = re.compile(
     r"\b(?:shall|optimizers?|normalization)\b|\bbehind (?:the|each|every) (?:block|norm|branch|head|GELU)s?\b"
     r"|\bWho \w+s\b(?![^.]*\?)"
