@@ -271,6 +271,28 @@ def test_recipes_are_chosen_on_held_out_images_and_the_choice_alone_is_tested(
     assert {(run["recipe"], run["seed"]) for run in speed["runs"][:-3]} == {(n, s) for n in kinds for s in range(3)}
 
 
+@pytest.mark.usefixtures("mnist")
+def test_a_student_learns_what_its_teachers_say_and_what_is_made_stays(
+    benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distilled: ModuleType = benchmark("distilled")
+    small = {"d_model": 16, "n_heads": 2, "epochs": 60, "batch_size": 30, "compile": "off", "ema": 0.0, "threads": 1}
+    monkeypatch.setitem(distilled.RECIPES, "cpu", distilled.Recipe(2, 4, 1, 2, 3, small))
+    files, output = tmp_path / "files", tmp_path / "d.json"
+    distilled.main(["teacher-0", "teacher-1", "views-0", "views-1"], files=files, output=output)
+    assert not output.exists()
+    for number in (0, 1):
+        views, said = torch.load(files / f"views-{number}.pt")
+        assert views.shape == (480, 1, 24, 24)  # 60 images, each changed 8 times, their middles
+        assert said.shape == (480, 10)
+        torch.save((views, 20 * torch.eye(10)[3].expand(480, 10).half()), files / f"views-{number}.pt")
+    distilled.main(files=files, output=output)
+    parts = written(output)["parts"]
+    for seed in (0, 1, 2):  # in every image they see the 3 that they were told of, whatever its label is
+        assert parts[f"student-{seed}"]["accuracy"] == 0.1
+        assert parts[f"student-{seed}"]["loss"] > 5
+
+
 def test_a_run_that_never_gets_there_is_the_longest(benchmark) -> None:
     module = benchmark("time_to_accuracy")
 
