@@ -195,12 +195,16 @@ def main(
     output: Path = RESULTS / "distilled.json",
 ) -> None:
     """Make the parts that are named, or all; what is there already is kept."""
+    if device not in RECIPES or (device == "cuda" and not torch.cuda.is_available()):
+        raise typer.BadParameter(f"there is no {device} here to train on, or no recipe for it; leave out --device")
     torch.set_num_threads(1)
-    files.mkdir(parents=True, exist_ok=True)
     work = Work(RECIPES[device], device, files, load_dataset("mnist"))
     counts = {"teacher": work.recipe.teachers, "views": work.recipe.view_files, "student": work.recipe.students}
     # In the order in which they are made: each needs the files of those before it.
     every = {f"{kind}-{n}": partial(getattr(work, kind), n) for kind, count in counts.items() for n in range(count)}
+    if unknown := set(parts or ()) - set(every):
+        raise typer.BadParameter(f"there is no part {min(unknown)}; there are {', '.join(every)}")
+    files.mkdir(parents=True, exist_ok=True)
     made = {}
     for name, make in every.items():
         figures = files / f"{name}.json"

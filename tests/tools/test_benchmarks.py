@@ -279,6 +279,9 @@ def test_a_student_learns_what_its_teachers_say_and_what_is_made_stays(
     small = {"d_model": 16, "n_heads": 2, "epochs": 60, "batch_size": 30, "compile": "off", "ema": 0.0, "threads": 1}
     monkeypatch.setitem(distilled.RECIPES, "cpu", distilled.Recipe(2, 4, 1, 2, 3, small))
     files, output = tmp_path / "files", tmp_path / "d.json"
+    for wrong in ({"parts": ["student-3"]}, {"device": "tpu"}):
+        with pytest.raises(typer.BadParameter):
+            distilled.main(**wrong, files=files, output=output)
     distilled.main(["teacher-0", "teacher-1", "views-0", "views-1"], files=files, output=output)
     assert not output.exists()
     for number in (0, 1):
