@@ -6,9 +6,9 @@ from math import prod
 
 import torch
 
+from vitcourse.trace.node import Node
 from vitcourse.trace.record import Row, Shape, shape_words
 from vitcourse.trace.recorder import Ref
-from vitcourse.trace.steps import Node
 
 ShapeOf = Callable[[Ref], Shape]
 # Functions that spread their operands to one shape.

@@ -14,9 +14,9 @@ from vitcourse.trace.ask import Grown, Question, answer, frozen
 from vitcourse.trace.atoms import DEEPEST, Atoms, Size, number, regrouped
 from vitcourse.trace.copies import Call, Copies
 from vitcourse.trace.names import HYPERPARAMETERS, aligned, contract_of, is_symbol
+from vitcourse.trace.node import Node
 from vitcourse.trace.recorder import RESHAPES, quietly
 from vitcourse.trace.sizes import worth
-from vitcourse.trace.steps import Node
 
 NORMS = {"layer_norm", "rms_norm"}
 Axes = tuple[Size, ...]

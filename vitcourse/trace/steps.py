@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vitcourse.trace import recorder
 from vitcourse.trace.asked import in_turn, pattern_in, unpacked_in
+from vitcourse.trace.node import NOWHERE, Node, Site
 from vitcourse.trace.recorder import (
     DECIDING,
     PLAIN,
@@ -20,7 +21,6 @@ from vitcourse.trace.recorder import (
     SCALAR,
     SEQUENTIAL,
     Entry,
-    Kind,
     Ref,
     Watch,
     decides,
@@ -33,85 +33,6 @@ from vitcourse.trace.turns import Made
 
 # Before Python 3.12 it costs less to take the hook off while the tracer works than to have it called for each call.
 _PAUSES = sys.version_info < (3, 12)
-_NOWHERE = Place("", 0, "")
-
-
-class Node:
-    """A step of the traced code: from which step of torch to which, on what, and the steps inside it.
-
-    The operands are there for a function of torch: which step made them (-1: none did), and of what kind they are.
-    """
-
-    results: tuple[Ref, ...] = ()
-    kind: Kind | None = None
-    module: nn.Module | None = None
-    _uses: dict[int, Kind] | None = None
-
-    def __init__(
-        self, place: Place, op: str, start: int, key: tuple[int, int], operands: Sequence[Entry] = (),
-        shown: bool = False,
-    ) -> None:  # fmt: skip
-        self.place, self.op, self.start, self.end, self.key = place, op, start, start, key
-        self.operands, self.shown = operands, shown
-        # As they are noted down, which has to be quick, until somebody looks at them.
-        self.steps: list[Node | Noted] = []
-
-    @property
-    def children(self) -> list["Node"]:
-        """The steps in here."""
-        children = [step if isinstance(step, Node) else _node(*step) for step in self.steps]
-        self.steps = [*children]
-        return children
-
-    def calls(self) -> list["Node"]:
-        """Those in here that have steps of their own."""
-        return [step for step in self.steps if isinstance(step, Node)]
-
-    def noted(self, above: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], "Noted"]]:
-        """The functions of torch in here, each with the lines that lead to it, while they are as they were noted."""
-        for step in self.steps:
-            if isinstance(step, Node):
-                yield from step.noted((*above, step.key))
-            else:
-                yield above, step
-
-    def inside(self) -> Iterator["Node"]:
-        """All steps in here, the innermost first."""
-        for child in self.children:
-            yield from child.inside()
-            yield child
-
-    def uses(self) -> dict[int, Kind]:
-        """What was there before and is used in here: the step that made it (-1: none did), and of what kind it is."""
-        if self._uses is None:
-            self._uses = {}
-            for _, ref, kind in self.operands:
-                self._uses.setdefault(ref[0], kind)
-            for child in self.children:
-                for maker, kind in child.uses().items():
-                    if maker < self.start:
-                        self._uses.setdefault(maker, kind)
-        return self._uses
-
-    def spread(self) -> list[Ref]:
-        """The operands of one step, which may have been spread to one shape."""
-        last = next((child for child in reversed(self.children) if not child.shown and child.operands), self)
-        refs = [ref for _, ref, _ in last.operands if ref[0] >= 0]
-        return refs if len(refs) == len(last.operands) else []
-
-
-# Where torch is called, and what tells the place from others.
-Site = tuple[Place, tuple[int, int]]
-# A function of torch: what it is called, where, its number, and what it took, so many, and gave.
-Noted = tuple[str, Site, int, list[Entry], int]
-
-
-def _node(name: str, site: Site, serial: int, entries: list[Entry], taken: int) -> Node:
-    place, key = site
-    node = Node(place, name.strip("_") or name, serial, key, entries[:taken], place is not _NOWHERE)
-    if node.shown and len(entries) > taken:
-        node.results, node.kind = tuple([(serial, i) for i in range(len(entries) - taken)]), entries[taken][2]
-    return node
 
 
 def _sizeless(name: str, value: Any) -> bool:
@@ -142,7 +63,7 @@ class Recorder(Watch):
         super().__init__()
         # The modules that the call was given, with what its caller calls them.
         self.modules: list[tuple[str, nn.Module]] = []
-        self.root = Node(_NOWHERE, "", 0, (0, 0))
+        self.root = Node(NOWHERE, "", 0, (0, 0))
         self.failed: Failed | None = None
         # The first step of which data decides the sizes.
         self.data: int | None = None
@@ -251,10 +172,10 @@ class Recorder(Watch):
         site = self._sites.get(key)
         if site is None:
             shown = self.info(frame.f_code)[1]
-            site = self._sites[key] = place_of(frame, frame.f_lasti) if shown else _NOWHERE, key
-        if site[0] is not _NOWHERE or node is not self.root:
+            site = self._sites[key] = place_of(frame, frame.f_lasti) if shown else NOWHERE, key
+        if site[0] is not NOWHERE or node is not self.root:
             node.steps.append((name, site, serial, entries, taken))
-            if name == "backward" and not node.results and site[0] is _NOWHERE:
+            if name == "backward" and not node.results and site[0] is NOWHERE:
                 node.shown = True
 
     def ended(self, frame: FrameType, value: Any) -> None:
@@ -432,7 +353,7 @@ class Recorder(Watch):
         while last is not None and last.tb_next is not None:
             last = last.tb_next
         module = self._module_of(last.tb_frame) if last is not None else None
-        place = place_of(found.tb_frame, found.tb_lasti) if found is not None else _NOWHERE
+        place = place_of(found.tb_frame, found.tb_lasti) if found is not None else NOWHERE
         local = found.tb_frame.f_locals if found is not None else {}
         operands = [(word, local[word]) for word in names_in(place.text) if isinstance(local.get(word), Tensor)]
         if last is not None:

@@ -14,12 +14,13 @@ from vitcourse.trace.described import NamesGiven, described
 from vitcourse.trace.errors import asked_of, explained
 from vitcourse.trace.fault import Fault
 from vitcourse.trace.folding import folded
+from vitcourse.trace.node import Node
 from vitcourse.trace.record import Failure, Row, Shape, said_by
 from vitcourse.trace.recorder import named_results, quietly
 from vitcourse.trace.runs import Rehearsals
 from vitcourse.trace.shown import Trace
 from vitcourse.trace.source import Place, place_of, raised_in, readable
-from vitcourse.trace.steps import Failed, Node, Recorder
+from vitcourse.trace.steps import Failed, Recorder
 from vitcourse.trace.told import Told
 
 
