@@ -207,7 +207,8 @@ def test_param_groups(check: Check) -> None:
 @pytest.mark.exercise("7.4")
 def test_mixup(check: Check) -> None:
     s = check.sizes(B=5, C=2, H=7, W=3, K=11)
-    images, labels, order = check.randn("B C H W"), check.labels("B", n_classes=s.K - 1), check.order("B")
+    images, labels = check.randn("B C H W"), check.labels("B", n_classes=s.K - 1, distinct=True)
+    order = check.order("B")
     mix = check.get("mixup")
 
     mixed, targets = check.pair(mix(images, labels, s.K, 0.3, order), "the images and the targets")

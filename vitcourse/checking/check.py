@@ -49,8 +49,10 @@ class Check(Asking):
             order = torch.randperm(count, generator=self.inputs.generator)
         return order
 
-    def labels(self, pattern: str, n_classes: int) -> Tensor:
-        """Fresh random labels below n_classes."""
+    def labels(self, pattern: str, n_classes: int, *, distinct: bool = False) -> Tensor:
+        """Fresh random labels below n_classes; distinct ones tell of each which it was, wherever it stands."""
+        if distinct:
+            return torch.randperm(n_classes, generator=self.inputs.generator)[: self.s.shape(pattern)[0]]
         return torch.randint(n_classes, self.s.shape(pattern), generator=self.inputs.generator)
 
     # subjects
