@@ -39,7 +39,7 @@ PRESET = PRESETS["mnist-gpu"]
 TEMPERATURE = 4.0
 TEACHERS_BATCH = 125
 VIEWS_A_FILE = 8  # of each image
-WHAT = "ViTs that convolutional networks teach, on the test images, looked at once; nothing was chosen among others"
+WHAT = "ViTs that convolutional networks teach; accuracies on the test images, by which nothing was chosen"
 
 
 @dataclass(frozen=True)
