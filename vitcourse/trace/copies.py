@@ -23,6 +23,7 @@ from vitcourse.trace.source import readable
 
 _CACHED = functools._lru_cache_wrapper
 _PLAIN = frozenset((type(None), bool, int, float, str))
+_DICTS = frozenset((dict, OrderedDict))
 _AS_THEY_ARE = (
     int, float, str, bytes, torch.dtype, torch.device, type, types.ModuleType, torch.jit.ScriptFunction,
 )  # fmt: skip
@@ -220,9 +221,15 @@ class Copies:
             return new
         new = object.__new__(type(old))
         self.memo[id(old)] = new
-        inside = vars(new)
+        inside, memo = vars(new), self.memo
         for name, value in vars(old).items():
-            if name != "_compiled_call_impl":
+            kind = type(value)
+            if kind in _PLAIN:
+                inside[name] = value
+            elif kind in _DICTS and not value:
+                # Most of a module's attributes are these.
+                inside[name] = memo[id(value)] = kind()
+            elif name != "_compiled_call_impl":
                 inside[name] = self._attribute(value)
         if vars(old).get("_compiled_call_impl") is not None:
             vars(new)["forward"] = _apart(new.forward)
@@ -230,9 +237,7 @@ class Copies:
 
     def _attribute(self, value: Any) -> Any:
         kind = type(value)
-        if kind in _PLAIN:
-            return value
-        if kind is not dict and kind is not OrderedDict:
+        if kind not in _DICTS:
             return self._copy(value)
         # What takes a hook away again knows the dict that it is in.
         copied = self.memo[id(value)] = kind()

@@ -153,8 +153,12 @@ def _numbers(paths: list[str], values: list[Any], given: Mapping[str, str]) -> I
 
 def _outside(function: Callable[..., Any]) -> Iterator[nn.Module]:
     """The modules that a function finds outside of it."""
+    plain = inspect.unwrap(function)
+    if not inspect.isroutine(plain):
+        # Asked of a model, Python would spell it all out to say that it is no function.
+        return
     try:
-        found = inspect.getclosurevars(inspect.unwrap(function))
+        found = inspect.getclosurevars(plain)
     except (TypeError, ValueError):
         return
     for value in (*found.nonlocals.values(), *found.globals.values()):

@@ -173,12 +173,11 @@ def is_config(value: Any) -> bool:
 
 def kept_numbers(module: nn.Module) -> Iterator[tuple[nn.Module, str, Any]]:
     """What a finished module, its parts and their configurations keep under the words of hyper-parameters."""
-    known = HYPERPARAMETERS.keys()
+    known, bare = HYPERPARAMETERS.keys(), vars(nn.Module()).keys()
     for part in module.modules():
         inside = vars(part)
-        configs = [
-            vars(value) for value in inside.values() if type(value).__module__ != "builtins" and is_config(value)
-        ]
+        own = [inside[name] for name in inside.keys() - bare]
+        configs = [vars(value) for value in own if type(value).__module__ != "builtins" and is_config(value)]
         for owner in (inside, *configs):
             yield from ((part, name, owner[name]) for name in owner.keys() & known)
 

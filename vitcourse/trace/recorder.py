@@ -40,6 +40,7 @@ _SCALAR = "add sub mul div truediv floordiv remainder pow radd rsub rmul rdiv rf
 SCALAR = frozenset(form for word in _SCALAR.split() for form in (word, f"{word}_", f"__{word}__")) | {"__getitem__"}
 # Kernels that read past the end of a tensor that is too short, instead of refusing it.
 UNCHECKED = frozenset(("lstm", "gru", "rnn_tanh", "rnn_relu"))
+NUMBERS = frozenset((int, float))
 # What has no parts.
 PLAIN = frozenset((type(None), bool, int, float, str))
 Sizes = tuple[int, ...]

@@ -28,6 +28,11 @@ LARGE = 10_000_000
 _SPARE = MT19937(0)
 
 
+def _nothing(record: logging.LogRecord) -> bool:
+    """A filter that lets nothing through."""
+    return False
+
+
 @contextmanager
 def _unnoticed() -> Iterator[None]:
     """Runs leave nothing in what is printed or logged, in the state of chance, or in a trace around this one."""
@@ -35,11 +40,15 @@ def _unnoticed() -> Iterator[None]:
     around = [mode for mode in stack if isinstance(mode, Watch) and not mode.busy]
     for mode in around:
         mode.busy = True
-    state, level = random.getstate(), logging.root.manager.disable
+    state = random.getstate()
+    # There are few handlers: logging.disable() goes through all loggers there are.
+    known = [handler for ref in logging._handlerList if (handler := ref()) is not None]  # type: ignore[attr-defined]
+    handlers = [handler for handler in known if _nothing not in handler.filters]
     # Numpy's own stands aside: its state takes longer to read than a short call takes.
     numbers = get_bit_generator()
     set_bit_generator(_SPARE)
-    logging.disable()
+    for handler in handlers:
+        handler.addFilter(_nothing)
     with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
         warnings.simplefilter("ignore")
         try:
@@ -48,7 +57,8 @@ def _unnoticed() -> Iterator[None]:
         finally:
             for mode in around:
                 mode.busy = False
-            logging.disable(level)
+            for handler in handlers:
+                handler.removeFilter(_nothing)
             random.setstate(state)
             set_bit_generator(numbers)
 

@@ -16,6 +16,7 @@ from vitcourse.trace.asked import in_turn, pattern_in, unpacked_in
 from vitcourse.trace.node import NOWHERE, Node, Site
 from vitcourse.trace.recorder import (
     DECIDING,
+    NUMBERS,
     PLAIN,
     RESHAPES,
     SCALAR,
@@ -37,8 +38,6 @@ _PAUSES = sys.version_info < (3, 12)
 
 def _sizeless(name: str, value: Any) -> bool:
     """Whether what is no tensor, but not what it is worth, is all that a function's sizes depend on."""
-    if type(value) in (int, float):
-        return name in SCALAR
     if name == "__getitem__" and type(value) is tuple:
         return all(type(part) is int or part is None or (type(part) is slice and part == slice(None)) for part in value)
     return type(value) in (tuple, list) and all(isinstance(part, Tensor) for part in value)
@@ -151,7 +150,7 @@ class Recorder(Watch):
         for value in (*args, *kwargs.values()) if kwargs else args:
             if isinstance(value, Tensor):
                 entries.append(self.entry(value))
-            elif value is not None:
+            elif value is not None and (name not in SCALAR or type(value) not in NUMBERS):
                 if type(value) not in PLAIN:
                     entries += map(self.entry, tensors_of((value,)))
                 if not _sizeless(name, value):

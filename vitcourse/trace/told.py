@@ -108,7 +108,7 @@ class Told:
         symbols = [name for name in self.call.sizes if not name.startswith("_")]
         if symbols or self.call.modules or contract_of(self.function).results:
             return True
-        return any(node.module is not None for node in self.recorder.root.inside())
+        return any(node.module is not None for node in self.recorder.root.calls())
 
     def settled(self) -> bool:
         """Whether another run can tell nothing more: each size that changes has a name that needs no guess."""
