@@ -18,7 +18,7 @@ from torch.nn.parameter import is_lazy
 from vitcourse.trace.names import changed, kept_numbers
 from vitcourse.trace.recorder import tensors_in
 from vitcourse.trace.shared import Shared, names_of
-from vitcourse.trace.sizes import worth
+from vitcourse.trace.sizes import HEADS, worth
 from vitcourse.trace.source import readable
 
 _CACHED = functools._lru_cache_wrapper
@@ -57,7 +57,7 @@ class Call:
     """A call that can be made anew: what is called with what, and where each symbol's size is written.
 
     `heads` are the places where a finished module keeps how many heads it has, and (True) how wide one is: the one of
-    its own sizes that can be changed.
+    its own sizes that can be changed. There can be `more` times as many.
     """
 
     function: Callable[..., Any]
@@ -72,6 +72,12 @@ class Call:
     modules: list[tuple[str, nn.Module]] = field(default_factory=list)
     recipes: list[tuple[nn.Module, Recipe]] = field(default_factory=list)
     heads: list[tuple[nn.Module, str, bool]] = field(default_factory=list)
+    more: int = 2
+
+    @property
+    def counts(self) -> list[str]:
+        """The symbols of how many heads a finished module has."""
+        return [symbol for symbol in HEADS if self.heads and symbol in self.sizes]
 
     @functools.cached_property
     def kept(self) -> list[tuple[nn.Module, str, Any]]:

@@ -22,6 +22,7 @@ HYPERPARAMETERS: dict[str, str | tuple[str, str]] = {
         "T": "n_tokens num_tokens",
         "D": "d_model embed_dim hidden_dim hidden_size n_embd",
         "h": "n_heads num_heads heads nhead num_attention_heads n_head",
+        "n_kv_heads": "n_kv_heads num_kv_heads kv_heads n_kv_head num_key_value_heads",
         "dh": "d_head head_dim dim_head attention_head_size",
         "M": "mlp_dim dim_feedforward intermediate_size n_inner",
         "ratio": "ratio mlp_ratio",

@@ -106,7 +106,7 @@ class Rehearsals:
             return
         with _unnoticed(), self._first.shared:
             for self.contrary in (1, 0) if shown.data is not None else (0,):
-                symbols = [name for name in self.call.sizes if name != "h" or not self.call.heads]
+                symbols = [name for name in self.call.sizes if name not in self.call.counts]
                 # Sizes without a symbol are varied only beside those with one, so as not to be taken for them.
                 self._vary(symbols if any(not name.startswith("_") for name in symbols) else [])
                 if self.turns:
@@ -122,7 +122,7 @@ class Rehearsals:
     def _vary(self, symbols: list[str]) -> None:
         """Every symbol at once, where the call allows it; else as many as can change, one after the other."""
         held, done = True, 0
-        heads = {"h": "twice"} if self.call.heads else {}
+        heads = dict.fromkeys(self.call.counts, str(self.call.more))
         movable = symbols
         if self.finished:
             # The batch, with how many there are in a row, while the module's own sizes are followed: that tells what

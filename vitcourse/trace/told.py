@@ -15,7 +15,7 @@ from vitcourse.trace.record import Axis, Shape
 from vitcourse.trace.recorder import COUNTING, WHERE, Ref, Sizes, Step, quietly, sizes_of, tensors_in
 from vitcourse.trace.rehearsal import Parted
 from vitcourse.trace.runs import Rehearsals
-from vitcourse.trace.sizes import Names, Vector, closed, worth, worth_all
+from vitcourse.trace.sizes import HEADS, Names, Vector, closed, worth, worth_all
 from vitcourse.trace.steps import Recorder
 
 # Functions whose first result has as many places as data says.
@@ -123,7 +123,7 @@ class Told:
                         name = self._named(serial, axis, vector, known).name
                         if name is None or re.search(r"[/⌈(+\d-]", name):
                             return False
-        return many or (self.follower is not None and self.rehearsals.ways.keys() <= {"B", "h", "n"})
+        return many or (self.follower is not None and self.rehearsals.ways.keys() <= {"B", "n", *HEADS})
 
     def _find(self) -> None:
         """Where the code works at the given size only: from there on, no size is known to be another."""

@@ -747,3 +747,30 @@ def test_a_trace_inside_a_traced_call_shows_no_runs_of_its_own():
     lines = ["x", "x * 3", 'trace(inner, x * 3, names="B D")', 'trace(inner, x * 3, names="B D").result + 1']
     assert [row.expression for row in traced.steps] == lines
     assert [axis.word for axis in traced.outcome[0]] == ["D", "D"]
+
+
+class Sharing(nn.Module):
+    """Attention in which several heads of queries share one of keys and values."""
+
+    def __init__(self, d_model, n_heads, n_kv_heads):
+        super().__init__()
+        self.n_heads, self.n_kv_heads, self.d_head = n_heads, n_kv_heads, d_model // n_heads
+        self.query = nn.Linear(d_model, n_heads * self.d_head)
+        self.key, self.value = (nn.Linear(d_model, n_kv_heads * self.d_head) for _ in range(2))
+
+    def forward(self, x):
+        batch, length, _ = x.shape
+        q = self.query(x).view(batch, length, self.n_heads, self.d_head).transpose(1, 2)
+        k, v = (f(x).view(batch, length, self.n_kv_heads, self.d_head).transpose(1, 2) for f in (self.key, self.value))
+        k, v = (tensor.repeat_interleave(self.n_heads // self.n_kv_heads, 1) for tensor in (k, v))
+        return F.scaled_dot_product_attention(q, k, v)
+
+
+@pytest.mark.parametrize("make", [Sharing, lambda *sizes: build(Sharing, *sizes)], ids=["finished", "built"])
+def test_heads_that_share_keys_and_values_are_told_from_all_heads(make):
+    # Heads of keys, and the width of a head, are one number in one of them.
+    traces = [trace(make(*sizes), torch.rand(3, 7, sizes[0]), names="B T D") for sizes in ((60, 10, 5), (66, 6, 2))]
+    for traced in traces:
+        words = {tuple(axis.word for axis in row.shape) for row in traced.steps if len(row.shape) == 4}
+        assert words >= {("B", "h", "T", "dh"), ("B", "n_kv_heads", "T", "dh")}
+    assert not contradictions(*traces)
