@@ -197,7 +197,7 @@ def _heads(call: Call) -> None:
         call.heads = [(part, name, symbol == "dh") for part, name, symbol, _ in found]
 
 
-def _divisor(found: list[tuple[nn.Module, str, str, int]], count: int) -> int:
+def _divisor(found: list[tuple[nn.Module, str, Any, int]], count: int) -> int:
     """What the width of a head can be divided by: by two, but where it is odd."""
     widths = [value for *_, symbol, value in found if symbol == "dh"]
     for weight in {part.weight for one, *_ in found for part in one.modules() if isinstance(part, nn.Linear)}:

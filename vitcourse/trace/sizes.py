@@ -25,7 +25,7 @@ PRODUCTS = (
 # How many heads there are: of queries, and of the keys and values that these share.
 HEADS = ("h", "n_kv_heads")
 # What may be held to be a product, or one more.
-WHOLES = {"T", *(whole for whole, *_ in PRODUCTS)}
+WHOLES = {"T", *(whole for whole, *_ in PRODUCTS)}.difference(HEADS)
 # The order in which a product names its factors.
 ORDER = ("ratio", "B", "n", *HEADS, "gh", "gw", "N", "T", "Tq", "Tk", "C", "H", "W", "P", "D", "dh", "dv", "M", "K")
 PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103)
