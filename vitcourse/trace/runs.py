@@ -101,6 +101,7 @@ class Rehearsals:
         """Vary every symbol that can change, until `decided`; first with other data, where it matters."""
         self.main, self.failed, self.opaque, self.decided = shown.steps, failed, shown.opaque, decided
         self._turns = None if failed else turns_of(self.main, shown.made())
+        self._paths = shown.paths
         if self._first is None:
             # It can't be copied, and so not be run.
             return
@@ -195,7 +196,7 @@ class Rehearsals:
     def _one_by_one(self, symbols: list[str], heads: dict[str, str]) -> None:
         for name in symbols:
             at: list[int] = []
-            loops = most = raised = False
+            loops = most = raised = parted = False
             for way in ("free", "even", "times", "next", "less"):
                 # The turns of a loop are as many as this size: one more is all that is left to try. What comes in rows
                 # may be at its most; the width of an image is what its windows divide.
@@ -210,8 +211,13 @@ class Rehearsals:
                 at.append(len(self.last.steps))
                 larger = self.last.sizes[name] > self.call.sizes[name]
                 raised = isinstance(self.last.error, Exception)
+                parted = parted or (isinstance(self.last.error, Parted) and larger)
                 most = most or (raised and at.count(at[-1]) > 2 and larger)
                 loops = len(self.last.steps) > len(self.main)
+            # A loop of as many turns as this size can have more of them.
+            parted = parted and name not in WIDTHS
+            if name not in self.ways and parted and self._try({**self.ways, name: "longer"}, 0, True):
+                self.ways = self.last_ways
             if name not in self.ways:
                 self.stopped[name] = self.last
 
@@ -233,7 +239,8 @@ class Rehearsals:
         """One run; whether it took the steps of the run that is shown."""
         sizes = chosen(self.call.sizes, ways, turn, held)
         sizes |= {name: sizes[other] for name, other in self.tied.items()}
-        key = (self.contrary, *sizes.values())
+        longer = "longer" in ways.values()
+        key = (self.contrary, longer, *sizes.values())
         if key in self._tried:
             self.last = self._tried[key]
             return False
@@ -250,7 +257,9 @@ class Rehearsals:
             if self.finished and self.follower is None:
                 self.last.follower = Follower(self.call, copies, tensors_in([*args, *kwargs.values()]))
             self.count += 1
-            if self.last.follower is None and not self.contrary:
+            if longer:
+                self.last.paths = self._paths()
+            elif self.last.follower is None and not self.contrary:
                 self.last.turns = self._turns
             # What is made for each pair of what is there grows with the square.
             growth = prod([max(1, size // self.call.sizes[name]) for name, size in sizes.items()]) ** 2

@@ -59,8 +59,9 @@ def chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, held: bo
 
     The ways: "free", primes, and where halves may be rounded one below, at and above multiples of a power of two, which
     tells `//` from `⌈⌉`; "even", such multiples; "times", multiples of what it was; "more", one more than such; "next",
-    a little more or less; "less", a little less; "small", small primes; "3", so many times what it was. With held,
-    sizes that are a product, or one more, of others go on being it; else only those of which one factor has no symbol.
+    a little more or less; "less", a little less; "small", small primes; "3", so many times what it was;
+    "longer", one more or some. With held, sizes that are a product, or one more, of others go on being it; else only
+    those of which one factor has no symbol.
     """
     for shift in range(18):
         sizes = _chosen(main, ways, turn, shift, held)
@@ -86,6 +87,7 @@ def _chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, shift: 
                 "even": even,
                 "small": small,
                 "next": max(main[name] + (1, -1, 2, -2, 3)[turn], 2),
+                "longer": main[name] + 1 + turn,
                 "less": max(main[name] - 1 - turn, 2),
                 "times": main[name] * (2, 3, 5, 4, 7)[turn],
                 "more": main[name] * (2, 3, 5, 4, 7)[turn] + 1,
@@ -131,7 +133,7 @@ def _multiply(
     sizes: dict[str, int], main: Mapping[str, int], ways: Mapping[str, str], turn: int, shift: int, held: bool
 ) -> None:
     """Make those sizes products, or one more, that mean one."""
-    for place, (whole, *factors) in enumerate(PRODUCTS):
+    for place, (whole, *factors) in enumerate(PRODUCTS, start=-1):
         if ways.get(whole) not in ("free", "small"):
             continue
         known = [name for name in factors if name in main]

@@ -1,7 +1,7 @@
 """A call's steps, as a tree of the expressions that asked for them."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from inspect import CO_GENERATOR
@@ -283,6 +283,11 @@ class Recorder(Watch):
             if serial not in self._told and (name not in DECIDING or name == "__getitem__"):
                 place = above, site[1], name
                 yield serial, place, [(ref, id(known) if ref[0] < 0 else 0) for known, ref, _ in entries[:taken]]
+
+    def paths(self) -> list[Hashable]:
+        """Where each step was taken: the places that lead to it."""
+        paths: dict[int, Hashable] = {serial: (*above, site[1]) for above, (_, site, serial, *_) in self.root.noted()}
+        return [paths.get(serial, ()) for serial in range(len(self.steps))]
 
     # Errors
 
