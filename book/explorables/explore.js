@@ -138,7 +138,7 @@ class Explorer {
     const { head, token, result } = state;
     const row = head ? rowOf(model, result, ...head, token) : meanRow(model, result, model.L - 1, token);
     this.sequence.look(token, row);
-    const where = head ? `In layer ${head[0] + 1}, head ${head[1] + 1}` : `In layer ${model.L}, all heads together`;
+    const where = head ? `In layer ${head[0] + 1}, head ${head[1]}` : `In layer ${model.L}, all heads together`;
     say(this.part("look"), `${where}, ${tokenName(model, token)} looks ${rowInWords(model, row, token)}.`);
   }
 
