@@ -225,7 +225,7 @@ async function agreement(model, tests) {
     await new Promise((go) => setTimeout(go, 0)); // the page goes on living between two images
   }
   if (gap > 1e-3) {
-    return `Beware: this page's logits differ from PyTorch's by up to ${gap.toPrecision(2)}. The model that was trained computes something else than the course's; to find out why, type vitcourse check.`;
+    return `Beware: this page's logits differ from PyTorch's by up to ${gap.toPrecision(2)}. The model that was trained doesn't compute what the course's does; to find out why, type vitcourse check.`;
   }
   const middle = times.sort((a, b) => a - b)[times.length >> 1]; // the first ones are not compiled yet
   const least = gap.toExponential(0).replace(/e-(\d+)/, (_, power) => ` · 10⁻${superscript(power)}`);
