@@ -25,6 +25,8 @@ from vitcourse.trace.turns import turns_of
 
 # A model with more numbers than this is run on tensors without any, torch's meta device: slow by step, not by size.
 LARGE = 10_000_000
+# A call of more steps takes long: what is little likely isn't tried.
+MOST_STEPS = 1_000
 _SPARE = MT19937(0)
 
 
@@ -145,6 +147,8 @@ class Rehearsals:
                     break
                 # One run tells nothing apart.
                 self.ways = before
+            if rest and isinstance(self.last.error, Parted) and len(self.main) > MOST_STEPS:
+                break
         if not rest or not set(rest) <= self.ways.keys():
             self._one_by_one([name for name in rest if name not in self.ways], heads)
             self._tie(heads)
@@ -215,7 +219,7 @@ class Rehearsals:
                 most = most or (raised and at.count(at[-1]) > 2 and larger)
                 loops = len(self.last.steps) > len(self.main)
             # A loop of as many turns as this size can have more of them.
-            parted = parted and name not in WIDTHS
+            parted = parted and name not in WIDTHS and len(self.main) < MOST_STEPS
             if name not in self.ways and parted and self._try({**self.ways, name: "longer"}, 0, True):
                 self.ways = self.last_ways
             if name not in self.ways:
