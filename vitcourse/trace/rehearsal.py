@@ -101,20 +101,29 @@ class Rehearsal(Watch):
         if tensors or name == "backward":
             if self.follower is not None:
                 self.follower.step(name, func, args, kwargs or {}, tensors)
-            if not self.paths or not self._further(self.path(sys._getframe(1))):
+            if not self.paths:
                 self.note(name, tensors)
+            elif (count := self._counted(self.path(sys._getframe(1)))) is not None:
+                # What takes an axis apart gives more, too.
+                self.note(name, tensors[:count])
+                if self.follower is not None:
+                    del self.follower.steps[-1][count:]
             elif self.follower is not None:
                 self.follower.steps.pop()
         return result
 
-    def _further(self, path: Hashable) -> bool:
-        """Whether a step is one of a further turn: where this run has been, and the one that is shown isn't now."""
-        if len(self.steps) < len(self.main) and path == self.paths[len(self.steps)]:
+    def _counted(self, path: Hashable) -> int | None:
+        """How many results a step has in the run that is shown.
+
+        None for one of a further turn: this run has been there, and the one that is shown isn't there now.
+        """
+        place = len(self.steps)
+        if place < len(self.main) and path == self.paths[place]:
             self.been.add(path)
-            return False
+            return len(self.main[place]) - 1
         if not path or path not in self.been:
             raise Parted
-        return True
+        return None
 
     def _otherwise(self, name: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The result of a function of torch on tensors without numbers, or on other data; and its arguments."""

@@ -222,6 +222,8 @@ class Rehearsals:
             parted = parted and name not in WIDTHS and len(self.main) < MOST_STEPS
             if name not in self.ways and parted and self._try({**self.ways, name: "longer"}, 0, True):
                 self.ways = self.last_ways
+                # Alone too, which tells it from the larger, or smaller, of two sizes.
+                self._try({name: "longer"}, 1, True)
             if name not in self.ways:
                 self.stopped[name] = self.last
 

@@ -87,7 +87,7 @@ def _chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, shift: 
                 "even": even,
                 "small": small,
                 "next": max(main[name] + (1, -1, 2, -2, 3)[turn], 2),
-                "longer": main[name] + 1 + turn,
+                "longer": main[name] + (1, main[name], 2, 3, 4)[turn],
                 "less": max(main[name] - 1 - turn, 2),
                 "times": main[name] * (2, 3, 5, 4, 7)[turn],
                 "more": main[name] * (2, 3, 5, 4, 7)[turn] + 1,
@@ -224,7 +224,7 @@ class Names:
             return
         products = sorted(self._products(v, 4, ""), key=lambda p: (len(p[1]) + (p[0] != 1), _all_places(p[1])))
         for number, factors in products:
-            if number == 1 or not self.fixed:
+            if self._written(number):
                 yield "·".join([str(number)] * (number != 1) + sorted(factors, key=place_of))
         yield from self._quotients(v)
         yield from self._sums(v)
@@ -259,13 +259,14 @@ class Names:
         products = [("·".join(sorted((a, b), key=place_of)), _times(x, y)) for a, x, b, y in pairs]
         for name, size in names + products:
             times, plus = self._line(v, size)
-            if times and (times == 1 or len(set(v)) > 3) and (not self.fixed or (times == 1 and self._small(plus))):
+            many = times > 1 and len(set(v)) > 3 and self._written(times)
+            if (times == 1 or many) and (not self.fixed or self._small(plus)):
                 yield f"{times}·{name}{plus:+d}" if times > 1 else f"{name}{plus:+d}"
         for a, x in names:
             rest = _minus(v, x)
             found = sorted(self._products(rest, 2, ""), key=lambda p: len(p[1])) if min(rest) > 0 else []
             for number, factors in found:
-                if factors not in ((), (a,)) and (number == 1 or not self.fixed):
+                if factors not in ((), (a,)) and (self._written(number)):
                     both = [a, "·".join([str(number)] * (number != 1) + sorted(factors, key=place_of))]
                     yield "+".join(sorted(both, key=place_of))
         two = [(f"{a}+{b}", tuple(map(operator.add, x, y))) for a, x, b, y in pairs if a != b]
@@ -274,6 +275,11 @@ class Names:
             times, plus = self._line(v, size)
             if times == 1 and (not self.fixed or self._small(plus)):
                 yield f"{name}{plus:+d}" if plus else name
+
+    def _written(self, number: int) -> bool:
+        """Whether a factor may be a number that the code writes, and not what a size comes to that no run changed."""
+        told = (number % n == 0 or (n > number and n % number in (0, number - 1)) for n in self._stuck)
+        return number == 1 or not (self.fixed or any(told))
 
     def _small(self, number: int) -> bool:
         """Whether a number is likely to be written as such."""
@@ -293,7 +299,7 @@ class Names:
     def _floors(self, v: Vector) -> Iterator[str]:
         """Sizes divided and rounded, and multiples of such, where the runs leave one choice of all numbers."""
         plain = [("", *fit) for fit in self._fits(v)]
-        numbers = [n for n in range(2, 65) if all(x % n == 0 for x in v)]
+        numbers = [n for n in range(2, 65) if all(x % n == 0 for x in v) and self._written(n)]
         many = [(f"{n}·", *fit) for n in numbers for fit in self._fits(tuple(x // n for x in v))]
         # A number, another and a third fit much by chance; and so does a multiple of what may be none.
         known = {name for _, name, _, _ in plain}
