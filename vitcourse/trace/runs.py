@@ -207,6 +207,8 @@ class Rehearsals:
                 less = way == "less"
                 if (loops and way != "next") or (most and not less) or (less and (not raised or name in WIDTHS)):
                     continue
+                if less and self.call.sizes[name] < 3:
+                    break
                 ways = {**self.ways, name: way}
                 if (heads and not self.ways and self._try({**ways, **heads}, 0, True)) or self._try(ways, 0, True):
                     self.ways = self.last_ways

@@ -81,6 +81,8 @@ def _chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, shift: 
     for place, name in enumerate(ordered):
         small = PRIMES[(place + turn + shifts[0]) % count] if shifts else PRIMES[place + turn + count]
         taken = {sizes[other] for other in ways if other != "B"} if name == "B" and turn < 2 else None
+        # What is odd stays so: windows have a middle.
+        times = ((3, 5, 7, 9, 11) if main[name] % 2 else (2, 3, 5, 4, 7))[turn]
         for free, even in _free(name, main, ways, turn, shift, taken):
             sizes[name] = {
                 "free": free,
@@ -89,7 +91,7 @@ def _chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, shift: 
                 "next": max(main[name] + (1, -1, 2, -2, 3)[turn], 2),
                 "longer": main[name] + (1, main[name], 2, 3, 4)[turn],
                 "less": max(main[name] - 1 - turn, 2),
-                "times": main[name] * (2, 3, 5, 4, 7)[turn],
+                "times": main[name] * times,
                 "more": main[name] * (2, 3, 5, 4, 7)[turn] + 1,
             }.get(ways[name]) or main[name] * int(ways[name])
             if sizes[name] != main[name]:
@@ -247,7 +249,8 @@ class Names:
     def _quotients(self, v: Vector) -> Iterator[str]:
         for name, size in self._varied.items():
             by, rest = divmod(size[0], v[0]) if v[0] else (0, 1)
-            if not rest and all(b * by == a for a, b in zip(size, v, strict=True)):
+            known = by > 1 and any(by % n == 0 for n in self._stuck)
+            if not rest and not known and all(b * by == a for a, b in zip(size, v, strict=True)):
                 yield f"{name}/{by}"
         for other, divisor in self._varied.items():
             whole = tuple(a * b for a, b in zip(v, divisor, strict=True))
