@@ -86,7 +86,8 @@ def described(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     for path, symbol, value in _numbers(paths, values, {p: w for p, w in given.items() if p not in call.tensors}):
         if call.sizes.setdefault(symbol, value) == value and path.split("[")[0] not in _NO_SIZES:
             call.numbers[path] = symbol
-    call.recipes = _recipes([module for _, module in modules], call)
+    said = _said(call, given)
+    call.recipes = _recipes([module for _, module in modules], call, said)
     _heads(call)
     contract = contract_of(function)
     told = {path: (words(given[path]), True) for path in call.tensors if path in given}
@@ -96,7 +97,7 @@ def described(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     for path, tensor in call.tensors.items():
         call.words[path] = _settled(call, call.words[path], sizes_of(tensor))
     # What stands outside has no say in what the caller's words mean.
-    call.recipes += _recipes(_outside(function), call)
+    call.recipes += _recipes(_outside(function), call, said)
     call.held = [(held[path], words(given[path])) for path in given if path in held]
     return call
 
@@ -105,6 +106,12 @@ def _given(names: NamesGiven, call: Call) -> dict[str, str]:
     if isinstance(names, Mapping):
         return dict(names)
     return dict(zip(call.tensors, [names] if isinstance(names, str) else names or (), strict=False))
+
+
+def _said(call: Call, given: Mapping[str, str]) -> dict[str, int]:
+    """The sizes of the symbols that the caller gives the inputs."""
+    shapes = [(aligned(words(given[path]), t.ndim), t.shape) for path, t in call.tensors.items() if path in given]
+    return {word: size for shape, sizes in shapes if shape for word, size in zip(shape, sizes, strict=True)}
 
 
 def _axis_words(call: Call, path: str, sizes: Sizes, shape: tuple[str, ...], certain: bool) -> list[str]:
@@ -166,18 +173,22 @@ def _outside(function: Callable[..., Any]) -> Iterator[nn.Module]:
             yield value
 
 
-def _recipes(modules: Iterable[nn.Module], call: Call) -> list[tuple[nn.Module, Recipe]]:
+def _recipes(modules: Iterable[nn.Module], call: Call, said: Mapping[str, int]) -> list[tuple[nn.Module, Recipe]]:
     """How those modules were made that `build` made, each once."""
     known = [module for module, _ in call.recipes]
     made = {id(m): (m, _RECIPES[m]) for m in modules if m in _RECIPES and not any(m is other for other in known)}
-    return [(module, _fitting(recipe, call)) for module, recipe in made.values()]
+    return [(module, _fitting(recipe, call, said)) for module, recipe in made.values()]
 
 
-def _fitting(recipe: Recipe, call: Call) -> Recipe:
-    """The recipe, without the numbers whose symbols are other sizes in this call."""
-    numbers = {
-        p: s for p, s in recipe.numbers.items() if call.sizes.setdefault(s, recipe.values[p]) == recipe.values[p]
-    }
+def _fitting(recipe: Recipe, call: Call, said: Mapping[str, int]) -> Recipe:
+    """The recipe; a number whose symbol is another size in this call is called by its own word."""
+    numbers = {}
+    for path, symbol in recipe.numbers.items():
+        size = recipe.values[path]
+        for word in (symbol, path) if is_symbol(path) else (symbol,):
+            if said.get(word, size) == call.sizes.setdefault(word, said.get(word, size)) == size:
+                numbers[path] = word
+                break
     return replace(recipe, numbers=numbers)
 
 

@@ -49,12 +49,16 @@ def _unnoticed() -> Iterator[None]:
     # Numpy's own stands aside: its state takes longer to read than a short call takes.
     numbers = get_bit_generator()
     set_bit_generator(_SPARE)
+    _SPARE._legacy_seeding(0)
+    random.seed(0)
     for handler in handlers:
         handler.addFilter(_nothing)
     with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
         warnings.simplefilter("ignore")
         try:
             with torch.random.fork_rng(devices=[]):
+                # A trace says the same each time that it is made.
+                torch.default_generator.manual_seed(0)
                 yield
         finally:
             for mode in around:
@@ -88,6 +92,8 @@ class Rehearsals:
         self.tied: dict[str, str] = {}
         # Runs that went another way: their sizes, and the steps until then, which a name has to fit as well.
         self.parted: list[tuple[dict[str, int], list[Step]]] = []
+        # Runs that raised: they tell of the steps until then, where no other does.
+        self.raised: list[tuple[dict[str, int], list[Step]]] = []
         self.count = 0
         self._spare: Copies | None = None
         self._tried: dict[tuple[Any, ...], Rehearsal] = {}
@@ -113,10 +119,10 @@ class Rehearsals:
                 # Sizes without a symbol are varied only beside those with one, so as not to be taken for them.
                 self._vary(symbols if any(not name.startswith("_") for name in symbols) else [])
                 if self.turns:
-                    if self.contrary and len(self.turns) > 1:
+                    if self.contrary:
                         # At the sizes that are shown too: what data decides is then no expression of sizes.
                         self.contrary = 2
-                        self._try({}, 0, True)
+                        self.contrary *= self._try({}, 0, True)
                     break
                 self._tried.clear()
                 self.stopped.clear()
@@ -286,10 +292,11 @@ class Rehearsals:
         same = isinstance(self.last.error, Exception) == self.failed and len(self.last.steps) == len(self.main)
         if copies is None or not same or isinstance(self.last.error, Parted):
             steps = self.last.steps
-            if (
-                isinstance(self.last.error, Parted)
+            if steps and not self.contrary and isinstance(self.last.error, Exception):
+                self.raised.append((sizes, steps))
+            elif (
+                steps
                 and not self.contrary
-                and steps
                 and not (len(steps) <= len(self.main) and alike(steps[-1], self.main[len(steps) - 1]))
             ):
                 self.parted.append((sizes, steps[:-1]))

@@ -61,10 +61,10 @@ class Told:
         recorder, rehearsals = self.recorder, self.rehearsals
         self.turns, self.follower, self.runs = rehearsals.turns, rehearsals.follower, 1 + rehearsals.count
         others = [(turn.sizes, turn.steps) for turn in self.turns]
-        if not others and rehearsals.parted:
+        if not others and (ended := rehearsals.parted or rehearsals.raised):
             # All went another way: those that went along the longest tell of the steps until then.
-            most = max(len(steps) for _, steps in rehearsals.parted)
-            others = [(at, steps) for at, steps in rehearsals.parted if len(steps) == most]
+            most = max(len(steps) for _, steps in ended)
+            others = [(at, steps) for at, steps in ended if len(steps) == most]
         if len(self._runs) == 1 + len(others):
             return
         own = {name: size for name, size in self.call.sizes.items() if name not in rehearsals.tied}
@@ -85,8 +85,9 @@ class Told:
         # Where code works at the given size only, no size is followed any further; where data decides, and no run with
         # other data took the same steps, no later size is known at all.
         self.trusted = self.proved = min(map(len, [recorder.steps, *(steps for _, steps in others)]))
-        if recorder.data is not None and not rehearsals.contrary:
-            self.trusted = self.proved = min(self.proved, recorder.data)
+        self._data = recorder.data if recorder.data is not None else len(recorder.steps)
+        if not rehearsals.contrary:
+            self.trusted = self.proved = min(self.proved, self._data)
         quietly(self._find)
         self._found: dict[Any, Axis] = {}
         self._shapes: dict[Any, Shape] = {}
@@ -158,12 +159,23 @@ class Told:
         # Steps of the same sizes in all runs, the turns of a loop say, have the same names.
         steps = tuple([steps[serial] for steps in self._runs])
         parted = tuple([(run, steps[serial]) for run, (_, steps) in enumerate(self._parted) if len(steps) > serial])
-        key = (steps, serial < self.proved, (len(self._words) > serial) * (serial + 1), known, place, parted)
+        key = (
+            steps,
+            serial < self.proved,
+            serial < self._data,
+            (len(self._words) > serial) * (serial + 1),
+            known,
+            place,
+            parted,
+        )
         if key not in self._shapes:
             sizes = enumerate(zip(*(step[place + 1] for step in steps), strict=True))
             shape = tuple([self._named(serial, axis, vector, known) for axis, vector in sizes])
             if len(parted) < 2:
                 shape = tuple([Axis(axis.size) if self._may_be_other(axis.name) else axis for axis in shape])
+            if serial >= self._data:
+                # What is rounded may fit as many as data says, by chance.
+                shape = tuple([Axis(a.size) if re.search("//|⌈", a.name or "") else a for a in shape])
             for run, step in parted:
                 fits = [_holds(a.name, self._parted[run][0], n) for a, n in zip(shape, step[place + 1], strict=True)]
                 shape = tuple(axis if fit else Axis(axis.size) for axis, fit in zip(shape, fits, strict=True))

@@ -829,3 +829,44 @@ def test_parts_of_which_a_loop_takes_as_many_as_a_number_says_are_counted():
     assert (words["self.gate(x)"], words["torch.stack(out, -1)"]) == (
         ["B", "T", "n_experts"], ["B", "T", "hidden", "n_experts"]
     )  # fmt: skip
+
+
+class Reading(nn.Module):
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.into = nn.Linear(input_size, hidden_size)
+
+    def forward(self, x):
+        return self.into(x)
+
+
+def test_a_symbol_that_the_caller_gives_another_size_is_not_a_words():
+    traced = trace(build(Reading, 5, 7), torch.rand(3, 2, 5), names="B T D")
+    assert [str(axis) for axis in traced.steps[-1].shape] == ["B=3", "T=2", "hidden_size=7"]
+
+
+def visible(x, hidden):
+    """The tokens that are not hidden, as many in each image."""
+    return x[~hidden].reshape(len(x), -1, x.shape[2])
+
+
+@pytest.mark.parametrize(("count", "shown"), [(2, 8), (5, 11), (3, 6)])
+def test_how_many_a_mask_leaves_never_has_a_name_and_what_is_before_it_has(count, shown):
+    hidden = torch.zeros(5, shown, dtype=torch.bool)
+    hidden[:, count:] = True
+    texts = set()
+    for seed in range(3):
+        torch.manual_seed(seed)
+        traced = trace(visible, torch.rand(5, shown, 7), hidden, names={"x": "B N D", "hidden": "B N"})
+        words = [[axis.word for axis in row.shape] for row in traced.steps]
+        assert (words[2], words[-1][1]) == (["B", "N"], str(count))
+        texts.add(traced.to_text())
+    assert len(texts) == 1
+
+
+def test_a_window_which_has_a_middle_has_its_name():
+    def windows(x, window):
+        return F.pad(x, (window // 2, window // 2)).unfold(1, window, 1)
+
+    traced = trace(windows, torch.rand(3, 11), 5, names={"x": "B T", "window": "w"})
+    assert [[axis.word for axis in row.shape] for row in traced.steps[1:]] == [["B", "w+T-1"], ["B", "T", "w"]]
