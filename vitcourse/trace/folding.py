@@ -9,6 +9,7 @@ import torch
 from vitcourse.trace.node import Node
 from vitcourse.trace.record import Row, Shape, shape_words
 from vitcourse.trace.recorder import Ref
+from vitcourse.trace.source import receiver
 
 ShapeOf = Callable[[Ref], Shape]
 # Functions that spread their operands to one shape.
@@ -56,7 +57,7 @@ def _folds(nodes: list[Node], shape: ShapeOf, kinds: dict[object, int]) -> list[
             children = children[0].children
         shapes = tuple(shape(ref) for ref in node.results)
         # An element of a Sequential has no line of its own; the same class in it again is its loop.
-        text = node.place.text if node.place.line else node.place.callee
+        text = node.place.text if node.place.line else node.op
         inner = tuple((child.kind, child.repeat) for child in children)
         # What two turns of a loop have in common, as one number: a loop may have thousands of turns.
         kind = kinds.setdefault((node.key, text, tuple(map(id, shapes)), node.kind and node.kind[0], inner), len(kinds))
@@ -98,9 +99,8 @@ def _rows(folds: list[Fold], shape: ShapeOf, depth: int, whole: list[Node]) -> I
     for fold in folds:
         node = fold.node
         place = node.place
-        link = None
-        if place.receiver and place.receiver in texts and place.text.startswith(place.receiver):
-            link = f"…{place.text[len(place.receiver) :].strip()}"
+        earlier = receiver(place.text)
+        link = f"…{place.text.removeprefix(earlier).strip()}" if earlier and earlier in texts else None
         texts.append(place.text)
         before = next(iter(node.uses().values()), (torch.float32, torch.device("cpu")))
         dtype, device = node.kind or before

@@ -246,8 +246,7 @@ class Recorder(Watch):
         if frame.f_code is SEQUENTIAL:
             container, module = frame.f_locals["self"], frame.f_locals.get("module")
             found = next((name for name, child in container._modules.items() if child is module), "?")
-            kind = type(module).__name__
-            return Place(frame.f_code.co_filename, 0, f"[{found}] {kind}", callee=kind)
+            return Place(frame.f_code.co_filename, 0, f"[{found}] {type(module).__name__}")
         return place_of(frame, lasti)
 
     def returned(self, frame: FrameType, back: FrameType, value: Any) -> None:
