@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from traceback import walk_tb
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 from torch import Tensor, nn
@@ -24,15 +24,14 @@ def in_turn(kwargs: Mapping[str, Any]) -> list[Any]:
     return [kwargs[word] for word in sorted(kwargs, key=lambda word: _TURNS.get(word, len(_TURNS)))]
 
 
-def pattern_in(trace: TracebackType | None) -> tuple[Tensor, str, dict[str, int]] | None:
+def pattern_in(error: BaseException) -> tuple[Tensor, str, dict[str, int]] | None:
     """The tensor, the pattern and the lengths that einops was given in a line."""
-    while trace is not None:
-        inside, owner = trace.tb_frame.f_locals, trace.tb_frame.f_locals.get("self")
+    for frame, _ in walk_tb(error.__traceback__):
+        inside = frame.f_locals
         tensors = [value for value in inside.values() if isinstance(value, Tensor)]
-        if trace.tb_frame.f_globals.get("__name__", "").startswith("einops") and len(tensors) == 1:
-            told = {"pattern": "", "axes_lengths": {}, **getattr(owner, "__dict__", {}), **inside}
+        if frame.f_globals.get("__name__", "").startswith("einops") and len(tensors) == 1:
+            told = {"pattern": "", "axes_lengths": {}, **getattr(inside.get("self"), "__dict__", {}), **inside}
             return tensors[0], told["pattern"], told["axes_lengths"]
-        trace = trace.tb_next
     return None
 
 
@@ -40,14 +39,14 @@ _SIZES = re.compile(r"(?:.*=\s*)?(?P<value>(?P<x>\w+)\.(?:shape|size\(\))(?:\[(?
 _NAMES = re.compile(r"[(\[]?[\w., ]+[)\]]?\s*=\s*(?P<value>[^=].*)")
 
 
-def unpacked_in(text: str, local: Mapping[str, Any]) -> tuple[tuple[str, Tensor], str, int | slice] | None:
-    """Of `b, n = x.shape[:2]`: the tensor by name, the sizes, and which part of them."""
+def unpacked_in(text: str, local: Mapping[str, Any]) -> tuple[Tensor, str, int | slice] | None:
+    """Of `b, n = x.shape[:2]`: the tensor, the sizes, and which part of them."""
     found = _SIZES.fullmatch(text)
     if found is None or not isinstance(tensor := local.get(found["x"]), Tensor):
         return None
     part = found["part"] or ":"
     ends = [int(end) if end else None for end in part.split(":")]
-    return (found["x"], tensor), found["value"], slice(*ends) if ":" in part else int(part)
+    return tensor, found["value"], slice(*ends) if ":" in part else int(part)
 
 
 def given(error: BaseException, layer: nn.Module) -> dict[str, Tensor]:

@@ -46,14 +46,18 @@ class Place:
     text: str
 
 
-def raised_in(error: BaseException, base: FrameType | None = None) -> TracebackType | None:
-    """Where an error left the last line that is shown, but for a frame's."""
-    found, trace = None, error.__traceback__
+def passed_by(error: BaseException) -> list[TracebackType]:
+    """Every place that an error left, the outermost first."""
+    passed, trace = [], error.__traceback__
     while trace is not None:
-        if trace.tb_frame is not base and readable(trace.tb_frame.f_code.co_filename):
-            found = trace
+        passed.append(trace)
         trace = trace.tb_next
-    return found
+    return passed
+
+
+def raised_in(error: BaseException) -> TracebackType | None:
+    """Where an error left the last line that is shown."""
+    return next((at for at in reversed(passed_by(error)) if readable(at.tb_frame.f_code.co_filename)), None)
 
 
 # A piece of code never changes its source: an edited file makes new code.
