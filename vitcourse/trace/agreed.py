@@ -125,25 +125,25 @@ def einops(fault: Fault) -> str:
     return ""
 
 
-def unpacked(fault: Fault) -> str:
-    """Names for the sizes of a shape, more or fewer than it has; or a place that it doesn't have."""
-    (x, shape), (value, part) = fault.operand(0), fault.args
-    names = re.search(r"values to unpack \(expected ((?:at least )?\d+)", fault.message)
-    if names is not None:
-        taken = shape[part] if isinstance(part, slice) else ()
-        return has_axes(x if taken == shape else value, taken, f"{names[1]} names are given")
-    beyond = isinstance(part, int) and not -len(shape) <= part < len(shape)
-    return has_axes(x, shape, f"0 to {len(shape) - 1}: there is no {part}") if beyond else ""
+_SIZES = re.compile(r"(?:.*=\s*)?(?P<value>(?P<x>\w+)\.(?:shape|size\(\))(?:\[(?P<part>[-\d:]+)\])?)")
 
 
 def taken_apart(fault: Fault) -> str:
-    """Names for the parts of anything else."""
-    found = re.search(r"values to unpack \(expected (\d+)", fault.message)
+    """Names for the parts of something, more or fewer than there are; or a place that a shape doesn't have."""
+    names = re.search(r"values to unpack \(expected ((?:at least )?\d+)", fault.message)
     value, shape, count = fault.made
-    if found is None or not (shape or count):
-        return ""
-    given = f"{axis_words(value, shape, 0)}," if shape else f"{value} gives {count}:"
-    return f"{given} {found[1]} names are given" if count != int(found[1]) else ""
+    asked = f"{names[1]} names are given" if names is not None else ""
+    sizes, known = _SIZES.fullmatch(value), dict(fault.operands)
+    if sizes is not None and sizes["x"] in known:
+        x, whole = sizes["x"], known[sizes["x"]]
+        start, *end = [int(end) if end else None for end in (sizes["part"] or ":").split(":")]
+        if asked:
+            taken = whole[slice(start, *end)] if end else ()
+            return has_axes(x if taken == whole else sizes["value"], taken, asked)
+        beyond = start is not None and not end and not -len(whole) <= start < len(whole)
+        return has_axes(x, whole, f"0 to {len(whole) - 1}: there is no {start}") if beyond else ""
+    given = f"{axis_words(value, shape, 0)}," if shape else f"{value} gives {count}:" if count else ""
+    return f"{given} {asked}" if given and asked and not asked.startswith(f"{count} ") else ""
 
 
 def brackets(fault: Fault) -> str:

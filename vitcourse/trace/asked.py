@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from traceback import walk_tb
-from types import FrameType
 from typing import Any
 
 from torch import Tensor, nn
@@ -35,18 +34,7 @@ def pattern_in(error: BaseException) -> tuple[Tensor, str, dict[str, int]] | Non
     return None
 
 
-_SIZES = re.compile(r"(?:.*=\s*)?(?P<value>(?P<x>\w+)\.(?:shape|size\(\))(?:\[(?P<part>[-\d:]+)\])?)")
 _NAMES = re.compile(r"[(\[]?[\w., ]+[)\]]?\s*=\s*(?P<value>[^=].*)")
-
-
-def unpacked_in(text: str, local: Mapping[str, Any]) -> tuple[Tensor, str, int | slice] | None:
-    """Of `b, n = x.shape[:2]`: the tensor, the sizes, and which part of them."""
-    found = _SIZES.fullmatch(text)
-    if found is None or not isinstance(tensor := local.get(found["x"]), Tensor):
-        return None
-    part = found["part"] or ":"
-    ends = [int(end) if end else None for end in part.split(":")]
-    return tensor, found["value"], slice(*ends) if ":" in part else int(part)
 
 
 def given(error: BaseException, layer: nn.Module) -> dict[str, Tensor]:
@@ -70,11 +58,11 @@ def each_by_its_name(operands: Operands, text: str, local: Mapping[str, Any]) ->
     return [(names.pop(0) if names[1:] else names[0], x) for names, (_, x) in zip(turn, operands, strict=True)]
 
 
-def made_for_names(text: str, frame: FrameType | None, nodes: Sequence[Any]) -> tuple[str, Any, int | None]:
+def made_for_names(text: str, local: Mapping[str, Any], nodes: Sequence[Any]) -> tuple[str, Any, int | None]:
     """Of `q, k = x.chunk(3)`: the right side, the tensor that it is or the step that made it, or how many it gives."""
-    if (found := _NAMES.fullmatch(text)) is None or frame is None:
-        return "", None, None
-    value, held = found["value"], frame.f_locals.get(found["value"])
+    found = _NAMES.fullmatch(text)
+    value = found["value"] if found is not None else text
+    held = local.get(value)
     steps = [node for node in nodes if node.place.text == value and node.results]
     results = steps[-1].results if steps else ()
     if isinstance(held, Tensor):

@@ -7,7 +7,7 @@ from itertools import combinations, takewhile
 from math import prod
 from typing import Any
 
-from vitcourse.trace.agreed import agreed, apart, brackets, einops, einsum, taken_apart, unpacked
+from vitcourse.trace.agreed import agreed, apart, brackets, einops, einsum, taken_apart
 from vitcourse.trace.fault import Fault, axis_words, has_axes, ordinal, ranks, sized, sizes
 from vitcourse.trace.record import Shape, shape_words
 
@@ -342,7 +342,6 @@ _ASKS: dict[str, str | Rule] = {
         ("cross_entropy nll_loss binary_cross_entropy binary_cross_entropy_with_logits", _targets),
         ("einsum", einsum),
         ("einops", einops),
-        ("unpack", unpacked),
     )
     for op in ops.split()
 }

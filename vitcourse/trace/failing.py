@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from vitcourse.trace.asked import each_by_its_name, given, in_turn, made_for_names, pattern_in, unpacked_in
+from vitcourse.trace.asked import each_by_its_name, given, in_turn, made_for_names, pattern_in
 from vitcourse.trace.errors import asked_of, explained
 from vitcourse.trace.fault import Fault
 from vitcourse.trace.record import Failure, said_by
@@ -47,10 +47,10 @@ class _Line:
         shown = [at for at in passed if self.recorder.info(at.tb_frame.f_code)[1]]
         own = [at for at in shown if at.tb_frame.f_code is not SEQUENTIAL]
         at = (own or shown or passed)[-1]
-        self.frame, self.place = at.tb_frame, place_of(at.tb_frame, at.tb_lasti)
+        self.place = place_of(at.tb_frame, at.tb_lasti)
         self.readers = readable(self.place.file) and self.place.text != ""
         # Other lines call all that they are given "input".
-        self.local: Mapping[str, Any] = self.frame.f_locals if own else {}
+        self.local: Mapping[str, Any] = at.tb_frame.f_locals if own else {}
         owners = [below.tb_frame.f_locals.get("self") for below in passed[passed.index(at) + 1 :]]
         self.layer = next((owner for owner in reversed(owners) if isinstance(owner, nn.Module)), None)
         function = told.function
@@ -62,7 +62,7 @@ class _Line:
         self.tensors = self._called(taken)
 
     def _refused(self) -> tuple[str, Sequence[Any], list[Tensor]]:
-        """What refused, a function of torch, einops or names for sizes; its arguments; and its tensors."""
+        """What refused, a function of torch or einops; its arguments; and its tensors."""
         refused, *call = self.recorder.refused
         if refused is self.error:
             name, args, kwargs = call
@@ -73,9 +73,6 @@ class _Line:
         if (pattern := pattern_in(self.error)) is not None:
             tensor, *told = pattern
             return "einops", told, [tensor]
-        if (sizes := unpacked_in(self.place.text, self.local)) is not None:
-            tensor, *asked = sizes
-            return "unpack", asked, [tensor]
         # Some layers of torch's look at their input themselves.
         looked = [*given(self.error, self.layer).values()] if self.layer is not None else []
         named = [self.local.get(word) for word in names_in(self.place.text)]
@@ -116,7 +113,7 @@ class _Line:
         """What was refused, with words for its axes."""
         told, layer = self.told, self.layer
         module = self.recorder.module_names.get(id(layer), "self") if layer is not None else ""
-        value, one, count = made_for_names(self.place.text, self.frame, [*self.recorder.root.inside()])
+        value, one, count = made_for_names(self.place.text, self.local, [*self.recorder.root.inside()])
         made = told.shape_of(one) if isinstance(one, Tensor) else told.shape(one) if one is not None else ()
         return Fault(
             self.op,
