@@ -33,32 +33,26 @@ def cell(row: Row, column: str) -> str:
 def to_text(trace: Steps, columns: tuple[str, ...] = ("expression", "shape"), legend: bool = False) -> str:
     """The rows as plain text, a line each, with the columns under one another."""
     table = [[cell(row, column) for column in columns] for row in trace.rows]
-    lines = _wrapped(table, columns.index("expression") if "expression" in columns else None)
-    if legend and trace.definitions():
-        lines += ["", ",  ".join(trace.definitions())]
-    if legend and trace.findings:
-        lines += ["", *trace.findings]
+    parts = ["\n".join(_wrapped(table, columns.index("expression") if "expression" in columns else None))]
+    if legend:
+        parts += [",  ".join(trace.definitions()), "\n".join(trace.findings)]
     if trace.failure is not None:
-        lines += ["", str(trace.failure)] if lines else [str(trace.failure)]
-    return "\n".join(lines)
+        parts.append(str(trace.failure))
+    return "\n\n".join(filter(None, parts))
 
 
 def _wrapped(table: list[list[str]], place: int | None) -> list[str]:
     """The table's lines; what follows an expression that is too long for its column stands on the next line."""
-    count = len(table[0]) if table else 0
-    widths = [max(len(line[i]) + 2 for line in table) for i in range(count)]
+    widths = [max(len(part) + 2 for part in column) for column in zip(*table, strict=True)]
     if place is not None and table:
         fitting = [len(line[place]) + 2 for line in table if len(line[place]) <= LONGEST]
         widths[place] = max([WIDTH, *fitting])
     lines = []
     for line in table:
-        text = ""
-        for i, (part, width) in enumerate(zip(line, widths, strict=True)):
-            text += part.ljust(width)
-            if i == place and len(part) + 2 > width and i + 1 < count:
-                lines.append(text.rstrip())
-                text = " " * sum(widths[: i + 1])
-        lines.append(text.rstrip())
+        parts = [part.ljust(width) for part, width in zip(line, widths, strict=True)]
+        if place is not None and len(line[place]) + 2 > widths[place] and line[place + 1 :]:
+            parts[place] = line[place] + "\n" + " " * sum(widths[: place + 1])
+        lines.append("".join(parts).rstrip())
     return lines
 
 
