@@ -1,7 +1,8 @@
 """Two traces side by side: the learner's beside the reference's, and the first row where their shapes part."""
 
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import product, zip_longest
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from vitcourse.trace.render import cell, to_dict
 from vitcourse.trace.shown import Trace
 
 Shapes = tuple[Shape, ...]
+Pair = tuple[Row | None, Row | None]
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Diff:
 
     mine: Trace
     reference: Trace
-    pairs: list[tuple[Row | None, Row | None]]
+    pairs: list[Pair]
     parting: Parting | None
 
     @property
@@ -160,32 +162,29 @@ def _equal(one: Shapes, two: Shapes) -> bool:
     )
 
 
-def _aligned(own: list[Row], other: list[Row]) -> list[tuple[Row | None, Row | None]]:
+def _aligned(own: list[Row], other: list[Row]) -> list[Pair]:
     """Rows of equal shapes beside one another, as many as go in order; between them the rest, as it comes."""
-    best = [[0] * (len(other) + 1) for _ in range(len(own) + 1)]
-    for i in reversed(range(len(own))):
-        for j in reversed(range(len(other))):
-            both = best[i + 1][j + 1] + 1 if _agree(own[i], other[j]) else 0
-            best[i][j] = max(both, best[i + 1][j], best[i][j + 1])
-    pairs: list[tuple[Row | None, Row | None]] = []
-    i = j = first = second = 0
-    while i < len(own) or j < len(other):
-        both = i < len(own) and j < len(other)
-        if both and _agree(own[i], other[j]) and best[i][j] == best[i + 1][j + 1] + 1:
-            pairs += [*zip_longest(own[first:i], other[second:j]), (own[i], other[j])]
-            i, j = first, second = i + 1, j + 1
-        elif j >= len(other) or (i < len(own) and best[i + 1][j] >= best[i][j + 1]):
-            i += 1
-        else:
-            j += 1
+    # From each place of both to their ends: how many rows can be paired, the first two, and those after them.
+    best: dict[tuple[int, int], tuple[int, Any]] = {}
+    for i, j in product(reversed(range(len(own))), reversed(range(len(other)))):
+        ways = [best.get(place, (0, None)) for place in ((i + 1, j), (i, j + 1))]
+        if _agree(own[i], other[j]):
+            count, after = best.get((i + 1, j + 1), (0, None))
+            ways.insert(0, (count + 1, (i, j, after)))
+        best[i, j] = max(ways, key=itemgetter(0))
+    pairs: list[Pair] = []
+    first = second = 0
+    _, after = best.get((0, 0), (0, None))
+    while after is not None:
+        i, j, after = after
+        pairs += [*zip_longest(own[first:i], other[second:j]), (own[i], other[j])]
+        first, second = i + 1, j + 1
     return [*pairs, *zip_longest(own[first:], other[second:])]
 
 
-def _parting(mine: Trace, reference: Trace, pairs: list[tuple[Row | None, Row | None]]) -> Parting:
+def _parting(mine: Trace, reference: Trace, pairs: list[Pair]) -> Parting:
     # Steps that only one of the two takes may be a way round; the last place where they agree is where they part.
-    agreed = max(
-        (k for k, (a, b) in enumerate(pairs, 1) if a is not None and b is not None and _agree(a, b)), default=0
-    )
+    agreed = max((k for k, pair in enumerate(pairs, 1) if _agree(*pair)), default=0)
     last = next((own for own, _ in reversed(pairs[:agreed]) if own is not None), None)
     own, other = next((pair for pair in pairs[agreed:] if (pair[0] or last) is not None), (None, None))
     yours = own.shapes if own is not None else mine.outcome
@@ -193,15 +192,15 @@ def _parting(mine: Trace, reference: Trace, pairs: list[tuple[Row | None, Row | 
     return Parting(own or last, other, yours, expected, explain(yours, expected))
 
 
-def _first_difference(pairs: list[tuple[Row | None, Row | None]]) -> Parting | None:
+def _first_difference(pairs: list[Pair]) -> Parting | None:
     for own, other in pairs:
         if own is not None and other is not None and not _agree(own, other):
             return Parting(own, other, own.shapes, other.shapes, explain(own.shapes, other.shapes))
     return None
 
 
-def _agree(mine: Row, reference: Row) -> bool:
-    return _equal(mine.shapes, reference.shapes)
+def _agree(mine: Row | None, reference: Row | None) -> bool:
+    return mine is not None and reference is not None and _equal(mine.shapes, reference.shapes)
 
 
 def explain(yours: Shapes, expected: Shapes) -> str:
@@ -221,11 +220,8 @@ def _count(number: int) -> str:
 def _explained(mine: Shape, other: Shape) -> str:
     if len(mine) == len(other):
         wrong = [k for k in range(len(mine)) if not _same_axis(mine[k], other[k])]
-        if (
-            len(wrong) == 2
-            and _same_axis(mine[wrong[0]], other[wrong[1]])
-            and _same_axis(mine[wrong[1]], other[wrong[0]])
-        ):
+        turned = tuple(other[k] for k in reversed(wrong))
+        if len(wrong) == 2 and _equal((tuple(mine[k] for k in wrong),), (turned,)):
             if wrong == [len(mine) - 2, len(mine) - 1]:
                 return "the last two axes are swapped"
             return f"the axes {mine[wrong[0]].word} and {mine[wrong[1]].word} are swapped"
