@@ -1,18 +1,26 @@
 """Where the traced code failed: the reader's line, what was refused there, and what its tensors are called."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from itertools import chain
+from types import TracebackType
 from typing import Any
 
 from torch import Tensor, nn
 
-from vitcourse.trace.asked import each_by_its_name, given, in_turn, made_for_names, pattern_in
 from vitcourse.trace.errors import asked_of, explained
 from vitcourse.trace.fault import Fault
-from vitcourse.trace.record import Failure, said_by
+from vitcourse.trace.names import arguments_of, parts
+from vitcourse.trace.record import Failure, Shape, said_by
 from vitcourse.trace.recorder import SEQUENTIAL, quietly, tensors_of
 from vitcourse.trace.source import names_in, passed_by, place_of, readable
 from vitcourse.trace.told import Told
+
+_NAMED = (
+    "input tensor query input1 x1 mat1 batch1 key input2 x2 mat2 batch2 vec value other target index mask weight bias"
+)
+_TURNS = {word: turn for turn, word in enumerate(_NAMED.split())}
+_NAMES = re.compile(r"[(\[]?[\w., ]+[)\]]?\s*=\s*(?P<value>[^=].*)")
 
 
 def failure(told: Told, error: BaseException) -> Failure:
@@ -43,86 +51,117 @@ class _Line:
 
     def __init__(self, told: Told, error: BaseException) -> None:
         self.told, self.recorder, self.error = told, told.recorder, error
-        passed = passed_by(error)
-        shown = [at for at in passed if self.recorder.info(at.tb_frame.f_code)[1]]
+        self.nodes = [*told.recorder.root.inside()]
+        self.passed = passed_by(error)
+        shown = [at for at in self.passed if self.recorder.info(at.tb_frame.f_code)[1]]
         own = [at for at in shown if at.tb_frame.f_code is not SEQUENTIAL]
-        at = (own or shown or passed)[-1]
+        at = (own or shown or self.passed)[-1]
         self.place = place_of(at.tb_frame, at.tb_lasti)
         self.readers = readable(self.place.file) and self.place.text != ""
         # Other lines call all that they are given "input".
         self.local: Mapping[str, Any] = at.tb_frame.f_locals if own else {}
-        owners = [below.tb_frame.f_locals.get("self") for below in passed[passed.index(at) + 1 :]]
-        self.layer = next((owner for owner in reversed(owners) if isinstance(owner, nn.Module)), None)
-        function = told.function
-        if self.layer is None and isinstance(function, nn.Module) and type(function).__module__.startswith("torch."):
-            self.layer = function
-        # What a layer was given, where its call is what is looked into.
-        self.roles = given(error, self.layer) if asked_of(self.layer) else {}
+        self.names = [word for word in names_in(self.place.text) if isinstance(self.local.get(word), Tensor)]
+        self.layer = self._layer(at)
+        self.given = self._given()
+        self.roles = [*self.given] if asked_of(self.layer) else []
         self.op, self.args, taken = self._refused()
         self.tensors = self._called(taken)
+
+    def _layer(self, at: TracebackType) -> nn.Module | None:
+        """The module of torch that the line called, or that was called itself."""
+        owners = [below.tb_frame.f_locals.get("self") for below in self.passed[self.passed.index(at) + 1 :]]
+        layers = [owner for owner in owners if isinstance(owner, nn.Module)]
+        function = self.told.function
+        if not layers and isinstance(function, nn.Module) and type(function).__module__.startswith("torch."):
+            return function
+        return layers[-1] if layers else None
+
+    def _given(self) -> dict[str, Tensor]:
+        """What the module was given, by the names of its forward; nothing where its call isn't found."""
+        for inside in (at.tb_frame.f_locals for at in self.passed if at.tb_frame.f_code.co_name == "_call_impl"):
+            if self.layer is not None and inside.get("self") is self.layer:
+                args, kwargs = inside["args"], inside["kwargs"]
+                paths = arguments_of(self.layer.forward, args, kwargs)
+                leaves = map(parts, (*args, *kwargs.values()), paths)
+                return {path: value for path, value in chain(*leaves) if isinstance(value, Tensor)}
+        return {}
 
     def _refused(self) -> tuple[str, Sequence[Any], list[Tensor]]:
         """What refused, a function of torch or einops; its arguments; and its tensors."""
         refused, *call = self.recorder.refused
         if refused is self.error:
             name, args, kwargs = call
-            args = (*args, *in_turn(kwargs))
+            # What was passed by name is taken in its turn, whatever the order in which it was named.
+            args = (*args, *(kwargs[word] for word in sorted(kwargs, key=lambda word: _TURNS.get(word, len(_TURNS)))))
             # What is changed in place, add_ or __iadd__, ends in one underscore.
             in_place = name.endswith("_") and (name[:3] == "__i" or name[-2] != "_")
             return name.strip("_") + "_" * in_place, args, tensors_of(args)
-        if (pattern := pattern_in(self.error)) is not None:
-            tensor, *told = pattern
-            return "einops", told, [tensor]
+        for frame in (at.tb_frame for at in self.passed):
+            inside = frame.f_locals
+            tensors = [value for value in inside.values() if isinstance(value, Tensor)]
+            if frame.f_globals.get("__name__", "").startswith("einops") and len(tensors) == 1:
+                told = {"pattern": "", "axes_lengths": {}, **getattr(inside.get("self"), "__dict__", {}), **inside}
+                return "einops", (told["pattern"], told["axes_lengths"]), tensors
         # Some layers of torch's look at their input themselves.
-        looked = [*given(self.error, self.layer).values()] if self.layer is not None else []
-        named = [self.local.get(word) for word in names_in(self.place.text)]
-        return "", (), looked or [value for value in named if isinstance(value, Tensor)]
+        return "", (), [*self.given.values()] or [self.local[word] for word in self.names]
 
     def _called(self, taken: list[Tensor]) -> list[tuple[str, Tensor]]:
         """The tensors as the line calls them: first what a layer was given, else by what the layer calls it."""
-        tensors = [(self._word(tensor) or role, tensor) for role, tensor in self.roles.items()]
-        known = {id(tensor) for _, tensor in tensors}
-        for number, tensor in enumerate(taken, start=1):
-            word = self._word(tensor)
-            # Inside a layer there are others by then, of which the line knows nothing.
-            if not self.roles or (word and id(tensor) not in known):
-                tensors.append((word or f"operand {number}", tensor))
-        return each_by_its_name(tensors, self.place.text, self.local)
-
-    @cached_property
-    def _names(self) -> list[dict[int, str]]:
-        """What tensors are called: in the line, in the modules, by the caller, and in the layer."""
-        # Of two names of one tensor the one that is used here.
-        words = [word for word in (*self.local, *names_in(self.place.text)[::-1]) if word in self.local]
+        turns: dict[int, list[str]] = {}
+        for word in self.names:
+            turns.setdefault(id(self.local[word]), []).append(word)
         layer = self.layer.named_parameters() if self.layer is not None else ()
-        return [
-            {id(self.local[word]): word for word in words if isinstance(self.local[word], Tensor)},
-            self.recorder.module_names,
-            {id(tensor): word for word, tensor in self.told.call.tensors.items()},
-            {id(tensor): word for word, tensor in layer},
-        ]
+        known = {id(tensor): word for word, tensor in (*layer, *self.told.call.tensors.items())}
+        known |= self.recorder.module_names | {id(value): word for word, value in self.local.items()}
 
-    def _word(self, tensor: Tensor) -> str:
-        """What a tensor is called, else the step that made it; nothing for what was made on the way in this line."""
-        ref = self.recorder.known(tensor)
-        made = next((node.place.text for node in self.recorder.root.inside() if ref in node.results), "")
-        named = next((names[id(tensor)] for names in self._names if id(tensor) in names), "")
-        return named or (made if made != self.place.text else "")
+        def called(tensor: Tensor) -> str:
+            # Of two names of one tensor, `query @ key`, each in its turn.
+            if words := turns.get(id(tensor), []):
+                return words.pop(0) if words[1:] else words[0]
+            ref = self.recorder.known(tensor)
+            made = next((node.place.text for node in self.nodes if ref in node.results), "")
+            # What was made on the way in the very expression that failed has no name of its own.
+            return known.get(id(tensor)) or (made if made != self.place.text else "")
+
+        tensors = [(called(self.given[role]) or role, self.given[role]) for role in self.roles]
+        for number, tensor in enumerate(taken, start=1):
+            if not self.roles:
+                tensors.append((called(tensor) or f"operand {number}", tensor))
+            # Inside a layer there are others by then, of which the line knows nothing.
+            elif all(tensor is not other for _, other in tensors) and (word := called(tensor)):
+                tensors.append((word, tensor))
+        return tensors
 
     def fault(self) -> Fault:
         """What was refused, with words for its axes."""
-        told, layer = self.told, self.layer
+        layer = self.layer
         module = self.recorder.module_names.get(id(layer), "self") if layer is not None else ""
-        value, one, count = made_for_names(self.place.text, self.local, [*self.recorder.root.inside()])
-        made = told.shape_of(one) if isinstance(one, Tensor) else told.shape(one) if one is not None else ()
         return Fault(
             self.op,
-            [(word, told.spelt(tensor)) for word, tensor in self.tensors],
+            [(word, self.told.spelt(tensor)) for word, tensor in self.tensors],
             said_by(self.error),
             type(layer).__name__ if module == "self" else module,
             self.args,
             dict(self.tensors),
             layer,
-            [*self.roles],
-            (value, made, count),
+            self.roles,
+            self._taken_apart(),
         )
+
+    def _taken_apart(self) -> tuple[str, Shape, int | None]:
+        """Of `q, k = x.chunk(3)`: the right side, the axes of the tensor that it is, or how many it gives."""
+        text, told = self.place.text, self.told
+        found = _NAMES.fullmatch(text)
+        value = found["value"] if found is not None else text
+        held = self.local.get(value)
+        steps = [node for node in self.nodes if node.place.text == value and node.results]
+        results = steps[-1].results if steps else ()
+        if isinstance(held, Tensor):
+            return value, told.shape_of(held), None
+        if results and any(node.place.text == text and node.op == "iter" for node in self.nodes):
+            return value, told.shape(results[0]), None
+        if isinstance(held, tuple | list | dict):
+            return value, (), len(held)
+        # What functions of torch give is tensors alone; what else a module or other code gives is not known.
+        sure = len(results) > 1 and steps[-1].module is None and not any(node.shown for node in steps[-1].inside())
+        return value, (), len(results) if sure else None
