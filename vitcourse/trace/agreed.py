@@ -23,7 +23,7 @@ def _axes(asked: Sequence[str], count: int) -> Iterator[tuple[str, int]]:
     behind = count - len(asked[dots + 1 :])
     yield from ((word, place) for place, word in enumerate(asked[:dots]))
     yield from ((word, place) for place, word in enumerate(asked[dots + 1 :], start=behind))
-    yield from ((f"...{behind - place}", place) for place in range(behind - 1, dots - 1, -1) if "..." in asked)
+    yield from ((f"...{behind - place}", place) for place in range(behind - 1, dots - 1, -1))
 
 
 def _misfit(asked: Sequence[str], count: int) -> str:
@@ -136,12 +136,12 @@ def taken_apart(fault: Fault) -> str:
     sizes, known = _SIZES.fullmatch(value), dict(fault.operands)
     if sizes is not None and sizes["x"] in known:
         x, whole = sizes["x"], known[sizes["x"]]
-        start, *end = [int(end) if end else None for end in (sizes["part"] or ":").split(":")]
+        part = sizes["part"] or ":"
         if asked:
-            taken = whole[slice(start, *end)] if end else ()
+            taken = whole[slice(*(int(end) if end else None for end in part.split(":")))]
             return has_axes(x if taken == whole else sizes["value"], taken, asked)
-        beyond = start is not None and not end and not -len(whole) <= start < len(whole)
-        return has_axes(x, whole, f"0 to {len(whole) - 1}: there is no {start}") if beyond else ""
+        beyond = ":" not in part and not -len(whole) <= int(part) < len(whole)
+        return has_axes(x, whole, f"0 to {len(whole) - 1}: there is no {part}") if beyond else ""
     given = f"{axis_words(value, shape, 0)}," if shape else f"{value} gives {count}:" if count else ""
     return f"{given} {asked}" if given and asked and not asked.startswith(f"{count} ") else ""
 
@@ -187,4 +187,4 @@ def _places(part: Any) -> tuple[list[int] | None, int]:
     numbers = torch.as_tensor(part)
     if numbers.dtype in (torch.bool, torch.uint8):
         return None, numbers.ndim
-    return [] if numbers.is_floating_point() else numbers.flatten().tolist(), 1
+    return numbers.flatten().tolist(), 1

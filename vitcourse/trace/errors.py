@@ -17,15 +17,15 @@ _OTHER = re.compile("not implemented for|dtype|two bool tensors|should not be se
 # What modules that are looked into before any function is called ask of what they are given, and of their numbers.
 _GIVEN = {
     "RNNBase": {
-        "input": "bt input_size", "input.data": "n input_size",
-        "hx": "layers (b) out", "hx[1]": "layers (b) hidden_size",
+        "input": "{t} input_size", "input.data": "n input_size",
+        "hx": "{layers} (b) {out}", "hx[1]": "{layers} (b) hidden_size",
     },
     "RNNCellBase": {"input": "(b) input_size", "hx": "(b) hidden_size"},
     "MultiheadAttention": {
-        "query": "bt embed_dim", "key": "bs kdim", "value": "bs vdim",
+        "query": "{t} embed_dim", "key": "{s} kdim", "value": "{s} vdim",
         "key_padding_mask": "(b) s", "attn_mask": "(b·num_heads) t s",
     },
-    "Transformer": {"src": "bs d_model", "tgt": "bt d_model"},
+    "Transformer": {"src": "{s} d_model", "tgt": "{t} d_model"},
 }  # fmt: skip
 # What a message says of how many axes are taken.
 _RANK = re.compile(
@@ -75,13 +75,12 @@ def _layer(fault: Fault) -> str:
         return ""
     first = "(b) {}" if getattr(layer, "batch_first", True) else "{} (b)"
     words = {
-        "bt": first.format("t"),
-        "bs": first.format("s"),
+        "t": first.format("t"),
+        "s": first.format("s"),
         "out": "proj_size" if getattr(layer, "proj_size", 0) else "hidden_size",
         "layers": "2·num_layers" if getattr(layer, "bidirectional", False) else "num_layers",
     }
-    terms = [asks.get(role, asks.get(role.partition("[")[0], "")) for role in fault.roles]
-    terms = [re.sub(r"\w+", lambda word: words.get(word[0], word[0]), term) for term in terms]
+    terms = [asks.get(role, asks.get(role.partition("[")[0], "")).format(**words) for role in fault.roles]
     return agreed(fault, terms, {word: size for word, size in vars(layer).items() if type(size) is int})
 
 

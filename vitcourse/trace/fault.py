@@ -28,7 +28,7 @@ class Fault:
     module: str = ""
     args: Sequence[Any] = ()
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
-    layer: Any = None
+    layer: nn.Module | None = None
     roles: Sequence[str] = ()
     made: tuple[str, Shape, int | None] = ("", (), None)
 
@@ -48,7 +48,7 @@ class Fault:
 
     def owns(self, x: str) -> bool:
         """Whether a tensor is a part of the module."""
-        if not isinstance(self.layer, nn.Module):
+        if self.layer is None:
             return False
         prefix, _, name = x.rpartition(".")
         return x.startswith("operand ") or (name in self.layer.state_dict() and prefix in ("", "self", self.module))
