@@ -139,12 +139,8 @@ def diff(mine: Trace, reference: Trace) -> Diff:
     """
     own, other = mine.to_depth(1), reference.to_depth(1)
     pairs = _aligned(own, other)
-    parting = None
-    if mine.failure is not None:
-        parting = _first_difference(pairs)
-    elif not _equal(mine.outcome, reference.outcome):
-        parting = _parting(mine, reference, pairs)
-    return Diff(mine, reference, pairs, parting)
+    same = mine.failure is None and _equal(mine.outcome, reference.outcome)
+    return Diff(mine, reference, pairs, None if same else _parting(mine, reference, pairs))
 
 
 def _same_axis(one: Axis, two: Axis) -> bool:
@@ -182,21 +178,18 @@ def _aligned(own: list[Row], other: list[Row]) -> list[Pair]:
     return [*pairs, *zip_longest(own[first:], other[second:])]
 
 
-def _parting(mine: Trace, reference: Trace, pairs: list[Pair]) -> Parting:
+def _parting(mine: Trace, reference: Trace, pairs: list[Pair]) -> Parting | None:
+    """Where they part; before an error, that can be only where both have a row."""
     # Steps that only one of the two takes may be a way round; the last place where they agree is where they part.
     agreed = max((k for k, pair in enumerate(pairs, 1) if _agree(*pair)), default=0)
     last = next((own for own, _ in reversed(pairs[:agreed]) if own is not None), None)
-    own, other = next((pair for pair in pairs[agreed:] if (pair[0] or last) is not None), (None, None))
+    left = [pair for pair in pairs[agreed:] if mine.failure is None or None not in pair]
+    if mine.failure is not None and not left:
+        return None
+    own, other = next((pair for pair in left if (pair[0] or last) is not None), (None, None))
     yours = own.shapes if own is not None else mine.outcome
     expected = other.shapes if other is not None else reference.outcome
     return Parting(own or last, other, yours, expected, explain(yours, expected))
-
-
-def _first_difference(pairs: list[Pair]) -> Parting | None:
-    for own, other in pairs:
-        if own is not None and other is not None and not _agree(own, other):
-            return Parting(own, other, own.shapes, other.shapes, explain(own.shapes, other.shapes))
-    return None
 
 
 def _agree(mine: Row | None, reference: Row | None) -> bool:

@@ -71,8 +71,7 @@ def asked_of(layer: Any) -> dict[str, str]:
 def _layer(fault: Fault) -> str:
     """A module whose call was looked into: its numbers, and the axes of what it was given."""
     layer: Any = fault.layer
-    if not (asks := asked_of(layer)):
-        return ""
+    asks = asked_of(layer)
     first = "(b) {}" if getattr(layer, "batch_first", True) else "{} (b)"
     words = {
         "t": first.format("t"),

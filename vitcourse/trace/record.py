@@ -215,9 +215,3 @@ class Steps:
             for word in re.findall(r"[A-Za-z_]\w*'?", axis.name or "")
         }
         return [f"{word} = {meaning}" for word, meaning in self.meanings.items() if word in words]
-
-    def __iter__(self) -> Iterator[Row]:
-        return iter(self.rows)
-
-    def __len__(self) -> int:
-        return len(self.rows)
