@@ -14,7 +14,6 @@ from vitcourse.trace.record import NEW, OLD, Row, Steps, said_by
 WIDTH = 30
 LONGEST = 58
 WIDE = 100
-HEADINGS = {"line": "line", "expression": "expression", "op": "operation", "shape": "shape", "parameters": "parameters"}
 
 
 def cell(row: Row, column: str) -> str:
@@ -77,24 +76,6 @@ def to_json(trace: Steps) -> str:
     return json.dumps(to_dict(trace), ensure_ascii=False, indent=2)
 
 
-def table_of(trace: Steps, columns: tuple[str, ...]) -> Table:
-    """The trace as a table for the terminal."""
-    legend = ",  ".join(trace.definitions())
-    table = Table(title=trace.name, caption=legend or None, title_justify="left", caption_justify="left")
-    for column in columns:
-        table.add_column(
-            HEADINGS[column],
-            justify="right" if column in ("line", "parameters") else "left",
-            style="dim" if column in ("line", "op") else None,
-            overflow="fold",
-            # The name of an operation stays in one piece.
-            no_wrap=column == "op",
-        )
-    for row in trace.rows:
-        table.add_row(*(_marked(row.marked) if column == "shape" else Text(cell(row, column)) for column in columns))
-    return table
-
-
 def _marked(text: str) -> Text:
     """What is new in a shape is underlined."""
     result = Text()
@@ -106,8 +87,22 @@ def _marked(text: str) -> Text:
 def print_trace(trace: Steps, console: Console | None = None, parameters: bool = False) -> None:
     """The rows as a table in the terminal."""
     console = console or Console()
-    columns = ("line", "expression", "op", "shape") if console.width >= WIDE else ("line", "expression", "shape")
-    console.print(table_of(trace, (*columns, "parameters") if parameters else columns))
+    columns = ["line", "expression", *(["op"] if console.width >= WIDE else []), "shape"]
+    columns += ["parameters"] if parameters else []
+    legend = ",  ".join(trace.definitions())
+    table = Table(title=trace.name, caption=legend or None, title_justify="left", caption_justify="left")
+    for column in columns:
+        table.add_column(
+            "operation" if column == "op" else column,
+            justify="right" if column in ("line", "parameters") else "left",
+            style="dim" if column in ("line", "op") else None,
+            overflow="fold",
+            # The name of an operation stays in one piece.
+            no_wrap=column == "op",
+        )
+    for row in trace.rows:
+        table.add_row(*(_marked(row.marked) if column == "shape" else Text(cell(row, column)) for column in columns))
+    console.print(table)
     for finding in trace.findings:
         console.print(Text(finding, style="yellow"), soft_wrap=True)
     if trace.failure is not None:

@@ -60,20 +60,16 @@ def raised_in(error: BaseException) -> TracebackType | None:
     return next((at for at in reversed(passed_by(error)) if readable(at.tb_frame.f_code.co_filename)), None)
 
 
-# A piece of code never changes its source: an edited file makes new code.
-_places: dict[int, tuple[CodeType, dict[int, Place]]] = {}
+# A piece of code, which keeps its id its own, never changes its source: an edited file makes new code.
+_places: dict[tuple[int, int], tuple[CodeType, Place]] = {}
 
 
 def place_of(frame: FrameType, lasti: int) -> Place:
     """The expression that a frame is working on."""
-    code = frame.f_code
-    kept = _places.get(id(code))
-    if kept is None:
-        kept = _places[id(code)] = code, {}
-    place = kept[1].get(lasti)
-    if place is None:
-        place = kept[1][lasti] = _found(frame, lasti)
-    return place
+    key = id(frame.f_code), lasti
+    if key not in _places:
+        _places[key] = frame.f_code, _found(frame, lasti)
+    return _places[key][1]
 
 
 def _found(frame: FrameType, lasti: int) -> Place:
