@@ -9,8 +9,8 @@ from itertools import takewhile
 from typing import Any
 
 SCREEN = 24
-# Round what is new in a shape, in a cell that is to be marked.
-NEW, OLD = "\x02", "\x03"
+# Round what is new in a shape, in a cell that is to be marked: a terminal's bold and underlined.
+NEW, OLD = "\x1b[1;4m", "\x1b[0m"
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Row:
     @property
     def cell(self) -> str:
         """The shape column."""
-        return re.sub(f"[{NEW}{OLD}]", "", self.marked)
+        return self.marked.replace(NEW, "").replace(OLD, "")
 
     @property
     def marked(self) -> str:

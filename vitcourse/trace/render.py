@@ -1,7 +1,6 @@
 """A trace as plain text, as JSON, and as a table in the terminal."""
 
 import json
-import re
 from dataclasses import asdict
 from typing import Any
 
@@ -9,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vitcourse.trace.record import NEW, OLD, Row, Steps, said_by
+from vitcourse.trace.record import Row, Steps, said_by
 
 WIDTH = 30
 LONGEST = 58
@@ -76,14 +75,6 @@ def to_json(trace: Steps) -> str:
     return json.dumps(to_dict(trace), ensure_ascii=False, indent=2)
 
 
-def _marked(text: str) -> Text:
-    """What is new in a shape is underlined."""
-    result = Text()
-    for part in re.split(f"({NEW}[^{OLD}]*{OLD})", text):
-        result.append(part.strip(NEW + OLD), style="bold underline" if part.startswith(NEW) else None)
-    return result
-
-
 def print_trace(trace: Steps, console: Console | None = None, parameters: bool = False) -> None:
     """The rows as a table in the terminal."""
     console = console or Console()
@@ -101,7 +92,9 @@ def print_trace(trace: Steps, console: Console | None = None, parameters: bool =
             no_wrap=column == "op",
         )
     for row in trace.rows:
-        table.add_row(*(_marked(row.marked) if column == "shape" else Text(cell(row, column)) for column in columns))
+        table.add_row(
+            *(Text.from_ansi(row.marked) if column == "shape" else Text(cell(row, column)) for column in columns)
+        )
     console.print(table)
     for finding in trace.findings:
         console.print(Text(finding, style="yellow"), soft_wrap=True)
