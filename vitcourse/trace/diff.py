@@ -14,7 +14,7 @@ from vitcourse.trace.fault import ordinal
 from vitcourse.trace.record import Axis, Row, Shape, shape_words, together
 from vitcourse.trace.recorder import named_results
 from vitcourse.trace.render import cell, to_dict
-from vitcourse.trace.shown import Trace
+from vitcourse.trace.tracing import Trace
 
 Shapes = tuple[Shape, ...]
 Pair = tuple[Row | None, Row | None]

@@ -15,9 +15,8 @@ from vitcourse.codesets import CodeSet, load_code
 from vitcourse.course import Exercise, exercise, exercises
 from vitcourse.errors import RequestError
 from vitcourse.trace.described import build, built
-from vitcourse.trace.shown import Trace
 from vitcourse.trace.sizes import worth
-from vitcourse.trace.tracing import failed, trace
+from vitcourse.trace.tracing import Trace, failed, trace
 
 
 @cache

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator
+from copy import copy
 from typing import Any
 
 import torch
@@ -10,15 +11,35 @@ from torch import nn
 from vitcourse.trace.copies import Call
 from vitcourse.trace.described import NamesGiven, described
 from vitcourse.trace.failing import failure
+from vitcourse.trace.flow import flow_svg
 from vitcourse.trace.folding import folded
+from vitcourse.trace.html import to_html
 from vitcourse.trace.node import Node
-from vitcourse.trace.record import Failure, Row, Shape
+from vitcourse.trace.record import Failure, Row, Shape, Steps
 from vitcourse.trace.recorder import named_results, quietly
+from vitcourse.trace.render import print_trace, to_json, to_text
 from vitcourse.trace.runs import Rehearsals
-from vitcourse.trace.shown import Trace
 from vitcourse.trace.source import Place, place_of, raised_in
 from vitcourse.trace.steps import Recorder
 from vitcourse.trace.told import Told
+
+
+class Trace(Steps):
+    """The steps that a call took, and its result or its error; with the ways to show it."""
+
+    to_text, to_json, to_html, to_svg, print = to_text, to_json, to_html, flow_svg, print_trace
+    _repr_html_ = to_html
+
+    def at(self, depth: int | None) -> "Trace":
+        """The same trace, shown to another depth."""
+        other = copy(self)
+        other.depth = depth
+        return other
+
+    def __str__(self) -> str:
+        return to_text(self, legend=True)
+
+    __repr__ = __str__
 
 
 def trace(
