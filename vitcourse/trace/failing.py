@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
-from types import TracebackType
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from vitcourse.trace.errors import asked_of, explained
 from vitcourse.trace.fault import Fault
 from vitcourse.trace.names import arguments_of, parts
+from vitcourse.trace.node import NOWHERE
 from vitcourse.trace.record import Failure, Shape, said_by
-from vitcourse.trace.recorder import SEQUENTIAL, quietly, tensors_of
-from vitcourse.trace.source import names_in, passed_by, place_of, readable
+from vitcourse.trace.recorder import quietly, tensors_of
+from vitcourse.trace.source import names_in, passed_by, place_of, raised_in
 from vitcourse.trace.told import Told
 
 _NAMED = (
@@ -28,15 +29,11 @@ def failure(told: Told, error: BaseException) -> Failure:
     line = quietly(_Line, told, error)
     if line is None:
         return Failure(error)
-    place, inputs = line.place, [*told.call.tensors.items()]
-    tensors = line.tensors or ([] if line.readers else inputs)
-    operands = tuple((word, told.shape_of(tensor)) for word, tensor in tensors)
+    place, op = line.place, line.op
+    operands = tuple((word, told.shape_of(tensor)) for word, tensor in line.tensors)
     # Arguments of another kind than torch takes have other faults than their shapes.
     said = None if isinstance(error, TypeError) else quietly(lambda: explained(line.fault()))
-    file, number = (place.file, place.line) if readable(place.file) else ("", 0)
-    # What was raised inside a module of torch that was called itself was in no line of the reader's.
-    text = place.text if line.readers else f"{_shown(told.function)}({', '.join(word for word, _ in inputs)})"
-    return Failure(error, file, number, text, line.op, operands, said or "")
+    return Failure(error, place.file, place.line, place.text, op, operands, said or "")
 
 
 def _shown(function: Callable[..., Any]) -> str:
@@ -47,34 +44,28 @@ def _shown(function: Callable[..., Any]) -> str:
 
 
 class _Line:
-    """The line that failed: the reader's or, where none of theirs was on the way, torch's own."""
+    """The reader's line that failed, if it was one of theirs, and what was refused there."""
 
     def __init__(self, told: Told, error: BaseException) -> None:
         self.told, self.recorder, self.error = told, told.recorder, error
         self.nodes = [*told.recorder.root.inside()]
-        self.passed = passed_by(error)
-        shown = [at for at in self.passed if self.recorder.info(at.tb_frame.f_code)[1]]
-        own = [at for at in shown if at.tb_frame.f_code is not SEQUENTIAL]
-        at = (own or shown or self.passed)[-1]
-        self.place = place_of(at.tb_frame, at.tb_lasti)
-        self.readers = readable(self.place.file) and self.place.text != ""
-        # Other lines call all that they are given "input".
-        self.local: Mapping[str, Any] = at.tb_frame.f_locals if own else {}
-        self.names = [word for word in names_in(self.place.text) if isinstance(self.local.get(word), Tensor)]
-        self.layer = self._layer(at)
+        self.passed, at = passed_by(error), raised_in(error)
+        self.place = place_of(at.tb_frame, at.tb_lasti) if at is not None else NOWHERE
+        if not self.place.text:
+            # What was called itself, and failed in lines of torch's, is in no line of the reader's but this one.
+            text = f"{_shown(told.function)}({', '.join(told.call.tensors)})"
+            self.place = replace(self.place, text=text)
+        self.local: Mapping[str, Any] = at.tb_frame.f_locals if at is not None else told.call.tensors
+        words = names_in(self.place.text) if at is not None else [*self.local]
+        self.names = [word for word in words if isinstance(self.local.get(word), Tensor)]
+        below = self.passed[self.passed.index(at) + 1 if at is not None else 0 :]
+        owners = [other.tb_frame.f_locals.get("self") for other in below]
+        # The module of torch that the line called, or that was called itself.
+        self.layer = next((owner for owner in reversed(owners) if isinstance(owner, nn.Module)), None)
         self.given = self._given()
         self.roles = [*self.given] if asked_of(self.layer) else []
         self.op, self.args, taken = self._refused()
         self.tensors = self._called(taken)
-
-    def _layer(self, at: TracebackType) -> nn.Module | None:
-        """The module of torch that the line called, or that was called itself."""
-        owners = [below.tb_frame.f_locals.get("self") for below in self.passed[self.passed.index(at) + 1 :]]
-        layers = [owner for owner in owners if isinstance(owner, nn.Module)]
-        function = self.told.function
-        if not layers and isinstance(function, nn.Module) and type(function).__module__.startswith("torch."):
-            return function
-        return layers[-1] if layers else None
 
     def _given(self) -> dict[str, Tensor]:
         """What the module was given, by the names of its forward; nothing where its call isn't found."""
