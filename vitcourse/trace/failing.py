@@ -69,10 +69,11 @@ class _Line:
 
     def _given(self) -> dict[str, Tensor]:
         """What the module was given, by the names of its forward; nothing where its call isn't found."""
+        layer: Any = self.layer
         for inside in (at.tb_frame.f_locals for at in self.passed if at.tb_frame.f_code.co_name == "_call_impl"):
-            if self.layer is not None and inside.get("self") is self.layer:
+            if layer is not None and inside.get("self") is layer:
                 args, kwargs = inside["args"], inside["kwargs"]
-                paths = arguments_of(self.layer.forward, args, kwargs)
+                paths = arguments_of(layer.forward, args, kwargs)
                 leaves = map(parts, (*args, *kwargs.values()), paths)
                 return {path: value for path, value in chain(*leaves) if isinstance(value, Tensor)}
         return {}

@@ -88,9 +88,9 @@ def _found(frame: FrameType, lasti: int) -> Place:
     except Exception:
         # No source, or one that changed since: Python itself knows the place, too, but less well.
         pass
-    if line is None or None in span:
-        return Place(code.co_filename, line or code.co_firstlineno, "")
     end, start, stop = span
+    if line is None or start is None or stop is None:
+        return Place(code.co_filename, line or code.co_firstlineno, "")
     lines = linecache.getlines(code.co_filename)
     return Place(code.co_filename, line, one_line(_cut(lines[line - 1 : end], start, stop)))
 
