@@ -78,9 +78,8 @@ class Diff:
 
     def to_text(self, reference_code: bool = True) -> str:
         """The two traces side by side, as plain text."""
-        lines = [("", "yours", "expected")]
-        for mine, reference in self.pairs:
-            lines.append((self._mark(mine, reference), _side(mine, True), _side(reference, reference_code)))
+        sides = [(self._mark(a, b), _side(a, True), _side(b, reference_code)) for a, b in self.pairs]
+        lines = [("", "yours", "expected"), *sides]
         width = max(len(left) for _, left, _ in lines) + 2
         table = [f"{mark:2}{left.ljust(width)}{right}".rstrip() for mark, left, right in lines]
         return "\n".join([*table, "", self.verdict])
@@ -90,14 +89,12 @@ class Diff:
 
     def to_dict(self, reference_code: bool = True) -> dict[str, Any]:
         """Both traces and the parting, as JSON has them."""
-        parting: dict[str, Any] | None = None
-        if self.parting is not None:
-            parting = {
-                "line": self.parting.mine.line if self.parting.mine else None,
-                "yours": [[axis.word for axis in shape] for shape in self.parting.yours],
-                "expected": [[axis.word for axis in shape] for shape in self.parting.expected],
-                "difference": self.parting.difference,
-            }
+        parting = self.parting and {
+            "line": self.parting.mine.line if self.parting.mine else None,
+            "yours": [[axis.word for axis in shape] for shape in self.parting.yours],
+            "expected": [[axis.word for axis in shape] for shape in self.parting.expected],
+            "difference": self.parting.difference,
+        }
         reference = to_dict(self.reference)
         if not reference_code:
             reference["rows"] = [{**row, "expression": None, "op": None} for row in reference["rows"]]

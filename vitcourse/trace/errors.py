@@ -72,10 +72,10 @@ def _layer(fault: Fault) -> str:
     """A module whose call was looked into: its numbers, and the axes of what it was given."""
     layer: Any = fault.layer
     asks = asked_of(layer)
-    first = "(b) {}" if getattr(layer, "batch_first", True) else "{} (b)"
+    first = getattr(layer, "batch_first", True)
     words = {
-        "t": first.format("t"),
-        "s": first.format("s"),
+        "t": "(b) t" if first else "t (b)",
+        "s": "(b) s" if first else "s (b)",
         "out": "proj_size" if getattr(layer, "proj_size", 0) else "hidden_size",
         "layers": "2·num_layers" if getattr(layer, "bidirectional", False) else "num_layers",
     }

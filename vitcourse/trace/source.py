@@ -20,8 +20,7 @@ _WHOLES = (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Delete)
 COMPREHENSIONS = {"<listcomp>", "<genexpr>", "<dictcomp>", "<setcomp>"}
 _SITE = tuple({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
 _STANDARD = sysconfig.get_path("stdlib")
-_TORCH, *_OTHERS = (f"{Path(file).parent}{os.sep}" for file in (torch.__file__, einops.__file__, __file__))
-_LIBRARIES = (_TORCH, *_OTHERS)
+_LIBRARIES = tuple(f"{Path(file).parent}{os.sep}" for file in (torch.__file__, einops.__file__, __file__))
 _WRAPPERS = tuple(
     f"{os.sep}{name}{os.sep}"
     for name in ("jaxtyping", "beartype", "typeguard", "numpy", "executing", "_pytest", "pluggy")
