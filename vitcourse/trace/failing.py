@@ -21,7 +21,7 @@ _NAMED = (
     "input tensor query input1 x1 mat1 batch1 key input2 x2 mat2 batch2 vec value other target index mask weight bias"
 )
 _TURNS = {word: turn for turn, word in enumerate(_NAMED.split())}
-_NAMES = re.compile(r"[(\[]?[\w., ]+[)\]]?\s*=\s*(?P<value>[^=].*)")
+_NAMES = re.compile(r"[(\[]?[\w.,* ]+[)\]]?\s*=\s*(?P<value>[^=].*)")
 
 
 def failure(told: Told, error: BaseException) -> Failure:
