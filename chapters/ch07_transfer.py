@@ -109,7 +109,7 @@ def mixup(
 def soft_cross_entropy(logits: Float[Tensor, "B K"], targets: Float[Tensor, "B K"]) -> Float[Tensor, ""]:
     """The mean, over the batch, of -Σ t·log p: cross-entropy for targets that are shared out over classes.
 
-    Finite for logits of ±10,000, and equal to cross_entropy where all of a target is on one class.
+    Finite for logits of ±10,000, in their dtype, and equal to cross_entropy where all of a target is on one class.
 
     (B, K), (B, K) -> ()
 
@@ -135,9 +135,10 @@ def accumulated_step(
 ) -> Float[Tensor, ""]:
     """One step of optimisation on a batch too large for the device: gradients add up, micro-batch by micro-batch.
 
-    In training mode. The update is that of one step on the whole batch, also when the last micro-batch is smaller, and
-    never more than one micro-batch's graph is alive. Returns the mean loss over the batch, from before the update, as a
-    detached 0-d tensor on its device: nothing here waits for the GPU.
+    In training mode, in which the model is left. The update is that of one step on the whole batch, also when the last
+    micro-batch is smaller, or micro_batch larger than the batch; never more than one micro-batch's graph is alive.
+    Returns the mean loss over the batch, from before the update, as a detached 0-d tensor on its device: nothing here
+    waits for the GPU.
 
     (B, C, H, W), (B) -> ()
 

@@ -37,7 +37,7 @@ def prepend_cls(tokens: Float[Tensor, "B N D"], cls_token: Float[Tensor, "1 1 D"
 
 
 def sinusoidal_positions(n_positions: int, d_model: int) -> Float[Tensor, "n_positions D"]:
-    """The sinusoidal position table: row p encodes position p by sines and cosines of D/2 frequencies.
+    """The sinusoidal position table, in float32: row p encodes position p by sines and cosines of D/2 frequencies.
 
     Column 2i is sin(p / 10000^(2i/D)); column 2i+1 is the cosine of the same angle. When D is odd, the last cosine is
     missing and the exponent still divides by D.

@@ -56,7 +56,8 @@ def attention_distance(
     """How far each head looks: the mean distance, in pixels, from a query's patch to the patches it attends to.
 
     Distances run between the centres of patches and are weighted by attention. CLS, which has no place, is left out as
-    query and as key, and each row is made to sum to 1 again. Every query of every image then counts equally.
+    query and as key, and each row is made to sum to 1 again. Every query of every image then counts equally. The result
+    is in the weights' dtype.
 
     (L, B, h, T, T) -> (L, h)
 
@@ -80,7 +81,7 @@ def attention_rollout(weights: Float[Tensor, "L B h T T"], residual: float = 0.5
     """Where each token at the end comes from, if attention were all that moves information: a product over layers.
 
     A layer's matrix is (1 - residual)·A + residual·I: A is the mean over its heads, and I stands for the residual
-    connection. Later layers multiply from the left. Rows sum to 1.
+    connection. Later layers multiply from the left. Rows sum to 1. The result is in the weights' dtype.
 
     (L, B, h, T, T) -> (B, T, T)
 
@@ -141,7 +142,8 @@ def ablate_head(model: nn.Module, layer: int, head: int) -> nn.Module:
     """A copy of the model in which one head of one layer gives nothing to the residual stream.
 
     A head's output, dh columns wide, reaches the stream through its own dh columns of `out.weight` alone. Layers and
-    heads are counted from 0. The model itself is left as it was, and shares no memory with the copy.
+    heads are counted from 0. In all else the copy is like the model, its mode and what can be trained included. The
+    model itself is left as it was, and shares no memory with the copy.
 
     Source: Michel et al. 2019, section 2.3.
     """

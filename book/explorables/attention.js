@@ -54,8 +54,8 @@ export function makeAttention(root, told, model) {
     const cls = element("span", { class: "at-cls", text: "CLS" });
     const button = element(
       "button",
-      { type: "button", class: "head", "aria-pressed": "false", "aria-label": `Layer ${layer + 1}, head ${head + 1}` },
-      element("span", { class: "name" }, element("span", { text: `${head + 1}` }), cls),
+      { type: "button", class: "head", "aria-pressed": "false", "aria-label": `Layer ${layer + 1}, head ${head}` },
+      element("span", { class: "name" }, element("span", { text: `${head}` }), cls),
       canvas,
     );
     for (const name of ["click", "pointerenter", "focus"])
@@ -97,7 +97,7 @@ export function makeAttention(root, told, model) {
     const [layer, head] = state.head;
     const row = rowOf(model, state.result, layer, head, token);
     sequence.look(token, row);
-    const where = `In layer ${layer + 1}, head ${head + 1}, ${tokenName(model, token)} looks ${rowInWords(model, row, token)}.`;
+    const where = `In layer ${layer + 1}, head ${head}, ${tokenName(model, token)} looks ${rowInWords(model, row, token)}.`;
     say(told2, where);
     for (const one of heads) {
       const theirs = rowOf(model, state.result, one.layer, one.head, token);

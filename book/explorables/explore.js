@@ -138,7 +138,7 @@ class Explorer {
     const { head, token, result } = state;
     const row = head ? rowOf(model, result, ...head, token) : meanRow(model, result, model.L - 1, token);
     this.sequence.look(token, row);
-    const where = head ? `In layer ${head[0] + 1}, head ${head[1] + 1}` : `In layer ${model.L}, all heads together`;
+    const where = head ? `In layer ${head[0] + 1}, head ${head[1]}` : `In layer ${model.L}, all heads together`;
     say(this.part("look"), `${where}, ${tokenName(model, token)} looks ${rowInWords(model, row, token)}.`);
   }
 
@@ -225,7 +225,7 @@ async function agreement(model, tests) {
     await new Promise((go) => setTimeout(go, 0)); // the page goes on living between two images
   }
   if (gap > 1e-3) {
-    return `Beware: this page's logits differ from PyTorch's by up to ${gap.toPrecision(2)}. The model that was trained computes something else than the course's; to find out why, type vitcourse check.`;
+    return `Beware: this page's logits differ from PyTorch's by up to ${gap.toPrecision(2)}. The model that was trained doesn't compute what the course's does; to find out why, type vitcourse check.`;
   }
   const middle = times.sort((a, b) => a - b)[times.length >> 1]; // the first ones are not compiled yet
   const least = gap.toExponential(0).replace(/e-(\d+)/, (_, power) => ` · 10⁻${superscript(power)}`);

@@ -58,7 +58,7 @@ export function makeTower(root, model, names, { onToggle, onPoint }) {
           set(
             button,
             "aria-label",
-            `Layer ${l}, head ${i + 1}: ${tokenName(model, token)} looks ${rowInWords(model, row, token)}${state}`,
+            `Layer ${l}, head ${i}: ${tokenName(model, token)} looks ${rowInWords(model, row, token)}${state}`,
           );
         });
       });
@@ -81,9 +81,9 @@ function makeHead(layer, head, onToggle, onPoint) {
       class: "head",
       role: "switch",
       "aria-checked": "true",
-      "aria-label": `Layer ${layer + 1}, head ${head + 1}`,
+      "aria-label": `Layer ${layer + 1}, head ${head}`,
     },
-    element("span", { class: "name" }, element("span", { text: `${head + 1}` }), cls),
+    element("span", { class: "name" }, element("span", { text: `${head}` }), cls),
     canvas,
   );
   button.addEventListener("click", () => onToggle(layer, head));

@@ -56,7 +56,8 @@ export function makeLooks(root, model, names) {
         "aria-label",
         `Rollout: what reaches ${who} comes ${rowInWords(model, all, state.token).replaceAll(" at ", " from ")}`,
       );
-      const worst = state.falls.indexOf(Math.max(...state.falls));
+      const moved = state.falls.map(Math.abs);
+      const worst = moved.indexOf(Math.max(...moved));
       const told =
         worst < 0
           ? ""

@@ -39,7 +39,7 @@ export function tensorsOf(model, result, key, l) {
     positions: () => [one("the positions", "(T, D)", model.positions, D), one("the tokens, z₀", "(T, D)", result.tokens, D)],
     encoder: () => [one("the tokens before it", "(T, D)", result.streams[l], D), one("the tokens after it", "(T, D)", result.streams[l + 1], D)],
     norm1: () => [one("the tokens, normalised", "(T, D)", layerNorm(result.streams[l], norm1), D)],
-    qkv: () => ["q", "k", "v"].map((part) => one(`${part} of head 1`, "(T, dh)", layer.heads[0][part], dh)),
+    qkv: () => ["q", "k", "v"].map((part) => one(`${part} of head 0`, "(T, dh)", layer.heads[0][part], dh)),
     split: () => [each("q of every head", "(h, T, dh)", "q", dh)],
     dot: () => [each("the weights of every head", "(h, T, T)", "weights", T), each("its output", "(h, T, dh)", "output", dh)],
     merge: () => [one("the heads' outputs, merged", "(T, D)", merged(), D)],
@@ -146,7 +146,7 @@ export function makeMap(root, told, model) {
         width: columns,
         height: rows,
         role: "img",
-        "aria-label": `${name} ${shape}${planes.length > 1 ? `, head ${i + 1}` : ""}`,
+        "aria-label": `${name} ${shape}${planes.length > 1 ? `, head ${i}` : ""}`,
       });
       const context = canvas.getContext("2d");
       plane.forEach((value, j) => {

@@ -4,7 +4,7 @@ import { boxOf, element, fresh, hatch, percent, rgba, set, strength, strip, walk
 
 /** How a token is called: CLS, or where its patch is. */
 export function tokenName({ gw }, t) {
-  return t === 0 ? "CLS" : `the patch in row ${Math.floor((t - 1) / gw) + 1}, column ${((t - 1) % gw) + 1}`;
+  return t === 0 ? "CLS" : `the patch in row ${Math.floor((t - 1) / gw)}, column ${(t - 1) % gw}`;
 }
 
 /** The image in its patches: each a button that covers it. `onCover(n)` is called with the patch. */

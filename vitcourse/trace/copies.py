@@ -18,11 +18,12 @@ from torch.nn.parameter import is_lazy
 from vitcourse.trace.names import changed, kept_numbers
 from vitcourse.trace.recorder import tensors_in
 from vitcourse.trace.shared import Shared, names_of
-from vitcourse.trace.sizes import worth
+from vitcourse.trace.sizes import HEADS, worth
 from vitcourse.trace.source import readable
 
 _CACHED = functools._lru_cache_wrapper
 _PLAIN = frozenset((type(None), bool, int, float, str))
+_DICTS = frozenset((dict, OrderedDict))
 _AS_THEY_ARE = (
     int, float, str, bytes, torch.dtype, torch.device, type, types.ModuleType, torch.jit.ScriptFunction,
 )  # fmt: skip
@@ -56,7 +57,7 @@ class Call:
     """A call that can be made anew: what is called with what, and where each symbol's size is written.
 
     `heads` are the places where a finished module keeps how many heads it has, and (True) how wide one is: the one of
-    its own sizes that can be changed.
+    its own sizes that can be changed. There can be `more` times as many.
     """
 
     function: Callable[..., Any]
@@ -71,6 +72,12 @@ class Call:
     modules: list[tuple[str, nn.Module]] = field(default_factory=list)
     recipes: list[tuple[nn.Module, Recipe]] = field(default_factory=list)
     heads: list[tuple[nn.Module, str, bool]] = field(default_factory=list)
+    more: int = 2
+
+    @property
+    def counts(self) -> list[str]:
+        """The symbols of how many heads a finished module has."""
+        return [symbol for symbol in HEADS if self.heads and symbol in self.sizes]
 
     @functools.cached_property
     def kept(self) -> list[tuple[nn.Module, str, Any]]:
@@ -220,9 +227,15 @@ class Copies:
             return new
         new = object.__new__(type(old))
         self.memo[id(old)] = new
-        inside = vars(new)
+        inside, memo = vars(new), self.memo
         for name, value in vars(old).items():
-            if name != "_compiled_call_impl":
+            kind = type(value)
+            if kind in _PLAIN:
+                inside[name] = value
+            elif kind in _DICTS and not value:
+                # Most of a module's attributes are these.
+                inside[name] = memo[id(value)] = kind()
+            elif name != "_compiled_call_impl":
                 inside[name] = self._attribute(value)
         if vars(old).get("_compiled_call_impl") is not None:
             vars(new)["forward"] = _apart(new.forward)
@@ -230,9 +243,7 @@ class Copies:
 
     def _attribute(self, value: Any) -> Any:
         kind = type(value)
-        if kind in _PLAIN:
-            return value
-        if kind is not dict and kind is not OrderedDict:
+        if kind not in _DICTS:
             return self._copy(value)
         # What takes a hook away again knows the dict that it is in.
         copied = self.memo[id(value)] = kind()

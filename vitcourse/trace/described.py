@@ -21,7 +21,7 @@ from vitcourse.trace.names import (
     words,
 )
 from vitcourse.trace.recorder import Sizes, sizes_of
-from vitcourse.trace.sizes import worth
+from vitcourse.trace.sizes import HEADS, worth
 
 NamesGiven = Mapping[str, str] | Sequence[str] | str | None
 # Numbers that are no sizes, or that change which steps there are.
@@ -153,8 +153,12 @@ def _numbers(paths: list[str], values: list[Any], given: Mapping[str, str]) -> I
 
 def _outside(function: Callable[..., Any]) -> Iterator[nn.Module]:
     """The modules that a function finds outside of it."""
+    plain = inspect.unwrap(function)
+    if not inspect.isroutine(plain):
+        # Asked of a model, Python would spell it all out to say that it is no function.
+        return
     try:
-        found = inspect.getclosurevars(inspect.unwrap(function))
+        found = inspect.getclosurevars(plain)
     except (TypeError, ValueError):
         return
     for value in (*found.nonlocals.values(), *found.globals.values()):
@@ -179,13 +183,23 @@ def _fitting(recipe: Recipe, call: Call) -> Recipe:
 
 def _heads(call: Call) -> None:
     """Where finished modules keep how many heads they have: they can have others without other parameters."""
+    symbols = (*HEADS, "dh")
     built = {id(part) for module, _ in call.recipes for part in module.modules()}
     found = [
-        (part, name, HYPERPARAMETERS[name] == "dh", value)
+        (part, name, HYPERPARAMETERS[name], value)
         for part, name, value in call.kept
-        if HYPERPARAMETERS[name] in ("h", "dh") and type(value) is int and name in vars(part) and id(part) not in built
+        if HYPERPARAMETERS[name] in symbols and type(value) is int and name in vars(part) and id(part) not in built
     ]
-    numbers = {value for _, _, width, value in found if not width}
-    if len(numbers) == 1 and "h" not in call.sizes:
-        call.sizes["h"] = numbers.pop()
-        call.heads = [(part, name, width) for part, name, width, _ in found]
+    numbers = {symbol: {value for *_, other, value in found if other == symbol} for symbol in HEADS}
+    if len(numbers["h"]) == 1 and "h" not in call.sizes:
+        call.sizes.update({symbol: values.pop() for symbol, values in numbers.items() if len(values) == 1})
+        call.more = _divisor(found, call.sizes["h"])
+        call.heads = [(part, name, symbol == "dh") for part, name, symbol, _ in found]
+
+
+def _divisor(found: list[tuple[nn.Module, str, Any, int]], count: int) -> int:
+    """What the width of a head can be divided by: by two, but where it is odd."""
+    widths = [value for *_, symbol, value in found if symbol == "dh"]
+    for weight in {part.weight for one, *_ in found for part in one.modules() if isinstance(part, nn.Linear)}:
+        widths += [weight.shape[-1] // count] if weight.shape[-1] % count == 0 else []
+    return max((2, 3, 5, 7, 11, 13), key=lambda prime: sum(width % prime == 0 for width in widths))

@@ -113,7 +113,7 @@ def _value(codes: CodeSet, entry: Any, sizes: Mapping[str, int], others: Mapping
         case {"exercise": str() as name}:
             found = next(other for other in exercises() if name in other.names)
             kind = getattr(codes.module(found.module), name)
-            return build(kind, **_values(codes, examples()[name]["make"], sizes))
+            return build(kind, **_values(codes, {**examples()[name]["make"], **entry.get("with", {})}, sizes))
         case {"optimizer": str() as name}:
             model: nn.Module = others[name]
             return torch.optim.SGD(model.parameters(), lr=0.1)

@@ -193,12 +193,11 @@ class Follower:
                     self._call(size, word)
             return
 
-    def _modules(self, node: Node) -> None:
+    def _modules(self, root: Node) -> None:
         """The same for the modules inside."""
-        for child in node.calls():
-            if child.module is not None and child.results and child.results[-1][0] < len(self.steps):
-                self._promised(child.module, [self.steps[s][i] for s, i in child.results])
-            self._modules(child)
+        for call in root.calls():
+            if call.module is not None and call.results and call.results[-1][0] < len(self.steps):
+                self._promised(call.module, [self.steps[s][i] for s, i in call.results])
 
     def _agrees(self, word: str, size: Size) -> bool:
         known = self.atoms.text(size)

@@ -22,6 +22,7 @@ HYPERPARAMETERS: dict[str, str | tuple[str, str]] = {
         "T": "n_tokens num_tokens",
         "D": "d_model embed_dim hidden_dim hidden_size n_embd",
         "h": "n_heads num_heads heads nhead num_attention_heads n_head",
+        "n_kv_heads": "n_kv_heads num_kv_heads kv_heads n_kv_head num_key_value_heads",
         "dh": "d_head head_dim dim_head attention_head_size",
         "M": "mlp_dim dim_feedforward intermediate_size n_inner",
         "ratio": "ratio mlp_ratio",
@@ -173,12 +174,11 @@ def is_config(value: Any) -> bool:
 
 def kept_numbers(module: nn.Module) -> Iterator[tuple[nn.Module, str, Any]]:
     """What a finished module, its parts and their configurations keep under the words of hyper-parameters."""
-    known = HYPERPARAMETERS.keys()
+    known, bare = HYPERPARAMETERS.keys(), vars(nn.Module()).keys()
     for part in module.modules():
         inside = vars(part)
-        configs = [
-            vars(value) for value in inside.values() if type(value).__module__ != "builtins" and is_config(value)
-        ]
+        own = [inside[name] for name in inside.keys() - bare]
+        configs = [vars(value) for value in own if type(value).__module__ != "builtins" and is_config(value)]
         for owner in (inside, *configs):
             yield from ((part, name, owner[name]) for name in owner.keys() & known)
 

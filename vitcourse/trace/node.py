@@ -42,9 +42,12 @@ class Node:
         self.steps = [*children]
         return children
 
-    def calls(self) -> list["Node"]:
-        """Those in here that have steps of their own."""
-        return [step for step in self.steps if isinstance(step, Node)]
+    def calls(self) -> Iterator["Node"]:
+        """All those in here that have steps of their own, the outermost first."""
+        for step in self.steps:
+            if isinstance(step, Node):
+                yield step
+                yield from step.calls()
 
     def noted(self, above: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Noted]]:
         """The functions of torch in here, each with the lines that lead to it, while they are as they were noted."""

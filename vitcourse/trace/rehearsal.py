@@ -1,7 +1,7 @@
 """One run of a call at other sizes or on other data, as long as it takes the steps of the run that is shown."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import ExitStack
 from contextvars import copy_context
 from math import prod
@@ -49,6 +49,9 @@ class Rehearsal(Watch):
         # What tells all of the run from its first steps; and whether it didn't.
         self.turns: Turns | None = None
         self.unsure = False
+        # Where each step of the run that is shown was taken, in a run whose loops have more turns; where it has been.
+        self.paths: list[Hashable] = []
+        self.been: set[Hashable] = set()
         # The steps that may be too large at these sizes.
         self.heavy: set[int] = set()
         # What was made, kept alive, so that what nobody saw being made can be told from it.
@@ -85,7 +88,7 @@ class Rehearsal(Watch):
             result, args, kwargs = self._otherwise(name, func, args, kwargs or {})
         else:
             result = func(*args, **kwargs) if kwargs else func(*args)
-        if type(result) is Tensor and not self.opaque and not result.is_nested:
+        if type(result) is Tensor and not self.opaque and not result.is_nested and not self.paths:
             if self.follower is not None:
                 self.follower.step(name, func, args, kwargs or {}, [result])
             serial = len(self.steps)
@@ -98,8 +101,20 @@ class Rehearsal(Watch):
         if tensors or name == "backward":
             if self.follower is not None:
                 self.follower.step(name, func, args, kwargs or {}, tensors)
-            self.note(name, tensors)
+            if not self.paths or not self._further(self.path(sys._getframe(1))):
+                self.note(name, tensors)
+            elif self.follower is not None:
+                self.follower.steps.pop()
         return result
+
+    def _further(self, path: Hashable) -> bool:
+        """Whether a step is one of a further turn: where this run has been, and the one that is shown isn't now."""
+        if len(self.steps) < len(self.main) and path == self.paths[len(self.steps)]:
+            self.been.add(path)
+            return False
+        if not path or path not in self.been:
+            raise Parted
+        return True
 
     def _otherwise(self, name: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The result of a function of torch on tensors without numbers, or on other data; and its arguments."""

@@ -25,7 +25,14 @@ from vitcourse.trace.turns import turns_of
 
 # A model with more numbers than this is run on tensors without any, torch's meta device: slow by step, not by size.
 LARGE = 10_000_000
+# A call of more steps takes long: what is little likely isn't tried.
+MOST_STEPS = 1_000
 _SPARE = MT19937(0)
+
+
+def _nothing(record: logging.LogRecord) -> bool:
+    """A filter that lets nothing through."""
+    return False
 
 
 @contextmanager
@@ -35,11 +42,15 @@ def _unnoticed() -> Iterator[None]:
     around = [mode for mode in stack if isinstance(mode, Watch) and not mode.busy]
     for mode in around:
         mode.busy = True
-    state, level = random.getstate(), logging.root.manager.disable
+    state = random.getstate()
+    # There are few handlers: logging.disable() goes through all loggers there are.
+    known = [handler for ref in logging._handlerList if (handler := ref()) is not None]  # type: ignore[attr-defined]
+    handlers = [handler for handler in known if _nothing not in handler.filters]
     # Numpy's own stands aside: its state takes longer to read than a short call takes.
     numbers = get_bit_generator()
     set_bit_generator(_SPARE)
-    logging.disable()
+    for handler in handlers:
+        handler.addFilter(_nothing)
     with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
         warnings.simplefilter("ignore")
         try:
@@ -48,7 +59,8 @@ def _unnoticed() -> Iterator[None]:
         finally:
             for mode in around:
                 mode.busy = False
-            logging.disable(level)
+            for handler in handlers:
+                handler.removeFilter(_nothing)
             random.setstate(state)
             set_bit_generator(numbers)
 
@@ -91,12 +103,13 @@ class Rehearsals:
         """Vary every symbol that can change, until `decided`; first with other data, where it matters."""
         self.main, self.failed, self.opaque, self.decided = shown.steps, failed, shown.opaque, decided
         self._turns = None if failed else turns_of(self.main, shown.made())
+        self._paths = shown.paths
         if self._first is None:
             # It can't be copied, and so not be run.
             return
         with _unnoticed(), self._first.shared:
             for self.contrary in (1, 0) if shown.data is not None else (0,):
-                symbols = [name for name in self.call.sizes if name != "h" or not self.call.heads]
+                symbols = [name for name in self.call.sizes if name not in self.call.counts]
                 # Sizes without a symbol are varied only beside those with one, so as not to be taken for them.
                 self._vary(symbols if any(not name.startswith("_") for name in symbols) else [])
                 if self.turns:
@@ -112,7 +125,7 @@ class Rehearsals:
     def _vary(self, symbols: list[str]) -> None:
         """Every symbol at once, where the call allows it; else as many as can change, one after the other."""
         held, done = True, 0
-        heads = {"h": "twice"} if self.call.heads else {}
+        heads = dict.fromkeys(self.call.counts, str(self.call.more))
         movable = symbols
         if self.finished:
             # The batch, with how many there are in a row, while the module's own sizes are followed: that tells what
@@ -134,6 +147,8 @@ class Rehearsals:
                     break
                 # One run tells nothing apart.
                 self.ways = before
+            if rest and isinstance(self.last.error, Parted) and len(self.main) > MOST_STEPS:
+                break
         if not rest or not set(rest) <= self.ways.keys():
             self._one_by_one([name for name in rest if name not in self.ways], heads)
             self._tie(heads)
@@ -185,7 +200,7 @@ class Rehearsals:
     def _one_by_one(self, symbols: list[str], heads: dict[str, str]) -> None:
         for name in symbols:
             at: list[int] = []
-            loops = most = raised = False
+            loops = most = raised = parted = False
             for way in ("free", "even", "times", "next", "less"):
                 # The turns of a loop are as many as this size: one more is all that is left to try. What comes in rows
                 # may be at its most; the width of an image is what its windows divide.
@@ -200,8 +215,13 @@ class Rehearsals:
                 at.append(len(self.last.steps))
                 larger = self.last.sizes[name] > self.call.sizes[name]
                 raised = isinstance(self.last.error, Exception)
+                parted = parted or (isinstance(self.last.error, Parted) and larger)
                 most = most or (raised and at.count(at[-1]) > 2 and larger)
                 loops = len(self.last.steps) > len(self.main)
+            # A loop of as many turns as this size can have more of them.
+            parted = parted and name not in WIDTHS and len(self.main) < MOST_STEPS
+            if name not in self.ways and parted and self._try({**self.ways, name: "longer"}, 0, True):
+                self.ways = self.last_ways
             if name not in self.ways:
                 self.stopped[name] = self.last
 
@@ -223,7 +243,8 @@ class Rehearsals:
         """One run; whether it took the steps of the run that is shown."""
         sizes = chosen(self.call.sizes, ways, turn, held)
         sizes |= {name: sizes[other] for name, other in self.tied.items()}
-        key = (self.contrary, *sizes.values())
+        longer = "longer" in ways.values()
+        key = (self.contrary, longer, *sizes.values())
         if key in self._tried:
             self.last = self._tried[key]
             return False
@@ -240,7 +261,9 @@ class Rehearsals:
             if self.finished and self.follower is None:
                 self.last.follower = Follower(self.call, copies, tensors_in([*args, *kwargs.values()]))
             self.count += 1
-            if self.last.follower is None and not self.contrary:
+            if longer:
+                self.last.paths = self._paths()
+            elif self.last.follower is None and not self.contrary:
                 self.last.turns = self._turns
             # What is made for each pair of what is there grows with the square.
             growth = prod([max(1, size // self.call.sizes[name]) for name, size in sizes.items()]) ** 2

@@ -18,14 +18,36 @@ from vitcourse.checking.sizes import worth as worth
 Vector = tuple[int, ...]
 
 # What the course's symbols mean, where nobody says otherwise: the first is the product of the other two.
-PRODUCTS = (("D", "h", "dh"), ("M", "ratio", "D"), ("H", "gh", "P"), ("W", "gw", "P"), ("N", "gh", "gw"))
+PRODUCTS = (
+    ("h", "n_kv_heads", "n_rep"), ("D", "h", "dh"), ("M", "ratio", "D"),
+    ("H", "gh", "P"), ("W", "gw", "P"), ("N", "gh", "gw"),
+)  # fmt: skip
+# How many heads there are: of queries, and of the keys and values that these share.
+HEADS = ("h", "n_kv_heads")
 # What may be held to be a product, or one more.
-WHOLES = {"T", *(whole for whole, *_ in PRODUCTS)}
+WHOLES = {"T", *(whole for whole, *_ in PRODUCTS)}.difference(HEADS)
 # The order in which a product names its factors.
-ORDER = ("ratio", "B", "n", "h", "gh", "gw", "N", "T", "Tq", "Tk", "C", "H", "W", "P", "D", "dh", "dv", "M", "K")
+ORDER = ("ratio", "B", "n", *HEADS, "gh", "gw", "N", "T", "Tq", "Tk", "C", "H", "W", "P", "D", "dh", "dv", "M", "K")
 PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103)
 # Sizes of which no half is ever taken, those first that multiply others.
-FEW = ("ratio", "P", "h", "gh", "gw", "B", "C", "L", "K", "dh", "gh'", "gw'", "kernel_size", "kernel", "k")
+FEW = (
+    "ratio",
+    "P",
+    "n_kv_heads",
+    "h",
+    "gh",
+    "gw",
+    "B",
+    "C",
+    "L",
+    "K",
+    "dh",
+    "gh'",
+    "gw'",
+    "kernel_size",
+    "kernel",
+    "k",
+)
 # How many there are of what comes in rows: cut to a most, filled up to a least.
 LENGTHS = ("T", "N", "Tq", "Tk")
 # How wide something is: filled up to a least.
@@ -37,8 +59,9 @@ def chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, held: bo
 
     The ways: "free", primes, and where halves may be rounded one below, at and above multiples of a power of two, which
     tells `//` from `⌈⌉`; "even", such multiples; "times", multiples of what it was; "more", one more than such; "next",
-    a little more or less; "less", a little less; "small", small primes; "twice" what it was. With held, sizes that are
-    a product, or one more, of others go on being it; else only those of which one factor has no symbol.
+    a little more or less; "less", a little less; "small", small primes; "3", so many times what it was;
+    "longer", one more or some. With held, sizes that are a product, or one more, of others go on being it; else only
+    those of which one factor has no symbol.
     """
     for shift in range(18):
         sizes = _chosen(main, ways, turn, shift, held)
@@ -64,11 +87,11 @@ def _chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, shift: 
                 "even": even,
                 "small": small,
                 "next": max(main[name] + (1, -1, 2, -2, 3)[turn], 2),
+                "longer": main[name] + 1 + turn,
                 "less": max(main[name] - 1 - turn, 2),
                 "times": main[name] * (2, 3, 5, 4, 7)[turn],
                 "more": main[name] * (2, 3, 5, 4, 7)[turn] + 1,
-                "twice": main[name] * 2,
-            }[ways[name]]
+            }.get(ways[name]) or main[name] * int(ways[name])
             if sizes[name] != main[name]:
                 break
     _multiply(sizes, main, ways, turn, shift, held)
@@ -85,7 +108,7 @@ def _free(
     own = [PRIMES[(rank + turn) % 3]] if name in FEW and rank < 3 else []
     if taken is not None:
         # A batch: once more than a small one is cut to, once less; beside other sizes, once less than they, then more.
-        first = 4 if (main[name] <= 8 and ways.keys() <= {"B", "h", "n"}) != (turn == 1) else 1
+        first = 4 if (main[name] <= 8 and ways.keys() <= {"B", "n", *HEADS}) != (turn == 1) else 1
         own = [prime for prime in PRIMES[first + shift // 3 :] if prime not in taken]
     unit = 32 if name in ("H", "W") else 8
     start = rank + turn + (shift // 3 if name in FEW else shift)
@@ -110,7 +133,7 @@ def _multiply(
     sizes: dict[str, int], main: Mapping[str, int], ways: Mapping[str, str], turn: int, shift: int, held: bool
 ) -> None:
     """Make those sizes products, or one more, that mean one."""
-    for place, (whole, *factors) in enumerate(PRODUCTS):
+    for place, (whole, *factors) in enumerate(PRODUCTS, start=-1):
         if ways.get(whole) not in ("free", "small"):
             continue
         known = [name for name in factors if name in main]
@@ -163,7 +186,7 @@ class Names:
                         continue
                     pairs = list(zip(self.sizes[one], self.sizes[two], strict=True))
                     rests = sign == "/" and any(not b or a % b for a, b in pairs[: 1 if self.exact else None])
-                    if rests and (self.exact or name not in ("gh", "gw") or 0 in self.sizes[two]):
+                    if rests and (self.exact or name not in ("gh", "gw", "dh") or 0 in self.sizes[two]):
                         continue
                     # Of an image that its patches don't cover, the rest is left out.
                     by = quotient if self.exact else operator.floordiv
@@ -196,7 +219,7 @@ class Names:
         names = self._varied
         # What two runs agree on may be chance; what three agree on as well, where there is something to choose.
         # Of heads alone two are enough: nothing else is changed by changing how many there are.
-        yield from (name for name, size in names.items() if size == v and (len(v) > 2 or name in ("h", "dh")))
+        yield from (name for name, size in names.items() if size == v and (len(v) > 2 or name in (*HEADS, "dh")))
         if len(set(v)) < 3:
             return
         products = sorted(self._products(v, 4, ""), key=lambda p: (len(p[1]) + (p[0] != 1), _all_places(p[1])))

@@ -1,7 +1,7 @@
 """A call's steps, as a tree of the expressions that asked for them."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from functools import cached_property
 from inspect import CO_GENERATOR
 from types import FrameType
@@ -14,6 +14,7 @@ from vitcourse.trace import recorder
 from vitcourse.trace.node import NOWHERE, Node, Site
 from vitcourse.trace.recorder import (
     DECIDING,
+    NUMBERS,
     PLAIN,
     RESHAPES,
     SCALAR,
@@ -34,8 +35,6 @@ _PAUSES = sys.version_info < (3, 12)
 
 def _sizeless(name: str, value: Any) -> bool:
     """Whether what is no tensor, but not what it is worth, is all that a function's sizes depend on."""
-    if type(value) in (int, float):
-        return name in SCALAR
     if name == "__getitem__" and type(value) is tuple:
         return all(type(part) is int or part is None or (type(part) is slice and part == slice(None)) for part in value)
     return type(value) in (tuple, list) and all(isinstance(part, Tensor) for part in value)
@@ -133,7 +132,7 @@ class Recorder(Watch):
         for value in (*args, *kwargs.values()) if kwargs else args:
             if isinstance(value, Tensor):
                 entries.append(self.entry(value))
-            elif value is not None:
+            elif value is not None and (name not in SCALAR or type(value) not in NUMBERS):
                 if type(value) not in PLAIN:
                     entries += map(self.entry, tensors_of((value,)))
                 if not _sizeless(name, value):
@@ -265,6 +264,11 @@ class Recorder(Watch):
             if serial not in self._told and (name not in DECIDING or name == "__getitem__"):
                 place = above, site[1], name
                 yield serial, place, [(ref, id(known) if ref[0] < 0 else 0) for known, ref, _ in entries[:taken]]
+
+    def paths(self) -> list[Hashable]:
+        """Where each step was taken: the places that lead to it."""
+        paths: dict[int, Hashable] = {serial: (*above, site[1]) for above, (_, site, serial, *_) in self.root.noted()}
+        return [paths.get(serial, ()) for serial in range(len(self.steps))]
 
     def reshaped(self, serial: int) -> Ref | None:
         """What a step has only laid out anew, if it did."""

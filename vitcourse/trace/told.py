@@ -16,7 +16,7 @@ from vitcourse.trace.record import Axis, Shape
 from vitcourse.trace.recorder import COUNTING, WHERE, Ref, Step, quietly, sizes_of, tensors_in
 from vitcourse.trace.rehearsal import Parted
 from vitcourse.trace.runs import Rehearsals
-from vitcourse.trace.sizes import Names, Vector, closed, worth, worth_all
+from vitcourse.trace.sizes import HEADS, Names, Vector, closed, worth, worth_all
 from vitcourse.trace.steps import Recorder
 
 # Functions whose first result has as many places as data says.
@@ -100,7 +100,7 @@ class Told:
         symbols = [name for name in self.call.sizes if not name.startswith("_")]
         if symbols or self.call.modules or contract_of(self.function).results:
             return True
-        return any(node.module is not None for node in self.recorder.root.inside())
+        return any(node.module is not None for node in self.recorder.root.calls())
 
     def settled(self) -> bool:
         """Whether another run can tell nothing more: each size that changes has a name that needs no guess."""
@@ -115,7 +115,7 @@ class Told:
                         name = self._named(serial, axis, vector, known).name
                         if name is None or re.search(r"[/⌈(+\d-]", name):
                             return False
-        return many or (self.follower is not None and self.rehearsals.ways.keys() <= {"B", "h", "n"})
+        return many or (self.follower is not None and self.rehearsals.ways.keys() <= {"B", "n", *HEADS})
 
     def _find(self) -> None:
         """Where the code works at the given size only: from there on, no size is known to be another."""

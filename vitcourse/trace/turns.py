@@ -46,5 +46,9 @@ class Turns:
 
 def turns_of(main: list[Step], made: Iterable[Made]) -> Turns | None:
     """The turns of a call's loops, where they are worth it."""
-    turns = Turns(main, made) if len(main) >= LONG else None
-    return turns if turns is not None and turns.enough < len(main) else None
+    half = len(main) // 2
+    # For what is new in the second half all has to be run.
+    if len(main) < LONG or not set(main[:half]).issuperset(main[half:]):
+        return None
+    turns = Turns(main, made)
+    return turns if turns.enough < len(main) else None

@@ -332,7 +332,7 @@ def test_heads_go_off_patches_are_covered_and_all_comes_back(open_page: Callable
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Space")
-    head = page.locator(".head").nth(5)  # layer 2, head 2 of 4
+    head = page.locator(".head").nth(5)  # layer 2, head 1, from 0
     expect(head).to_have_attribute("aria-checked", "false")
     without_head = logits(page)
     assert without_head != before
@@ -357,10 +357,10 @@ def test_a_token_is_chosen_by_keyboard_and_what_it_sees_is_said(open_page: Calla
     page.keyboard.press("ArrowRight")
     expect(page.locator(".token").nth(2)).to_have_attribute("aria-checked", "true")
     expect(head).to_have_attribute(
-        "aria-label", re.compile(r"Layer 1, head 1: the patch in row 1, column 2 looks \d+%")
+        "aria-label", re.compile(r"Layer 1, head 0: the patch in row 0, column 1 looks \d+%")
     )
     head.hover()
-    assert page.locator("[data-part=look]").inner_text().startswith("In layer 1, head 1, the patch in row 1, column 2")
+    assert page.locator("[data-part=look]").inner_text().startswith("In layer 1, head 0, the patch in row 0, column 1")
 
 
 @pytest.mark.thorough

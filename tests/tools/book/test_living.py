@@ -159,7 +159,7 @@ def test_the_river_says_what_pytorch_says_of_what_is_drawn(open_page: Callable[.
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
     near(state(page, "river", "[...state.flow.rows[0]]"), reach[2])
-    assert "row 1, column 2" in page.locator(".river-told").inner_text()
+    assert "row 0, column 1" in page.locator(".river-told").inner_text()
     page.locator(".river .pad").press("Delete")
     assert not state(page, "river", "state.image.some(Boolean)")
     assert page.locator(".river-answer .best").count() == 0
@@ -264,12 +264,12 @@ def test_attention_is_pytorchs_for_what_is_drawn(open_page: Callable[..., Any], 
     )
     page.locator(".attention .token").first.focus()
     page.keyboard.press("ArrowRight")
-    head = page.locator(".attention .head").nth(4)  # layer 2, head 2 of 3
+    head = page.locator(".attention .head").nth(4)  # layer 2, head 1, from 0
     head.focus()
     expect(head).to_have_attribute("aria-pressed", "true")
     share = float(weights[1][0, 1, 1].max())
     words = page.locator(".attention-tokens .told").inner_text()
-    assert f"In layer 2, head 2, the patch in row 1, column 1 looks {100 * share:.0f}%" in words
+    assert f"In layer 2, head 1, the patch in row 0, column 0 looks {100 * share:.0f}%" in words
 
 
 # The map

@@ -747,3 +747,85 @@ def test_a_trace_inside_a_traced_call_shows_no_runs_of_its_own():
     lines = ["x", "x * 3", 'trace(inner, x * 3, names="B D")', 'trace(inner, x * 3, names="B D").result + 1']
     assert [row.expression for row in traced.steps] == lines
     assert [axis.word for axis in traced.outcome[0]] == ["D", "D"]
+
+
+class Sharing(nn.Module):
+    """Attention in which several heads of queries share one of keys and values."""
+
+    def __init__(self, d_model, n_heads, n_kv_heads):
+        super().__init__()
+        self.n_heads, self.n_kv_heads, self.d_head = n_heads, n_kv_heads, d_model // n_heads
+        self.query = nn.Linear(d_model, n_heads * self.d_head)
+        self.key, self.value = (nn.Linear(d_model, n_kv_heads * self.d_head) for _ in range(2))
+
+    def forward(self, x):
+        batch, length, _ = x.shape
+        q = self.query(x).view(batch, length, self.n_heads, self.d_head).transpose(1, 2)
+        k, v = (f(x).view(batch, length, self.n_kv_heads, self.d_head).transpose(1, 2) for f in (self.key, self.value))
+        k, v = (tensor.repeat_interleave(self.n_heads // self.n_kv_heads, 1) for tensor in (k, v))
+        return F.scaled_dot_product_attention(q, k, v)
+
+
+@pytest.mark.parametrize("make", [Sharing, lambda *sizes: build(Sharing, *sizes)], ids=["finished", "built"])
+def test_heads_that_share_keys_and_values_are_told_from_all_heads(make):
+    # Heads of keys, and the width of a head, are one number in one of them.
+    traces = [trace(make(*sizes), torch.rand(3, 7, sizes[0]), names="B T D") for sizes in ((60, 10, 5), (66, 6, 2))]
+    for traced in traces:
+        words = {tuple(axis.word for axis in row.shape) for row in traced.steps if len(row.shape) == 4}
+        assert words >= {("B", "h", "T", "dh"), ("B", "n_kv_heads", "T", "dh")}
+    assert not contradictions(*traces)
+
+
+def over_time(x):
+    return torch.stack([x[:, t] * 2 for t in range(x.shape[1])], 1)
+
+
+def over_windows(x):
+    return torch.stack([x[:, t : t + 3] for t in range(x.shape[1] - 2)], 1).flatten(1, 2)
+
+
+def backwards(x):
+    sums = [x[:, : t + 1].sum(1) for t in reversed(range(x.shape[1]))]
+    return torch.stack(sums[::-1], 1)
+
+
+def by_weight(x):
+    """Two loops over time at one place: of a longer one nobody can tell which turns are the second's."""
+    parts = []
+    for width in (13, 11):
+        for t in range(x.shape[1]):
+            parts.append(x[:, t] @ x.new_ones(x.shape[2], width))
+    return torch.cat(parts, -1)
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [(over_time, "B T D"), (over_windows, "B 3·T-6 D"), (backwards, "B T D"), (by_weight, "B 24·T")],
+)
+def test_a_loop_of_as_many_turns_as_a_size_says_may_have_more(function, words):
+    traced = trace(function, torch.rand(3, 7, 5), names="B T D")
+    assert [axis.word for axis in traced.steps[-1].shape] == words.split()
+    widths = {row.shape[-1].word for row in traced.steps if "@" in row.expression}
+    assert widths == ({"13", "11"} if function is by_weight else set())
+
+
+class Experts(nn.Module):
+    """The best experts of many, each asked what is its."""
+
+    def __init__(self, d_model, n_experts, hidden):
+        super().__init__()
+        self.gate = nn.Linear(d_model, n_experts)
+        self.experts = nn.ModuleList(nn.Linear(d_model, hidden) for _ in range(n_experts))
+
+    def forward(self, x):
+        best = self.gate(x).argmax(-1)
+        out = [torch.where((best == i)[..., None], expert(x), 0) for i, expert in enumerate(self.experts)]
+        return torch.stack(out, -1)
+
+
+def test_parts_of_which_a_loop_takes_as_many_as_a_number_says_are_counted():
+    traced = trace(build(Experts, 13, 7, 17), torch.rand(3, 5, 13), names="B T D")
+    words = {row.expression: [axis.word for axis in row.shape] for row in traced.steps}
+    assert (words["self.gate(x)"], words["torch.stack(out, -1)"]) == (
+        ["B", "T", "n_experts"], ["B", "T", "hidden", "n_experts"]
+    )  # fmt: skip
