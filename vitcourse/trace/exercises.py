@@ -100,9 +100,7 @@ def _value(codes: CodeSet, entry: Any, sizes: Mapping[str, int], others: Mapping
         case float():
             return entry
         case {"tensors": dict() as shapes}:
-            return {
-                name: torch.rand([_number(word, sizes) for word in shape.split()]) for name, shape in shapes.items()
-            }
+            return {name: _value(codes, {"tensor": shape}, sizes, others) for name, shape in shapes.items()}
         case {"order": str() as size}:
             return torch.randperm(_number(size, sizes))
         case {"labels": str() as shape, "below": str() as limit}:

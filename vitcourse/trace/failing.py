@@ -49,6 +49,12 @@ class _Line:
     def __init__(self, told: Told, error: BaseException) -> None:
         self.told, self.recorder, self.error = told, told.recorder, error
         self.nodes = [*told.recorder.root.inside()]
+        # What modules, parameters and buffers are called, by their ids.
+        self.owned = {
+            id(item): f"{prefix or 'self'}.{path}".rstrip(".")
+            for prefix, module in told.call.modules
+            for path, item in (*module.named_parameters(), *module.named_buffers(), *module.named_modules())
+        }
         self.passed, at = passed_by(error), raised_in(error)
         self.place = place_of(at.tb_frame, at.tb_lasti) if at is not None else NOWHERE
         if not self.place.text:
@@ -104,7 +110,7 @@ class _Line:
             turns.setdefault(id(self.local[word]), []).append(word)
         layer = self.layer.named_parameters() if self.layer is not None else ()
         known = {id(tensor): word for word, tensor in (*layer, *self.told.call.tensors.items())}
-        known |= self.recorder.module_names | {id(value): word for word, value in self.local.items()}
+        known |= self.owned | {id(value): word for word, value in self.local.items()}
 
         def called(tensor: Tensor) -> str:
             # Of two names of one tensor, `query @ key`, each in its turn.
@@ -127,7 +133,7 @@ class _Line:
     def fault(self) -> Fault:
         """What was refused, with words for its axes."""
         layer = self.layer
-        module = self.recorder.module_names.get(id(layer), "self") if layer is not None else ""
+        module = self.owned.get(id(layer), "self") if layer is not None else ""
         return Fault(
             self.op,
             [(word, self.told.spelt(tensor)) for word, tensor in self.tensors],

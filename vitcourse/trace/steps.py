@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from functools import cached_property
 from inspect import CO_GENERATOR
 from types import FrameType
 from typing import Any
@@ -45,8 +44,6 @@ class Recorder(Watch):
 
     def __init__(self, also_shown: frozenset[str] = frozenset()) -> None:
         super().__init__()
-        # The modules that the call was given, with what its caller calls them.
-        self.modules: list[tuple[str, nn.Module]] = []
         self.root = Node(NOWHERE, "", 0, (0, 0))
         # The last error of a function of torch, and the call: its name and its arguments.
         self.refused: tuple[Any, ...] = (None,)
@@ -63,15 +60,6 @@ class Recorder(Watch):
         self._last: tuple[FrameType | None, Node] = (None, self.root)
         self.busy = True
         self._hook: Callable[..., Any] | None = None
-
-    @cached_property
-    def module_names(self) -> dict[int, str]:
-        """What modules, parameters and buffers are called, by their ids."""
-        return {
-            id(item): f"{prefix or 'self'}.{path}".rstrip(".")
-            for prefix, module in self.modules
-            for path, item in (*module.named_parameters(), *module.named_buffers(), *module.named_modules())
-        }
 
     def info(self, code: Any) -> tuple[Any, bool, bool]:
         info = super().info(code)

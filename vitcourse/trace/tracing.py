@@ -62,7 +62,6 @@ def trace(
         raise ValueError(f"depth is how many levels of calls are shown, 1 or more, and not {depth!r}")
     call = described(function, args, kwargs, names)
     recorder = Recorder(_own_files(function))
-    recorder.modules = call.modules
     rehearsals = Rehearsals(call)
     quietly(rehearsals.prepare)
     inputs = list(_input_rows(recorder, call))
