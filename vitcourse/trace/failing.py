@@ -135,15 +135,15 @@ class _Line:
         layer = self.layer
         module = self.owned.get(id(layer), "self") if layer is not None else ""
         return Fault(
-            self.op,
-            [(word, self.told.spelt(tensor)) for word, tensor in self.tensors],
-            said_by(self.error),
-            type(layer).__name__ if module == "self" else module,
-            self.args,
-            dict(self.tensors),
-            layer,
-            self.roles,
-            self._taken_apart(),
+            op=self.op,
+            operands=[(word, self.told.spelt(tensor)) for word, tensor in self.tensors],
+            message=said_by(self.error),
+            module=type(layer).__name__ if module == "self" else module,
+            args=self.args,
+            tensors=dict(self.tensors),
+            layer=layer,
+            roles=self.roles,
+            made=self._taken_apart(),
         )
 
     def _taken_apart(self) -> tuple[str, Shape, int | None]:
