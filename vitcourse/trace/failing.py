@@ -100,8 +100,9 @@ class _Line:
             if frame.f_globals.get("__name__", "").startswith("einops") and len(tensors) == 1:
                 told = {"pattern": "", "axes_lengths": {}, **getattr(inside.get("self"), "__dict__", {}), **inside}
                 return "einops", (told["pattern"], told["axes_lengths"]), tensors
-        # Some layers of torch's look at their input themselves.
-        return "", (), [*self.given.values()] or [self.local[word] for word in self.names]
+        # Some layers of torch's look at their input themselves, and compare it with their first weight.
+        weights = [*self.layer.parameters(recurse=False)][:1] if self.layer is not None and self.given else []
+        return "", (), [*self.given.values(), *weights] or [self.local[word] for word in self.names]
 
     def _called(self, taken: list[Tensor]) -> list[tuple[str, Tensor]]:
         """The tensors as the line calls them: first what a layer was given, else by what the layer calls it."""
