@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -25,12 +25,12 @@ class Fault:
     op: str
     operands: Sequence[tuple[str, Shape]]
     message: str
-    module: str = ""
-    args: Sequence[Any] = ()
-    tensors: Mapping[str, Tensor] = field(default_factory=dict)
-    layer: nn.Module | None = None
-    roles: Sequence[str] = ()
-    made: tuple[str, Shape, int | None] = ("", (), None)
+    module: str
+    args: Sequence[Any]
+    tensors: Mapping[str, Tensor]
+    layer: nn.Module | None
+    roles: Sequence[str]
+    made: tuple[str, Shape, int | None]
 
     @cached_property
     def numbers(self) -> list[int]:
