@@ -11,7 +11,7 @@ from vitcourse.course import Exercise
 from vitcourse.training.runs import Epoch
 
 if TYPE_CHECKING:
-    from vitcourse.trace.shown import Trace
+    from vitcourse.trace import Trace
 
 _STYLE = """
 .vitcourse-verdict { border-left: .3em solid var(--mark); padding: .2em 0 .2em .9em; margin: .4em 0; color: inherit; }

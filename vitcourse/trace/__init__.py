@@ -6,10 +6,10 @@
 One idea a file: `tracing` from a call to its trace · `described` what its caller says · `recorder` watching a run,
 `steps` the one that is shown, each a `node` · `runs` the same call at other sizes, on `copies` · `turns` of a loop that
 need no run · `sizes` names from sizes · `follow` what a finished instance leaves unknown, `ask` of one step, `atoms` of
-all · `told` what all that says of an axis · `names` what a call brings along · `errors` which axes disagree, of a
-`fault`, `agreed` one by one, and what its line `asked` · `source` the expression as written · `folding` steps into rows
-· `record` what a trace is · `render`, `html`, `flow` showing it, `shown` all of them · `diff` comparing two ·
-`exercises`, `command` the course's own examples.
+all · `told` what all that says of an axis · `names` what a call brings along · `failing` the line that failed, `errors`
+which axes disagree, of a `fault`, `agreed` one by one · `source` the expression as written · `folding` steps into rows
+· `record` what a trace is · `render`, `html`, `flow` showing it · `diff` comparing two · `exercises`,
+`command` the course's own examples.
 """
 
 import sys
@@ -20,8 +20,7 @@ from vitcourse.trace.described import build
 from vitcourse.trace.diff import Diff, diff
 from vitcourse.trace.flow import flow_svg
 from vitcourse.trace.record import Axis, Failure, Row
-from vitcourse.trace.shown import Trace
-from vitcourse.trace.tracing import trace
+from vitcourse.trace.tracing import Trace, trace
 
 __all__ = [
     "Axis",

@@ -23,7 +23,7 @@ def _axes(asked: Sequence[str], count: int) -> Iterator[tuple[str, int]]:
     behind = count - len(asked[dots + 1 :])
     yield from ((word, place) for place, word in enumerate(asked[:dots]))
     yield from ((word, place) for place, word in enumerate(asked[dots + 1 :], start=behind))
-    yield from ((f"...{behind - place}", place) for place in range(behind - 1, dots - 1, -1) if "..." in asked)
+    yield from ((f"...{behind - place}", place) for place in range(behind - 1, dots - 1, -1))
 
 
 def _misfit(asked: Sequence[str], count: int) -> str:
@@ -125,25 +125,25 @@ def einops(fault: Fault) -> str:
     return ""
 
 
-def unpacked(fault: Fault) -> str:
-    """Names for the sizes of a shape, more or fewer than it has; or a place that it doesn't have."""
-    (x, shape), (value, part) = fault.operand(0), fault.args
-    names = re.search(r"values to unpack \(expected ((?:at least )?\d+)", fault.message)
-    if names is not None:
-        taken = shape[part] if isinstance(part, slice) else ()
-        return has_axes(x if taken == shape else value, taken, f"{names[1]} names are given")
-    beyond = isinstance(part, int) and not -len(shape) <= part < len(shape)
-    return has_axes(x, shape, f"0 to {len(shape) - 1}: there is no {part}") if beyond else ""
+_SIZES = re.compile(r"(?:.*=\s*)?(?P<value>(?P<x>\w+)\.(?:shape|size\(\))(?:\[(?P<part>[-\d:]+)\])?)")
 
 
 def taken_apart(fault: Fault) -> str:
-    """Names for the parts of anything else."""
-    found = re.search(r"values to unpack \(expected (\d+)", fault.message)
+    """Names for the parts of something, more or fewer than there are; or a place that a shape doesn't have."""
+    names = re.search(r"values to unpack \(expected ((?:at least )?\d+)", fault.message)
     value, shape, count = fault.made
-    if found is None or not (shape or count):
-        return ""
-    given = f"{axis_words(value, shape, 0)}," if shape else f"{value} gives {count}:"
-    return f"{given} {found[1]} names are given" if count != int(found[1]) else ""
+    asked = f"{names[1]} names are given" if names is not None else ""
+    sizes, known = _SIZES.fullmatch(value), dict(fault.operands)
+    if sizes is not None and sizes["x"] in known:
+        x, whole = sizes["x"], known[sizes["x"]]
+        part = sizes["part"] or ":"
+        if asked:
+            taken = whole[slice(*(int(end) if end else None for end in part.split(":")))]
+            return has_axes(x if taken == whole else sizes["value"], taken, asked)
+        beyond = ":" not in part and not -len(whole) <= int(part) < len(whole)
+        return has_axes(x, whole, f"0 to {len(whole) - 1}: there is no {part}") if beyond else ""
+    given = f"{axis_words(value, shape, 0)}," if shape else f"{value} gives {count}:" if count else ""
+    return f"{given} {asked}" if given and asked and not asked.startswith(f"{count} ") else ""
 
 
 def brackets(fault: Fault) -> str:
@@ -187,4 +187,4 @@ def _places(part: Any) -> tuple[list[int] | None, int]:
     numbers = torch.as_tensor(part)
     if numbers.dtype in (torch.bool, torch.uint8):
         return None, numbers.ndim
-    return [] if numbers.is_floating_point() else numbers.flatten().tolist(), 1
+    return numbers.flatten().tolist(), 1

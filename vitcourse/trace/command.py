@@ -1,16 +1,16 @@
 """What `vitcourse trace` shows: an exercise's trace, the learner's beside the reference's."""
 
+from itertools import zip_longest
 from pathlib import Path
 
 from rich.console import Console
 
 from vitcourse.files import write_file
 from vitcourse.speech import print_json
-from vitcourse.trace.diff import Diff, diff
+from vitcourse.trace.diff import diff
 from vitcourse.trace.exercises import trace_exercise
-from vitcourse.trace.flow import flow_svg
-from vitcourse.trace.render import print_trace, to_dict
-from vitcourse.trace.shown import Trace
+from vitcourse.trace.render import to_dict
+from vitcourse.trace.tracing import Trace
 
 
 def show_exercise(
@@ -40,7 +40,7 @@ def show_exercise(
     if html is not None:
         write_file(html, page(traces))
     if svg is not None:
-        write_file(svg, flow_svg(traces[0], depth))
+        write_file(svg, traces[0].to_svg(depth))
     if as_json:
         values = [difference.to_dict(reveal) for difference in differences] or [to_dict(t) for t in traces]
         print_json(values)
@@ -48,7 +48,11 @@ def show_exercise(
         written = " and ".join(str(path) for path in (html, svg) if path is not None)
         console.print(f"wrote {written}", markup=False, highlight=False, soft_wrap=True)
     else:
-        _print(traces, differences, depth, console, reveal, parameters)
+        for trace, difference in zip_longest(traces, differences):
+            if difference is not None:
+                difference.print(console, reference_code=reveal)
+            if difference is None or (depth is not None and trace.steps):
+                trace.print(console, parameters)
     return all(trace.failure is None for trace in traces) and all(difference.same for difference in differences)
 
 
@@ -58,18 +62,6 @@ def has_passed(id: str, code: str) -> bool:
     from vitcourse.codesets import load_code
 
     return code == "chapters" and any(asked.id == id and word == "passed" for asked, word in standing(load_code(code)))
-
-
-def _print(
-    traces: list[Trace], differences: list[Diff], depth: int | None, console: Console, reveal: bool, parameters: bool
-) -> None:
-    for number, trace in enumerate(traces):
-        if not differences:
-            print_trace(trace, console, parameters)
-            continue
-        differences[number].print(console, reference_code=reveal)
-        if depth is not None and trace.steps:
-            print_trace(trace, console, parameters)
 
 
 def page(traces: list[Trace]) -> str:

@@ -1,7 +1,8 @@
 """Two traces side by side: the learner's beside the reference's, and the first row where their shapes part."""
 
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import product, zip_longest
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -13,9 +14,10 @@ from vitcourse.trace.fault import ordinal
 from vitcourse.trace.record import Axis, Row, Shape, shape_words, together
 from vitcourse.trace.recorder import named_results
 from vitcourse.trace.render import cell, to_dict
-from vitcourse.trace.shown import Trace
+from vitcourse.trace.tracing import Trace
 
 Shapes = tuple[Shape, ...]
+Pair = tuple[Row | None, Row | None]
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Diff:
 
     mine: Trace
     reference: Trace
-    pairs: list[tuple[Row | None, Row | None]]
+    pairs: list[Pair]
     parting: Parting | None
 
     @property
@@ -76,9 +78,8 @@ class Diff:
 
     def to_text(self, reference_code: bool = True) -> str:
         """The two traces side by side, as plain text."""
-        lines = [("", "yours", "expected")]
-        for mine, reference in self.pairs:
-            lines.append((self._mark(mine, reference), _side(mine, True), _side(reference, reference_code)))
+        sides = [(self._mark(a, b), _side(a, True), _side(b, reference_code)) for a, b in self.pairs]
+        lines = [("", "yours", "expected"), *sides]
         width = max(len(left) for _, left, _ in lines) + 2
         table = [f"{mark:2}{left.ljust(width)}{right}".rstrip() for mark, left, right in lines]
         return "\n".join([*table, "", self.verdict])
@@ -88,14 +89,12 @@ class Diff:
 
     def to_dict(self, reference_code: bool = True) -> dict[str, Any]:
         """Both traces and the parting, as JSON has them."""
-        parting: dict[str, Any] | None = None
-        if self.parting is not None:
-            parting = {
-                "line": self.parting.mine.line if self.parting.mine else None,
-                "yours": [[axis.word for axis in shape] for shape in self.parting.yours],
-                "expected": [[axis.word for axis in shape] for shape in self.parting.expected],
-                "difference": self.parting.difference,
-            }
+        parting = self.parting and {
+            "line": self.parting.mine.line if self.parting.mine else None,
+            "yours": [[axis.word for axis in shape] for shape in self.parting.yours],
+            "expected": [[axis.word for axis in shape] for shape in self.parting.expected],
+            "difference": self.parting.difference,
+        }
         reference = to_dict(self.reference)
         if not reference_code:
             reference["rows"] = [{**row, "expression": None, "op": None} for row in reference["rows"]]
@@ -137,12 +136,8 @@ def diff(mine: Trace, reference: Trace) -> Diff:
     """
     own, other = mine.to_depth(1), reference.to_depth(1)
     pairs = _aligned(own, other)
-    parting = None
-    if mine.failure is not None:
-        parting = _first_difference(pairs)
-    elif not _equal(mine.outcome, reference.outcome):
-        parting = _parting(mine, reference, pairs)
-    return Diff(mine, reference, pairs, parting)
+    same = mine.failure is None and _equal(mine.outcome, reference.outcome)
+    return Diff(mine, reference, pairs, None if same else _parting(mine, reference, pairs))
 
 
 def _same_axis(one: Axis, two: Axis) -> bool:
@@ -160,48 +155,42 @@ def _equal(one: Shapes, two: Shapes) -> bool:
     )
 
 
-def _aligned(own: list[Row], other: list[Row]) -> list[tuple[Row | None, Row | None]]:
+def _aligned(own: list[Row], other: list[Row]) -> list[Pair]:
     """Rows of equal shapes beside one another, as many as go in order; between them the rest, as it comes."""
-    best = [[0] * (len(other) + 1) for _ in range(len(own) + 1)]
-    for i in reversed(range(len(own))):
-        for j in reversed(range(len(other))):
-            both = best[i + 1][j + 1] + 1 if _agree(own[i], other[j]) else 0
-            best[i][j] = max(both, best[i + 1][j], best[i][j + 1])
-    pairs: list[tuple[Row | None, Row | None]] = []
-    i = j = first = second = 0
-    while i < len(own) or j < len(other):
-        both = i < len(own) and j < len(other)
-        if both and _agree(own[i], other[j]) and best[i][j] == best[i + 1][j + 1] + 1:
-            pairs += [*zip_longest(own[first:i], other[second:j]), (own[i], other[j])]
-            i, j = first, second = i + 1, j + 1
-        elif j >= len(other) or (i < len(own) and best[i + 1][j] >= best[i][j + 1]):
-            i += 1
-        else:
-            j += 1
+    # From each place of both to their ends: how many rows can be paired, the first two, and those after them.
+    best: dict[tuple[int, int], tuple[int, Any]] = {}
+    for i, j in product(reversed(range(len(own))), reversed(range(len(other)))):
+        ways = [best.get(place, (0, None)) for place in ((i + 1, j), (i, j + 1))]
+        if _agree(own[i], other[j]):
+            count, after = best.get((i + 1, j + 1), (0, None))
+            ways.insert(0, (count + 1, (i, j, after)))
+        best[i, j] = max(ways, key=itemgetter(0))
+    pairs: list[Pair] = []
+    first = second = 0
+    _, after = best.get((0, 0), (0, None))
+    while after is not None:
+        i, j, after = after
+        pairs += [*zip_longest(own[first:i], other[second:j]), (own[i], other[j])]
+        first, second = i + 1, j + 1
     return [*pairs, *zip_longest(own[first:], other[second:])]
 
 
-def _parting(mine: Trace, reference: Trace, pairs: list[tuple[Row | None, Row | None]]) -> Parting:
+def _parting(mine: Trace, reference: Trace, pairs: list[Pair]) -> Parting | None:
+    """Where they part; before an error, that can be only where both have a row."""
     # Steps that only one of the two takes may be a way round; the last place where they agree is where they part.
-    agreed = max(
-        (k for k, (a, b) in enumerate(pairs, 1) if a is not None and b is not None and _agree(a, b)), default=0
-    )
+    agreed = max((k for k, pair in enumerate(pairs, 1) if _agree(*pair)), default=0)
     last = next((own for own, _ in reversed(pairs[:agreed]) if own is not None), None)
-    own, other = next((pair for pair in pairs[agreed:] if (pair[0] or last) is not None), (None, None))
+    left = [pair for pair in pairs[agreed:] if mine.failure is None or None not in pair]
+    if mine.failure is not None and not left:
+        return None
+    own, other = next((pair for pair in left if (pair[0] or last) is not None), (None, None))
     yours = own.shapes if own is not None else mine.outcome
     expected = other.shapes if other is not None else reference.outcome
     return Parting(own or last, other, yours, expected, explain(yours, expected))
 
 
-def _first_difference(pairs: list[tuple[Row | None, Row | None]]) -> Parting | None:
-    for own, other in pairs:
-        if own is not None and other is not None and not _agree(own, other):
-            return Parting(own, other, own.shapes, other.shapes, explain(own.shapes, other.shapes))
-    return None
-
-
-def _agree(mine: Row, reference: Row) -> bool:
-    return _equal(mine.shapes, reference.shapes)
+def _agree(mine: Row | None, reference: Row | None) -> bool:
+    return mine is not None and reference is not None and _equal(mine.shapes, reference.shapes)
 
 
 def explain(yours: Shapes, expected: Shapes) -> str:
@@ -221,11 +210,8 @@ def _count(number: int) -> str:
 def _explained(mine: Shape, other: Shape) -> str:
     if len(mine) == len(other):
         wrong = [k for k in range(len(mine)) if not _same_axis(mine[k], other[k])]
-        if (
-            len(wrong) == 2
-            and _same_axis(mine[wrong[0]], other[wrong[1]])
-            and _same_axis(mine[wrong[1]], other[wrong[0]])
-        ):
+        turned = tuple(other[k] for k in reversed(wrong))
+        if len(wrong) == 2 and _equal((tuple(mine[k] for k in wrong),), (turned,)):
             if wrong == [len(mine) - 2, len(mine) - 1]:
                 return "the last two axes are swapped"
             return f"the axes {mine[wrong[0]].word} and {mine[wrong[1]].word} are swapped"

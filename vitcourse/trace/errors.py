@@ -7,7 +7,7 @@ from itertools import combinations, takewhile
 from math import prod
 from typing import Any
 
-from vitcourse.trace.agreed import agreed, apart, brackets, einops, einsum, taken_apart, unpacked
+from vitcourse.trace.agreed import agreed, apart, brackets, einops, einsum, taken_apart
 from vitcourse.trace.fault import Fault, axis_words, has_axes, ordinal, ranks, sized, sizes
 from vitcourse.trace.record import Shape, shape_words
 
@@ -17,15 +17,15 @@ _OTHER = re.compile("not implemented for|dtype|two bool tensors|should not be se
 # What modules that are looked into before any function is called ask of what they are given, and of their numbers.
 _GIVEN = {
     "RNNBase": {
-        "input": "bt input_size", "input.data": "n input_size",
-        "hx": "layers (b) out", "hx[1]": "layers (b) hidden_size",
+        "input": "{t} input_size", "input.data": "n input_size",
+        "hx": "{layers} (b) {out}", "hx[1]": "{layers} (b) hidden_size",
     },
     "RNNCellBase": {"input": "(b) input_size", "hx": "(b) hidden_size"},
     "MultiheadAttention": {
-        "query": "bt embed_dim", "key": "bs kdim", "value": "bs vdim",
+        "query": "{t} embed_dim", "key": "{s} kdim", "value": "{s} vdim",
         "key_padding_mask": "(b) s", "attn_mask": "(b·num_heads) t s",
     },
-    "Transformer": {"src": "bs d_model", "tgt": "bt d_model"},
+    "Transformer": {"src": "{s} d_model", "tgt": "{t} d_model"},
 }  # fmt: skip
 # What a message says of how many axes are taken.
 _RANK = re.compile(
@@ -71,17 +71,15 @@ def asked_of(layer: Any) -> dict[str, str]:
 def _layer(fault: Fault) -> str:
     """A module whose call was looked into: its numbers, and the axes of what it was given."""
     layer: Any = fault.layer
-    if not (asks := asked_of(layer)):
-        return ""
-    first = "(b) {}" if getattr(layer, "batch_first", True) else "{} (b)"
+    asks = asked_of(layer)
+    first = getattr(layer, "batch_first", True)
     words = {
-        "bt": first.format("t"),
-        "bs": first.format("s"),
+        "t": "(b) t" if first else "t (b)",
+        "s": "(b) s" if first else "s (b)",
         "out": "proj_size" if getattr(layer, "proj_size", 0) else "hidden_size",
         "layers": "2·num_layers" if getattr(layer, "bidirectional", False) else "num_layers",
     }
-    terms = [asks.get(role, asks.get(role.partition("[")[0], "")) for role in fault.roles]
-    terms = [re.sub(r"\w+", lambda word: words.get(word[0], word[0]), term) for term in terms]
+    terms = [asks.get(role, asks.get(role.partition("[")[0], "")).format(**words) for role in fault.roles]
     return agreed(fault, terms, {word: size for word, size in vars(layer).items() if type(size) is int})
 
 
@@ -342,7 +340,6 @@ _ASKS: dict[str, str | Rule] = {
         ("cross_entropy nll_loss binary_cross_entropy binary_cross_entropy_with_logits", _targets),
         ("einsum", einsum),
         ("einops", einops),
-        ("unpack", unpacked),
     )
     for op in ops.split()
 }

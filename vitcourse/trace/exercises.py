@@ -15,9 +15,8 @@ from vitcourse.codesets import CodeSet, load_code
 from vitcourse.course import Exercise, exercise, exercises
 from vitcourse.errors import RequestError
 from vitcourse.trace.described import build, built
-from vitcourse.trace.shown import Trace
 from vitcourse.trace.sizes import worth
-from vitcourse.trace.tracing import failed, trace
+from vitcourse.trace.tracing import Trace, failed, trace
 
 
 @cache
@@ -101,9 +100,7 @@ def _value(codes: CodeSet, entry: Any, sizes: Mapping[str, int], others: Mapping
         case float():
             return entry
         case {"tensors": dict() as shapes}:
-            return {
-                name: torch.rand([_number(word, sizes) for word in shape.split()]) for name, shape in shapes.items()
-            }
+            return {name: _value(codes, {"tensor": shape}, sizes, others) for name, shape in shapes.items()}
         case {"order": str() as size}:
             return torch.randperm(_number(size, sizes))
         case {"labels": str() as shape, "below": str() as limit}:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -25,12 +25,12 @@ class Fault:
     op: str
     operands: Sequence[tuple[str, Shape]]
     message: str
-    module: str = ""
-    args: Sequence[Any] = ()
-    tensors: Mapping[str, Tensor] = field(default_factory=dict)
-    layer: Any = None
-    roles: Sequence[str] = ()
-    made: tuple[str, Shape, int | None] = ("", (), None)
+    module: str
+    args: Sequence[Any]
+    tensors: Mapping[str, Tensor]
+    layer: nn.Module | None
+    roles: Sequence[str]
+    made: tuple[str, Shape, int | None]
 
     @cached_property
     def numbers(self) -> list[int]:
@@ -48,7 +48,7 @@ class Fault:
 
     def owns(self, x: str) -> bool:
         """Whether a tensor is a part of the module."""
-        if not isinstance(self.layer, nn.Module):
+        if self.layer is None:
             return False
         prefix, _, name = x.rpartition(".")
         return x.startswith("operand ") or (name in self.layer.state_dict() and prefix in ("", "self", self.module))

@@ -7,7 +7,8 @@ in a lane of its own. The stripe of a box says of which kind it is, and so does 
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from html import escape
 
 from vitcourse.trace.record import Row, Steps, nested, together
@@ -44,16 +45,11 @@ class Box:
     """One step of the picture, and the steps shown inside it."""
 
     row: Row
-    inside: list["Box"] = field(default_factory=list)
+    inside: list["Box"]
     x: float = 0
     y: float = 0
     width: float = 0
     height: float = HEIGHT
-    lanes: int = 0
-
-    def holds(self, step: int) -> bool:
-        """Whether a step of the trace happened in here."""
-        return self.row.span[0] <= step <= self.row.span[1]
 
     @property
     def title(self) -> str:
@@ -61,22 +57,51 @@ class Box:
         row = self.row
         return f"{row.label}  × {row.repeat} {row.unit}".rstrip() if row.repeat > 1 else row.label
 
+    def all(self) -> Iterator["Box"]:
+        """The boxes inside, and those inside of them."""
+        for box in self.inside:
+            yield box
+            yield from box.all()
+
+    @cached_property
+    def sources(self) -> list[set[int]]:
+        """Which of the boxes inside each of them uses; -1 is what comes from outside."""
+        uses: list[set[int]] = []
+        for index, box in enumerate(self.inside):
+            before = [other.row.span for other in self.inside[:index]]
+            made = [[place for place, (start, end) in enumerate(before) if start <= s <= end] for s in box.row.inputs]
+            outside = {-1} if any(step < self.row.span[0] for step in box.row.inputs) else set()
+            uses.append({places[0] for places in made if places} | outside)
+        return uses
+
+    @cached_property
+    def lanes(self) -> list[list[tuple[int, int]]]:
+        """The arcs in as few lanes as keep those apart that pass one another, the shortest inside."""
+        arcs = [(source, index) for index, uses in enumerate(self.sources) for source in sorted(uses - {index - 1})]
+        lanes: list[list[tuple[int, int]]] = []
+        for arc in sorted(arcs, key=lambda pair: pair[1] - pair[0]):
+            free = next((lane for lane in lanes if all(arc[1] <= s or e <= arc[0] for s, e in lane)), None)
+            if free is None:
+                lanes.append(free := [])
+            free.append(arc)
+        return lanes
+
 
 def flow_svg(trace: Steps, depth: int | None = None) -> str:
     """The trace as an SVG picture, to be put into a page or a file of its own.
 
     `depth` is how many levels of calls are opened; without it two, and only calls that call something themselves.
     """
-    boxes = _nested(trace.steps, depth or 2, forced=depth is not None)
-    texts = [text for box in _all(boxes) for text in (f"{box.title}   {box.row.op}", together(box.row.shapes))]
+    whole = Box(Row(trace.name, ""), _nested(trace.steps, depth or 2, forced=depth is not None))
+    texts = [text for box in whole.all() for text in (f"{box.title}   {box.row.op}", together(box.row.shapes))]
     inner = min(max([NARROWEST, *(len(text) * CHARACTER + 36 for text in texts)]), WIDEST)
-    width = _measure(boxes, inner)
-    bottom = _place(boxes, LEFT, TOP, width)
-    drawn = "".join(_drawn(boxes))
+    width = _measure(whole, inner)
+    bottom = _place(whole, LEFT, TOP, width)
+    drawn = "".join(_drawn(whole))
     identity = hashlib.sha256(drawn.encode()).hexdigest()[:8]
-    lanes, arrows = _arrows(boxes, None, identity)
-    size = f"{LEFT + width + LANE * (lanes + 1) + LEFT:g}", f"{bottom + TOP - GAP:g}"
-    words = escape("; ".join(_words(boxes)))
+    arrows = "".join(_arrows(whole, f'marker-end="url(#head-{identity})"'))
+    size = f"{LEFT + width + LANE * (len(whole.lanes) + 1) + LEFT:g}", f"{bottom + TOP - GAP:g}"
+    words = escape("; ".join(_words(whole)))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size[0]} {size[1]}" width="{size[0]}" '
         f'height="{size[1]}" role="img" aria-labelledby="title-{identity} words-{identity}">'
@@ -97,27 +122,17 @@ def _nested(rows: list[Row], depth: int, forced: bool) -> list[Box]:
     return boxes
 
 
-def _all(boxes: list[Box]) -> Iterator[Box]:
-    for box in boxes:
-        yield box
-        yield from _all(box.inside)
-
-
-def _measure(boxes: list[Box], inner: float) -> float:
+def _measure(frame: Box, inner: float) -> float:
     """The width of a column: that of its widest frame, with room for the lanes of the arcs in it."""
-    width = inner
-    for box in boxes:
-        if box.inside:
-            box.lanes = len(_lanes(_arcs(box.inside, box)))
-            width = max(width, _measure(box.inside, inner) + 2 * INSET + LANE * box.lanes)
-    return width
+    frames = [box for box in frame.inside if box.inside]
+    return max([inner, *(_measure(box, inner) + 2 * INSET + LANE * len(box.lanes) for box in frames)])
 
 
-def _place(boxes: list[Box], x: float, y: float, width: float) -> float:
-    for box in boxes:
+def _place(frame: Box, x: float, y: float, width: float) -> float:
+    for box in frame.inside:
         box.x, box.y, box.width = x, y, width
         if box.inside:
-            bottom = _place(box.inside, x + INSET, y + HEAD + GAP, width - 2 * INSET - LANE * box.lanes)
+            bottom = _place(box, x + INSET, y + HEAD + GAP, width - 2 * INSET - LANE * len(box.lanes))
             box.height = bottom - y + 4
         y += box.height + GAP
     return y
@@ -128,8 +143,8 @@ def _fitting(text: str, width: float) -> str:
     return text if len(text) <= room else f"{text[: room - 1]}…"
 
 
-def _drawn(boxes: list[Box]) -> Iterator[str]:
-    for box in boxes:
+def _drawn(frame: Box) -> Iterator[str]:
+    for box in frame.inside:
         place = f'x="{box.x:g}" y="{box.y:g}" width="{box.width:g}" height="{box.height:g}" rx="6"'
         op = box.row.op if box.row.op != "input" and box.row.op not in box.title else ""
         title = _fitting(box.title, box.width - len(op) * 7)
@@ -142,75 +157,45 @@ def _drawn(boxes: list[Box]) -> Iterator[str]:
             yield f'<path class="stripe {kind}" d="M{box.x:g},{box.y + 4:g} h5 v{HEIGHT - 8} h-5 z"/>'
             yield _text(box.x + 14, box.y + 37, _fitting(together(box.row.shapes), box.width), "shape")
         yield "</g>"
-        yield from _drawn(box.inside)
+        yield from _drawn(box)
 
 
 def _text(x: float, y: float, text: str, kind: str) -> str:
     return f'<text x="{x:g}" y="{y:g}"{f" class={chr(34)}{kind}{chr(34)}" if kind else ""}>{escape(text)}</text>'
 
 
-def _sources(boxes: list[Box], index: int, frame: Box | None) -> set[int]:
-    """Which boxes of a column another one uses; -1 is what comes from outside of its frame."""
-    found = set()
-    for step in boxes[index].row.inputs:
-        inside = [place for place, box in enumerate(boxes[:index]) if box.holds(step)]
-        if inside or (frame is not None and step < frame.row.span[0]):
-            found.add(inside[0] if inside else -1)
-    return found
-
-
-def _arcs(boxes: list[Box], frame: Box | None) -> list[tuple[int, int]]:
-    return [(s, i) for i in range(len(boxes)) for s in sorted(_sources(boxes, i, frame)) if s != i - 1]
-
-
-def _lanes(arcs: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:
-    """The arcs in as few lanes as keep those apart that pass one another, the shortest inside."""
-    lanes: list[list[tuple[int, int]]] = []
-    for arc in sorted(arcs, key=lambda pair: pair[1] - pair[0]):
-        free = next((lane for lane in lanes if all(arc[1] <= s or e <= arc[0] for s, e in lane)), None)
-        if free is None:
-            lanes.append([arc])
-        else:
-            free.append(arc)
-    return lanes
-
-
-def _arrows(boxes: list[Box], frame: Box | None, identity: str) -> tuple[int, str]:
-    """The arrows between the boxes of one column, and in how many lanes the arcs among them run."""
-    drawn = []
+def _arrows(frame: Box, head: str) -> Iterator[str]:
+    """The arrows between the boxes of one column, the arcs in their lanes, and the ways out of frames."""
+    boxes = frame.inside
 
     def bottom(source: int) -> float:
-        return boxes[source].y + boxes[source].height if source >= 0 else frame.y + HEAD if frame is not None else 0
+        return boxes[source].y + boxes[source].height if source >= 0 else frame.y + HEAD
 
-    head = f'marker-end="url(#head-{identity})"'
     for index, box in enumerate(boxes):
-        if index - 1 in _sources(boxes, index, frame):
+        if index - 1 in frame.sources[index]:
             middle = box.x + box.width / 2
-            drawn.append(f'<path class="arrow" d="M{middle:g},{bottom(index - 1):g} V{box.y:g}" {head}/>')
+            yield f'<path class="arrow" d="M{middle:g},{bottom(index - 1):g} V{box.y:g}" {head}/>'
         if box.inside:
-            drawn.append(_arrows(box.inside, box, identity)[1])
-    lanes = _lanes(_arcs(boxes, frame))
-    for number, lane in enumerate(lanes, start=1):
+            yield from _arrows(box, head)
+            last, end = box.inside[-1], box.y + box.height
+            begin = f"{last.x + last.width / 2:g},{last.y + last.height:g}"
+            yield f'<path class="arrow" d="M{begin} V{end - 8:g} H{box.x + box.width / 2:g} V{end:g}"/>'
+    for number, lane in enumerate(frame.lanes, start=1):
         for source, index in lane:
             box = boxes[index]
             middle, right = box.x + box.width / 2, box.x + box.width
             start, end = bottom(source) + 4 + 4 * number, box.y + box.height / 2 + 4 * number - 8
             out = right + LANE * number
             # Where no arrow goes straight down, the arc alone leaves the source.
-            leaves = start if source in _sources(boxes, source + 1, frame) else bottom(source)
-            drawn.append(
+            leaves = start if source in frame.sources[source + 1] else bottom(source)
+            yield (
                 f'<path class="arrow past" d="M{middle:g},{leaves:g} V{start:g} H{out - 8:g} Q{out:g},{start:g} '
                 f'{out:g},{start + 8:g} V{end - 8:g} Q{out:g},{end:g} {out - 8:g},{end:g} H{right:g}" {head}/>'
             )
-    if frame is not None and boxes:
-        last, end = boxes[-1], frame.y + frame.height
-        begin = f"{last.x + last.width / 2:g},{last.y + last.height:g}"
-        drawn.append(f'<path class="arrow" d="M{begin} V{end - 8:g} H{frame.x + frame.width / 2:g} V{end:g}"/>')
-    return len(lanes), "".join(drawn)
 
 
-def _words(boxes: list[Box]) -> Iterator[str]:
-    for box in boxes:
+def _words(frame: Box) -> Iterator[str]:
+    for box in frame.inside:
         yield f"{box.row.label} gives {box.row.cell}"
         if box.inside:
-            yield f"inside: {', then '.join(_words(box.inside))}"
+            yield f"inside: {', then '.join(_words(box))}"

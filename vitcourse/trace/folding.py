@@ -1,5 +1,6 @@
 """From recorded steps to rows: what returned no tensor is left out, and the turns of a loop are folded."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import prod
@@ -9,6 +10,7 @@ import torch
 from vitcourse.trace.node import Node
 from vitcourse.trace.record import Row, Shape, shape_words
 from vitcourse.trace.recorder import Ref
+from vitcourse.trace.source import receiver
 
 ShapeOf = Callable[[Ref], Shape]
 # Functions that spread their operands to one shape.
@@ -56,7 +58,7 @@ def _folds(nodes: list[Node], shape: ShapeOf, kinds: dict[object, int]) -> list[
             children = children[0].children
         shapes = tuple(shape(ref) for ref in node.results)
         # An element of a Sequential has no line of its own; the same class in it again is its loop.
-        text = node.place.text if node.place.line else node.place.callee
+        text = node.place.text if node.place.line or node.module is None else node.op
         inner = tuple((child.kind, child.repeat) for child in children)
         # What two turns of a loop have in common, as one number: a loop may have thousands of turns.
         kind = kinds.setdefault((node.key, text, tuple(map(id, shapes)), node.kind and node.kind[0], inner), len(kinds))
@@ -66,30 +68,25 @@ def _folds(nodes: list[Node], shape: ShapeOf, kinds: dict[object, int]) -> list[
 
 def _loops(folds: list[Fold]) -> list[Fold]:
     """Fold every run of equal turns: the shortest turn first, so that a loop in a loop folds too."""
-    width = 1
-    while width <= min(len(folds) // 2, LONGEST_TURN):
-        kinds = [(fold.kind, fold.repeat) for fold in folds]
+    for width in range(1, LONGEST_TURN + 1):
+        if 2 * width > len(folds):
+            break
+        # With a letter for each kind of step, a loop is a word that comes again and again.
+        letters: dict[tuple[int, int], str] = {}
+        word = "".join(letters.setdefault((fold.kind, fold.repeat), chr(len(letters))) for fold in folds)
         result: list[Fold] = []
-        start = 0
-        while start < len(folds):
-            times = 1
-            while kinds[start + times * width : start + (times + 1) * width] == kinds[start : start + width]:
-                times += 1
-            # An input stands nowhere in the code, and so in no loop.
-            if times == 1 or start + width > len(folds) or folds[start].node.key == (0, 0):
-                result.append(folds[start])
-                start += 1
-                continue
-            for offset in range(width):
-                turns = [folds[start + offset + k * width] for k in range(times)]
+        after = 0
+        for loop in re.finditer(rf"(.{{{width}}})\1+", word, re.DOTALL):
+            result += folds[after : loop.start()]
+            after = loop.end()
+            for start in range(loop.start(), loop.start() + width):
+                turns = folds[start : loop.end() : width]
                 fold = turns[0]
-                fold.repeat *= times
+                fold.repeat *= len(turns)
                 fold.modules = len({id(turn.node.module) for turn in turns if turn.node.module is not None})
                 fold.node.end = max(turn.node.end for turn in turns)
                 result.append(fold)
-            start += times * width
-        folds = result
-        width += 1
+        folds = result + folds[after:]
     return folds
 
 
@@ -98,9 +95,8 @@ def _rows(folds: list[Fold], shape: ShapeOf, depth: int, whole: list[Node]) -> I
     for fold in folds:
         node = fold.node
         place = node.place
-        link = None
-        if place.receiver and place.receiver in texts and place.text.startswith(place.receiver):
-            link = f"…{place.text[len(place.receiver) :].strip()}"
+        earlier = receiver(place.text)
+        link = f"…{place.text.removeprefix(earlier).strip()}" if earlier and earlier in texts else None
         texts.append(place.text)
         before = next(iter(node.uses().values()), (torch.float32, torch.device("cpu")))
         dtype, device = node.kind or before

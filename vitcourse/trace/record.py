@@ -9,8 +9,8 @@ from itertools import takewhile
 from typing import Any
 
 SCREEN = 24
-# Round what is new in a shape, in a cell that is to be marked.
-NEW, OLD = "\x02", "\x03"
+# Round what is new in a shape, in a cell that is to be marked: a terminal's bold and underlined.
+NEW, OLD = "\x1b[1;4m", "\x1b[0m"
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,6 @@ class Row:
     link: str | None = None
     inputs: tuple[int, ...] = ()
     span: tuple[int, int] = (0, 0)
-    error: str | None = None
     warning: str = ""
     parameters: int = 0
     before: tuple[Shape, ...] = ()
@@ -97,26 +96,22 @@ class Row:
     @property
     def cell(self) -> str:
         """The shape column."""
-        if self.error is not None:
-            return self.error
-        return "  ".join(part for part in (together(self.shapes), self.notes) if part)
+        return self.marked.replace(NEW, "").replace(OLD, "")
 
     @property
     def marked(self) -> str:
         """The shape column, with the axes marked that nothing had that the step used."""
         known = {axis.word for shape in self.before for axis in shape} | {"1"}
-        if self.error is not None or not self.before:
-            return self.cell
 
         def text(shape: Shape) -> str:
-            parts = (str(axis) if axis.word in known else f"{NEW}{axis}{OLD}" for axis in shape)
+            parts = (f"{NEW}{axis}{OLD}" if self.before and axis.word not in known else str(axis) for axis in shape)
             return f"({', '.join(parts)})"
 
         return "  ".join(part for part in (together(self.shapes, text), self.notes) if part)
 
     def to_dict(self) -> dict[str, Any]:
         """The row as JSON has it."""
-        kept = ("file", "line", "depth", "expression", "op", "shapes", "dtype", "device", "repeat", "error", "warning")
+        kept = ("file", "line", "depth", "expression", "op", "shapes", "dtype", "device", "repeat", "warning")
         row = {name: getattr(self, name) for name in (*kept, "parameters")}
         return row | {
             "shapes": [[asdict(axis) for axis in shape] for shape in self.shapes],
@@ -204,14 +199,11 @@ class Steps:
 
     def to_depth(self, depth: int | None = None) -> list[Row]:
         """The rows whose depth is below `depth`; without one, as deep as fits on a screen."""
-        limit = self.fitting() if depth is None else depth
-        return [row for row in self.steps if row.depth < limit]
-
-    def fitting(self) -> int:
-        """The deepest level at which the rows still fit on a screen."""
-        deepest = max((row.depth for row in self.steps), default=0) + 1
-        fits = [d for d in range(1, deepest + 1) if sum(row.depth < d for row in self.steps) <= SCREEN]
-        return max(fits, default=1)
+        if depth is None:
+            # A level is shown whole or not at all: with the first row that the screen has no place for goes its level.
+            beyond = sorted(row.depth for row in self.steps)[SCREEN:]
+            depth = max(beyond[0], 1) if beyond else sys.maxsize
+        return [row for row in self.steps if row.depth < depth]
 
     def definitions(self, depth: int | None = None) -> list[str]:
         """`N = gh·gw`, for the derived symbols that the rows show."""
@@ -223,9 +215,3 @@ class Steps:
             for word in re.findall(r"[A-Za-z_]\w*'?", axis.name or "")
         }
         return [f"{word} = {meaning}" for word, meaning in self.meanings.items() if word in words]
-
-    def __iter__(self) -> Iterator[Row]:
-        return iter(self.rows)
-
-    def __len__(self) -> int:
-        return len(self.rows)

@@ -1,7 +1,6 @@
 """A trace as plain text, as JSON, and as a table in the terminal."""
 
 import json
-import re
 from dataclasses import asdict
 from typing import Any
 
@@ -9,12 +8,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vitcourse.trace.record import NEW, OLD, Row, Steps, said_by
+from vitcourse.trace.record import Row, Steps, said_by
 
 WIDTH = 30
 LONGEST = 58
 WIDE = 100
-HEADINGS = {"line": "line", "expression": "expression", "op": "operation", "shape": "shape", "parameters": "parameters"}
 
 
 def cell(row: Row, column: str) -> str:
@@ -33,32 +31,26 @@ def cell(row: Row, column: str) -> str:
 def to_text(trace: Steps, columns: tuple[str, ...] = ("expression", "shape"), legend: bool = False) -> str:
     """The rows as plain text, a line each, with the columns under one another."""
     table = [[cell(row, column) for column in columns] for row in trace.rows]
-    lines = _wrapped(table, columns.index("expression") if "expression" in columns else None)
-    if legend and trace.definitions():
-        lines += ["", ",  ".join(trace.definitions())]
-    if legend and trace.findings:
-        lines += ["", *trace.findings]
+    parts = ["\n".join(_wrapped(table, columns.index("expression") if "expression" in columns else None))]
+    if legend:
+        parts += [",  ".join(trace.definitions()), "\n".join(trace.findings)]
     if trace.failure is not None:
-        lines += ["", str(trace.failure)] if lines else [str(trace.failure)]
-    return "\n".join(lines)
+        parts.append(str(trace.failure))
+    return "\n\n".join(filter(None, parts))
 
 
 def _wrapped(table: list[list[str]], place: int | None) -> list[str]:
     """The table's lines; what follows an expression that is too long for its column stands on the next line."""
-    count = len(table[0]) if table else 0
-    widths = [max(len(line[i]) + 2 for line in table) for i in range(count)]
+    widths = [max(len(part) + 2 for part in column) for column in zip(*table, strict=True)]
     if place is not None and table:
         fitting = [len(line[place]) + 2 for line in table if len(line[place]) <= LONGEST]
         widths[place] = max([WIDTH, *fitting])
     lines = []
     for line in table:
-        text = ""
-        for i, (part, width) in enumerate(zip(line, widths, strict=True)):
-            text += part.ljust(width)
-            if i == place and len(part) + 2 > width and i + 1 < count:
-                lines.append(text.rstrip())
-                text = " " * sum(widths[: i + 1])
-        lines.append(text.rstrip())
+        parts = [part.ljust(width) for part, width in zip(line, widths, strict=True)]
+        if place is not None and len(line[place]) + 2 > widths[place] and line[place + 1 :]:
+            parts[place] = line[place] + "\n" + " " * sum(widths[: place + 1])
+        lines.append("".join(parts).rstrip())
     return lines
 
 
@@ -83,13 +75,16 @@ def to_json(trace: Steps) -> str:
     return json.dumps(to_dict(trace), ensure_ascii=False, indent=2)
 
 
-def table_of(trace: Steps, columns: tuple[str, ...]) -> Table:
-    """The trace as a table for the terminal."""
+def print_trace(trace: Steps, console: Console | None = None, parameters: bool = False) -> None:
+    """The rows as a table in the terminal."""
+    console = console or Console()
+    columns = ["line", "expression", *(["op"] if console.width >= WIDE else []), "shape"]
+    columns += ["parameters"] if parameters else []
     legend = ",  ".join(trace.definitions())
     table = Table(title=trace.name, caption=legend or None, title_justify="left", caption_justify="left")
     for column in columns:
         table.add_column(
-            HEADINGS[column],
+            "operation" if column == "op" else column,
             justify="right" if column in ("line", "parameters") else "left",
             style="dim" if column in ("line", "op") else None,
             overflow="fold",
@@ -97,23 +92,10 @@ def table_of(trace: Steps, columns: tuple[str, ...]) -> Table:
             no_wrap=column == "op",
         )
     for row in trace.rows:
-        table.add_row(*(_marked(row.marked) if column == "shape" else Text(cell(row, column)) for column in columns))
-    return table
-
-
-def _marked(text: str) -> Text:
-    """What is new in a shape is underlined."""
-    result = Text()
-    for part in re.split(f"({NEW}[^{OLD}]*{OLD})", text):
-        result.append(part.strip(NEW + OLD), style="bold underline" if part.startswith(NEW) else None)
-    return result
-
-
-def print_trace(trace: Steps, console: Console | None = None, parameters: bool = False) -> None:
-    """The rows as a table in the terminal."""
-    console = console or Console()
-    columns = ("line", "expression", "op", "shape") if console.width >= WIDE else ("line", "expression", "shape")
-    console.print(table_of(trace, (*columns, "parameters") if parameters else columns))
+        table.add_row(
+            *(Text.from_ansi(row.marked) if column == "shape" else Text(cell(row, column)) for column in columns)
+        )
+    console.print(table)
     for finding in trace.findings:
         console.print(Text(finding, style="yellow"), soft_wrap=True)
     if trace.failure is not None:

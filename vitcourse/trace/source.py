@@ -7,6 +7,7 @@ import re
 import sysconfig
 from dataclasses import dataclass
 from dis import opname
+from functools import cache
 from pathlib import Path
 from types import CodeType, FrameType, TracebackType
 from typing import Any
@@ -19,8 +20,7 @@ _WHOLES = (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Delete)
 COMPREHENSIONS = {"<listcomp>", "<genexpr>", "<dictcomp>", "<setcomp>"}
 _SITE = tuple({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
 _STANDARD = sysconfig.get_path("stdlib")
-_TORCH, *_OTHERS = (f"{Path(file).parent}{os.sep}" for file in (torch.__file__, einops.__file__, __file__))
-_LIBRARIES = (_TORCH, *_OTHERS)
+_LIBRARIES = tuple(f"{Path(file).parent}{os.sep}" for file in (torch.__file__, einops.__file__, __file__))
 _WRAPPERS = tuple(
     f"{os.sep}{name}{os.sep}"
     for name in ("jaxtyping", "beartype", "typeguard", "numpy", "executing", "_pytest", "pluggy")
@@ -43,91 +43,59 @@ class Place:
     file: str
     line: int
     text: str
-    receiver: str = ""
-    callee: str = ""
 
 
-def raised_in(error: BaseException, base: FrameType | None = None) -> TracebackType | None:
-    """Where an error left the last line that is shown, but for a frame's."""
-    found, trace = None, error.__traceback__
+def passed_by(error: BaseException) -> list[TracebackType]:
+    """Every place that an error left, the outermost first."""
+    passed, trace = [], error.__traceback__
     while trace is not None:
-        if trace.tb_frame is not base and readable(trace.tb_frame.f_code.co_filename):
-            found = trace
+        passed.append(trace)
         trace = trace.tb_next
-    return found
+    return passed
 
 
-# A piece of code never changes its source: an edited file makes new code.
-_places: dict[int, tuple[CodeType, dict[int, Place]]] = {}
+def raised_in(error: BaseException) -> TracebackType | None:
+    """Where an error left the last line that is shown."""
+    return next((at for at in reversed(passed_by(error)) if readable(at.tb_frame.f_code.co_filename)), None)
+
+
+# A piece of code, which keeps its id its own, never changes its source: an edited file makes new code.
+_places: dict[tuple[int, int], tuple[CodeType, Place]] = {}
 
 
 def place_of(frame: FrameType, lasti: int) -> Place:
     """The expression that a frame is working on."""
-    code = frame.f_code
-    kept = _places.get(id(code))
-    if kept is None:
-        kept = _places[id(code)] = code, {}
-    place = kept[1].get(lasti)
-    if place is None:
-        place = kept[1][lasti] = _found(frame, lasti)
-    return place
+    key = id(frame.f_code), lasti
+    if key not in _places:
+        _places[key] = frame.f_code, _found(frame, lasti)
+    return _places[key][1]
 
 
 def _found(frame: FrameType, lasti: int) -> Place:
     code = frame.f_code
-    node: Any = None
-    if lasti == frame.f_lasti:
-        try:
-            found = Source.executing(frame)
-            node = found.node
-            if opname[code.co_code[lasti]].startswith(("UNPACK", "STORE_S", "DELETE_S")):
-                # What is taken apart is shown with its names, what is put in a place with the place.
-                column = [*code.co_positions()][lasti // 2][2] or 0
-                wholes = [whole for whole in found.statements or () if isinstance(whole, _WHOLES)]
-                node = next(
-                    (whole for whole in wholes if whole.col_offset <= column < (whole.end_col_offset or 0)), node
-                )
-        except Exception:
-            # No source, or one that changed since: the row then shows the operation alone.
-            node = None
-        if node is not None:
-            return _of_node(code, found, node)
-    return _of_position(code, lasti)
-
-
-def _of_node(code: CodeType, found: Any, node: Any) -> Place:
-    lines = found.source.lines
-    segment = _segment(lines, node)
-    receiver, callee = None, ""
-    if isinstance(node, ast.Call):
-        callee = one_line(_segment(lines, node.func))
-        if isinstance(node.func, ast.Attribute):
-            receiver = node.func.value
-    elif isinstance(node, (ast.Attribute, ast.Subscript)):
-        receiver = node.value
-    before = ""
-    if isinstance(receiver, (ast.Call, ast.Subscript, ast.BinOp, ast.Attribute)):
-        before = one_line(_segment(lines, receiver))
-    return Place(code.co_filename, getattr(node, "lineno", 0), one_line(segment), before, callee)
-
-
-def _of_position(code: CodeType, lasti: int) -> Place:
-    positions = list(code.co_positions())
-    line, end_line, column, end_column = positions[lasti // 2] if lasti // 2 < len(positions) else (None,) * 4
-    if line is None or end_line is None or column is None or end_column is None:
+    line, *span = [*code.co_positions()][lasti // 2]
+    try:
+        found = Source.executing(TracebackType(None, frame, lasti, line or code.co_firstlineno))
+        node: Any = found.node
+        if opname[code.co_code[lasti]].startswith(("UNPACK", "STORE_S", "DELETE_S")):
+            # What is taken apart is shown with its names, what is put in a place with the place.
+            column = span[1] or 0
+            wholes = [whole for whole in found.statements or () if isinstance(whole, _WHOLES)]
+            node = next((whole for whole in wholes if whole.col_offset <= column < (whole.end_col_offset or 0)), node)
+        line = node.lineno
+        span = [node.end_lineno, node.col_offset, node.end_col_offset]
+    except Exception:
+        # No source, or one that changed since: Python itself knows the place, too, but less well.
+        pass
+    end, start, stop = span
+    if line is None or start is None or stop is None:
         return Place(code.co_filename, line or code.co_firstlineno, "")
-    lines = [linecache.getline(code.co_filename, number) for number in range(line, end_line + 1)]
-    return Place(code.co_filename, line, one_line(_cut(lines, column, end_column)))
-
-
-def _segment(lines: list[str], node: Any) -> str:
-    # ast.get_source_segment splits the whole file anew at each call: 2 ms for a file of 100 lines.
-    if getattr(node, "end_lineno", None) is None:
-        return ""
-    return _cut(lines[node.lineno - 1 : node.end_lineno], node.col_offset, node.end_col_offset)
+    lines = linecache.getlines(code.co_filename)
+    return Place(code.co_filename, line, one_line(_cut(lines[line - 1 : end], start, stop)))
 
 
 def _cut(lines: list[str], start: int, end: int) -> str:
+    # ast.get_source_segment splits the whole file anew at each call: 2 ms for a file of 100 lines.
     encoded = [line.rstrip("\r\n").encode() for line in lines]
     if not encoded:
         return ""
@@ -152,6 +120,18 @@ def names_in(text: str) -> list[str]:
     except SyntaxError:
         return []
     return list(dict.fromkeys(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)))
+
+
+@cache
+def receiver(text: str) -> str:
+    """What a chain has made before its last link: `x.flatten(2)` of `x.flatten(2).mT`."""
+    try:
+        node: Any = ast.parse(text, mode="eval").body
+    except SyntaxError:
+        return ""
+    made = getattr(getattr(node, "func", node), "value", None)
+    segment = "" if made is None or isinstance(made, ast.Name) else ast.get_source_segment(text, made) or ""
+    return segment if text.startswith(segment) else ""
 
 
 def called(frame: FrameType, name: str) -> str:

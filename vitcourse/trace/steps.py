@@ -1,9 +1,7 @@
 """A call's steps, as a tree of the expressions that asked for them."""
 
 import sys
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from inspect import CO_GENERATOR
 from types import FrameType
 from typing import Any
@@ -12,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from vitcourse.trace import recorder
-from vitcourse.trace.asked import in_turn, pattern_in, unpacked_in
 from vitcourse.trace.node import NOWHERE, Node, Site
 from vitcourse.trace.recorder import (
     DECIDING,
@@ -25,11 +22,10 @@ from vitcourse.trace.recorder import (
     Ref,
     Watch,
     decides,
-    quietly,
     tensors_in,
     tensors_of,
 )
-from vitcourse.trace.source import Place, called, names_in, place_of, raised_in
+from vitcourse.trace.source import Place, called, place_of
 from vitcourse.trace.turns import Made
 
 # Before Python 3.12 it costs less to take the hook off while the tracer works than to have it called for each call.
@@ -43,27 +39,14 @@ def _sizeless(name: str, value: Any) -> bool:
     return type(value) in (tuple, list) and all(isinstance(part, Tensor) for part in value)
 
 
-@dataclass
-class Failed:
-    """Where the traced code raised: the line, the function of torch, and its tensors by name."""
-
-    error: BaseException
-    place: Place
-    op: str
-    args: tuple[Any, ...]
-    operands: list[tuple[str, Tensor]]
-    module: nn.Module | None = None
-
-
 class Recorder(Watch):
     """Runs one call and keeps the steps it took."""
 
     def __init__(self, also_shown: frozenset[str] = frozenset()) -> None:
         super().__init__()
-        # The modules that the call was given, with what its caller calls them.
-        self.modules: list[tuple[str, nn.Module]] = []
         self.root = Node(NOWHERE, "", 0, (0, 0))
-        self.failed: Failed | None = None
+        # The last error of a function of torch, and the call: its name and its arguments.
+        self.refused: tuple[Any, ...] = (None,)
         # The first step of which data decides the sizes.
         self.data: int | None = None
         self._also_shown = also_shown
@@ -78,15 +61,6 @@ class Recorder(Watch):
         self.busy = True
         self._hook: Callable[..., Any] | None = None
 
-    @cached_property
-    def module_names(self) -> dict[int, str]:
-        """What modules, parameters and buffers are called, by their ids."""
-        return {
-            id(item): f"{prefix or 'self'}.{path}".rstrip(".")
-            for prefix, module in self.modules
-            for path, item in (*module.named_parameters(), *module.named_buffers(), *module.named_modules())
-        }
-
     def info(self, code: Any) -> tuple[Any, bool, bool]:
         info = super().info(code)
         if not info[1] and code.co_filename in self._also_shown:
@@ -94,7 +68,7 @@ class Recorder(Watch):
         return info
 
     def run(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """Call the function and record its steps. What it raises, it raises here."""
+        """Call the function and record its steps."""
         self.base, self._hook = sys._getframe(), self.hook
         before = sys.getprofile()
         try:
@@ -103,10 +77,6 @@ class Recorder(Watch):
                 sys.setprofile(self._hook)
                 try:
                     return function(*args, **kwargs)
-                except Exception as error:
-                    sys.setprofile(before)
-                    self._locate(error)
-                    raise
                 finally:
                     self.busy = True
                     sys.setprofile(before)
@@ -135,7 +105,7 @@ class Recorder(Watch):
                     raise
             return result
         except Exception as error:
-            quietly(self._failed_in, sys._getframe(1), name, args, kwargs or {}, error)
+            self.refused = error, name, args, kwargs or {}
             raise
         finally:
             self.busy = False
@@ -245,8 +215,7 @@ class Recorder(Watch):
         if frame.f_code is SEQUENTIAL:
             container, module = frame.f_locals["self"], frame.f_locals.get("module")
             found = next((name for name, child in container._modules.items() if child is module), "?")
-            kind = type(module).__name__
-            return Place(frame.f_code.co_filename, 0, f"[{found}] {kind}", callee=kind)
+            return Place(frame.f_code.co_filename, 0, f"[{found}] {type(module).__name__}")
         return place_of(frame, lasti)
 
     def returned(self, frame: FrameType, back: FrameType, value: Any) -> None:
@@ -289,89 +258,8 @@ class Recorder(Watch):
         paths: dict[int, Hashable] = {serial: (*above, site[1]) for above, (_, site, serial, *_) in self.root.noted()}
         return [paths.get(serial, ()) for serial in range(len(self.steps))]
 
-    # Errors
-
     def reshaped(self, serial: int) -> Ref | None:
         """What a step has only laid out anew, if it did."""
         made = next((node for node in self.root.inside() if node.start == serial and node.operands), None)
         source = made.operands[0][1] if made is not None and made.op in RESHAPES else (-1, 0)
         return source if source[0] >= 0 else None
-
-    def _failed_in(self, frame: FrameType, name: str, args: tuple[Any, ...], kwargs: Any, error: BaseException) -> None:
-        if self.failed is not None and self.failed.error is error:
-            return
-        shown: FrameType | None = frame
-        while shown is not None and not self.info(shown.f_code)[1]:
-            shown = shown.f_back if shown.f_back is not self.base else None
-        if shown is None:
-            return
-        shown = self._outside(shown)
-        module = self._module_of(frame)
-        args = (*args, *in_turn(kwargs))
-        operands, place = self.worded(tensors_of(args), shown, module), self._place(shown, shown.f_lasti)
-        # What is changed in place, add_ or __iadd__, ends in one underscore.
-        op = name.strip("_") + "_" * (name.endswith("_") and (name[:3] == "__i" or name[-2] != "_"))
-        self.failed = Failed(error, place, op, args, operands, module)
-
-    def _outside(self, frame: FrameType) -> FrameType:
-        """The line that called a Sequential, for a frame of one."""
-        outer: FrameType | None = frame
-        while outer is not None and outer is not self.base:
-            if outer.f_code is not SEQUENTIAL and self.info(outer.f_code)[1]:
-                return outer
-            outer = outer.f_back
-        return frame
-
-    def worded(self, tensors: list[Tensor], frame: FrameType, module: nn.Module | None) -> list[tuple[str, Tensor]]:
-        """Tensors by what they are called in a frame or in a module, else by the step that made them."""
-        own = {id(value): word for word, value in module.named_parameters()} if module is not None else {}
-        operands, failing = [], self._place(frame, frame.f_lasti).text
-        inside = frame.f_locals
-        # Of two names of one tensor the one that is used here.
-        local = {id(inside[w]): w for w in (*inside, *names_in(failing)[::-1]) if isinstance(inside.get(w), Tensor)}
-        for number, tensor in enumerate(tensors, start=1):
-            ref = self.known(tensor)
-            made = next((n.place.text for n in self.root.inside() if ref in n.results), None)
-            # What was made on the way in the very expression that failed has no name of its own.
-            made = None if made == failing else made
-            if made and (frame.f_code is SEQUENTIAL or not self.info(frame.f_code)[1]):
-                local.pop(id(tensor), None)  # its own lines call all of them "input"
-            names = (local, self.module_names, own)
-            word = next((names[id(tensor)] for names in names if id(tensor) in names), made) or f"operand {number}"
-            operands.append((word, tensor))
-        return operands
-
-    def _module_of(self, frame: FrameType | None) -> nn.Module | None:
-        """The module of torch that the learner's line called."""
-        while frame is not None and frame is not self.base and not self.info(frame.f_code)[1]:
-            if isinstance(owner := frame.f_locals.get("self"), nn.Module):
-                return owner
-            frame = frame.f_back
-        return None
-
-    def _locate(self, error: BaseException) -> None:
-        """For what raised outside torch's functions: the last shown line, and the tensors it speaks of."""
-        if self.failed is not None and self.failed.error is error:
-            return
-        found, last = raised_in(error, self.base), error.__traceback__
-        while last is not None and last.tb_next is not None:
-            last = last.tb_next
-        module = self._module_of(last.tb_frame) if last is not None else None
-        place = place_of(found.tb_frame, found.tb_lasti) if found is not None else NOWHERE
-        local = found.tb_frame.f_locals if found is not None else {}
-        operands = [(word, local[word]) for word in names_in(place.text) if isinstance(local.get(word), Tensor)]
-        if last is not None:
-            # Some layers of torch's look at their input themselves.
-            inside = last.tb_frame.f_locals
-            looked = tensors_of([inside.get("input"), getattr(inside.get("self"), "weight_ih_l0", None)])
-            if looked and type(inside.get("self")).__module__.startswith("torch."):
-                operands = self.worded(looked, (found or last).tb_frame, module)
-        op: str = ""
-        args: Sequence[Any] = ()
-        if (pattern := pattern_in(error.__traceback__)) is not None and last is not None:
-            tensor, *args = pattern
-            op, operands = "einops", self.worded([tensor], (found or last).tb_frame, module)
-        elif (shape := unpacked_in(place.text, local)) is not None:
-            operand, *args = shape
-            op, operands = "unpack", [operand]
-        self.failed = Failed(error, place, op, tuple(args), operands, module)

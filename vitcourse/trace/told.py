@@ -1,6 +1,7 @@
 """What the runs of a call tell of its sizes: the axes of every step, by name."""
 
 import re
+from collections.abc import Iterator
 from itertools import combinations
 from math import prod
 from typing import Any
@@ -12,7 +13,7 @@ from vitcourse.trace.copies import Call, Copies
 from vitcourse.trace.follow import Axes, Follower
 from vitcourse.trace.names import contract_of
 from vitcourse.trace.record import Axis, Shape
-from vitcourse.trace.recorder import COUNTING, WHERE, Ref, Sizes, Step, quietly, sizes_of, tensors_in
+from vitcourse.trace.recorder import COUNTING, WHERE, Ref, Step, quietly, sizes_of, tensors_in
 from vitcourse.trace.rehearsal import Parted
 from vitcourse.trace.runs import Rehearsals
 from vitcourse.trace.sizes import HEADS, Names, Vector, closed, worth, worth_all
@@ -34,15 +35,6 @@ def _holds(text: str | None, runs: dict[str, Vector], number: int) -> bool:
         return not rests and worth(text, sizes) == number
     except (KeyError, ZeroDivisionError):
         return True
-
-
-def _merged(before: Sizes, after: Sizes, place: int) -> set[tuple[int, int]]:
-    """Where the axes start and end, two or more, whose numbers lie in one axis after a reshape."""
-    return {
-        (start, end)
-        for start, end in combinations(range(len(before) + 1), 2)
-        if end - start > 1 and prod(before[:start]) == prod(after[:place]) and prod(before[start:end]) == after[place]
-    }
 
 
 class Told:
@@ -233,17 +225,17 @@ class Told:
         source = ref and self.recorder.reshaped(ref[0])
         if ref is None or source is None:
             return shape
-        runs = [(steps[source[0]][source[1] + 1], steps[ref[0]][1]) for steps in self._runs]
-        before = self.shape(source)
 
-        def axis(place: int) -> Axis:
-            size, together = shape[place].size, set.intersection(*(_merged(*run, place) for run in runs))
-            if shape[place].name is not None or not together:
-                return shape[place]
-            start, end = min(together, key=lambda span: span[1] - span[0])
-            return Axis(size, "·".join(closed(part.word) for part in before[start:end] if part.size != 1))
+        def vectors(ref: Ref) -> Iterator[Vector]:
+            return zip(*(steps[ref[0]][ref[1] + 1] for steps in self._runs), strict=True)
 
-        return tuple(map(axis, range(len(shape))))
+        before = [pair for pair in zip(self.shape(source), vectors(source), strict=True) if pair[0].size != 1]
+        merged = {}
+        for start, end in combinations(range(len(before) + 1), 2):
+            axes, sizes = zip(*before[start:end], strict=True)
+            if end - start > 1:
+                merged[tuple(map(prod, zip(*sizes, strict=True)))] = "·".join(closed(axis.word) for axis in axes)
+        return tuple(Axis(a.size, a.name or merged.get(v)) for a, v in zip(shape, vectors(ref), strict=True))
 
     def shape_of(self, tensor: Tensor) -> Shape:
         """The axes of a tensor."""

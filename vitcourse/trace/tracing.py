@@ -2,26 +2,44 @@
 
 import inspect
 from collections.abc import Callable, Iterator
-from types import FrameType
+from copy import copy
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from vitcourse.trace.asked import each_by_its_name, given, made_for_names
 from vitcourse.trace.copies import Call
 from vitcourse.trace.described import NamesGiven, described
-from vitcourse.trace.errors import asked_of, explained
-from vitcourse.trace.fault import Fault
+from vitcourse.trace.failing import failure
+from vitcourse.trace.flow import flow_svg
 from vitcourse.trace.folding import folded
+from vitcourse.trace.html import to_html
 from vitcourse.trace.node import Node
-from vitcourse.trace.record import Failure, Row, Shape, said_by
+from vitcourse.trace.record import Failure, Row, Shape, Steps
 from vitcourse.trace.recorder import named_results, quietly
+from vitcourse.trace.render import print_trace, to_json, to_text
 from vitcourse.trace.runs import Rehearsals
-from vitcourse.trace.shown import Trace
-from vitcourse.trace.source import Place, place_of, raised_in, readable
-from vitcourse.trace.steps import Failed, Recorder
+from vitcourse.trace.source import Place, place_of, raised_in
+from vitcourse.trace.steps import Recorder
 from vitcourse.trace.told import Told
+
+
+class Trace(Steps):
+    """The steps that a call took, and its result or its error; with the ways to show it."""
+
+    to_text, to_json, to_html, to_svg, print = to_text, to_json, to_html, flow_svg, print_trace
+    _repr_html_ = to_html
+
+    def at(self, depth: int | None) -> "Trace":
+        """The same trace, shown to another depth."""
+        other = copy(self)
+        other.depth = depth
+        return other
+
+    def __str__(self) -> str:
+        return to_text(self, legend=True)
+
+    __repr__ = __str__
 
 
 def trace(
@@ -44,7 +62,6 @@ def trace(
         raise ValueError(f"depth is how many levels of calls are shown, 1 or more, and not {depth!r}")
     call = described(function, args, kwargs, names)
     recorder = Recorder(_own_files(function))
-    recorder.modules = call.modules
     rehearsals = Rehearsals(call)
     quietly(rehearsals.prepare)
     inputs = list(_input_rows(recorder, call))
@@ -60,11 +77,11 @@ def trace(
     kind = type(function).__name__
     name = kind if isinstance(function, nn.Module) else getattr(function, "__name__", repr(function))
     outcome = tuple(told.shape_of(tensor) for tensor in named_results(result))
-    failure = _failure(told, error) if error is not None else None
+    stopped = failure(told, error) if error is not None else None
     told.forget()
     root = recorder.root
     return Trace(
-        name, lambda: _rows(name, [*inputs, *root.children], told, outcome), result, failure, depth,
+        name, lambda: _rows(name, [*inputs, *root.children], told, outcome), result, stopped, depth,
         told.names.meanings, outcome, told.runs, tuple(told.findings),
     )  # fmt: skip
 
@@ -100,57 +117,3 @@ def _rows(name: str, nodes: list[Node], told: Told, outcome: tuple[Shape, ...]) 
         # Nothing of it is written in Python: it is one step.
         rows.append(Row(f"{name}({', '.join(row.expression for row in rows)})", name, outcome))
     return rows
-
-
-def _failure(told: Told, error: BaseException) -> Failure:
-    at = told.recorder.failed
-    if at is None or at.error is not error:
-        return Failure(error)
-    place, owner, found = at.place, at.module, raised_in(error)
-    if owner is None and type(told.function).__module__.startswith("torch."):
-        owner = told.function
-    frame = found.tb_frame if found is not None else None
-    tensors, roles = quietly(_called, told, at, owner, frame) or (at.operands, [])
-    operands = tuple((word, told.shape_of(tensor)) for word, tensor in tensors)
-    # Arguments of another kind than torch takes have other faults than their shapes.
-    fault = None if isinstance(error, TypeError) else quietly(_fault, told, at, tensors, roles, owner, frame)
-    if not readable(place.file) or not place.text:
-        # Raised inside the module of torch that was called, in a line that is not the reader's.
-        shown = getattr(told.function, "__name__", type(told.function).__name__)
-        if isinstance(told.function, nn.Module):
-            shown += f"({told.function.extra_repr().partition('=')[0].rpartition(',')[0]})"
-        file, line = (place.file, place.line) if readable(place.file) else ("", 0)
-        place = Place(file, line, f"{shown}({', '.join(told.call.tensors)})")
-        operands = operands or tuple((word, told.shape_of(tensor)) for word, tensor in told.call.tensors.items())
-    said = quietly(explained, fault) if fault is not None else None
-    return Failure(at.error, place.file, place.line, place.text, at.op, operands, said or "")
-
-
-def _called(told: Told, at: Failed, layer: Any, frame: FrameType | None) -> tuple[list[tuple[str, Tensor]], list[str]]:
-    """The tensors of a call that failed as its line calls them, and what the forward of a module calls the first."""
-    roles = given(at.error, layer) if asked_of(layer) else {}
-    words = told.recorder.worded([*roles.values()], frame, layer) if frame is not None else roles.items()
-    tensors = [(role if word[:8] == "operand " else word, t) for role, (word, t) in zip(roles, words, strict=True)]
-    # Inside a module there are others by then, of which the line knows nothing.
-    inside = {id(t) for word, t in at.operands if word[:8] == "operand "} | {id(t) for t in roles.values()}
-    tensors += [(word, t) for word, t in at.operands if not roles or id(t) not in inside]
-    return each_by_its_name(tensors, at.place.text, frame.f_locals if frame is not None else {}), [*roles]
-
-
-def _fault(
-    told: Told, at: Failed, tensors: list[tuple[str, Tensor]], roles: list[str], layer: Any, frame: FrameType | None
-) -> Fault:
-    module = told.recorder.module_names.get(id(layer), "self") if layer is not None else ""
-    value, one, count = made_for_names(at.place.text, frame, [*told.recorder.root.inside()])
-    made = told.shape_of(one) if isinstance(one, Tensor) else told.shape(one) if one is not None else ()
-    return Fault(
-        at.op,
-        [(word, told.spelt(tensor)) for word, tensor in tensors],
-        said_by(at.error),
-        type(layer).__name__ if module == "self" else module,
-        at.args,
-        dict(tensors),
-        layer,
-        roles,
-        (value, made, count),
-    )
