@@ -59,9 +59,11 @@ class Follower:
             self.atoms.fixed.update(axes)
         return self.note(tensor, axes)
 
-    def forget(self) -> None:
-        """Let go of the tensors: only sizes are asked for from now on."""
-        self._axes.clear()
+    def forget(self, results: list[Tensor]) -> list[Axes]:
+        """The axes of what a run gave; what it made is let go of, but for what it found ready."""
+        axes = [self.axes(tensor) for tensor in results]
+        self._axes = {key: entry for key, entry in self._axes.items() if key in self.kept}
+        return axes
 
     def note(self, tensor: Tensor, axes: Axes) -> Axes:
         """Remember a tensor's axes; those that don't fit its shape are not believed."""
@@ -168,9 +170,9 @@ class Follower:
 
     # What sizes of its own are called
 
-    def call_all(self, call: Call, function: Any, results: list[Tensor], root: Node) -> None:
+    def call_all(self, call: Call, function: Any, results: list[Axes], root: Node) -> None:
         """Give sizes of the instance's own the names that signatures promise, and under which a module keeps them."""
-        quietly(self._promised, function, [self.axes(tensor) for tensor in results])
+        quietly(self._promised, function, results)
         quietly(self._modules, root)
         quietly(self._kept, call.kept)
 

@@ -13,13 +13,15 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._device import _device_constructors
 
 from vitcourse.trace.copies import Copies
-from vitcourse.trace.follow import Follower
+from vitcourse.trace.follow import Axes, Follower
 from vitcourse.trace.recorder import COUNTING, READS, UNCHECKED, Step, Watch, decides, mapped, sizes_of, tensors_in
 from vitcourse.trace.source import Place, place_of, raised_in
 from vitcourse.trace.turns import Turns
 
 # A step that makes more, 64 MB of float32, isn't run to try sizes.
 MOST_IN_A_STEP = 2**24
+# Nor does a run go on that has made more in all, or four times what the call makes: all of it may be kept.
+MOST_IN_A_RUN = 2**26
 # A module that asks torch so often while it is made fills a table in a loop, which takes seconds, and then minutes.
 MOST_CALLS = 20_000
 # What torch's own code reads, how many of a packed batch there are say, has to fit what its kernels read.
@@ -42,7 +44,8 @@ class Rehearsal(Watch):
         self.sizes, self.meta, self.main, self.contrary = sizes, meta, main, contrary
         self.follower: Follower | None = None
         self.copies: Copies | None = None
-        self.result: Any = None
+        # The axes of what the call gave, as far as they were followed.
+        self.results: list[Axes] = []
         self.error: BaseException | None = None
         self.place: Place | None = None
         self.strays: dict[int, tuple[Tensor, Tensor]] = {}
@@ -54,6 +57,7 @@ class Rehearsal(Watch):
         self.been: set[Hashable] = set()
         # The steps that may be too large at these sizes.
         self.heavy: set[int] = set()
+        self.room = MOST_IN_A_RUN
         # What was made, kept alive, so that what nobody saw being made can be told from it.
         self.made: list[Tensor] = []
 
@@ -88,6 +92,10 @@ class Rehearsal(Watch):
             result, args, kwargs = self._otherwise(name, func, args, kwargs or {})
         else:
             result = func(*args, **kwargs) if kwargs else func(*args)
+        if self.heavy and not self.meta:
+            self.room -= sum(tensor.numel() for tensor in tensors_in(result))
+            if self.room < 0:
+                raise Parted
         if type(result) is Tensor and not self.opaque and not result.is_nested and not self.paths:
             if self.follower is not None:
                 self.follower.step(name, func, args, kwargs or {}, [result])
@@ -141,7 +149,7 @@ class Rehearsal(Watch):
             result = mapped(result, lambda number: _smaller(number, self.contrary))
         return result, args, kwargs
 
-    def run(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], opaque: bool) -> Any:
+    def run(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], opaque: bool) -> None:
         """Call the function; what it raises is kept."""
         before, enough = sys.getprofile(), self.turns.enough if self.turns is not None else len(self.main)
         self.base, self.opaque, self.main = sys._getframe(), opaque, self.main[:enough]
@@ -157,18 +165,22 @@ class Rehearsal(Watch):
                 stack.enter_context(self)
                 if opaque:
                     sys.setprofile(self.hook)
-                return copy_context().run(function, *args, **kwargs)
+                result = copy_context().run(function, *args, **kwargs)
+            if self.follower is not None:
+                self.results = self.follower.forget(tensors_in(result))
+            self.made.clear()
         except (Exception, SystemExit, Parted) as error:
             if self.turns is not None and len(self.steps) > enough:
                 whole = self.turns.all_of(self.steps[:enough])
                 self.steps, self.unsure = whole or self.steps, whole is None
-                return None
-            self.error = error
+                return
             if (found := raised_in(error)) is not None:
                 self.place = place_of(found.tb_frame, found.tb_lasti)
+            # Its frames hold all that was made.
+            self.error = error.with_traceback(None)
+            error.__context__ = error.__cause__ = None
         finally:
             self.base = None
-        return None
 
 
 def _without_numbers(value: Any, made: dict[int, tuple[Tensor, Tensor]]) -> Any:

@@ -278,9 +278,10 @@ class Rehearsals:
             # What is made for each pair of what is there grows with the square.
             growth = prod([max(1, size // self.call.sizes[name]) for name, size in sizes.items()]) ** 2
             most = MOST_IN_A_STEP // growth
+            self.last.room = max(self.last.room, 4 * sum(prod(shape) for step in self.main for shape in step[1:]))
             if growth > 1 and max(map(prod, {shape for step in self.main for shape in step[1:]}), default=0) > most:
                 self.last.heavy = {i for i, s in enumerate(self.main) if max([0, *map(prod, s[1:])]) > most}
-            self.last.result = self.last.run(copies.function, args, kwargs, self.opaque)
+            self.last.run(copies.function, args, kwargs, self.opaque)
         except (Exception, Parted) as error:
             # What can't be copied, or not be made at these sizes, can't be run at them.
             self.last.error = error

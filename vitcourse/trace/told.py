@@ -13,7 +13,7 @@ from vitcourse.trace.copies import Call, Copies
 from vitcourse.trace.follow import Axes, Follower
 from vitcourse.trace.names import contract_of
 from vitcourse.trace.record import Axis, Shape
-from vitcourse.trace.recorder import COUNTING, WHERE, Ref, Step, quietly, sizes_of, tensors_in
+from vitcourse.trace.recorder import COUNTING, WHERE, Ref, Step, quietly, sizes_of
 from vitcourse.trace.rehearsal import Parted
 from vitcourse.trace.runs import Rehearsals
 from vitcourse.trace.sizes import HEADS, Names, Vector, closed, worth, worth_all
@@ -65,7 +65,7 @@ class Told:
         if self.follower is not None and followed is not None:
             if self.copies is None:
                 self.copies = followed.copies
-                self.follower.call_all(self.call, self.function, tensors_in(followed.result), recorder.root)
+                self.follower.call_all(self.call, self.function, followed.results, recorder.root)
             for name, size in self.follower.atoms.named.items():
                 sizes.setdefault(name, (size.value,) * (1 + len(others)))
         for serial, (first, *rest) in enumerate(zip(recorder.steps, *(steps for _, steps in others), strict=False)):
@@ -136,7 +136,8 @@ class Told:
         """Let go of all that the runs used: what is left to be asked is shapes of steps."""
         del self.call, self.recorder, self.rehearsals, self.turns, self.copies, self.function
         if self.follower is not None:
-            self.follower.forget()
+            self.follower.kept = set()
+            self.follower.forget([])
 
     # Axes
 
