@@ -219,11 +219,11 @@ def _weigh(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
 
 
 def _most(value: Any) -> float:
-    """As many numbers as a function can make of these tensors at most, each with each, repeated as numbers may say."""
+    """As many numbers as a function can make of these tensors at most, each with each, repeated along three axes."""
     if isinstance(value, Tensor):
         return 1 + value.numel()
     if isinstance(value, int | float):
-        return 1 + abs(value)
+        return (1 + abs(value)) ** 3
     if isinstance(value, Mapping):
         value = value.values()
     elif not isinstance(value, tuple | list):
