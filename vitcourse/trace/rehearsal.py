@@ -21,7 +21,7 @@ from vitcourse.trace.turns import Turns
 # A step that makes more, 64 MB of float32, isn't run to try sizes.
 MOST_IN_A_STEP = 2**24
 # Nor does a run go on that has made more in all, or four times what the call makes: all of it may be kept.
-MOST_IN_A_RUN = 2**26
+MOST_IN_A_RUN = 2**28
 # A module that asks torch so often while it is made fills a table in a loop, which takes seconds, and then minutes.
 MOST_CALLS = 20_000
 # What torch's own code reads, how many of a packed batch there are say, has to fit what its kernels read.

@@ -249,7 +249,7 @@ class Names:
     def _quotients(self, v: Vector) -> Iterator[str]:
         for name, size in self._varied.items():
             by, rest = divmod(size[0], v[0]) if v[0] else (0, 1)
-            known = by > 1 and any(by % n == 0 for n in self._stuck)
+            known = not self.fixed and by > 1 and any(by % n == 0 for n in self._stuck)
             if not rest and not known and all(b * by == a for a, b in zip(size, v, strict=True)):
                 yield f"{name}/{by}"
         for other, divisor in self._varied.items():
@@ -280,9 +280,12 @@ class Names:
                 yield f"{name}{plus:+d}" if plus else name
 
     def _written(self, number: int) -> bool:
-        """Whether a factor may be a number that the code writes, and not what a size comes to that no run changed."""
-        told = (number % n == 0 or (n > number and n % number in (0, number - 1)) for n in self._stuck)
-        return number == 1 or not (self.fixed or any(told))
+        """Whether a factor is a number that the code writes: where all sizes were followed, or could change, it is."""
+        return number == 1 or not (self.fixed or self._doubtful(number))
+
+    def _doubtful(self, number: int) -> bool:
+        """Whether a number may be what a size, or its half, comes to that no run changed."""
+        return any(number % n == 0 or (n > number and n % number in (0, number - 1)) for n in self._stuck)
 
     def _small(self, number: int) -> bool:
         """Whether a number is likely to be written as such."""
@@ -302,7 +305,7 @@ class Names:
     def _floors(self, v: Vector) -> Iterator[str]:
         """Sizes divided and rounded, and multiples of such, where the runs leave one choice of all numbers."""
         plain = [("", *fit) for fit in self._fits(v)]
-        numbers = [n for n in range(2, 65) if all(x % n == 0 for x in v) and self._written(n)]
+        numbers = [n for n in range(2, 65) if all(x % n == 0 for x in v) and not self._doubtful(n)]
         many = [(f"{n}·", *fit) for n in numbers for fit in self._fits(tuple(x // n for x in v))]
         # A number, another and a third fit much by chance; and so does a multiple of what may be none.
         known = {name for _, name, _, _ in plain}
