@@ -154,12 +154,14 @@ class Names:
 
     The first run is the one that is shown; the others decide. Symbols whose name begins with "_" are axes that nobody
     named. Where some sizes could not be changed (`fixed`), a number in an expression may be one of them: then only
-    small numbers are believed. Of made-up sizes (`exact`) none is rounded.
+    small numbers are believed; and none that may come from a size which was tried in vain (`doubted`). Of made-up sizes
+    (`exact`) none is rounded.
     """
 
     sizes: dict[str, Vector]
     fixed: bool = False
     exact: bool = False
+    doubted: frozenset[int] = frozenset()
     meanings: dict[str, str] = field(default_factory=dict)
     _found: dict[Vector, str | None] = field(default_factory=dict)
     _composed: dict[str, Vector] = field(default_factory=dict)
@@ -249,8 +251,8 @@ class Names:
     def _quotients(self, v: Vector) -> Iterator[str]:
         for name, size in self._varied.items():
             by, rest = divmod(size[0], v[0]) if v[0] else (0, 1)
-            known = not self.fixed and by > 1 and any(by % n == 0 for n in self._stuck)
-            if not rest and not known and all(b * by == a for a, b in zip(size, v, strict=True)):
+            doubtful = by > 1 and self._doubtful(by)
+            if not rest and not doubtful and all(b * by == a for a, b in zip(size, v, strict=True)):
                 yield f"{name}/{by}"
         for other, divisor in self._varied.items():
             whole = tuple(a * b for a, b in zip(v, divisor, strict=True))
@@ -284,8 +286,8 @@ class Names:
         return number == 1 or not (self.fixed or self._doubtful(number))
 
     def _doubtful(self, number: int) -> bool:
-        """Whether a number may be what a size, or its half, comes to that no run changed."""
-        return any(number % n == 0 or (n > number and n % number in (0, number - 1)) for n in self._stuck)
+        """Whether a number may be what a size comes to, or a part of it, that no run changed."""
+        return any(number % n == 0 or n % number == 0 for n in self.doubted)
 
     def _small(self, number: int) -> bool:
         """Whether a number is likely to be written as such."""

@@ -72,7 +72,8 @@ class Told:
             if first[0] in COUNTED and first[1]:
                 # As many as the data says: no expression of sizes, whatever it comes to.
                 sizes[f"_data{serial}"] = (first[1][0], *(step[1][0] for step in rest))
-        self.names = Names(sizes, fixed=self.follower is not None or not self.turns)
+        doubted = frozenset(own[name] for name in rehearsals.stopped if own.get(name, 0) > 1)
+        self.names = Names(sizes, fixed=self.follower is not None or not self.turns, doubted=doubted)
         self.findings: list[str] = []
         # Where code works at the given size only, no size is followed any further; where data decides, and no run with
         # other data took the same steps, no later size is known at all.
