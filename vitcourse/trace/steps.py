@@ -113,6 +113,9 @@ class Recorder(Watch):
                 sys.setprofile(self._hook)
 
     def _step(self, frame: FrameType, name: str, args: tuple[Any, ...], kwargs: Any, result: Any) -> None:
+        if torch._C._get_tracing_state() is not None:
+            # While torch.jit traces, sizes are tensors.
+            return
         if self.data is None and name in DECIDING and decides(name, args, kwargs or {}):
             self.data = len(self.steps)
         entries: list[Entry] = []

@@ -135,6 +135,8 @@ class Told:
 
     def forget(self) -> None:
         """Let go of all that the runs used: what is left to be asked is shapes of steps."""
+        # An error that the code has caught holds the frames that it went through, and these the recorder.
+        self.recorder.refused = (None,)
         del self.call, self.recorder, self.rehearsals, self.turns, self.copies, self.function
         if self.follower is not None:
             self.follower.kept = set()

@@ -870,3 +870,11 @@ def test_a_window_which_has_a_middle_has_its_name():
 
     traced = trace(windows, torch.rand(3, 11), 5, names={"x": "B T", "window": "w"})
     assert [axis.word for row in traced.steps[2:] for axis in row.shape[1:]] == ["w+T-1", "T", "w", "T", "w"]
+
+
+def test_what_torchs_jit_traces_inside_of_a_call_has_no_rows():
+    def added(x, y):
+        return torch.jit.trace(lambda a, b: a + b, (x, torch.rand(7)))(x, y) * 2
+
+    traced = trace(added, torch.rand(2, 5, 7), torch.rand(7), names=["B T D", "D"])
+    assert traced.to_text().endswith("(2, 5, 7)")
