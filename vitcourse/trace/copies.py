@@ -57,7 +57,8 @@ class Call:
     """A call that can be made anew: what is called with what, and where each symbol's size is written.
 
     `heads` are the places where a finished module keeps how many heads it has, and (True) how wide one is: the one of
-    its own sizes that can be changed. There can be `more` times as many.
+    its own sizes that can be changed. There can be `more` times as many. `ties` are words of a constructor whose symbol
+    the caller gives an input, too: that they are one size is to be seen.
     """
 
     function: Callable[..., Any]
@@ -73,6 +74,7 @@ class Call:
     recipes: list[tuple[nn.Module, Recipe]] = field(default_factory=list)
     heads: list[tuple[nn.Module, str, bool]] = field(default_factory=list)
     more: int = 2
+    ties: dict[str, str] = field(default_factory=dict)
 
     @property
     def counts(self) -> list[str]:

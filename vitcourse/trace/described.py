@@ -185,6 +185,9 @@ def _fitting(recipe: Recipe, call: Call, said: Mapping[str, int]) -> Recipe:
     numbers = {}
     for path, symbol in recipe.numbers.items():
         size = recipe.values[path]
+        if said.get(symbol) == size and is_symbol(path) and path != symbol and path not in call.sizes:
+            numbers[path], call.sizes[path], call.ties[path] = path, size, symbol
+            continue
         for word in (symbol, path) if is_symbol(path) else (symbol,):
             if said.get(word, size) == call.sizes.setdefault(word, said.get(word, size)) == size:
                 numbers[path] = word

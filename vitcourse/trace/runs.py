@@ -89,7 +89,7 @@ class Rehearsals:
         self.ways: dict[str, str] = {}
         self.stopped: dict[str, Rehearsal] = {}
         # Sizes of the module that are one with a size of an input.
-        self.tied: dict[str, str] = {}
+        self.tied = dict(call.ties)
         # Runs that went another way: their sizes, and the steps until then, which a name has to fit as well.
         self.parted: list[tuple[dict[str, int], list[Step]]] = []
         # Runs that raised: they tell of the steps until then, where no other does.
@@ -115,7 +115,8 @@ class Rehearsals:
             return
         with _unnoticed(), self._first.shared:
             for self.contrary in (1, 0) if shown.data is not None else (0,):
-                symbols = [name for name in self.call.sizes if name not in self.call.counts]
+                self._untie()
+                symbols = [name for name in self.call.sizes if name not in (*self.call.counts, *self.tied)]
                 # Sizes without a symbol are varied only beside those with one, so as not to be taken for them.
                 self._vary(symbols if any(not name.startswith("_") for name in symbols) else [])
                 if self.turns:
@@ -234,6 +235,13 @@ class Rehearsals:
                 self._try({name: "longer"}, 1, True)
             if name not in self.ways:
                 self.stopped[name] = self.last
+
+    def _untie(self) -> None:
+        """A size of the module that can change alone is no input's, though here they come to the same."""
+        for name in [*self.tied]:
+            other = self.tied.pop(name)
+            if not self._try({name: "times"}, 0, True):
+                self.tied[name] = other
 
     def _tie(self, heads: dict[str, str]) -> None:
         """A size of the module that can change only together with one of an input is that one."""

@@ -878,3 +878,22 @@ def test_what_torchs_jit_traces_inside_of_a_call_has_no_rows():
 
     traced = trace(added, torch.rand(2, 5, 7), torch.rand(7), names=["B T D", "D"])
     assert traced.to_text().endswith("(2, 5, 7)")
+
+
+@pytest.mark.parametrize("size", [5, 7])
+def test_a_width_that_is_not_the_inputs_is_not_called_so_where_both_are_one_number(size):
+    class Between(nn.Module):
+        def __init__(self, input_size, hidden_size):
+            super().__init__()
+            self.into, self.back = nn.Linear(input_size, hidden_size), nn.Linear(hidden_size, input_size)
+
+        def forward(self, x):
+            return self.back(self.into(x))
+
+    traced = trace(build(Between, 5, size), torch.rand(3, 2, 5), names="B T D")
+    assert [row.shape[-1].word for row in traced.steps] == ["D", "hidden_size", "D"]
+
+
+def test_a_width_that_is_the_inputs_is_called_so():
+    traced = trace(build(nn.TransformerEncoderLayer, 14, 2, 11, batch_first=True), torch.rand(3, 5, 14), names="B T D")
+    assert [axis.word for axis in traced.steps[-1].shape] == ["B", "T", "D"]
