@@ -37,12 +37,12 @@ def _nothing(record: logging.LogRecord) -> bool:
 
 @contextmanager
 def _unnoticed() -> Iterator[None]:
-    """Runs leave nothing in what is printed or logged, in the state of chance, or in a trace around this one."""
+    """Runs leave nothing in what is printed or logged, in torch's modes and states of chance, or in a trace around."""
     stack = _get_current_function_mode_stack()  # type: ignore[no-untyped-call]
     around = [mode for mode in stack if isinstance(mode, Watch) and not mode.busy]
     for mode in around:
         mode.busy = True
-    state = random.getstate()
+    state, grad = random.getstate(), torch.is_grad_enabled()
     # There are few handlers: logging.disable() goes through all loggers there are.
     known = [handler for ref in logging._handlerList if (handler := ref()) is not None]  # type: ignore[attr-defined]
     handlers = [handler for handler in known if _nothing not in handler.filters]
@@ -66,6 +66,7 @@ def _unnoticed() -> Iterator[None]:
             for handler in handlers:
                 handler.removeFilter(_nothing)
             random.setstate(state)
+            torch.set_grad_enabled(grad)
             set_bit_generator(numbers)
 
 

@@ -897,3 +897,20 @@ def test_a_width_that_is_not_the_inputs_is_not_called_so_where_both_are_one_numb
 def test_a_width_that_is_the_inputs_is_called_so():
     traced = trace(build(nn.TransformerEncoderLayer, 14, 2, 11, batch_first=True), torch.rand(3, 5, 14), names="B T D")
     assert [axis.word for axis in traced.steps[-1].shape] == ["B", "T", "D"]
+
+
+class Tall(nn.Module):
+    """Twice as many layers would be too many to make; they are made without gradients."""
+
+    def __init__(self, width, n_parts):
+        super().__init__()
+        with torch.no_grad():
+            self.parts = nn.ModuleList(nn.Linear(width, width) for _ in range(n_parts**4))
+
+    def forward(self, x):
+        return self.parts[0](x)
+
+
+def test_a_module_that_is_too_large_to_be_made_anew_leaves_gradients_on():
+    trace(build(Tall, 7, 2), torch.rand(3, 7), names="B D")
+    assert torch.is_grad_enabled()
