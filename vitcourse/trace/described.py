@@ -58,8 +58,10 @@ def built(
     values: dict[str, int] = {}
     known: dict[str, int] = {}
     for path, symbol, value in _numbers(paths, [*args, *kwargs.values()], {"dim": "D", **symbols}):
-        if symbol != "L" and known.setdefault(symbol, value) == value:
-            numbers[path], values[path] = symbol, value
+        # Of two of one symbol the second is called by its own word, where they differ.
+        word = symbol if known.setdefault(symbol, value) == value else path
+        if symbol != "L" and is_symbol(word) and known.setdefault(word, value) == value:
+            numbers[path], values[path] = word, value
     for path, part in module.named_modules():
         _RECIPES[part] = Recipe(kind, args, kwargs, paths, numbers, values, path)
     return module

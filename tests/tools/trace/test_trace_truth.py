@@ -914,3 +914,20 @@ class Tall(nn.Module):
 def test_a_module_that_is_too_large_to_be_made_anew_leaves_gradients_on():
     trace(build(Tall, 7, 2), torch.rand(3, 7), names="B D")
     assert torch.is_grad_enabled()
+
+
+def test_of_two_widths_of_one_symbol_the_second_is_called_by_its_own_word():
+    class Reader(nn.Module):
+        def __init__(self, d_model, hidden_size):
+            super().__init__()
+            self.cell, self.hidden_size = nn.GRUCell(d_model, hidden_size), hidden_size
+
+        def forward(self, x):
+            state, states = x.new_zeros(len(x), self.hidden_size), []
+            for step in x.unbind(1):
+                state = self.cell(step, state)
+                states.append(state)
+            return torch.stack(states, 1)
+
+    traced = trace(build(Reader, 5, 11), torch.rand(3, 7, 5), names="B T D")
+    assert [axis.word for axis in traced.steps[-1].shape] == ["B", "T", "hidden_size"]
