@@ -187,7 +187,8 @@ def _fitting(recipe: Recipe, call: Call, said: Mapping[str, int]) -> Recipe:
     numbers = {}
     for path, symbol in recipe.numbers.items():
         size = recipe.values[path]
-        if said.get(symbol) == size and is_symbol(path) and path != symbol and path not in call.sizes:
+        own = is_symbol(path) and path != symbol and path not in {*call.sizes, *said}
+        if own and said.get(symbol) == size:
             numbers[path], call.sizes[path], call.ties[path] = path, size, symbol
             continue
         for word in (symbol, path) if is_symbol(path) else (symbol,):
@@ -207,7 +208,7 @@ def _heads(call: Call) -> None:
         if HYPERPARAMETERS[name] in symbols and type(value) is int and name in vars(part) and id(part) not in built
     ]
     numbers = {symbol: {value for *_, other, value in found if other == symbol} for symbol in HEADS}
-    if len(numbers["h"]) == 1 and "h" not in call.sizes:
+    if len(numbers["h"]) == 1 and call.sizes.keys().isdisjoint(HEADS):
         call.sizes.update({symbol: values.pop() for symbol, values in numbers.items() if len(values) == 1})
         call.more = _divisor(found, call.sizes["h"])
         call.heads = [(part, name, symbol == "dh") for part, name, symbol, _ in found]

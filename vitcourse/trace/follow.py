@@ -59,11 +59,15 @@ class Follower:
             self.atoms.fixed.update(axes)
         return self.note(tensor, axes)
 
-    def forget(self, results: list[Tensor]) -> list[Axes]:
+    def ended(self, results: list[Tensor]) -> list[Axes]:
         """The axes of what a run gave; what it made is let go of, but for what it found ready."""
         axes = [self.axes(tensor) for tensor in results]
         self._axes = {key: entry for key, entry in self._axes.items() if key in self.kept}
         return axes
+
+    def forget(self) -> None:
+        """Let go of the tensors: only sizes are asked for from now on."""
+        self._axes.clear()
 
     def note(self, tensor: Tensor, axes: Axes) -> Axes:
         """Remember a tensor's axes; those that don't fit its shape are not believed."""

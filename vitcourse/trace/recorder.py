@@ -120,20 +120,6 @@ class Watch(TorchFunctionMode):
             info = self._shown[id(code)] = (code, shown, code.co_name in COMPREHENSIONS)
         return info
 
-    def path(self, frame: FrameType) -> tuple[tuple[int, int], ...]:
-        """The places in shown code that lead to a frame's, its own last; none, where no shown code does."""
-        code = frame.f_code
-        _, direct, comprehension = self.info(code)
-        places, inside = [(id(code), frame.f_lasti)], comprehension and direct
-        while (back := frame.f_back) is not None and back is not self.base:
-            frame, code = back, back.f_code
-            _, shown, comprehension = self.info(code)
-            if shown:
-                if not inside:
-                    places.append((id(code), frame.f_lasti))
-                inside = comprehension
-        return tuple(reversed(places)) if direct or len(places) > 1 else ()
-
     def hook(self, frame: FrameType, event: str, value: Any) -> None:
         """Told of every call and return while the run goes on."""
         if event == "return":

@@ -5,6 +5,7 @@ from collections.abc import Callable, Hashable, Mapping
 from contextlib import ExitStack
 from contextvars import copy_context
 from math import prod
+from types import FrameType
 from typing import Any
 
 import torch
@@ -120,16 +121,27 @@ class Rehearsal(Watch):
         if tensors or name == "backward":
             if self.follower is not None:
                 self.follower.step(name, func, args, kwargs or {}, tensors)
-            if not self.paths:
-                self.note(name, tensors)
-            elif (count := self._counted(self.path(sys._getframe(1)))) is not None:
-                # What takes an axis apart gives more, too.
+            # Of more turns the further ones are left out; what takes an axis apart gives more in these runs, too.
+            count = self._counted(self._path(sys._getframe(1))) if self.paths else len(tensors)
+            if count is not None:
                 self.note(name, tensors[:count])
-                if self.follower is not None:
-                    del self.follower.steps[-1][count:]
-            elif self.follower is not None:
-                self.follower.steps.pop()
+            if self.follower is not None:
+                self.follower.steps[-1:] = [self.follower.steps[-1][:count]] if count is not None else []
         return result
+
+    def _path(self, frame: FrameType) -> tuple[tuple[int, int], ...]:
+        """The places in shown code that lead to a frame's, its own last; none, where no shown code does."""
+        code = frame.f_code
+        _, direct, comprehension = self.info(code)
+        places, inside = [(id(code), frame.f_lasti)], comprehension and direct
+        while (back := frame.f_back) is not None and back is not self.base:
+            frame, code = back, back.f_code
+            _, shown, comprehension = self.info(code)
+            if shown:
+                if not inside:
+                    places.append((id(code), frame.f_lasti))
+                inside = comprehension
+        return tuple(reversed(places)) if direct or len(places) > 1 else ()
 
     def _counted(self, path: Hashable) -> int | None:
         """How many results a step has in the run that is shown.
@@ -178,7 +190,7 @@ class Rehearsal(Watch):
                     sys.setprofile(self.hook)
                 result = copy_context().run(function, *args, **kwargs)
             if self.follower is not None:
-                self.results = self.follower.forget(tensors_in(result))
+                self.results = self.follower.ended(tensors_in(result))
             self.made.clear()
         except (Exception, SystemExit, Parted) as error:
             if self.turns is not None and len(self.steps) > enough:

@@ -110,7 +110,7 @@ class Rehearsals:
         """Vary every symbol that can change, until `decided`; first with other data, where it matters."""
         self.main, self.failed, self.opaque, self.decided = shown.steps, failed, shown.opaque, decided
         self._turns = None if failed else turns_of(self.main, shown.made())
-        self._paths = shown.paths
+        self._shown = shown
         if self._first is None:
             # It can't be copied, and so not be run.
             return
@@ -122,9 +122,11 @@ class Rehearsals:
                 self._vary(symbols if any(not name.startswith("_") for name in symbols) else [])
                 if self.turns:
                     if self.contrary:
-                        # At the sizes that are shown too: what data decides is then no expression of sizes.
+                        # At the sizes that are shown too: what data decides is then no expression of sizes. Where
+                        # that fails, nothing is known of what comes after it.
                         self.contrary = 2
-                        self.contrary *= self._try({}, 0, True)
+                        if not self._try({}, 0, True):
+                            self.contrary = 0
                     break
                 self._tried.clear()
                 self.stopped.clear()
@@ -213,10 +215,9 @@ class Rehearsals:
                 # The turns of a loop are as many as this size: one more is all that is left to try. What comes in rows
                 # may be at its most; the width of an image is what its windows divide.
                 less = way == "less"
-                if (loops and way != "next") or (most and not less) or (less and (not raised or name in WIDTHS)):
+                least = name in WIDTHS or self.call.sizes[name] < 3
+                if (loops and way != "next") or (most and not less) or (less and (not raised or least)):
                     continue
-                if less and self.call.sizes[name] < 3:
-                    break
                 ways = {**self.ways, name: way}
                 if (heads and not self.ways and self._try({**ways, **heads}, 0, True)) or self._try(ways, 0, True):
                     self.ways = self.last_ways
@@ -281,7 +282,7 @@ class Rehearsals:
                 self.last.follower = Follower(self.call, copies, tensors_in([*args, *kwargs.values()]))
             self.count += 1
             if longer:
-                self.last.paths = self._paths()
+                self.last.paths = self._shown.paths
             elif self.last.follower is None and not self.contrary:
                 self.last.turns = self._turns
             # What is made for each pair of what is there grows with the square.

@@ -8,7 +8,7 @@ chose don't decide it, so that no coincidence among them can.
 import operator
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -30,24 +30,7 @@ WHOLES = {"T", *(whole for whole, *_ in PRODUCTS)}.difference(HEADS)
 ORDER = ("ratio", "B", "n", *HEADS, "gh", "gw", "N", "T", "Tq", "Tk", "C", "H", "W", "P", "D", "dh", "dv", "M", "K")
 PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103)
 # Sizes of which no half is ever taken, those first that multiply others.
-FEW = (
-    "ratio",
-    "P",
-    "n_kv_heads",
-    "h",
-    "gh",
-    "gw",
-    "B",
-    "C",
-    "L",
-    "K",
-    "dh",
-    "gh'",
-    "gw'",
-    "kernel_size",
-    "kernel",
-    "k",
-)
+FEW = ("ratio", "P", *HEADS[::-1], "gh", "gw", "B", "C", "L", "K", "dh", "gh'", "gw'", "kernel_size", "kernel", "k")
 # How many there are of what comes in rows: cut to a most, filled up to a least.
 LENGTHS = ("T", "N", "Tq", "Tk")
 # How wide something is: filled up to a least.
@@ -60,8 +43,8 @@ def chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, held: bo
     The ways: "free", primes, and where halves may be rounded one below, at and above multiples of a power of two, which
     tells `//` from `⌈⌉`; "even", such multiples; "times", multiples of what it was; "more", one more than such; "next",
     a little more or less; "less", a little less; "small", small primes; "3", so many times what it was;
-    "longer", one more or some. With held, sizes that are a product, or one more, of others go on being it; else only
-    those of which one factor has no symbol.
+    "longer", a few more, or twice as many. With held, sizes that are a product, or one more, of others go on being it;
+    else only those of which one factor has no symbol.
     """
     for shift in range(18):
         sizes = _chosen(main, ways, turn, shift, held)
@@ -215,6 +198,13 @@ class Names:
                 self._composed[closed(text)] = size
         return self._found[size]
 
+    def say(self, words: Iterable[str]) -> None:
+        """Call sizes by the caller's expressions, but those that are one symbol in all runs."""
+        for word in [word for word in words if word not in self.sizes and not word.isdigit()]:
+            size = worth_all(word, self.sizes)
+            if size not in self._varied.values() and size not in self.hidden:
+                self._found[size] = word
+
     def alias(self, word: str) -> str:
         """An expression that the caller gave a size, or the symbol that the runs show to be the same."""
         return (self.text(worth_all(word, self.sizes)) or word) if word not in self.sizes else word
@@ -271,7 +261,7 @@ class Names:
             rest = _minus(v, x)
             found = sorted(self._products(rest, 2, ""), key=lambda p: len(p[1])) if min(rest) > 0 else []
             for number, factors in found:
-                if factors not in ((), (a,)) and (self._written(number)):
+                if factors not in ((), (a,)) and self._written(number):
                     both = [a, "·".join([str(number)] * (number != 1) + sorted(factors, key=place_of))]
                     yield "+".join(sorted(both, key=place_of))
         two = [(f"{a}+{b}", tuple(map(operator.add, x, y))) for a, x, b, y in pairs if a != b]
@@ -282,7 +272,7 @@ class Names:
                 yield f"{name}{plus:+d}" if plus else name
 
     def _written(self, number: int) -> bool:
-        """Whether a factor is a number that the code writes: where all sizes were followed, or could change, it is."""
+        """Whether a factor may be believed to be a number of the code's, and not of a size that stayed as it is."""
         return number == 1 or not (self.fixed or self._doubtful(number))
 
     def _doubtful(self, number: int) -> bool:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Hashable, Iterator, Mapping
+from functools import cached_property
 from inspect import CO_GENERATOR
 from types import FrameType
 from typing import Any
@@ -256,6 +257,7 @@ class Recorder(Watch):
                 place = above, site[1], name
                 yield serial, place, [(ref, id(known) if ref[0] < 0 else 0) for known, ref, _ in entries[:taken]]
 
+    @cached_property
     def paths(self) -> list[Hashable]:
         """Where each step was taken: the places that lead to it."""
         paths: dict[int, Hashable] = {serial: (*above, site[1]) for above, (_, site, serial, *_) in self.root.noted()}

@@ -74,6 +74,7 @@ class Told:
                 sizes[f"_data{serial}"] = (first[1][0], *(step[1][0] for step in rest))
         doubted = frozenset(own[name] for name in rehearsals.stopped if own.get(name, 0) > 1)
         self.names = Names(sizes, fixed=self.follower is not None or not self.turns, doubted=doubted)
+        quietly(self.names.say, [word for words in self._words for word in words])
         self.findings: list[str] = []
         # Where code works at the given size only, no size is followed any further; where data decides, and no run with
         # other data took the same steps, no later size is known at all.
@@ -139,8 +140,7 @@ class Told:
         self.recorder.refused = (None,)
         del self.call, self.recorder, self.rehearsals, self.turns, self.copies, self.function
         if self.follower is not None:
-            self.follower.kept = set()
-            self.follower.forget([])
+            self.follower.forget()
 
     # Axes
 
@@ -155,15 +155,8 @@ class Told:
         # Steps of the same sizes in all runs, the turns of a loop say, have the same names.
         steps = tuple([steps[serial] for steps in self._runs])
         parted = tuple([(run, steps[serial]) for run, (_, steps) in enumerate(self._parted) if len(steps) > serial])
-        key = (
-            steps,
-            serial < self.proved,
-            serial < self._data,
-            (len(self._words) > serial) * (serial + 1),
-            known,
-            place,
-            parted,
-        )
+        words = (len(self._words) > serial) * (serial + 1)
+        key = (steps, serial < self.proved, serial < self._data, words, known, place, parted)
         if key not in self._shapes:
             sizes = enumerate(zip(*(step[place + 1] for step in steps), strict=True))
             shape = tuple([self._named(serial, axis, vector, known) for axis, vector in sizes])

@@ -931,3 +931,17 @@ def test_of_two_widths_of_one_symbol_the_second_is_called_by_its_own_word():
 
     traced = trace(build(Reader, 5, 11), torch.rand(3, 7, 5), names="B T D")
     assert [axis.word for axis in traced.steps[-1].shape] == ["B", "T", "hidden_size"]
+
+
+def test_a_size_is_called_by_the_callers_expression_before_any_that_is_found():
+    class Heads(nn.Module):
+        def __init__(self, num_anchors):
+            super().__init__()
+            self.boxes = nn.Conv2d(3, 4 * num_anchors, 1)
+
+        def forward(self, large, small):
+            return self.boxes(large), self.boxes(small)
+
+    given = {"large": "B C H W", "small": "B C H/2 W/2"}
+    traced = trace(build(Heads, 3), torch.rand(2, 3, 8, 12), torch.rand(2, 3, 4, 6), names=given)
+    assert [axis.word for axis in traced.steps[-1].shape[2:]] == ["H/2", "W/2"]
