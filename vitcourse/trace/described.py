@@ -1,6 +1,7 @@
 """A call as its caller describes it: the symbols of the sizes that it has, and how what it uses was made."""
 
 import inspect
+import re
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -78,16 +79,21 @@ def described(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     modules = [("", function), *zip(paths, values, strict=True)]
     modules = [(path, module) for path, module in modules if isinstance(module, nn.Module)]
     call.modules = modules
-    others = [path for path in given if path not in call.tensors]
+    others = {path: text for path, text in given.items() if path not in call.tensors}
     inside = [(p, one) for p, m in modules for one in (*m.named_parameters(), *m.named_buffers())] if others else ()
     held = {f"{prefix}.{path}".lstrip("."): tensor for prefix, (path, tensor) in inside}
-    for path in others:
-        if path not in held and path not in paths and path not in dict(leaves):
-            known = ", ".join(dict.fromkeys([*paths, *call.tensors, *list(held)[:3]])) or "none"
-            raise ValueError(f"names has {path!r}, which is no input here; the inputs are {known}")
-    for path, symbol, value in _numbers(paths, values, {p: w for p, w in given.items() if p not in call.tensors}):
+    numbers = list(_numbers(paths, values, others))
+    absent = {path for path, value in zip(paths, values, strict=True) if value is None}
+    for path in others.keys() - held.keys() - absent:
+        if not any(re.match(re.escape(path) + r"($|[.\[])", leaf) for leaf, _, _ in numbers):
+            known = ", ".join(dict.fromkeys([*paths, *dict(leaves), *list(held)[:3]])) or "none"
+            what = "which is no tensor and no size" if path in paths else "which is no input here"
+            raise ValueError(f"names has {path!r}, {what}; the inputs are {known}")
+    for path, symbol, value in numbers:
         if call.sizes.setdefault(symbol, value) == value and path.split("[")[0] not in _NO_SIZES:
             call.numbers[path] = symbol
+        elif call.sizes[symbol] != value and symbol in words(" ".join(others.values())):
+            raise ValueError(f"{symbol} is {call.sizes[symbol]} elsewhere, and {value} in {path}")
     said = _said(call, given)
     call.recipes = _recipes([module for _, module in modules], call, said)
     _heads(call)
@@ -95,19 +101,34 @@ def described(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     told = {path: (words(given[path]), True) for path in call.tensors if path in given}
     told |= {p: (contract.arguments[p], False) for p in call.tensors if p in contract.arguments and p not in told}
     for path, tensor in call.tensors.items():
-        call.words[path] = _axis_words(call, path, sizes_of(tensor), *told.get(path, (("...",), False)))
+        call.words[path] = _axis_words(call.sizes, path, sizes_of(tensor), *told.get(path, (("...",), False)))
     for path, tensor in call.tensors.items():
-        call.words[path] = _settled(call, call.words[path], sizes_of(tensor))
+        call.words[path] = _settled(call.sizes, path, sizes_of(tensor), call.words[path], path in given)
     # What stands outside has no say in what the caller's words mean.
     call.recipes += _recipes(_outside(function), call, said)
     call.held = [(held[path], words(given[path])) for path in given if path in held]
+    _require_fitting({path: (sizes_of(held[path]), words(given[path])) for path in given if path in held}, call.sizes)
     return call
 
 
+def _require_fitting(shapes: Mapping[str, tuple[Sizes, tuple[str, ...]]], known: Mapping[str, int]) -> None:
+    """Raise ValueError for parameters that have other sizes than their names say."""
+    known = dict(known)
+    for path, (sizes, shape) in shapes.items():
+        _settled(known, path, sizes, _axis_words(known, path, sizes, shape, True), True)
+
+
 def _given(names: NamesGiven, call: Call) -> dict[str, str]:
-    if isinstance(names, Mapping):
-        return dict(names)
-    return dict(zip(call.tensors, [names] if isinstance(names, str) else names or (), strict=False))
+    if not isinstance(names, Mapping):
+        texts: list[Any] = list(names) if isinstance(names, list | tuple) else [] if names is None else [names]
+        if len(texts) > len(call.tensors):
+            known = ", ".join(call.tensors) or "none"
+            raise ValueError(f"names has {len(texts)} texts, and the tensors are {known}")
+        names = dict(zip(call.tensors, texts, strict=False))
+    for path, text in names.items():
+        if not isinstance(text, str):
+            raise ValueError(f"names[{path!r}] is {text!r}; type a text with a word for each axis, such as 'B C H W'")
+    return dict(names)
 
 
 def _said(call: Call, given: Mapping[str, str]) -> dict[str, int]:
@@ -116,7 +137,7 @@ def _said(call: Call, given: Mapping[str, str]) -> dict[str, int]:
     return {word: size for shape, sizes in shapes if shape for word, size in zip(shape, sizes, strict=True)}
 
 
-def _axis_words(call: Call, path: str, sizes: Sizes, shape: tuple[str, ...], certain: bool) -> list[str]:
+def _axis_words(known: dict[str, int], path: str, sizes: Sizes, shape: tuple[str, ...], certain: bool) -> list[str]:
     """A word for each axis of an input; a shape that doesn't fit is the caller's mistake, or else is not believed."""
     fitting = aligned(shape, len(sizes))
     if fitting is None:
@@ -125,25 +146,28 @@ def _axis_words(call: Call, path: str, sizes: Sizes, shape: tuple[str, ...], cer
         return ["_"] * len(sizes)
     result = list(fitting)
     for place, (word, size) in enumerate(zip(fitting, sizes, strict=True)):
-        if is_symbol(word) and call.sizes.setdefault(word, size) != size:
+        if is_symbol(word) and known.setdefault(word, size) != size:
             if certain:
-                raise ValueError(f"{word} is {call.sizes[word]} elsewhere, and {size} in {path} {sizes}")
+                raise ValueError(f"{word} is {known[word]} elsewhere, and {size} in {path} {sizes}")
             result[place] = "_"
     return result
 
 
-def _settled(call: Call, shape: list[str], sizes: Sizes) -> list[str]:
+def _settled(known: dict[str, int], path: str, sizes: Sizes, shape: list[str], certain: bool) -> list[str]:
     """Expressions of sizes that nothing has alone, C·P·P of patches that came as such, are names as well."""
     result = []
     for word, size in zip(shape, sizes, strict=True):
         try:
-            fits = word != "_" and worth(word, call.sizes) == size
+            value = 0 if word == "_" else worth(word, known)
         except KeyError:
-            fits = call.sizes.setdefault(word, size) == size
-        if not fits:
-            word = str(size) if size <= 1 else f"_{len(call.sizes)}"
+            value = known.setdefault(word, size)
+        if value != size:
+            if certain and word != "_":
+                told = word if word == str(value) else f"{word} = {value}"
+                raise ValueError(f"{path} {sizes} has {size} where names says {told}")
+            word = str(size) if size <= 1 else f"_{len(known)}"
             if size > 1:
-                call.sizes[word] = size
+                known[word] = size
         result.append(word)
     return result
 
@@ -152,11 +176,11 @@ def _numbers(paths: list[str], values: list[Any], given: Mapping[str, str]) -> I
     """The numbers among arguments that are sizes: where they are, their symbols, and what they are."""
     for path, value in zip(paths, values, strict=True):
         leaves = [(p, v) for p, v in parts(value, path, objects=True) if type(v) is int]
-        said = words(given[path]) if path in given else ()
         for place, (leaf, size) in enumerate(leaves):
+            said = words(given.get(leaf, given.get(path, "")))
             siblings = sum(other.rpartition("[")[0] == leaf.rpartition("[")[0] for other, _ in leaves)
             symbol = said[place % len(said)] if said else hyperparameter(leaf, siblings)
-            if symbol is not None and size > 0 and path not in _NO_SIZES - set(given):
+            if symbol is not None and size > 0 and (said or path not in _NO_SIZES):
                 yield leaf, symbol, size
 
 

@@ -360,12 +360,38 @@ def test_parameters_may_be_named():
     [
         ({"x": "B T"}, "3 axes"),
         ({"x": "B T D", "y": "T"}, "T is 3 elsewhere, and 7"),
-        ({"z": "B"}, "no input here; the inputs are x, y"),
+        ({"z": "B"}, r"no input here; the inputs are x, y, sizes, more, sizes\[0\], sizes\[1\], more\['z'\]"),
+        ({"more": "K"}, "'more', which is no tensor and no size"),
+        ({"sizes": "K"}, "K is 2 elsewhere, and 11"),
+        ({"x": "B T 2"}, r"x \(2, 3, 5\) has 5 where names says 2$"),
+        ({"x": "B T 2*T"}, r"x \(2, 3, 5\) has 5 where names says 2·T = 6"),
+        ({"more": {"z": "K"}}, "a word for each axis"),
+        (7, "a word for each axis"),
+        (["B T D", "K", "L", "M"], r"4 texts, and the tensors are x, y, more\['z'\]"),
     ],
 )
 def test_names_that_do_not_fit_are_refused(names, message):
+    def mix(x, y, sizes, more):
+        return x
+
     with pytest.raises(ValueError, match=message):
-        trace(lambda x, y: x, torch.rand(2, 3, 5), torch.rand(7), names=names)
+        trace(mix, torch.rand(2, 3, 5), torch.rand(7), [2, 11], {"z": torch.rand(13)}, names=names)
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"), [("D", r"2 axes \(3, 5\)"), ("D M", "D is 5 elsewhere, and 3"), ("B 2*B", "2·B = 6")]
+)
+def test_names_of_parameters_that_do_not_fit_are_refused(weight, message):
+    with pytest.raises(ValueError, match=message):
+        trace(nn.Linear(5, 3), torch.rand(2, 5), names={"input": "_ D", "weight": weight})
+
+
+def test_one_of_several_numbers_may_be_named():
+    def empty(sizes, more=None):
+        return torch.zeros(sizes)
+
+    traced = trace(empty, [2, 3, 5], None, names={"sizes[1]": "K", "more": "B"})
+    assert shapes(traced)[-1] == "(2, K=3, 5)"
 
 
 def test_a_number_without_a_name_stays_a_number():
