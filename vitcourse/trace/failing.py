@@ -12,7 +12,7 @@ from vitcourse.trace.errors import asked_of, explained
 from vitcourse.trace.fault import Fault
 from vitcourse.trace.names import arguments_of, parts
 from vitcourse.trace.node import NOWHERE
-from vitcourse.trace.record import Failure, Shape, said_by
+from vitcourse.trace.record import Failure, Shape, said_by, shape_words
 from vitcourse.trace.recorder import quietly, tensors_of
 from vitcourse.trace.source import names_in, passed_by, place_of, raised_in
 from vitcourse.trace.told import Told
@@ -21,6 +21,8 @@ _NAMED = (
     "input tensor query input1 x1 mat1 batch1 key input2 x2 mat2 batch2 vec value other target index mask weight bias"
 )
 _TURNS = {word: turn for turn, word in enumerate(_NAMED.split())}
+# Where Python or torch says what it was that is no tensor.
+_NO_TENSOR = re.compile(r"(?:not |got |concatenate |^)(tuple|list|dict|NoneType)\b|'(tuple|list|dict|NoneType)'")
 _NAMES = re.compile(r"[(\[]?[\w.,* ]+[)\]]?\s*=\s*(?P<value>[^=].*)")
 
 
@@ -32,7 +34,8 @@ def failure(told: Told, error: BaseException) -> Failure:
     place, op = line.place, line.op
     operands = tuple((word, told.shape_of(tensor)) for word, tensor in line.tensors)
     # Arguments of another kind than torch takes have other faults than their shapes.
-    said = None if isinstance(error, TypeError) else quietly(lambda: explained(line.fault()))
+    kinds = isinstance(error, TypeError | AttributeError)
+    said = quietly(line.no_tensor if kinds else lambda: explained(line.fault()))
     return Failure(error, place.file, place.line, place.text, op, operands, said or "")
 
 
@@ -146,6 +149,33 @@ class _Line:
             roles=self.roles,
             made=self._taken_apart(),
         )
+
+    def no_tensor(self) -> str:
+        """What stands where a tensor was asked for, and what it holds: the two results of an LSTM, say."""
+        kinds = {word for found in _NO_TENSOR.findall(said_by(self.error)) for word in found}
+        there = {word: self.local[word] for word in names_in(self.place.text) if word in self.local}
+        absent = [word for word, value in there.items() if value is None and "NoneType" in kinds]
+        for word, value in there.items():
+            if (kind := type(value).__name__) in kinds and tensors_of([value]):
+                return f"{word} is a {kind}: {self._content(value)}"
+        for node in reversed(self.nodes):
+            if node.place.line == self.place.line and len(node.results) > 1 and "tuple" in kinds:
+                shapes = ", ".join(shape_words(self.told.shape(ref)) for ref in node.results)
+                return f"{node.place.text} gives a tuple: {shapes}"
+        return f"{absent[0]} is None" if len(absent) == 1 else ""
+
+    def _content(self, value: Any) -> str:
+        """A value with the axes of its tensors in their places, the first few."""
+        if isinstance(value, Tensor):
+            return shape_words(self.told.shape_of(value))
+        if isinstance(value, dict):
+            inside = [f"{key!r}: {self._content(item)}" for key, item in value.items()]
+        elif isinstance(value, tuple | list):
+            inside = [*map(self._content, value)]
+        else:
+            return repr(value) if isinstance(value, str | int | float | None) else type(value).__name__
+        start, end = "{}" if isinstance(value, dict) else "[]" if isinstance(value, list) else "()"
+        return start + ", ".join(inside[:4] + ["..."] * (len(inside) > 4)) + end
 
     def _taken_apart(self) -> tuple[str, Shape, int | None]:
         """Of `q, k = x.chunk(3)`: the right side, the axes of the tensor that it is, or how many it gives."""

@@ -398,6 +398,52 @@ def test_what_is_done_in_a_layer_of_ones_own_is_not_known():
     assert "takes 5" not in str(failure)
 
 
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm, self.head = nn.LSTM(7, 3, batch_first=True), nn.Linear(3, 11)
+
+    def forward(self, x, use):
+        return use(self, x)
+
+
+def kept(self, x):
+    pads = (1, 1)
+    out = self.lstm(x)
+    return nn.functional.pad(out, pads)
+
+
+def listed(self, x):
+    parts = [x, *self.lstm(x)[1]]
+    return parts + x.sum(1)
+
+
+def forgotten(self, x):
+    result = print(end="")
+    return self.head(result)
+
+
+@pytest.mark.parametrize(
+    ("use", "explanation"),
+    [
+        (kept, "out is a tuple: ((B, T, 3), ((1, B, 3), (1, B, 3)))"),
+        (lambda self, x: self.head(self.lstm(x)), "self.lstm(x) gives a tuple: (B, T, 3), (1, B, 3), (1, B, 3)"),
+        (
+            lambda self, x: torch.cat([self.lstm(x), x.relu()]),
+            "self.lstm(x) gives a tuple: (B, T, 3), (1, B, 3), (1, B, 3)",
+        ),
+        (lambda self, x: self.lstm(x).mean(1), "self.lstm(x) gives a tuple: (B, T, 3), (1, B, 3), (1, B, 3)"),
+        (listed, "parts is a list: [(B, T, D), (1, B, 3), (1, B, 3)]"),
+        (forgotten, "result is None"),
+        (lambda self, x: x.mean().means(), ""),
+        (lambda self, x: x.sum(dims=1), ""),
+    ],
+)
+def test_what_stands_where_a_tensor_is_asked_for_is_told_with_what_it_holds(use, explanation):
+    failure = trace(Recurrent(), rand(2, 5, 7), use, names={"x": "B T D"}).failure
+    assert failure.explanation == explanation
+
+
 def test_an_error_in_a_sequential_has_the_line_that_calls_it():
     traced = trace(Chain(), rand(2, 7), names="B D")
     assert (traced.failure.expression, traced.failure.line > 0) == ("self.chain(x)", True)
