@@ -225,6 +225,7 @@ class Follower:
         sizes = {size for step in self.steps for axes in step for size in axes}
         unnamed = {atom for size in sizes if (atom := atoms.unnamed(size)) is not None}
         normed = {atom for size in self.normed if (atom := atoms.unnamed(size)) is not None}
+        bound = {atoms.named[word].value for word in atoms.bound() & {"D", "M", "K", "C"} & atoms.named.keys()}
         kept: dict[str, set[int]] = {}
         for _, name, value in numbers:
             word = HYPERPARAMETERS.get(name)
@@ -235,5 +236,5 @@ class Follower:
             alone = {atom for atom in unnamed if atom.value in values}
             if len(alone) > 1 and word == "D":
                 alone &= normed
-            if len(values) == 1 and len(alone) == 1:
+            if len(values) == 1 and len(alone) == 1 and values.isdisjoint(bound):
                 self._call(alone.pop(), word)

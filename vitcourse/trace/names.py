@@ -209,8 +209,10 @@ def hyperparameter(path: str, siblings: int = 1) -> str | None:
         return None
     known = HYPERPARAMETERS.get(found[1])
     place = int(found[2] or 0)
-    if known is None:
-        return symbol(found[1]) if found[2] is None and "." not in path else None
     if isinstance(known, str):
         return known
-    return known[place] if siblings == len(known) else None
+    if known is not None and siblings == len(known):
+        return known[place]
+    # A grid of one number isn't one of patches; an image of one number is as high as it is wide, and neither's symbol.
+    own = known is None or known == ("gh", "gw")
+    return symbol(found[1]) if own and found[2] is None and "." not in path else None

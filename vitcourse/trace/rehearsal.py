@@ -34,6 +34,9 @@ from vitcourse.trace.turns import Turns
 MOST_IN_A_STEP = 2**24
 # Nor does a run go on that has made more in all, or four times what the call makes: all of it may be kept.
 MOST_IN_A_RUN = 2**28
+# A kernel of more places isn't moved over an image with more products than that.
+LARGE_KERNEL, MOST_PRODUCTS = 2**10, 2**28
+_CONVOLUTIONS = {f"conv{transposed}{n}d" for n in (1, 2, 3) for transposed in ("", "_transpose")}
 # A module that asks torch so often while it is made fills a table in a loop, which takes seconds, and then minutes.
 MOST_CALLS = 20_000
 # What torch's own code reads, how many of a packed batch there are say, has to fit what its kernels read.
@@ -98,6 +101,8 @@ class Rehearsal(Watch):
             return func(*args, **(kwargs or {}))
         if name in UNCHECKED:
             _require_width(args)
+        elif name in _CONVOLUTIONS:
+            _require_few_products(args)
         if len(self.steps) in self.heavy and not self.meta:
             _weigh(func, args, kwargs or {})
         if self.meta or self.contrary:
@@ -224,6 +229,14 @@ def _require_width(args: tuple[Any, ...]) -> None:
     weights = next((part for part in args if isinstance(part, tuple | list) and part[0].ndim == 2), None)
     if weights is not None and args[0].shape[-1] != weights[0].shape[-1]:
         raise RuntimeError("weights of another width")
+
+
+def _require_few_products(args: tuple[Any, ...]) -> None:
+    """End a run before a convolution that takes minutes: of a large kernel with a large image."""
+    image, weight = args[:2] if len(args) > 1 else (None, None)
+    large = isinstance(weight, Tensor) and prod(weight.shape[2:]) > LARGE_KERNEL
+    if large and image.numel() * weight.numel() > MOST_PRODUCTS * image.shape[1]:
+        raise Parted
 
 
 def _weigh(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

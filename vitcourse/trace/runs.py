@@ -187,6 +187,9 @@ class Rehearsals:
         if multiples and not self._try(multiples, 0, held):
             for name in multiples if len(multiples) > 1 else ():
                 self._try({name: "next"}, 0, held)
+        for name in [name for name, way in self.ways.items() if way == "next" and name not in FEW]:
+            # A little more or less changes nothing that is rounded much; beside others it was too large, maybe.
+            self._try({name: "free"}, 0, held)
         image = {name: "next" for name in ("H", "W") if name in self.ways}
         if image and ("P" in self.ways or (self.follower is not None and "P" in self.follower.atoms.named)):
             # Once with an image that its patches don't cover.
@@ -194,6 +197,8 @@ class Rehearsals:
 
     def _again(self, turn: int, held: bool) -> bool:
         """Another run, with the symbols that can change; in other ways, where these sizes don't do."""
+        # Small ones that don't do either, the second time, may do in proportion.
+        large = ("free", "even", "small")[: 2 + (turn > 1)]
         ways = [
             # What was a multiple of what it is so far may be no multiple of anything.
             {name: "next" if way == "times" else way for name, way in self.ways.items()},
@@ -203,7 +208,7 @@ class Rehearsals:
             {name: "even" if way == "free" and name not in FEW else way for name, way in self.ways.items()},
             # Some are too large together.
             {name: {"free": "small", "times": "next"}.get(way, way) for name, way in self.ways.items()},
-            {name: "times" if way in ("free", "even") and name not in FEW else way for name, way in self.ways.items()},
+            {name: "times" if way in large and name not in FEW else way for name, way in self.ways.items()},
         ]
         return any(self._try(way, turn, held) for place, way in enumerate(ways) if way not in ways[:place])
 

@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import combinations, combinations_with_replacement
+from math import prod
 from typing import Any
 
 from vitcourse.checking.sizes import worth as worth
@@ -127,8 +129,15 @@ def _multiply(
         elif len(known) == 1 and main[whole] % main[known[0]] == 0 and whole != "N":
             free = PRIMES[(turn + place * (1 + shift) + shift) % 5]
             sizes[whole] = sizes[known[0]] * free * (4 if whole == "D" else 1)
+    if held and ways.get("N") in ("free", "small") and {"H", "W", "P"} <= main.keys() and main["N"] == _grid(main):
+        sizes["N"] = _grid(sizes)
     if held and ways.get("T") in ("free", "small") and "N" in main and main["N"] + 1 == main["T"]:
         sizes["T"] = sizes["N"] + 1
+
+
+def _grid(sizes: Mapping[str, int]) -> int:
+    """How many patches an image has."""
+    return (sizes["H"] // sizes["P"]) * (sizes["W"] // sizes["P"])
 
 
 @dataclass
@@ -222,6 +231,7 @@ class Names:
                 yield "·".join([str(number)] * (number != 1) + sorted(factors, key=place_of))
         yield from self._quotients(v)
         yield from self._sums(v)
+        yield from self._brackets(v)
         if self.exact:
             return
         yield from self._floors(v)
@@ -261,7 +271,7 @@ class Names:
             rest = _minus(v, x)
             found = sorted(self._products(rest, 2, ""), key=lambda p: len(p[1])) if min(rest) > 0 else []
             for number, factors in found:
-                if factors not in ((), (a,)) and self._written(number):
+                if factors not in ((), (a,)) and rest != x and self._written(number):
                     both = [a, "·".join([str(number)] * (number != 1) + sorted(factors, key=place_of))]
                     yield "+".join(sorted(both, key=place_of))
         two = [(f"{a}+{b}", tuple(map(operator.add, x, y))) for a, x, b, y in pairs if a != b]
@@ -270,6 +280,23 @@ class Names:
             times, plus = self._line(v, size)
             if times == 1 and (not self.fixed or self._small(plus)):
                 yield f"{name}{plus:+d}" if plus else name
+
+    def _brackets(self, v: Vector) -> Iterator[str]:
+        """Products of one sum or two, C·(H+2)·(W+2), and how many pairs there are, D·(D-1)/2."""
+        names = [] if self.fixed else self._varied.items()
+        for name, size in names:
+            for plus in (-1, 1):
+                if v == tuple(n * (n + plus) // 2 for n in size):
+                    yield f"{name}·({name}{plus:+d})/2"
+        sums = [(f"({name}{p:+d})", tuple(n + p for n in size)) for name, size in names for p in range(-4, 5) if p]
+        sums += [(f"(2·{name}{p:+d})", tuple(2 * n + p for n in size)) for name, size in names for p in (-1, 1)]
+        fits = [(text, size) for text, size in sums if _divided(v, size)]
+        for picked in (*combinations(fits, 1), *combinations_with_replacement(fits, 2)):
+            brackets, sizes = zip(*picked, strict=True)
+            rest = _divided(v, tuple(map(prod, zip(*sizes, strict=True))))
+            for number, factors in self._products(rest, 2, "") if rest else ():
+                if number == 1 or (len(set(v)) > 3 and self._written(number)):
+                    yield "·".join([*[str(number)] * (number != 1), *sorted(factors, key=place_of), *brackets])
 
     def _written(self, number: int) -> bool:
         """Whether a factor may be believed to be a number of the code's, and not of a size that stayed as it is."""
@@ -302,9 +329,14 @@ class Names:
         # A number, another and a third fit much by chance; and so does a multiple of what may be none.
         known = {name for _, name, _, _ in plain}
         many = [fit for fit in many if fit[3] in (0, fit[2] - 1) and fit[1] not in known]
+        # Of small sizes so many parts are as good as some share that is no fraction.
+        many = [fit for fit in many if max({**self._varied, **self._composed}[fit[1]]) > 16 * fit[2]]
         for found in (plain, many):
             count = Counter(name for _, name, _, _ in found)
             for times, name, by, plus in [fit for fit in found if count[fit[1]] == 1]:
+                if any(by % n == 0 for n in self.doubted) or abs(plus) > 3 * by:
+                    # A line goes through a few sizes easily, if it may lie anywhere.
+                    continue
                 up = plus == by - 1
                 text = f"⌈{name}/{by}⌉" if up else f"{name}//{by}" if not plus else f"({name}{plus:+d})//{by}"
                 yield times + closed(text) if times else text
@@ -335,6 +367,12 @@ def worth_all(text: str, sizes: Mapping[str, Vector]) -> Vector:
 
 def _times(one: Vector, two: Vector) -> Vector:
     return tuple(a * b for a, b in zip(one, two, strict=True))
+
+
+def _divided(v: Vector, size: Vector) -> Vector | None:
+    """A size by another that is more than 1 in all runs and leaves no rest in any."""
+    fits = min(size) > 1 and not any(map(operator.mod, v, size))
+    return tuple(map(operator.floordiv, v, size)) if fits else None
 
 
 def _minus(one: Vector, two: Vector) -> Vector:

@@ -14,9 +14,10 @@ from vitcourse.trace.follow import Axes, Follower
 from vitcourse.trace.names import contract_of
 from vitcourse.trace.record import Axis, Shape
 from vitcourse.trace.recorder import COUNTING, WHERE, Ref, Step, quietly, sizes_of
-from vitcourse.trace.rehearsal import Parted
+from vitcourse.trace.rehearsal import Parted, Rehearsal
 from vitcourse.trace.runs import Rehearsals
 from vitcourse.trace.sizes import HEADS, Names, Vector, closed, worth, worth_all
+from vitcourse.trace.source import Place
 from vitcourse.trace.steps import Recorder
 
 # Functions whose first result has as many places as data says.
@@ -37,6 +38,11 @@ def _holds(text: str | None, runs: dict[str, Vector], number: int) -> bool:
         return True
 
 
+def _written(number: int, place: Place) -> bool:
+    """Whether a number stands in a line."""
+    return re.search(rf"(?<![\w.-]){number}(?![\w.])", place.text) is not None
+
+
 class Told:
     """What the runs tell of the sizes of one call."""
 
@@ -45,6 +51,9 @@ class Told:
         self.follower: Follower | None = None
         self.copies: Copies | None = None
         self._runs: list[list[Step]] = []
+        self._learnt: tuple[int, int] | None = None
+        # Runs that were stopped by a number in the code, from its step on: what they show to be false is no name.
+        self._refuting: list[tuple[int, dict[str, Vector], list[Step]]] = []
         self._words = list(call.words.values())
 
     # One function, however long: all of it is read off the same runs, and is anew as soon as there is one more.
@@ -57,8 +66,9 @@ class Told:
             # All went another way: those that went along the longest tell of the steps until then.
             most = max(len(steps) for _, steps in ended)
             others = [(at, steps) for at, steps in ended if len(steps) == most]
-        if len(self._runs) == 1 + len(others):
+        if self._learnt == (len(others), rehearsals.contrary):
             return
+        self._learnt = (len(others), rehearsals.contrary)
         own = {name: size for name, size in self.call.sizes.items() if name not in rehearsals.tied}
         sizes = {name: (size, *(at[name] for at, _ in others)) for name, size in own.items()}
         followed = next((turn for turn in self.turns if turn.follower is not None), None)
@@ -120,19 +130,41 @@ class Told:
                             return False
         return many or (self.follower is not None and self.rehearsals.ways.keys() <= {"B", "n", *HEADS})
 
+    def _stuck(self) -> Iterator[tuple[str, int, Rehearsal]]:
+        """The sizes that the code, and no module's own size, allows no other of; and the runs that tried it."""
+        bound = self.follower.atoms.bound() if self.follower is not None else set()
+        for symbol, run in self.rehearsals.stopped.items():
+            # A run that goes another way, where an if asks for a size, has met nothing that it can't do.
+            stopped = isinstance(run.error, Exception) and symbol not in self.rehearsals.ways
+            if stopped and self.call.sizes[symbol] > 1 and not symbol.startswith("_") and symbol not in bound:
+                yield symbol, self.call.sizes[symbol], run
+
     def _find(self) -> None:
         """Where the code works at the given size only: from there on, no size is known to be another."""
-        for symbol, rehearsal in self.rehearsals.stopped.items():
-            size, place = self.call.sizes[symbol], rehearsal.place
-            # A run that goes another way, where an if asks for a size, has met nothing that it can't do.
-            stopped = isinstance(rehearsal.error, Exception) and symbol not in self.rehearsals.ways
-            if not stopped or size < 2 or symbol.startswith("_"):
-                continue
-            if place is not None and re.search(rf"(?<![\w.-]){size}(?![\w.])", place.text):
-                self.trusted = min(self.trusted, len(rehearsal.steps))
-                line = f" is written as a number in line {place.line}, {place.text}"
-                if not any(line in said for said in self.findings):
-                    self.findings.append(f"{size}{line}: it works at {symbol}={size} only")
+        for symbol, size, run in self._stuck():
+            if run.place is not None and _written(size, run.place):
+                self.trusted = min(self.trusted, len(run.steps))
+                self._say(size, run.place, symbol)
+
+    def _say(self, number: int, place: Place, symbol: str) -> None:
+        line = f" is written as a number in line {place.line}, {place.text}"
+        if not any(line in said for said in self.findings):
+            self.findings.append(f"{number}{line}: it works at {symbol}={self.call.sizes[symbol]} only")
+
+    def find_numbers(self) -> None:
+        """What a number in the code has made for one size, and stayed as it was where that size was another."""
+        nodes = [node for node in self.recorder.root.inside() if re.search(r"\d", node.place.text)]
+        for symbol, _, run in self._stuck():
+            sizes = Names({name: (size,) for name, size in run.sizes.items()}).sizes
+            for node in nodes:
+                for serial, place in [ref for ref in node.results if ref[0] < len(run.steps)]:
+                    axes = zip(self.shape((serial, place)), run.steps[serial][place + 1], strict=True)
+                    wrong = [
+                        axis.size for axis, other in axes if axis.size == other and not _holds(axis.name, sizes, other)
+                    ]
+                    if number := next((size for size in wrong if _written(size, node.place)), 0):
+                        self._say(number, node.place, symbol)
+                        self._refuting.append((serial, sizes, run.steps))
 
     def forget(self) -> None:
         """Let go of all that the runs used: what is left to be asked is shapes of steps."""
@@ -170,7 +202,13 @@ class Told:
                 shape = tuple(axis if fit else Axis(axis.size) for axis, fit in zip(shape, fits, strict=True))
             # Equal ones are one, which makes them quick to compare.
             self._shapes[key] = self._shapes.setdefault(shape, shape)
-        return self._shapes[key]
+        shape = self._shapes[key]
+        for first, run_sizes, others in self._refuting:
+            if first <= serial < len(others):
+                fits = [_holds(a.name, run_sizes, n) for a, n in zip(shape, others[serial][place + 1], strict=True)]
+                if not all(fits):
+                    shape = tuple(axis if fit else Axis(axis.size) for axis, fit in zip(shape, fits, strict=True))
+        return shape
 
     def _may_be_other(self, text: str | None) -> bool:
         """Whether a number that is added comes from a size that decides which steps there are."""

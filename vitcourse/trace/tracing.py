@@ -74,6 +74,7 @@ def trace(
     if told.nameable():
         quietly(rehearsals.run, recorder, error is not None, told.settled)
     told.learn()
+    quietly(told.find_numbers)
     kind = type(function).__name__
     name = kind if isinstance(function, nn.Module) else getattr(function, "__name__", repr(function))
     outcome = tuple(told.shape_of(tensor) for tensor in named_results(result))

@@ -16,7 +16,7 @@ from benchmarks.trace_models import contradictions
 from vitcourse.trace import build, recorder, trace
 from vitcourse.trace.ask import Question
 from vitcourse.trace.atoms import Atoms
-from vitcourse.trace.sizes import chosen
+from vitcourse.trace.sizes import Names, chosen
 
 Pair = namedtuple("Pair", "q k")
 
@@ -945,3 +945,163 @@ def test_a_size_is_called_by_the_callers_expression_before_any_that_is_found():
     given = {"large": "B C H W", "small": "B C H/2 W/2"}
     traced = trace(build(Heads, 3), torch.rand(2, 3, 8, 12), torch.rand(2, 3, 4, 6), names=given)
     assert [axis.word for axis in traced.steps[-1].shape[2:]] == ["H/2", "W/2"]
+
+
+class Counted(nn.Module):
+    """Its constructor is told how many patches there are."""
+
+    def __init__(self, patch_size, in_chans, num_patches, width):
+        super().__init__()
+        self.cut = nn.Conv2d(in_chans, width, patch_size, patch_size)
+        self.places = nn.Parameter(torch.zeros(num_patches, width))
+
+    def forward(self, images):
+        return self.cut(images).flatten(2).mT + self.places
+
+
+class Spectrum(nn.Module):
+    """The lowest waves of an image that is filled up on its right."""
+
+    def __init__(self, modes, width):
+        super().__init__()
+        self.modes, self.lift = modes, nn.Linear(1, width)
+        self.weights = nn.Parameter(torch.rand(width, width, modes, modes))
+
+    def forward(self, x):
+        waves = torch.fft.rfft2(F.pad(self.lift(x).permute(0, 3, 1, 2), (0, 2))).abs()
+        return torch.einsum("bihw,iohw->bohw", waves[:, :, : self.modes, : self.modes], self.weights)
+
+
+@pytest.mark.parametrize(
+    ("kind", "names", "made"),
+    [
+        (Counted, "B C H W", [((5, 3, 20, 9), (2, 3, 20, 25)), ((3, 2, 20, 10), (3, 2, 12, 15))]),
+        (Spectrum, "B H W 1", [((5, 6), (3, 16, 13, 1)), ((4, 4), (4, 12, 12, 1))]),
+    ],
+)
+def test_no_name_of_what_is_made_anew_holds_by_chance(kind, names, made):
+    traces = [trace(build(kind, *sizes), torch.rand(shape), names=names) for sizes, shape in made]
+    assert not [bad for one in traces for other in traces for bad in contradictions(one, other)]
+    counted = [row for row in traces[0].steps if row.expression.endswith(".mT")]
+    assert {row.shape[1].name for row in counted} <= {"N"}
+
+
+def test_a_line_through_three_sizes_is_no_name_but_where_it_is_close_to_nothing():
+    names = Names({"window": (3, 16, 15), "W": (30, 23, 16)})
+    assert names.text((12, 16, 15)) is None  # (window + 48) // 4
+    assert names.text((16, 12, 9)) == "(W+2)//2"
+
+
+def kept_apart(scores):
+    order, kept = scores.argsort(), []
+    while order.numel() > 1:
+        kept.append(order[0])
+        rest = order[1:]
+        order = rest[scores[rest] > scores[order[0]] + 0.1]
+    return torch.stack(kept)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_nothing_has_a_name_from_the_first_size_on_that_data_decides(seed):
+    torch.manual_seed(seed)
+    rows = [row for row in trace(kept_apart, torch.rand(7), names="n").steps if row.shapes[0]]
+    first = next(place for place, row in enumerate(rows) if row.expression.startswith("rest["))
+    assert {axis.name for row in rows[:first] for axis in row.shape} == {"n", "n-1"}
+    assert {axis.name for row in rows[first:] for axis in row.shape} == {None}
+
+
+class Mixed(nn.Module):
+    def __init__(self, width, state):
+        super().__init__()
+        self.states, self.scale = nn.Parameter(torch.rand(width, state)), nn.Parameter(torch.rand(width))
+        self.gate = nn.Conv1d(width, 3 * width, 1)
+
+    def forward(self, x):
+        return self.states.exp(), self.gate(x * self.scale.unsqueeze(-1))
+
+
+def test_no_other_width_is_named_after_one_that_the_module_keeps_under_that_word():
+    traced = trace(Mixed(8, 8), torch.rand(2, 8, 3), names="B D T")
+    assert "C" not in {axis.name for row in traced.steps for axis in row.shape}
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (lambda x: F.pad(x, (1, 1, 1, 1)).flatten(1), "C·(H+2)·(W+2)"),
+        (lambda x: F.conv2d(x, torch.rand(11, x.shape[1], 4, 3)).flatten(2).mT[..., 0], "(H-3)·(W-2)"),
+        (lambda x: x.flatten(2)[:, :, 0] @ x.new_zeros(x.shape[1], x.shape[2] * (x.shape[2] - 1) // 2), "H·(H-1)/2"),
+        (lambda x: x.flatten(2)[:, :, 0] @ x.new_zeros(x.shape[1], (2 * x.shape[3] - 1) ** 2), "(2·W-1)·(2·W-1)"),
+    ],
+)
+def test_a_product_of_sums_has_a_name(function, name):
+    traces = [trace(function, torch.rand(shape), names="B C H W") for shape in ((2, 3, 11, 17), (5, 7, 8, 6))]
+    assert [traced.steps[-1].shape[-1].name for traced in traces] == [name, name]
+
+
+class Blurred(nn.Module):
+    def __init__(self, window_size, channels):
+        super().__init__()
+        self.window = nn.Parameter(torch.ones(channels, 1, window_size, window_size))
+
+    def forward(self, x):
+        return F.conv2d(x, self.window, padding="same", groups=len(self.window))
+
+
+def test_a_large_kernel_is_not_tried_on_a_large_image(monkeypatch):
+    conv2d, products = F.conv2d, []
+
+    def counting(x, weight, **kwargs):
+        result = conv2d(x, weight, **kwargs)
+        products.append(x.numel() * weight[0].numel())
+        return result
+
+    monkeypatch.setattr(F, "conv2d", counting)
+    trace(build(Blurred, 11, 3), torch.rand(3, 3, 11, 11), names="B C H W")
+    assert len(products) > 3
+    assert max(products) < 2**29
+
+
+class Written(nn.Module):
+    """It works at the sizes of its numbers only."""
+
+    def __init__(self, width, hidden):
+        super().__init__()
+        self.hidden, self.cell, self.places = hidden, nn.GRUCell(width, hidden), nn.Embedding(7, hidden)
+
+    def forward(self, x):
+        state = torch.zeros(3, self.hidden)
+        for t in range(x.shape[1]):
+            state = self.cell(x[:, t], state)
+        return state + self.places(torch.arange(7)[: len(x)])
+
+
+def scored(logits, classes):
+    picked = F.one_hot(classes, 11)
+    return -(picked * logits.log_softmax(-1)).sum(-1)
+
+
+@pytest.mark.parametrize(
+    ("make", "inputs", "names", "row", "axes", "said"),
+    [
+        (lambda: Written(5, 13), [(3, 7, 5)], ["B T D"], "torch.zeros(3, self.hidden)", [None, None], "B=3 only"),
+        (
+            lambda: build(Written, 5, 13),
+            [(3, 7, 5)],
+            ["B T D"],
+            "torch.zeros(3, self.hidden)",
+            [None, "hidden"],
+            "B=3 only",
+        ),
+        (lambda: scored, [(5, 11), (5,)], ["B K", "B"], "F.one_hot(classes, 11)", ["B", None], "K=11 only"),
+    ],
+)
+def test_what_a_number_in_the_code_has_made_is_called_a_number(make, inputs, names, row, axes, said):
+    given = [torch.rand(shape) if len(shape) > 1 else torch.arange(*shape) for shape in inputs]
+    traced = trace(make(), *given, names=names)
+    (step,) = (step for step in traced.steps if step.expression == row)
+    assert [axis.name for axis in step.shape] == axes
+    assert [finding for finding in traced.findings if said in finding and row in finding]
+    heads = trace(lambda x: x.reshape(len(x), 3, -1) @ torch.rand(5, 3), torch.rand(3, 15), names="B D")
+    assert heads.steps[1].shape[1].name is None
+    assert not heads.findings or "reshape" not in heads.findings[0]
