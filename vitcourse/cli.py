@@ -23,7 +23,7 @@ from vitcourse.codesets import load_code
 from vitcourse.course import Exercise, exercise, select
 from vitcourse.definitions import definition
 from vitcourse.errors import RequestError, RunError
-from vitcourse.files import require_writable, write_file
+from vitcourse.files import quoted, require_writable, with_ending, write_file
 from vitcourse.places import clone
 from vitcourse.speech import end_unread, print_json, speak_plainly, take_over_output
 from vitcourse.training.configuration import config_of_run, make_config, require_ready, with_settings
@@ -59,6 +59,13 @@ OpenIt = Annotated[bool, typer.Option("--open", help="open it in the browser")]
 
 # What typer raises for a line that it can't read: a class of its own or of click, as its version has it.
 UsageError: type[Any] = typer.BadParameter.__bases__[0]
+# What it says of a value, and the same in words that this course uses.
+_PLAINER = {
+    "Input should be a valid integer, unable to parse string as an integer": "it must be a whole number",
+    "Input should be a valid number, unable to parse string as a number": "it must be a number",
+    "Input should be greater than or equal to": "it must be at least",
+    "Input should be less than or equal to": "it must be at most",
+}
 
 
 @app.callback(invoke_without_command=True)
@@ -262,14 +269,16 @@ def grade(
     """Grade a class: one row for each submission, whatever is in it."""
     from vitcourse.classroom.command import Outputs, grade_class
 
+    outputs = Outputs(csv, json_file, gradescope, junit)
     if make is not None:
         from vitcourse.classroom.packing import make_autograder
 
+        if submissions or outputs != Outputs():
+            raise RequestError("--make grades nothing; type it with --what alone, or leave it out")
         print(make_autograder(make, what))
         return
     if not submissions:
         raise RequestError("nothing to grade is named; type: vitcourse grade FOLDER")
-    outputs = Outputs(csv, json_file, gradescope, junit)
     grade_class(submissions, [entry.id for entry in select(what)], outputs, _console(), jobs, box, seed, one)
 
 
@@ -423,7 +432,8 @@ def book(
     from vitcourse.book.command import show_book
 
     if file is not None and not pdf:
-        raise RequestError(f"{file} would be a PDF's name; type: vitcourse book --pdf {file}")
+        typed = quoted(with_ending(file, ".pdf"))
+        raise RequestError(f"{file} would be a PDF's name; type: vitcourse book --pdf {typed}")
     show_book(_console(), pdf=pdf, file=file, open_it=open_it, port=port, serve=serve)
 
 
@@ -455,6 +465,8 @@ def main() -> None:
         asked = " ".join(["vitcourse", *(word for word in sys.argv[1:2] if word in command.commands)])
         asked = error.ctx.command_path if error.ctx else asked
         said = " ".join(error.format_message().split()).rstrip(".")
+        for theirs, plain in _PLAINER.items():
+            said = said.replace(theirs, plain)
         _end(f"{said}{' For' if said.endswith('?') else '; for'} help, type: {asked} --help", 2)
     except OSError as error:
         end_unread(error)

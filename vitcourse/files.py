@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 from codecs import BOM_UTF8
 from collections.abc import Iterator
@@ -23,7 +24,9 @@ def writing(path: Path, instead: str = "name a file in another folder") -> Itera
     try:
         yield
     except OSError as error:
-        raise RequestError(f"can't write {path}: {error.strerror or error}; {instead}") from error
+        missing = isinstance(error, FileNotFoundError) and not path.parent.exists()
+        why = _no_folder(path) if missing else error.strerror or error
+        raise RequestError(f"can't write {path}: {why}; {instead}") from error
 
 
 def require_writable(*files: Path | None) -> None:
@@ -39,13 +42,27 @@ def _refusal(file: Path) -> str:
         return "it is a folder"
     if file.exists():
         return "" if os.access(file, os.W_OK) else "it can't be written to"
-    return unwritable(file.parent) if file.parent.is_dir() else f"there is no folder {file.parent}"
+    return unwritable(file.parent) if file.parent.is_dir() else _no_folder(file)
+
+
+def _no_folder(file: Path) -> str:
+    return f"there is no folder {file.parent}"
 
 
 def require_ending(path: Path, ending: str, typed: str) -> None:
     """Raise RequestError for a file's name that ends otherwise, with what to type in its place."""
     if path.suffix != ending:
-        raise RequestError(f"{path} is no name for a {ending[1:]} file; type: {typed} {path.with_suffix(ending)}")
+        raise RequestError(f"{path} doesn't end in {ending}; type: {typed} {quoted(with_ending(path, ending))}")
+
+
+def with_ending(path: Path, ending: str) -> Path:
+    """A file's name with that ending; for a folder such as .. a file in it."""
+    return path.with_suffix(ending) if path.name.strip(".") else path / f"FILE{ending}"
+
+
+def quoted(path: Path) -> str:
+    """A path as it is typed, spaces and all."""
+    return shlex.quote(str(path))
 
 
 def write_file(path: Path, content: str | bytes) -> None:

@@ -140,7 +140,11 @@ def _advice(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "; make room, then type the same again"
     if error.errno == errno.ENOENT and not error.filename:
-        return ": the folder that you are in is gone; go to another with cd, then type the same again"
+        try:
+            Path.cwd()
+        except OSError:
+            return ": the folder that you are in is gone; go to another with cd, then type the same again"
+        return "; set TMPDIR to a folder that can be written to"
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return "; give the rights to write there, or work in another folder"
     return ""

@@ -1,5 +1,6 @@
 """What a command prints can be typed, and an end that nobody reads is no traceback."""
 
+import errno
 import io
 import os
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 from commands import Ended
 from rich.console import Console
 
-from vitcourse import __version__
+from vitcourse import __version__, speech
 from vitcourse.__main__ import main
 from vitcourse.places import root
 from vitcourse.speech import Screen, command, speak_plainly
@@ -107,6 +108,12 @@ def test_in_a_folder_that_is_gone_it_is_said_that_it_is_gone(tmp_path: Path) -> 
     ended = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True)
     assert (ended.returncode, len(ended.stderr.splitlines())) == (1, 1)
     assert "the folder that you are in is gone" in ended.stderr
+
+
+def test_without_a_temporary_folder_it_is_not_said_that_the_folder_is_gone() -> None:
+    said = speech._advice(FileNotFoundError(errno.ENOENT, "No usable temporary directory found"))
+    assert "TMPDIR" in said
+    assert "gone" not in said
 
 
 def test_the_version_is_said_and_nothing_else(type_in: Callable[..., Ended]) -> None:

@@ -17,7 +17,7 @@ from vitcourse.book.whole import answer_cell, whole_course
 from vitcourse.codesets import load_code
 from vitcourse.course import exercise
 from vitcourse.errors import RequestError
-from vitcourse.files import require_ending, write_atomically, writing
+from vitcourse.files import quoted, require_ending, write_atomically, writing
 from vitcourse.places import root
 
 _OPENING = """\
@@ -54,16 +54,17 @@ def write_notebook(word: str, output: Path | None = None, solved: bool = False) 
         if stands is not None and _hash(stands["cells"]) == _hash(made["cells"]):
             return f"{file} is there already, as it would be written"
         if stands is None or stands["metadata"].get("vitcourse", {}).get("hash") != _hash(stands["cells"]):
+            fresh = quoted(Path(f"{file.stem}-fresh.ipynb"))
             raise RequestError(
                 f"{file} is there already and has your edits, which are kept; "
-                f"to have a fresh one beside it, type: vitcourse notebook {word} --output {file.stem}-fresh.ipynb"
+                f"to have a fresh one beside it, type: vitcourse notebook {word} --output {fresh}"
             )
     if output is None:
         file.parent.mkdir(exist_ok=True)
     with writing(file):
         write_atomically(file, nbformat.writes(made))
     in_clone = Path.cwd().is_relative_to(root())
-    return f"{file}\nopen it with: {'uv run --with jupyterlab ' if in_clone else ''}jupyter lab {file}"
+    return f"{file}\nopen it with: {'uv run --with jupyterlab ' if in_clone else ''}jupyter lab {quoted(file)}"
 
 
 def chapter_pages(folder: Path) -> list[Path]:
@@ -79,7 +80,7 @@ def find_page(folder: Path, word: str) -> Path:
         if word.removeprefix("ch") in (str(int(number)), number, page.stem):
             return page
     known = ", ".join(str(int(page.stem[:2])) for page in pages)
-    raise RequestError(f"there is no chapter {word!r} in the book; type one of {known}")
+    raise RequestError(f"there is no chapter {word!r} in the book; type one of {known}, or all")
 
 
 def make_notebook(page: Path, package: str = COURSE) -> NotebookNode:

@@ -38,6 +38,8 @@ class Outputs:
     def require_writable(self) -> None:
         """Raise RequestError now where writing would fail at the end. Nothing is made yet."""
         require_writable(self.csv, self.json)
+        if self.csv is not None and self.json is not None and self.csv.resolve() == self.json.resolve():
+            raise RequestError(f"--csv and --json name one file, {self.csv}; name two")
         for folder in filter(None, (self.gradescope, self.junit)):
             if fault := unwritable(folder):
                 raise RequestError(f"can't write {folder}: {fault}; name a place in another folder")

@@ -158,8 +158,7 @@ def _read(path: PurePosixPath, open_it: Open, levels: int, on_disk: bool = True)
     except UnreadableError as error:
         yield Entry(path, str(error))
     except _BROKEN as error:
-        opening = "can't be opened: " if entry.is_called(ZIP) else ""
-        yield Entry(path, f"{opening}{_reason(error)}")
+        yield Entry(path, _reason(error, "opened" if entry.is_called(ZIP) else "read"))
 
 
 def _limited(open_it: Open, most: int) -> bytes:
@@ -197,9 +196,9 @@ def without_suffix(name: str) -> str:
     return name[: len(name) - len(ending)] or name
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: BaseException, what: str = "read") -> str:
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return f"can't be read: {printable(' '.join(text.split())) or type(error).__name__}"[:200]
+    return f"can't be {what}: {printable(' '.join(text.split())) or type(error).__name__}"[:200]
 
 
 def decoded(content: bytes) -> str:

@@ -829,6 +829,7 @@ def test_a_notebook_that_was_run_is_written_anew_and_one_with_edits_never(clean_
 
 def test_a_notebook_goes_where_it_is_told(clean_folder: Path) -> None:
     assert "open it with: jupyter lab" in write_notebook("3", clean_folder / "mine.ipynb")  # uv has no project here
+    assert "jupyter lab 'my notes.ipynb'" in write_notebook("3", Path("my notes.ipynb"))
     assert (clean_folder / "mine.ipynb").is_file()
     assert not (clean_folder / "notebooks").exists()
     write_notebook("3", clean_folder)

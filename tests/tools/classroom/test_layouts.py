@@ -215,6 +215,8 @@ def test_bombs_and_odd_archives_are_a_sentence(tmp_path: Path) -> None:
         inner = outer
     (tmp_path / "deep.zip").write_bytes(inner.getvalue())
     (tmp_path / "tar.tgz").write_bytes(b"\x1f\x8b")
+    (tmp_path / "torn.zip").write_bytes(b"PK")
+    assert only(tmp_path / "torn.zip").unreadable["ch01_patches"].endswith("can't be opened: File is not a zip file")
     for name in ("deep.zip", "tar.tgz"):
         assert only(tmp_path / name).unreadable["ch01_patches"].endswith("hand in a .zip"), name
 
