@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import itertools
 import linecache
+import shlex
 import sys
 import traceback
 from collections.abc import Sequence
@@ -58,6 +59,12 @@ class CodeSet:
         numbers = [str(chapter.number) for chapter in chapters() if chapter.module in self.use_solution]
         several = "s" * (len(numbers) > 1)
         return f"with the solution{several} of chapter{several} {' and '.join(numbers)}" if numbers else ""
+
+    @property
+    def options(self) -> str:
+        """What a check of this set has to be given after the exercise, with a space before it; empty for chapters/."""
+        code = "" if self.name == "chapters" else f" --code {shlex.quote(self.name)}"
+        return code + "".join(f" --use-solution {chapter_of(module).words[1]}" for module in self.use_solution)
 
     def label_for(self, module: str) -> str:
         """The same for the results of one chapter, which can only rest on earlier ones."""

@@ -1,6 +1,7 @@
 """Verdicts and standings as text: every word that matters is written, colour only repeats it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich.console import Console
 from rich.text import Text
@@ -33,7 +34,7 @@ def print_verdicts(console: Console, code: CodeSet, verdicts: Sequence[Verdict])
         if verdict.status != "passed":
             where = f"{verdict.file}, line {verdict.line}" if verdict.line else verdict.file
             if verdict.status in ("failed", "error") and verdict.seed:
-                again = f"vitcourse check {verdict.exercise} --seed {verdict.seed}"
+                again = f"vitcourse check {verdict.exercise}{code.options} --seed {verdict.seed}"
                 _print_indented(console, f"the same inputs again: {again}")
             _print_indented(console, f"{where}\n{next_step(verdict, code)}")
     console.print()
@@ -114,10 +115,17 @@ def next_step(verdict: Verdict, code: CodeSet) -> str:
     if code.is_own and verdict.headline.endswith(f" is missing from {verdict.file}") and not verdict.diagnosis:
         return f"next: vitcourse reset {verdict.exercise}, for its stub"
     if verdict.status == "error" and not verdict.seed:  # the file can't even be loaded, and no hint is about that
-        return f"next: mend that, then vitcourse check {verdict.exercise}"
+        return f"next: mend that, then vitcourse check {verdict.exercise}{code.options}"
+    if verdict.status == "blocked":
+        first = exercise(verdict.headline.split()[2])  # "blocked by 2.1"
+        step = f"next: vitcourse check {first.id}{code.options}"
+        if first.module == exercise(verdict.exercise).module:
+            return step
+        skipping = replace(code, use_solution=(*code.use_solution, first.module)).options
+        return f"{step}, or, as if that chapter were done, vitcourse check {verdict.exercise}{skipping}"
     commands = [f"vitcourse hint {verdict.exercise}"]
     if verdict.status in FAILURES and verdict.seed:  # else nothing could be run
-        commands.append(f"vitcourse trace {verdict.exercise}")
+        commands.append(f"vitcourse trace {verdict.exercise}{replace(code, use_solution=()).options}")
     return f"next: {', or '.join(commands)}"
 
 

@@ -189,6 +189,13 @@ def test_a_wrong_request_is_one_line_and_exit_code_2(tmp_path: Path, type_in: Ca
         assert (code, out, len(err.splitlines())) == (2, "", 1), (words, err)
     assert "Did you mean 'train', 'trace'? For help" in type_in("trian").err
     assert "type: vitcourse check --help" in type_in("check", "--junit").err
+    for words, said in (
+        (["check", "--seed", "x"], "--seed': it must be a whole number; for"),
+        (["train", "--lr", "fast"], "--lr': it must be a number; for"),
+        (["grade", "--jobs", "0"], "--jobs': it must be at least 1; for"),
+        (["book", "--port", "65536"], "--port': it must be at most 65535; for"),
+    ):
+        assert said in type_in(*words).err
     assert f"type {root() / 'chapters'}\n" in type_in("check", "--code", root()).err
 
 
@@ -219,10 +226,11 @@ def test_neither_a_trace_nor_a_hint_is_offered_of_what_could_not_be_run(
         Verdict("1.1", "error", "line 3: SyntaxError: '(' was never closed"),
         Verdict("1.2", "failed", "", seed=7),
     )
-    print_verdicts(Console(highlight=False), learner(patchify="return images"), [broken, wrong])
+    own = learner(patchify="return images")
+    print_verdicts(Console(highlight=False), own, [broken, wrong])
     out = capsys.readouterr().out
-    assert "next: mend that, then vitcourse check 1.1\n" in out
-    assert "next: vitcourse hint 1.2, or vitcourse trace 1.2\n" in out
+    assert f"next: mend that, then vitcourse check 1.1{own.options}\n" in out
+    assert f"next: vitcourse hint 1.2, or vitcourse trace 1.2{own.options}\n" in out
 
 
 def test_of_what_was_deleted_the_stub_is_offered(capsys: pytest.CaptureFixture[str]) -> None:
@@ -344,6 +352,18 @@ def test_a_chapter_may_be_the_solutions_and_every_result_says_so(
     print_verdicts(Console(width=200), code, [Verdict(**entry) for entry in entries])
     lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith(" ")]
     assert [line.count("with the solutions of chapters 2 and 3") for line in lines] == [1, 1, 1, 1, 0, 1], lines
+    # What is to be typed next asks the same of the same chapters, and trace knows no other chapter's solution.
+    given = f"--code {own}"
+    print_verdicts(
+        Console(width=200), code, [Verdict("4.1", "failed", "", seed=7), Verdict("5.1", "blocked", "blocked by 4.4")]
+    )
+    said = capsys.readouterr().out
+    assert f"check 4.1 {given} --use-solution ch02 --use-solution ch03 --seed 7\n" in said
+    assert f"trace 4.1 {given}\n" in said
+    assert f"check 4.4 {given} --use-solution ch02 --use-solution ch03, or" in said
+    assert f"check 5.1 {given} --use-solution ch02 --use-solution ch03 --use-solution ch04\n" in said
+    print_verdicts(Console(width=200), code, [Verdict("3.2", "blocked", "blocked by 3.1")])
+    assert "--use-solution ch03, or" not in capsys.readouterr().out
 
     # What is the solution's gets no verdict; and what comes before it doesn't rest on it.
     verdicts = grade(code, select("1.2") + select("2") + select("5.2"), Judge(workers))
