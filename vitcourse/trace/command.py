@@ -51,7 +51,7 @@ def show_exercise(
         for trace, difference in zip_longest(traces, differences):
             if difference is not None:
                 difference.print(console, reference_code=reveal)
-            if difference is None or (depth is not None and trace.steps):
+            if difference is None or ((depth is not None or parameters) and trace.steps):
                 trace.print(console, parameters)
     return all(trace.failure is None for trace in traces) and all(difference.same for difference in differences)
 

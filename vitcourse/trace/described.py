@@ -36,8 +36,10 @@ _RECIPES: "weakref.WeakKeyDictionary[nn.Module, Recipe]" = weakref.WeakKeyDictio
 def build(kind: Callable[..., nn.Module], *args: Any, **kwargs: Any) -> nn.Module:
     """Make a module, so that traces of it can make it anew at other sizes: then they know every axis.
 
-    The module is what `kind(*args, **kwargs)` makes, nothing else.
+    The module is what `kind(*args, **kwargs)` makes, nothing else. Raises TypeError for a module that is made already.
     """
+    if isinstance(kind, nn.Module):
+        raise TypeError(f"build makes a module from its class: build({type(kind).__name__}, ...); this one is made")
     return built(kind, args, kwargs, {})
 
 

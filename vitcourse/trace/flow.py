@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from html import escape
 
-from vitcourse.trace.record import Row, Steps, nested, together
+from vitcourse.trace.record import Row, Steps, nested, require_depth, together
 
 LEFT, TOP, INSET, HEIGHT, GAP, HEAD, LANE, CHARACTER = 24, 20, 18, 46, 26, 30, 16, 7.85
 NARROWEST, WIDEST = 260, 560
@@ -92,6 +92,7 @@ def flow_svg(trace: Steps, depth: int | None = None) -> str:
 
     `depth` is how many levels of calls are opened; without it two, and only calls that call something themselves.
     """
+    require_depth(depth)
     whole = Box(Row(trace.name, ""), _nested(trace.steps, depth or 2, forced=depth is not None))
     texts = [text for box in whole.all() for text in (f"{box.title}   {box.row.op}", together(box.row.shapes))]
     inner = min(max([NARROWEST, *(len(text) * CHARACTER + 36 for text in texts)]), WIDEST)

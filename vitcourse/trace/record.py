@@ -159,6 +159,12 @@ class Failure:
         return "\n".join(lines)
 
 
+def require_depth(depth: object) -> None:
+    """Raise ValueError for what is no number of levels."""
+    if depth is not None and not (isinstance(depth, int) and depth >= 1):
+        raise ValueError(f"depth is how many levels of calls are shown, 1 or more, and not {depth!r}")
+
+
 @dataclass(repr=False)
 class Steps:
     """The steps that a call took, and its result or its error; they are made into rows when they are looked at."""
@@ -199,6 +205,7 @@ class Steps:
 
     def to_depth(self, depth: int | None = None) -> list[Row]:
         """The rows whose depth is below `depth`; without one, as deep as fits on a screen."""
+        require_depth(depth)
         if depth is None:
             # A level is shown whole or not at all: with the first row that the screen has no place for goes its level.
             beyond = sorted(row.depth for row in self.steps)[SCREEN:]

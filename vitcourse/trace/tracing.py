@@ -15,7 +15,7 @@ from vitcourse.trace.flow import flow_svg
 from vitcourse.trace.folding import folded
 from vitcourse.trace.html import to_html
 from vitcourse.trace.node import Node
-from vitcourse.trace.record import Failure, Row, Shape, Steps
+from vitcourse.trace.record import Failure, Row, Shape, Steps, require_depth
 from vitcourse.trace.recorder import named_results, quietly
 from vitcourse.trace.render import print_trace, to_json, to_text
 from vitcourse.trace.runs import Rehearsals
@@ -32,6 +32,7 @@ class Trace(Steps):
 
     def at(self, depth: int | None) -> "Trace":
         """The same trace, shown to another depth."""
+        require_depth(depth)
         other = copy(self)
         other.depth = depth
         return other
@@ -58,8 +59,7 @@ def trace(
     `depth` is how many levels of calls the rows go down to; without it, as deep as fits on a screen. When the traced
     code raises, the trace ends there and its `error` says why. What can't be looked into, compiled code say, is a row.
     """
-    if depth is not None and not (isinstance(depth, int) and depth >= 1):
-        raise ValueError(f"depth is how many levels of calls are shown, 1 or more, and not {depth!r}")
+    require_depth(depth)
     call = described(function, args, kwargs, names)
     recorder = Recorder(_own_files(function))
     rehearsals = Rehearsals(call)

@@ -394,6 +394,19 @@ def test_one_of_several_numbers_may_be_named():
     assert shapes(traced)[-1] == "(2, K=3, 5)"
 
 
+def test_a_depth_is_a_number_of_levels_wherever_it_is_asked_for():
+    traced = trace(nn.Linear(3, 5), torch.rand(2, 3))
+    for ask in (traced.at, traced.to_svg, traced.to_depth):
+        for depth in (0, "all"):
+            with pytest.raises(ValueError, match="1 or more, and not"):
+                ask(depth)
+
+
+def test_what_is_made_already_is_not_built():
+    with pytest.raises(TypeError, match=r"from its class: build\(Linear"):
+        build(nn.Linear(3, 5))
+
+
 def test_a_number_without_a_name_stays_a_number():
     def mystery(x):
         return F.linear(x, torch.rand(7, x.shape[-1])).view(2, 3, 7)

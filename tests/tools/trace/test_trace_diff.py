@@ -125,6 +125,8 @@ def test_the_command_does_not_show_the_solution_to_who_has_none(learner):
 def test_the_command_on_the_solutions_and_on_a_right_answer(learner, tmp_path):
     assert run("1.3", "--code", "solutions").exit_code == 0
     assert run("1.3", "--code", learner("ch01_patches.py", "x = x.flatten(2) ", "x = x.flatten(2)  ")).exit_code == 0
+    right = learner("ch01_patches.py", "x = x.flatten(2) ", "x = x.flatten(2)  ")
+    assert "2,368" in run("1.3", "--code", right, "--parameters").output  # beside the reference's, too
     page = tmp_path / "trace.html"
     assert run("5.1", "--code", "solutions", "--html", page).exit_code == 0
     assert "<table>" in page.read_text(encoding="utf-8")
