@@ -85,7 +85,7 @@ def undo(code: CodeSet, kept: Path) -> str:
         if after is not None and before != after:  # else it is as it was already
             version = _replaced(file, before, after, step.module, PAST, step.reason, kept)
             act = step.reason
-            said.append(f"{code.shown(file)} is again as it was before the {act} of {step.time:%Y-%m-%d %H:%M:%S}")
+            said.append(f"{code.shown(file)} is again as it was before {act} ({step.time:%Y-%m-%d %H:%M:%S})")
             if version is not None:
                 said.append(f"  what stood there is kept as {near(version.path)}")
         name = step.path.name.replace(f"{_BETWEEN}{UNDO}{_BETWEEN}", f"{_BETWEEN}{PAST}{_BETWEEN}")

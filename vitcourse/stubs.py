@@ -83,7 +83,7 @@ def init(folder: Path, instead: str = "type another folder's name") -> str:
 
     Raises RequestError where there are chapters already, or, with what to do instead, where it can't be made.
     """
-    if holds_chapters(folder / CHAPTERS):
+    if holds_chapters(folder / CHAPTERS) or holds_chapters(folder):
         raise RequestError(f"{folder} holds chapters already; for newer stubs, type there: vitcourse update")
     n = len(chapters())
     readme = resources.files("vitcourse").joinpath("learner_readme.md").read_text(encoding="utf-8").format(n=n)

@@ -131,7 +131,7 @@ def test_undo_goes_back_step_by_step(desk: Desk) -> None:
     for what, expected in zip(("1", "1.3", "1.1"), states[2::-1], strict=True):
         code, out, _ = desk.type("undo")
         assert (code, desk.read()) == (0, expected)
-        assert f"before the reset {what} of" in out
+        assert f"before reset {what} (" in out
     assert desk.type("undo")[0] == 2
     assert set(desk.kept()) == set(states)
 

@@ -76,9 +76,10 @@ def test_below_the_folder_it_is_still_the_place(folder: Path, monkeypatch: pytes
 
 
 def test_nothing_that_stands_there_is_replaced(folder: Path, tmp_path: Path, type_in: Type) -> None:
-    code, _, err = type_in("init", ".")
-    assert (code, err.count("\n")) == (2, 1)
-    assert "vitcourse update" in err
+    for there in (".", "chapters"):
+        code, _, err = type_in("init", there)
+        assert (code, err.count("\n")) == (2, 1)
+        assert "vitcourse update" in err
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "README.md").write_text("mine", encoding="utf-8")
     assert type_in("init", tmp_path / "other")[0] == 0
@@ -175,7 +176,7 @@ def test_a_course_update_with_work_half_done_loses_nothing_and_says_everything(
     # and undo takes all of it back
     code, out, _ = type_in("undo")
     assert code == 0
-    assert out.count("before the update to") == 3
+    assert out.count("before update to") == 3
     third = folder / "chapters" / "ch03_attention.py"
     assert [file.read_bytes() for file in (first, second, third)] == [before[first], before[second], gone]
 

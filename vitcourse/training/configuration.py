@@ -15,7 +15,7 @@ from vitcourse.data import require_data, side_of
 from vitcourse.errors import RequestError, suggestion
 from vitcourse.files import parse_json
 from vitcourse.training.chapters import require_written
-from vitcourse.training.presets import MAY_DIFFER, PRESETS, TrainConfig, help_line, option, settings, spoken
+from vitcourse.training.presets import MAY_DIFFER, PRESETS, TrainConfig, as_typed, help_line, option, settings
 
 # What a setting of each type may be, and that in words.
 _KINDS: dict[type, tuple[tuple[type, ...], str]] = {
@@ -136,7 +136,7 @@ def config_of_run(file: Path, preset: str | None = None, **overrides: Any) -> Tr
     for name, value in changed.items():
         if name not in MAY_DIFFER and value != getattr(config, name):
             begun = getattr(config, name)
-            with_it = f"has {option(name)} {spoken(begun)}" if begun is not None else f"began without {option(name)}"
+            with_it = f"has {as_typed(name, begun)}" if begun is not None else f"began without {option(name)}"
             raise RequestError(
                 f"the run in {file.parent} {with_it}; leave {option(name)} out to go on with it, or type --output with "
                 "another folder to start anew"
@@ -149,6 +149,11 @@ def _checked(config: TrainConfig) -> TrainConfig:
         _check(setting, getattr(config, setting.name))
     if config.layer_decay != 1 and config.optimizer == "muon":
         raise RequestError("--layer-decay is for adam and adamw, and the optimiser is muon; type --optimizer adamw too")
+    if config.schedule == "trapezoid" and config.warmup + config.cooldown > 1:
+        raise RequestError(
+            f"--warmup {config.warmup:g} and --cooldown {config.cooldown:g} are more than all the steps; "
+            f"type --cooldown with at most {1 - config.warmup:.6g}"
+        )
     if config.hardest < 1 and (config.mixup or config.micro_batch):
         raise RequestError(
             "--hardest needs each image's own loss, which --mixup mixes and --micro-batch doesn't tell; leave one out"

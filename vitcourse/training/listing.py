@@ -14,7 +14,7 @@ from rich.table import Column, Table
 from vitcourse.errors import RequestError
 from vitcourse.files import parse_json, printable, read_json
 from vitcourse.speech import print_json
-from vitcourse.training.presets import MAY_DIFFER, PRESETS, option, spoken
+from vitcourse.training.presets import MAY_DIFFER, PRESETS, as_typed
 from vitcourse.training.runs import CONFIG, RESULT, RUNS, diverged
 
 
@@ -39,7 +39,7 @@ def show_runs(base: Path, as_json: bool, console: Console) -> None:
     name, recipe = (Column(head, overflow="fold") for head in ("run", "recipe"))  # they are typed again: none is cut
     table = Table(name, recipe, accuracy, loss, seconds, "device", epochs, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for run in listed:
-        changes = [f"{option(name)} {spoken(value)}" for name, value in run["changed"].items()]
+        changes = [as_typed(name, value) for name, value in run["changed"].items()]
         words = printable(" ".join([run["preset"], *changes]))
         if console.width >= 80:  # no word of it is cut
             recipe.min_width = max(recipe.min_width or 0, *map(len, words.split()))

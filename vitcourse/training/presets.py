@@ -311,6 +311,13 @@ def option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def as_typed(name: str, value: Any) -> str:
+    """A hyper-parameter with its value, as one types it."""
+    if isinstance(value, bool):
+        return option(name if value else f"no-{name}")
+    return f"{option(name)} {spoken(value)}"
+
+
 def help_line(setting: Field[Any]) -> str:
     """What a hyper-parameter is, the words that it may be, and its value in the presets."""
     words = " or ".join(setting.metadata["choices"])

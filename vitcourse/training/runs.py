@@ -206,7 +206,8 @@ def weights_in(folder: Path) -> Path:
         return folder / WEIGHTS
     if parts:
         more = " or another" if len(parts) > 3 else ""
-        raise RequestError(f"{folder} holds {len(parts)} models; name one: {' or '.join(map(str, parts[-3:]))}{more}")
+        what = "a model" if len(parts) == 1 else f"{len(parts)} models"
+        raise RequestError(f"{folder} holds {what}; name one: {' or '.join(map(str, parts[-3:]))}{more}")
     if why := diverged(folder):
         raise RequestError(f"{folder} has no weights: {why}")
     if (folder / CONFIG).is_file():  # it was killed

@@ -170,7 +170,7 @@ def test_a_resumed_run_ends_as_one_in_one_go_and_needs_its_origin_no_more(
         (["--init", "text.pth"], "--init: text.pth can't be read as weights"),
         (["--init", "model.pth"], "what torch.save(model.state_dict(), FILE) wrote"),
         (["--init", "text.npz"], "what can be read is .safetensors, .npz"),
-        (["--init", "."], "holds 1 models; name one: first"),
+        (["--init", "."], "holds a model; name one: first"),
         (["--init", "grey"], "read images of 1 channels"),
         (["--init", "stranger.safetensors"], "whose names these are isn't known"),
         (["--mixup", "1.5"], "--mixup must be at most 1"),

@@ -55,7 +55,7 @@ def test_the_runs_side_by_side(vitcourse: Callable[..., Ended], monkeypatch: pyt
     assert json.loads(vitcourse("runs", "--json").out) == []
     elsewhere = vitcourse("runs", "mine")  # training would not make that one
     assert (elsewhere.code, "no run at mine; to see those in runs/, type: vitcourse runs" in elsewhere.err) == (2, True)
-    assert vitcourse("train", *SMALL, "--epochs", "2", "--output", "runs/first").code == 0
+    assert vitcourse("train", *SMALL, "--epochs", "2", "--no-standardise", "--output", "runs/first").code == 0
     both = ("train", "seed", *SMALL, "--epochs", "1", "--loss", "both", "--output", "runs/two")
     assert vitcourse(*both).code == 0
     monkeypatch.setattr("vitcourse.training.train._keep", lambda *_: 1 / 0)  # dies when it is done
@@ -78,7 +78,8 @@ def test_the_runs_side_by_side(vitcourse: Callable[..., Ended], monkeypatch: pyt
     Path("runs/first").rename(f"runs/{'long-' * 9}")
     table = vitcourse("runs").out
     assert "long-" * 9 in "".join(line.strip().partition(" ")[0] for line in table.splitlines())
-    assert [name for name in first["changed"] if f"{option(name)} " not in table] == []  # no word is cut
+    assert [name for name in first["changed"] if option(name)[2:] not in table] == []  # no word is cut
+    assert "--no-standardise" in table  # as it is typed
     assert max(map(len, table.partition("dead isn't")[0].splitlines())) <= 80
     Path("runs/torn").mkdir()
     Path("runs/torn/config.json").write_text("{")

@@ -60,6 +60,7 @@ def test_overrides_change_only_what_they_name() -> None:
         ("digits", {"device": "gpu"}, "--device can't be 'gpu'"),
         ("digits", {"positions": "2d"}, "--positions can't be '2d'"),
         ("digits", {"hardest": 0.0}, "--hardest must be more than 0, not 0.0"),
+        ("mnist-fast", {"warmup": 0.4}, "--cooldown 0.7 are more than all the steps; type --cooldown with at most 0.6"),
         ("digits", {"hardest": 0.5, "mixup": 0.2}, "--hardest needs each image's own loss"),
         ("digits", {"hardest": 0.5, "micro_batch": 7}, "--hardest needs each image's own loss"),
     ],
