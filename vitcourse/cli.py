@@ -23,7 +23,7 @@ from vitcourse.codesets import load_code
 from vitcourse.course import Exercise, exercise, select
 from vitcourse.definitions import definition
 from vitcourse.errors import RequestError, RunError
-from vitcourse.files import quoted, require_writable, with_ending, write_file
+from vitcourse.files import quoted, require_ending, require_writable, with_ending, write_file
 from vitcourse.places import clone
 from vitcourse.speech import end_unread, print_json, speak_plainly, take_over_output
 from vitcourse.training.configuration import config_of_run, make_config, require_ready, with_settings
@@ -61,6 +61,7 @@ OpenIt = Annotated[bool, typer.Option("--open", help="open it in the browser")]
 UsageError: type[Any] = typer.BadParameter.__bases__[0]
 # What it says of a value, and the same in words that this course uses.
 _PLAINER = {
+    "Got unexpected extra argument(s)": "more was typed than it takes:",
     "Input should be a valid integer, unable to parse string as an integer": "it must be a whole number",
     "Input should be a valid number, unable to parse string as a number": "it must be a number",
     "Input should be greater than or equal to": "it must be at least",
@@ -413,6 +414,8 @@ def trace(
     """Show the shapes of an exercise's tensors, step by step: yours beside what is expected."""
     asked = _asked(exercise)
     load_code(code).require_python(asked.module)
+    if svg is not None and svg.suffix:
+        require_ending(svg, ".svg", f"vitcourse trace {asked.id} --svg")
     require_writable(html, svg)
     from vitcourse.trace.command import show_exercise  # which takes seconds: not before the request is right
 

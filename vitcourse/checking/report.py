@@ -36,7 +36,8 @@ def print_verdicts(console: Console, code: CodeSet, verdicts: Sequence[Verdict])
             if verdict.status in ("failed", "error") and verdict.seed:
                 again = f"vitcourse check {verdict.exercise}{code.options} --seed {verdict.seed}"
                 _print_indented(console, f"the same inputs again: {again}")
-            _print_indented(console, f"{where}\n{next_step(verdict, code)}")
+            told = not verdict.line and verdict.headline.startswith(f"{verdict.file}, line ")  # with a nearer line
+            _print_indented(console, f"{'' if told else where}\n{next_step(verdict, code)}".strip())
     console.print()
     console.print(_summary(verdicts, code), soft_wrap=True)
 

@@ -139,6 +139,8 @@ def _print_table(console: Console, made: Sequence[Row]) -> None:
         open_ones = [verdict for verdict in entry["verdicts"] if verdict["status"] != "passed"]
         words = [f"{status}: {', '.join(ids)}" for status, ids in _by_status(open_ones).items()]
         notes = list(entry["notes"])
+        if all(verdict["status"] in ("missing", "unreadable") for verdict in entry["verdicts"]):
+            notes.append(entry["verdicts"][0]["headline"])  # nothing of it could be read
         if entry["integrity"]:
             notes.append(f"integrity, to look at: {len(entry['integrity'])}")
         if entry["box"] != "bubblewrap":

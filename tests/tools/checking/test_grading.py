@@ -223,12 +223,13 @@ def test_neither_a_trace_nor_a_hint_is_offered_of_what_could_not_be_run(
     learner: Callable[..., CodeSet], capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken, wrong = (
-        Verdict("1.1", "error", "line 3: SyntaxError: '(' was never closed"),
+        Verdict("1.1", "error", "ch01.py, line 3: SyntaxError: '(' was never closed", file="ch01.py"),
         Verdict("1.2", "failed", "", seed=7),
     )
     own = learner(patchify="return images")
     print_verdicts(Console(highlight=False), own, [broken, wrong])
     out = capsys.readouterr().out
+    assert out.count("ch01.py") == 1
     assert f"next: mend that, then vitcourse check 1.1{own.options}\n" in out
     assert f"next: vitcourse hint 1.2, or vitcourse trace 1.2{own.options}\n" in out
 

@@ -249,7 +249,9 @@ def test_a_class_in_every_form_and_never_twice(
     out = {name: tmp_path / name for name in ("a.csv", "a.json", "scope", "junit")}
     words = ["--what", "1", "--box", kind, "--jobs", 2, "--csv", out["a.csv"], "--json", out["a.json"]]
     words += ["--gradescope", out["scope"], "--junit", out["junit"]]
-    assert "ada" in type_in("grade", class_of_three, *words).out
+    shown = " ".join(type_in("grade", class_of_three, *words).out.split())
+    assert "ada" in shown
+    assert "can't be opened" in shown  # as the table tells why there is nothing
     made = json.loads(out["a.json"].read_text(encoding="utf-8"))
     assert [row["submission"] for row in made] == ["=cmd.zip", "ada", "ben"]
     statuses = [{verdict["status"] for verdict in row["verdicts"]} for row in made]
@@ -335,6 +337,8 @@ def test_a_grader_that_is_ended_leaves_no_process_and_goes_on(class_of_three: Pa
         (["submit", "--output", "in/mine"], "--output in/mine.zip"),
         (["book", "--pdf", "book.txt"], "--pdf book.pdf"),
         (["book", "3"], "--pdf 3.pdf"),
+        (["trace", "1.1", "--svg", "flow.png"], "--svg flow.svg"),
+        (["status", "1", "2"], "more was typed than it takes: (1 2)"),
     ],
 )
 def test_a_wrong_request_is_one_line(
