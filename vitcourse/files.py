@@ -55,6 +55,12 @@ def require_ending(path: Path, ending: str, typed: str) -> None:
         raise RequestError(f"{path} doesn't end in {ending}; type: {typed} {quoted(with_ending(path, ending))}")
 
 
+def require_kind(path: Path | None, ending: str, typed: str) -> None:
+    """The same of a file that may be left out, or have no ending; one of another ending holds something else."""
+    if path is not None and path.suffix:
+        require_ending(path, ending, typed)
+
+
 def with_ending(path: Path, ending: str) -> Path:
     """A file's name with that ending; for a folder such as .. a file in it."""
     return path.with_suffix(ending) if path.name.strip(".") else path / f"FILE{ending}"
