@@ -259,9 +259,13 @@ def _explained(side: Side, questions: Questions) -> set[int]:
 
 
 def _breaks_alike(side: Side, questions: Questions) -> bool:
-    """Whether what is asked of a side raises where it does with the learner's answer, and nowhere else."""
+    """Whether a side raises where the learner's answer does, and nowhere else; and draws in no call in which it doesn't."""
     answers = zip(questions, _replayed(questions, side), strict=False)
-    return all(bool(question.seen.raised) == bool(seen.raised) for question, seen in answers)
+    return all(
+        bool(question.seen.raised) == bool(seen.raised)
+        and (question.request["do"] != "call" or question.seen.draws >= seen.draws)
+        for question, seen in answers
+    )
 
 
 def _replayed(questions: Questions, side: Side) -> Iterator[Observation]:

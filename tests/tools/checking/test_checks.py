@@ -329,6 +329,19 @@ def test_a_cause_is_named_where_it_is_no_chance(
     assert bool(name) is bool(verdict.misconception), verdict
 
 
+def test_layers_that_a_plain_container_hides_are_said_to_be_hidden_there_and_not_to_be_made_anew(
+    learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
+) -> None:
+    """From outside they are missing, as are those that are made in every call; but these draw new weights there."""
+    text = load_code("solutions").source("ch03_attention") or ""
+    for name in ("query", "key", "value"):
+        kept = f"vars(self).setdefault('parts', {{}})['{name}'] ="
+        text = text.replace(f"self.{name} = nn", f"{kept} nn").replace(f"self.{name}(x)", f"self.parts['{name}'](x)")
+    verdict = verdicts_of([learner("hidden", ch03_attention=text)], ["3.2"])["hidden", "3.2"]
+    assert verdict.headline == "parts of AttentionHead is a plain dict, which hides its modules"
+    assert "self.query" in verdict.diagnosis
+
+
 @pytest.mark.parametrize(("seconds", "count"), [(0.5, 2), (9.0, 0)])
 def test_a_search_that_ran_out_of_time_names_only_what_explains_all(
     seconds: float, count: int, monkeypatch: pytest.MonkeyPatch
