@@ -342,6 +342,23 @@ def test_layers_that_a_plain_container_hides_are_said_to_be_hidden_there_and_not
     assert "self.query" in verdict.diagnosis
 
 
+@pytest.mark.parametrize(
+    ("found", "says"),
+    [
+        (["It is cut off (at the start)."], "It is cut off (at the start)."),
+        (["It is cut off (at the start).", "It is cut off (the scale)."], "It is cut off."),
+        (
+            ["It is cut off (at the start).", "It is cut off (the scale).", "It is doubled (the scale)."],
+            "Either: It is cut off. Or, which looks the same from outside: It is doubled (the scale).",
+        ),
+    ],
+)
+def test_one_mistake_that_may_stand_in_several_places_is_said_once(found: list[str], says: str) -> None:
+    naming_of_it = naming._naming("edit", [Hypothesis("3.1", text, text, ()) for text in found], 3)
+    assert naming_of_it is not None
+    assert naming_of_it.says == says
+
+
 @pytest.mark.parametrize(("seconds", "count"), [(0.5, 2), (9.0, 0)])
 def test_a_search_that_ran_out_of_time_names_only_what_explains_all(
     seconds: float, count: int, monkeypatch: pytest.MonkeyPatch
