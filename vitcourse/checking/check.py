@@ -206,7 +206,8 @@ class Check(Asking):
             raise CheckFailedError(
                 f"two calls of {subject.name} with the same input differ {when}: dropout is on",
                 "nn.Dropout(p) drops the share p in training mode, and nn.Dropout() by itself half; in evaluation "
-                "mode it drops nothing, if it is made once, in __init__. F.dropout needs training=self.training.",
+                "mode it drops nothing, if it is made once, in __init__, as an attribute of its own. F.dropout needs "
+                "training=self.training.",
             )
 
     def dropped(self, zeros: Tensor, p: float, what: str) -> None:

@@ -342,6 +342,17 @@ def test_layers_that_a_plain_container_hides_are_said_to_be_hidden_there_and_not
     assert "self.query" in verdict.diagnosis
 
 
+def test_dropout_that_a_plain_list_hides_from_eval_is_told_of_it(
+    learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
+) -> None:
+    text = load_code("solutions").source("ch04_encoder") or ""
+    text = text.replace("self.dropout = nn.Dropout(dropout)", "self.drops = [nn.Dropout(dropout)]")
+    text = text.replace("self.dropout(", "self.drops[0](")
+    headline = verdicts_of([learner("drops", ch04_encoder=text)], ["4.3"])["drops", "4.3"].headline
+    assert headline.startswith("Dropout stays on in evaluation mode")
+    assert "a plain list, which eval() doesn't reach" in headline
+
+
 @pytest.mark.parametrize(
     ("found", "says"),
     [
