@@ -79,6 +79,7 @@ def test_patch_embedding(check: Check) -> None:
     check.same(grey, images[:, :1])
     check.gradients(embedding, images)
     check.dtypes(embedding, images)
+    check.in_evaluation(embedding, images.flip(0))
     check.raises(embedding, images[:, :, : s.H - 1, : s.P**2], naming=(s.H - 1, s.P**2, s.P))
     check.raises(embedding, images[..., : s.W - 2], naming=(s.H, s.W - 2, s.P))
     check.raises(embedding, images[:, :, : s.H - 1, : s.W - 2], naming=(s.H - 1, s.W - 2, s.P))

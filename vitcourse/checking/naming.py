@@ -263,13 +263,18 @@ def _explained(side: Side, questions: Questions) -> set[int]:
 
 
 def _breaks_alike(side: Side, questions: Questions) -> bool:
-    """Whether a side raises where the learner's answer does, and nowhere else; and draws in no call in which it doesn't."""
+    """Whether a side raises where the learner's answer does, and nowhere else; draws nothing that this doesn't draw.
+
+    And whether the same names are held later on, when something has been called.
+    """
     answers = zip(questions, _replayed(questions, side), strict=False)
-    return all(
-        bool(question.seen.raised) == bool(seen.raised)
-        and (question.request["do"] != "call" or question.seen.draws >= seen.draws)
-        for question, seen in answers
-    )
+    return all(_breaks_as(question.seen, seen, question.request["do"]) for question, seen in answers)
+
+
+def _breaks_as(own: Observation, seen: Observation, asked: str) -> bool:
+    drawn = asked != "call" or own.draws >= seen.draws
+    held = asked != "values" or set(own.result or ()) == set(seen.result or ())
+    return bool(own.raised) == bool(seen.raised) and drawn and held
 
 
 def _replayed(questions: Questions, side: Side) -> Iterator[Observation]:

@@ -36,10 +36,10 @@ def _faults(name: str, held: Mapping[str, Any], reference: nn.Module) -> Iterato
         )
     for key in (key for key in expected if key not in own):
         for hidden, kind in held["hidden"].items():
-            way = "nn.ModuleList" if key.startswith(f"{hidden}.") else f"An attribute of its own, self.{key.split('.')[0]},"
+            wanted = "nn.ModuleList makes them known" if key.startswith(f"{hidden}.") else f"self.{key.split('.')[0]} is asked for"
             yield (
                 f"{hidden} of {name} is a plain {kind}, which hides its modules",
-                f"{way} makes them known: without it an optimizer sees none of their parameters.",
+                f"{wanted}: an optimizer sees none of the parameters that stand in a plain {kind}.",
             )
     for key, other in held["shared"].items():
         if key in expected:

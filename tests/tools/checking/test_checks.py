@@ -314,6 +314,16 @@ NAMED = '-> B C (gh P1) (gw P2)",\n        gh=gh, gw=gw'
         thorough("2.1", {"cls_token.expand(": 'vars(prepend_cls).setdefault("cls", cls_token).expand('}, ""),
         # Parameters are missing, as they are where a layer is made in forward; there the call succeeds.
         thorough("1.3", {CONVOLUTION: CONVOLUTION.replace("nn", "[nn") + "]"}, ""),
+        # They are there after the first call, and not drawn in each.
+        (
+            "1.3",
+            {f"self.projection = {CONVOLUTION}": f"self.made = lambda: {CONVOLUTION}"}
+            | {
+                "= self.projection(": "= (hasattr(self, 'projection') or self.add_module('projection', self.made()) or self)"
+                " and self.projection("
+            },
+            "",
+        ),
     ],
 )
 def test_a_cause_is_named_where_it_is_no_chance(
@@ -327,6 +337,21 @@ def test_a_cause_is_named_where_it_is_no_chance(
     assert verdict.status != "passed"
     assert verdict.misconception.startswith(name)
     assert bool(name) is bool(verdict.misconception), verdict
+
+
+@pytest.mark.usefixtures("uncaused")
+def test_what_is_right_in_training_mode_alone_is_refused(
+    learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
+) -> None:
+    names = {"1.3": "PatchEmbedding", "2.4": "PositionalEncoding", "3.2": "AttentionHead", "3.4": "MultiHeadAttention"}
+    names["4.1"] = "LayerNorm"
+    texts = {exercise(id).module: load_code("solutions").source(exercise(id).module) or "" for id in names}
+    for id, name in names.items():
+        turned = f"lambda self, x, *more, run={name}.forward, **named: run(self, x if self.training else -x, *more, **named)"
+        texts[exercise(id).module] += f"\n{name}.forward = {turned}\n"
+    verdicts = verdicts_of([learner("training", **texts)], list(names))
+    for id, name in names.items():
+        assert verdicts["training", id].headline == f"{name} returns wrong values in evaluation mode"
 
 
 def test_layers_that_a_plain_container_hides_are_said_to_be_hidden_there_and_not_to_be_made_anew(
