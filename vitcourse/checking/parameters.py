@@ -36,7 +36,8 @@ def _faults(name: str, held: Mapping[str, Any], reference: nn.Module) -> Iterato
         )
     for key in (key for key in expected if key not in own):
         for hidden, kind in held["hidden"].items():
-            wanted = "nn.ModuleList makes them known" if key.startswith(f"{hidden}.") else f"self.{key.split('.')[0]} is asked for"
+            asked = f"self.{key.rpartition('.')[0] or key} is asked for"
+            wanted = "nn.ModuleList makes them known" if key.startswith(f"{hidden}.") else asked
             yield (
                 f"{hidden} of {name} is a plain {kind}, which hides its modules",
                 f"{wanted}: an optimizer sees none of the parameters that stand in a plain {kind}.",

@@ -282,6 +282,7 @@ def test_a_cause_is_found_where_another_with_the_same_words_explains_only_the_be
 thorough = functools.partial(pytest.param, marks=pytest.mark.thorough)
 SMOOTHED = "1 - label_smoothing) * hard + "
 CONVOLUTION = "nn.Conv2d(in_channels, d_model, kernel_size=patch_size, stride=patch_size)"
+LATE = "= (hasattr(self, 'projection') or setattr(self, 'projection', self.made()) or self) and self.projection("
 NAMED = '-> B C (gh P1) (gw P2)",\n        gh=gh, gw=gw'
 
 
@@ -317,11 +318,7 @@ NAMED = '-> B C (gh P1) (gw P2)",\n        gh=gh, gw=gw'
         # They are there after the first call, and not drawn in each.
         (
             "1.3",
-            {f"self.projection = {CONVOLUTION}": f"self.made = lambda: {CONVOLUTION}"}
-            | {
-                "= self.projection(": "= (hasattr(self, 'projection') or self.add_module('projection', self.made()) or self)"
-                " and self.projection("
-            },
+            {f"self.projection = {CONVOLUTION}": f"self.made = lambda: {CONVOLUTION}", "= self.projection(": LATE},
             "",
         ),
     ],
@@ -347,8 +344,9 @@ def test_what_is_right_in_training_mode_alone_is_refused(
     names["4.1"] = "LayerNorm"
     texts = {exercise(id).module: load_code("solutions").source(exercise(id).module) or "" for id in names}
     for id, name in names.items():
-        turned = f"lambda self, x, *more, run={name}.forward, **named: run(self, x if self.training else -x, *more, **named)"
-        texts[exercise(id).module] += f"\n{name}.forward = {turned}\n"
+        turned = "run(self, x if self.training else -x, *more, **named)"
+        forward = f"lambda self, x, *more, run={name}.forward, **named: {turned}"
+        texts[exercise(id).module] += f"\n{name}.forward = {forward}\n"
     verdicts = verdicts_of([learner("training", **texts)], list(names))
     for id, name in names.items():
         assert verdicts["training", id].headline == f"{name} returns wrong values in evaluation mode"
