@@ -17,6 +17,8 @@ def test_patchify(check: Check) -> None:
     patches = patchify(images, s.P)
     check.shape(patches, "B N C*P*P", "patchify(images, P)")
 
+    corner = images[:, :, : s.P, : s.P].flatten(1)
+    check.close(patches[:, 0], corner, "patch 0 should be each image's upper left corner, all channels as they are")
     first_row = images[:, :, : s.P, s.P : 2 * s.P].flatten(1)
     check.close(patches[:, 1], first_row, "patch 1 should be the second patch of the image's first row")
     second_row = images[:, :, s.P : 2 * s.P, : s.P].flatten(1)
@@ -77,6 +79,7 @@ def test_patch_embedding(check: Check) -> None:
     check.same(grey, images[:, :1])
     check.gradients(embedding, images)
     check.dtypes(embedding, images)
+    check.in_evaluation(embedding, images.flip(0))
     check.raises(embedding, images[:, :, : s.H - 1, : s.P**2], naming=(s.H - 1, s.P**2, s.P))
     check.raises(embedding, images[..., : s.W - 2], naming=(s.H, s.W - 2, s.P))
     check.raises(embedding, images[:, :, : s.H - 1, : s.W - 2], naming=(s.H - 1, s.W - 2, s.P))
@@ -113,10 +116,15 @@ def test_conv_to_linear(check: Check) -> None:
     )
     expected = F.conv2d(images, weight, bias, stride=s.P).flatten(2).transpose(1, 2)
     check.close(linear(flat), expected, "linear(patchify(x, P)) should equal the patch embedding of x")
-    parameters = seen.structure["parameters"]
+    parameters = [seen.structure["parameters"].get(name, {}) for name in ("weight", "bias")]
     check.true(
-        all(parameters.get(name, {}).get("trained") for name in ("weight", "bias")),
+        all(held.get("trained") for held in parameters),
         "weight and bias of the linear layer should be parameters that can be trained",
+    )
+    check.true(
+        all(held["leaf"] for held in parameters),
+        "weight and bias of the linear layer should stand on their own, and hang on the convolution's by a gradient",
+        "No optimizer takes what was computed from something else: copy under torch.no_grad().",
     )
     check.both({"do": "load", "slot": conv.name, "tensors": {"weight": 0 * weight, "bias": 0 * bias}}, "conv")
     check.close(linear.values()["weight"], weight.flatten(1), "the linear layer should have its own copy of the weight")

@@ -109,6 +109,7 @@ def test_positional_encoding(check: Check) -> None:
         check.same(encoding, tokens)
         check.gradients(encoding, tokens)
         check.dtypes(encoding, tokens)
+        check.in_evaluation(encoding, tokens.flip(0))
 
     s = check.sizes(N=101, D=64)
     for kind in ("sinusoidal", "learned"):

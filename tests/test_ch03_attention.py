@@ -67,6 +67,7 @@ def test_attention_head(check: Check) -> None:
     check.same(head, x)
     check.gradients(head, x)
     check.dtypes(head, x)
+    check.in_evaluation(head, x.flip(0))
 
 
 @pytest.mark.exercise("3.3")
@@ -117,6 +118,7 @@ def test_multi_head_attention(check: Check) -> None:
     check.same(check.module("MultiHeadAttention", d_model=s.D, n_heads=s.D), x)
     check.gradients(attention, x)
     check.dtypes(attention, x)
+    check.in_evaluation(attention, x.flip(0))
     check.raises(check.get("MultiHeadAttention"), d_model=10, n_heads=3)
 
     s = check.sizes(B=2, T=5, D=24)

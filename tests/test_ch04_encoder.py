@@ -38,6 +38,7 @@ def test_layer_norm(check: Check) -> None:
     check.same(norm, x[None])
     check.gradients(norm, x)
     check.dtypes(norm, x)
+    check.in_evaluation(norm, x.flip(0))
 
 
 @pytest.mark.exercise("4.2")

@@ -164,6 +164,17 @@ class Check(Asking):
         again = subject.observe(*args, rtol=rtol, atol=atol, **kwargs).result
         self.close(again, mine, f"{subject.name} returns something else at a second call with the same input")
 
+    def in_evaluation(self, subject: Subject, x: Tensor) -> None:
+        """In evaluation mode too the values are the reference's, where the mode is to change nothing."""
+        mine, expected = subject.train(False)(x), subject.expected(x)
+        self._same_kind(subject.name, mine, expected)
+        self.close(
+            mine,
+            expected,
+            f"{subject.name} returns wrong values in evaluation mode",
+            diagnosis="Nothing here depends on the mode (self.training), or on what an earlier call has left.",
+        )
+
     def independent(self, subject: Subject, batch: Tensor) -> None:
         """What comes out for one image of the batch doesn't depend on the others."""
         together = subject(batch)
@@ -206,7 +217,8 @@ class Check(Asking):
             raise CheckFailedError(
                 f"two calls of {subject.name} with the same input differ {when}: dropout is on",
                 "nn.Dropout(p) drops the share p in training mode, and nn.Dropout() by itself half; in evaluation "
-                "mode it drops nothing, if it is made once, in __init__. F.dropout needs training=self.training.",
+                "mode it drops nothing, if it is made once, in __init__, as an attribute of its own. F.dropout needs "
+                "training=self.training.",
             )
 
     def dropped(self, zeros: Tensor, p: float, what: str) -> None:

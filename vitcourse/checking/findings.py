@@ -37,6 +37,8 @@ _MEANINGS = [
     for kinds, form, says in (
         ("AttributeError", r"before Module.__init__\(\) call",
          "super().__init__() must be the first line of __init__: it makes the place where layers are kept."),
+        ("AttributeError TypeError", "ellipsis",
+         "... still stands where a value is meant: it holds a place until the line is written."),
         ("AttributeError TypeError", "NoneType",
          "None stands where a value is expected: does an earlier function forget its return?"),
         ("AttributeError", rf"'(Linear|Conv2d|Dropout|LayerNorm|Sequential|ModuleList)' .* '({_OF_TENSORS})'",

@@ -6,6 +6,7 @@ the check asked, in this process: no learner's code runs here.
 
 import ast
 import io
+import re
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -168,10 +169,13 @@ def _stands(exercise: Exercise, one: Hypothesis, lines: Sequence[str]) -> bool:
 def _naming(kind: str, found: Sequence[Hypothesis], most: int) -> Naming | None:
     if not 0 < len(found) <= most:
         return None
-    says = found[0].says
-    if len(found) > 1:
-        says = f"Either: {found[0].says} Or, which looks the same from outside: {found[1].says}"
-    if len(found) > 2:
+    places: dict[str, list[str]] = {}  # what is said without the step, and with it
+    for one in found:
+        places.setdefault(re.sub(r" \([^()]*\)\.$", ".", one.says), []).append(one.says)
+    says, *others = [with_step[0] if len(with_step) == 1 else says for says, with_step in places.items()]
+    if others:
+        says = f"Either: {says} Or, which looks the same from outside: {others[0]}"
+    if len(others) > 1:
         says += " Or the like in another place."
     return Naming(found[0].name, says, kind)
 
@@ -259,9 +263,18 @@ def _explained(side: Side, questions: Questions) -> set[int]:
 
 
 def _breaks_alike(side: Side, questions: Questions) -> bool:
-    """Whether what is asked of a side raises where it does with the learner's answer, and nowhere else."""
+    """Whether a side raises where the learner's answer does, and nowhere else; draws nothing that this doesn't draw.
+
+    And whether the same names are held later on, when something has been called.
+    """
     answers = zip(questions, _replayed(questions, side), strict=False)
-    return all(bool(question.seen.raised) == bool(seen.raised) for question, seen in answers)
+    return all(_breaks_as(question.seen, seen, question.request["do"]) for question, seen in answers)
+
+
+def _breaks_as(own: Observation, seen: Observation, asked: str) -> bool:
+    drawn = asked != "call" or own.draws >= seen.draws
+    held = asked != "values" or set(own.result or ()) == set(seen.result or ())
+    return bool(own.raised) == bool(seen.raised) and drawn and held
 
 
 def _replayed(questions: Questions, side: Side) -> Iterator[Observation]:

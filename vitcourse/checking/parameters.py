@@ -35,10 +35,12 @@ def _faults(name: str, held: Mapping[str, Any], reference: nn.Module) -> Iterato
             f"{'' if frozen else ', and is not trained'}.",
         )
     for key in (key for key in expected if key not in own):
-        for hidden in (part for part in held["lists"] if key.startswith(f"{part}.")):
+        for hidden, kind in held["hidden"].items():
+            asked = f"self.{key.rpartition('.')[0] or key} is asked for"
+            wanted = "nn.ModuleList makes them known" if key.startswith(f"{hidden}.") else asked
             yield (
-                f"{hidden} of {name} is a plain list, which hides its modules",
-                "nn.ModuleList makes them known: without it an optimizer sees none of their parameters.",
+                f"{hidden} of {name} is a plain {kind}, which hides its modules",
+                f"{wanted}: an optimizer sees none of the parameters that stand in a plain {kind}.",
             )
     for key, other in held["shared"].items():
         if key in expected:

@@ -17,7 +17,10 @@ def structure(module: nn.Module, whole: bool = True) -> dict[str, Any]:
     saved = module.state_dict() if any(True for _ in module.buffers()) else {}
     held: dict[str, Any] = {
         "parameters": {
-            name: {"shape": tuple(value.shape), "dtype": value.dtype, "trained": value.requires_grad}
+            name: {
+                **{"shape": tuple(value.shape), "dtype": value.dtype},
+                **{"trained": value.requires_grad, "leaf": value.is_leaf},
+            }
             for name, value in parameters.items()
         },
         "shared": {
@@ -37,15 +40,22 @@ def structure(module: nn.Module, whole: bool = True) -> dict[str, Any]:
     }
     if whole:
         held |= {
-            "lists": [
-                f"{path}.{name}".lstrip(".")
+            "hidden": {
+                f"{path}.{name}".lstrip("."): kind.__name__
                 for path, part in module.named_modules()
                 for name, value in vars(part).items()
-                if isinstance(value, list | tuple) and any(isinstance(item, nn.Module) for item in value)
-            ],
+                for kind in (list, tuple, dict)
+                if isinstance(value, kind) and name != "_modules" and _trainable(value)
+            },
             "modules": {path: _described(part) for path, part in module.named_modules(remove_duplicate=False)},
         }
     return held
+
+
+def _trainable(held: Any) -> bool:
+    """Whether modules that have parameters stand in a container."""
+    items = held.values() if isinstance(held, dict) else held
+    return any(isinstance(item, nn.Module) and any(True for _ in item.parameters()) for item in items)
 
 
 def values(module: nn.Module) -> dict[str, Tensor]:

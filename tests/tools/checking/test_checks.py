@@ -282,6 +282,7 @@ def test_a_cause_is_found_where_another_with_the_same_words_explains_only_the_be
 thorough = functools.partial(pytest.param, marks=pytest.mark.thorough)
 SMOOTHED = "1 - label_smoothing) * hard + "
 CONVOLUTION = "nn.Conv2d(in_channels, d_model, kernel_size=patch_size, stride=patch_size)"
+LATE = "= (hasattr(self, 'projection') or setattr(self, 'projection', self.made()) or self) and self.projection("
 NAMED = '-> B C (gh P1) (gw P2)",\n        gh=gh, gw=gw'
 
 
@@ -314,6 +315,12 @@ NAMED = '-> B C (gh P1) (gw P2)",\n        gh=gh, gw=gw'
         thorough("2.1", {"cls_token.expand(": 'vars(prepend_cls).setdefault("cls", cls_token).expand('}, ""),
         # Parameters are missing, as they are where a layer is made in forward; there the call succeeds.
         thorough("1.3", {CONVOLUTION: CONVOLUTION.replace("nn", "[nn") + "]"}, ""),
+        # They are there after the first call, and not drawn in each.
+        (
+            "1.3",
+            {f"self.projection = {CONVOLUTION}": f"self.made = lambda: {CONVOLUTION}", "= self.projection(": LATE},
+            "",
+        ),
     ],
 )
 def test_a_cause_is_named_where_it_is_no_chance(
@@ -327,6 +334,63 @@ def test_a_cause_is_named_where_it_is_no_chance(
     assert verdict.status != "passed"
     assert verdict.misconception.startswith(name)
     assert bool(name) is bool(verdict.misconception), verdict
+
+
+@pytest.mark.usefixtures("uncaused")
+def test_what_is_right_in_training_mode_alone_is_refused(
+    learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
+) -> None:
+    names = {"1.3": "PatchEmbedding", "2.4": "PositionalEncoding", "3.2": "AttentionHead", "3.4": "MultiHeadAttention"}
+    names["4.1"] = "LayerNorm"
+    texts = {exercise(id).module: load_code("solutions").source(exercise(id).module) or "" for id in names}
+    for id, name in names.items():
+        turned = "run(self, x if self.training else -x, *more, **named)"
+        forward = f"lambda self, x, *more, run={name}.forward, **named: {turned}"
+        texts[exercise(id).module] += f"\n{name}.forward = {forward}\n"
+    verdicts = verdicts_of([learner("training", **texts)], list(names))
+    for id, name in names.items():
+        assert verdicts["training", id].headline == f"{name} returns wrong values in evaluation mode"
+
+
+def test_layers_that_a_plain_container_hides_are_said_to_be_hidden_there_and_not_to_be_made_anew(
+    learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
+) -> None:
+    """From outside they are missing, as are those that are made in every call; but these draw new weights there."""
+    text = load_code("solutions").source("ch03_attention") or ""
+    for name in ("query", "key", "value"):
+        kept = f"vars(self).setdefault('parts', {{}})['{name}'] ="
+        text = text.replace(f"self.{name} = nn", f"{kept} nn").replace(f"self.{name}(x)", f"self.parts['{name}'](x)")
+    verdict = verdicts_of([learner("hidden", ch03_attention=text)], ["3.2"])["hidden", "3.2"]
+    assert verdict.headline == "parts of AttentionHead is a plain dict, which hides its modules"
+    assert "self.query" in verdict.diagnosis
+
+
+def test_dropout_that_a_plain_list_hides_from_eval_is_told_of_it(
+    learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
+) -> None:
+    text = load_code("solutions").source("ch04_encoder") or ""
+    text = text.replace("self.dropout = nn.Dropout(dropout)", "self.drops = [nn.Dropout(dropout)]")
+    text = text.replace("self.dropout(", "self.drops[0](")
+    headline = verdicts_of([learner("drops", ch04_encoder=text)], ["4.3"])["drops", "4.3"].headline
+    assert headline.startswith("Dropout stays on in evaluation mode")
+    assert "a plain list, which eval() doesn't reach" in headline
+
+
+@pytest.mark.parametrize(
+    ("found", "says"),
+    [
+        (["It is cut off (at the start)."], "It is cut off (at the start)."),
+        (["It is cut off (at the start).", "It is cut off (the scale)."], "It is cut off."),
+        (
+            ["It is cut off (at the start).", "It is cut off (the scale).", "It is doubled (the scale)."],
+            "Either: It is cut off. Or, which looks the same from outside: It is doubled (the scale).",
+        ),
+    ],
+)
+def test_one_mistake_that_may_stand_in_several_places_is_said_once(found: list[str], says: str) -> None:
+    naming_of_it = naming._naming("edit", [Hypothesis("3.1", text, text, ()) for text in found], 3)
+    assert naming_of_it is not None
+    assert naming_of_it.says == says
 
 
 @pytest.mark.parametrize(("seconds", "count"), [(0.5, 2), (9.0, 0)])

@@ -66,6 +66,12 @@ def test_names_are_exchanged_beside_one_that_is_not_kept() -> None:
     assert any(says.startswith("D and C are exchanged, swapped") for says in said)
 
 
+def test_a_size_that_is_read_off_the_wrong_axis_is_told_by_its_symbol_however_the_axis_is_counted() -> None:
+    said = [hypothesis.says for hypothesis in edits(exercise("1.3")) if "the size of the wrong axis" in hypothesis.says]
+    assert any("reads H in the place of W" in says for says in said)
+    assert not any("axis -2" in says or "axis 2" in says for says in said)
+
+
 def test_a_statement_without_a_step_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     said = {**reference.words(), "function": {**reference.words()["function"], "gelu": {"steps": ["one for two"]}}}
     monkeypatch.setattr(reference, "words", lambda: said)

@@ -19,7 +19,7 @@ from vitcourse.places import root
 from vitcourse.worker import chapters, integrity
 from vitcourse.worker.protocol import LONGEST, Other, Part, ProtocolError, Slot, pack, unpack
 from vitcourse.worker.slips import slips, stated
-from vitcourse.worker.things import Probe
+from vitcourse.worker.things import Probe, structure
 from vitcourse.worker.workshop import Workshop
 
 RIGHT = "return 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))"
@@ -379,3 +379,12 @@ def test_what_a_call_does_to_a_model_that_it_was_given_is_seen() -> None:
     assert ways == [(False, False), (True, False), (True, True)]  # what has no parameters records nothing
     parameters = seen.things["model"]["structure"]["parameters"]
     assert {name: held["trained"] for name, held in parameters.items()} == {"linear.weight": True, "linear.bias": False}
+
+
+def test_what_a_module_hides_and_what_hangs_on_a_gradient_is_seen() -> None:
+    module = nn.Sequential(nn.Linear(2, 3))
+    module.parts, module.drops = {"one": nn.Linear(2, 2)}, [nn.Dropout()]
+    module[0].requires_grad_(False).weight.copy_(torch.randn(3, 2, requires_grad=True))
+    seen = structure(module)
+    assert seen["hidden"] == {"parts": "dict"}  # what can be trained, and isn't a module's own
+    assert [held["leaf"] for held in seen["parameters"].values()] == [False, True]
