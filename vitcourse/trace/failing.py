@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -36,7 +37,9 @@ def failure(told: Told, error: BaseException) -> Failure:
     # Arguments of another kind than torch takes have other faults than their shapes.
     kinds = isinstance(error, TypeError | AttributeError)
     said = quietly(line.no_tensor if kinds else lambda: explained(line.fault()))
-    return Failure(error, place.file, place.line, place.text, op, operands, said or "")
+    # A notebook's cells are files of which there are none.
+    elsewhere = place.file not in told.recorder.also_shown and Path(place.file).is_file()
+    return Failure(error, place.file, place.line, place.text, op, operands, said or "", elsewhere)
 
 
 def _shown(function: Callable[..., Any]) -> str:

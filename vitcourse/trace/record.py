@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import takewhile
+from pathlib import Path
 from typing import Any
 
 SCREEN = 24
@@ -147,11 +148,13 @@ class Failure:
     op: str = ""
     operands: tuple[tuple[str, Shape], ...] = ()
     explanation: str = ""
+    elsewhere: bool = False  # in another file than what was traced
 
     def __str__(self) -> str:
         # What a line raises itself is said by what was raised.
         shown = "" if self.expression.startswith("raise ") else self.expression
-        text = ": ".join(part for part in (f"line {self.line}" if self.line else "", shown) if part)
+        where = f"{Path(self.file).name}, line {self.line}" if self.elsewhere else f"line {self.line}"
+        text = ": ".join(part for part in (where if self.line else "", shown) if part)
         message = " ".join(said_by(self.exception).split())
         lines = [text, *([f"  {self.explanation}"] if self.explanation else [])]
         lines += [f"  {type(self.exception).__name__}: {message}"]

@@ -50,7 +50,7 @@ class Recorder(Watch):
         self.refused: tuple[Any, ...] = (None,)
         # The first step of which data decides the sizes.
         self.data: int | None = None
-        self._also_shown = also_shown
+        self.also_shown = also_shown
         self._open: list[tuple[FrameType, int, Node]] = []
         self._places: dict[FrameType, int] = {}
         # The steps that took something else than tensors, which may say sizes.
@@ -64,7 +64,7 @@ class Recorder(Watch):
 
     def info(self, code: Any) -> tuple[Any, bool, bool]:
         info = super().info(code)
-        if not info[1] and code.co_filename in self._also_shown:
+        if not info[1] and code.co_filename in self.also_shown:
             info = self._shown[id(code)] = (code, True, info[2])
         return info
 

@@ -1,5 +1,7 @@
 """What a trace says of the shape errors of every day: the learner's own line, and which axes disagree."""
 
+import importlib
+
 import einops
 import pytest
 import torch
@@ -447,6 +449,15 @@ def test_what_stands_where_a_tensor_is_asked_for_is_told_with_what_it_holds(use,
 def test_an_error_in_a_sequential_has_the_line_that_calls_it():
     traced = trace(Chain(), rand(2, 7), names="B D")
     assert (traced.failure.expression, traced.failure.line > 0) == ("self.chain(x)", True)
+
+
+def test_an_error_in_another_file_than_the_traced_codes_says_in_which(tmp_path, monkeypatch):
+    (tmp_path / "parts.py").write_text("def double(x):\n    return x @ x\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    double = importlib.import_module("parts").double
+    there = trace(lambda x: double(x), rand(2, 5), names="B D").failure
+    assert str(there).startswith("parts.py, line 2: x @ x\n")
+    assert str(trace(double, rand(2, 5), names="B D").failure).startswith("line 2: x @ x\n")
 
 
 def test_an_error_in_a_line_of_torch_has_no_line():
