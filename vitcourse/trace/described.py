@@ -60,10 +60,10 @@ def built(
     numbers: dict[str, str] = {}
     values: dict[str, int] = {}
     known: dict[str, int] = {}
-    for path, symbol, value in _numbers(paths, [*args, *kwargs.values()], {"dim": "D", **symbols}):
+    for path, symbol, value in _numbers(paths, [*args, *kwargs.values()], {"dim": "D", "n_layers": "L", **symbols}):
         # Of two of one symbol the second is called by its own word, where they differ.
         word = symbol if known.setdefault(symbol, value) == value else path
-        if symbol != "L" and is_symbol(word) and known.setdefault(word, value) == value:
+        if is_symbol(word) and known.setdefault(word, value) == value:
             numbers[path], values[path] = word, value
     for path, part in module.named_modules():
         _RECIPES[part] = Recipe(kind, args, kwargs, paths, numbers, values, path)
@@ -98,6 +98,8 @@ def described(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
             raise ValueError(f"{symbol} is {call.sizes[symbol]} elsewhere, and {value} in {path}")
     said = _said(call, given)
     call.recipes = _recipes([module for _, module in modules], call, said)
+    made_with = [pair for _, recipe in call.recipes for pair in recipe.numbers.items()]
+    call.layers = [symbol for path, symbol in made_with if hyperparameter(path) == "L" and symbol not in said]
     _heads(call)
     contract = contract_of(function)
     told = {path: (words(given[path]), True) for path in call.tensors if path in given}
@@ -215,7 +217,9 @@ def _fitting(recipe: Recipe, call: Call, said: Mapping[str, int]) -> Recipe:
         size = recipe.values[path]
         own = is_symbol(path) and path != symbol and path not in {*call.sizes, *said}
         if own and said.get(symbol) == size:
-            numbers[path], call.sizes[path], call.ties[path] = path, size, symbol
+            numbers[path], call.sizes[path] = path, size
+            if hyperparameter(path) != "L":
+                call.ties[path] = symbol
             continue
         for word in (symbol, path) if is_symbol(path) else (symbol,):
             if said.get(word, size) == call.sizes.setdefault(word, said.get(word, size)) == size:

@@ -117,7 +117,8 @@ class Rehearsals:
         with _unnoticed(), self._first.shared:
             for self.contrary in (1, 0) if shown.data is not None else (0,):
                 self._untie()
-                symbols = [name for name in self.call.sizes if name not in (*self.call.counts, *self.tied)]
+                apart = (*self.call.counts, *self.tied, *self.call.layers)
+                symbols = [name for name in self.call.sizes if name not in apart]
                 # Sizes without a symbol are varied only beside those with one, so as not to be taken for them.
                 self._vary(symbols if any(not name.startswith("_") for name in symbols) else [])
                 if self.turns:
@@ -190,6 +191,9 @@ class Rehearsals:
         for name in [name for name, way in self.ways.items() if way == "next" and name not in FEW]:
             # A little more or less changes nothing that is rounded much; beside others it was too large, maybe.
             self._try({name: "free"}, 0, held)
+        for turn in (0, 1) if self.turns else ():
+            # There are more layers, and all are left out but as many as are shown.
+            self._try({**self.ways, **dict.fromkeys(self.call.layers, "longer")}, turn, held)
         image = {name: "next" for name in ("H", "W") if name in self.ways}
         if image and ("P" in self.ways or (self.follower is not None and "P" in self.follower.atoms.named)):
             # Once with an image that its patches don't cover.

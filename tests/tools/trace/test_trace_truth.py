@@ -1105,3 +1105,28 @@ def test_what_a_number_in_the_code_has_made_is_called_a_number(make, inputs, nam
     heads = trace(lambda x: x.reshape(len(x), 3, -1) @ torch.rand(5, 3), torch.rand(3, 15), names="B D")
     assert heads.steps[1].shape[1].name is None
     assert not heads.findings or "reshape" not in heads.findings[0]
+
+
+class Stacked(nn.Module):
+    """It keeps what each of its layers gives."""
+
+    def __init__(self, width, n_layers):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(n_layers))
+
+    def forward(self, x):
+        kept = []
+        for layer in self.layers:
+            x = layer(x).relu()
+            kept.append(x)
+        return torch.stack(kept), torch.cat(kept, -1)
+
+
+@pytest.mark.parametrize(
+    ("names", "n_layers", "word"), [("B T D", 3, "L"), ("B L D", 3, "n_layers"), ("B L D", 7, "n_layers")]
+)
+def test_what_comes_of_each_layer_is_counted_in_layers(names, n_layers, word):
+    traced = trace(build(Stacked, 5, n_layers), torch.rand(2, 3, 5), names=names)
+    length = names.split()[1]
+    assert [axis.name for axis in traced.steps[-2].shape] == [word, "B", length, "D"]
+    assert [axis.name for axis in traced.steps[-1].shape] == ["B", length, f"D·{word}"]
