@@ -191,9 +191,9 @@ class Rehearsals:
         for name in [name for name, way in self.ways.items() if way == "next" and name not in FEW]:
             # A little more or less changes nothing that is rounded much; beside others it was too large, maybe.
             self._try({name: "free"}, 0, held)
-        for turn in (0, 1) if self.turns else ():
-            # There are more layers, and all are left out but as many as are shown.
-            self._try({**self.ways, **dict.fromkeys(self.call.layers, "longer")}, turn, held)
+        if self.call.layers and self.turns:
+            # There is one layer more, which is left out.
+            self._try({**self.ways, **dict.fromkeys(self.call.layers, "longer")}, 0, held)
         image = {name: "next" for name in ("H", "W") if name in self.ways}
         if image and ("P" in self.ways or (self.follower is not None and "P" in self.follower.atoms.named)):
             # Once with an image that its patches don't cover.
