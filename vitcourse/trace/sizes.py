@@ -146,14 +146,15 @@ class Names:
 
     The first run is the one that is shown; the others decide. Symbols whose name begins with "_" are axes that nobody
     named. Where some sizes could not be changed (`fixed`), a number in an expression may be one of them: then only
-    small numbers are believed; and none that may come from a size which was tried in vain (`doubted`). Of made-up sizes
-    (`exact`) none is rounded.
+    small numbers are believed; and none that may come from a size which was tried in vain (`doubted`), nor is anything
+    divided by one of these that the caller has named (`given`). Of made-up sizes (`exact`) none is rounded.
     """
 
     sizes: dict[str, Vector]
     fixed: bool = False
     exact: bool = False
     doubted: frozenset[int] = frozenset()
+    given: frozenset[int] = frozenset()
     meanings: dict[str, str] = field(default_factory=dict)
     _found: dict[Vector, str | None] = field(default_factory=dict)
     _composed: dict[str, Vector] = field(default_factory=dict)
@@ -271,7 +272,9 @@ class Names:
             rest = _minus(v, x)
             found = sorted(self._products(rest, 2, ""), key=lambda p: len(p[1])) if min(rest) > 0 else []
             for number, factors in found:
-                if factors not in ((), (a,)) and rest != x and self._written(number):
+                if rest == x and factors not in ((), (a,)) and 2 not in self.doubted:
+                    yield f"2·{a}"  # D + h·dh
+                elif rest != x and factors not in ((), (a,)) and self._written(number):
                     both = [a, "·".join([str(number)] * (number != 1) + sorted(factors, key=place_of))]
                     yield "+".join(sorted(both, key=place_of))
         two = [(f"{a}+{b}", tuple(map(operator.add, x, y))) for a, x, b, y in pairs if a != b]
@@ -334,7 +337,7 @@ class Names:
         for found in (plain, many):
             count = Counter(name for _, name, _, _ in found)
             for times, name, by, plus in [fit for fit in found if count[fit[1]] == 1]:
-                if any(by % n == 0 for n in self.doubted) or abs(plus) > 3 * by:
+                if any(by % n == 0 for n in self.given) or abs(plus) > 3 * by:
                     # A line goes through a few sizes easily, if it may lie anywhere.
                     continue
                 up = plus == by - 1

@@ -82,8 +82,10 @@ class Told:
             if first[0] in COUNTED and first[1]:
                 # As many as the data says: no expression of sizes, whatever it comes to.
                 sizes[f"_data{serial}"] = (first[1][0], *(step[1][0] for step in rest))
-        doubted = frozenset(own[name] for name in rehearsals.stopped if own.get(name, 0) > 1)
-        self.names = Names(sizes, fixed=self.follower is not None or not self.turns, doubted=doubted)
+        stuck = {name: own[name] for name in rehearsals.stopped if own.get(name, 0) > 1}
+        given = frozenset(size for name, size in stuck.items() if name in self.call.numbers.values())
+        fixed = self.follower is not None or not self.turns
+        self.names = Names(sizes, fixed=fixed, doubted=frozenset(stuck.values()), given=given)
         quietly(self.names.say, [word for words in self._words for word in words])
         self.findings: list[str] = []
         # Where code works at the given size only, no size is followed any further; where data decides, and no run with
