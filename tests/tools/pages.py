@@ -16,7 +16,8 @@ def watched(page: Any) -> Any:
             page.complaints.append(what)
 
     page.on("request", lambda request: page.asked.append(request.url))
-    page.on("requestfailed", lambda request: complain(True, f"failed: {request.url}"))
+    # A page that is left lets go of what it still waits for, its icon say.
+    page.on("requestfailed", lambda r: complain(r.failure != "net::ERR_ABORTED", f"failed: {r.url}, {r.failure}"))
     page.on("response", lambda answer: complain(answer.status >= 400, f"{answer.status}: {answer.url}"))
     page.on("pageerror", lambda error: complain(True, f"script: {error}"))
     page.on("console", lambda said: complain(said.type in ("error", "warning"), said.text))
