@@ -155,8 +155,9 @@ class Told:
 
     def find_numbers(self) -> None:
         """What a number in the code has made for one size, and stayed as it was where that size was another."""
-        nodes = [node for node in self.recorder.root.inside() if re.search(r"\d", node.place.text)]
-        for symbol, _, run in self._stuck():
+        stuck = [*self._stuck()]
+        nodes = [node for node in self.recorder.root.inside() if re.search(r"\d", node.place.text)] if stuck else []
+        for symbol, _, run in stuck:
             sizes = Names({name: (size,) for name, size in run.sizes.items()}).sizes
             for node in nodes:
                 for serial, place in [ref for ref in node.results if ref[0] < len(run.steps)]:
