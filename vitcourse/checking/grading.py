@@ -54,10 +54,10 @@ class Course:
         for needed in exercise.all_needs:
             known = self.verdicts.get(needed.id)
             if known is not None and known.died:
-                return Verdict(exercise.id, "blocked", f"blocked by {needed.id}")
+                return Verdict(exercise.id, "blocked", f"blocked by {needed.id}", stub=needed.id)
         verdict = self.judge.verdict(self.code, exercise)
         if verdict.status in FAILURES and (blocker := self._blocker(exercise, verdict)):
-            return Verdict(exercise.id, "blocked", f"blocked by {blocker}", around=verdict.around)
+            return Verdict(exercise.id, "blocked", f"blocked by {blocker}", stub=blocker, around=verdict.around)
         return verdict
 
     def _blocker(self, exercise: Exercise, verdict: Verdict) -> str:

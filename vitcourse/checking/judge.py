@@ -38,8 +38,8 @@ class Verdict:
     headline is one sentence; diagnosis says more, in lines; misconception is the name of the mistake that it is, if one
     was found, and found where: "list", "pair", "edit" or "text"; file and line tell where the exercise stands in the
     learner's chapter; use_solution names the chapters that were the references' in this run; seed repeats the inputs;
-    stub is the exercise whose stub the code ran into; died tells that the code ended its process; around holds the
-    lines that look like reaching around the exercise.
+    stub is the exercise whose stub the code ran into, or that blocks this one; died tells that the code ended its
+    process; around holds the lines that look like reaching around the exercise.
     """
 
     exercise: str

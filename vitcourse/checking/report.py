@@ -118,7 +118,7 @@ def next_step(verdict: Verdict, code: CodeSet) -> str:
     if verdict.status == "error" and not verdict.seed:  # the file can't even be loaded, and no hint is about that
         return f"next: mend that, then vitcourse check {verdict.exercise}{code.options}"
     if verdict.status == "blocked":
-        first = exercise(verdict.headline.split()[2])  # "blocked by 2.1"
+        first = exercise(verdict.stub)
         step = f"next: vitcourse check {first.id}{code.options}"
         if first.module == exercise(verdict.exercise).module:
             return step

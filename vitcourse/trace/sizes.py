@@ -244,8 +244,7 @@ class Names:
             return
         names = {**self._varied, **self._composed}
         for name, size in names.items() if depth else ():
-            if name >= after and all(b and a % b == 0 for a, b in zip(v, size, strict=True)):
-                rest = tuple(a // b for a, b in zip(v, size, strict=True))
+            if name >= after and (rest := _divided(v, size)):
                 for number, factors in self._products(rest, depth - 1, name):
                     yield number, (name, *factors)
 
@@ -293,7 +292,7 @@ class Names:
                     yield f"{name}·({name}{plus:+d})/2"
         sums = [(f"({name}{p:+d})", tuple(n + p for n in size)) for name, size in names for p in range(-4, 5) if p]
         sums += [(f"(2·{name}{p:+d})", tuple(2 * n + p for n in size)) for name, size in names for p in (-1, 1)]
-        fits = [(text, size) for text, size in sums if _divided(v, size)]
+        fits = [(text, size) for text, size in sums if min(size) > 1 and _divided(v, size)]
         for picked in (*combinations(fits, 1), *combinations_with_replacement(fits, 2)):
             brackets, sizes = zip(*picked, strict=True)
             rest = _divided(v, tuple(map(prod, zip(*sizes, strict=True))))
@@ -373,8 +372,8 @@ def _times(one: Vector, two: Vector) -> Vector:
 
 
 def _divided(v: Vector, size: Vector) -> Vector | None:
-    """A size by another that is more than 1 in all runs and leaves no rest in any."""
-    fits = min(size) > 1 and not any(map(operator.mod, v, size))
+    """A size by another that leaves no rest in any run."""
+    fits = min(size) > 0 and not any(map(operator.mod, v, size))
     return tuple(map(operator.floordiv, v, size)) if fits else None
 
 

@@ -18,8 +18,10 @@ def structure(module: nn.Module, whole: bool = True) -> dict[str, Any]:
     held: dict[str, Any] = {
         "parameters": {
             name: {
-                **{"shape": tuple(value.shape), "dtype": value.dtype},
-                **{"trained": value.requires_grad, "leaf": value.is_leaf},
+                "shape": tuple(value.shape),
+                "dtype": value.dtype,
+                "trained": value.requires_grad,
+                "leaf": value.is_leaf,
             }
             for name, value in parameters.items()
         },

@@ -356,14 +356,16 @@ def test_a_chapter_may_be_the_solutions_and_every_result_says_so(
     # What is to be typed next asks the same of the same chapters, and trace knows no other chapter's solution.
     given = f"--code {own}"
     print_verdicts(
-        Console(width=200), code, [Verdict("4.1", "failed", "", seed=7), Verdict("5.1", "blocked", "blocked by 4.4")]
+        Console(width=200),
+        code,
+        [Verdict("4.1", "failed", "", seed=7), Verdict("5.1", "blocked", "blocked by 4.4", stub="4.4")],
     )
     said = capsys.readouterr().out
     assert f"check 4.1 {given} --use-solution ch02 --use-solution ch03 --seed 7\n" in said
     assert f"trace 4.1 {given}\n" in said
     assert f"check 4.4 {given} --use-solution ch02 --use-solution ch03, or" in said
     assert f"check 5.1 {given} --use-solution ch02 --use-solution ch03 --use-solution ch04\n" in said
-    print_verdicts(Console(width=200), code, [Verdict("3.2", "blocked", "blocked by 3.1")])
+    print_verdicts(Console(width=200), code, [Verdict("3.2", "blocked", "blocked by 3.1", stub="3.1")])
     assert "--use-solution ch03, or" not in capsys.readouterr().out
 
     # What is the solution's gets no verdict; and what comes before it doesn't rest on it.
