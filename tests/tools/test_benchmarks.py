@@ -277,7 +277,7 @@ def test_a_student_learns_what_its_teachers_say_and_what_is_made_stays(
 ) -> None:
     distilled: ModuleType = benchmark("distilled")
     small = {"d_model": 16, "n_heads": 2, "epochs": 60, "batch_size": 30, "compile": "off", "ema": 0.0, "threads": 1}
-    monkeypatch.setitem(distilled.RECIPES, "cpu", distilled.Recipe(2, 4, 1, 2, 3, small))
+    monkeypatch.setattr(distilled, "RECIPE", distilled.Recipe(2, 4, 1, 2, 3, small))
     files, output = tmp_path / "files", tmp_path / "d.json"
     for wrong in ({"parts": ["student-3"]}, {"device": "tpu"}):
         with pytest.raises(typer.BadParameter):
