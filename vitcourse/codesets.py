@@ -141,9 +141,13 @@ class CodeSet:
             sys.dont_write_bytecode = before
 
     def shown(self, path: str | Path) -> str:
-        """A file of this set as a reader knows it: chapters/ch01_patches.py, not the whole path."""
+        """A file of this set as a reader knows it: chapters/ch01_patches.py; your own, from elsewhere, by its path."""
         path = Path(path)
-        return f"{self.folder.name}/{path.name}" if path.parent == self.folder else str(path)
+        with contextlib.suppress(OSError):  # the current folder was deleted meanwhile
+            near = not self.is_own or Path.cwd().is_relative_to(self.folder.parent)
+            if path.parent == self.folder and near:
+                return f"{self.folder.name}/{path.name}"
+        return str(path)
 
     def line_of(self, error: BaseException) -> str | None:
         """The innermost line of this set's own code from which an exception came, as "file, line n"."""

@@ -67,6 +67,15 @@ def test_a_new_folder_holds_every_stub_and_is_the_place_to_work_in(folder: Path)
     assert not any(is_started(load_code("chapters"), exercise) for exercise in exercises())
 
 
+def test_a_file_has_its_short_name_where_that_leads_to_it_and_else_its_path(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, module = load_code("chapters"), chapters()[0].module
+    assert code.shown_as(module) == f"chapters/{module}.py"
+    monkeypatch.chdir(folder.parent)
+    assert code.shown_as(module) == str(folder / "chapters" / f"{module}.py")
+
+
 def test_below_the_folder_it_is_still_the_place(folder: Path, monkeypatch: pytest.MonkeyPatch, type_in: Type) -> None:
     (folder / "notebooks").mkdir()
     monkeypatch.chdir(folder / "notebooks")
