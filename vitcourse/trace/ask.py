@@ -106,8 +106,11 @@ class Question:
             if seen is None:
                 size = self.sizes[places[0]]
                 same = {kind: others for kind, others in classes.items() if self.sizes[others[0]] == size}
+                # One channel may have to be as many as a plain 1: those that the weights take.
+                same |= {~i: [i] for i, kind in enumerate(pattern) if kind < 0 and self.sizes[i] == size == 1}
                 some, seen = self._together(places, same)
-                equal += [(places[0], classes.pop(kind)[0]) for kind in some]
+                equal += [(places[0], same[kind][0]) for kind in some]
+                classes = {kind: others for kind, others in classes.items() if kind not in some}
             if seen is None:
                 stuck.append(places[0])
             else:

@@ -223,12 +223,16 @@ class Atoms:
 
 
 def regrouped(atoms: Atoms, axes: Sequence[Size], sizes: Sequence[int]) -> list[Size]:
-    """The axes of a reshape: runs of axes that hold the same numbers are merged or split; the others are new."""
+    """The axes of a reshape: runs of axes that hold the same numbers are merged or split; the others are new.
+
+    Of axes of size 1 only those with a name, one channel say, count as merged with others.
+    """
     result: list[Size] = []
-    axes = [axis for axis in axes if axis.value != 1]
+    axes = [axis for axis in axes if axis.value != 1 or not axis.constant]
     i = j = 0
     while j < len(sizes):
         if sizes[j] == 1:
+            i += i < len(axes) and axes[i].value == 1
             result.append(ONE)
             j += 1
             continue
@@ -242,13 +246,16 @@ def regrouped(atoms: Atoms, axes: Sequence[Size], sizes: Sequence[int]) -> list[
             else:
                 j += 1
                 b *= sizes[j] if j < len(sizes) else 1
+        if j + 1 >= len(sizes) and all(axis.value == 1 for axis in axes[i + 1 :]):
+            i = len(axes) - 1
         merged, split = axes[first : i + 1], sizes[start : j + 1]
+        own = [axis for axis in merged if axis.value != 1]
         if len(split) == 1:
-            result.append(reduce(operator.mul, merged))
+            result.append(reduce(operator.mul, merged if len(own) > 1 else own))
         else:
             pieces = [atoms.fresh(n) for n in split]
-            if len(merged) == 1:
-                pieces[-1] = reduce(operator.truediv, pieces[:-1], merged[0])
+            if len(own) == 1:
+                pieces[-1] = reduce(operator.truediv, pieces[:-1], own[0])
             result += pieces
         i, j = i + 1, j + 1
     return result

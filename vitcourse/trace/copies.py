@@ -157,12 +157,13 @@ class Copies:
         """Numbers of the same kind in another shape, and in another order, so that what data decides differs."""
         if not self.meta and prod(shape) > max(MOST_NUMBERS, 4 * tensor.numel()):
             raise ValueError("more numbers than it is worth")
-        if self.before is None and tensor.is_floating_point() and not tensor.is_meta:
+        drawn = tensor.is_floating_point() and not _is_counted(tensor)
+        if self.before is None and drawn and not tensor.is_meta:
             # Of the first copy's only the kind and the shape are asked.
             new = torch.empty((), dtype=tensor.dtype, device=tensor.device).expand(shape)
         elif self.meta or tensor.is_meta:
             new = torch.empty(shape, dtype=tensor.dtype, device="meta")
-        elif tensor.is_floating_point() or not tensor.numel():
+        elif drawn or not tensor.numel():
             # A few numbers again and again: a large image of numbers of its own takes longer than a run.
             some = torch.empty(min(prod(shape), 997), dtype=tensor.dtype, device=tensor.device).uniform_(-20, 20)
             if prod(shape) > 997:
@@ -296,6 +297,14 @@ class Copies:
             return self._copy(value)
         except Exception:
             return value
+
+
+def _is_counted(tensor: Tensor) -> bool:
+    """Whether floats are whole numbers that differ: a mask, one-hot vectors, lengths."""
+    if tensor.is_meta or not tensor.numel():
+        return False
+    some = tensor.detach().flatten()[:97]
+    return all(bool(part.equal(part.round())) for part in (some, tensor.detach())) and bool(tensor.min() < tensor.max())
 
 
 def _is_plain(kind: type) -> bool:

@@ -146,7 +146,8 @@ def _spread(op: str, operands: list[Shape]) -> str:
     whole = [*many[: len(many) - len(few)]]
     whole += [b if a.size == 1 else a for a, b in zip(few, many[len(whole) :], strict=True)]
     words = [axis.word for axis in whole if axis.size != 1]
-    if len(set(words)) == len(words) or any(prod(axis.size for axis in shape) == prod(a.size for a in whole)
-                                            for shape in operands):  # fmt: skip
+    square = any(len(set(own)) < len(own) for own in ([a.word for a in shape if a.size != 1] for shape in operands))
+    if square or len(set(words)) == len(words) or any(prod(a.size for a in shape) == prod(a.size for a in whole)
+                                                      for shape in operands):  # fmt: skip
         return ""
     return f"! {shape_words(operands[0])} and {shape_words(operands[1])} were spread to {shape_words(tuple(whole))}"

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from vitcourse.trace.ask import Grown, Question, answer, frozen
-from vitcourse.trace.atoms import DEEPEST, Atoms, Size, number, regrouped
+from vitcourse.trace.atoms import DEEPEST, ONE, Atoms, Size, number, regrouped
 from vitcourse.trace.copies import Call, Copies
 from vitcourse.trace.names import HYPERPARAMETERS, aligned, contract_of, is_symbol
 from vitcourse.trace.node import Node
@@ -109,10 +109,11 @@ class Follower:
         seen: dict[int, int] = {}
         kinds = [-1 if a.code == a.value else seen.setdefault(a.code, len(seen)) for a in sizes]
         said = answer((called, *kinds), kinds, lambda: Question(name, func, args, kwargs, found, results))
-        if said.stuck:
-            # Others that can't change alone may with what is written in the code; of one channel there are no two.
-            self.atoms.fixed.update(sizes[place] for place in said.stuck if sizes[place].value == 1)
+        # Others that can't change alone may with what is written in the code; of one channel there are no two.
+        self.atoms.fixed.update(sizes[place] for place in said.stuck if sizes[place].value == 1)
         for one, two in said.equal:
+            if sizes[two] is ONE:
+                self.atoms.fixed.add(sizes[one])
             self.atoms.equal(sizes[one], sizes[two])
         if name in NORMS:
             self.normed.append(sizes[args[0].ndim - 1])
@@ -221,11 +222,12 @@ class Follower:
 
         The width of a token, D, may also be the one of several that tokens are normalised over.
         """
-        atoms = self.atoms
-        sizes = {size for step in self.steps for axes in step for size in axes}
-        unnamed = {atom for size in sizes if (atom := atoms.unnamed(size)) is not None}
-        normed = {atom for size in self.normed if (atom := atoms.unnamed(size)) is not None}
-        bound = {atoms.named[word].value for word in atoms.bound() & {"D", "M", "K", "C"} & atoms.named.keys()}
+        atoms, fixed = self.atoms, self.atoms.bound()
+        sizes = {size.code: size for step in self.steps for axes in step for size in axes if not size.constant}
+        # Those that are all of symbols that can change, the batch say, aren't the module's own.
+        sizes = {code: n for code, n in sizes.items() if not {a.name for a in n.own()} <= {*atoms.named} - fixed}
+        normed = {size.code for size in self.normed}
+        bound = {atoms.named[word].value for word in fixed & {"D", "M", "K", "C"} & atoms.named.keys()}
         kept: dict[str, set[int]] = {}
         for _, name, value in numbers:
             word = HYPERPARAMETERS.get(name)
@@ -233,8 +235,8 @@ class Follower:
             if word in ("D", "M", "K", "C", "P") and type(pair) is int:
                 kept.setdefault(str(word), set()).add(pair)
         for word, values in kept.items():
-            alone = {atom for atom in unnamed if atom.value in values}
+            alone = {code for code, size in sizes.items() if size.value in values}
             if len(alone) > 1 and word == "D":
                 alone &= normed
             if len(values) == 1 and len(alone) == 1 and values.isdisjoint(bound):
-                self._call(alone.pop(), word)
+                self._call(sizes[alone.pop()], word)

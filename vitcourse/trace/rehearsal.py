@@ -34,6 +34,8 @@ from vitcourse.trace.turns import Turns
 MOST_IN_A_STEP = 2**24
 # Nor does a run go on that has made more in all, or four times what the call makes: all of it may be kept.
 MOST_IN_A_RUN = 2**28
+# What has more numbers, 128 MB of float32, or four times those of the module itself, isn't made to try sizes.
+MOST_IN_A_MODULE = 2**25
 # A kernel of more places isn't moved over an image with more products than that.
 LARGE_KERNEL, MOST_PRODUCTS = 2**10, 2**28
 _CONVOLUTIONS = {f"conv{transposed}{n}d" for n in (1, 2, 3) for transposed in ("", "_transpose")}
@@ -70,11 +72,19 @@ class Rehearsal(Watch):
         # Where each step of the run that is shown was taken, in a run whose loops have more turns; where it has been.
         self.paths: list[Hashable] = []
         self.been: set[Hashable] = set()
+        # The sizes along which there are more, in the run that is shown and in this one.
+        self.longer: list[tuple[int, int]] = []
         # The steps that may be too large at these sizes.
         self.heavy: set[int] = set()
         self.room = MOST_IN_A_RUN
         # What was made, kept alive, so that what nobody saw being made can be told from it.
         self.made: list[Tensor] = []
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether its last step is none of the run that is shown: not one that was too large to be taken."""
+        place = len(self.steps) - 1
+        return place >= 0 and not (place < len(self.main) and alike(self.steps[-1], self.main[place]))
 
     def note(self, name: str, tensors: list[Tensor]) -> int:
         """Keep a step's sizes, and what is known of them; another step than the one that is shown ends the run."""
@@ -103,7 +113,8 @@ class Rehearsal(Watch):
             _require_width(args)
         elif name in _CONVOLUTIONS:
             _require_few_products(args)
-        if len(self.steps) in self.heavy and not self.meta:
+        if len(self.steps) in self.heavy and not self.meta and name not in UNCHECKED:
+            # A recurrent network makes little, and on tensors without numbers takes a step of Python for each of time.
             _weigh(func, args, kwargs or {})
         if self.meta or self.contrary:
             result, args, kwargs = self._otherwise(name, func, args, kwargs or {})
@@ -127,7 +138,7 @@ class Rehearsal(Watch):
             if self.follower is not None:
                 self.follower.step(name, func, args, kwargs or {}, tensors)
             # Of more turns the further ones are left out; what takes an axis apart gives more in these runs, too.
-            count = self._counted(self._path(sys._getframe(1))) if self.paths else len(tensors)
+            count = self._counted(self._path(sys._getframe(1)), len(tensors)) if self.paths else len(tensors)
             if count is not None:
                 self.note(name, tensors[:count])
             if self.follower is not None:
@@ -148,15 +159,20 @@ class Rehearsal(Watch):
                 inside = comprehension
         return tuple(reversed(places)) if direct or len(places) > 1 else ()
 
-    def _counted(self, path: Hashable) -> int | None:
-        """How many results a step has in the run that is shown.
+    def _counted(self, path: Hashable, found: int) -> int | None:
+        """How many results a step has in the run that is shown, of those that it has in this one.
 
-        None for one of a further turn: this run has been there, and the one that is shown isn't there now.
+        None for one of a further turn: this run has been there, and the one that is shown isn't there now. More results
+        than there are more turns are something else: the pieces of a width that leaves a rest, say.
         """
         place = len(self.steps)
         if place < len(self.main) and path == self.paths[place]:
             self.been.add(path)
-            return len(self.main[place]) - 1
+            count = len(self.main[place]) - 1
+            along = (found * old == count * new or found - count == new - old for old, new in self.longer)
+            if found != count and not any(along):
+                raise Parted
+            return count
         if not path or path not in self.been:
             raise Parted
         return None
@@ -268,9 +284,14 @@ def _most(value: Any) -> float:
 
 
 class Weighed(TorchFunctionMode):
-    """Where a module is made at other sizes: all pairs of places fill the memory, a loop over them takes minutes."""
+    """Where a module is made at other sizes: all pairs of places fill the memory, a loop over them takes minutes.
 
-    calls = 0
+    So do hundreds of layers: of so many numbers in all it isn't made, but on torch's meta device.
+    """
+
+    def __init__(self, most: float) -> None:
+        super().__init__()
+        self.calls, self.room = 0, most
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -282,7 +303,12 @@ class Weighed(TorchFunctionMode):
         if self.calls > MOST_CALLS:
             raise Parted
         _weigh(func, args, kwargs or {})
-        return func(*args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {}))
+        if func in _device_constructors() and isinstance(result, Tensor):
+            self.room -= result.numel()
+            if self.room < 0:
+                raise Parted
+        return result
 
 
 def _fewer(value: Any, count: int) -> Any:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
-from math import gcd, prod
+from math import gcd, inf, prod
 from typing import Any
 
 import torch
@@ -15,11 +15,11 @@ from numpy.random.mtrand import get_bit_generator, set_bit_generator
 from torch.nn.parameter import is_lazy
 from torch.overrides import _get_current_function_mode_stack
 
+from vitcourse.trace.choice import FEW, LENGTHS, WHOLES, WIDTHS, chosen
 from vitcourse.trace.copies import Call, Copies
 from vitcourse.trace.follow import Follower
 from vitcourse.trace.recorder import Step, Watch, tensors_in
-from vitcourse.trace.rehearsal import MOST_IN_A_STEP, Parted, Rehearsal, Weighed, alike
-from vitcourse.trace.sizes import FEW, LENGTHS, WHOLES, WIDTHS, chosen
+from vitcourse.trace.rehearsal import MOST_IN_A_MODULE, MOST_IN_A_STEP, Parted, Rehearsal, Weighed
 from vitcourse.trace.steps import Recorder
 from vitcourse.trace.turns import turns_of
 
@@ -77,7 +77,9 @@ class Rehearsals:
         self.call = call
         parameters = [p for _, module in call.modules for p in module.parameters()]
         lazy = [p for p in parameters if is_lazy(p)]
-        self.meta = sum(p.numel() for p in parameters) > LARGE if not lazy else False
+        count = 0 if lazy else sum(p.numel() for p in parameters)
+        self.meta = count > LARGE
+        self._most = inf if self.meta else max(4 * count, MOST_IN_A_MODULE)
         # What gets its sizes by being made, or by its first run, is made anew for each.
         self.anew = bool(call.recipes or lazy)
         self.main: list[Step] = []
@@ -183,17 +185,32 @@ class Rehearsals:
                 break
         said = {word for words in self.call.words.values() for word in words}.difference(FEW)
         runs = [self.call.sizes, *(turn.sizes for turn in self.turns)]
-        # What was a multiple of some number in all runs may be rounded to one, and nobody would see it.
-        multiples = {name: "next" for name in self.ways if name in said and gcd(*(at[name] for at in runs)) > 1}
+        # What was a multiple of some number in all runs, or odd, may be rounded, and nobody would see it.
+        multiples = {
+            name: "next"
+            for name in self.ways
+            if name in said and gcd(*(at[name] - (name not in FEW) * self.call.sizes[name] for at in runs)) > 1
+        }
         if multiples and not self._try(multiples, 0, held):
-            for name in multiples if len(multiples) > 1 else ():
-                self._try({name: "next"}, 0, held)
+            for name in multiples:
+                if len(multiples) == 1 or not self._try({name: "next"}, 0, held):
+                    # What must be a multiple may be one of less.
+                    step = gcd(*(at[name] for at in runs))
+                    for by in (2, 2, 2, 3, 5, 7):
+                        if step % by == 0 and self._try({name: f"+{step // by}"}, 0, held):
+                            step //= by
         for name in [name for name, way in self.ways.items() if way == "next" and name not in FEW]:
             # A little more or less changes nothing that is rounded much; beside others it was too large, maybe.
             self._try({name: "free"}, 0, held)
         if self.call.layers and self.turns:
             # There is one layer more, which is left out.
             self._try({**self.ways, **dict.fromkeys(self.call.layers, "longer")}, 0, held)
+        ended = {name: len(run.steps) for name, run in self.stopped.items() if isinstance(run.error, Exception)}
+        late = {name: "next" for name in said & ended.keys() if ended[name] == max(ended.values())}
+        if late and 4 * max(ended.values()) > len(self.main):
+            # What fails late tells of much before, of what is rounded only at more sizes.
+            for turn in range(3):
+                self._try({**self.ways, **late}, turn, False)
         image = {name: "next" for name in ("H", "W") if name in self.ways}
         if image and ("P" in self.ways or (self.follower is not None and "P" in self.follower.atoms.named)):
             # Once with an image that its patches don't cover.
@@ -214,11 +231,15 @@ class Rehearsals:
             {name: {"free": "small", "times": "next"}.get(way, way) for name, way in self.ways.items()},
             {name: "times" if way in large and name not in FEW else way for name, way in self.ways.items()},
         ]
+        if "times longer" in self.ways.values():
+            # What must divide it goes along.
+            ways = ways[-1:]
         return any(self._try(way, turn, held) for place, way in enumerate(ways) if way not in ways[:place])
 
     def _one_by_one(self, symbols: list[str], heads: dict[str, str]) -> None:
         for name in symbols:
             at: list[int] = []
+            tries = [self.stopped[name]] if name in self.stopped else []
             loops = most = raised = parted = False
             for way in ("free", "even", "times", "next", "less"):
                 # The turns of a loop are as many as this size: one more is all that is left to try. What comes in rows
@@ -238,14 +259,23 @@ class Rehearsals:
                 parted = parted or (isinstance(self.last.error, Parted) and larger)
                 most = most or (raised and at.count(at[-1]) > 2 and larger)
                 loops = len(self.last.steps) > len(self.main)
+                tries.append(self.last)
             # A loop of as many turns as this size can have more of them.
             parted = parted and name not in WIDTHS and len(self.main) < MOST_STEPS
             if name not in self.ways and parted and self._try({**self.ways, name: "longer"}, 0, True):
                 self.ways = self.last_ways
                 # Alone too, which tells it from the larger, or smaller, of two sizes.
                 self._try({name: "longer"}, 1, True)
-            if name not in self.ways:
-                self.stopped[name] = self.last
+            elif name not in self.ways and parted and name in self.stopped:
+                # So many times as many, with all that it may have to divide.
+                multiples = {other: "times" if other not in FEW else way for other, way in self.ways.items()}
+                if self._try({**multiples, name: "times longer"}, 0, True):
+                    self.ways = self.last_ways
+            if name in self.ways:
+                self.stopped.pop(name, None)
+            else:
+                # What took other steps, or else the most, tells the most.
+                self.stopped[name] = max(reversed(tries), key=lambda run: (run.elsewhere, len(run.steps)))
 
     def _untie(self) -> None:
         """A size of the module that can change alone is no input's, though here they come to the same."""
@@ -258,22 +288,27 @@ class Rehearsals:
         """A size of the module that can change only together with one of an input is that one."""
         said = {word for words in self.call.words.values() for word in words}
         own = {symbol for _, recipe in self.call.recipes for symbol in recipe.numbers.values()} - said
-        for name in [name for name in self.stopped if name in own]:
-            for other in [o for o in self.stopped if o in said and self.call.sizes[o] == self.call.sizes[name]]:
+        sizes, stopped = self.call.sizes, [*self.stopped]
+        pairs = [(a, b) for a in stopped if a in own for b in stopped if b in said and sizes[a] == sizes[b]]
+        # Where chance or other data ends a run as well, what ends says nothing of sizes.
+        for name, other in pairs if pairs and self._try({}, 0, True) else ():
+            if name in self.stopped and other in self.stopped:
                 self.tied[name] = other
                 self._one_by_one([other], heads)
                 if other in self.ways:
-                    del self.stopped[name], self.stopped[other]
-                    break
-                del self.tied[name]
+                    del self.stopped[name]
+                else:
+                    del self.tied[name]
 
     # One function, however long: whatever of it fails, the run is one that did not take the steps.
     def _try(self, ways: dict[str, str], turn: int, held: bool) -> bool:
         """One run; whether it took the steps of the run that is shown."""
         sizes = chosen(self.call.sizes, ways, turn, held)
         sizes |= {name: sizes[other] for name, other in self.tied.items()}
-        longer = "longer" in ways.values()
-        key = (self.contrary, longer, *sizes.values())
+        longer = [
+            (self.call.sizes[name], sizes[name]) for name, way in ways.items() if way in ("longer", "times longer")
+        ]
+        key = (self.contrary, bool(longer), *sizes.values())
         if key in self._tried:
             self.last = self._tried[key]
             return False
@@ -282,7 +317,7 @@ class Rehearsals:
         self.last = self._tried[key] = Rehearsal(sizes, self.meta, self.main, self.contrary)
         try:
             if copies is None or self.anew:
-                with Weighed() if self.call.recipes else ExitStack():
+                with Weighed(self._most) if self.call.recipes else ExitStack():
                     copies = Copies(self.call, sizes, self.meta, self._first)
             copies.sizes, copies.ordered, self._spare = sizes, not self.contrary, copies
             args, kwargs = copies.arguments()
@@ -291,7 +326,7 @@ class Rehearsals:
                 self.last.follower = Follower(self.call, copies, tensors_in([*args, *kwargs.values()]))
             self.count += 1
             if longer:
-                self.last.paths = self._shown.paths
+                self.last.paths, self.last.longer = self._shown.paths, longer
             elif self.last.follower is None and not self.contrary:
                 self.last.turns = self._turns
             # What is made for each pair of what is there grows with the square.
@@ -314,11 +349,7 @@ class Rehearsals:
             steps = self.last.steps
             if steps and not self.contrary and isinstance(self.last.error, Exception):
                 self.raised.append((sizes, steps))
-            elif (
-                steps
-                and not self.contrary
-                and not (len(steps) <= len(self.main) and alike(steps[-1], self.main[len(steps) - 1]))
-            ):
+            elif self.last.elsewhere and not self.contrary:
                 self.parted.append((sizes, steps[:-1]))
             return False
         self._spare, self.last.copies = None, copies

@@ -26,118 +26,8 @@ PRODUCTS = (
 )  # fmt: skip
 # How many heads there are: of queries, and of the keys and values that these share.
 HEADS = ("h", "n_kv_heads")
-# What may be held to be a product, or one more.
-WHOLES = {"T", *(whole for whole, *_ in PRODUCTS)}.difference(HEADS)
 # The order in which a product names its factors.
 ORDER = ("ratio", "B", "n", *HEADS, "gh", "gw", "N", "T", "Tq", "Tk", "C", "H", "W", "P", "D", "dh", "dv", "M", "K")
-PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103)
-# Sizes of which no half is ever taken, those first that multiply others.
-FEW = ("ratio", "P", *HEADS[::-1], "gh", "gw", "B", "C", "L", "K", "dh", "gh'", "gw'", "kernel_size", "kernel", "k")
-# How many there are of what comes in rows: cut to a most, filled up to a least.
-LENGTHS = ("T", "N", "Tq", "Tk")
-# How wide something is: filled up to a least.
-WIDTHS = ("D", "dv", "M", "W", "H")
-
-
-def chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, held: bool) -> dict[str, int]:
-    """Other sizes for the symbols that have a way to change; pairwise unlike, but for what symbols mean.
-
-    The ways: "free", primes, and where halves may be rounded one below, at and above multiples of a power of two, which
-    tells `//` from `⌈⌉`; "even", such multiples; "times", multiples of what it was; "more", one more than such; "next",
-    a little more or less; "less", a little less; "small", small primes; "3", so many times what it was;
-    "longer", a few more, or twice as many. With held, sizes that are a product, or one more, of others go on being it;
-    else only those of which one factor has no symbol.
-    """
-    for shift in range(18):
-        sizes = _chosen(main, ways, turn, shift, held)
-        known: dict[str, Vector] = {name: (size,) for name, size in sizes.items() if name in ways or name in FEW}
-        others = [size for name, (size, *_) in Names(known).sizes.items() if name in ways or name not in main]
-        if len(set(others)) == len(others):
-            break
-    return sizes
-
-
-def _chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, shift: int, held: bool) -> dict[str, int]:
-    sizes = dict(main)
-    # The batch last: it looks at what the others are.
-    ordered = sorted(ways, key=lambda name: name == "B")
-    count = max(len(ways), 3)
-    shifts = [k for k in range(count) if all(PRIMES[(i + turn + k) % count] != main[n] for i, n in enumerate(ordered))]
-    for place, name in enumerate(ordered):
-        small = PRIMES[(place + turn + shifts[0]) % count] if shifts else PRIMES[place + turn + count]
-        taken = {sizes[other] for other in ways if other != "B"} if name == "B" and turn < 2 else None
-        # What is odd stays so: windows have a middle.
-        times = ((3, 5, 7, 9, 11) if main[name] % 2 else (2, 3, 5, 4, 7))[turn]
-        for free, even in _free(name, main, ways, turn, shift, taken):
-            sizes[name] = {
-                "free": free,
-                "even": even,
-                "small": small,
-                "next": max(main[name] + (1, -1, 2, -2, 3)[turn], 2),
-                "longer": main[name] + (1, main[name], 2, 3, 4)[turn],
-                "less": max(main[name] - 1 - turn, 2),
-                "times": main[name] * times,
-                "more": main[name] * (2, 3, 5, 4, 7)[turn] + 1,
-            }.get(ways[name]) or main[name] * int(ways[name])
-            if sizes[name] != main[name]:
-                break
-    _multiply(sizes, main, ways, turn, shift, held)
-    return sizes
-
-
-def _free(
-    name: str, main: Mapping[str, int], ways: Mapping[str, str], turn: int, shift: int, taken: set[int] | None
-) -> Iterator[tuple[int, int]]:
-    """Sizes for one symbol that may be any, each with one that is even."""
-    alike = [few for few in FEW if few in ways] if name in FEW else [other for other in ways if other not in FEW]
-    # The order is another in the second turn, so that the smaller of two isn't always the same one.
-    rank = alike.index(name) if name in FEW or turn != 1 else len(alike) - alike.index(name)
-    own = [PRIMES[(rank + turn) % 3]] if name in FEW and rank < 3 else []
-    if taken is not None:
-        # A batch: once more than a small one is cut to, once less; beside other sizes, once less than they, then more.
-        first = 4 if (main[name] <= 8 and ways.keys() <= {"B", "n", *HEADS}) != (turn == 1) else 1
-        own = [prime for prime in PRIMES[first + shift // 3 :] if prime not in taken]
-    unit = 32 if name in ("H", "W") else 8
-    start = rank + turn + (shift // 3 if name in FEW else shift)
-    for extra, prime in enumerate((*own, *PRIMES[start : start + 9])):
-        if name in FEW:
-            free = prime
-        elif turn < 2 and (name in LENGTHS or name not in ORDER):
-            # Once more than a sequence is cut to, once less than it is filled up to: widths make room for it.
-            few = [other for other in alike[::-1] if other not in WIDTHS]
-            # Not 2 where one was even: it would be even in all runs.
-            small = few.index(name) + shift // 2 + any(main[other] % 2 == 0 for other in few)
-            free = PRIMES[abs(small - extra)] if turn else unit * (prime + max(16, main[name] // unit))
-        elif turn == 1 and name in WIDTHS:
-            # Once less than a width is filled up to.
-            free = PRIMES[1 + [width for width in alike[::-1] if width in WIDTHS].index(name) + shift + extra]
-        else:
-            free = unit * prime + (0, 1, -1, 2, 5)[turn]
-        yield free, unit * prime
-
-
-def _multiply(
-    sizes: dict[str, int], main: Mapping[str, int], ways: Mapping[str, str], turn: int, shift: int, held: bool
-) -> None:
-    """Make those sizes products, or one more, that mean one."""
-    for place, (whole, *factors) in enumerate(PRODUCTS, start=-1):
-        if ways.get(whole) not in ("free", "small"):
-            continue
-        known = [name for name in factors if name in main]
-        if len(known) == 2 and held and main[whole] == main[factors[0]] * main[factors[1]]:
-            sizes[whole] = sizes[factors[0]] * sizes[factors[1]]
-        elif len(known) == 1 and main[whole] % main[known[0]] == 0 and whole != "N":
-            free = PRIMES[(turn + place * (1 + shift) + shift) % 5]
-            sizes[whole] = sizes[known[0]] * free * (4 if whole == "D" else 1)
-    if held and ways.get("N") in ("free", "small") and {"H", "W", "P"} <= main.keys() and main["N"] == _grid(main):
-        sizes["N"] = _grid(sizes)
-    if held and ways.get("T") in ("free", "small") and "N" in main and main["N"] + 1 == main["T"]:
-        sizes["T"] = sizes["N"] + 1
-
-
-def _grid(sizes: Mapping[str, int]) -> int:
-    """How many patches an image has."""
-    return (sizes["H"] // sizes["P"]) * (sizes["W"] // sizes["P"])
 
 
 @dataclass
@@ -215,6 +105,19 @@ class Names:
             if size not in self._varied.values() and size not in self.hidden:
                 self._found[size] = word
 
+    @property
+    def runs(self) -> int:
+        """In how many runs sizes are known."""
+        return len(next(iter(self.sizes.values()), ()))
+
+    def forget_nameless(self) -> None:
+        """Let go of which sizes have no name."""
+        self._found = {size: text for size, text in self._found.items() if text is not None}
+
+    def call(self, size: Vector, text: str) -> None:
+        """Call a size by what it is known to be."""
+        self._found[size] = text
+
     def alias(self, word: str) -> str:
         """An expression that the caller gave a size, or the symbol that the runs show to be the same."""
         return (self.text(worth_all(word, self.sizes)) or word) if word not in self.sizes else word
@@ -227,7 +130,9 @@ class Names:
         if len(set(v)) < 3:
             return
         products = sorted(self._products(v, 4, ""), key=lambda p: (len(p[1]) + (p[0] != 1), _all_places(p[1])))
-        for number, factors in products:
+        # Of several products of what is rounded one fits by chance.
+        rounded = [p for p in products if not self._composed.keys().isdisjoint(p[1]) and self._written(p[0])]
+        for number, factors in [p for p in products if len(rounded) < 2 or p not in rounded]:
             if self._written(number):
                 yield "·".join([str(number)] * (number != 1) + sorted(factors, key=place_of))
         yield from self._quotients(v)
@@ -387,8 +292,10 @@ def closed(text: str) -> str:
 
 
 def _flat(text: str | None) -> str | None:
-    """A half that is rounded up, and halved and rounded up again, as a quarter."""
-    return text and re.sub(r"⌈⌈([^⌈⌉/]+)/(\d+)⌉/(\d+)⌉", lambda m: f"⌈{m[1]}/{int(m[2]) * int(m[3])}⌉", text)
+    """A half that is rounded, and halved and rounded again in the same way, as a quarter."""
+    text = text and re.sub(r"⌈⌈([^⌈⌉/]+)/(\d+)⌉/(\d+)⌉", lambda m: f"⌈{m[1]}/{int(m[2]) * int(m[3])}⌉", text)
+    once = r"\(([\w']+|\([^()]+\))//(\d+)\)//(\d+)"
+    return text and re.sub(once, lambda m: f"{m[1]}//{int(m[2]) * int(m[3])}", text)
 
 
 def place_of(name: str) -> tuple[int, str]:

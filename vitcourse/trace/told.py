@@ -13,13 +13,15 @@ from vitcourse.trace.copies import Call, Copies
 from vitcourse.trace.follow import Axes, Follower
 from vitcourse.trace.names import contract_of
 from vitcourse.trace.record import Axis, Shape
-from vitcourse.trace.recorder import COUNTING, WHERE, Ref, Step, quietly, sizes_of
+from vitcourse.trace.recorder import COUNTING, RESHAPES, WHERE, Ref, Step, quietly, sizes_of
 from vitcourse.trace.rehearsal import Parted, Rehearsal
 from vitcourse.trace.runs import Rehearsals
 from vitcourse.trace.sizes import HEADS, Names, Vector, closed, worth, worth_all
 from vitcourse.trace.source import Place
 from vitcourse.trace.steps import Recorder
 
+# A run: its sizes, and its steps.
+Ran = tuple[dict[str, int], list[Step]]
 # Functions whose first result has as many places as data says.
 COUNTED = (WHERE | COUNTING | {"where"}) - {"repeat_interleave"}
 
@@ -43,6 +45,11 @@ def _written(number: int, place: Place) -> bool:
     return re.search(rf"(?<![\w.-]){number}(?![\w.])", place.text) is not None
 
 
+def _unsure(axis: Axis, sizes: Vector) -> bool:
+    """Whether an axis that changes has no name, or one that is rounded."""
+    return len(set(sizes)) > 1 and (axis.name is None or "//" in axis.name or "⌈" in axis.name)
+
+
 class Told:
     """What the runs tell of the sizes of one call."""
 
@@ -51,7 +58,7 @@ class Told:
         self.follower: Follower | None = None
         self.copies: Copies | None = None
         self._runs: list[list[Step]] = []
-        self._learnt: tuple[int, int] | None = None
+        self._learnt: tuple[Any, ...] | None = None
         # Runs that were stopped by a number in the code, from its step on: what they show to be false is no name.
         self._refuting: list[tuple[int, dict[str, Vector], list[Step]]] = []
         self._words = list(call.words.values())
@@ -66,27 +73,32 @@ class Told:
             # All went another way: those that went along the longest tell of the steps until then.
             most = max(len(steps) for _, steps in ended)
             others = [(at, steps) for at, steps in ended if len(steps) == most]
-        if self._learnt == (len(others), rehearsals.contrary):
+        learnt = (len(others), len(rehearsals.raised), rehearsals.contrary, *rehearsals.stopped)
+        if self._learnt == learnt:
             return
-        self._learnt = (len(others), rehearsals.contrary)
+        self._learnt = learnt
         own = {name: size for name, size in self.call.sizes.items() if name not in rehearsals.tied}
-        sizes = {name: (size, *(at[name] for at, _ in others)) for name, size in own.items()}
         followed = next((turn for turn in self.turns if turn.follower is not None), None)
-        if self.follower is not None and followed is not None:
-            if self.copies is None:
-                self.copies = followed.copies
-                self.follower.call_all(self.call, self.function, followed.results, recorder.root)
-            for name, size in self.follower.atoms.named.items():
-                sizes.setdefault(name, (size.value,) * (1 + len(others)))
-        for serial, (first, *rest) in enumerate(zip(recorder.steps, *(steps for _, steps in others), strict=False)):
-            if first[0] in COUNTED and first[1]:
-                # As many as the data says: no expression of sizes, whatever it comes to.
-                sizes[f"_data{serial}"] = (first[1][0], *(step[1][0] for step in rest))
+        if self.follower is not None and followed is not None and self.copies is None:
+            self.copies = followed.copies
+            self.follower.call_all(self.call, self.function, followed.results, recorder.root)
         stuck = {name: own[name] for name in rehearsals.stopped if own.get(name, 0) > 1}
-        given = frozenset(size for name, size in stuck.items() if name in self.call.numbers.values())
-        fixed = self.follower is not None or not self.turns
-        self.names = Names(sizes, fixed=fixed, doubted=frozenset(stuck.values()), given=given)
+        made = {name for _, recipe in self.call.recipes for name in recipe.numbers.values()}
+        written = self.call.numbers.values()
+        # No factor may be one of these, though it was followed: of which number it is one, nobody sees.
+        self._held = {size for name, size in stuck.items() if name in made or name in written}
+        self._runs = [recorder.steps, *(steps for _, steps in others)]
+        self.names = self._names_of(own, others, stuck)
         quietly(self.names.say, [word for words in self._words for word in words])
+        # What failed at the end tells of all before, where sizes changed in it that could change in no other.
+        ended = [] if rehearsals.contrary or not self.turns else rehearsals.raised
+        ended = [(at, steps) for at, steps in ended if any(at[name] != size for name, size in stuck.items())]
+        self._reach = max([0, *(len(steps) for _, steps in ended)])
+        early = [(at, steps) for at, steps in ended if len(steps) == self._reach]
+        self._early = [*self._runs, *(steps for _, steps in early)]
+        changed = {name for at, _ in early for name in stuck if at[name] != stuck[name]}
+        stuck = {name: size for name, size in stuck.items() if name not in changed}
+        self._early_names = self._names_of(own, others + early, stuck) if early else self.names
         self.findings: list[str] = []
         # Where code works at the given size only, no size is followed any further; where data decides, and no run with
         # other data took the same steps, no later size is known at all.
@@ -108,7 +120,20 @@ class Told:
         parted = {name for name, run in rehearsals.stopped.items() if isinstance(run.error, Parted)}
         self._deciding = parted - rehearsals.ways.keys()
         self._parted = [(Names({n: (at[n],) for n in own}).sizes, steps) for at, steps in alike]
-        self._runs = [recorder.steps, *(steps for _, steps in others)]
+
+    def _names_of(self, own: dict[str, int], others: list[Ran], stuck: dict[str, int]) -> Names:
+        """The names of sizes in these runs; some sizes no run could change."""
+        sizes = {name: (size, *(at[name] for at, _ in others)) for name, size in own.items()}
+        for name, followed in self.follower.atoms.named.items() if self.follower is not None else ():
+            sizes.setdefault(name, (followed.value,) * (1 + len(others)))
+        runs = [self.recorder.steps, *(steps for _, steps in others)]
+        for serial, (first, *rest) in enumerate(zip(*runs, strict=False)):
+            if first[0] in COUNTED and first[1]:
+                # As many as the data says: no expression of sizes, whatever it comes to.
+                sizes[f"_data{serial}"] = (first[1][0], *(step[1][0] for step in rest))
+        given = frozenset(size for name, size in stuck.items() if name in self.call.numbers.values())
+        fixed = self.follower is not None or not self.turns
+        return Names(sizes, fixed=fixed, doubted=frozenset(stuck.values()), given=given)
 
     def nameable(self) -> bool:
         """Whether runs can name anything: not where no size has a symbol, and no module may promise one."""
@@ -156,6 +181,8 @@ class Told:
     def find_numbers(self) -> None:
         """What a number in the code has made for one size, and stayed as it was where that size was another."""
         stuck = [*self._stuck()]
+        # Asked without the runs that failed: it is these that refute.
+        reach, self._reach = self._reach, 0
         nodes = [node for node in self.recorder.root.inside() if re.search(r"\d", node.place.text)] if stuck else []
         for symbol, _, run in stuck:
             sizes = Names({name: (size,) for name, size in run.sizes.items()}).sizes
@@ -168,6 +195,9 @@ class Told:
                     if number := next((size for size in wrong if _written(size, node.place)), 0):
                         self._say(number, node.place, symbol)
                         self._refuting.append((serial, sizes, run.steps))
+                        self.trusted = min(self.trusted, serial)
+        self._reach = reach
+        self._shapes.clear()
 
     def forget(self) -> None:
         """Let go of all that the runs used: what is left to be asked is shapes of steps."""
@@ -188,7 +218,7 @@ class Told:
             return tuple(map(Axis, self._runs[0][serial][place + 1]))
         known = self._known(serial, place)
         # Steps of the same sizes in all runs, the turns of a loop say, have the same names.
-        steps = tuple([steps[serial] for steps in self._runs])
+        steps = tuple([steps[serial] for steps in self._runs_of(serial)])
         parted = tuple([(run, steps[serial]) for run, (_, steps) in enumerate(self._parted) if len(steps) > serial])
         words = (len(self._words) > serial) * (serial + 1)
         key = (steps, serial < self.proved, serial < self._data, words, known, place, parted)
@@ -247,13 +277,15 @@ class Told:
     def _axis(self, size: Vector, known: Size | None) -> Axis:
         key = (size, known.code if known is not None else None)
         if key not in self._found:
+            names = self._names_for(size)
             text = self.follower.atoms.text(known) if known is not None and self.follower is not None else None
             try:
-                fits = text is not None and worth_all(text, self.names.sizes) == size
+                fits = text is not None and worth_all(text, names.sizes) == size
             except (KeyError, ZeroDivisionError):
                 fits = False
-            if not fits:
-                text = self.names.text(size) if len(size) == len(self._runs) and min(size) >= 0 else None
+            factors = map(int, re.findall(r"\b(\d+)·", text or ""))
+            if not fits or not self._held.isdisjoint(factors):
+                text = names.text(size) if len(size) == names.runs and min(size) >= 0 else None
             self._found[key] = Axis(size[0], text)
         return self._found[key]
 
@@ -263,17 +295,52 @@ class Told:
         source = ref and self.recorder.reshaped(ref[0])
         if ref is None or source is None:
             return shape
+        merged = self._merged(source)
+        return tuple(Axis(a.size, a.name or merged.get(v)) for a, v in zip(shape, self._vectors(ref), strict=True))
 
-        def vectors(ref: Ref) -> Iterator[Vector]:
-            return zip(*(steps[ref[0]][ref[1] + 1] for steps in self._runs), strict=True)
+    def _vectors(self, ref: Ref) -> Iterator[Vector]:
+        return zip(*(steps[ref[0]][ref[1] + 1] for steps in self._runs_of(ref[0])), strict=True)
 
-        before = [pair for pair in zip(self.shape(source), vectors(source), strict=True) if pair[0].size != 1]
+    def _runs_of(self, serial: int) -> list[list[Step]]:
+        """The runs that tell of a step."""
+        return self._early if serial < self._reach else self._runs
+
+    def _names_for(self, size: Vector) -> Names:
+        """The names of sizes in as many runs."""
+        return self._early_names if len(size) == len(self._early) else self.names
+
+    def _merged(self, source: Ref) -> dict[Vector, str]:
+        """What axes of a tensor that stand side by side come to together, in words."""
+        before = [pair for pair in zip(self.shape(source), self._vectors(source), strict=True) if pair[0].size != 1]
         merged = {}
         for start, end in combinations(range(len(before) + 1), 2):
             axes, sizes = zip(*before[start:end], strict=True)
             if end - start > 1:
                 merged[tuple(map(prod, zip(*sizes, strict=True)))] = "·".join(closed(axis.word) for axis in axes)
-        return tuple(Axis(a.size, a.name or merged.get(v)) for a, v in zip(shape, vectors(ref), strict=True))
+        return merged
+
+    def find_merged(self) -> None:
+        """Call what a reshape merges by what is merged, where parts are rounded: products of such fit by chance."""
+        end = min(map(len, self._runs))
+        reshapes = [serial for serial in range(end) if self._runs[0][serial][0] in RESHAPES]
+        doubtful = {n for n in reshapes if any(map(_unsure, self.shape((n, 0)), self._vectors((n, 0))))}
+        if doubtful:
+            # Asked anew in the order of the steps: what is rounded twice is found by what is rounded once.
+            for names in (self.names, self._early_names):
+                names.forget_nameless()
+            for steps in dict.fromkeys(tuple(run[n] for run in self._runs_of(n)) for n in range(end)):
+                for shapes in zip(*(step[1:] for step in steps), strict=True):
+                    for vector in zip(*shapes, strict=True):
+                        self._names_for(vector).text(vector)
+        for node in self.recorder.root.inside() if doubtful else ():
+            if node.start in doubtful and node.op in RESHAPES and node.operands and node.operands[0][1][0] >= 0:
+                merged = self._merged(node.operands[0][1])
+                for vector in {*self._vectors((node.start, 0))} & merged.keys():
+                    names = self._names_for(vector)
+                    if _unsure(Axis(0, names.text(vector)), vector) and not re.search(r"(^|·)\d", merged[vector]):
+                        names.call(vector, merged[vector])
+                        self._found.clear()
+                        self._shapes.clear()
 
     def shape_of(self, tensor: Tensor) -> Shape:
         """The axes of a tensor."""

@@ -75,6 +75,7 @@ def trace(
         quietly(rehearsals.run, recorder, error is not None, told.settled)
     told.learn()
     quietly(told.find_numbers)
+    quietly(told.find_merged)
     kind = type(function).__name__
     name = kind if isinstance(function, nn.Module) else getattr(function, "__name__", repr(function))
     outcome = tuple(told.shape_of(tensor) for tensor in named_results(result))

@@ -16,7 +16,8 @@ from benchmarks.trace_models import contradictions
 from vitcourse.trace import build, recorder, trace
 from vitcourse.trace.ask import Question
 from vitcourse.trace.atoms import Atoms
-from vitcourse.trace.sizes import Names, chosen
+from vitcourse.trace.choice import chosen
+from vitcourse.trace.sizes import Names
 
 Pair = namedtuple("Pair", "q k")
 
@@ -1130,3 +1131,155 @@ def test_what_comes_of_each_layer_is_counted_in_layers(names, n_layers, word):
     length = names.split()[1]
     assert [axis.name for axis in traced.steps[-2].shape] == [word, "B", length, "D"]
     assert [axis.name for axis in traced.steps[-1].shape] == ["B", length, f"D·{word}"]
+
+
+def names_of(traced, place=-1):
+    return [axis.name for axis in traced.steps[place].shape]
+
+
+class Pooled(nn.Module):
+    """A convolution, and a linear layer that takes so many places and no others."""
+
+    def __init__(self, channels, width, places, n_classes):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(channels, width, 3, padding=1), nn.Linear(width * places, n_classes)
+
+    def forward(self, x):
+        x = F.max_pool2d(self.conv(x), 2)
+        return self.head(x.flatten(1))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("made", [False, True], ids=["finished", "built"])
+def test_runs_that_fail_in_the_end_tell_of_what_comes_before(made, channels):
+    sizes = (channels, 5, 7 * 4, 11)
+    traced = trace(build(Pooled, *sizes) if made else Pooled(*sizes), torch.rand(2, channels, 14, 9), names="B C H W")
+    assert [names_of(traced, place)[2:] for place in (1, 2)] == [["H", "W"], ["H//2", "W//2"]]
+    assert names_of(traced, 3) == ["B", "width·(H//2)·(W//2)" if made else None]
+
+
+class Flattened(nn.Module):
+    def __init__(self, pixels, n_classes):
+        super().__init__()
+        self.head = nn.Linear(pixels, n_classes)
+
+    def forward(self, x):
+        return self.head(x.flatten(1)), self.head(x.squeeze(1).flatten(1)), x.permute(0, 2, 3, 1).flatten(1)
+
+
+@pytest.mark.parametrize("made", [False, True], ids=["finished", "built"])
+def test_one_channel_counts_as_a_factor_until_it_is_squeezed_out(made):
+    traced = trace(build(Flattened, 35, 11) if made else Flattened(35, 11), torch.rand(2, 1, 5, 7), names="B C H W")
+    flat = [names_of(traced, place)[1] for place, step in enumerate(traced.steps) if step.label.endswith("flatten(1)")]
+    assert flat == ["C·H·W", "H·W", "C·H·W"]
+
+
+def enlarged(x):
+    if x.shape[2] < 5 or x.shape[2] * x.shape[3] > 6000:
+        raise ValueError("too small, or too large")
+    return F.interpolate(F.max_pool2d(x, 2), scale_factor=2)
+
+
+def test_what_was_odd_in_all_runs_is_seen_at_an_even_size_too():
+    assert names_of(trace(enlarged, torch.rand(2, 3, 21, 9), names="B C H W"))[2:] == ["2·(H//2)", "2·(W//2)"]
+
+
+class Pieces(nn.Module):
+    """Heads as pieces of a width, one below the other."""
+
+    def __init__(self, dim, width, n_heads):
+        super().__init__()
+        self.proj, self.piece = nn.Linear(dim, width), width // n_heads
+
+    def forward(self, x):
+        return torch.cat(self.proj(x).split(self.piece, 2), 0)
+
+
+@pytest.mark.parametrize(("width", "n_heads"), [(16, 4), (20, 2), (20, 5), (12, 3)])
+def test_as_many_pieces_as_heads_are_heads_and_no_number(width, n_heads):
+    traced = trace(build(Pieces, 5, width, n_heads), torch.rand(3, 7, 5), names="B N D")
+    assert names_of(traced)[0] == "B·h"
+    assert not traced.findings
+
+
+class Pooling(nn.Module):
+    def __init__(self, width, n_classes):
+        super().__init__()
+        self.layer = nn.TransformerEncoderLayer(width, 2, 2 * width, batch_first=True)
+        self.head = nn.Linear(width, n_classes)
+
+    def forward(self, x):
+        return self.head(self.layer(x)[:, 0])
+
+
+def test_as_many_classes_as_a_width_has_places_are_not_called_after_the_width():
+    assert names_of(trace(Pooling(14, 14).eval(), torch.rand(2, 5, 14), names="B T channels")) == ["B", None]
+
+
+class Batched(nn.Module):
+    """Its batch is written in it; of any other it makes rows of another width."""
+
+    def __init__(self, channels, width, n_classes):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(channels, 7, 3, padding=1), nn.Linear(7, width)
+
+    def forward(self, x):
+        x = self.conv(x).mean((2, 3))
+        x = x.reshape(13, -1)
+        return self.head(x)
+
+
+def test_after_a_batch_that_is_written_as_a_number_nothing_is_called_the_batch():
+    traced = trace(build(Batched, 3, 17, 11), torch.rand(13, 3, 7, 7), names="B C H W")
+    assert [names_of(traced, place)[0] for place in (-3, -2, -1)] == ["B", None, None]
+    assert "B=13 only" in traced.findings[0]
+
+
+class Levels(nn.Module):
+    """Three halvings, of each all places in a row; the last is set upon the one before."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.halve = nn.ModuleList(nn.Conv2d(width if level else 3, width, 3, 2, 1) for level in range(3))
+
+    def forward(self, x):
+        maps = []
+        for halve in self.halve:
+            x = halve(x)
+            maps.append(x)
+        return [level.flatten(2) for level in maps]
+
+
+@pytest.mark.parametrize("side", [32, 24])
+def test_what_a_reshape_merges_is_called_by_what_is_merged(side):
+    traced = trace(build(Levels, 5), torch.rand(2, 3, side, side), names="B 3 H W")
+    flat = [names_of(traced, place)[2] for place, step in enumerate(traced.steps) if "flatten" in step.label]
+    assert flat == [f"⌈H/{n}⌉·⌈W/{n}⌉" for n in (2, 4, 8)]
+
+
+def test_a_matrix_that_is_square_itself_was_not_spread_to_one():
+    traced = trace(lambda x, steps: x[:, :, None] + steps, torch.rand(5, 3), torch.rand(3, 3), names=["T S", "S S"])
+    assert not traced.steps[-1].warning
+
+
+class Lasting(nn.Module):
+    """The last place that a mask leaves in each row; the width is as large as the rows are long."""
+
+    def __init__(self, dim, width):
+        super().__init__()
+        self.proj = nn.Linear(dim, width)
+
+    def forward(self, x, mask):
+        return self.proj(x)[torch.arange(len(x)), mask.sum(1).long() - 1]
+
+
+def test_a_mask_of_floats_stays_one_at_other_sizes():
+    mask = torch.tensor([[1.0, 1, 1, 0, 0], [1, 1, 1, 1, 1], [1, 0, 0, 0, 0]])
+    traced = trace(build(Lasting, 7, 5), torch.rand(3, 5, 7), mask, names=["B T D", "B T"])
+    assert names_of(traced) == ["B", "width"]
+
+
+def test_nothing_is_tied_to_a_size_by_runs_that_fail_for_their_data():
+    lengths = torch.full((3, 5), 0.9)
+    traced = trace(build(Lasting, 7, 5), torch.rand(3, 5, 7), lengths, names=["B T D", "B T"])
+    assert names_of(traced)[1] != "T"
