@@ -183,6 +183,10 @@ class Rehearsals:
             followed = not self.finished or self.follower is not None
             if (followed and self.decided()) or (not self._again(turn, held) and followed):
                 break
+        self._look_closer(held)
+
+    def _look_closer(self, held: bool) -> None:
+        """Runs for what the others hide: what is rounded, one layer more, what comes before a late failure."""
         said = {word for words in self.call.words.values() for word in words}.difference(FEW)
         runs = [self.call.sizes, *(turn.sizes for turn in self.turns)]
         # What was a multiple of some number in all runs, or odd, may be rounded, and nobody would see it.
@@ -206,7 +210,7 @@ class Rehearsals:
             # There is one layer more, which is left out.
             self._try({**self.ways, **dict.fromkeys(self.call.layers, "longer")}, 0, held)
         ended = {name: len(run.steps) for name, run in self.stopped.items() if isinstance(run.error, Exception)}
-        late = {name: "next" for name in said & ended.keys() if ended[name] == max(ended.values())}
+        late = {name: "next" for name in ended if name in said and ended[name] == max(ended.values())}
         if late and 4 * max(ended.values()) > len(self.main):
             # What fails late tells of much before, of what is rounded only at more sizes.
             for turn in range(3):
