@@ -254,7 +254,8 @@ def regrouped(atoms: Atoms, axes: Sequence[Size], sizes: Sequence[int]) -> list[
             result.append(reduce(operator.mul, merged if len(own) > 1 else own))
         else:
             pieces = [atoms.fresh(n) for n in split]
-            if len(own) == 1:
+            # A factor of 1 may have gone to an axis of 1, or to none.
+            if len(own) == 1 and all(part.value != 1 for part in own[0].own()):
                 pieces[-1] = reduce(operator.truediv, pieces[:-1], own[0])
             result += pieces
         i, j = i + 1, j + 1

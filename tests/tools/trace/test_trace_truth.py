@@ -1174,6 +1174,23 @@ def test_one_channel_counts_as_a_factor_until_it_is_squeezed_out(made):
     assert flat == ["C·H·W", "H·W", "C·H·W"]
 
 
+class Unflattened(nn.Module):
+    """Back to pictures, of which it is not said which axis the one channel went to."""
+
+    def __init__(self, shape):
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, x):
+        y = x.flatten(1).view(len(x), *self.shape)
+        return x[..., 0] + y[..., 0]
+
+
+def test_one_channel_is_not_counted_into_a_width():
+    traced = trace(Unflattened((1, 5, 7)), torch.rand(2, 1, 5, 7), names="B C H W")
+    assert names_of(traced, 2)[3] in (None, "W")
+
+
 def enlarged(x):
     if x.shape[2] < 5 or x.shape[2] * x.shape[3] > 6000:
         raise ValueError("too small, or too large")
