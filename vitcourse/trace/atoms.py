@@ -37,7 +37,7 @@ class Size:
     The seed of one of its own is a number at random: what it comes to modulo the prime, and at the made-up sizes.
     """
 
-    __slots__ = ("code", "depth", "how", "name", "of", "proved", "serial", "used_in", "value", "weight")
+    __slots__ = ("code", "depth", "how", "name", "of", "proved", "serial", "unit", "used_in", "value", "weight")
 
     def __init__(self, value: Any, seed: int = 0, how: str = "", of: tuple["Size", ...] = ()) -> None:
         self.value, self.how, self.of = value, how, of
@@ -49,8 +49,11 @@ class Size:
         self.serial = next(_serials)
         # How many sizes are multiplied in it, and how many steps it takes.
         self.weight, self.depth = 1, 0
+        # Whether one of them is 1, and no plain number: it has a name.
+        self.unit = value == 1 and seed != value
         if how:
             one, two = of
+            self.unit = one.unit or two.unit
             for part in of:
                 # A plain number stays one.
                 if part.weight:
@@ -174,6 +177,9 @@ class Atoms:
         one, two = one.resolved(), two.resolved()
         if one.code == two.code or one.value != two.value:
             return
+        if one.unit != two.unit and one.value != 1:
+            # A factor of 1 in one of them is in the other too, as a plain 1: where, nobody sees.
+            return
         for size, other in ((one, two), (two, one)):
             if size in self.fixed:
                 self.fixed.add(other)
@@ -229,10 +235,11 @@ def regrouped(atoms: Atoms, axes: Sequence[Size], sizes: Sequence[int]) -> list[
     """
     result: list[Size] = []
     axes = [axis for axis in axes if axis.value != 1 or not axis.constant]
-    i = j = 0
+    i, j, spare = 0, 0, False
     while j < len(sizes):
         if sizes[j] == 1:
-            i += i < len(axes) and axes[i].value == 1
+            paired = i < len(axes) and axes[i].value == 1
+            i, spare = i + paired, spare or not paired
             result.append(ONE)
             j += 1
             continue
@@ -254,8 +261,8 @@ def regrouped(atoms: Atoms, axes: Sequence[Size], sizes: Sequence[int]) -> list[
             result.append(reduce(operator.mul, merged if len(own) > 1 else own))
         else:
             pieces = [atoms.fresh(n) for n in split]
-            # A factor of 1 may have gone to an axis of 1, or to none.
-            if len(own) == 1 and all(part.value != 1 for part in own[0].own()):
+            # A factor of 1, one channel say, may have gone to an axis of 1, or to none.
+            if len(own) == 1 and not spare and not own[0].unit:
                 pieces[-1] = reduce(operator.truediv, pieces[:-1], own[0])
             result += pieces
         i, j = i + 1, j + 1
