@@ -138,9 +138,8 @@ class Names:
         yield from self._quotients(v)
         yield from self._sums(v)
         yield from self._brackets(v)
-        if self.exact:
-            return
-        yield from self._floors(v)
+        if not self.exact and len(rounded) < 2:
+            yield from self._floors(v)
 
     def _products(self, v: Vector, depth: int, after: str) -> Iterator[tuple[int, tuple[str, ...]]]:
         """Ways to write a size as a number times symbols."""
