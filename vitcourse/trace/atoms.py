@@ -254,6 +254,7 @@ def regrouped(atoms: Atoms, axes: Sequence[Size], sizes: Sequence[int]) -> list[
                 j += 1
                 b *= sizes[j] if j < len(sizes) else 1
         if j + 1 >= len(sizes) and all(axis.value == 1 for axis in axes[i + 1 :]):
+            # A channel that comes last is merged as well.
             i = len(axes) - 1
         merged, split = axes[first : i + 1], sizes[start : j + 1]
         own = [axis for axis in merged if axis.value != 1]
