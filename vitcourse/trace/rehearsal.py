@@ -286,7 +286,7 @@ def _most(value: Any) -> float:
 class Weighed(TorchFunctionMode):
     """Where a module is made at other sizes: all pairs of places fill the memory, a loop over them takes minutes.
 
-    So do hundreds of layers: of so many numbers in all it isn't made, but on torch's meta device.
+    So do hundreds of layers: a module of more numbers in all than `most` isn't made either.
     """
 
     def __init__(self, most: float) -> None:

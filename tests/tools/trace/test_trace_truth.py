@@ -1198,7 +1198,7 @@ def enlarged(x):
 
 
 def test_what_was_odd_in_all_runs_is_seen_at_an_even_size_too():
-    assert names_of(trace(enlarged, torch.rand(2, 3, 21, 9), names="B C H W"))[2:] == ["2·(H//2)", "2·(W//2)"]
+    assert names_of(trace(enlarged, torch.rand(2, 3, 21, 15), names="B C H W"))[2:] == ["2·(H//2)", "2·(W//2)"]
 
 
 class Pieces(nn.Module):
@@ -1296,7 +1296,39 @@ def test_a_mask_of_floats_stays_one_at_other_sizes():
     assert names_of(traced) == ["B", "width"]
 
 
-def test_nothing_is_tied_to_a_size_by_runs_that_fail_for_their_data():
-    lengths = torch.full((3, 5), 0.9)
-    traced = trace(build(Lasting, 7, 5), torch.rand(3, 5, 7), lengths, names=["B T D", "B T"])
-    assert names_of(traced)[1] != "T"
+class Deep(nn.Module):
+    """A recurrent network whose number of layers no word tells from a width."""
+
+    def __init__(self, dim, width, deep, n_classes):
+        super().__init__()
+        self.rnn = nn.LSTM(dim, width, deep, batch_first=True, bidirectional=True)
+        self.head = nn.Linear(2 * width, n_classes)
+
+    def forward(self, x):
+        return self.head(self.rnn(x)[0])
+
+
+def test_no_module_of_hundreds_of_layers_is_made_to_try_sizes(monkeypatch):
+    made, make = [], nn.LSTM.__init__
+
+    def counted(self, *args, **kwargs):
+        make(self, *args, **kwargs)
+        made.append(sum(p.numel() for p in self.parameters()))
+
+    monkeypatch.setattr(nn.LSTM, "__init__", counted)
+    monkeypatch.setattr("vitcourse.trace.runs.MOST_IN_A_MODULE", 2**17)
+    traced = trace(build(Deep, 5, 7, 3, 11), torch.rand(2, 13, 5), names="B T D")
+    assert names_of(traced) == ["B", "T", "K"]
+    assert len(made) > 1
+    assert max(made) <= 2**17
+
+
+def in_dozens(x):
+    if x.shape[3] % 12:
+        raise ValueError("no dozens")
+    return x[..., : x.shape[3] // 8]
+
+
+@pytest.mark.parametrize("width", [24, 48])
+def test_what_must_be_a_multiple_of_less_is_not_divided_by_more(width):
+    assert names_of(trace(in_dozens, torch.rand(2, 3, 5, width), names="B C H W"))[3] in (None, "W//8")
