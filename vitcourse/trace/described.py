@@ -15,10 +15,12 @@ from vitcourse.trace.names import (
     aligned,
     arguments_of,
     contract_of,
+    hidden,
     hyperparameter,
     is_symbol,
     parts,
     signature_of,
+    word_of,
     words,
 )
 from vitcourse.trace.recorder import Sizes, sizes_of
@@ -60,9 +62,9 @@ def built(
     numbers: dict[str, str] = {}
     values: dict[str, int] = {}
     known: dict[str, int] = {}
-    for path, symbol, value in _numbers(paths, [*args, *kwargs.values()], {"dim": "D", "n_layers": "L", **symbols}):
+    for path, symbol, value in _numbers(paths, [*args, *kwargs.values()], {"n_layers": "L", **symbols}, made=True):
         # Of two of one symbol the second is called by its own word, where they differ.
-        word = symbol if known.setdefault(symbol, value) == value else path
+        word = symbol if known.setdefault(symbol, value) == value else word_of(path)
         if is_symbol(word) and known.setdefault(word, value) == value:
             numbers[path], values[path] = word, value
     for path, part in module.named_modules():
@@ -92,7 +94,7 @@ def described(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
             what = "which is no tensor and no size" if path in paths else "which is no input here"
             raise ValueError(f"names has {path!r}, {what}; the inputs are {known}")
     for path, symbol, value in numbers:
-        if call.sizes.setdefault(symbol, value) == value and path.split("[")[0] not in _NO_SIZES:
+        if call.sizes.setdefault(symbol, value) == value and word_of(path) not in _NO_SIZES:
             call.numbers[path] = symbol
         elif call.sizes[symbol] != value and symbol in words(" ".join(others.values())):
             raise ValueError(f"{symbol} is {call.sizes[symbol]} elsewhere, and {value} in {path}")
@@ -176,15 +178,28 @@ def _settled(known: dict[str, int], path: str, sizes: Sizes, shape: list[str], c
     return result
 
 
-def _numbers(paths: list[str], values: list[Any], given: Mapping[str, str]) -> Iterator[tuple[str, str, int]]:
-    """The numbers among arguments that are sizes: where they are, their symbols, and what they are."""
-    for path, value in zip(paths, values, strict=True):
-        leaves = [(p, v) for p, v in parts(value, path, objects=True) if type(v) is int]
+def _numbers(
+    paths: list[str], values: list[Any], given: Mapping[str, str], made: bool = False
+) -> Iterator[tuple[str, str, int]]:
+    """The numbers among arguments that are sizes: where they are, their symbols, and what they are.
+
+    In what makes a module dim is a width, and the word of a number of layers is told.
+    """
+    found = {
+        path: [(p, v) for p, v in parts(value, path, objects=True) if type(v) is int]
+        for path, value in zip(paths, values, strict=True)
+    }
+    beside = {word_of(leaf) for leaves in found.values() for leaf, _ in leaves}
+    for path, leaves in found.items():
         for place, (leaf, size) in enumerate(leaves):
-            said = words(given.get(leaf, given.get(path, "")))
-            siblings = sum(other.rpartition("[")[0] == leaf.rpartition("[")[0] for other, _ in leaves)
+            said, word = words(given.get(leaf, given.get(path, ""))), word_of(leaf)
+            siblings = sum(re.sub(r"\[\d+\]$", "", other) == re.sub(r"\[\d+\]$", "", leaf) for other, _ in leaves)
             symbol = said[place % len(said)] if said else hyperparameter(leaf, siblings)
-            if symbol is not None and size > 0 and (said or path not in _NO_SIZES):
+            if not said and symbol is not None and hidden(word, beside):
+                symbol = word
+            elif made and not said and word == "dim":
+                symbol = "D"
+            if symbol is not None and size > 0 and (said or (made and word == "dim") or word not in _NO_SIZES):
                 yield leaf, symbol, size
 
 
@@ -215,13 +230,13 @@ def _fitting(recipe: Recipe, call: Call, said: Mapping[str, int]) -> Recipe:
     numbers = {}
     for path, symbol in recipe.numbers.items():
         size = recipe.values[path]
-        own = is_symbol(path) and path != symbol and path not in {*call.sizes, *said}
-        if own and said.get(symbol) == size:
-            numbers[path], call.sizes[path] = path, size
+        own = word_of(path)
+        if own and said.get(symbol) == size and own not in {symbol, *call.sizes, *said}:
+            numbers[path], call.sizes[own] = own, size
             if hyperparameter(path) != "L":
-                call.ties[path] = symbol
+                call.ties[own] = symbol
             continue
-        for word in (symbol, path) if is_symbol(path) else (symbol,):
+        for word in (symbol, own) if own else (symbol,):
             if said.get(word, size) == call.sizes.setdefault(word, said.get(word, size)) == size:
                 numbers[path] = word
                 break

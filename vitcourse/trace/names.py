@@ -5,7 +5,7 @@ import re
 import types
 import typing
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
@@ -37,6 +37,12 @@ HYPERPARAMETERS: dict[str, str | tuple[str, str]] = {
     "grid_size": ("gh", "gw"),
     "new_grid": ("gh'", "gw'"),
 }
+
+# Beside one of these hidden_dim isn't the width of a token.
+_WIDTHS = """
+    dim d_model embed_dim n_embd emb_dim embedding_dim model_dim dim_model in_dim input_dim d_in input_size in_features
+"""
+WIDTHS = frozenset(_WIDTHS.split())
 
 
 def symbol(word: str) -> str:
@@ -156,20 +162,22 @@ def parts(value: Any, path: str, objects: bool = False) -> Iterator[tuple[str, A
     elif is_dataclass(value) and not isinstance(value, type):
         for part in fields(value):
             yield from parts(getattr(value, part.name, None), f"{path}.{part.name}", objects)
-    elif objects and is_config(value):
-        for name, item in vars(value).items():
-            if type(item) in (int, tuple, list) and name in HYPERPARAMETERS:
+    elif objects and (kept := config(value)):
+        for name, item in kept.items():
+            if type(item) in (int, tuple, list):
                 yield from parts(item, f"{path}.{name}")
     elif isinstance(value, Tensor) or type(value) is int:
         yield path, value
 
 
-def is_config(value: Any) -> bool:
-    """Whether an object is one that keeps hyper-parameters under their words."""
-    kept: dict[str, Any] = getattr(value, "__dict__", {})
-    return (
-        bool(kept) and not isinstance(value, (nn.Module, Tensor, type)) and not HYPERPARAMETERS.keys().isdisjoint(kept)
-    )
+def config(value: Any) -> dict[str, Any]:
+    """What an object or a class keeps, its own and what it inherits, if hyper-parameters are among it."""
+    kind = value if isinstance(value, type) else type(value)
+    if kind.__module__ == "builtins" or issubclass(kind, (nn.Module, Tensor)):
+        return {}
+    kept = {name: item for base in kind.__mro__[-2::-1] for name, item in vars(base).items()}
+    kept |= getattr(value, "__dict__", {})
+    return {} if HYPERPARAMETERS.keys().isdisjoint(kept) else kept
 
 
 def kept_numbers(module: nn.Module) -> Iterator[tuple[nn.Module, str, Any]]:
@@ -178,9 +186,9 @@ def kept_numbers(module: nn.Module) -> Iterator[tuple[nn.Module, str, Any]]:
     for part in module.modules():
         inside = vars(part)
         own = [inside[name] for name in inside.keys() - bare]
-        configs = [vars(value) for value in own if type(value).__module__ != "builtins" and is_config(value)]
-        for owner in (inside, *configs):
-            yield from ((part, name, owner[name]) for name in owner.keys() & known)
+        for owner in (inside, *map(config, own)):
+            words = [name for name in owner.keys() & known if not hidden(name, owner)]
+            yield from ((part, name, owner[name]) for name in words)
 
 
 def changed(value: Any, path: str, new: Mapping[str, Any], copy: Callable[[Any], Any]) -> Any:
@@ -194,17 +202,27 @@ def changed(value: Any, path: str, new: Mapping[str, Any], copy: Callable[[Any],
         return type(value)(*(changed(v, f"{path}.{n}", new, copy) for n, v in zip(names, value, strict=True)))
     if type(value) is dict:
         return {key: changed(item, f"{path}[{key!r}]", new, copy) for key, item in value.items()}
-    names = [part.name for part in fields(value)] if is_dataclass(value) else getattr(value, "__dict__", ())
-    inside = [name for name in names if any(p.startswith(f"{path}.{name}") for p in new)]
-    result = copy(value)
+    inside = sorted({re.findall(r"\w+", p[len(path) :])[0] for p in new if p.startswith(f"{path}.")})
+    result = type(value.__name__, (value,), {}) if inside and isinstance(value, type) else copy(value)
     for name in inside:
-        object.__setattr__(result, name, changed(getattr(value, name), f"{path}.{name}", new, copy))
+        put = setattr if isinstance(value, type) else object.__setattr__
+        put(result, name, changed(getattr(value, name), f"{path}.{name}", new, copy))
     return result
+
+
+def word_of(path: str) -> str:
+    """The word by which a number is passed: that of config.dim and config['dim'] is dim; one of several has none."""
+    return next(iter(re.findall(r"([^\W\d]\w*)(?:'\])?$", path)), "")
+
+
+def hidden(word: str, words: Iterable[str]) -> bool:
+    """Whether a word that may mean D is beside another for a width: hidden_dim beside dim is an MLP's, or a state's."""
+    return word.startswith("hidden_") and not WIDTHS.isdisjoint(words)
 
 
 def hyperparameter(path: str, siblings: int = 1) -> str | None:
     """The symbol of a number by where it is passed: patch_size is P, grid[0] is gh, config.hidden_size is D."""
-    found = re.fullmatch(r"(?:.*\.)?(\w+)(?:\[(\d+)\])?", path)
+    found = re.fullmatch(r"(?:.*\.|.*\[')?(\w+)(?:'\])?(?:\[(\d+)\])?", path)
     if found is None:
         return None
     known = HYPERPARAMETERS.get(found[1])
@@ -215,4 +233,4 @@ def hyperparameter(path: str, siblings: int = 1) -> str | None:
         return known[place]
     # A grid of one number isn't one of patches; an image of one number is as high as it is wide, and neither's symbol.
     own = known is None or known == ("gh", "gw")
-    return symbol(found[1]) if own and found[2] is None and "." not in path else None
+    return symbol(found[1]) if own and found[2] is None else None

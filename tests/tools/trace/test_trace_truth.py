@@ -6,6 +6,7 @@ import threading
 from collections import Counter, OrderedDict, UserDict, namedtuple
 from contextvars import ContextVar
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -844,6 +845,72 @@ class Reading(nn.Module):
 def test_a_symbol_that_the_caller_gives_another_size_is_not_a_words():
     traced = trace(build(Reading, 5, 7), torch.rand(3, 2, 5), names="B T D")
     assert [str(axis) for axis in traced.steps[-1].shape] == ["B=3", "T=2", "hidden_size=7"]
+
+
+class Settings:
+    """What a small language model is made of, in a class."""
+
+    vocab_size, dim, hidden_dim, depth = 19, 10, 23, 2
+
+
+@dataclass
+class Kept:
+    vocab_size: int = 19
+    dim: int = 10
+    hidden_dim: int = 23
+    depth: int = 2
+
+
+class Language(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        kept = config if isinstance(config, dict) else {name: getattr(config, name) for name in vars(Kept())}
+        self.dim, self.hidden_dim = kept["dim"], kept["hidden_dim"]
+        self.tokens, self.norm = nn.Embedding(kept["vocab_size"], kept["dim"]), nn.LayerNorm(kept["dim"])
+        self.layers = nn.ModuleList(nn.Linear(kept["dim"], kept["dim"]) for _ in range(kept["depth"]))
+        self.up, self.down = (
+            nn.Linear(kept["dim"], kept["hidden_dim"]),
+            nn.Linear(kept["hidden_dim"], kept["vocab_size"]),
+        )
+
+    def forward(self, x):
+        x = self.tokens(x)
+        for layer in self.layers:
+            x = layer(self.norm(x))
+        return self.down(self.up(x))
+
+
+CONFIGURATIONS = {
+    "dict": vars(Kept()),
+    "record": Kept(),
+    "named tuple": namedtuple("Settings", vars(Kept()))(*vars(Kept()).values()),
+    "namespace": SimpleNamespace(**vars(Kept())),
+    "object": Settings(),
+    "class": Settings,
+}
+
+
+@pytest.mark.parametrize("kind", CONFIGURATIONS)
+def test_the_sizes_in_a_configuration_of_any_kind_have_its_words(kind):
+    traced = trace(build(Language, CONFIGURATIONS[kind]), torch.randint(0, 19, (3, 5)), names="B T")
+    widths = [row.shape[-1].word for row in traced.steps if row.depth == 0]
+    # Beside dim, which is the width of a token, hidden_dim is not called D.
+    assert widths == ["T", *["D"] * 3, "hidden_dim", "vocab_size"]
+    assert (Settings.dim, Settings.vocab_size) == (10, 19)
+
+
+def test_in_a_finished_module_too_a_hidden_width_beside_another_is_not_called_the_tokens():
+    class Hidden(nn.Module):
+        def __init__(self, dim, hidden_dim):
+            super().__init__()
+            self.dim, self.hidden_dim = dim, hidden_dim
+            self.into, self.norm = nn.Linear(dim, hidden_dim), nn.LayerNorm(hidden_dim)
+
+        def forward(self, x):
+            return self.norm(self.into(x))
+
+    traced = trace(Hidden(7, 11), torch.rand(2, 3, 7), names="B T _")
+    assert "D=11" not in traced.to_text()
 
 
 def visible(x, hidden):
