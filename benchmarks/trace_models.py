@@ -27,6 +27,8 @@ def images(height: int, width: int, other: tuple[int, int] | None = None) -> Sha
     return (2, 3, height, width), (3, 3, *(other or (height, width)))
 
 
+# A symbol, or one of the numbers in a list: widths[1].
+WORD = r"[^\W\d]\w*'*(?:\[\d+\])*"
 WORDS: Shapes = (2, 7), (3, 11)
 
 
@@ -101,11 +103,11 @@ def subjects() -> Iterator[Subject]:
 def value(name: str, sizes: dict[str, int]) -> Any:
     """What a printed name comes to at some sizes; None where a symbol of it has none."""
     text = name.replace("·", "*").replace("⌈", "ceil(").replace("⌉", ")")
-    words = re.findall(r"[^\W\d]\w*'*", text)
+    words = re.findall(WORD, text)
     if any(word != "ceil" and word not in sizes for word in words):
         return None
-    text = re.sub(r"[^\W\d]\w*'*", lambda m: m[0] if m[0] == "ceil" else f"size[{m[0]!r}]", text)
-    text = re.sub(r"(?<![\w'])(\d+)", r"whole(\1)", text)
+    text = re.sub(WORD, lambda m: m[0] if m[0] == "ceil" else f"size[{m[0]!r}]", text)
+    text = re.sub(r"(?<![\w'\[])(\d+)", r"whole(\1)", text)
     return eval(text, {"ceil": ceil, "whole": Fraction, "size": {k: Fraction(v) for k, v in sizes.items()}})
 
 
@@ -117,7 +119,7 @@ def axes(traced: Trace) -> list[Any]:
 def contradictions(one: Trace, other: Trace) -> list[str]:
     """The names of one trace that are false in it, or for the same axis in the other."""
     bad = []
-    both = [{a.name: a.size for a in axes(t) if a.name and re.fullmatch(r"[^\W\d]\w*'*", a.name)} for t in (one, other)]
+    both = [{a.name: a.size for a in axes(t) if a.name and re.fullmatch(WORD, a.name)} for t in (one, other)]
     for row, same in zip(one.steps, other.steps, strict=len(one.steps) == len(other.steps)):
         if row.expression == same.expression and [len(s) for s in row.shapes] == [len(s) for s in same.shapes]:
             for shape, there in zip(row.shapes, same.shapes, strict=True):

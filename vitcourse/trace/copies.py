@@ -58,7 +58,8 @@ class Call:
 
     `heads` are the places where a finished module keeps how many heads it has, and (True) how wide one is: the one of
     its own sizes that can be changed. There can be `more` times as many. `ties` are words of a constructor whose symbol
-    the caller gives an input, too: that they are one size is to be seen. `layers` say how many layers there are.
+    the caller gives an input, too: that they are one size is to be seen. `layers` say how many layers there are;
+    `listed` are numbers of a list, of which nobody knows what they are.
     """
 
     function: Callable[..., Any]
@@ -76,6 +77,7 @@ class Call:
     more: int = 2
     ties: dict[str, str] = field(default_factory=dict)
     layers: list[str] = field(default_factory=list)
+    listed: list[str] = field(default_factory=list)
 
     @property
     def counts(self) -> list[str]:

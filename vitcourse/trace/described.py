@@ -18,6 +18,7 @@ from vitcourse.trace.names import (
     hidden,
     hyperparameter,
     is_symbol,
+    one_of,
     parts,
     signature_of,
     word_of,
@@ -102,6 +103,7 @@ def described(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     call.recipes = _recipes([module for _, module in modules], call, said)
     made_with = [pair for _, recipe in call.recipes for pair in recipe.numbers.items()]
     call.layers = [symbol for path, symbol in made_with if hyperparameter(path) == "L" and symbol not in said]
+    call.listed = [*{s: path for path, s in made_with if hyperparameter(path, 2) is None and s not in said}]
     _heads(call)
     contract = contract_of(function)
     told = {path: (words(given[path]), True) for path in call.tensors if path in given}
@@ -197,8 +199,8 @@ def _numbers(
             symbol = said[place % len(said)] if said else hyperparameter(leaf, siblings)
             if not said and symbol is not None and hidden(word, beside):
                 symbol = word
-            elif made and not said and word == "dim":
-                symbol = "D"
+            elif made and not said:
+                symbol = "D" if word == "dim" else symbol or one_of(leaf)
             if symbol is not None and size > 0 and (said or (made and word == "dim") or word not in _NO_SIZES):
                 yield leaf, symbol, size
 

@@ -58,7 +58,7 @@ def words(text: str) -> tuple[str, ...]:
 
 def is_symbol(word: str) -> bool:
     """Whether a word is one name, and no number and no expression."""
-    return word != "_" and re.fullmatch(r"[^\W\d]\w*'*", word) is not None
+    return word != "_" and re.fullmatch(r"[^\W\d]\w*'*(\[\d+\])*", word) is not None
 
 
 # What a signature promises
@@ -213,6 +213,12 @@ def changed(value: Any, path: str, new: Mapping[str, Any], copy: Callable[[Any],
 def word_of(path: str) -> str:
     """The word by which a number is passed: that of config.dim and config['dim'] is dim; one of several has none."""
     return next(iter(re.findall(r"([^\W\d]\w*)(?:'\])?$", path)), "")
+
+
+def one_of(path: str) -> str | None:
+    """What one of the numbers in a list is called: that of config.widths[1] is widths[1]; None for others."""
+    found = re.search(r"([^\W\d]\w*)(?:'\])?((?:\[\d+\])+)$", path)
+    return found and found[1] + found[2]
 
 
 def hidden(word: str, words: Iterable[str]) -> bool:

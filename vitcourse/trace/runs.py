@@ -3,7 +3,7 @@
 import logging
 import random
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 from math import gcd, inf, prod
@@ -27,6 +27,10 @@ from vitcourse.trace.turns import turns_of
 LARGE = 10_000_000
 # A call of more steps takes long: what is little likely isn't tried.
 MOST_STEPS = 1_000
+# A longer list is a table.
+MOST_IN_A_LIST = 12
+# How one size alone may change: the first way that the call takes.
+ONE_BY_ONE = ("free", "even", "times", "next", "less")
 _SPARE = MT19937(0)
 
 
@@ -119,7 +123,7 @@ class Rehearsals:
         with _unnoticed(), self._first.shared:
             for self.contrary in (1, 0) if shown.data is not None else (0,):
                 self._untie()
-                apart = (*self.call.counts, *self.tied, *self.call.layers)
+                apart = (*self.call.counts, *self.tied, *self.call.layers, *self.call.listed)
                 symbols = [name for name in self.call.sizes if name not in apart]
                 # Sizes without a symbol are varied only beside those with one, so as not to be taken for them.
                 self._vary(symbols if any(not name.startswith("_") for name in symbols) else [])
@@ -173,6 +177,12 @@ class Rehearsals:
                 # The turns of a loop stay as many as they are.
                 turns = {name for name, run in self.stopped.items() if len(run.steps) > len(self.main)}
                 self._one_by_one([name for name in movable if name not in self.ways and name not in turns], {})
+        if 0 < len(self.call.listed) <= MOST_IN_A_LIST and self.ways:
+            self._one_by_one(self.call.listed, {}, ("next", "times"))
+            self._tie(heads)
+            # Whatever such a number is, one that can't change says nothing of sizes.
+            self.stopped = {name: run for name, run in self.stopped.items() if name not in self.call.listed}
+            symbols = [name for name in symbols if name not in self.tied]
         if heads and "h" not in self.ways and self._try({**self.ways, **heads}, 0, True):
             self.ways = self.last_ways
         # What can't change has to be followed.
@@ -203,7 +213,7 @@ class Rehearsals:
                     for by in (2, 2, 2, 3, 5, 7):
                         if step % by == 0 and self._try({name: f"+{step // by}"}, 0, held):
                             step //= by
-        for name in [name for name, way in self.ways.items() if way == "next" and name not in FEW]:
+        for name in [n for n, way in self.ways.items() if way == "next" and n not in (*FEW, *self.call.listed)]:
             # A little more or less changes nothing that is rounded much; beside others it was too large, maybe.
             self._try({name: "free"}, 0, held)
         if self.call.layers and self.turns:
@@ -240,20 +250,20 @@ class Rehearsals:
             ways = ways[-1:]
         return any(self._try(way, turn, held) for place, way in enumerate(ways) if way not in ways[:place])
 
-    def _one_by_one(self, symbols: list[str], heads: dict[str, str]) -> None:
+    def _one_by_one(self, symbols: list[str], heads: dict[str, str], ways: Sequence[str] = ONE_BY_ONE) -> None:
         for name in symbols:
             at: list[int] = []
             tries = [self.stopped[name]] if name in self.stopped else []
             loops = most = raised = parted = False
-            for way in ("free", "even", "times", "next", "less"):
+            for way in ways:
                 # The turns of a loop are as many as this size: one more is all that is left to try. What comes in rows
                 # may be at its most; the width of an image is what its windows divide.
                 less = way == "less"
                 least = name in WIDTHS or self.call.sizes[name] < 3
                 if (loops and way != "next") or (most and not less) or (less and (not raised or least)):
                     continue
-                ways = {**self.ways, name: way}
-                if (heads and not self.ways and self._try({**ways, **heads}, 0, True)) or self._try(ways, 0, True):
+                now = {**self.ways, name: way}
+                if (heads and not self.ways and self._try({**now, **heads}, 0, True)) or self._try(now, 0, True):
                     self.ways = self.last_ways
                     break
                 # Stopped by the same step again, and not by being too small: by a size of its own, or a most.
@@ -265,7 +275,7 @@ class Rehearsals:
                 loops = len(self.last.steps) > len(self.main)
                 tries.append(self.last)
             # A loop of as many turns as this size can have more of them.
-            parted = parted and name not in WIDTHS and len(self.main) < MOST_STEPS
+            parted = parted and name not in (*WIDTHS, *self.call.listed) and len(self.main) < MOST_STEPS
             if name not in self.ways and parted and self._try({**self.ways, name: "longer"}, 0, True):
                 self.ways = self.last_ways
                 # Alone too, which tells it from the larger, or smaller, of two sizes.

@@ -161,6 +161,13 @@ class Names:
         for other, divisor in self._varied.items():
             whole = tuple(a * b for a, b in zip(v, divisor, strict=True))
             yield from (f"{name}/{other}" for name, size in self._varied.items() if size == whole)
+        for other, divisor in self._varied.items() if min(v) > 0 and len(set(v)) > 3 else ():
+            pairs = list(zip(v, divisor, strict=True))
+            for name, size in {**self._varied, **self._composed}.items():
+                if all(n * d <= a < (n + 1) * d for (n, d), a in zip(pairs, size, strict=True)):
+                    yield f"{closed(name)}//{other}"
+                elif all((n - 1) * d < a <= n * d for (n, d), a in zip(pairs, size, strict=True)):
+                    yield f"⌈{name}/{other}⌉"
 
     def _sums(self, v: Vector) -> Iterator[str]:
         names = list(self._varied.items())
@@ -287,13 +294,13 @@ def _minus(one: Vector, two: Vector) -> Vector:
 
 def closed(text: str) -> str:
     """An expression as a factor of another."""
-    return text if re.fullmatch(r"⌈[^⌈⌉]*⌉|[\w'·]+", text) else f"({text})"
+    return text if re.fullmatch(r"⌈[^⌈⌉]*⌉|[\w'·\[\]]+", text) else f"({text})"
 
 
 def _flat(text: str | None) -> str | None:
     """A half that is rounded, and halved and rounded again in the same way, as a quarter."""
     text = text and re.sub(r"⌈⌈([^⌈⌉/]+)/(\d+)⌉/(\d+)⌉", lambda m: f"⌈{m[1]}/{int(m[2]) * int(m[3])}⌉", text)
-    once = r"\(([\w']+|\([^()]+\))//(\d+)\)//(\d+)"
+    once = r"\(([\w'\[\]]+|\([^()]+\))//(\d+)\)//(\d+)"
     return text and re.sub(once, lambda m: f"{m[1]}//{int(m[2]) * int(m[3])}", text)
 
 

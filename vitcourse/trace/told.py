@@ -31,7 +31,7 @@ def _holds(text: str | None, runs: dict[str, Vector], number: int) -> bool:
     if text is None or "⌈" in text or "//" in text:
         return True
     sizes = {name: size for name, (size,) in runs.items()}
-    divided = re.findall(r"\b(\w+)/(\w+)", text)
+    divided = re.findall(r"(?<![\w\]])([\w\[\]]+)/([\w\[\]]+)", text)
     try:
         # A plain / has no rest.
         rests = any(sizes.get(a, 0) % sizes.get(b, int(b) if b.isdigit() else 1) for a, b in divided)

@@ -6,6 +6,7 @@ import threading
 from collections import Counter, OrderedDict, UserDict, namedtuple
 from contextvars import ContextVar
 from dataclasses import dataclass
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -897,6 +898,33 @@ def test_the_sizes_in_a_configuration_of_any_kind_have_its_words(kind):
     # Beside dim, which is the width of a token, hidden_dim is not called D.
     assert widths == ["T", *["D"] * 3, "hidden_dim", "vocab_size"]
     assert (Settings.dim, Settings.vocab_size) == (10, 19)
+
+
+class Listed(nn.Module):
+    """Its widths, and the sides of its window, come in lists."""
+
+    def __init__(self, widths, window):
+        super().__init__()
+        self.window = window
+        self.layers = nn.ModuleList(nn.Conv2d(*pair, 3, padding=1) for pair in pairwise(widths))
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        height, width = self.window
+        filled = F.pad(x, (0, -x.shape[3] % width, 0, -x.shape[2] % height))
+        return F.max_pool2d(x, 4).flatten(1), filled.unflatten(3, (-1, width)).unflatten(2, (-1, height))
+
+
+@pytest.mark.parametrize(
+    ("widths", "image"), [([3, 5, 7], (20, 28)), ([3, 16, 16], (16, 16)), ([16, 16, 16], (16, 16))]
+)
+def test_the_numbers_of_a_list_have_its_word_and_their_place(widths, image):
+    traced = trace(build(Listed, widths, (5, 3)), torch.rand(2, widths[0], *image), names="B C H W")
+    flat, windows = ([axis.word for axis in shape] for shape in traced.outcome)
+    assert [row.shape[1].word for row in traced.steps[:3]] == ["C", "widths[1]", "widths[2]"]
+    assert flat == ["B", "widths[2]·(H//4)·(W//4)"]
+    assert windows == ["B", "widths[2]", "⌈H/window[0]⌉", "window[0]", "⌈W/window[1]⌉", "window[1]"]
 
 
 def test_in_a_finished_module_too_a_hidden_width_beside_another_is_not_called_the_tokens():
