@@ -164,9 +164,10 @@ class Names:
         for other, divisor in self._varied.items() if min(v) > 0 and len(set(v)) > 3 else ():
             pairs = list(zip(v, divisor, strict=True))
             for name, size in {**self._varied, **self._composed}.items():
-                if all(n * d <= a < (n + 1) * d for (n, d), a in zip(pairs, size, strict=True)):
-                    yield f"{closed(name)}//{other}"
-                elif all((n - 1) * d < a <= n * d for (n, d), a in zip(pairs, size, strict=True)):
+                for plus, text in ((0, ""), (1, "+1")):
+                    if all((n - plus) * d <= a < (n - plus + 1) * d for (n, d), a in zip(pairs, size, strict=True)):
+                        yield f"{closed(name)}//{other}{text}"
+                if all((n - 1) * d < a <= n * d for (n, d), a in zip(pairs, size, strict=True)):
                     yield f"⌈{name}/{other}⌉"
 
     def _sums(self, v: Vector) -> Iterator[str]:

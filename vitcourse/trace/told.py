@@ -1,7 +1,8 @@
 """What the runs of a call tell of its sizes: the axes of every step, by name."""
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from math import prod
 from typing import Any
@@ -13,7 +14,7 @@ from vitcourse.trace.copies import Call, Copies
 from vitcourse.trace.follow import Axes, Follower
 from vitcourse.trace.names import contract_of
 from vitcourse.trace.record import Axis, Shape
-from vitcourse.trace.recorder import COUNTING, RESHAPES, WHERE, Ref, Step, quietly, sizes_of
+from vitcourse.trace.recorder import COUNTING, JOINS, RESHAPES, WHERE, Ref, Step, quietly, sizes_of
 from vitcourse.trace.rehearsal import Parted, Rehearsal
 from vitcourse.trace.runs import Rehearsals
 from vitcourse.trace.sizes import HEADS, Names, Vector, closed, worth, worth_all
@@ -22,6 +23,8 @@ from vitcourse.trace.steps import Recorder
 
 # A run: its sizes, and its steps.
 Ran = tuple[dict[str, int], list[Step]]
+# A sum of more is no name.
+MOST_TERMS = 4
 # Functions whose first result has as many places as data says.
 COUNTED = (WHERE | COUNTING | {"where"}) - {"repeat_interleave"}
 
@@ -319,25 +322,38 @@ class Told:
                 merged[tuple(map(prod, zip(*sizes, strict=True)))] = "·".join(closed(axis.word) for axis in axes)
         return merged
 
+    def _joined(self, parts: Sequence[Ref]) -> dict[Vector, str]:
+        """What axes of several tensors that are put one after another come to together, in words."""
+        axes = zip(*(zip(self.shape(ref), self._vectors(ref), strict=True) for ref in parts), strict=True)
+        sums = {}
+        for beside in axes:
+            words, sizes = zip(*beside, strict=True)
+            terms = Counter(axis.word for axis in words)
+            if len(terms) <= MOST_TERMS:
+                text = "+".join(word if n == 1 else f"{n}·{closed(word)}" for word, n in terms.items())
+                sums[tuple(map(sum, zip(*sizes, strict=True)))] = text
+        return sums
+
     def find_merged(self) -> None:
-        """Call what a reshape merges by what is merged, where parts are rounded: products of such fit by chance."""
+        """Call what a reshape merges, or cat joins, by its parts where these are rounded: much fits by chance."""
         end = min(map(len, self._runs))
-        reshapes = [serial for serial in range(end) if self._runs[0][serial][0] in RESHAPES]
-        doubtful = {n for n in reshapes if any(map(_unsure, self.shape((n, 0)), self._vectors((n, 0))))}
+        steps = [serial for serial in range(end) if self._runs[0][serial][0] in RESHAPES | JOINS]
+        doubtful = {n for n in steps if any(map(_unsure, self.shape((n, 0)), self._vectors((n, 0))))}
         if doubtful:
             # Asked anew in the order of the steps: what is rounded twice is found by what is rounded once.
             for names in (self.names, self._early_names):
                 names.forget_nameless()
-            for steps in dict.fromkeys(tuple(run[n] for run in self._runs_of(n)) for n in range(end)):
-                for shapes in zip(*(step[1:] for step in steps), strict=True):
+            for same in dict.fromkeys(tuple(run[n] for run in self._runs_of(n)) for n in range(end)):
+                for shapes in zip(*(step[1:] for step in same), strict=True):
                     for vector in zip(*shapes, strict=True):
                         self._names_for(vector).text(vector)
         for node in self.recorder.root.inside() if doubtful else ():
-            if node.start in doubtful and node.op in RESHAPES and node.operands and node.operands[0][1][0] >= 0:
-                merged = self._merged(node.operands[0][1])
+            parts = [ref for _, ref, _ in node.operands]
+            if node.start in doubtful and node.op in RESHAPES | JOINS and parts and min(parts)[0] >= 0:
+                merged = self._merged(parts[0]) if node.op in RESHAPES else self._joined(parts)
                 for vector in {*self._vectors((node.start, 0))} & merged.keys():
                     names = self._names_for(vector)
-                    if _unsure(Axis(0, names.text(vector)), vector) and not re.search(r"(^|·)\d", merged[vector]):
+                    if _unsure(Axis(0, names.text(vector)), vector) and not re.search(r"(^|[·+])\d", merged[vector]):
                         names.call(vector, merged[vector])
                         self._found.clear()
                         self._shapes.clear()

@@ -900,6 +900,18 @@ def test_the_sizes_in_a_configuration_of_any_kind_have_its_words(kind):
     assert (Settings.dim, Settings.vocab_size) == (10, 19)
 
 
+def levels(x):
+    maps = [x, F.avg_pool2d(x, 2), F.avg_pool2d(x, 4)]
+    return torch.cat([level.flatten(2) for level in maps], 2).mT
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 13, 18), (2, 4, 32, 32)])
+def test_what_is_put_together_is_called_by_its_parts(shape):
+    traced = trace(levels, torch.rand(shape), names="B C H W")
+    words = ["B", "H·W+(H//2)·(W//2)+(H//4)·(W//4)", "C"]
+    assert [axis.word for axis in traced.outcome[0]] == words
+
+
 class Listed(nn.Module):
     """Its widths, and the sides of its window, come in lists."""
 
