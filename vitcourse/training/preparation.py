@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from types import ModuleType
@@ -214,6 +215,11 @@ def _notes(config: TrainConfig, device: torch.device, dataset: Dataset, origin: 
     if config.device == "auto":
         yield from passed_over(device)
     yield from dataset.notes
+    if config.graph and device.type != "cuda":
+        yield f"no CUDA graph, since --graph is for a GPU, and this is {device.type}"
+    processors = os.cpu_count() or config.threads
+    if device.type == "cpu" and config.threads > processors:
+        yield f"--threads is {config.threads:,}, more than the processors ({processors}): that is slower"
     n_images = len(dataset.train_images)
     if config.batch_size > n_images:
         yield f"all {n_images:,} training images are one batch, since --batch-size is {config.batch_size:,}"

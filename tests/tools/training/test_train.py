@@ -581,6 +581,16 @@ def test_a_loss_at_chance_is_no_verdict_on_a_model_that_answers_rightly(
 
 
 @pytest.mark.usefixtures("stripes", "undrawn")
+def test_what_is_asked_for_in_vain_is_said_before_the_run(
+    vitcourse: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    done = vitcourse("train", *SMALL, "--epochs", "1", "--device", "cpu", "--threads", "2", "--graph")
+    assert "no CUDA graph, since --graph is for a GPU, and this is cpu\n" in done.out
+    assert "--threads is 2, more than the processors (1): that is slower\n" in done.out
+
+
+@pytest.mark.usefixtures("stripes", "undrawn")
 def test_the_last_lines_say_what_to_type_next_and_what_was_mistaken(
     vitcourse: Callable[..., Ended], tmp_path: Path
 ) -> None:
