@@ -55,10 +55,8 @@ def built(
     given = arguments_of(kind, args, kwargs)
     if signature is not None:
         # A default is a number with a name, as an argument is.
-        kwargs = {
-            **kwargs,
-            **{n: p.default for n, p in signature.parameters.items() if n not in given and type(p.default) is int},
-        }
+        defaults = {name: p.default for name, p in signature.parameters.items() if name not in given}
+        kwargs |= {name: value for name, value in defaults.items() if type(value) in (int, tuple, list)}
     paths = arguments_of(kind, args, kwargs)
     numbers: dict[str, str] = {}
     values: dict[str, int] = {}

@@ -113,6 +113,8 @@ class Rehearsal(Watch):
             _require_width(args)
         elif name in _CONVOLUTIONS:
             _require_few_products(args)
+            if "transpose" in name and args[0].shape[1 - args[1].ndim] != args[1].shape[0]:
+                raise RuntimeError("weights of another width, of which torch's meta device doesn't complain")
         if len(self.steps) in self.heavy and not self.meta and name not in UNCHECKED:
             # A recurrent network makes little, and on tensors without numbers takes a step of Python for each of time.
             _weigh(func, args, kwargs or {})

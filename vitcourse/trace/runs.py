@@ -178,10 +178,7 @@ class Rehearsals:
                 turns = {name for name, run in self.stopped.items() if len(run.steps) > len(self.main)}
                 self._one_by_one([name for name in movable if name not in self.ways and name not in turns], {})
         if 0 < len(self.call.listed) <= MOST_IN_A_LIST and self.ways:
-            self._one_by_one(self.call.listed, {}, ("next", "times"))
-            self._tie(heads)
-            # Whatever such a number is, one that can't change says nothing of sizes.
-            self.stopped = {name: run for name, run in self.stopped.items() if name not in self.call.listed}
+            self._vary_listed(heads)
             symbols = [name for name in symbols if name not in self.tied]
         if heads and "h" not in self.ways and self._try({**self.ways, **heads}, 0, True):
             self.ways = self.last_ways
@@ -194,6 +191,18 @@ class Rehearsals:
             if (followed and self.decided()) or (not self._again(turn, held) and followed):
                 break
         self._look_closer(held)
+
+    def _vary_listed(self, heads: dict[str, str]) -> None:
+        """Each number in a list; or all of one list, where they have to stay in proportion."""
+        listed = self.call.listed
+        self._one_by_one(listed, {}, ("next", "times"))
+        self._tie(heads)
+        for word in dict.fromkeys(name.partition("[")[0] for name in listed):
+            rest = [name for name in listed if name in self.stopped and name.startswith(f"{word}[")]
+            if len(rest) > 1 and self._try({**self.ways, **dict.fromkeys(rest, "times")}, 0, True):
+                self.ways = self.last_ways
+        # Whatever such a number is, one that can't change says nothing of sizes.
+        self.stopped = {name: run for name, run in self.stopped.items() if name not in listed}
 
     def _look_closer(self, held: bool) -> None:
         """Runs for what the others hide: what is rounded, one layer more, what comes before a late failure."""

@@ -138,8 +138,9 @@ class Names:
         yield from self._quotients(v)
         yield from self._sums(v)
         yield from self._brackets(v)
-        if not self.exact and len(rounded) < 2:
-            yield from self._floors(v)
+        if not self.exact:
+            yield from self._rounded(v)
+            yield from self._floors(v) if len(rounded) < 2 else ()
 
     def _products(self, v: Vector, depth: int, after: str) -> Iterator[tuple[int, tuple[str, ...]]]:
         """Ways to write a size as a number times symbols."""
@@ -161,14 +162,6 @@ class Names:
         for other, divisor in self._varied.items():
             whole = tuple(a * b for a, b in zip(v, divisor, strict=True))
             yield from (f"{name}/{other}" for name, size in self._varied.items() if size == whole)
-        for other, divisor in self._varied.items() if min(v) > 0 and len(set(v)) > 3 else ():
-            pairs = list(zip(v, divisor, strict=True))
-            for name, size in {**self._varied, **self._composed}.items():
-                for plus, text in ((0, ""), (1, "+1")):
-                    if all((n - plus) * d <= a < (n - plus + 1) * d for (n, d), a in zip(pairs, size, strict=True)):
-                        yield f"{closed(name)}//{other}{text}"
-                if all((n - 1) * d < a <= n * d for (n, d), a in zip(pairs, size, strict=True)):
-                    yield f"⌈{name}/{other}⌉"
 
     def _sums(self, v: Vector) -> Iterator[str]:
         names = list(self._varied.items())
@@ -234,6 +227,20 @@ class Names:
         plus = v[0] - times * size[0]
         fits = not rest and 0 < times < 65 and all(a == times * b + plus for a, b in zip(v, size, strict=True))
         return (times, plus) if fits else (0, 0)
+
+    def _rounded(self, v: Vector) -> Iterator[str]:
+        """Sizes divided by another and rounded, and filled up or cut to a multiple of it."""
+        divisors = [(by, size) for by, size in self._varied.items() if min(size) > 0]
+        pairs = [(one, other) for one in (self._varied | self._composed).items() for other in divisors]
+        for (name, size), (by, divisor) in pairs if len(set(v)) > 3 else ():
+            for text, part in (
+                (f"{closed(name)}//{by}", map(operator.floordiv, size, divisor)),
+                (f"⌈{name}/{by}⌉", (-(-a // b) for a, b in zip(size, divisor, strict=True))),
+            ):
+                if v == (found := tuple(part)):
+                    yield text
+                elif v == _times(found, divisor):
+                    yield f"{by}·{closed(text)}"
 
     def _floors(self, v: Vector) -> Iterator[str]:
         """Sizes divided and rounded, and multiples of such, where the runs leave one choice of all numbers."""
