@@ -1,6 +1,7 @@
 """Other sizes for a call's symbols, at which it is run again: pairwise unlike, but for what the symbols mean."""
 
-from collections.abc import Iterator, Mapping
+import operator
+from collections.abc import Iterator, Mapping, Sequence
 
 from vitcourse.trace.sizes import HEADS, ORDER, PRODUCTS, Names, Vector
 
@@ -37,10 +38,9 @@ def _chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, shift: 
     sizes = dict(main)
     # The batch last: it looks at what the others are.
     ordered = sorted(ways, key=lambda name: name == "B")
-    count = max(len(ways), 3)
-    shifts = [k for k in range(count) if all(PRIMES[(i + turn + k) % count] != main[n] for i, n in enumerate(ordered))]
+    smalls = _small([main[name] for name in ordered], turn)
     for place, name in enumerate(ordered):
-        small = PRIMES[(place + turn + shifts[0]) % count] if shifts else PRIMES[place + turn + count]
+        small = smalls[place]
         taken = {sizes[other] for other in ways if other != "B"} if name == "B" and turn < 2 else None
         # What is odd stays so: windows have a middle.
         times = ((3, 5, 7, 9, 11) if main[name] % 2 else (2, 3, 5, 4, 7))[turn]
@@ -60,6 +60,18 @@ def _chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, shift: 
                 break
     _multiply(sizes, main, ways, turn, shift, held)
     return sizes
+
+
+def _small(main: Sequence[int], turn: int) -> Sequence[int]:
+    """Small primes, none where it is already: in each turn in another order, so that no two stay as far apart."""
+    # Of so many, a prime number, every second or third goes through all.
+    count = next(prime for prime in PRIMES[1:] if prime >= len(main))
+    step = 1 + turn % (count - 1)
+    for shift in range(count):
+        found = [PRIMES[(place * step + turn + shift) % count] for place in range(len(main))]
+        if all(map(operator.ne, found, main)):
+            return found
+    return PRIMES[turn + count :]
 
 
 def _free(
