@@ -29,6 +29,8 @@ LARGE = 10_000_000
 MOST_STEPS = 1_000
 # A longer list is a table.
 MOST_IN_A_LIST = 12
+# Runs that are made to tell two expressions apart.
+MOST_TELLING = 6
 # How one size alone may change: the first way that the call takes.
 ONE_BY_ONE = ("free", "even", "times", "next", "less")
 _SPARE = MT19937(0)
@@ -112,9 +114,12 @@ class Rehearsals:
             first = Copies(self.call, self.call.sizes, self.meta)
             self.call, self.finished, self._first = first.call_of(), first.finished, first
 
-    def run(self, shown: Recorder, failed: bool, decided: Callable[[], bool]) -> None:
-        """Vary every symbol that can change, until `decided`; first with other data, where it matters."""
-        self.main, self.failed, self.opaque, self.decided = shown.steps, failed, shown.opaque, decided
+    def run(
+        self, shown: Recorder, failed: bool, decided: Callable[[], bool], telling: Callable[[], dict[str, int]]
+    ) -> None:
+        """Vary every symbol that can change, until `decided`, then to `telling` sizes; at first with other data."""
+        self.main, self.failed, self.opaque = shown.steps, failed, shown.opaque
+        self.decided, self.telling = decided, telling
         self._turns = None if failed else turns_of(self.main, shown.made())
         self._shown = shown
         if self._first is None:
@@ -238,6 +243,11 @@ class Rehearsals:
         if image and ("P" in self.ways or (self.follower is not None and "P" in self.follower.atoms.named)):
             # Once with an image that its patches don't cover.
             self._try(image, 0, held)
+        for _ in range(MOST_TELLING if self.turns and len(self.main) < MOST_STEPS else 0):
+            # Where two expressions fit all runs, one more where they differ.
+            told = {name: f"+{size - self.call.sizes[name]}" for name, size in self.telling().items()}
+            if not told or not any(self._try(ways, 0, held) for ways in (told, *({n: w} for n, w in told.items()))):
+                break
 
     def _again(self, turn: int, held: bool) -> bool:
         """Another run, with the symbols that can change; in other ways, where these sizes don't do."""

@@ -8,7 +8,7 @@ chose don't decide it, so that no coincidence among them can.
 import operator
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import combinations, combinations_with_replacement
@@ -18,6 +18,8 @@ from typing import Any
 from vitcourse.checking.sizes import worth as worth
 
 Vector = tuple[int, ...]
+# At sizes below it is asked whether two expressions are one.
+MOST_TOLD = 300
 
 # What the course's symbols mean, where nobody says otherwise: the first is the product of the other two.
 PRODUCTS = (
@@ -48,6 +50,7 @@ class Names:
     meanings: dict[str, str] = field(default_factory=dict)
     _found: dict[Vector, str | None] = field(default_factory=dict)
     _composed: dict[str, Vector] = field(default_factory=dict)
+    _doubts: dict[str, list[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._derive()
@@ -254,13 +257,36 @@ class Names:
         many = [fit for fit in many if max({**self._varied, **self._composed}[fit[1]]) > 16 * fit[2]]
         for found in (plain, many):
             count = Counter(name for _, name, _, _ in found)
-            for times, name, by, plus in [fit for fit in found if count[fit[1]] == 1]:
-                if any(by % n == 0 for n in self.given) or abs(plus) > 3 * by:
-                    # A line goes through a few sizes easily, if it may lie anywhere.
-                    continue
-                up = plus == by - 1
-                text = f"⌈{name}/{by}⌉" if up else f"{name}//{by}" if not plus else f"({name}{plus:+d})//{by}"
-                yield times + closed(text) if times else text
+            # A line goes through a few sizes easily, if it may lie anywhere.
+            fits = [fit for fit in found if not any(fit[2] % n == 0 for n in self.given) and abs(fit[3]) <= 3 * fit[2]]
+            texts = [_rounded_text(*fit) for fit in fits if count[fit[1]] == 1]
+            simple = [text for text in texts if text.count("⌈") + text.count("//") == 1]
+            # Of those that are rounded twice and differ at other sizes all but one fit by chance.
+            if self._differ([_rounded_text(*fit) for fit in fits]) and self._differ(texts) and not simple:
+                return
+            yield from texts
+
+    def _differ(self, texts: list[str]) -> bool:
+        """Whether expressions of one symbol differ at some size; at which, and how many of them, is noted."""
+        symbols = {word for text in texts for word in re.findall(r"[^\W\d][\w'\[\]]*", text)}
+        if len(texts) < 2 or len(symbols) > 1:
+            return False
+        values = [[*map(_of_one(text, *symbols), range(MOST_TOLD))] for text in texts]
+        apart = [sum(one != other for one, other in combinations(at, 2)) for at in zip(*values, strict=True)]
+        for symbol in symbols:
+            self._doubts[symbol] = [*map(operator.add, self._doubts.get(symbol, [0] * MOST_TOLD), apart)]
+        return any(apart)
+
+    def telling(self) -> dict[str, int]:
+        """Sizes of symbols at which the most expressions differ that fit all runs so far."""
+        found = {}
+        for symbol, apart in self._doubts.items():
+            sizes = self.sizes[symbol]
+            near = [size for size in range(sizes[0] + 1, min(2 * sizes[0] + 8, MOST_TOLD)) if size not in sizes]
+            best = max(near, key=apart.__getitem__, default=0)
+            if apart[best]:
+                found[symbol] = best
+        return found
 
     def _fits(self, v: Vector) -> Iterator[tuple[str, int, int]]:
         """(size + plus) // by."""
@@ -273,6 +299,21 @@ class Names:
                 least = max(b * by - a for a, b in zip(size, v, strict=True))
                 most = min(b * by - a for a, b in zip(size, v, strict=True)) + by - 1
                 yield from ((name, by, plus) for plus in range(least, most + 1))
+
+
+def _rounded_text(times: str, name: str, by: int, plus: int) -> str:
+    """So many times a size and a number more, divided and rounded, as it is written."""
+    text = f"⌈{name}/{by}⌉" if plus == by - 1 else f"{name}//{by}" if not plus else f"({name}{plus:+d})//{by}"
+    return times + closed(text) if times else text
+
+
+def _of_one(text: str, symbol: str) -> Callable[[int], int]:
+    """An expression of one symbol as a function of its size."""
+    text = text.replace(symbol, "n").replace("·", "*")
+    while "⌈" in text:
+        text = re.sub(r"⌈([^⌈⌉]*)/(\d+)⌉", r"(-(-(\1)//\2))", text)
+    made: Callable[[int], int] = eval(f"lambda n: {text}")
+    return made
 
 
 def quotient(whole: Any, part: Any) -> Any:

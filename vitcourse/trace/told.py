@@ -160,6 +160,15 @@ class Told:
                             return False
         return many or (self.follower is not None and self.rehearsals.ways.keys() <= {"B", "n", *HEADS})
 
+    def telling(self) -> dict[str, int]:
+        """Sizes of symbols at which another run would tell expressions apart that fit those so far."""
+        self.learn()
+        for same in dict.fromkeys(zip(*self._runs, strict=False)):
+            for shapes in zip(*(step[1:] for step in same), strict=True):
+                for vector in zip(*shapes, strict=True):
+                    self.names.text(vector)
+        return self.names.telling()
+
     def _stuck(self) -> Iterator[tuple[str, int, Rehearsal]]:
         """The sizes that the code, and no module's own size, allows no other of; and the runs that tried it."""
         bound = self.follower.atoms.bound() if self.follower is not None else set()

@@ -72,7 +72,7 @@ def trace(
         error = raised
     told = Told(call, recorder, rehearsals, function)
     if told.nameable():
-        quietly(rehearsals.run, recorder, error is not None, told.settled)
+        quietly(rehearsals.run, recorder, error is not None, told.settled, told.telling)
     told.learn()
     quietly(told.find_numbers)
     quietly(told.find_merged)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from benchmarks.trace_models import contradictions
+from benchmarks.trace_models import contradictions, value
 from vitcourse.trace import build, recorder, trace
 from vitcourse.trace.ask import Question
 from vitcourse.trace.atoms import Atoms
@@ -898,6 +898,45 @@ def test_the_sizes_in_a_configuration_of_any_kind_have_its_words(kind):
     # Beside dim, which is the width of a token, hidden_dim is not called D.
     assert widths == ["T", *["D"] * 3, "hidden_dim", "vocab_size"]
     assert (Settings.dim, Settings.vocab_size) == (10, 19)
+
+
+class Stages(nn.Module):
+    """What the first stage reduces by four and by four, the second does by two and by two."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.reduced = nn.Conv2d(3, 5, 7, 4, 3), nn.Conv2d(5, 5, 4, 4)
+        self.second = nn.Conv2d(5, 7, 3, 2, 1)
+
+    def forward(self, x):
+        x = self.first(x)
+        return self.reduced(x), F.avg_pool2d(self.second(x), 2)
+
+
+def test_of_expressions_that_fit_all_runs_another_run_tells_the_right_one():
+    model = Stages()
+    traced = trace(model, torch.rand(2, 3, 37, 61), names="B C H W")
+    words = [axis.word for shape in traced.outcome for axis in shape[2:]]
+    assert all("H" in word or "W" in word for word in words)
+    for height, width in zip(range(24, 90), range(90, 24, -1), strict=True):
+        sizes = [size for result in model(torch.rand(1, 3, height, width)) for size in result.shape[2:]]
+        assert [value(word, {"H": height, "W": width}) for word in words] == sizes
+
+
+@pytest.mark.parametrize("image", [(13, 11), (13, 10), (16, 12)])
+def test_what_is_filled_up_to_a_multiple_of_a_size_is_called_so(image):
+    def filled(x, p):
+        return F.pad(x, (0, -x.shape[2] % p, 0, -x.shape[1] % p))
+
+    traced = trace(filled, torch.rand(2, *image), 4, names={"x": "B H W", "p": "P"})
+    assert [axis.word for axis in traced.outcome[0]] == ["B", "P·⌈H/P⌉", "P·⌈W/P⌉"]
+
+
+def test_sizes_that_have_to_be_small_do_not_stay_as_far_apart():
+    ways = dict.fromkeys(("h", "B", "H", "W", "d_out"), "small")
+    main = {"h": 2, "B": 2, "H": 7, "W": 9, "d_out": 11}
+    turns = [chosen(main, ways, turn, True) for turn in range(5)]
+    assert len({sizes["H"] - sizes["W"] for sizes in turns}) > 3
 
 
 def levels(x):
