@@ -236,14 +236,20 @@ class Names:
         divisors = [(by, size) for by, size in self._varied.items() if min(size) > 0]
         pairs = [(one, other) for one in (self._varied | self._composed).items() for other in divisors]
         for (name, size), (by, divisor) in pairs if len(set(v)) > 3 else ():
+            floor = tuple(map(operator.floordiv, size, divisor))
+            rests = tuple(map(operator.mod, size, divisor))
             for text, part in (
-                (f"{closed(name)}//{by}", map(operator.floordiv, size, divisor)),
-                (f"⌈{name}/{by}⌉", (-(-a // b) for a, b in zip(size, divisor, strict=True))),
+                (f"{closed(name)}//{by}", floor),
+                (f"⌈{name}/{by}⌉", tuple(n + (rest > 0) for n, rest in zip(floor, rests, strict=True))),
+                (f"{closed(name)}//{by}+1", tuple(n + 1 for n in floor)),
             ):
-                if v == (found := tuple(part)):
-                    yield text
-                elif v == _times(found, divisor):
-                    yield f"{by}·{closed(text)}"
+                if v not in (part, _times(part, divisor)):
+                    continue
+                if min(rests) > 0:
+                    # What is one more than rounded down is rounded up, but where nothing is left over.
+                    self._doubt(name, [n > 0 and n % divisor[0] == 0 for n in range(MOST_TOLD)])
+                else:
+                    yield text if v == part else f"{by}·{closed(text)}"
 
     def _floors(self, v: Vector) -> Iterator[str]:
         """Sizes divided and rounded, and multiples of such, where the runs leave one choice of all numbers."""
@@ -273,9 +279,13 @@ class Names:
             return False
         values = [[*map(_of_one(text, *symbols), range(MOST_TOLD))] for text in texts]
         apart = [sum(one != other for one, other in combinations(at, 2)) for at in zip(*values, strict=True)]
-        for symbol in symbols:
-            self._doubts[symbol] = [*map(operator.add, self._doubts.get(symbol, [0] * MOST_TOLD), apart)]
+        self._doubt(symbols.pop(), apart)
         return any(apart)
+
+    def _doubt(self, symbol: str, apart: Iterable[int]) -> None:
+        """Note how many expressions differ at each size of a symbol."""
+        if symbol in self.sizes:
+            self._doubts[symbol] = [*map(operator.add, self._doubts.get(symbol, [0] * MOST_TOLD), apart)]
 
     def telling(self) -> dict[str, int]:
         """Sizes of symbols at which the most expressions differ that fit all runs so far."""
