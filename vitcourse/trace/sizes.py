@@ -133,17 +133,20 @@ class Names:
         if len(set(v)) < 3:
             return
         products = sorted(self._products(v, 4, ""), key=lambda p: (len(p[1]) + (p[0] != 1), _all_places(p[1])))
-        # Of several products of what is rounded one fits by chance.
-        rounded = [p for p in products if not self._composed.keys().isdisjoint(p[1]) and self._written(p[0])]
-        for number, factors in [p for p in products if len(rounded) < 2 or p not in rounded]:
-            if self._written(number):
-                yield "·".join([str(number)] * (number != 1) + sorted(factors, key=place_of))
+        products = [p for p in products if self._written(p[0])]
+        texts = ["·".join([str(n)] * (n != 1) + sorted(factors, key=place_of)) for n, factors in products]
+        rounded = [t for t, p in zip(texts, products, strict=True) if not self._composed.keys().isdisjoint(p[1])]
+        # Of several products of what is rounded one fits by chance, but where they are the same.
+        apart = self._apart(rounded)
+        chance = len(rounded) > 1 and (apart is None or any(apart))
+        rest = [] if chance else [min(rounded, key=len)] if rounded else []
+        yield from (text for text in texts if text not in rounded or text in rest)
         yield from self._quotients(v)
         yield from self._sums(v)
         yield from self._brackets(v)
         if not self.exact:
             yield from self._rounded(v)
-            yield from self._floors(v) if len(rounded) < 2 else ()
+            yield from () if chance else self._floors(v)
 
     def _products(self, v: Vector, depth: int, after: str) -> Iterator[tuple[int, tuple[str, ...]]]:
         """Ways to write a size as a number times symbols."""
@@ -265,22 +268,24 @@ class Names:
             count = Counter(name for _, name, _, _ in found)
             # A line goes through a few sizes easily, if it may lie anywhere.
             fits = [fit for fit in found if not any(fit[2] % n == 0 for n in self.given) and abs(fit[3]) <= 3 * fit[2]]
+            # Nor is much known of what is rounded twice by a few places.
+            fits = [fit for fit in fits if max(self._composed.get(fit[1], (8 * fit[2] + 1,))) > 8 * fit[2]]
             texts = [_rounded_text(*fit) for fit in fits if count[fit[1]] == 1]
             simple = [text for text in texts if text.count("⌈") + text.count("//") == 1]
             # Of those that are rounded twice and differ at other sizes all but one fit by chance.
-            if self._differ([_rounded_text(*fit) for fit in fits]) and self._differ(texts) and not simple:
-                return
-            yield from texts
+            all_apart, apart = self._apart([_rounded_text(*fit) for fit in fits]), self._apart(texts)
+            if simple or not (all_apart and apart and any(apart)):
+                yield from texts
 
-    def _differ(self, texts: list[str]) -> bool:
-        """Whether expressions of one symbol differ at some size; at which, and how many of them, is noted."""
+    def _apart(self, texts: list[str]) -> list[int] | None:
+        """How many of some expressions differ at each size of their one symbol, which is noted; None of several."""
         symbols = {word for text in texts for word in re.findall(r"[^\W\d][\w'\[\]]*", text)}
         if len(texts) < 2 or len(symbols) > 1:
-            return False
+            return None
         values = [[*map(_of_one(text, *symbols), range(MOST_TOLD))] for text in texts]
         apart = [sum(one != other for one, other in combinations(at, 2)) for at in zip(*values, strict=True)]
         self._doubt(symbols.pop(), apart)
-        return any(apart)
+        return apart
 
     def _doubt(self, symbol: str, apart: Iterable[int]) -> None:
         """Note how many expressions differ at each size of a symbol."""
