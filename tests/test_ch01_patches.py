@@ -32,6 +32,7 @@ def test_patchify(check: Check) -> None:
     check.gradients(patchify, images, s.P)
     check.dtypes(patchify, images, s.P)
     check.raises(patchify, images[:, :, : s.H - 1, : s.P**2], s.P, naming=(s.H - 1, s.P**2, s.P))
+    check.raises(patchify, images[:, :, : s.H - 1], s.P, naming=(s.H - 1, s.W, s.P))
     check.raises(patchify, images[..., : s.W - 2], s.P, naming=(s.H, s.W - 2, s.P))
     check.raises(patchify, images[:, :, : s.H - 1, : s.W - 2], s.P, naming=(s.H - 1, s.W - 2, s.P))
 

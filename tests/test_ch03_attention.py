@@ -114,7 +114,9 @@ def test_multi_head_attention(check: Check) -> None:
 
     check.same(attention, x)
     check.same(attention, x, return_weights=True)
-    check.same(check.module("MultiHeadAttention", d_model=s.D, n_heads=1), x)
+    alone = check.module("MultiHeadAttention", d_model=s.D, n_heads=1)
+    check.same(alone, x)
+    check.same(alone, x, return_weights=True)
     check.same(check.module("MultiHeadAttention", d_model=s.D, n_heads=s.D), x)
     check.gradients(attention, x)
     check.dtypes(attention, x)

@@ -76,7 +76,29 @@ class Check(Asking):
             raise CheckFailedError(f"{name} is no function or class but {article(kind)}")
         if found["torch"]:
             raise CheckFailedError(f"{name} is torch's own under another name: this exercise builds it; you called it")
+        for method in ("", "forward") if kind == "module" else ("",):
+            self._signed(module, name, method)
         return Subject(self, name, (module, name))
+
+    def _signed(self, module: str, name: str, method: str) -> None:
+        """Where both have them, arguments stand in the reference's order, and have its defaults.
+
+        No evidence for what else is wrong: an answer may have arguments of its own.
+        """
+        request = {"do": "signature", "module": module, "name": name, "method": method}
+        name = f"{name}.{method}".rstrip(".")
+        mine, ours = (_arguments(side.answer(request).result) for side in (self.learner, self.reference))
+        order = [argument for argument in mine if argument in ours]
+        if order != [argument for argument in ours if argument in mine]:
+            raise CheckFailedError(
+                f"{name} takes its arguments in another order: ({', '.join(mine)}); it should be ({', '.join(ours)})",
+                "They may be given by their places, without their names.",
+            )
+        for argument in order:
+            (own_has, own), (has, default) = mine[argument], ours[argument]
+            if own_has and has and (isinstance(own, Tensor) or own != default):
+                told = repr(own) if type(own) in (type(None), bool, int, float, str, torch.dtype) else described(own)
+                raise CheckFailedError(f"the default of {argument} of {name} is {told}; it should be {default!r}")
 
     def module(self, name: str, **arguments: Any) -> Module:
         """The module of that class, made with these arguments, holding a randomised reference's parameters."""
@@ -328,6 +350,13 @@ def no_kernel(raised: Mapping[str, Any]) -> bool:
     listed = re.search(r"\bor \w+ .*but got BFloat16(?: and BFloat16)*$", message)
     missing = raised.get("type") == "NotImplementedError" and "BFloat16" in message
     return "not implemented for" in message or missing or listed is not None
+
+
+def _arguments(told: Any) -> dict[str, tuple[bool, Any]]:
+    """What a worker says of a signature: of each argument whether it has a default, and which."""
+    rows = told if isinstance(told, list) else []
+    fine = all(isinstance(row, list) and len(row) == 3 and type(row[0]) is str for row in rows)
+    return {name: (bool(has), default) for name, has, default in rows} if fine else {}
 
 
 def _as_tensor(value: Any, what: str) -> Tensor:

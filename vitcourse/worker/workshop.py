@@ -3,7 +3,7 @@
 import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,6 +94,16 @@ class Workshop:
             kind = "module"
         torchs = str(getattr(found, "__module__", "") or "").partition(".")[0] == "torch"
         seen.result = {"kind": kind, "torch": torchs}
+        return seen
+
+    def signature(self, module: str, name: str, method: str = "") -> Observation:
+        """The arguments that a method, say, takes by their places: each name, whether it has a default, and which."""
+        seen = Observation()
+        with suppress(*self.catches):
+            found = self.find(module, name)
+            parameters = inspect.signature(getattr(found, method) if method else found).parameters.values()
+            places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+            seen.result = [[p.name, p.default is not p.empty, noted(p.default)] for p in places]
         return seen
 
     def make(self, slot: str, module: str, name: str, arguments: Mapping[str, Any], seed: int) -> Observation:

@@ -491,6 +491,32 @@ def test_an_answer_that_needs_no_earlier_one_passes_without_it(
     assert verdicts["inline", "3.2"].status == "passed"
 
 
+def test_arguments_have_the_contracts_order_and_defaults_and_may_be_more(
+    learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
+) -> None:
+    three, grid = "patch_size: int, grid: tuple[int, int], channels: int", "channels: int, grid: tuple[int, int]"
+    two, turned = "d_model: int, n_patches: int", "n_patches: int, d_model: int"
+    told = {
+        "1.2": (three, f"patch_size: int, {grid}", "unpatchify takes its arguments in another order"),
+        "1.3": ("in_channels: int = 1", "in_channels: int = 3", "the default of in_channels of PatchEmbedding is 3"),
+        "2.4": (two, turned, "PositionalEncoding takes its arguments in another order"),
+        "3.4": (
+            "weights: bool = False",
+            "weights: bool = True",
+            "the default of return_weights of MultiHeadAttention.",
+        ),
+        "4.3": ("ratio: int = 4", "ratio: int = 4, bias: bool = True", "passed"),
+        "5.4": ("None = None", "None = torch.bfloat16", "the default of amp_dtype of train_step is torch.bfloat16"),
+    }
+    source = {asked.module: load_code("solutions").source(asked.module) or "" for asked in map(exercise, told)}
+    for id, (right, wrong, _) in told.items():
+        assert right in source[exercise(id).module]
+        source[exercise(id).module] = source[exercise(id).module].replace(right, wrong)
+    verdicts = verdicts_of([learner("signed", **source)], list(told))
+    for id, (_, _, headline) in told.items():
+        assert verdicts["signed", id].headline.startswith(headline), verdicts["signed", id]
+
+
 @pytest.mark.usefixtures("uncaused")
 def test_calling_what_one_should_build_is_refused(
     learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
