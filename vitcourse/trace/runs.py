@@ -227,9 +227,6 @@ class Rehearsals:
                     for by in (2, 2, 2, 3, 5, 7):
                         if step % by == 0 and self._try({name: f"+{step // by}"}, 0, held):
                             step //= by
-        for name in [n for n, way in self.ways.items() if way == "next" and n not in (*FEW, *self.call.listed)]:
-            # A little more or less changes nothing that is rounded much; beside others it was too large, maybe.
-            self._try({name: "free"}, 0, held)
         if self.call.layers and self.turns:
             # There is one layer more, which is left out.
             self._try({**self.ways, **dict.fromkeys(self.call.layers, "longer")}, 0, held)
