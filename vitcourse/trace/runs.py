@@ -315,13 +315,17 @@ class Rehearsals:
                 self.tied[name] = other
 
     def _tie(self, heads: dict[str, str]) -> None:
-        """A size of the module that can change only together with one of an input is that one."""
+        """A size of the module that can change only together with one of an input is that one, by the input's symbol.
+
+        But where the input's axis has none: then it is the module's.
+        """
         said = {word for words in self.call.words.values() for word in words}
         own = {symbol for _, recipe in self.call.recipes for symbol in recipe.numbers.values()} - said
         sizes, stopped = self.call.sizes, [*self.stopped]
         pairs = [(a, b) for a in stopped if a in own for b in stopped if b in said and sizes[a] == sizes[b]]
         # Where chance or other data ends a run as well, what ends says nothing of sizes.
-        for name, other in pairs if pairs and self._try({}, 0, True) else ():
+        for pair in pairs if pairs and self._try({}, 0, True) else ():
+            name, other = pair[::-1] if pair[1].startswith("_") else pair
             if name in self.stopped and other in self.stopped:
                 self.tied[name] = other
                 self._one_by_one([other], heads)

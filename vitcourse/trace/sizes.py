@@ -282,7 +282,8 @@ class Names:
         symbols = {word for text in texts for word in re.findall(r"[^\W\d][\w'\[\]]*", text)}
         if len(texts) < 2 or len(symbols) > 1:
             return None
-        values = [[*map(_of_one(text, *symbols), range(MOST_TOLD))] for text in texts]
+        # No size is 0, by which another would be divided.
+        values = [[*map(_of_one(text, *symbols), (1, *range(1, MOST_TOLD)))] for text in texts]
         apart = [sum(one != other for one, other in combinations(at, 2)) for at in zip(*values, strict=True)]
         self._doubt(symbols.pop(), apart)
         return apart

@@ -951,6 +951,12 @@ def test_what_is_put_together_is_called_by_its_parts(shape):
     assert [axis.word for axis in traced.outcome[0]] == words
 
 
+@pytest.mark.parametrize("names", [None, "B T _"])
+def test_an_axis_that_has_no_name_is_called_as_the_built_module_calls_it(names):
+    traced = trace(build(nn.TransformerEncoderLayer, 14, 2, 11, batch_first=True), torch.rand(3, 5, 14), names=names)
+    assert [(axis.name, axis.size) for axis in (traced.steps[0].shape[2], traced.outcome[0][2])] == [("D", 14)] * 2
+
+
 class Listed(nn.Module):
     """Its widths, and the sides of its window, come in lists."""
 
