@@ -145,8 +145,13 @@ class Names:
         yield from self._sums(v)
         yield from self._brackets(v)
         if not self.exact:
-            yield from self._rounded(v)
-            yield from () if chance else self._floors(v)
+            by_numbers = [] if chance else [*self._floors(v)]
+            by_sizes = dict(self._rounded(v))
+            # Of both one fits by chance.
+            if not by_numbers or not by_sizes:
+                yield from by_sizes or by_numbers
+            else:
+                self._apart([*by_numbers, *by_sizes.values()])
 
     def _products(self, v: Vector, depth: int, after: str) -> Iterator[tuple[int, tuple[str, ...]]]:
         """Ways to write a size as a number times symbols."""
@@ -234,17 +239,17 @@ class Names:
         fits = not rest and 0 < times < 65 and all(a == times * b + plus for a, b in zip(v, size, strict=True))
         return (times, plus) if fits else (0, 0)
 
-    def _rounded(self, v: Vector) -> Iterator[str]:
-        """Sizes divided by another and rounded, and filled up or cut to a multiple of it."""
+    def _rounded(self, v: Vector) -> Iterator[tuple[str, str]]:
+        """Sizes divided by another and rounded, or filled up or cut to a multiple of it; and with its number for it."""
         divisors = [(by, size) for by, size in self._varied.items() if min(size) > 0]
         pairs = [(one, other) for one in (self._varied | self._composed).items() for other in divisors]
         for (name, size), (by, divisor) in pairs if len(set(v)) > 3 else ():
             floor = tuple(map(operator.floordiv, size, divisor))
             rests = tuple(map(operator.mod, size, divisor))
             for text, part in (
-                (f"{closed(name)}//{by}", floor),
-                (f"⌈{name}/{by}⌉", tuple(n + (rest > 0) for n, rest in zip(floor, rests, strict=True))),
-                (f"{closed(name)}//{by}+1", tuple(n + 1 for n in floor)),
+                (f"{closed(name)}//@", floor),
+                (f"⌈{name}/@⌉", tuple(n + (rest > 0) for n, rest in zip(floor, rests, strict=True))),
+                (f"{closed(name)}//@+1", tuple(n + 1 for n in floor)),
             ):
                 if v not in (part, _times(part, divisor)):
                     continue
@@ -252,7 +257,8 @@ class Names:
                     # What is one more than rounded down is rounded up, but where nothing is left over.
                     self._doubt(name, [n > 0 and n % divisor[0] == 0 for n in range(MOST_TOLD)])
                 else:
-                    yield text if v == part else f"{by}·{closed(text)}"
+                    text = text if v == part else f"@·{closed(text)}"
+                    yield text.replace("@", by), text.replace("@", str(divisor[0]))
 
     def _floors(self, v: Vector) -> Iterator[str]:
         """Sizes divided and rounded, and multiples of such, where the runs leave one choice of all numbers."""

@@ -167,7 +167,7 @@ class Told:
             for shapes in zip(*(step[1:] for step in same), strict=True):
                 for vector in zip(*shapes, strict=True):
                     self.names.text(vector)
-        return self.names.telling()
+        return {name: size for name, size in self.names.telling().items() if name in self.rehearsals.ways}
 
     def _stuck(self) -> Iterator[tuple[str, int, Rehearsal]]:
         """The sizes that the code, and no module's own size, allows no other of; and the runs that tried it."""
