@@ -56,7 +56,7 @@ def built(
     if signature is not None:
         # A default is a number with a name, as an argument is.
         defaults = {name: p.default for name, p in signature.parameters.items() if name not in given}
-        kwargs |= {name: value for name, value in defaults.items() if type(value) in (int, tuple, list)}
+        kwargs = kwargs | {name: value for name, value in defaults.items() if type(value) in (int, tuple, list)}
     paths = arguments_of(kind, args, kwargs)
     numbers: dict[str, str] = {}
     values: dict[str, int] = {}
@@ -101,6 +101,7 @@ def described(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     call.recipes = _recipes([module for _, module in modules], call, said)
     made_with = [pair for _, recipe in call.recipes for pair in recipe.numbers.items()]
     call.layers = [symbol for path, symbol in made_with if hyperparameter(path) == "L" and symbol not in said]
+    # What one of several numbers is no word tells.
     call.listed = [*{s: path for path, s in made_with if hyperparameter(path, 2) is None and s not in said}]
     _heads(call)
     contract = contract_of(function)
@@ -183,7 +184,7 @@ def _numbers(
 ) -> Iterator[tuple[str, str, int]]:
     """The numbers among arguments that are sizes: where they are, their symbols, and what they are.
 
-    In what makes a module dim is a width, and the word of a number of layers is told.
+    Where a module is made of them, dim is a width, and no axis, and those in a list have names.
     """
     found = {
         path: [(p, v) for p, v in parts(value, path, objects=True) if type(v) is int]
