@@ -216,7 +216,7 @@ def _notes(config: TrainConfig, device: torch.device, dataset: Dataset, origin: 
         yield from passed_over(device)
     yield from dataset.notes
     if config.graph and device.type != "cuda":
-        yield f"no CUDA graph, since --graph is for a GPU, and this is {device.type}"
+        yield f"--graph is for a GPU, and this is {device.type}: no step is recorded"
     processors = os.cpu_count() or config.threads
     if device.type == "cpu" and config.threads > processors:
         yield f"--threads is {config.threads:,}, more than the processors ({processors}): that is slower"

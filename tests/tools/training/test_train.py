@@ -586,7 +586,7 @@ def test_what_is_asked_for_in_vain_is_said_before_the_run(
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     done = vitcourse("train", *SMALL, "--epochs", "1", "--device", "cpu", "--threads", "2", "--graph")
-    assert "no CUDA graph, since --graph is for a GPU, and this is cpu\n" in done.out
+    assert "--graph is for a GPU, and this is cpu: no step is recorded\n" in done.out
     assert "--threads is 2, more than the processors (1): that is slower\n" in done.out
 
 
