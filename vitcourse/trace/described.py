@@ -3,6 +3,7 @@
 import inspect
 import re
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -190,7 +191,7 @@ def _numbers(
         path: [(p, v) for p, v in parts(value, path, objects=True) if type(v) is int]
         for path, value in zip(paths, values, strict=True)
     }
-    beside = {word_of(leaf) for leaves in found.values() for leaf, _ in leaves}
+    beside = Counter(word_of(leaf) for leaves in found.values() for leaf, _ in leaves)
     for path, leaves in found.items():
         for place, (leaf, size) in enumerate(leaves):
             said, word = words(given.get(leaf, given.get(path, ""))), word_of(leaf)
@@ -199,7 +200,12 @@ def _numbers(
             if not said and symbol is not None and hidden(word, beside):
                 symbol = word
             elif made and not said:
-                symbol = "D" if word == "dim" else symbol or one_of(leaf)
+                # The sides of a patch are one; of channels or heads in a list each is another.
+                several = isinstance(HYPERPARAMETERS.get(re.sub(r"(\[\d+\])+$", "", leaf)), str) and symbol != "P"
+                symbol = "D" if word == "dim" else (None if several else symbol) or one_of(leaf) or symbol
+            if made and word and beside[word] > 1:
+                # The dim of an encoder and that of its decoder are two sizes of one word.
+                continue
             if symbol is not None and size > 0 and (said or (made and word == "dim") or word not in _NO_SIZES):
                 yield leaf, symbol, size
 

@@ -146,12 +146,14 @@ class Names:
         yield from self._brackets(v)
         if not self.exact:
             by_numbers = [] if chance else [*self._floors(v)]
-            by_sizes = dict(self._rounded(v))
-            # Of both one fits by chance.
-            if not by_numbers or not by_sizes:
-                yield from by_sizes or by_numbers
+            by_sizes, others = self._rounded(v)
+            if not by_sizes and not others:
+                yield from by_numbers
+            elif len(by_sizes) == 1 and not others and not by_numbers:
+                yield from by_sizes
             else:
-                self._apart([*by_numbers, *by_sizes.values()])
+                # Of those that fit all but one do by chance.
+                self._apart([*dict.fromkeys([*by_numbers, *by_sizes.values(), *others])])
 
     def _products(self, v: Vector, depth: int, after: str) -> Iterator[tuple[int, tuple[str, ...]]]:
         """Ways to write a size as a number times symbols."""
@@ -239,26 +241,53 @@ class Names:
         fits = not rest and 0 < times < 65 and all(a == times * b + plus for a, b in zip(v, size, strict=True))
         return (times, plus) if fits else (0, 0)
 
-    def _rounded(self, v: Vector) -> Iterator[tuple[str, str]]:
-        """Sizes divided by another and rounded, or filled up or cut to a multiple of it; and with its number for it."""
+    def _rounded(self, v: Vector) -> tuple[dict[str, str], list[str]]:
+        """Sizes divided by another and rounded, or filled up or cut to a multiple; each also with the other's number.
+
+        And what else fits: less of the size, a window or a few, is divided; or no run has shown one without a rest, at
+        which one more than rounded down is not rounded up.
+        """
+        proved, others = {}, []
         divisors = [(by, size) for by, size in self._varied.items() if min(size) > 0]
         pairs = [(one, other) for one in (self._varied | self._composed).items() for other in divisors]
-        for (name, size), (by, divisor) in pairs if len(set(v)) > 3 else ():
+        # What is a multiple of the other already, by how it is written, is no other way to say it.
+        pairs = [pair for pair in pairs if pair[1][0] not in _symbols(pair[0][0])] if len(set(v)) > 3 else []
+        for (name, size), (by, divisor) in pairs:
             floor = tuple(map(operator.floordiv, size, divisor))
             rests = tuple(map(operator.mod, size, divisor))
-            for text, part in (
-                (f"{closed(name)}//@", floor),
-                (f"⌈{name}/@⌉", tuple(n + (rest > 0) for n, rest in zip(floor, rests, strict=True))),
-                (f"{closed(name)}//@+1", tuple(n + 1 for n in floor)),
-            ):
+            forms = {
+                f"{closed(name)}//@": floor,
+                f"⌈{name}/@⌉": tuple(n + (rest > 0) for n, rest in zip(floor, rests, strict=True)),
+                f"{closed(name)}//@+1": tuple(n + 1 for n in floor),
+            }
+            for text, part in forms.items():
                 if v not in (part, _times(part, divisor)):
                     continue
+                text = text if v == part else f"@·{closed(text)}"
+                known = text.replace("@", str(divisor[0]))
                 if min(rests) > 0:
-                    # What is one more than rounded down is rounded up, but where nothing is left over.
+                    others.append(known)
                     self._doubt(name, [n > 0 and n % divisor[0] == 0 for n in range(MOST_TOLD)])
                 else:
-                    text = text if v == part else f"@·{closed(text)}"
-                    yield text.replace("@", by), text.replace("@", str(divisor[0]))
+                    proved[text.replace("@", by)] = known
+                if v == part:
+                    others += [rival for rival in self._less(v, name, size, divisor) if not self._same(rival, known)]
+        return proved, others
+
+    def _less(self, v: Vector, name: str, size: Vector, divisor: Vector) -> Iterator[str]:
+        """Other ways to divide a size: without as much as another, or a few, and one more; with their numbers."""
+        for other in [(0,) * len(v), *(o for o in self._varied.values() if o not in (size, divisor))]:
+            for few in range(-4, 5) if not any(other) else (0,):
+                left = tuple(a - b + few for a, b in zip(size, other, strict=True))
+                floor = tuple(map(operator.floordiv, left, divisor))
+                for more in (0, 1):
+                    if v == tuple(n + more for n in floor):
+                        yield f"({name}{few - other[0]:+d})//{divisor[0]}+{more}"
+
+    def _same(self, one: str, other: str) -> bool:
+        """Whether two expressions of one symbol are the same at all sizes."""
+        symbol = _symbols(one)
+        return len(symbol) == 1 and all(_of_one(one, *symbol)(n) == _of_one(other, *symbol)(n) for n in range(8, 200))
 
     def _floors(self, v: Vector) -> Iterator[str]:
         """Sizes divided and rounded, and multiples of such, where the runs leave one choice of all numbers."""
@@ -285,7 +314,7 @@ class Names:
 
     def _apart(self, texts: list[str]) -> list[int] | None:
         """How many of some expressions differ at each size of their one symbol, which is noted; None of several."""
-        symbols = {word for text in texts for word in re.findall(r"[^\W\d][\w'\[\]]*", text)}
+        symbols = {symbol for text in texts for symbol in _symbols(text)}
         if len(texts) < 2 or len(symbols) > 1:
             return None
         # No size is 0, by which another would be divided.
@@ -312,7 +341,8 @@ class Names:
 
     def _fits(self, v: Vector) -> Iterator[tuple[str, int, int]]:
         """(size + plus) // by."""
-        for name, size in [*self._varied.items(), *self._composed.items()]:
+        composed = [(text, size) for text, size in self._composed.items() if len(_symbols(text)) == 1]
+        for name, size in [*self._varied.items(), *composed]:
             low, high = min(zip(size, v, strict=True)), max(zip(size, v, strict=True))
             if high[1] <= low[1]:
                 continue
@@ -327,6 +357,11 @@ def _rounded_text(times: str, name: str, by: int, plus: int) -> str:
     """So many times a size and a number more, divided and rounded, as it is written."""
     text = f"⌈{name}/{by}⌉" if plus == by - 1 else f"{name}//{by}" if not plus else f"({name}{plus:+d})//{by}"
     return times + closed(text) if times else text
+
+
+def _symbols(text: str) -> set[str]:
+    """The symbols of an expression."""
+    return {*re.findall(r"[^\W\d][\w'\[\]]*", text)}
 
 
 def _of_one(text: str, symbol: str) -> Callable[[int], int]:
