@@ -201,8 +201,8 @@ def _numbers(
                 symbol = word
             elif made and not said:
                 # The sides of a patch are one; of channels or heads in a list each is another.
-                several = isinstance(HYPERPARAMETERS.get(re.sub(r"(\[\d+\])+$", "", leaf)), str) and symbol != "P"
-                symbol = "D" if word == "dim" else (None if several else symbol) or one_of(leaf) or symbol
+                several = (own := one_of(leaf)) and isinstance(HYPERPARAMETERS.get(own.partition("[")[0]), str)
+                symbol = "D" if word == "dim" else own if several and symbol != "P" else symbol or own
             if made and word and beside[word] > 1:
                 # The dim of an encoder and that of its decoder are two sizes of one word.
                 continue
