@@ -4,12 +4,13 @@
     trace(PatchEmbedding(9, 16), images)
 
 One idea a file: `tracing` from a call to its trace · `described` what its caller says · `recorder` watching a run,
-`steps` the one that is shown, each a `node` · `runs` the same call at other sizes, on `copies` · `turns` of a loop that
-need no run · `sizes` names from sizes · `follow` what a finished instance leaves unknown, `ask` of one step, `atoms` of
-all · `told` what all that says of an axis · `names` what a call brings along · `failing` the line that failed, `errors`
-which axes disagree, of a `fault`, `agreed` one by one · `source` the expression as written · `folding` steps into rows
-· `record` what a trace is · `render`, `html`, `flow` showing it · `diff` comparing two · `exercises`,
-`command` the course's own examples.
+`steps` the one that is shown, each a `node` · `runs` the same call at other sizes, on `copies` · `turns` of a loop
+that need no run · `sizes` names from sizes, `roundings` of what was rounded, `expressions` as they are written ·
+`follow` what a finished instance leaves unknown, `ask` of one step, `atoms` of all · `told` what all that says of
+an axis · `names` what a call brings along · `failing` the line that failed, `errors` which axes disagree, of a
+`fault`, `agreed` one by one · `source` the expression as written · `folding` steps into rows · `record` what a
+trace is · `render`, `html`, `flow` showing it · `diff` comparing two · `exercises`, `command` the course's own
+examples.
 """
 
 import sys

@@ -12,7 +12,8 @@ from itertools import count
 from random import Random
 from typing import Any
 
-from vitcourse.trace.sizes import Names, quotient
+from vitcourse.trace.expressions import quotient
+from vitcourse.trace.sizes import Names
 
 # At how many sizes what is named is looked at.
 MADE_UP = 4

@@ -3,7 +3,8 @@
 import operator
 from collections.abc import Iterator, Mapping, Sequence
 
-from vitcourse.trace.sizes import HEADS, ORDER, PRODUCTS, Names, Vector
+from vitcourse.trace.expressions import HEADS, ORDER, Vector
+from vitcourse.trace.sizes import PRODUCTS, Names
 
 # What may be held to be a product, or one more.
 WHOLES = {"T", *(whole for whole, *_ in PRODUCTS)}.difference(HEADS)

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from vitcourse.trace.expressions import HEADS, worth
 from vitcourse.trace.names import changed, kept_numbers
 from vitcourse.trace.recorder import tensors_in
 from vitcourse.trace.shared import Shared, names_of
-from vitcourse.trace.sizes import HEADS, worth
 from vitcourse.trace.source import readable
 
 _CACHED = functools._lru_cache_wrapper

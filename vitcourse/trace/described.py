@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from vitcourse.trace.copies import Call, Recipe
+from vitcourse.trace.expressions import HEADS, worth
 from vitcourse.trace.names import (
     HYPERPARAMETERS,
     aligned,
@@ -26,7 +27,6 @@ from vitcourse.trace.names import (
     words,
 )
 from vitcourse.trace.recorder import Sizes, sizes_of
-from vitcourse.trace.sizes import HEADS, worth
 
 NamesGiven = Mapping[str, str] | Sequence[str] | str | None
 # Numbers that are no sizes, or that change which steps there are.

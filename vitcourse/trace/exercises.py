@@ -15,7 +15,7 @@ from vitcourse.codesets import CodeSet, load_code
 from vitcourse.course import Exercise, exercise, exercises
 from vitcourse.errors import RequestError
 from vitcourse.trace.described import build, built
-from vitcourse.trace.sizes import worth
+from vitcourse.trace.expressions import worth
 from vitcourse.trace.tracing import Trace, failed, trace
 
 

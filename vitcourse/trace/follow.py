@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from vitcourse.trace.ask import Grown, Question, answer, frozen
 from vitcourse.trace.atoms import DEEPEST, ONE, Atoms, Size, number, regrouped
 from vitcourse.trace.copies import Call, Copies
+from vitcourse.trace.expressions import worth
 from vitcourse.trace.names import HYPERPARAMETERS, aligned, contract_of, is_symbol
 from vitcourse.trace.node import Node
 from vitcourse.trace.recorder import RESHAPES, quietly
-from vitcourse.trace.sizes import worth
 
 NORMS = {"layer_norm", "rms_norm"}
 Axes = tuple[Size, ...]

@@ -6,30 +6,31 @@ chose don't decide it, so that no coincidence among them can.
 """
 
 import operator
-import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from fractions import Fraction
 from itertools import combinations, combinations_with_replacement
 from math import prod
-from typing import Any
 
-from vitcourse.checking.sizes import worth as worth
-
-Vector = tuple[int, ...]
-# At sizes below it is asked whether two expressions are one.
-MOST_TOLD = 300
+from vitcourse.trace.expressions import (
+    HEADS,
+    Vector,
+    all_places,
+    closed,
+    divided,
+    flat,
+    minus,
+    place_of,
+    quotient,
+    times,
+    worth_all,
+)
+from vitcourse.trace.roundings import Roundings
 
 # What the course's symbols mean, where nobody says otherwise: the first is the product of the other two.
 PRODUCTS = (
     ("h", "n_kv_heads", "n_rep"), ("D", "h", "dh"), ("M", "ratio", "D"),
     ("H", "gh", "P"), ("W", "gw", "P"), ("N", "gh", "gw"),
 )  # fmt: skip
-# How many heads there are: of queries, and of the keys and values that these share.
-HEADS = ("h", "n_kv_heads")
-# The order in which a product names its factors.
-ORDER = ("ratio", "B", "n", *HEADS, "gh", "gw", "N", "T", "Tq", "Tk", "C", "H", "W", "P", "D", "dh", "dv", "M", "K")
 
 
 @dataclass
@@ -60,6 +61,7 @@ class Names:
         self._stuck = {v[0] for v in self.sizes.values() if len(set(v)) == 1 and v[0] > 1}
         self._count = len(self.sizes)
         self.hidden = {v for name, v in varied.items() if name.startswith("_")} - set(self._varied.values())
+        self.rounded = Roundings(self._varied, self._composed, self.given, self._doubtful, self._doubts)
 
     def _derive(self) -> None:
         """The course's symbols that the given ones define: N from gh and gw, gh from H and P."""
@@ -95,7 +97,7 @@ class Names:
         if size not in self._found:
             text = None
             if len(set(size)) > 1 and size not in self.hidden:
-                text = _flat(next(self._expressions(size), None))
+                text = flat(next(self._expressions(size), None))
             self._found[size] = text
             if text is not None and text not in self.sizes and ("//" in text or "⌈" in text):
                 self._composed[closed(text)] = size
@@ -132,12 +134,12 @@ class Names:
         yield from (name for name, size in names.items() if size == v and (len(v) > 2 or name in (*HEADS, "dh")))
         if len(set(v)) < 3:
             return
-        products = sorted(self._products(v, 4, ""), key=lambda p: (len(p[1]) + (p[0] != 1), _all_places(p[1])))
+        products = sorted(self._products(v, 4, ""), key=lambda p: (len(p[1]) + (p[0] != 1), all_places(p[1])))
         products = [p for p in products if self._written(p[0])]
         texts = ["·".join([str(n)] * (n != 1) + sorted(factors, key=place_of)) for n, factors in products]
         rounded = [t for t, p in zip(texts, products, strict=True) if not self._composed.keys().isdisjoint(p[1])]
         # Of several products of what is rounded one fits by chance, but where they are the same.
-        apart = self._apart(rounded)
+        apart = self.rounded.apart(rounded)
         chance = len(rounded) > 1 and (apart is None or any(apart))
         rest = [] if chance else [min(rounded, key=len)] if rounded else []
         yield from (text for text in texts if text not in rounded or text in rest)
@@ -145,15 +147,7 @@ class Names:
         yield from self._sums(v)
         yield from self._brackets(v)
         if not self.exact:
-            by_numbers = [] if chance else [*self._floors(v)]
-            by_sizes, others = self._rounded(v)
-            if not by_sizes and not others:
-                yield from by_numbers
-            elif len(by_sizes) == 1 and not others and not by_numbers:
-                yield from by_sizes
-            else:
-                # Of those that fit all but one do by chance.
-                self._apart([*dict.fromkeys([*by_numbers, *by_sizes.values(), *others])])
+            yield from self.rounded.texts(v, not chance)
 
     def _products(self, v: Vector, depth: int, after: str) -> Iterator[tuple[int, tuple[str, ...]]]:
         """Ways to write a size as a number times symbols."""
@@ -162,7 +156,7 @@ class Names:
             return
         names = {**self._varied, **self._composed}
         for name, size in names.items() if depth else ():
-            if name >= after and (rest := _divided(v, size)):
+            if name >= after and (rest := divided(v, size)):
                 for number, factors in self._products(rest, depth - 1, name):
                     yield number, (name, *factors)
 
@@ -179,14 +173,14 @@ class Names:
     def _sums(self, v: Vector) -> Iterator[str]:
         names = list(self._varied.items())
         pairs = [(a, x, b, y) for i, (a, x) in enumerate(names) for b, y in names[i:]]
-        products = [("·".join(sorted((a, b), key=place_of)), _times(x, y)) for a, x, b, y in pairs]
+        products = [("·".join(sorted((a, b), key=place_of)), times(x, y)) for a, x, b, y in pairs]
         for name, size in names + products:
-            times, plus = self._line(v, size)
-            many = times > 1 and len(set(v)) > 3 and self._written(times)
-            if (times == 1 or many) and (not self.fixed or self._small(plus)):
-                yield f"{times}·{name}{plus:+d}" if times > 1 else f"{name}{plus:+d}"
+            by, plus = self._line(v, size)
+            many = by > 1 and len(set(v)) > 3 and self._written(by)
+            if (by == 1 or many) and (not self.fixed or self._small(plus)):
+                yield f"{by}·{name}{plus:+d}" if by > 1 else f"{name}{plus:+d}"
         for a, x in names:
-            rest = _minus(v, x)
+            rest = minus(v, x)
             found = sorted(self._products(rest, 2, ""), key=lambda p: len(p[1])) if min(rest) > 0 else []
             for number, factors in found:
                 if rest == x and factors not in ((), (a,)) and 2 not in self.doubted:
@@ -195,10 +189,10 @@ class Names:
                     both = [a, "·".join([str(number)] * (number != 1) + sorted(factors, key=place_of))]
                     yield "+".join(sorted(both, key=place_of))
         two = [(f"{a}+{b}", tuple(map(operator.add, x, y))) for a, x, b, y in pairs if a != b]
-        two += [(f"{a}-{b}", _minus(x, y)) for a, x in names for b, y in names]
+        two += [(f"{a}-{b}", minus(x, y)) for a, x in names for b, y in names]
         for name, size in two if len(set(v)) > 3 else ():
-            times, plus = self._line(v, size)
-            if times == 1 and (not self.fixed or self._small(plus)):
+            by, plus = self._line(v, size)
+            if by == 1 and (not self.fixed or self._small(plus)):
                 yield f"{name}{plus:+d}" if plus else name
 
     def _brackets(self, v: Vector) -> Iterator[str]:
@@ -210,10 +204,10 @@ class Names:
                     yield f"{name}·({name}{plus:+d})/2"
         sums = [(f"({name}{p:+d})", tuple(n + p for n in size)) for name, size in names for p in range(-4, 5) if p]
         sums += [(f"(2·{name}{p:+d})", tuple(2 * n + p for n in size)) for name, size in names for p in (-1, 1)]
-        fits = [(text, size) for text, size in sums if min(size) > 1 and _divided(v, size)]
+        fits = [(text, size) for text, size in sums if min(size) > 1 and divided(v, size)]
         for picked in (*combinations(fits, 1), *combinations_with_replacement(fits, 2)):
             brackets, sizes = zip(*picked, strict=True)
-            rest = _divided(v, tuple(map(prod, zip(*sizes, strict=True))))
+            rest = divided(v, tuple(map(prod, zip(*sizes, strict=True))))
             for number, factors in self._products(rest, 2, "") if rest else ():
                 if number == 1 or (len(set(v)) > 3 and self._written(number)):
                     yield "·".join([*[str(number)] * (number != 1), *sorted(factors, key=place_of), *brackets])
@@ -232,188 +226,11 @@ class Names:
 
     @staticmethod
     def _line(v: Vector, size: Vector) -> tuple[int, int]:
-        """The whole numbers with v = times·size + plus in every run; (0, 0) when there are none."""
+        """The whole numbers with v = by·size + plus in every run; (0, 0) when there are none."""
         i = next((k for k in range(1, len(v)) if size[k] != size[0]), None)
         if i is None:
             return 0, 0
-        times, rest = divmod(v[i] - v[0], size[i] - size[0])
-        plus = v[0] - times * size[0]
-        fits = not rest and 0 < times < 65 and all(a == times * b + plus for a, b in zip(v, size, strict=True))
-        return (times, plus) if fits else (0, 0)
-
-    def _rounded(self, v: Vector) -> tuple[dict[str, str], list[str]]:
-        """Sizes divided by another and rounded, or filled up or cut to a multiple; each also with the other's number.
-
-        And what else fits: less of the size, a window or a few, is divided; or no run has shown one without a rest, at
-        which one more than rounded down is not rounded up.
-        """
-        proved, others = {}, []
-        divisors = [(by, size) for by, size in self._varied.items() if min(size) > 0]
-        pairs = [(one, other) for one in (self._varied | self._composed).items() for other in divisors]
-        # What is a multiple of the other already, by how it is written, is no other way to say it.
-        pairs = [pair for pair in pairs if pair[1][0] not in _symbols(pair[0][0])] if len(set(v)) > 3 else []
-        for (name, size), (by, divisor) in pairs:
-            floor = tuple(map(operator.floordiv, size, divisor))
-            rests = tuple(map(operator.mod, size, divisor))
-            forms = {
-                f"{closed(name)}//@": floor,
-                f"⌈{name}/@⌉": tuple(n + (rest > 0) for n, rest in zip(floor, rests, strict=True)),
-                f"{closed(name)}//@+1": tuple(n + 1 for n in floor),
-            }
-            for text, part in forms.items():
-                if v not in (part, _times(part, divisor)):
-                    continue
-                text = text if v == part else f"@·{closed(text)}"
-                known = text.replace("@", str(divisor[0]))
-                if min(rests) > 0:
-                    others.append(known)
-                    self._doubt(name, [n > 0 and n % divisor[0] == 0 for n in range(MOST_TOLD)])
-                else:
-                    proved[text.replace("@", by)] = known
-                if v == part:
-                    others += [rival for rival in self._less(v, name, size, divisor) if not self._same(rival, known)]
-        return proved, others
-
-    def _less(self, v: Vector, name: str, size: Vector, divisor: Vector) -> Iterator[str]:
-        """Other ways to divide a size: without as much as another, or a few, and one more; with their numbers."""
-        for other in [(0,) * len(v), *(o for o in self._varied.values() if o not in (size, divisor))]:
-            for few in range(-4, 5) if not any(other) else (0,):
-                left = tuple(a - b + few for a, b in zip(size, other, strict=True))
-                floor = tuple(map(operator.floordiv, left, divisor))
-                for more in (0, 1):
-                    if v == tuple(n + more for n in floor):
-                        yield f"({name}{few - other[0]:+d})//{divisor[0]}+{more}"
-
-    def _same(self, one: str, other: str) -> bool:
-        """Whether two expressions of one symbol are the same at all sizes."""
-        symbol = _symbols(one)
-        return len(symbol) == 1 and all(_of_one(one, *symbol)(n) == _of_one(other, *symbol)(n) for n in range(8, 200))
-
-    def _floors(self, v: Vector) -> Iterator[str]:
-        """Sizes divided and rounded, and multiples of such, where the runs leave one choice of all numbers."""
-        plain = [("", *fit) for fit in self._fits(v)]
-        numbers = [n for n in range(2, 65) if all(x % n == 0 for x in v) and not self._doubtful(n)]
-        many = [(f"{n}·", *fit) for n in numbers for fit in self._fits(tuple(x // n for x in v))]
-        # A number, another and a third fit much by chance; and so does a multiple of what may be none.
-        known = {name for _, name, _, _ in plain}
-        many = [fit for fit in many if fit[3] in (0, fit[2] - 1) and fit[1] not in known]
-        # Of small sizes so many parts are as good as some share that is no fraction.
-        many = [fit for fit in many if max({**self._varied, **self._composed}[fit[1]]) > 16 * fit[2]]
-        for found in (plain, many):
-            count = Counter(name for _, name, _, _ in found)
-            # A line goes through a few sizes easily, if it may lie anywhere.
-            fits = [fit for fit in found if not any(fit[2] % n == 0 for n in self.given) and abs(fit[3]) <= 3 * fit[2]]
-            # Nor is much known of what is rounded twice by a few places.
-            fits = [fit for fit in fits if max(self._composed.get(fit[1], (8 * fit[2] + 1,))) > 8 * fit[2]]
-            texts = [_rounded_text(*fit) for fit in fits if count[fit[1]] == 1]
-            simple = [text for text in texts if text.count("⌈") + text.count("//") == 1]
-            # Of those that are rounded twice and differ at other sizes all but one fit by chance.
-            all_apart, apart = self._apart([_rounded_text(*fit) for fit in fits]), self._apart(texts)
-            if simple or not (all_apart and apart and any(apart)):
-                yield from texts
-
-    def _apart(self, texts: list[str]) -> list[int] | None:
-        """How many of some expressions differ at each size of their one symbol, which is noted; None of several."""
-        symbols = {symbol for text in texts for symbol in _symbols(text)}
-        if len(texts) < 2 or len(symbols) > 1:
-            return None
-        # No size is 0, by which another would be divided.
-        values = [[*map(_of_one(text, *symbols), (1, *range(1, MOST_TOLD)))] for text in texts]
-        apart = [sum(one != other for one, other in combinations(at, 2)) for at in zip(*values, strict=True)]
-        self._doubt(symbols.pop(), apart)
-        return apart
-
-    def _doubt(self, symbol: str, apart: Iterable[int]) -> None:
-        """Note how many expressions differ at each size of a symbol."""
-        if symbol in self.sizes:
-            self._doubts[symbol] = [*map(operator.add, self._doubts.get(symbol, [0] * MOST_TOLD), apart)]
-
-    def telling(self) -> dict[str, int]:
-        """Sizes of symbols at which the most expressions differ that fit all runs so far."""
-        found = {}
-        for symbol, apart in self._doubts.items():
-            sizes = self.sizes[symbol]
-            near = [size for size in range(sizes[0] + 1, min(2 * sizes[0] + 8, MOST_TOLD)) if size not in sizes]
-            best = max(near, key=apart.__getitem__, default=0)
-            if apart[best]:
-                found[symbol] = best
-        return found
-
-    def _fits(self, v: Vector) -> Iterator[tuple[str, int, int]]:
-        """(size + plus) // by."""
-        composed = [(text, size) for text, size in self._composed.items() if len(_symbols(text)) == 1]
-        for name, size in [*self._varied.items(), *composed]:
-            low, high = min(zip(size, v, strict=True)), max(zip(size, v, strict=True))
-            if high[1] <= low[1]:
-                continue
-            guess = (high[0] - low[0]) // (high[1] - low[1])
-            for by in range(max(2, guess - 1), guess + 3):
-                least = max(b * by - a for a, b in zip(size, v, strict=True))
-                most = min(b * by - a for a, b in zip(size, v, strict=True)) + by - 1
-                yield from ((name, by, plus) for plus in range(least, most + 1))
-
-
-def _rounded_text(times: str, name: str, by: int, plus: int) -> str:
-    """So many times a size and a number more, divided and rounded, as it is written."""
-    text = f"⌈{name}/{by}⌉" if plus == by - 1 else f"{name}//{by}" if not plus else f"({name}{plus:+d})//{by}"
-    return times + closed(text) if times else text
-
-
-def _symbols(text: str) -> set[str]:
-    """The symbols of an expression."""
-    return {*re.findall(r"[^\W\d][\w'\[\]]*", text)}
-
-
-def _of_one(text: str, symbol: str) -> Callable[[int], int]:
-    """An expression of one symbol as a function of its size."""
-    text = text.replace(symbol, "n").replace("·", "*")
-    while "⌈" in text:
-        text = re.sub(r"⌈([^⌈⌉]*)/(\d+)⌉", r"(-(-(\1)//\2))", text)
-    made: Callable[[int], int] = eval(f"lambda n: {text}")
-    return made
-
-
-def quotient(whole: Any, part: Any) -> Any:
-    """One size by another, as an int where it is one: ints are quick."""
-    found = Fraction(whole) / part
-    return found.numerator if found.denominator == 1 else found
-
-
-def worth_all(text: str, sizes: Mapping[str, Vector]) -> Vector:
-    """What an expression comes to in each run."""
-    return tuple(worth(text, {name: v[k] for name, v in sizes.items()}) for k in range(len(next(iter(sizes.values())))))
-
-
-def _times(one: Vector, two: Vector) -> Vector:
-    return tuple(a * b for a, b in zip(one, two, strict=True))
-
-
-def _divided(v: Vector, size: Vector) -> Vector | None:
-    """A size by another that leaves no rest in any run."""
-    fits = min(size) > 0 and not any(map(operator.mod, v, size))
-    return tuple(map(operator.floordiv, v, size)) if fits else None
-
-
-def _minus(one: Vector, two: Vector) -> Vector:
-    return tuple(a - b for a, b in zip(one, two, strict=True))
-
-
-def closed(text: str) -> str:
-    """An expression as a factor of another."""
-    return text if re.fullmatch(r"⌈[^⌈⌉]*⌉|[\w'·\[\]]+", text) else f"({text})"
-
-
-def _flat(text: str | None) -> str | None:
-    """A half that is rounded, and halved and rounded again in the same way, as a quarter."""
-    text = text and re.sub(r"⌈⌈([^⌈⌉/]+)/(\d+)⌉/(\d+)⌉", lambda m: f"⌈{m[1]}/{int(m[2]) * int(m[3])}⌉", text)
-    once = r"\(([\w'\[\]]+|\([^()]+\))//(\d+)\)//(\d+)"
-    return text and re.sub(once, lambda m: f"{m[1]}//{int(m[2]) * int(m[3])}", text)
-
-
-def place_of(name: str) -> tuple[int, str]:
-    """Where a factor stands in a product."""
-    return (ORDER.index(name) if name in ORDER else len(ORDER)), name
-
-
-def _all_places(names: tuple[str, ...]) -> list[tuple[int, str]]:
-    return sorted(map(place_of, names))
+        by, rest = divmod(v[i] - v[0], size[i] - size[0])
+        plus = v[0] - by * size[0]
+        fits = not rest and 0 < by < 65 and all(a == by * b + plus for a, b in zip(v, size, strict=True))
+        return (by, plus) if fits else (0, 0)

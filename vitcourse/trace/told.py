@@ -11,13 +11,14 @@ from torch import Tensor
 
 from vitcourse.trace.atoms import Size
 from vitcourse.trace.copies import Call, Copies
+from vitcourse.trace.expressions import HEADS, Vector, closed, worth, worth_all
 from vitcourse.trace.follow import Axes, Follower
 from vitcourse.trace.names import contract_of
 from vitcourse.trace.record import Axis, Shape
 from vitcourse.trace.recorder import COUNTING, JOINS, RESHAPES, WHERE, Ref, Step, quietly, sizes_of
 from vitcourse.trace.rehearsal import Parted, Rehearsal
 from vitcourse.trace.runs import Rehearsals
-from vitcourse.trace.sizes import HEADS, Names, Vector, closed, worth, worth_all
+from vitcourse.trace.sizes import Names
 from vitcourse.trace.source import Place
 from vitcourse.trace.steps import Recorder
 
@@ -167,7 +168,7 @@ class Told:
             for shapes in zip(*(step[1:] for step in same), strict=True):
                 for vector in zip(*shapes, strict=True):
                     self.names.text(vector)
-        return {name: size for name, size in self.names.telling().items() if name in self.rehearsals.ways}
+        return {name: size for name, size in self.names.rounded.telling().items() if name in self.rehearsals.ways}
 
     def _stuck(self) -> Iterator[tuple[str, int, Rehearsal]]:
         """The sizes that the code, and no module's own size, allows no other of; and the runs that tried it."""
