@@ -82,9 +82,10 @@ def test_the_runs_side_by_side(vitcourse: Callable[..., Ended], monkeypatch: pyt
     assert "--no-standardise" in table  # as it is typed
     assert max(map(len, table.partition("dead isn't")[0].splitlines())) <= 80
     Path("runs/torn").mkdir()
-    Path("runs/torn/config.json").write_text("{")
-    shown = vitcourse("runs")
-    assert (shown.code, shown.err.count("\n")) == (0, 1)
-    assert "runs/torn isn't shown: its config.json is not what" in shown.err
+    for torn in ("{", '{"preset": []}'):
+        Path("runs/torn/config.json").write_text(torn)
+        shown = vitcourse("runs")
+        assert (shown.code, shown.err.count("\n")) == (0, 1)
+        assert "runs/torn isn't shown: its config.json is not what" in shown.err
     assert f"{first['accuracy']:.2%}" in shown.out
     assert "dead isn't finished; to go on, type: vitcourse train --resume --output runs/dead" in shown.out

@@ -692,10 +692,14 @@ def test_ctrl_c_during_the_first_of_two_runs_ends_both(
 def test_ctrl_c_between_two_runs_ends_both(
     vitcourse: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    interrupt_at(6, monkeypatch)  # the last step of the first run
-    done = vitcourse("train", *SMALL, "--epochs", "1", "--loss", "both", "--output", "run")
+    with monkeypatch.context() as patch:
+        interrupt_at(6, patch)  # the last step of the first run
+        done = vitcourse("train", *SMALL, "--epochs", "1", "--loss", "both", "--output", "runs/both")
     assert (done.code, done.err) == (1, "vitcourse: stopped before the run with the softmax in front began\n")
-    assert not (tmp_path / "run" / "original").exists()
+    assert not (tmp_path / "runs" / "both" / "original").exists()
+    resumed = vitcourse("train", "--resume")  # half of it is finished, and no more
+    assert resumed.code == 0, resumed.err
+    assert {entry.name for entry in (tmp_path / "runs" / "both" / "original").iterdir()} == FILES
 
 
 @pytest.mark.usefixtures("stripes", "undrawn")
