@@ -4,21 +4,20 @@ import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from commands import Ended
 from safetensors.torch import load_file, save_file
-from small_runs import CHECKPOINT, SMALL, read, rewrite, same, striped, unwrite
+from small_runs import CHECKPOINT, SMALL, at_step, ctrl_c, read, rewrite, same, striped, unwrite
 from untrained import as_npz
 
 from solutions.ch05_vit import VisionTransformer
 from vitcourse.data import Dataset
 from vitcourse.errors import RequestError
-from vitcourse.training import preparation, train
-from vitcourse.training.checkpoints import StopOnInterrupt
+from vitcourse.training import preparation
 from vitcourse.training.configuration import make_config
 from vitcourse.training.loop import Run
 from vitcourse.training.runs import WEIGHTS
@@ -137,14 +136,7 @@ def test_mixed_images_are_drawn_by_the_seed_and_learned_from() -> None:
     assert sum(losses[0][-6:]) < 0.9 * sum(losses[0][:6])
 
 
-class AtOnce(StopOnInterrupt):
-    """Ctrl-C in the first step."""
-
-    def __enter__(self) -> Self:
-        self.requested = True
-        return super().__enter__()
-
-
+@pytest.mark.usefixtures("attended")
 @pytest.mark.parametrize("extra", [["--mixup=0.4"], ["--micro-batch=7"], ["--layer-decay=0.5"]])
 def test_a_resumed_run_ends_as_one_in_one_go_and_needs_its_origin_no_more(
     extra: list[str], vitcourse: Callable[..., Ended], first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -152,7 +144,7 @@ def test_a_resumed_run_ends_as_one_in_one_go_and_needs_its_origin_no_more(
     words = ["--init", str(first), *TUNED, *extra, "--epochs=3"]
     assert vitcourse("train", *words, "--output", "whole").code == 0
     with monkeypatch.context() as patched:
-        patched.setattr(train, "StopOnInterrupt", AtOnce)
+        at_step(1, patched, ctrl_c)
         assert vitcourse("train", *words, "--output", "parts").code == 1
     assert (tmp_path / "parts" / CHECKPOINT).exists()
     first.rename(tmp_path / "moved")

@@ -4,7 +4,6 @@ The data are small, coloured and not square, and the class is the row that is br
 second.
 """
 
-import json
 import math
 import os
 import pydoc
@@ -22,7 +21,7 @@ import pytest
 import torch
 from commands import Ended
 from safetensors.torch import load_file
-from small_runs import CHECKPOINT, FILES, SMALL, read, rewrite, same, unwrite
+from small_runs import CHECKPOINT, FILES, SMALL, at_step, ctrl_c, metrics, read, rewrite, same, until_full, unwrite
 from torch import nn
 
 from solutions.ch05_vit import cross_entropy
@@ -59,13 +58,13 @@ def test_a_run_says_what_it_does_learns_and_keeps_everything(vitcourse: Callable
 
     run = tmp_path / "run"
     assert {entry.name for entry in run.iterdir()} == FILES
-    metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert [line["epoch"] for line in metrics] == list(range(1, 13))
-    assert metrics[-1]["loss"] < 0.5 < metrics[0]["loss"]
+    epochs = metrics(run)
+    assert [epoch["epoch"] for epoch in epochs] == list(range(1, 13))
+    assert epochs[-1]["loss"] < 0.5 < epochs[0]["loss"]
     result = read(run / "result.json")
     assert result["finished"]
     assert result["steps"] == 12 * 6
-    assert result["accuracy"] == metrics[-1]["accuracy"] > 0.9
+    assert result["accuracy"] == epochs[-1]["accuracy"] > 0.9
     assert f"accuracy {result['accuracy']:.2%}" in done.out
     assert "weights.safetensors" in done.out.splitlines()[-1]
     assert read(run / "config.json")["epochs"] == 12
@@ -614,14 +613,7 @@ def test_the_last_lines_say_what_to_type_next_and_what_was_mistaken(
 def test_a_disk_that_fills_up_ends_in_one_line(
     vitcourse: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = Path.write_bytes
-
-    def until_full(path: Path, data: bytes) -> int:
-        if "weights" in path.name:
-            raise OSError(28, "No space left on device")
-        return write(path, data)
-
-    monkeypatch.setattr(Path, "write_bytes", until_full)
+    until_full("weights", 0, monkeypatch)
     done = vitcourse("train", *SMALL, "--epochs", "1", "--output", "run")
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert "No space left on device" in done.err
@@ -645,24 +637,12 @@ def test_a_loss_that_is_no_number_stops_the_run(vitcourse: Callable[..., Ended])
 # Ctrl-C
 
 
-def interrupt_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Press Ctrl-C during one step of the run; the rehearsal's step is the first of its own run and isn't counted."""
-    original = Run.step
-
-    def stepping(run: Run, *batch: torch.Tensor) -> torch.Tensor:
-        if run.steps_done == step - 1:
-            signal.raise_signal(signal.SIGINT)
-        return original(run, *batch)
-
-    monkeypatch.setattr(Run, "step", stepping)
-
-
 @pytest.mark.usefixtures("stripes", "undrawn", "attended")
 @pytest.mark.parametrize(("step", "whole_epochs"), [(2, 0), (6, 1), (9, 1), (18, 3)])
 def test_ctrl_c_keeps_what_was_learned_so_far(
     vitcourse: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, whole_epochs: int
 ) -> None:
-    interrupt_at(step, monkeypatch)
+    at_step(step, monkeypatch, ctrl_c)
     done = vitcourse("train", *SMALL, "--epochs", "20", "--output", "run")
     assert (done.code, done.err) == (1, "")
     assert f"stopped after step {step}; what was learned so far is kept" in done.out
@@ -671,7 +651,7 @@ def test_ctrl_c_keeps_what_was_learned_so_far(
     assert {entry.name for entry in run.iterdir()} == FILES | {CHECKPOINT}
     result = read(run / "result.json")
     assert (result["finished"], result["steps"], len(result["epochs"])) == (False, step, whole_epochs)
-    assert len((run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()) == whole_epochs
+    assert len(metrics(run)) == whole_epochs
     assert load_trained(run).config.epochs == 20
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
@@ -680,7 +660,7 @@ def test_ctrl_c_keeps_what_was_learned_so_far(
 def test_ctrl_c_during_the_first_of_two_runs_ends_both(
     vitcourse: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    interrupt_at(3, monkeypatch)
+    at_step(3, monkeypatch, ctrl_c)
     done = vitcourse("train", *SMALL, "--epochs", "2", "--loss", "both", "--output", "run")
     assert done.code == 1
     assert {entry.name for entry in (tmp_path / "run").iterdir()} == {
@@ -693,7 +673,7 @@ def test_ctrl_c_between_two_runs_ends_both(
     vitcourse: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        interrupt_at(6, patch)  # the last step of the first run
+        at_step(6, patch, ctrl_c)  # the last step of the first run
         done = vitcourse("train", *SMALL, "--epochs", "1", "--loss", "both", "--output", "runs/both")
     assert (done.code, done.err) == (1, "vitcourse: stopped before the run with the softmax in front began\n")
     assert not (tmp_path / "runs" / "both" / "original").exists()
@@ -707,7 +687,7 @@ def test_a_background_job_goes_on_ignoring_ctrl_c(
     vitcourse: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    interrupt_at(2, monkeypatch)
+    at_step(2, monkeypatch, ctrl_c)
     done = vitcourse("train", *SMALL, "--epochs", "1")
     signal.signal(signal.SIGINT, before)
     assert done.code == 0
