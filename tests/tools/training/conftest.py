@@ -51,6 +51,20 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compilation takes a minute; here it is the model itself."""
+    monkeypatch.setattr(torch, "compile", lambda model, **_: model)
+
+
+@pytest.fixture
+def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("no C++ compiler found")
+
+    monkeypatch.setattr(torch, "compile", broken)
+
+
+@pytest.fixture
 def attended() -> Iterator[None]:
     """Ctrl-C as in a terminal; where tests run in the background it is ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks.shared import trained as taken_to_its_end
 from vitcourse.definitions import definition
 from vitcourse.stubs import pristine
+from vitcourse.training import preparation
+from vitcourse.training.configuration import make_config
 from vitcourse.training.loop import Run
 
 # By the model's own lines: to look for what is faster takes longer than these runs, and test_choice.py does.
@@ -19,6 +22,7 @@ SMALL = [
     "--learning-rate=0.01", "--dropout=0", "--weight-decay=0", "--beta2=0.999",
     "--shift=0", "--rotate=0", "--stretch=0", "--shear=0", "--kernels=own",
 ]  # fmt: skip
+SIZES = {"patch_size": 2, "d_model": 12, "n_layers": 1, "n_heads": 2, "batch_size": 16}
 CHECKPOINT = "checkpoint.pt"
 FILES = {
     "config.json", "confusion.csv", "curves.png", "metrics.jsonl", "predictions.png", "result.json",
@@ -73,6 +77,11 @@ def at_step(number: int, monkeypatch: pytest.MonkeyPatch, act: Callable[[Run], o
 
     monkeypatch.setattr(Run, "epoch", beginning)
     monkeypatch.setattr(Run, "step", stepping)
+
+
+def trained(**settings: Any) -> Run:
+    """A small run without files, taken to its end."""
+    return taken_to_its_end(preparation.prepare(make_config(**{**SIZES, "device": "cpu", **settings})))
 
 
 def ctrl_c(_: Run) -> None:

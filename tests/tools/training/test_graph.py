@@ -305,7 +305,7 @@ def test_on_a_gpu_a_recorded_run_is_the_run(stripes: object, recipe: str) -> Non
         torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-3)
 
 
-@pytest.mark.usefixtures("stripes", "recording")
+@pytest.mark.usefixtures("stripes", "recording", "uncompiled")
 @pytest.mark.parametrize(
     ("settings", "sizes"),
     [
@@ -318,7 +318,6 @@ def test_on_a_gpu_a_recorded_run_is_the_run(stripes: object, recipe: str) -> Non
 def test_the_rehearsal_is_as_long_as_it_takes(
     monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], sizes: list[int]
 ) -> None:
-    monkeypatch.setattr(torch, "compile", lambda model, **_: model)
     taken: list[int] = []
     train = Run._train
 

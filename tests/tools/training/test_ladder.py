@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 from commands import Ended
 from small_runs import SMALL
 
@@ -16,10 +15,8 @@ from vitcourse.training.ladder import GROUND, RUNGS
 from vitcourse.training.presets import TrainConfig
 
 
-@pytest.fixture
-def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compilation takes a minute; here it is the model itself."""
-    monkeypatch.setattr(torch, "compile", lambda model, **_: model)
+@pytest.fixture(autouse=True)
+def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ladder, "SECONDS_A_TURN", 0.01)
 
 
@@ -57,14 +54,8 @@ def test_the_ladder_starts_with_nothing_and_ends_with_everything() -> None:
     assert isinstance(make_config("digits", **settings), TrainConfig)
 
 
-@pytest.mark.usefixtures("stripes", "uncompiled")
-def test_a_compiler_that_is_not_there_costs_one_rung(
-    vitcourse: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(*_: object, **__: object) -> None:
-        raise RuntimeError("no C++ compiler found")
-
-    monkeypatch.setattr(torch, "compile", broken)
+@pytest.mark.usefixtures("stripes", "no_compiler")
+def test_a_compiler_that_is_not_there_costs_one_rung(vitcourse: Callable[..., Ended]) -> None:
     done = vitcourse("bench", "steps", *SMALL, "--device=cpu", "--rounds=1")
     assert done.code == 0, done.err
     assert "doesn't compile here: RuntimeError" in done.out

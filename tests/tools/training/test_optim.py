@@ -1,6 +1,8 @@
 """What goes around a train_step: which weights decay, how gradients are clipped, averages, and the learning rate."""
 
 import copy
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -125,27 +127,29 @@ def test_the_buffers_of_an_average_are_the_models_own() -> None:
     assert not torch.equal(averaged[0].weight, model[0].weight)
 
 
-def test_a_cosine_rises_falls_and_wastes_no_step(model: VisionTransformer) -> None:
-    config = make_config("digits", learning_rate=0.5, warmup=0.2)
+def rates_of(
+    model: nn.Module, preset: str, cosine: Callable[..., float] = warmup_cosine, **settings: Any
+) -> list[float]:
+    """The learning rate at each of 50 steps, which is that of all groups."""
+    config, rates = make_config(preset, **settings), []
     optimizer = make_optimizer(model, config)
-    rates = []
     for step in range(50):
-        set_learning_rate(optimizer, rate_factor(config, step, 50, warmup_cosine))
-        rates.append(optimizer.param_groups[0]["lr"])
+        set_learning_rate(optimizer, rate_factor(config, step, 50, cosine))
+        (rate,) = {group["lr"] for group in optimizer.param_groups}
+        rates.append(rate)
+    return rates
+
+
+def test_a_cosine_rises_falls_and_wastes_no_step(model: VisionTransformer) -> None:
+    rates = rates_of(model, "digits", learning_rate=0.5, warmup=0.2)
     assert max(rates) == rates[9] == 0.5
     assert rates[:10] == sorted(rates[:10])
     assert rates[9:] == sorted(rates[9:], reverse=True)
     assert min(rates) > 0
-    assert [group["lr"] for group in optimizer.param_groups] == [rates[-1]] * 2
 
 
 def test_a_trapezoid_rises_stays_and_falls_in_its_cooldown(model: VisionTransformer) -> None:
-    config = make_config("digits", learning_rate=0.5, schedule="trapezoid", warmup=0.2, cooldown=0.3)
-    optimizer = make_optimizer(model, config)
-    rates = []
-    for step in range(50):
-        set_learning_rate(optimizer, rate_factor(config, step, 50, warmup_cosine))
-        rates.append(optimizer.param_groups[0]["lr"])
+    rates = rates_of(model, "digits", learning_rate=0.5, schedule="trapezoid", warmup=0.2, cooldown=0.3)
     assert rates[:10] == pytest.approx([0.05 * step for step in range(1, 11)])
     assert set(rates[9:35]) == {0.5}
     assert rates[34:] == pytest.approx([0.5 * left / 16 for left in range(16, 0, -1)])
@@ -174,15 +178,10 @@ def test_an_optimiser_goes_on_where_one_on_a_gpu_stopped(
 
 
 def test_a_constant_rate_is_constant_and_asks_no_schedule(model: VisionTransformer) -> None:
-    config = make_config("seed")
-    optimizer = make_optimizer(model, config)
-
     def never(*_: object) -> float:
         raise AssertionError
 
-    for step in range(50):
-        set_learning_rate(optimizer, rate_factor(config, step, 50, never))
-        assert {group["lr"] for group in optimizer.param_groups} == {0.005}
+    assert set(rates_of(model, "seed", never)) == {0.005}
 
 
 def test_muon_trains_the_blocks_matrices_and_adamw_the_rest(

@@ -21,7 +21,20 @@ import pytest
 import torch
 from commands import Ended
 from safetensors.torch import load_file
-from small_runs import CHECKPOINT, FILES, SMALL, at_step, ctrl_c, metrics, read, rewrite, same, until_full, unwrite
+from small_runs import (
+    CHECKPOINT,
+    FILES,
+    SMALL,
+    at_step,
+    ctrl_c,
+    metrics,
+    read,
+    rewrite,
+    same,
+    trained,
+    until_full,
+    unwrite,
+)
 from torch import nn
 
 from solutions.ch05_vit import cross_entropy
@@ -152,12 +165,7 @@ def test_every_setting_makes_a_difference() -> None:
     """An option that is read and then forgotten would leave the same weights as no option."""
 
     def weights(**changes: Any) -> dict[str, torch.Tensor]:
-        small = {"patch_size": 2, "d_model": 12, "n_layers": 1, "n_heads": 2, "dropout": 0.0, "batch_size": 16}
-        run = Run.start(preparation.prepare(make_config(**{**small, "kernels": "own", "epochs": 2, **changes})))
-        for _ in range(run.setup.config.epochs):
-            for batch in run.batches:
-                run.step(*batch)
-        return run.kept.state_dict()
+        return trained(**{"kernels": "own", "epochs": 2, **changes}).kept.state_dict()
 
     plain = weights()
     assert same(plain, weights())
@@ -169,30 +177,14 @@ def test_every_setting_makes_a_difference() -> None:
     trapezoid = {"schedule": "trapezoid"}
     assert not same(plain, weights(**trapezoid))
     assert not same(weights(**trapezoid), weights(**trapezoid, cooldown=0.8))
-    elsewhere = {
-        "init",
-        "micro_batch",
-        "muon_learning_rate",
-        "muon_momentum",
-        "cooldown",
-        "preset",
-        "data",
-        "image_size",
-        "code",
-        *MAY_DIFFER,
-    }
+    elsewhere = {"init", "micro_batch", "muon_learning_rate", "muon_momentum", "cooldown"}
+    elsewhere |= {"preset", "data", "image_size", "code", *MAY_DIFFER}
     unheard = {*CHANGES, *elsewhere} ^ {field.name for field in fields(TrainConfig)}
     assert not unheard, f"{', '.join(sorted(unheard))}: no value in CHANGES with which a run differs, nor in elsewhere"
 
 
-@pytest.mark.usefixtures("stripes", "undrawn")
-def test_a_compiler_that_is_not_there_does_not_stop_a_run(
-    vitcourse: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def broken(*_: object, **__: object) -> None:
-        raise RuntimeError("no C++ compiler found")
-
-    monkeypatch.setattr(torch, "compile", broken)
+@pytest.mark.usefixtures("stripes", "undrawn", "no_compiler")
+def test_a_compiler_that_is_not_there_does_not_stop_a_run(vitcourse: Callable[..., Ended], tmp_path: Path) -> None:
     done = vitcourse("train", *SMALL, "--epochs=1", "--compile=default", "--output=run")
     assert done.code == 0, done.err
     assert "torch.compile doesn't work here (RuntimeError); the run goes on without it" in done.out
@@ -231,11 +223,8 @@ def test_what_only_makes_it_faster_is_used_and_leaves_the_weights(
 
     def logits(**changes: Any) -> torch.Tensor:
         calls.clear()
-        small = {"patch_size": 2, "d_model": 12, "n_layers": 1, "n_heads": 2, "dropout": 0.0, "batch_size": 16}
-        small |= {"kernels": "own", "compile": "off", "shift": 0, "rotate": 0.0, "stretch": 0.0, "shear": 0.0}
-        run = Run.start(preparation.prepare(make_config(**{**small, "epochs": 1, **changes})))
-        for batch in run.batches:
-            run.step(*batch)
+        plain = {"kernels": "own", "compile": "off", "shift": 0, "rotate": 0.0, "stretch": 0.0, "shear": 0.0}
+        run = trained(**{"epochs": 1, **plain, **changes})
         return run.kept(run.setup.test_images)
 
     plain = logits()
