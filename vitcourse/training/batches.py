@@ -69,7 +69,7 @@ class Batches:
         """The same as numbers of images, on the device; `made` makes the batch."""
         for indices in self._rounds():
             for index in indices:
-                self.taken, self.latest = self.taken + 1, index
+                self.taken += 1
                 self.n_local = self.n_global = len(index)
                 yield index
 

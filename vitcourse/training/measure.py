@@ -24,6 +24,13 @@ def outputs_of(model: nn.Module) -> Iterator[list[Tensor]]:
         hook.remove()
 
 
+def accuracy_and_loss(setup: Setup, model: nn.Module, exactly: bool = True) -> tuple[float, float | None]:
+    """What the chapter's evaluate says of a model, and the loss of what that saw."""
+    with outputs_of(model) as outputs:
+        accuracy = setup.accuracy(model, exactly)
+    return accuracy, measured_loss(setup, outputs, accuracy)
+
+
 def measured_loss(setup: Setup, outputs: Sequence[Tensor], accuracy: float) -> float | None:
     """The loss on the test images of the outputs from which the chapter's evaluate found that accuracy.
 
