@@ -16,6 +16,9 @@ from vitcourse.training.augment import augmentations, center_crop
 from vitcourse.training.presets import TrainConfig
 from vitcourse.training.processes import ALONE, Processes
 
+# Images at once where nothing is kept for a backward pass.
+EVALUATION_BATCH = 500
+
 
 def standardised(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """Images less the mean of each channel, divided by its standard deviation."""

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from vitcourse.training.preparation import EVALUATION_BATCH, Setup
+from vitcourse.training.batches import EVALUATION_BATCH
+from vitcourse.training.preparation import Setup
 
 
 @contextmanager
