@@ -5,13 +5,13 @@ The images are coloured and not square, and the class is the row that is bright.
 
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import wraps
 from pathlib import Path
 
 import pytest
 import torch
-from commands import Ended
+from commands import Command
 from small_runs import striped
 
 from vitcourse.data import Dataset
@@ -81,9 +81,7 @@ def same_threads() -> Iterator[None]:
 
 
 @pytest.fixture
-def vitcourse(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, type_in: Callable[..., Ended], same_threads: None
-) -> Callable[..., Ended]:
+def vitcourse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, type_in: Command, same_threads: None) -> Command:
     """The command line, called in this process and in an empty folder."""
     monkeypatch.chdir(tmp_path)
     return type_in

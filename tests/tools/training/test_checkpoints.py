@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 import torch
-from commands import Ended
+from commands import Command
 from safetensors.torch import load_file
 from small_runs import CHECKPOINT, FILES, SMALL, at_step, ctrl_c, metrics, read, same, until_full
 
@@ -60,7 +60,7 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def whole(vitcourse: Callable[..., Ended], made_once: Path) -> Path:
+def whole(vitcourse: Command, made_once: Path) -> Path:
     """A run that nothing stopped."""
     if not (made_once / "whole").exists():
         assert vitcourse("train", *RICH, "--output", str(made_once / "whole")).code == 0
@@ -92,7 +92,7 @@ def die_at_write(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)
 
 
-def killed(number: int, vitcourse: Callable[..., Ended], *words: str, how: Callable[[Run], None] = die) -> None:
+def killed(number: int, vitcourse: Command, *words: str, how: Callable[[Run], None] = die) -> None:
     """The process ends before that step of the run."""
     with pytest.MonkeyPatch.context() as patch:
         at_step(number, patch, how)
@@ -104,7 +104,7 @@ def killed(number: int, vitcourse: Callable[..., Ended], *words: str, how: Calla
     ("words", "steps"), [(["--optimizer=adamw"], (1, 2, 7, 18)), (["--optimizer=muon", "--kernels=auto"], (12, STEPS))]
 )
 def test_a_run_killed_at_any_step_ends_as_if_it_never_was(
-    vitcourse: Callable[..., Ended], tmp_path: Path, words: list[str], steps: tuple[int, ...]
+    vitcourse: Command, tmp_path: Path, words: list[str], steps: tuple[int, ...]
 ) -> None:
     rich = [*RICH, *words]
     assert vitcourse("train", *rich, "--output", "whole").code == 0
@@ -128,7 +128,7 @@ def compare(whole: Path, resumed: Path) -> None:
     assert one == other
 
 
-def test_a_run_killed_during_any_write_ends_as_if_it_never_was(vitcourse: Callable[..., Ended], tmp_path: Path) -> None:
+def test_a_run_killed_during_any_write_ends_as_if_it_never_was(vitcourse: Command, tmp_path: Path) -> None:
     short = [*SMALL, "--epochs=2", "--dropout=0.2"]
     assert vitcourse("train", *short, "--output", "whole").code == 0
     deaths = 0
@@ -154,7 +154,7 @@ def test_a_run_killed_during_any_write_ends_as_if_it_never_was(vitcourse: Callab
 
 @pytest.mark.usefixtures("attended")
 def test_ctrl_c_loses_not_even_a_step(
-    vitcourse: Callable[..., Ended], tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+    vitcourse: Command, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in (4, 14):
         at_step(number, monkeypatch, ctrl_c)
@@ -169,7 +169,7 @@ def test_ctrl_c_loses_not_even_a_step(
 
 @pytest.mark.usefixtures("attended")
 def test_two_ctrl_c_leave_a_run_as_resumable_as_one(
-    vitcourse: Callable[..., Ended], tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+    vitcourse: Command, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_step(10, monkeypatch, lambda run: [ctrl_c(run) for _ in range(2)])
     done = vitcourse("train", *RICH, "--output", "run")
@@ -180,14 +180,14 @@ def test_two_ctrl_c_leave_a_run_as_resumable_as_one(
     compare(whole, tmp_path / "run")
 
 
-def test_sigterm_is_a_wish_to_stop_too(vitcourse: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sigterm_is_a_wish_to_stop_too(vitcourse: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     at_step(4, monkeypatch, lambda _: signal.raise_signal(signal.SIGTERM))
     done = vitcourse("train", *RICH, "--output", "run")
     assert (done.code, "stopped after step 4;" in done.out) == (1, True)
 
 
 def test_long_epochs_are_kept_in_between(
-    vitcourse: Callable[..., Ended], tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+    vitcourse: Command, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(Run, "epoch", UNCHANGED)
@@ -198,7 +198,7 @@ def test_long_epochs_are_kept_in_between(
 
 
 def test_short_epochs_are_kept_no_more_often_than_each_half_minute(
-    vitcourse: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+    vitcourse: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A checkpoint at the start, one at the end; and a large one, which took long to write, is still rarer."""
     monkeypatch.setattr(Run, "epoch", UNCHANGED)
@@ -219,7 +219,7 @@ def test_short_epochs_are_kept_no_more_often_than_each_half_minute(
         assert [(now.__setitem__(0, moment), pace.due)[1] for moment in (until - 0.1, until)] == [False, True]
 
 
-def test_both_losses_are_resumed_each_where_it_was(vitcourse: Callable[..., Ended], tmp_path: Path) -> None:
+def test_both_losses_are_resumed_each_where_it_was(vitcourse: Command, tmp_path: Path) -> None:
     both = [*RICH, "--loss", "both"]
     assert vitcourse("train", *both, "--output", "whole").code == 0
     killed(12, vitcourse, "train", *both, "--output", "run", how=die_in_the_second_of_two)
@@ -236,15 +236,13 @@ def die_in_the_second_of_two(run: Run) -> None:
         raise Killed
 
 
-def test_a_finished_run_is_finished(vitcourse: Callable[..., Ended]) -> None:
+def test_a_finished_run_is_finished(vitcourse: Command) -> None:
     assert vitcourse("train", *SMALL, "--epochs", "1", "--output", "run").code == 0
     again = vitcourse("train", "--resume", "--output", "run")
     assert (again.code, "finished already" in again.out) == (0, True)
 
 
-def test_resume_without_a_folder_takes_the_latest_unfinished_run(
-    vitcourse: Callable[..., Ended], tmp_path: Path
-) -> None:
+def test_resume_without_a_folder_takes_the_latest_unfinished_run(vitcourse: Command, tmp_path: Path) -> None:
     nothing = vitcourse("train", "--resume")
     assert nothing.code == 2
     assert nothing.err.endswith("there is no unfinished run in runs/ to resume; leave --resume out to start one\n")
@@ -256,7 +254,7 @@ def test_resume_without_a_folder_takes_the_latest_unfinished_run(
     assert "no unfinished run" in vitcourse("train", "--resume").err
 
 
-def test_resume_where_nothing_is_yet_starts(vitcourse: Callable[..., Ended], tmp_path: Path) -> None:
+def test_resume_where_nothing_is_yet_starts(vitcourse: Command, tmp_path: Path) -> None:
     """So that one and the same line can be typed, or queued, as often as needed."""
     line = ("train", *SMALL, "--epochs", "1", "--output", "run", "--resume")
     assert vitcourse(*line).code == 0
@@ -271,7 +269,7 @@ def test_resume_where_nothing_is_yet_starts(vitcourse: Callable[..., Ended], tmp
 
 
 @pytest.fixture
-def stopped(vitcourse: Callable[..., Ended], tmp_path: Path, made_once: Path) -> Path:
+def stopped(vitcourse: Command, tmp_path: Path, made_once: Path) -> Path:
     """A run that was killed in its third epoch."""
     if not (made_once / "stopped").exists():
         killed(15, vitcourse, "train", *RICH, "--output", str(made_once / "stopped"))
@@ -294,7 +292,7 @@ def foreign(content: bytes) -> bytes:
 
 @pytest.mark.parametrize("damage", [lambda _: b"", lambda c: c[: len(c) // 2], lambda c: c[:-1], torn, foreign])
 def test_a_damaged_checkpoint_is_refused_in_one_line(
-    vitcourse: Callable[..., Ended], stopped: Path, damage: Callable[[bytes], bytes]
+    vitcourse: Command, stopped: Path, damage: Callable[[bytes], bytes]
 ) -> None:
     file = stopped / CHECKPOINT
     file.write_bytes(damage(file.read_bytes()))
@@ -325,14 +323,14 @@ def test_a_checkpoint_cannot_run_code(tmp_path: Path) -> None:
     ],
 )
 def test_other_settings_than_the_run_has_are_refused(
-    vitcourse: Callable[..., Ended], stopped: Path, words: list[str], said: str
+    vitcourse: Command, stopped: Path, words: list[str], said: str
 ) -> None:
     refused = vitcourse("train", *words, "--resume", "--output", "run")
     assert (refused.code, refused.err.count("\n")) == (2, 1)
     assert said in refused.err
 
 
-def test_what_the_machine_decides_may_change(vitcourse: Callable[..., Ended], stopped: Path) -> None:
+def test_what_the_machine_decides_may_change(vitcourse: Command, stopped: Path) -> None:
     changed = ("--no-fused", "--sync", "--pipeline", "loader", "--learning-rate", "0.01")
     assert vitcourse("train", *changed, "--resume", "--output", "run").code == 0
 
@@ -352,9 +350,7 @@ def as_a_gpu_leaves_it(file: Path) -> None:
             marked.writestr(entry.filename, data)
 
 
-def test_a_gpus_checkpoint_goes_on_on_the_cpu_and_says_what_is_drawn_anew(
-    vitcourse: Callable[..., Ended], stopped: Path
-) -> None:
+def test_a_gpus_checkpoint_goes_on_on_the_cpu_and_says_what_is_drawn_anew(vitcourse: Command, stopped: Path) -> None:
     as_a_gpu_leaves_it(stopped / CHECKPOINT)
     done = vitcourse("train", "--resume", "--device", "cpu", "--output", "run")
     assert done.code == 0, done.err
@@ -362,7 +358,7 @@ def test_a_gpus_checkpoint_goes_on_on_the_cpu_and_says_what_is_drawn_anew(
     assert "another kind of device: augmentations and dropout are drawn anew" in done.out
 
 
-def test_a_run_from_before_a_setting_was_there_goes_on(vitcourse: Callable[..., Ended], stopped: Path) -> None:
+def test_a_run_from_before_a_setting_was_there_goes_on(vitcourse: Command, stopped: Path) -> None:
     file, config = stopped / CHECKPOINT, read(stopped / "config.json")
     state = read_checkpoint(file)
     for settings in (state["config"], config):
@@ -373,7 +369,7 @@ def test_a_run_from_before_a_setting_was_there_goes_on(vitcourse: Callable[..., 
     assert (done.code, "epoch 3, step 13 of 24" in done.out) == (0, True), done.err
 
 
-def test_why_a_checkpoint_does_not_fit_is_said(vitcourse: Callable[..., Ended], stopped: Path) -> None:
+def test_why_a_checkpoint_does_not_fit_is_said(vitcourse: Command, stopped: Path) -> None:
     file = stopped / CHECKPOINT
     state = read_checkpoint(file)
     del state["run"]["optimizer"]
@@ -386,9 +382,7 @@ def test_why_a_checkpoint_does_not_fit_is_said(vitcourse: Callable[..., Ended], 
     assert "doesn't fit the model of solutions any more (size mismatch for head.weight" in refused.err
 
 
-def test_other_images_are_refused(
-    vitcourse: Callable[..., Ended], stopped: Path, request: pytest.FixtureRequest
-) -> None:
+def test_other_images_are_refused(vitcourse: Command, stopped: Path, request: pytest.FixtureRequest) -> None:
     data: Dataset = request.getfixturevalue("stripes")
     data.train_labels.copy_(data.train_labels.flip(0))
     refused = vitcourse("train", "--resume", "--output", "run")
@@ -396,7 +390,7 @@ def test_other_images_are_refused(
 
 
 def test_a_full_disk_leaves_the_last_good_checkpoint(
-    vitcourse: Callable[..., Ended], tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+    vitcourse: Command, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         until_full(CHECKPOINT, 3, patch)

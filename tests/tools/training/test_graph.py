@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 import torch
-from commands import Ended
+from commands import Command
 from small_runs import SMALL, same
 from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
@@ -165,7 +165,7 @@ def test_a_recorded_run_goes_on_where_another_stopped() -> None:
 
 @pytest.mark.usefixtures("stripes", "undrawn", "recording")
 def test_a_step_that_waits_is_not_recorded_and_trains_all_the_same(
-    vitcourse: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+    vitcourse: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a learner's may: a look at the loss with .item()."""
     import solutions.ch05_vit as chapter

@@ -1,11 +1,10 @@
 """The ladder of speed-ups: every rung is measured in turns, and what a machine lacks is said."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from commands import Ended
+from commands import Command
 from small_runs import SMALL
 
 from vitcourse.training import ladder
@@ -21,7 +20,7 @@ def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("stripes", "uncompiled")
-def test_every_rung_is_measured_or_says_why_not(vitcourse: Callable[..., Ended], tmp_path: Path) -> None:
+def test_every_rung_is_measured_or_says_why_not(vitcourse: Command, tmp_path: Path) -> None:
     done = vitcourse("bench", "steps", *SMALL, "--device=cpu", "--rounds=2", "--output=steps.json")
     assert done.code == 0, done.err
     record = json.loads((tmp_path / "steps.json").read_text(encoding="utf-8"))
@@ -55,14 +54,14 @@ def test_the_ladder_starts_with_nothing_and_ends_with_everything() -> None:
 
 
 @pytest.mark.usefixtures("stripes", "no_compiler")
-def test_a_compiler_that_is_not_there_costs_one_rung(vitcourse: Callable[..., Ended]) -> None:
+def test_a_compiler_that_is_not_there_costs_one_rung(vitcourse: Command) -> None:
     done = vitcourse("bench", "steps", *SMALL, "--device=cpu", "--rounds=1")
     assert done.code == 0, done.err
     assert "doesn't compile here: RuntimeError" in done.out
 
 
 @pytest.mark.usefixtures("stripes")
-def test_a_batch_larger_than_the_data_is_refused(vitcourse: Callable[..., Ended]) -> None:
+def test_a_batch_larger_than_the_data_is_refused(vitcourse: Command) -> None:
     refused = vitcourse("bench", "steps", *SMALL, "--batch-size=91")
     assert (refused.code, refused.err.count("\n")) == (2, 1)
     assert "--batch-size 91 is more than the 90 training images" in refused.err

@@ -1,12 +1,11 @@
 """What is measured beside the accuracy, and the list of runs."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from commands import Ended
+from commands import Command
 from small_runs import SMALL
 from torch import nn
 
@@ -49,7 +48,7 @@ def test_the_loss_on_the_test_images_is_that_of_what_evaluate_saw(stripes: Datas
 
 
 @pytest.mark.usefixtures("stripes", "undrawn")
-def test_the_runs_side_by_side(vitcourse: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_runs_side_by_side(vitcourse: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = vitcourse("runs")
     assert (nothing.code, nothing.err) == (2, "vitcourse: there is no run in runs/ yet; type: vitcourse train\n")
     assert json.loads(vitcourse("runs", "--json").out) == []

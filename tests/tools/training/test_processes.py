@@ -8,13 +8,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from commands import Ended
+from commands import Command
 from rich.console import Console
 from small_runs import SMALL, at_step, metrics, read
 
@@ -69,9 +68,7 @@ def figures(run: Path) -> list[tuple[float, float]]:
         (3, ["--batch-size=89", "--optimizer=muon", "--loss=original"]),
     ],
 )
-def test_several_processes_do_what_one_does(
-    vitcourse: Callable[..., Ended], tmp_path: Path, world: int, options: list[str]
-) -> None:
+def test_several_processes_do_what_one_does(vitcourse: Command, tmp_path: Path, world: int, options: list[str]) -> None:
     words = ["train", *SMALL, "--epochs=3", *options, "--device=cpu", "--output"]
     assert vitcourse(*words, "alone").code == 0
     assert run_together(world, *words, "together") == [0] * world
@@ -86,7 +83,7 @@ def test_several_processes_do_what_one_does(
 @NEEDS_FORK
 @pytest.mark.usefixtures("stripes", "undrawn")
 def test_what_two_began_two_or_one_can_finish(
-    vitcourse: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    vitcourse: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["train", *SMALL, "--epochs=3", "--device=cpu", "--output"]
     assert vitcourse(*words, "whole").code == 0
@@ -131,7 +128,7 @@ def test_several_processes_ask_one_another_rarely(stripes: Dataset, monkeypatch:
 
 @pytest.mark.thorough
 @NEEDS_FORK
-def test_torchrun_ends_when_a_process_dies_and_can_be_resumed(vitcourse: Callable[..., Ended], tmp_path: Path) -> None:
+def test_torchrun_ends_when_a_process_dies_and_can_be_resumed(vitcourse: Command, tmp_path: Path) -> None:
     """The real thing: torchrun, the digits, SIGKILL to the process that doesn't write."""
     run = tmp_path / "run"
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
