@@ -112,7 +112,7 @@ def _listed(folder: Path, config: dict[str, Any], within: Path) -> dict[str, Any
 def _epochs(folder: Path) -> list[dict[str, Any]]:
     try:
         lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        return [parse_json(line) for line in lines]
+        return [epoch for epoch in map(parse_json, lines) if isinstance(epoch, dict)]
     except (OSError, ValueError):
         return []
 

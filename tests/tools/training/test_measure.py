@@ -80,6 +80,8 @@ def test_the_runs_side_by_side(vitcourse: Command, monkeypatch: pytest.MonkeyPat
     assert [name for name in first["changed"] if option(name)[2:] not in table] == []  # no word is cut
     assert "--no-standardise" in table  # as it is typed
     assert max(map(len, table.partition("dead isn't")[0].splitlines())) <= 80
+    Path("runs/dead/metrics.jsonl").write_text("[]\n")
+    assert json.loads(vitcourse("runs", "dead", "--json").out)[0]["epochs_done"] == 0
     Path("runs/torn").mkdir()
     for torn in ("{", '{"preset": []}'):
         Path("runs/torn/config.json").write_text(torn)
