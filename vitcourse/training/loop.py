@@ -229,7 +229,8 @@ def _rng_states(device: torch.device) -> dict[str, Tensor]:
 
 def _set_rng_states(states: dict[str, Tensor], device: torch.device) -> bool:
     """Take up the states; False when that of this kind of device is missing, which then draws anew."""
-    torch.set_rng_state(states["cpu"])
+    if "cpu" in states:
+        torch.set_rng_state(states["cpu"])
     if device.type in states.keys() - {"cpu"}:
         torch.get_device_module(device).set_rng_state(states[device.type], device)
     return device.type in states
