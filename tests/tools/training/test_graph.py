@@ -267,9 +267,9 @@ def test_what_is_done_otherwise_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Non
     gpu = replace(cpu, device=torch.device("cuda"))
     assert (cpu.records, gpu.records) == (False, True)
     assert not replace(gpu, processes=Processes(0, 2)).records
-    assert not replace(gpu, config=replace(gpu.config, pipeline="loader")).records
-    assert not replace(gpu, config=replace(gpu.config, graph=False)).records
-    larger = replace(gpu, config=replace(gpu.config, batch_size=170))
+    assert not gpu.changed(pipeline="loader").records
+    assert not gpu.changed(graph=False).records
+    larger = gpu.changed(batch_size=170)
     assert [setup.evaluation_batch for setup in (cpu, gpu, larger)] == [500, 500, 680]
 
     seen: list[tuple[str, bool]] = []
