@@ -5,7 +5,7 @@ linear head, where they leave the choice; what a library does otherwise, it does
 shows it. No dropout anywhere. Last stands mnistvit, another package's recipe for MNIST, which has measures of its own.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import astuple, dataclass
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Subset
 from vitcourse.codesets import load_code
 from vitcourse.data import data_root
 from vitcourse.training.devices import operations
-from vitcourse.training.kernels import twin_of
+from vitcourse.training.kernels import PARTS, twin_of
 from vitcourse.training.preparation import Setup
 
 RATIO = 4
@@ -91,10 +91,10 @@ def ours(size: Size) -> nn.Module:
     return model
 
 
-def ours_fused(size: Size) -> nn.Module:
+def ours_fused(size: Size, parts: Collection[str] = PARTS) -> nn.Module:
     """The same as `vitcourse train` computes it, if not told otherwise: equal logits and gradients with less work."""
     images = torch.randn(2, size.channels, size.image_size, size.image_size)
-    return twin_of(ours(size), images, size.n_heads, dropout=0.0)[0]
+    return twin_of(ours(size), images, size.n_heads, 0.0, parts)[0]
 
 
 def torchvision(size: Size) -> nn.Module:

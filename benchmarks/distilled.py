@@ -31,7 +31,7 @@ from vitcourse.training.batches import standardised
 from vitcourse.training.configuration import make_config
 from vitcourse.training.graph import RecordedStep
 from vitcourse.training.loop import Run
-from vitcourse.training.measure import measured_loss, outputs_of
+from vitcourse.training.measure import accuracy_and_loss
 from vitcourse.training.optim import rate_factor, set_learning_rate
 from vitcourse.training.preparation import prepare
 from vitcourse.training.presets import PRESETS, TrainConfig
@@ -176,12 +176,11 @@ class Work:
             )
             (recorded if len(place) == config.batch_size else step)(place)
             run.steps_done += 1
-        with outputs_of(run.kept) as outputs:
-            accuracy = setup.accuracy(run.kept)
+        accuracy, loss = accuracy_and_loss(setup, run.kept)
         return {
             "parameters": sum(parameter.numel() for parameter in run.kept.parameters()),
             "accuracy": round(accuracy, 5),
-            "loss": measured_loss(setup, outputs, accuracy),
+            "loss": loss,
         }
 
     def places(self, n_images: int, config: TrainConfig, seed: int) -> Iterator[Tensor]:

@@ -15,7 +15,7 @@ from shared import RESULTS, keep, trained
 
 from vitcourse.files import read_json
 from vitcourse.training.configuration import make_config
-from vitcourse.training.measure import measured_loss, outputs_of
+from vitcourse.training.measure import accuracy_and_loss
 from vitcourse.training.preparation import prepare
 
 HELD_OUT = 5000
@@ -89,15 +89,14 @@ def measured(kind: str, name: str, **settings: Any) -> dict[str, Any]:
     how = {"graph": True, "compile": "off", "kernels": "fused", "threads": 1}
     setup = prepare(make_config(preset, **{**shared, **recipes[name], **how, **settings}))
     run = trained(setup)
-    with outputs_of(run.kept) as outputs:
-        accuracy = setup.accuracy(run.kept)
+    accuracy, loss = accuracy_and_loss(setup, run.kept)
     return {
         "recipe": name,
         "changes": recipes[name],
         "seed": settings["seed"],
         "measured_on": setup.measured_on,
         "accuracy": round(accuracy, 5),
-        "loss": round(measured_loss(setup, outputs, accuracy), 5),
+        "loss": round(loss, 5),
         "parameters": sum(parameter.numel() for parameter in run.kept.parameters()),
         "steps": run.steps_done,
         "seconds": round(run.spent[1], 2),

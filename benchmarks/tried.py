@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 import typer
-from contenders import CONTENDERS, SIZES, Size, ours, ours_fused
+from contenders import CONTENDERS, SIZES, Size, ours_fused
 from einops import rearrange
 from shared import RESULTS, keep, show
 from throughput import beside, prepare, race
@@ -52,13 +52,8 @@ def fused(size: Size, attention: Callable[..., Tensor] = OURS) -> nn.Module:
         kernels.attention = OURS
 
 
-def convolved(size: Size) -> nn.Module:
-    """What train computes, but with the patches by the convolution that the chapter writes."""
-    images = torch.randn(2, size.channels, size.image_size, size.image_size)
-    parts = [part for part in kernels.PARTS if part != "patches"]
-    return kernels.twin_of(ours(size), images, size.n_heads, 0.0, parts)[0]
-
-
+# What train computes, but for the patches: those by the convolution that the chapter writes.
+convolved = partial(ours_fused, parts=[part for part in kernels.PARTS if part != "patches"])
 WAYS: dict[str, Callable[[Size], nn.Module]] = {
     "train's default": fused,
     "queries, keys and values by three products": partial(fused, attention=three_products),

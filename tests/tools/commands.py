@@ -1,6 +1,7 @@
 """The command line, called in this process."""
 
 import sys
+from collections.abc import Callable
 from typing import NamedTuple
 
 import pytest
@@ -14,6 +15,10 @@ class Ended(NamedTuple):
     code: int
     out: str
     err: str
+
+
+# What comes of a command's words: `vitcourse("train", "--epochs", 3)`.
+Command = Callable[..., Ended]
 
 
 def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: object) -> Ended:

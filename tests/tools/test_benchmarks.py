@@ -1,6 +1,5 @@
 """The benchmarks run, and the files that they leave say where their numbers come from."""
 
-import gzip
 import importlib
 import inspect
 import json
@@ -43,7 +42,6 @@ def mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         labels = np.arange(60, dtype=np.uint8) % 10
         for kind, array in (("images-idx3", pixels), ("labels-idx1", labels)):
             header = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
-            (folder / f"{part}-{kind}-ubyte.gz").write_bytes(gzip.compress(header + array.tobytes()))
             (folder / f"{part}-{kind}-ubyte").write_bytes(header + array.tobytes())
     monkeypatch.setenv("VITCOURSE_DATA", str(tmp_path))
 

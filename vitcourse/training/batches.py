@@ -16,6 +16,9 @@ from vitcourse.training.augment import augmentations, center_crop
 from vitcourse.training.presets import TrainConfig
 from vitcourse.training.processes import ALONE, Processes
 
+# Images at once where nothing is kept for a backward pass.
+EVALUATION_BATCH = 500
+
 
 def standardised(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """Images less the mean of each channel, divided by its standard deviation."""
@@ -69,7 +72,7 @@ class Batches:
         """The same as numbers of images, on the device; `made` makes the batch."""
         for indices in self._rounds():
             for index in indices:
-                self.taken, self.latest = self.taken + 1, index
+                self.taken += 1
                 self.n_local = self.n_global = len(index)
                 yield index
 

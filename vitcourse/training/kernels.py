@@ -212,7 +212,9 @@ def _outcome(module: nn.Module, example: Tensor) -> list[Tensor] | None:
 
 def _same(expected: list[Tensor] | None, found: list[Tensor] | None) -> bool:
     """Equal but for rounding: a ten thousandth of the largest number, and of 0.1 where all are nearly 0."""
-    return bool(expected and found) and all(
+    if not expected or not found:
+        return False
+    return all(
         one.shape == other.shape and (one - other).abs().max() <= 1e-4 * max(float(one.abs().max()), 0.1)
-        for one, other in zip(expected or [], found or [], strict=True)
+        for one, other in zip(expected, found, strict=True)
     )

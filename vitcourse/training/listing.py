@@ -23,7 +23,7 @@ def show_runs(base: Path, as_json: bool, console: Console) -> None:
     base = next((place for place in (base, RUNS / base) if place.exists()), base)
     listed = list(_runs(base))
     for file in _configs(base):
-        if read_json(file).get("preset") not in PRESETS:
+        if not _is_ours(read_json(file)):
             what = f"{file.parent} isn't shown: its {CONFIG} is not what this version of the course wrote"
             print(f"vitcourse: {printable(what)}", file=sys.stderr)
     if as_json:
@@ -66,8 +66,13 @@ def _runs(base: Path) -> Iterator[dict[str, Any]]:
     for file in sorted(_configs(base), key=lambda file: (file.stat().st_mtime, file)):
         config = read_json(file)
         # The folder that holds two runs says nothing that they don't.
-        if config.get("loss") != "both" and config.get("preset") in PRESETS:
+        if config.get("loss") != "both" and _is_ours(config):
             yield _listed(file.parent, config, within)
+
+
+def _is_ours(config: dict[str, Any]) -> bool:
+    """Whether this version of the course wrote it. What stands in a damaged one may be anything, no word even."""
+    return config.get("preset") in list(PRESETS)
 
 
 def _configs(base: Path) -> list[Path]:
@@ -107,7 +112,7 @@ def _listed(folder: Path, config: dict[str, Any], within: Path) -> dict[str, Any
 def _epochs(folder: Path) -> list[dict[str, Any]]:
     try:
         lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        return [parse_json(line) for line in lines]
+        return [epoch for epoch in map(parse_json, lines) if isinstance(epoch, dict)]
     except (OSError, ValueError):
         return []
 

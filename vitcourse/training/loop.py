@@ -13,7 +13,7 @@ from vitcourse.training.batches import Batches
 from vitcourse.training.checkpoints import Pace, StopOnInterrupt
 from vitcourse.training.display import Display
 from vitcourse.training.graph import RecordedStep
-from vitcourse.training.measure import measured_loss, outputs_of
+from vitcourse.training.measure import accuracy_and_loss
 from vitcourse.training.optim import average_weights, load_optimizer, make_optimizer, rate_factor, set_learning_rate
 from vitcourse.training.original import with_loss_of
 from vitcourse.training.preparation import Setup
@@ -162,13 +162,12 @@ class Run:
         self.seconds += time.perf_counter() - started
         exactly = number == self.setup.config.epochs
         model = self.kept if exactly else self.measured
-        with outputs_of(model) as outputs:
-            accuracy = self.setup.accuracy(model, exactly)
+        accuracy, test_loss = accuracy_and_loss(self.setup, model, exactly)
         epoch = Epoch(
             epoch=number,
             loss=loss,
             accuracy=accuracy,
-            test_loss=measured_loss(self.setup, outputs, accuracy),
+            test_loss=test_loss,
             learning_rate=float(self.setup.config.learning_rate * self._factor(self.steps_done - 1)),
             seconds=round(self.seconds, 3),
             images_per_second=round(n_images / self.seconds, 1),

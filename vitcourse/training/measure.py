@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from vitcourse.training.preparation import EVALUATION_BATCH, Setup
+from vitcourse.training.batches import EVALUATION_BATCH
+from vitcourse.training.preparation import Setup
 
 
 @contextmanager
@@ -22,6 +23,13 @@ def outputs_of(model: nn.Module) -> Iterator[list[Tensor]]:
         yield seen
     finally:
         hook.remove()
+
+
+def accuracy_and_loss(setup: Setup, model: nn.Module, exactly: bool = True) -> tuple[float, float | None]:
+    """What the chapter's evaluate says of a model, and the loss of what that saw."""
+    with outputs_of(model) as outputs:
+        accuracy = setup.accuracy(model, exactly)
+    return accuracy, measured_loss(setup, outputs, accuracy)
 
 
 def measured_loss(setup: Setup, outputs: Sequence[Tensor], accuracy: float) -> float | None:

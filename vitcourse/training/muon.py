@@ -19,21 +19,19 @@ _STEPS = 5
 class Muon(torch.optim.Optimizer):
     """torch.optim.Muon with all matrices of one shape at once: few large operations in place of many small ones.
 
-    A parameter group may say of its parameters that each is so many "pieces", matrices one above the other, all alike
-    or each for itself: each piece is made orthogonal alone. A matrix and one of the transposed shape go together. The
-    steps are as long as Adam's: 0.2 of the rate, on average over a matrix. The rate may be a tensor.
+    A parameter group says of each of its parameters how many "pieces" it has, matrices one above the other: each piece
+    is made orthogonal alone. A matrix and one of the transposed shape go together. The steps are as long as Adam's: 0.2
+    of the rate, on average over a matrix. The rate may be a tensor.
     """
 
-    def __init__(self, groups: Sequence[dict[str, Any]], lr: float, momentum: float = 0.95) -> None:
-        super().__init__(groups, {"lr": lr, "momentum": momentum, "pieces": 1})
+    def __init__(self, groups: Sequence[dict[str, Any]], lr: float, momentum: float) -> None:
+        super().__init__(groups, {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
         """One step for every parameter that has a gradient."""
         for group in self.param_groups:
-            pieces = group["pieces"]
-            counts = [pieces] * len(group["params"]) if isinstance(pieces, int) else pieces
-            moved = [(p, n) for p, n in zip(group["params"], counts, strict=True) if p.grad is not None]
+            moved = [(p, n) for p, n in zip(group["params"], group["pieces"], strict=True) if p.grad is not None]
             if not moved:
                 continue
             ahead = self._momentum([parameter for parameter, _ in moved], group["momentum"])
@@ -62,9 +60,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalised(matrices: Tensor) -> Tensor:
-    """Matrices with about the same singular vectors, and all singular values between 0.7 and 1.2. (n, height, width)"""
-    if matrices.shape[1] > matrices.shape[2]:
-        return orthogonalised(matrices.mT).mT
+    """Wide matrices with about the same singular vectors, all singular values from 0.7 to 1.2. (n, height, width)."""
     # A GPU is fast in bfloat16 and it is exact enough; many CPUs can't multiply in it but slowly.
     x = matrices.bfloat16() if matrices.is_cuda else matrices
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)

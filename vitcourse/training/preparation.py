@@ -15,7 +15,7 @@ from vitcourse.codesets import CodeSet, load_code
 from vitcourse.data import Dataset, load_dataset
 from vitcourse.errors import RequestError, RunError, in_one_line, misfit
 from vitcourse.training.augment import center_crop
-from vitcourse.training.batches import Batches, LoadedBatches, standardised
+from vitcourse.training.batches import EVALUATION_BATCH, Batches, LoadedBatches, standardised
 from vitcourse.training.chapters import faults_in_one_line, load_chapters
 from vitcourse.training.configuration import require_sizes_that_fit
 from vitcourse.training.devices import choose_device, left_open, passed_over, settled
@@ -23,8 +23,6 @@ from vitcourse.training.kernels import PARTS, twin_of
 from vitcourse.training.origin import Origin, read_origin
 from vitcourse.training.presets import TrainConfig
 from vitcourse.training.processes import ALONE, Processes
-
-EVALUATION_BATCH = 500
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -218,8 +218,10 @@ def weights_in(folder: Path) -> Path:
 
 def _is_finished(run: Path) -> bool:
     result = read_json(run / RESULT)
-    parts = result.get("runs", {"": result})
-    return all(part.get("finished", False) for part in parts.values())
+    if "runs" not in result:
+        return bool(result.get("finished"))
+    # Of both losses: the second of the two may not have begun.
+    return [part.get("finished") for part in result["runs"].values()] == [True, True]
 
 
 def provenance(command: str | None = None) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def wrapped(model: nn.Module, setup: Setup, batches: Batches) -> nn.Module:
     return model
 
 
-def compiled(model: nn.Module, mode: str, device: torch.device, *, in_float32: bool = True) -> nn.Module:
+def compiled(model: nn.Module, mode: str, device: torch.device, *, in_float32: bool) -> nn.Module:
     """The model compiled for batches of one size, or of a second for the last one of a pass."""
     how: dict[str, Any] = {"mode": mode}
     if device.type == "cpu" or (in_float32 and mode == "default"):

@@ -22,15 +22,13 @@ from vitcourse.files import parse_json
 from vitcourse.images import Pixels, as_image, as_pixels, fitted, read_pixels
 from vitcourse.ink import Framing, find_ink
 from vitcourse.training.augment import center_crop
-from vitcourse.training.batches import standardised
+from vitcourse.training.batches import EVALUATION_BATCH, standardised
 from vitcourse.training.chapters import TRAINER, faults_in_one_line
 from vitcourse.training.presets import TrainConfig
 from vitcourse.training.runs import weights_in
 
 if TYPE_CHECKING:
     from vitcourse.training.preparation import Setup
-
-BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -136,7 +134,7 @@ class Trained:
     @torch.inference_mode()
     def logits(self, images: Tensor) -> Tensor:
         """What the model says of images as it sees them, from 0 to 1: (n, C, H, W) -> (n, K), on the CPU."""
-        parts = map(self._standardised, torch.split(images, BATCH))
+        parts = map(self._standardised, torch.split(images, EVALUATION_BATCH))
         return torch.cat([self.model.eval()(part).float().cpu() for part in parts])
 
     def predict(self, image: Any) -> Any:

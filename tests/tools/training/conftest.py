@@ -5,13 +5,13 @@ The images are coloured and not square, and the class is the row that is bright.
 
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import wraps
 from pathlib import Path
 
 import pytest
 import torch
-from commands import Ended
+from commands import Command
 from small_runs import striped
 
 from vitcourse.data import Dataset
@@ -51,6 +51,20 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compilation takes a minute; here it is the model itself."""
+    monkeypatch.setattr(torch, "compile", lambda model, **_: model)
+
+
+@pytest.fixture
+def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("no C++ compiler found")
+
+    monkeypatch.setattr(torch, "compile", broken)
+
+
+@pytest.fixture
 def attended() -> Iterator[None]:
     """Ctrl-C as in a terminal; where tests run in the background it is ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -67,9 +81,7 @@ def same_threads() -> Iterator[None]:
 
 
 @pytest.fixture
-def vitcourse(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, type_in: Callable[..., Ended], same_threads: None
-) -> Callable[..., Ended]:
+def vitcourse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, type_in: Command, same_threads: None) -> Command:
     """The command line, called in this process and in an empty folder."""
     monkeypatch.chdir(tmp_path)
     return type_in

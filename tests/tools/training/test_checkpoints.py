@@ -19,9 +19,9 @@ from typing import Any
 
 import pytest
 import torch
-from commands import Ended
+from commands import Command
 from safetensors.torch import load_file
-from small_runs import CHECKPOINT, FILES, SMALL, read, same
+from small_runs import CHECKPOINT, FILES, SMALL, at_step, ctrl_c, metrics, read, same, until_full
 
 from vitcourse.data import Dataset
 from vitcourse.errors import RequestError
@@ -38,26 +38,19 @@ RICH = [
 STEPS = 4 * 6
 
 
+UNCHANGED = Run.epoch
+
+
 @pytest.fixture
-def at_each_chance(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A checkpoint is always due."""
+def kept_at_each_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if each epoch took half a minute: a checkpoint is always due, but not within an epoch."""
     monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN", 0.0)
     monkeypatch.setattr(checkpoints, "SHARE", math.inf)
-
-
-@pytest.fixture
-def kept_at_each_epoch(at_each_chance: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if each epoch took half a minute: a checkpoint is due after it, and not within."""
-    monkeypatch.setattr(Run, "epoch", without_pace(Run.epoch))
-
-
-def without_pace(epoch: Callable[..., bool]) -> Callable[..., bool]:
     never = Pace(lambda: None)
     never.next = math.inf
-    return lambda run, number, display, stop, _: epoch(run, number, display, stop, never)
-
-
-UNCHANGED = Run.epoch
+    monkeypatch.setattr(
+        Run, "epoch", lambda run, number, display, stop, _: UNCHANGED(run, number, display, stop, never)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +60,7 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def whole(vitcourse: Callable[..., Ended], made_once: Path) -> Path:
+def whole(vitcourse: Command, made_once: Path) -> Path:
     """A run that nothing stopped."""
     if not (made_once / "whole").exists():
         assert vitcourse("train", *RICH, "--output", str(made_once / "whole")).code == 0
@@ -78,24 +71,8 @@ class Killed(BaseException):
     """The end of the process, which no code of ours catches."""
 
 
-def die_at_step(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process ends before that step of the run, counted from 1; the rehearsal's own step doesn't count."""
-    original = Run.step
-
-    def step(run: Run, *batch: torch.Tensor) -> torch.Tensor:
-        if run.steps_done == number - 1 and run.loss_sum is not None and len(started) > 1:
-            raise Killed
-        return original(run, *batch)
-
-    started: list[None] = []
-    start = Run.start.__func__  # type: ignore[attr-defined]
-
-    def starting(cls: type[Run], setup: Any) -> Run:
-        started.append(None)
-        return start(cls, setup)
-
-    monkeypatch.setattr(Run, "start", classmethod(starting))
-    monkeypatch.setattr(Run, "step", step)
+def die(_: Run) -> None:
+    raise Killed
 
 
 def die_at_write(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,27 +92,25 @@ def die_at_write(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)
 
 
-def killed(vitcourse: Callable[..., Ended], *words: str) -> None:
-    with pytest.raises(Killed):
-        vitcourse(*words)
+def killed(number: int, vitcourse: Command, *words: str, how: Callable[[Run], None] = die) -> None:
+    """The process ends before that step of the run."""
+    with pytest.MonkeyPatch.context() as patch:
+        at_step(number, patch, how)
+        with pytest.raises(Killed):
+            vitcourse(*words)
 
 
 @pytest.mark.parametrize(
     ("words", "steps"), [(["--optimizer=adamw"], (1, 2, 7, 18)), (["--optimizer=muon", "--kernels=auto"], (12, STEPS))]
 )
 def test_a_run_killed_at_any_step_ends_as_if_it_never_was(
-    vitcourse: Callable[..., Ended],
-    tmp_path: Path,
-    words: list[str],
-    steps: tuple[int, ...],
+    vitcourse: Command, tmp_path: Path, words: list[str], steps: tuple[int, ...]
 ) -> None:
     rich = [*RICH, *words]
     assert vitcourse("train", *rich, "--output", "whole").code == 0
     for step in steps:
         run = f"killed-{step}"
-        with pytest.MonkeyPatch.context() as patch:
-            die_at_step(step, patch)
-            killed(vitcourse, "train", *rich, "--output", run)
+        killed(step, vitcourse, "train", *rich, "--output", run)
         resumed = vitcourse("train", "--resume", "--output", run)
         assert resumed.code == 0, resumed.err
         at = (step - 1) // 6
@@ -147,19 +122,13 @@ def compare(whole: Path, resumed: Path) -> None:
     """The same weights to the last bit, the same figures, the same files."""
     assert same(*(load_file(folder / "weights.safetensors") for folder in (whole, resumed)))
     assert {entry.name for entry in resumed.iterdir() if not entry.name.endswith(".part")} == FILES
-    one, other = (
-        [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-        for folder in (whole, resumed)
-    )
+    one, other = (metrics(folder) for folder in (whole, resumed))
     for epoch in (*one, *other):
         del epoch["seconds"], epoch["images_per_second"]
     assert one == other
 
 
-def test_a_run_killed_during_any_write_ends_as_if_it_never_was(
-    vitcourse: Callable[..., Ended],
-    tmp_path: Path,
-) -> None:
+def test_a_run_killed_during_any_write_ends_as_if_it_never_was(vitcourse: Command, tmp_path: Path) -> None:
     short = [*SMALL, "--epochs=2", "--dropout=0.2"]
     assert vitcourse("train", *short, "--output", "whole").code == 0
     deaths = 0
@@ -183,83 +152,53 @@ def test_a_run_killed_during_any_write_ends_as_if_it_never_was(
     assert deaths == 1 + 2 * 3 + 5
 
 
+@pytest.mark.usefixtures("attended")
 def test_ctrl_c_loses_not_even_a_step(
-    vitcourse: Callable[..., Ended],
-    tmp_path: Path,
-    whole: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    vitcourse: Command, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    original = Run.step
-
-    def step(run: Run, *batch: torch.Tensor) -> torch.Tensor:
-        if run.steps_done in (3, 13):
-            signal.raise_signal(signal.SIGINT)
-        return original(run, *batch)
-
-    monkeypatch.setattr(Run, "step", step)
+    for number in (4, 14):
+        at_step(number, monkeypatch, ctrl_c)
     assert vitcourse("train", *RICH, "--output", "run").code == 1
     again = vitcourse("train", "--resume", "--output", "run")
     assert again.code == 1
     assert "epoch 1, step 5 of 24" in again.out
     last = vitcourse("train", "--resume", "--output", "run")
     assert (last.code, "epoch 3, step 15 of 24" in last.out) == (0, True)
-    signal.signal(signal.SIGINT, before)
     compare(whole, tmp_path / "run")
 
 
+@pytest.mark.usefixtures("attended")
 def test_two_ctrl_c_leave_a_run_as_resumable_as_one(
-    vitcourse: Callable[..., Ended], tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+    vitcourse: Command, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    original = Run.step
-
-    def step(run: Run, *batch: torch.Tensor) -> torch.Tensor:
-        if run.steps_done == 9:
-            signal.raise_signal(signal.SIGINT)
-            signal.raise_signal(signal.SIGINT)
-        return original(run, *batch)
-
-    monkeypatch.setattr(Run, "step", step)
+    at_step(10, monkeypatch, lambda run: [ctrl_c(run) for _ in range(2)])
     done = vitcourse("train", *RICH, "--output", "run")
     assert (done.code, done.err) == (1, "")
     assert "to go on, type: vitcourse train --resume --output run" in done.out
     last = vitcourse("train", "--resume", "--output", "run")
-    signal.signal(signal.SIGINT, before)
     assert (last.code, "epoch 2, step 11 of 24" in last.out) == (0, True)
     compare(whole, tmp_path / "run")
 
 
-def test_sigterm_is_a_wish_to_stop_too(vitcourse: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch) -> None:
-    original = Run.step
-
-    def step(run: Run, *batch: torch.Tensor) -> torch.Tensor:
-        if run.steps_done == 3:
-            signal.raise_signal(signal.SIGTERM)
-        return original(run, *batch)
-
-    monkeypatch.setattr(Run, "step", step)
+def test_sigterm_is_a_wish_to_stop_too(vitcourse: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_step(4, monkeypatch, lambda _: signal.raise_signal(signal.SIGTERM))
     done = vitcourse("train", *RICH, "--output", "run")
     assert (done.code, "stopped after step 4;" in done.out) == (1, True)
 
 
 def test_long_epochs_are_kept_in_between(
-    vitcourse: Callable[..., Ended],
-    tmp_path: Path,
-    whole: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    vitcourse: Command, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.MonkeyPatch.context() as patch:
+    with monkeypatch.context() as patch:
         patch.setattr(Run, "epoch", UNCHANGED)
-        die_at_step(10, patch)
-        killed(vitcourse, "train", *RICH, "--output", "run")
+        killed(10, vitcourse, "train", *RICH, "--output", "run")
     resumed = vitcourse("train", "--resume", "--output", "run")
     assert "epoch 2, step 10 of 24" in resumed.out
     compare(whole, tmp_path / "run")
 
 
 def test_short_epochs_are_kept_no_more_often_than_each_half_minute(
-    vitcourse: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+    vitcourse: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A checkpoint at the start, one at the end; and a large one, which took long to write, is still rarer."""
     monkeypatch.setattr(Run, "epoch", UNCHANGED)
@@ -280,15 +219,10 @@ def test_short_epochs_are_kept_no_more_often_than_each_half_minute(
         assert [(now.__setitem__(0, moment), pace.due)[1] for moment in (until - 0.1, until)] == [False, True]
 
 
-def test_both_losses_are_resumed_each_where_it_was(
-    vitcourse: Callable[..., Ended],
-    tmp_path: Path,
-) -> None:
+def test_both_losses_are_resumed_each_where_it_was(vitcourse: Command, tmp_path: Path) -> None:
     both = [*RICH, "--loss", "both"]
     assert vitcourse("train", *both, "--output", "whole").code == 0
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Run, "end_epoch", dies_in_the_second_run(Run.end_epoch))
-        killed(vitcourse, "train", *both, "--output", "run")
+    killed(12, vitcourse, "train", *both, "--output", "run", how=die_in_the_second_of_two)
     resumed = vitcourse("train", "--resume", "--output", "run")
     assert resumed.code == 0, resumed.err
     assert "finished already" in resumed.out
@@ -297,40 +231,30 @@ def test_both_losses_are_resumed_each_where_it_was(
         compare(tmp_path / "whole" / part, tmp_path / "run" / part)
 
 
-def dies_in_the_second_run(original: Callable[..., Any]) -> Callable[..., Any]:
-    def end_epoch(run: Run, number: int) -> Any:
-        if run.setup.config.loss == "original" and number == 2:
-            raise Killed
-        return original(run, number)
-
-    return end_epoch
+def die_in_the_second_of_two(run: Run) -> None:
+    if run.setup.config.loss == "original":
+        raise Killed
 
 
-def test_a_finished_run_is_finished(vitcourse: Callable[..., Ended]) -> None:
+def test_a_finished_run_is_finished(vitcourse: Command) -> None:
     assert vitcourse("train", *SMALL, "--epochs", "1", "--output", "run").code == 0
     again = vitcourse("train", "--resume", "--output", "run")
     assert (again.code, "finished already" in again.out) == (0, True)
 
 
-def test_resume_without_a_folder_takes_the_latest_unfinished_run(
-    vitcourse: Callable[..., Ended],
-    tmp_path: Path,
-) -> None:
+def test_resume_without_a_folder_takes_the_latest_unfinished_run(vitcourse: Command, tmp_path: Path) -> None:
     nothing = vitcourse("train", "--resume")
     assert nothing.code == 2
     assert nothing.err.endswith("there is no unfinished run in runs/ to resume; leave --resume out to start one\n")
     assert "did you mean digits?" in vitcourse("train", "digit", "--resume").err
     assert vitcourse("train", *RICH).code == 0
-    with pytest.MonkeyPatch.context() as patch:
-        die_at_step(10, patch)
-        killed(vitcourse, "train", *RICH, "--output", "runs/digits-mine")
-    (tmp_path / "runs" / "digits-mine").rename(tmp_path / "runs" / "mine")
+    killed(10, vitcourse, "train", *RICH, "--output", "runs/mine")
     assert "of seed in runs/" in vitcourse("train", "seed", "--resume").err
     assert "resumed from runs/mine" in vitcourse("train", "digits", "--resume").out
     assert "no unfinished run" in vitcourse("train", "--resume").err
 
 
-def test_resume_where_nothing_is_yet_starts(vitcourse: Callable[..., Ended], tmp_path: Path) -> None:
+def test_resume_where_nothing_is_yet_starts(vitcourse: Command, tmp_path: Path) -> None:
     """So that one and the same line can be typed, or queued, as often as needed."""
     line = ("train", *SMALL, "--epochs", "1", "--output", "run", "--resume")
     assert vitcourse(*line).code == 0
@@ -345,12 +269,10 @@ def test_resume_where_nothing_is_yet_starts(vitcourse: Callable[..., Ended], tmp
 
 
 @pytest.fixture
-def stopped(vitcourse: Callable[..., Ended], tmp_path: Path, made_once: Path) -> Path:
+def stopped(vitcourse: Command, tmp_path: Path, made_once: Path) -> Path:
     """A run that was killed in its third epoch."""
     if not (made_once / "stopped").exists():
-        with pytest.MonkeyPatch.context() as patch:
-            die_at_step(15, patch)
-            killed(vitcourse, "train", *RICH, "--output", str(made_once / "stopped"))
+        killed(15, vitcourse, "train", *RICH, "--output", str(made_once / "stopped"))
     return Path(shutil.copytree(made_once / "stopped", tmp_path / "run"))
 
 
@@ -370,9 +292,7 @@ def foreign(content: bytes) -> bytes:
 
 @pytest.mark.parametrize("damage", [lambda _: b"", lambda c: c[: len(c) // 2], lambda c: c[:-1], torn, foreign])
 def test_a_damaged_checkpoint_is_refused_in_one_line(
-    vitcourse: Callable[..., Ended],
-    stopped: Path,
-    damage: Callable[[bytes], bytes],
+    vitcourse: Command, stopped: Path, damage: Callable[[bytes], bytes]
 ) -> None:
     file = stopped / CHECKPOINT
     file.write_bytes(damage(file.read_bytes()))
@@ -403,17 +323,14 @@ def test_a_checkpoint_cannot_run_code(tmp_path: Path) -> None:
     ],
 )
 def test_other_settings_than_the_run_has_are_refused(
-    vitcourse: Callable[..., Ended],
-    stopped: Path,
-    words: list[str],
-    said: str,
+    vitcourse: Command, stopped: Path, words: list[str], said: str
 ) -> None:
     refused = vitcourse("train", *words, "--resume", "--output", "run")
     assert (refused.code, refused.err.count("\n")) == (2, 1)
     assert said in refused.err
 
 
-def test_what_the_machine_decides_may_change(vitcourse: Callable[..., Ended], stopped: Path) -> None:
+def test_what_the_machine_decides_may_change(vitcourse: Command, stopped: Path) -> None:
     changed = ("--no-fused", "--sync", "--pipeline", "loader", "--learning-rate", "0.01")
     assert vitcourse("train", *changed, "--resume", "--output", "run").code == 0
 
@@ -433,9 +350,7 @@ def as_a_gpu_leaves_it(file: Path) -> None:
             marked.writestr(entry.filename, data)
 
 
-def test_a_gpus_checkpoint_goes_on_on_the_cpu_and_says_what_is_drawn_anew(
-    vitcourse: Callable[..., Ended], stopped: Path
-) -> None:
+def test_a_gpus_checkpoint_goes_on_on_the_cpu_and_says_what_is_drawn_anew(vitcourse: Command, stopped: Path) -> None:
     as_a_gpu_leaves_it(stopped / CHECKPOINT)
     done = vitcourse("train", "--resume", "--device", "cpu", "--output", "run")
     assert done.code == 0, done.err
@@ -443,7 +358,7 @@ def test_a_gpus_checkpoint_goes_on_on_the_cpu_and_says_what_is_drawn_anew(
     assert "another kind of device: augmentations and dropout are drawn anew" in done.out
 
 
-def test_a_run_from_before_a_setting_was_there_goes_on(vitcourse: Callable[..., Ended], stopped: Path) -> None:
+def test_a_run_from_before_a_setting_was_there_goes_on(vitcourse: Command, stopped: Path) -> None:
     file, config = stopped / CHECKPOINT, read(stopped / "config.json")
     state = read_checkpoint(file)
     for settings in (state["config"], config):
@@ -454,55 +369,31 @@ def test_a_run_from_before_a_setting_was_there_goes_on(vitcourse: Callable[..., 
     assert (done.code, "epoch 3, step 13 of 24" in done.out) == (0, True), done.err
 
 
-def test_why_a_checkpoint_does_not_fit_is_said(vitcourse: Callable[..., Ended], stopped: Path) -> None:
+def test_why_a_checkpoint_does_not_fit_is_said(vitcourse: Command, stopped: Path) -> None:
     file = stopped / CHECKPOINT
     state = read_checkpoint(file)
     del state["run"]["optimizer"]
     file.write_bytes(checkpoint_file(state))
     refused = vitcourse("train", "--resume", "--output", "run")
     assert (refused.code, refused.err.count("\n"), "(it has no optimizer)" in refused.err) == (2, 1, True)
-    state["run"]["model"]["head.weight"] = torch.zeros(3, 5)
+    state["run"]["model"]["head.weight"] = torch.zeros(3, 5)  # as after a change in the learner's chapters
     file.write_bytes(checkpoint_file(state))
-    assert "size mismatch for head.weight" in vitcourse("train", "--resume", "--output", "run").err
+    refused = vitcourse("train", "--resume", "--output", "run")
+    assert "doesn't fit the model of solutions any more (size mismatch for head.weight" in refused.err
 
 
-def test_other_images_are_refused(
-    vitcourse: Callable[..., Ended], stopped: Path, request: pytest.FixtureRequest
-) -> None:
+def test_other_images_are_refused(vitcourse: Command, stopped: Path, request: pytest.FixtureRequest) -> None:
     data: Dataset = request.getfixturevalue("stripes")
     data.train_labels.copy_(data.train_labels.flip(0))
     refused = vitcourse("train", "--resume", "--output", "run")
     assert (refused.code, "the training images are others now" in refused.err) == (2, True)
 
 
-def test_another_model_is_refused(vitcourse: Callable[..., Ended], stopped: Path) -> None:
-    """As after a change in the learner's chapters."""
-    file = stopped / CHECKPOINT
-    state = read_checkpoint(file)
-    state["run"]["model"]["head.weight"] = torch.zeros(3, 5)
-    file.write_bytes(checkpoint_file(state))
-    refused = vitcourse("train", "--resume", "--output", "run")
-    assert (refused.code, "doesn't fit the model of solutions any more" in refused.err) == (2, True)
-
-
 def test_a_full_disk_leaves_the_last_good_checkpoint(
-    vitcourse: Callable[..., Ended],
-    tmp_path: Path,
-    whole: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    vitcourse: Command, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, so_far = Path.write_bytes, []
-
-    def until_full(path: Path, data: bytes) -> int:
-        if CHECKPOINT in path.name:
-            so_far.append(path)
-        if len(so_far) > 3:
-            write(path, data[:100])
-            raise OSError(28, "No space left on device")
-        return write(path, data)
-
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", until_full)
+        until_full(CHECKPOINT, 3, patch)
         full = vitcourse("train", *RICH, "--output", "run")
         assert (full.code, full.err.count("\n")) == (2, 1)
         assert "No space left on device" in full.err
@@ -521,7 +412,7 @@ def test_a_process_that_was_killed_goes_on(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "vitcourse", "train", *options, "--resume"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 120
-        while not metrics(run, epochs=1) and process.poll() is None:
+        while not metrics(run) and process.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         process.kill()
@@ -530,8 +421,3 @@ def test_a_process_that_was_killed_goes_on(tmp_path: Path) -> None:
     assert "resumed from" in last.stdout
     assert read(run / "result.json")["steps"] == 3 * 90
     assert {entry.name for entry in run.iterdir() if not entry.name.endswith(".part")} == FILES
-
-
-def metrics(run: Path, epochs: int) -> bool:
-    file = run / "metrics.jsonl"
-    return file.exists() and len(file.read_text(encoding="utf-8").splitlines()) >= epochs

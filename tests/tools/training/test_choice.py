@@ -1,24 +1,22 @@
 """A run computes in the fastest way that gives the same, says which, and keeps to what was typed."""
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from commands import Ended
+from commands import Command, Ended
 from rich.console import Console
 from small_runs import SMALL as OWN
-from small_runs import read
+from small_runs import read, same, trained
 from torch import Tensor, nn
 
 import solutions.ch04_encoder
 from vitcourse.training import kernels, preparation, train
 from vitcourse.training.configuration import make_config
 from vitcourse.training.devices import settled
-from vitcourse.training.loop import Run
 from vitcourse.training.presets import PRESETS
 from vitcourse.training.rehearsal import Rehearsal
 from vitcourse.training.train import rehearsed
@@ -34,7 +32,7 @@ def told(done: Ended) -> str | None:
     return found[1] if found else None
 
 
-def test_a_run_says_once_how_it_computes_and_what_that_gained(vitcourse: Callable[..., Ended], tmp_path: Path) -> None:
+def test_a_run_says_once_how_it_computes_and_what_that_gained(vitcourse: Command, tmp_path: Path) -> None:
     done = vitcourse("train", *SMALL, "--epochs=50", "--output=run")
     line = told(done)
     assert line is not None
@@ -45,15 +43,13 @@ def test_a_run_says_once_how_it_computes_and_what_that_gained(vitcourse: Callabl
     assert (config["kernels"], config["compile"]) == ("fused", "off")
 
 
-def test_a_short_run_pays_for_no_measuring(vitcourse: Callable[..., Ended]) -> None:
+def test_a_short_run_pays_for_no_measuring(vitcourse: Command) -> None:
     line = told(vitcourse("train", *SMALL, "--epochs=1", "--output=run"))
     assert line is not None
     assert "times as fast" not in line
 
 
-def test_what_was_typed_is_done(
-    vitcourse: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_typed_is_done(vitcourse: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "_copy", None)  # nothing may even be tried
     done = vitcourse("train", *SMALL, "--epochs=1", "--output=run", "--kernels=own", "--compile=off")
     assert told(done) is None
@@ -61,12 +57,12 @@ def test_what_was_typed_is_done(
     assert (config["kernels"], config["compile"]) == ("own", "off")
 
 
-def test_lines_that_were_asked_for_are_no_lack_of_kernels(vitcourse: Callable[..., Ended]) -> None:
+def test_lines_that_were_asked_for_are_no_lack_of_kernels(vitcourse: Command) -> None:
     line = told(vitcourse("train", *SMALL, "--epochs=1", "--output=run", "--kernels=own", "--compile=auto"))
     assert line == "as the lines are written: --kernels own asks for it"
 
 
-def test_a_resumed_run_keeps_what_it_had(vitcourse: Callable[..., Ended], tmp_path: Path) -> None:
+def test_a_resumed_run_keeps_what_it_had(vitcourse: Command, tmp_path: Path) -> None:
     """And what differs is rounding alone, as long as nothing is dropped."""
     accuracies = []
     for kind in ("own", "auto"):
@@ -102,7 +98,7 @@ class NoisyBlock(solutions.ch04_encoder.EncoderBlock):
     ],
 )
 def test_a_model_of_ones_own_is_computed_as_it_is(
-    vitcourse: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, name: str, other: type, words: str
+    vitcourse: Command, monkeypatch: pytest.MonkeyPatch, name: str, other: type, words: str
 ) -> None:
     room = solutions.ch04_encoder if name == "MLP" else __import__("solutions.ch05_vit", fromlist=[name])
     monkeypatch.setattr(room, name, other)
@@ -111,7 +107,7 @@ def test_a_model_of_ones_own_is_computed_as_it_is(
     assert line.startswith(words)
 
 
-def test_kernels_that_fail_cost_no_run(vitcourse: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kernels_that_fail_cost_no_run(vitcourse: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a precision that the trial didn't see, for instance."""
 
     def broken(block: nn.Module, x: Tensor, **how: Any) -> Tensor:
@@ -163,13 +159,6 @@ def test_what_makes_it_clearly_slower_is_taken_back(
     assert (config.kernels, config.compile) == chosen
 
 
-def test_the_same_seed_gives_the_same_weights_however_long_a_step_took(monkeypatch: pytest.MonkeyPatch) -> None:
-    small = {"patch_size": 2, "d_model": 12, "n_layers": 1, "n_heads": 2, "batch_size": 16, "epochs": 1}
-
-    def weights() -> list[Tensor]:
-        run = Run.start(preparation.prepare(make_config(**small)))
-        for batch in run.batches:
-            run.step(*batch)
-        return list(run.kept.parameters())
-
-    assert all(map(torch.equal, weights(), weights()))
+def test_the_same_seed_gives_the_same_weights_however_long_a_step_took() -> None:
+    one, other = (trained(epochs=1).kept.state_dict() for _ in range(2))
+    assert same(one, other)

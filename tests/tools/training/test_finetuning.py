@@ -2,23 +2,21 @@
 
 import math
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from commands import Ended
+from commands import Command
 from safetensors.torch import load_file, save_file
-from small_runs import CHECKPOINT, SMALL, read, rewrite, same, striped, unwrite
+from small_runs import CHECKPOINT, SMALL, at_step, ctrl_c, read, rewrite, same, striped, unwrite
 from untrained import as_npz
 
 from solutions.ch05_vit import VisionTransformer
 from vitcourse.data import Dataset
 from vitcourse.errors import RequestError
-from vitcourse.training import preparation, train
-from vitcourse.training.checkpoints import StopOnInterrupt
+from vitcourse.training import preparation
 from vitcourse.training.configuration import make_config
 from vitcourse.training.loop import Run
 from vitcourse.training.runs import WEIGHTS
@@ -36,7 +34,7 @@ def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def first(vitcourse: Callable[..., Ended], tmp_path: Path, trained_once: Path) -> Path:
+def first(vitcourse: Command, tmp_path: Path, trained_once: Path) -> Path:
     """A run that others start from."""
     if not trained_once.exists():
         assert vitcourse("train", *SMALL, "--epochs", "8", "--output", str(trained_once)).code == 0
@@ -62,7 +60,7 @@ def test_a_run_starts_from_another_with_its_sizes_and_a_head_of_zeros(first: Pat
     assert float(run.step(images, labels)) == pytest.approx(math.log(3), abs=1e-5)
 
 
-def test_it_is_ahead_of_one_from_scratch(vitcourse: Callable[..., Ended], first: Path, tmp_path: Path) -> None:
+def test_it_is_ahead_of_one_from_scratch(vitcourse: Command, first: Path, tmp_path: Path) -> None:
     for name, words in {"tuned": ["--init", str(first)], "scratch": SMALL[:5]}.items():
         assert vitcourse("train", *words, *TUNED, "--epochs", "1", "--output", name).code == 0
     tuned, scratch = (read(tmp_path / name / "result.json")["accuracy"] for name in ("tuned", "scratch"))
@@ -137,22 +135,15 @@ def test_mixed_images_are_drawn_by_the_seed_and_learned_from() -> None:
     assert sum(losses[0][-6:]) < 0.9 * sum(losses[0][:6])
 
 
-class AtOnce(StopOnInterrupt):
-    """Ctrl-C in the first step."""
-
-    def __enter__(self) -> Self:
-        self.requested = True
-        return super().__enter__()
-
-
+@pytest.mark.usefixtures("attended")
 @pytest.mark.parametrize("extra", [["--mixup=0.4"], ["--micro-batch=7"], ["--layer-decay=0.5"]])
 def test_a_resumed_run_ends_as_one_in_one_go_and_needs_its_origin_no_more(
-    extra: list[str], vitcourse: Callable[..., Ended], first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    extra: list[str], vitcourse: Command, first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["--init", str(first), *TUNED, *extra, "--epochs=3"]
     assert vitcourse("train", *words, "--output", "whole").code == 0
     with monkeypatch.context() as patched:
-        patched.setattr(train, "StopOnInterrupt", AtOnce)
+        at_step(1, patched, ctrl_c)
         assert vitcourse("train", *words, "--output", "parts").code == 1
     assert (tmp_path / "parts" / CHECKPOINT).exists()
     first.rename(tmp_path / "moved")
@@ -182,7 +173,7 @@ def test_a_resumed_run_ends_as_one_in_one_go_and_needs_its_origin_no_more(
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(
-    words: list[str], said: str, vitcourse: Callable[..., Ended], first: Path, tmp_path: Path
+    words: list[str], said: str, vitcourse: Command, first: Path, tmp_path: Path
 ) -> None:
     for name in ("text.pth", "text.npz"):
         (tmp_path / name).write_text("no weights", encoding="utf-8")
@@ -202,9 +193,7 @@ def test_what_cannot_be_is_refused_in_one_line(
     assert not (tmp_path / "refused").exists()
 
 
-def test_a_learners_own_chapter_is_used_and_asked_for(
-    vitcourse: Callable[..., Ended], first: Path, learner: Path
-) -> None:
+def test_a_learners_own_chapter_is_used_and_asked_for(vitcourse: Command, first: Path, learner: Path) -> None:
     own = ["--code", str(learner), "--init", str(first), *TUNED, "--epochs=1"]
     rewrite(learner, "ch07_transfer", "head.new_zeros(n_classes, head.shape", "head.new_ones(n_classes, head.shape")
     for name in ("mixup", "soft_cross_entropy"):

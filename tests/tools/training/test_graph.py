@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 import torch
-from commands import Ended
+from commands import Command
 from small_runs import SMALL, same
 from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
@@ -165,7 +165,7 @@ def test_a_recorded_run_goes_on_where_another_stopped() -> None:
 
 @pytest.mark.usefixtures("stripes", "undrawn", "recording")
 def test_a_step_that_waits_is_not_recorded_and_trains_all_the_same(
-    vitcourse: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+    vitcourse: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a learner's may: a look at the loss with .item()."""
     import solutions.ch05_vit as chapter
@@ -267,9 +267,9 @@ def test_what_is_done_otherwise_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Non
     gpu = replace(cpu, device=torch.device("cuda"))
     assert (cpu.records, gpu.records) == (False, True)
     assert not replace(gpu, processes=Processes(0, 2)).records
-    assert not replace(gpu, config=replace(gpu.config, pipeline="loader")).records
-    assert not replace(gpu, config=replace(gpu.config, graph=False)).records
-    larger = replace(gpu, config=replace(gpu.config, batch_size=170))
+    assert not gpu.changed(pipeline="loader").records
+    assert not gpu.changed(graph=False).records
+    larger = gpu.changed(batch_size=170)
     assert [setup.evaluation_batch for setup in (cpu, gpu, larger)] == [500, 500, 680]
 
     seen: list[tuple[str, bool]] = []
@@ -305,7 +305,7 @@ def test_on_a_gpu_a_recorded_run_is_the_run(stripes: object, recipe: str) -> Non
         torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-3)
 
 
-@pytest.mark.usefixtures("stripes", "recording")
+@pytest.mark.usefixtures("stripes", "recording", "uncompiled")
 @pytest.mark.parametrize(
     ("settings", "sizes"),
     [
@@ -318,7 +318,6 @@ def test_on_a_gpu_a_recorded_run_is_the_run(stripes: object, recipe: str) -> Non
 def test_the_rehearsal_is_as_long_as_it_takes(
     monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], sizes: list[int]
 ) -> None:
-    monkeypatch.setattr(torch, "compile", lambda model, **_: model)
     taken: list[int] = []
     train = Run._train
 

@@ -1,12 +1,10 @@
 """The ladder of speed-ups: every rung is measured in turns, and what a machine lacks is said."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
-from commands import Ended
+from commands import Command
 from small_runs import SMALL
 
 from vitcourse.training import ladder
@@ -16,15 +14,13 @@ from vitcourse.training.ladder import GROUND, RUNGS
 from vitcourse.training.presets import TrainConfig
 
 
-@pytest.fixture
-def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compilation takes a minute; here it is the model itself."""
-    monkeypatch.setattr(torch, "compile", lambda model, **_: model)
+@pytest.fixture(autouse=True)
+def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ladder, "SECONDS_A_TURN", 0.01)
 
 
 @pytest.mark.usefixtures("stripes", "uncompiled")
-def test_every_rung_is_measured_or_says_why_not(vitcourse: Callable[..., Ended], tmp_path: Path) -> None:
+def test_every_rung_is_measured_or_says_why_not(vitcourse: Command, tmp_path: Path) -> None:
     done = vitcourse("bench", "steps", *SMALL, "--device=cpu", "--rounds=2", "--output=steps.json")
     assert done.code == 0, done.err
     record = json.loads((tmp_path / "steps.json").read_text(encoding="utf-8"))
@@ -57,21 +53,15 @@ def test_the_ladder_starts_with_nothing_and_ends_with_everything() -> None:
     assert isinstance(make_config("digits", **settings), TrainConfig)
 
 
-@pytest.mark.usefixtures("stripes", "uncompiled")
-def test_a_compiler_that_is_not_there_costs_one_rung(
-    vitcourse: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(*_: object, **__: object) -> None:
-        raise RuntimeError("no C++ compiler found")
-
-    monkeypatch.setattr(torch, "compile", broken)
+@pytest.mark.usefixtures("stripes", "no_compiler")
+def test_a_compiler_that_is_not_there_costs_one_rung(vitcourse: Command) -> None:
     done = vitcourse("bench", "steps", *SMALL, "--device=cpu", "--rounds=1")
     assert done.code == 0, done.err
     assert "doesn't compile here: RuntimeError" in done.out
 
 
 @pytest.mark.usefixtures("stripes")
-def test_a_batch_larger_than_the_data_is_refused(vitcourse: Callable[..., Ended]) -> None:
+def test_a_batch_larger_than_the_data_is_refused(vitcourse: Command) -> None:
     refused = vitcourse("bench", "steps", *SMALL, "--batch-size=91")
     assert (refused.code, refused.err.count("\n")) == (2, 1)
     assert "--batch-size 91 is more than the 90 training images" in refused.err

@@ -1,12 +1,11 @@
 """What is measured beside the accuracy, and the list of runs."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from commands import Ended
+from commands import Command
 from small_runs import SMALL
 from torch import nn
 
@@ -49,7 +48,7 @@ def test_the_loss_on_the_test_images_is_that_of_what_evaluate_saw(stripes: Datas
 
 
 @pytest.mark.usefixtures("stripes", "undrawn")
-def test_the_runs_side_by_side(vitcourse: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_runs_side_by_side(vitcourse: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = vitcourse("runs")
     assert (nothing.code, nothing.err) == (2, "vitcourse: there is no run in runs/ yet; type: vitcourse train\n")
     assert json.loads(vitcourse("runs", "--json").out) == []
@@ -81,10 +80,13 @@ def test_the_runs_side_by_side(vitcourse: Callable[..., Ended], monkeypatch: pyt
     assert [name for name in first["changed"] if option(name)[2:] not in table] == []  # no word is cut
     assert "--no-standardise" in table  # as it is typed
     assert max(map(len, table.partition("dead isn't")[0].splitlines())) <= 80
+    Path("runs/dead/metrics.jsonl").write_text("[]\n")
+    assert json.loads(vitcourse("runs", "dead", "--json").out)[0]["epochs_done"] == 0
     Path("runs/torn").mkdir()
-    Path("runs/torn/config.json").write_text("{")
-    shown = vitcourse("runs")
-    assert (shown.code, shown.err.count("\n")) == (0, 1)
-    assert "runs/torn isn't shown: its config.json is not what" in shown.err
+    for torn in ("{", '{"preset": []}'):
+        Path("runs/torn/config.json").write_text(torn)
+        shown = vitcourse("runs")
+        assert (shown.code, shown.err.count("\n")) == (0, 1)
+        assert "runs/torn isn't shown: its config.json is not what" in shown.err
     assert f"{first['accuracy']:.2%}" in shown.out
     assert "dead isn't finished; to go on, type: vitcourse train --resume --output runs/dead" in shown.out

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from commands import Ended
+from commands import Command
 from PIL import Image
 from rich.console import Console
 from small_runs import SMALL
@@ -295,7 +295,7 @@ def test_what_is_no_image_is_said(of: Callable[..., Trained], image: Any, said: 
 
 
 def test_the_command_says_class_shares_and_what_was_done(
-    of: Callable[..., Trained], made: Callable[..., Path], vitcourse: Callable[..., Ended], tmp_path: Path
+    of: Callable[..., Trained], made: Callable[..., Path], vitcourse: Command, tmp_path: Path
 ) -> None:
     config = of(epochs=40, learning_rate=0.01, dropout=0.0).config
     shutil.copytree(made(preparation.load_dataset("", None), config), tmp_path / "runs" / "letters")
@@ -322,9 +322,7 @@ def test_the_command_says_class_shares_and_what_was_done(
         ([], "IMAGE"),
     ],
 )
-def test_a_wrong_request_is_one_line(
-    vitcourse: Callable[..., Ended], tmp_path: Path, words: list[str], said: str
-) -> None:
+def test_a_wrong_request_is_one_line(vitcourse: Command, tmp_path: Path, words: list[str], said: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "was killed").mkdir()
     (tmp_path / "was killed" / "config.json").write_text("{}")
@@ -334,9 +332,7 @@ def test_a_wrong_request_is_one_line(
 
 
 @pytest.mark.usefixtures("stripes", "undrawn")
-def test_a_picture_that_cannot_be_read_is_named_and_the_others_are_taken(
-    vitcourse: Callable[..., Ended], tmp_path: Path
-) -> None:
+def test_a_picture_that_cannot_be_read_is_named_and_the_others_are_taken(vitcourse: Command, tmp_path: Path) -> None:
     assert vitcourse("train", *SMALL, "--epochs", "1").code == 0
     (tmp_path / "text.png").write_text("no picture")
     refused = vitcourse("predict", "text.png")

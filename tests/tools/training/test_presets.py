@@ -1,12 +1,11 @@
 """The hyper-parameters: what the presets say, what may be changed, and what a wrong one is answered with."""
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from commands import Ended
+from commands import Command
 
 from vitcourse.errors import RequestError
 from vitcourse.training.configuration import config_of_run, make_config
@@ -91,6 +90,6 @@ def test_help_tells_of_each_setting_what_the_presets_have() -> None:
     assert lines["standardise"].endswith("[default: yes; seed: no]")
 
 
-def test_help_names_every_option(type_in: Callable[..., Ended]) -> None:
+def test_help_names_every_option(type_in: Command) -> None:
     printed = type_in("train", "--help").out
     assert [setting.name for setting in settings() if option(setting.name) not in printed] == []

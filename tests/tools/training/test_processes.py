@@ -1,6 +1,5 @@
 """Several processes that train one model: each takes its share, and together they do what one alone does."""
 
-import json
 import math
 import multiprocessing
 import os
@@ -9,15 +8,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from commands import Ended
+from commands import Command
 from rich.console import Console
-from small_runs import SMALL, read
+from small_runs import SMALL, at_step, metrics, read
 
 from vitcourse import cli
 from vitcourse.data import Dataset
@@ -55,8 +53,7 @@ def run_together(world: int, *words: str) -> list[int]:
 
 
 def figures(run: Path) -> list[tuple[float, float]]:
-    lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return [(epoch["loss"], epoch["accuracy"]) for epoch in map(json.loads, lines)]
+    return [(epoch["loss"], epoch["accuracy"]) for epoch in metrics(run)]
 
 
 @NEEDS_FORK
@@ -71,9 +68,7 @@ def figures(run: Path) -> list[tuple[float, float]]:
         (3, ["--batch-size=89", "--optimizer=muon", "--loss=original"]),
     ],
 )
-def test_several_processes_do_what_one_does(
-    vitcourse: Callable[..., Ended], tmp_path: Path, world: int, options: list[str]
-) -> None:
+def test_several_processes_do_what_one_does(vitcourse: Command, tmp_path: Path, world: int, options: list[str]) -> None:
     words = ["train", *SMALL, "--epochs=3", *options, "--device=cpu", "--output"]
     assert vitcourse(*words, "alone").code == 0
     assert run_together(world, *words, "together") == [0] * world
@@ -88,7 +83,7 @@ def test_several_processes_do_what_one_does(
 @NEEDS_FORK
 @pytest.mark.usefixtures("stripes", "undrawn")
 def test_what_two_began_two_or_one_can_finish(
-    vitcourse: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    vitcourse: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["train", *SMALL, "--epochs=3", "--device=cpu", "--output"]
     assert vitcourse(*words, "whole").code == 0
@@ -97,7 +92,7 @@ def test_what_two_began_two_or_one_can_finish(
         run = f"stopped-{world}"
         # A process group stopped by SIGTERM, as a scheduler does it: all of them stop at the same step.
         with pytest.MonkeyPatch.context() as patch:
-            stop_one_at_step(7, patch)  # and step 8 is the second of its epoch, after which they ask
+            at_step(7, patch, stop_one)  # and step 8 is the second of its epoch, after which they ask
             assert run_together(2, *words, run) == [1, 1]
         assert read(tmp_path / run / "result.json")["steps"] == 8
         assert run_together(world, "train", "--resume", "--output", run) == [0] * world
@@ -105,17 +100,9 @@ def test_what_two_began_two_or_one_can_finish(
             assert many == pytest.approx(one, rel=1e-4)
 
 
-def stop_one_at_step(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vitcourse.training.loop import Run
-
-    original = Run.step
-
-    def step(run: Run, *batch: torch.Tensor) -> torch.Tensor:
-        if run.steps_done == number - 1 and run.setup.processes.rank == 1:
-            signal.raise_signal(signal.SIGTERM)
-        return original(run, *batch)
-
-    monkeypatch.setattr(Run, "step", step)
+def stop_one(run: Run) -> None:
+    if run.setup.processes.rank == 1:
+        signal.raise_signal(signal.SIGTERM)
 
 
 @pytest.mark.usefixtures("stripes")
@@ -141,7 +128,7 @@ def test_several_processes_ask_one_another_rarely(stripes: Dataset, monkeypatch:
 
 @pytest.mark.thorough
 @NEEDS_FORK
-def test_torchrun_ends_when_a_process_dies_and_can_be_resumed(vitcourse: Callable[..., Ended], tmp_path: Path) -> None:
+def test_torchrun_ends_when_a_process_dies_and_can_be_resumed(vitcourse: Command, tmp_path: Path) -> None:
     """The real thing: torchrun, the digits, SIGKILL to the process that doesn't write."""
     run = tmp_path / "run"
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
@@ -153,7 +140,7 @@ def test_torchrun_ends_when_a_process_dies_and_can_be_resumed(vitcourse: Callabl
         encoding="utf-8",
     ) as process:
         deadline = time.monotonic() + 180
-        while not (run / "metrics.jsonl").exists() or not figures(run):
+        while not figures(run):
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.02)

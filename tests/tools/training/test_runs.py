@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from small_runs import metrics
 
 from vitcourse.errors import RequestError
 from vitcourse.training.runs import Epoch, RunFolder, choose_folder, provenance
@@ -47,8 +48,7 @@ def test_files_are_as_written(tmp_path: Path) -> None:
     folder.write_epochs([Epoch(1, 2.0, 0.5, 0.1, 1.0, 100.0), Epoch(2, 1.0, 0.75, 0.1, 1.0, 100.0)])
     assert (folder.path / "text").read_text(encoding="utf-8") == "größer"
     assert json.loads((folder.path / "numbers.json").read_text(encoding="utf-8")) == {"×": [1, 2.5]}
-    lines = (folder.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line)["accuracy"] for line in lines] == [0.5, 0.75]
+    assert [epoch["accuracy"] for epoch in metrics(folder.path)] == [0.5, 0.75]
     assert sorted(file.name for file in folder.path.iterdir()) == ["metrics.jsonl", "numbers.json", "text"]
 
 

@@ -4,7 +4,6 @@ The data are small, coloured and not square, and the class is the row that is br
 second.
 """
 
-import json
 import math
 import os
 import pydoc
@@ -12,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,9 +18,22 @@ from typing import Any
 
 import pytest
 import torch
-from commands import Ended
+from commands import Command
 from safetensors.torch import load_file
-from small_runs import CHECKPOINT, FILES, SMALL, read, rewrite, same, unwrite
+from small_runs import (
+    CHECKPOINT,
+    FILES,
+    SMALL,
+    at_step,
+    ctrl_c,
+    metrics,
+    read,
+    rewrite,
+    same,
+    trained,
+    until_full,
+    unwrite,
+)
 from torch import nn
 
 from solutions.ch05_vit import cross_entropy
@@ -46,7 +57,7 @@ from vitcourse.training.trained import load_trained
 
 
 @pytest.mark.usefixtures("stripes")
-def test_a_run_says_what_it_does_learns_and_keeps_everything(vitcourse: Callable[..., Ended], tmp_path: Path) -> None:
+def test_a_run_says_what_it_does_learns_and_keeps_everything(vitcourse: Command, tmp_path: Path) -> None:
     done = vitcourse("train", *SMALL, "--epochs", "12", "--output", "run")
     assert done.code == 0, done.err
     assert "skipped x.png: ?" in done.out
@@ -59,20 +70,20 @@ def test_a_run_says_what_it_does_learns_and_keeps_everything(vitcourse: Callable
 
     run = tmp_path / "run"
     assert {entry.name for entry in run.iterdir()} == FILES
-    metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert [line["epoch"] for line in metrics] == list(range(1, 13))
-    assert metrics[-1]["loss"] < 0.5 < metrics[0]["loss"]
+    epochs = metrics(run)
+    assert [epoch["epoch"] for epoch in epochs] == list(range(1, 13))
+    assert epochs[-1]["loss"] < 0.5 < epochs[0]["loss"]
     result = read(run / "result.json")
     assert result["finished"]
     assert result["steps"] == 12 * 6
-    assert result["accuracy"] == metrics[-1]["accuracy"] > 0.9
+    assert result["accuracy"] == epochs[-1]["accuracy"] > 0.9
     assert f"accuracy {result['accuracy']:.2%}" in done.out
     assert "weights.safetensors" in done.out.splitlines()[-1]
     assert read(run / "config.json")["epochs"] == 12
 
 
 @pytest.mark.usefixtures("stripes", "undrawn")
-def test_the_parameters_are_counted_and_a_bare_run_gets_a_name(vitcourse: Callable[..., Ended], tmp_path: Path) -> None:
+def test_the_parameters_are_counted_and_a_bare_run_gets_a_name(vitcourse: Command, tmp_path: Path) -> None:
     done = vitcourse("train", "digits", *SMALL, "--epochs", "1")
     (run,) = (tmp_path / "runs").glob("digits-*")
     weights = load_file(run / "weights.safetensors")
@@ -83,7 +94,7 @@ def test_the_parameters_are_counted_and_a_bare_run_gets_a_name(vitcourse: Callab
 
 @pytest.mark.usefixtures("undrawn")
 def test_the_weights_file_is_enough_to_have_the_model_back(
-    vitcourse: Callable[..., Ended], tmp_path: Path, stripes: Dataset
+    vitcourse: Command, tmp_path: Path, stripes: Dataset
 ) -> None:
     vitcourse("train", *SMALL, "--epochs", "8", "--output", "run")
     trained = load_trained(tmp_path / "run")
@@ -97,7 +108,7 @@ def test_the_weights_file_is_enough_to_have_the_model_back(
 
 
 @pytest.mark.usefixtures("stripes", "undrawn")
-def test_weights_that_are_none_are_refused_in_one_line(vitcourse: Callable[..., Ended], tmp_path: Path) -> None:
+def test_weights_that_are_none_are_refused_in_one_line(vitcourse: Command, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="there are no weights at"):
         load_trained(tmp_path)
     vitcourse("train", *SMALL, "--epochs", "1", "--output", "run")
@@ -110,9 +121,7 @@ def test_weights_that_are_none_are_refused_in_one_line(vitcourse: Callable[..., 
 
 
 @pytest.mark.usefixtures("stripes", "undrawn")
-def test_the_seed_decides_everything_and_each_seed_something_else(
-    vitcourse: Callable[..., Ended], tmp_path: Path
-) -> None:
+def test_the_seed_decides_everything_and_each_seed_something_else(vitcourse: Command, tmp_path: Path) -> None:
     """Dropout, shifts and the order of the images are on, so that each source of chance takes part."""
     chance = [*SMALL, "--epochs", "2", "--dropout", "0.1", "--shift", "1"]
     for name, seed in {"a": 3, "b": 3, "c": 4}.items():
@@ -133,7 +142,7 @@ def test_the_seed_decides_everything_and_each_seed_something_else(
         ["--loss", "original", "--no-standardise", "--learning-rate", "0.01"],
     ],
 )
-def test_other_ways_of_training_learn_too(vitcourse: Callable[..., Ended], tmp_path: Path, options: list[str]) -> None:
+def test_other_ways_of_training_learn_too(vitcourse: Command, tmp_path: Path, options: list[str]) -> None:
     assert vitcourse("train", *SMALL, "--epochs", "10", *options, "--output", "run").code == 0
     assert read(tmp_path / "run" / "result.json")["accuracy"] > 0.8
 
@@ -153,12 +162,7 @@ def test_every_setting_makes_a_difference() -> None:
     """An option that is read and then forgotten would leave the same weights as no option."""
 
     def weights(**changes: Any) -> dict[str, torch.Tensor]:
-        small = {"patch_size": 2, "d_model": 12, "n_layers": 1, "n_heads": 2, "dropout": 0.0, "batch_size": 16}
-        run = Run.start(preparation.prepare(make_config(**{**small, "kernels": "own", "epochs": 2, **changes})))
-        for _ in range(run.setup.config.epochs):
-            for batch in run.batches:
-                run.step(*batch)
-        return run.kept.state_dict()
+        return trained(**{"kernels": "own", "epochs": 2, **changes}).kept.state_dict()
 
     plain = weights()
     assert same(plain, weights())
@@ -170,30 +174,14 @@ def test_every_setting_makes_a_difference() -> None:
     trapezoid = {"schedule": "trapezoid"}
     assert not same(plain, weights(**trapezoid))
     assert not same(weights(**trapezoid), weights(**trapezoid, cooldown=0.8))
-    elsewhere = {
-        "init",
-        "micro_batch",
-        "muon_learning_rate",
-        "muon_momentum",
-        "cooldown",
-        "preset",
-        "data",
-        "image_size",
-        "code",
-        *MAY_DIFFER,
-    }
+    elsewhere = {"init", "micro_batch", "muon_learning_rate", "muon_momentum", "cooldown"}
+    elsewhere |= {"preset", "data", "image_size", "code", *MAY_DIFFER}
     unheard = {*CHANGES, *elsewhere} ^ {field.name for field in fields(TrainConfig)}
     assert not unheard, f"{', '.join(sorted(unheard))}: no value in CHANGES with which a run differs, nor in elsewhere"
 
 
-@pytest.mark.usefixtures("stripes", "undrawn")
-def test_a_compiler_that_is_not_there_does_not_stop_a_run(
-    vitcourse: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def broken(*_: object, **__: object) -> None:
-        raise RuntimeError("no C++ compiler found")
-
-    monkeypatch.setattr(torch, "compile", broken)
+@pytest.mark.usefixtures("stripes", "undrawn", "no_compiler")
+def test_a_compiler_that_is_not_there_does_not_stop_a_run(vitcourse: Command, tmp_path: Path) -> None:
     done = vitcourse("train", *SMALL, "--epochs=1", "--compile=default", "--output=run")
     assert done.code == 0, done.err
     assert "torch.compile doesn't work here (RuntimeError); the run goes on without it" in done.out
@@ -232,11 +220,8 @@ def test_what_only_makes_it_faster_is_used_and_leaves_the_weights(
 
     def logits(**changes: Any) -> torch.Tensor:
         calls.clear()
-        small = {"patch_size": 2, "d_model": 12, "n_layers": 1, "n_heads": 2, "dropout": 0.0, "batch_size": 16}
-        small |= {"kernels": "own", "compile": "off", "shift": 0, "rotate": 0.0, "stretch": 0.0, "shear": 0.0}
-        run = Run.start(preparation.prepare(make_config(**{**small, "epochs": 1, **changes})))
-        for batch in run.batches:
-            run.step(*batch)
+        plain = {"kernels": "own", "compile": "off", "shift": 0, "rotate": 0.0, "stretch": 0.0, "shear": 0.0}
+        run = trained(**{"epochs": 1, **plain, **changes})
         return run.kept(run.setup.test_images)
 
     plain = logits()
@@ -249,7 +234,7 @@ def test_what_only_makes_it_faster_is_used_and_leaves_the_weights(
 
 @pytest.mark.usefixtures("undrawn")
 def test_the_test_set_stays_unseen_when_images_are_held_out(
-    vitcourse: Callable[..., Ended], tmp_path: Path, stripes: Dataset
+    vitcourse: Command, tmp_path: Path, stripes: Dataset
 ) -> None:
     stripes.test_labels.fill_(-1)  # right answers can't come from there
     done = vitcourse("train", *SMALL, "--epochs", "8", "--held-out", "20", "--output", "run")
@@ -276,7 +261,7 @@ def test_the_floor_is_what_the_softmax_leaves() -> None:
 
 
 @pytest.mark.usefixtures("stripes", "undrawn")
-def test_both_losses_from_one_command_side_by_side(vitcourse: Callable[..., Ended], tmp_path: Path) -> None:
+def test_both_losses_from_one_command_side_by_side(vitcourse: Command, tmp_path: Path) -> None:
     done = vitcourse("train", "seed", *SMALL, "--epochs", "8", "--loss", "both", "--output", "run")
     assert done.code == 0, done.err
     run = tmp_path / "run"
@@ -311,9 +296,7 @@ def test_both_start_from_the_same_weights_and_see_the_same_batches() -> None:
 
 
 @pytest.mark.usefixtures("stripes", "undrawn")
-def test_a_learners_own_step_is_the_one_that_trains(
-    vitcourse: Callable[..., Ended], tmp_path: Path, learner: Path
-) -> None:
+def test_a_learners_own_step_is_the_one_that_trains(vitcourse: Command, tmp_path: Path, learner: Path) -> None:
     rewrite(learner, "ch05_vit", "    optimizer.step()\n", "    for p in model.parameters(): p.data.fill_(0.125)\n")
     assert vitcourse("train", *SMALL, "--epochs", "1", "--code", str(learner), "--output", "run").code == 0
     weights = load_file(tmp_path / "run" / "weights.safetensors")
@@ -323,14 +306,14 @@ def test_a_learners_own_step_is_the_one_that_trains(
 @pytest.mark.usefixtures("stripes", "undrawn")
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 @pytest.mark.parametrize("written", ["one", "two", "three"])
-def test_other_right_answers_train_too(vitcourse: Callable[..., Ended], written: str, optimizer: str) -> None:
+def test_other_right_answers_train_too(vitcourse: Command, written: str, optimizer: str) -> None:
     code = root() / "tests" / "tools" / "alternatives" / written
     done = vitcourse("train", *SMALL, "--epochs=1", "--optimizer", optimizer, "--clip=1", "--code", code)
     assert done.code == 0, done.err
 
 
 @pytest.mark.usefixtures("stripes", "undrawn")
-def test_what_training_does_not_need_may_be_missing(vitcourse: Callable[..., Ended], learner: Path) -> None:
+def test_what_training_does_not_need_may_be_missing(vitcourse: Command, learner: Path) -> None:
     for module, name in [
         ("ch01_patches", "unpatchify"),
         ("ch01_patches", "conv_to_linear"),
@@ -340,9 +323,7 @@ def test_what_training_does_not_need_may_be_missing(vitcourse: Callable[..., End
     assert vitcourse("train", *SMALL, "--epochs", "1", "--code", str(learner)).code == 0
 
 
-def test_unfinished_chapters_say_what_is_missing_and_what_to_type(
-    vitcourse: Callable[..., Ended], tmp_path: Path
-) -> None:
+def test_unfinished_chapters_say_what_is_missing_and_what_to_type(vitcourse: Command, tmp_path: Path) -> None:
     write_stubs(tmp_path / "stubs")
     done = vitcourse("train", "--code", str(tmp_path / "stubs"))
     assert done.code == 2
@@ -394,7 +375,7 @@ def test_unfinished_chapters_say_what_is_missing_and_what_to_type(
     ],
 )
 def test_faults_of_a_learner_end_in_one_line(
-    vitcourse: Callable[..., Ended], learner: Path, module: str, old: str, new: str, code: int, said: str
+    vitcourse: Command, learner: Path, module: str, old: str, new: str, code: int, said: str
 ) -> None:
     rewrite(learner, module, old, new)
     done = vitcourse("train", *SMALL, "--epochs", "2", "--code", str(learner))
@@ -408,7 +389,7 @@ def test_faults_of_a_learner_end_in_one_line(
     [("--mixup=0.3", "    return loss.mean()", "7.4"), ("--micro-batch=7", "    return total", "7.5")],
 )
 def test_a_step_that_takes_the_place_of_5_4_says_which_answer_gives_no_loss(
-    vitcourse: Callable[..., Ended], learner: Path, option: str, old: str, check: str
+    vitcourse: Command, learner: Path, option: str, old: str, check: str
 ) -> None:
     rewrite(learner, "ch07_transfer", old, "    return None")
     done = vitcourse("train", *SMALL, "--epochs=1", "--code", str(learner), option)
@@ -421,7 +402,7 @@ def test_a_step_that_takes_the_place_of_5_4_says_which_answer_gives_no_loss(
 
 
 def test_a_folder_that_cannot_be_written_to_is_said_before_anything_is_computed(
-    vitcourse: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+    vitcourse: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: mode == os.F_OK and os.path.exists(path))  # noqa: PTH110
     for words in ([], ["--output", "new/run"]):
@@ -458,7 +439,7 @@ def test_a_folder_that_cannot_be_written_to_is_said_before_anything_is_computed(
     ],
 )
 def test_a_wrong_request_ends_in_one_line_and_leaves_nothing(
-    vitcourse: Callable[..., Ended], tmp_path: Path, words: list[str], said: str
+    vitcourse: Command, tmp_path: Path, words: list[str], said: str
 ) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "full").mkdir()
@@ -472,11 +453,7 @@ def test_a_wrong_request_ends_in_one_line_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("name", ["cuda", "mps"])
-def test_a_device_that_is_not_there_says_what_to_type(
-    vitcourse: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+def test_a_device_that_is_not_there_says_what_to_type(vitcourse: Command, name: str) -> None:
     assert preparation.choose_device("auto").type == "cpu"
     done = vitcourse("train", "--device", name)
     assert (done.code, done.err) == (2, f"vitcourse: there is no {name.upper()} device here; type --device cpu\n")
@@ -498,7 +475,7 @@ def old_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("stripes", "undrawn", "old_gpu")
-def test_a_gpu_that_torch_no_longer_serves_is_passed_over_or_refused(vitcourse: Callable[..., Ended]) -> None:
+def test_a_gpu_that_torch_no_longer_serves_is_passed_over_or_refused(vitcourse: Command) -> None:
     said = (
         "the GPU can't compute with this torch (CUDA error: no kernel image is available for execution on the device)"
     )
@@ -522,7 +499,7 @@ def test_a_gpu_that_torch_no_longer_serves_is_passed_over_or_refused(vitcourse: 
 )
 @pytest.mark.parametrize("where", ["step", "end_epoch"])
 def test_what_the_machine_cannot_do_is_one_line_also_in_the_middle(
-    vitcourse: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, error: Exception, said: str, where: str
+    vitcourse: Command, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str, where: str
 ) -> None:
     original = getattr(Run, where)
 
@@ -553,7 +530,7 @@ def test_the_rehearsal_measures_as_many_images_as_the_run_will(
 
 
 @pytest.mark.usefixtures("stripes", "undrawn")
-def test_a_run_that_learned_nothing_says_so_and_what_to_try(vitcourse: Callable[..., Ended]) -> None:
+def test_a_run_that_learned_nothing_says_so_and_what_to_try(vitcourse: Command) -> None:
     lost = vitcourse("train", *SMALL, "--epochs", "3", "--learning-rate", "30", "--schedule", "constant")
     assert lost.code == 0
     assert "it learned nothing: its loss is" in lost.out
@@ -563,7 +540,7 @@ def test_a_run_that_learned_nothing_says_so_and_what_to_try(vitcourse: Callable[
     assert "learned nothing" not in vitcourse("train", *SMALL, "--epochs", "8").out
 
 
-def test_the_learning_rate_has_its_usual_short_name(vitcourse: Callable[..., Ended]) -> None:
+def test_the_learning_rate_has_its_usual_short_name(vitcourse: Command) -> None:
     assert vitcourse("train", "--lr", "nan").err == "vitcourse: --learning-rate must be a number, not nan\n"
 
 
@@ -581,9 +558,7 @@ def test_a_loss_at_chance_is_no_verdict_on_a_model_that_answers_rightly(
 
 
 @pytest.mark.usefixtures("stripes", "undrawn")
-def test_what_is_asked_for_in_vain_is_said_before_the_run(
-    vitcourse: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_asked_for_in_vain_is_said_before_the_run(vitcourse: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     done = vitcourse("train", *SMALL, "--epochs", "1", "--device", "cpu", "--threads", "2", "--graph")
     assert "--graph is for a GPU, and this is cpu: no step is recorded\n" in done.out
@@ -591,9 +566,7 @@ def test_what_is_asked_for_in_vain_is_said_before_the_run(
 
 
 @pytest.mark.usefixtures("stripes", "undrawn")
-def test_the_last_lines_say_what_to_type_next_and_what_was_mistaken(
-    vitcourse: Callable[..., Ended], tmp_path: Path
-) -> None:
+def test_the_last_lines_say_what_to_type_next_and_what_was_mistaken(vitcourse: Command, tmp_path: Path) -> None:
     done = vitcourse("train", *SMALL, "--epochs", "1", "--batch-size", "4000", "--output", "my run")
     assert "all 90 training images are one batch, since --batch-size is 4,000\n" in done.out
     *_, ask, look, files = done.out.splitlines()
@@ -612,16 +585,9 @@ def test_the_last_lines_say_what_to_type_next_and_what_was_mistaken(
 
 @pytest.mark.usefixtures("stripes", "undrawn")
 def test_a_disk_that_fills_up_ends_in_one_line(
-    vitcourse: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    vitcourse: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = Path.write_bytes
-
-    def until_full(path: Path, data: bytes) -> int:
-        if "weights" in path.name:
-            raise OSError(28, "No space left on device")
-        return write(path, data)
-
-    monkeypatch.setattr(Path, "write_bytes", until_full)
+    until_full("weights", 0, monkeypatch)
     done = vitcourse("train", *SMALL, "--epochs", "1", "--output", "run")
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert "No space left on device" in done.err
@@ -629,7 +595,7 @@ def test_a_disk_that_fills_up_ends_in_one_line(
 
 
 @pytest.mark.usefixtures("stripes", "undrawn")
-def test_a_loss_that_is_no_number_stops_the_run(vitcourse: Callable[..., Ended]) -> None:
+def test_a_loss_that_is_no_number_stops_the_run(vitcourse: Command) -> None:
     done = vitcourse("train", *SMALL, "--epochs", "50", "--learning-rate", "1e30", "--schedule", "constant")
     assert (done.code, done.err.count("\n")) == (1, 1)
     assert "the loss became" in done.err
@@ -645,24 +611,12 @@ def test_a_loss_that_is_no_number_stops_the_run(vitcourse: Callable[..., Ended])
 # Ctrl-C
 
 
-def interrupt_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Press Ctrl-C during one step of the run; the rehearsal's step is the first of its own run and isn't counted."""
-    original = Run.step
-
-    def stepping(run: Run, *batch: torch.Tensor) -> torch.Tensor:
-        if run.steps_done == step - 1:
-            signal.raise_signal(signal.SIGINT)
-        return original(run, *batch)
-
-    monkeypatch.setattr(Run, "step", stepping)
-
-
 @pytest.mark.usefixtures("stripes", "undrawn", "attended")
 @pytest.mark.parametrize(("step", "whole_epochs"), [(2, 0), (6, 1), (9, 1), (18, 3)])
 def test_ctrl_c_keeps_what_was_learned_so_far(
-    vitcourse: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, whole_epochs: int
+    vitcourse: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, whole_epochs: int
 ) -> None:
-    interrupt_at(step, monkeypatch)
+    at_step(step, monkeypatch, ctrl_c)
     done = vitcourse("train", *SMALL, "--epochs", "20", "--output", "run")
     assert (done.code, done.err) == (1, "")
     assert f"stopped after step {step}; what was learned so far is kept" in done.out
@@ -671,16 +625,16 @@ def test_ctrl_c_keeps_what_was_learned_so_far(
     assert {entry.name for entry in run.iterdir()} == FILES | {CHECKPOINT}
     result = read(run / "result.json")
     assert (result["finished"], result["steps"], len(result["epochs"])) == (False, step, whole_epochs)
-    assert len((run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()) == whole_epochs
+    assert len(metrics(run)) == whole_epochs
     assert load_trained(run).config.epochs == 20
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.usefixtures("stripes", "undrawn", "attended")
 def test_ctrl_c_during_the_first_of_two_runs_ends_both(
-    vitcourse: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    vitcourse: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    interrupt_at(3, monkeypatch)
+    at_step(3, monkeypatch, ctrl_c)
     done = vitcourse("train", *SMALL, "--epochs", "2", "--loss", "both", "--output", "run")
     assert done.code == 1
     assert {entry.name for entry in (tmp_path / "run").iterdir()} == {
@@ -689,30 +643,28 @@ def test_ctrl_c_during_the_first_of_two_runs_ends_both(
 
 
 @pytest.mark.usefixtures("stripes", "undrawn", "attended")
-def test_ctrl_c_between_two_runs_ends_both(
-    vitcourse: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    interrupt_at(6, monkeypatch)  # the last step of the first run
-    done = vitcourse("train", *SMALL, "--epochs", "1", "--loss", "both", "--output", "run")
+def test_ctrl_c_between_two_runs_ends_both(vitcourse: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        at_step(6, patch, ctrl_c)  # the last step of the first run
+        done = vitcourse("train", *SMALL, "--epochs", "1", "--loss", "both", "--output", "runs/both")
     assert (done.code, done.err) == (1, "vitcourse: stopped before the run with the softmax in front began\n")
-    assert not (tmp_path / "run" / "original").exists()
+    assert not (tmp_path / "runs" / "both" / "original").exists()
+    resumed = vitcourse("train", "--resume")  # half of it is finished, and no more
+    assert resumed.code == 0, resumed.err
+    assert {entry.name for entry in (tmp_path / "runs" / "both" / "original").iterdir()} == FILES
 
 
 @pytest.mark.usefixtures("stripes", "undrawn")
-def test_a_background_job_goes_on_ignoring_ctrl_c(
-    vitcourse: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_background_job_goes_on_ignoring_ctrl_c(vitcourse: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    interrupt_at(2, monkeypatch)
+    at_step(2, monkeypatch, ctrl_c)
     done = vitcourse("train", *SMALL, "--epochs", "1")
     signal.signal(signal.SIGINT, before)
     assert done.code == 0
 
 
 @pytest.mark.usefixtures("attended")
-def test_ctrl_c_before_training_is_one_line_too(
-    vitcourse: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ctrl_c_before_training_is_one_line_too(vitcourse: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preparation, "load_dataset", lambda *_: signal.raise_signal(signal.SIGINT))
     done = vitcourse("train")
     assert (done.code, done.err) == (1, "vitcourse: stopped\n")
@@ -741,7 +693,7 @@ def test_ctrl_c_from_outside_in_the_first_epoch(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_the_digits_are_learned_in_a_few_epochs(vitcourse: Callable[..., Ended], tmp_path: Path) -> None:
+def test_the_digits_are_learned_in_a_few_epochs(vitcourse: Command, tmp_path: Path) -> None:
     """The whole recipe takes longer than a test should; .ci/run asks for its accuracy."""
     assert vitcourse("train", "--epochs", "5", "--output", "run").code == 0
     assert read(tmp_path / "run" / "result.json")["accuracy"] > 0.9
