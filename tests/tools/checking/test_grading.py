@@ -9,6 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from answers import answered
 from commands import Ended
 from rich.console import Console
 
@@ -22,7 +23,7 @@ from vitcourse.codesets import CodeSet, load_code
 from vitcourse.course import exercises, select
 from vitcourse.errors import RequestError
 from vitcourse.places import root
-from vitcourse.stubs import init, write_stubs
+from vitcourse.stubs import init
 
 pytestmark = pytest.mark.usefixtures("one_process")
 
@@ -33,14 +34,9 @@ def learner(tmp_path: Path) -> Callable[..., CodeSet]:
 
     def make(**bodies: str) -> CodeSet:
         folder = tmp_path / "learner"
-        write_stubs(folder)
-        for name, body in bodies.items():
-            for file in folder.glob("ch*.py"):
-                text = file.read_text(encoding="utf-8")
-                if f"def {name}(" in text:
-                    start = text.index("    raise NotImplementedError", text.index(f"def {name}("))
-                    end = text.index("\n", start)
-                    file.write_text(text[:start] + f"    {body}" + text[end:], encoding="utf-8")
+        folder.mkdir()
+        for module, text in answered(**bodies).items():
+            (folder / f"{module}.py").write_text(text, encoding="utf-8")
         return load_code(folder)
 
     return make
@@ -244,20 +240,15 @@ def test_of_what_was_deleted_the_stub_is_offered(capsys: pytest.CaptureFixture[s
     assert "next: vitcourse hint 1.1, or vitcourse trace 1.1\n" in out
 
 
-def test_a_folder_that_takes_no_notes_is_said_and_fails_nothing(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, type_in: Callable[..., Ended]
-) -> None:
-    (tmp_path / "notes").write_text("a file where the folder should be")
-    monkeypatch.setattr(state, "_folder", lambda: tmp_path / "notes")
+def test_a_folder_that_takes_no_notes_is_said_and_fails_nothing(notes: Path, type_in: Callable[..., Ended]) -> None:
+    notes.write_text("a file where the folder should be")
     code, out, err = type_in("hint", "1.1")
     assert (code, "hint 1 of 3" in out, len(err.splitlines())) == (0, True, 1)
     assert "this can't be remembered" in err
 
 
-def test_a_verdict_is_stale_once_anything_it_rests_on_has_changed(
-    learner: Callable[..., CodeSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(state, "_folder", lambda: tmp_path / "state")
+@pytest.mark.usefixtures("notes")
+def test_a_verdict_is_stale_once_anything_it_rests_on_has_changed(learner: Callable[..., CodeSet]) -> None:
     path = learner(
         patchify="return images", prepend_cls="return tokens", gelu="return x", cross_entropy="return logits"
     ).folder
@@ -290,18 +281,17 @@ def test_a_chapter_that_was_deleted_is_missing_and_not_one_that_nobody_began(
     assert "ch01_patches.py, which is missing; for its stubs: vitcourse reset 1\n" in type_in().out
 
 
-def test_only_the_learners_own_chapters_are_remembered(
-    learner: Callable[..., CodeSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_only_the_learners_own_chapters_are_remembered_and_none_that_rests_on_a_solution(
+    learner: Callable[..., CodeSet], notes: Path
 ) -> None:
-    monkeypatch.setattr(state, "_folder", lambda: tmp_path / "state")
-    state.keep(learner(), [Verdict("1.1", "passed", "")])
-    assert not (tmp_path / "state").exists()
+    code = learner()
+    for other in (code, CodeSet("chapters", code.folder, "unused", use_solution=("ch01_patches",))):
+        state.keep(other, [Verdict("2.1", "passed", "")])
+        assert not notes.exists()
 
 
-def test_hints_come_one_by_one_and_stay_at_the_last(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, type_in: Callable[..., Ended]
-) -> None:
-    monkeypatch.setattr(state, "_folder", lambda: tmp_path / "state")
+@pytest.mark.usefixtures("notes")
+def test_hints_come_one_by_one_and_stay_at_the_last(type_in: Callable[..., Ended]) -> None:
     for shown, last, more in ((1, 0, 0), (2, 0, 0), (2, 1, 0), (2, 1, 1)):
         code, said, _ = type_in("hint", "1.3")
         assert code == 0
@@ -309,10 +299,8 @@ def test_hints_come_one_by_one_and_stay_at_the_last(
         assert counted == (shown, last, more)
 
 
-def test_without_a_number_the_exercise_that_one_is_at_is_meant(
-    learner: Callable[..., CodeSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(state, "_folder", lambda: tmp_path / "state")
+@pytest.mark.usefixtures("notes")
+def test_without_a_number_the_exercise_that_one_is_at_is_meant(learner: Callable[..., CodeSet]) -> None:
     path = learner(patchify="return images", unpatchify="return patches", prepend_cls="return tokens").folder
     code = CodeSet("chapters", path, "unused")
 
@@ -374,15 +362,6 @@ def test_a_chapter_may_be_the_solutions_and_every_result_says_so(
     assert ["solution" in verdict.headline for verdict in verdicts] == [False, True]
     ended, _, said = type_in(*words, "2")
     assert (ended, len(said.splitlines())) == (2, 1)
-
-
-def test_verdicts_that_rest_on_a_solution_are_not_the_learners(
-    learner: Callable[..., CodeSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(state, "_folder", lambda: tmp_path / "state")
-    mixed = CodeSet("chapters", learner().folder, "unused", use_solution=("ch01_patches",))
-    state.keep(mixed, [Verdict("2.1", "passed", "")])
-    assert not (tmp_path / "state").exists()
 
 
 def test_a_chapter_of_the_solutions_stands_in_the_place_of_ones_own(learner: Callable[..., CodeSet]) -> None:
