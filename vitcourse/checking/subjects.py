@@ -245,6 +245,6 @@ class Module(Subject):
     structure: dict[str, Any]
 
     def part(self, path: str) -> dict[str, Any]:
-        """One of its modules: kind, the classes of torch.nn that it is, length, settings; {} where there is none."""
+        """One of its modules: the classes of torch.nn that it is, length, settings; {} where there is none."""
         found = self.structure["modules"].get(path, {})
         return found if isinstance(found, dict) else {}
