@@ -1,12 +1,12 @@
 """The checks themselves: each known wrong answer is refused, right ones pass, and what is not done is said to be so."""
 
 import ast
-import functools
 import io
 import shutil
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stdout
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -119,20 +119,17 @@ class Remembered:
 @pytest.fixture
 def each_worked_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A known mistake is held against every other one: what it, and the reference, answers to the same is kept."""
-    make, right, known, packed, expected = naming.sides, naming.references, {}, {}, {}
+    make, right, known, packed, expected = naming.side_of, naming.references, {}, {}, {}
 
     def key(request: Any) -> bytes:
         if id(request) not in packed:
             packed[id(request)] = (sha256(pack(request)).digest(), request)  # kept, so that its id stays its own
         return packed[id(request)][0]
 
-    def sides(asked: Exercise, hypothesis: Hypothesis) -> Callable[[], Side]:
-        if hypothesis not in known:
-            known[hypothesis] = (make(asked, hypothesis), {})
-        fresh, answers = known[hypothesis]
-        return lambda: Remembered(fresh, answers, key)
+    def side_of(asked: Exercise, hypothesis: Hypothesis) -> Side:
+        return Remembered(partial(make, asked, hypothesis), known.setdefault(hypothesis, {}), key)
 
-    monkeypatch.setattr(naming, "sides", sides)
+    monkeypatch.setattr(naming, "side_of", side_of)
     monkeypatch.setattr(naming, "references", lambda: Remembered(right, expected, key))
 
 
@@ -232,7 +229,7 @@ def test_a_cause_is_found_where_another_with_the_same_words_explains_only_the_be
     assert judged(asked, variant(asked, mistake), seed=30)[1] == mistake.says
 
 
-thorough = functools.partial(pytest.param, marks=pytest.mark.thorough)
+thorough = partial(pytest.param, marks=pytest.mark.thorough)
 SMOOTHED = "1 - label_smoothing) * hard + "
 CONVOLUTION = "nn.Conv2d(in_channels, d_model, kernel_size=patch_size, stride=patch_size)"
 LATE = "= (hasattr(self, 'projection') or setattr(self, 'projection', self.made()) or self) and self.projection("

@@ -55,8 +55,4 @@ def _applied(exercise: Exercise, change: Change) -> tuple[ast.stmt, ...]:
     own, below = functions_of(exercise)
     names = {function.name.partition(".")[0]: function.definition for function in own + below}
     new = {name: change.applied(node, within) for name, node in names.items() if id(node) in within}
-    return tuple(new.get(_name(node), node) for node in whole.needing(set(new)) if _name(node) in names)
-
-
-def _name(definition: ast.stmt) -> str:
-    return getattr(definition, "name", "")
+    return tuple(new.get(node.name, node) for node in whole.needing(set(new)) if node.name in names)
