@@ -446,7 +446,6 @@ def test_calling_what_one_should_build_is_refused(checked: Checked) -> None:
                 "    return F.scaled_dot_product_attention(q, k, v), (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1)\n"),
         "4.1": ("from torch import nn\n\n\nclass LayerNorm(nn.LayerNorm):\n"
                 "    def __init__(self, d_model, eps=1e-6):\n        super().__init__(d_model, eps=eps)\n"),
-        "4.2": "import torch.nn.functional as F\n\n\ndef gelu(x):\n    return F.gelu(x)\n",
         "5.2": ("import torch.nn.functional as F\n\n\n"
                 "def cross_entropy(logits, labels, label_smoothing=0.0):\n"
                 "    return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)\n"),

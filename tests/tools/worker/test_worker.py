@@ -44,10 +44,6 @@ def gelu(tmp_path: Path, workers: Workers) -> Callable[..., Verdict]:
     return judged
 
 
-def test_the_right_answer_passes(gelu: Callable[..., Verdict]) -> None:
-    assert gelu(RIGHT).status == "passed"
-
-
 CHEATS = {
     "the comparison is patched": ("torch.allclose = lambda *args, **more: True", "return 0 * x"),
     "tensors that are equal to everything": (
