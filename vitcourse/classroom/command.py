@@ -22,6 +22,7 @@ from vitcourse.classroom.layouts import Submission, submissions
 from vitcourse.classroom.rows import Row, as_csv, as_gradescope, as_junit, file_names
 from vitcourse.errors import RequestError, RunError
 from vitcourse.files import require_kind, require_writable, unwritable, write_atomically, writing
+from vitcourse.signals import handling
 
 _FEW = 12  # columns of exercises that fit on a terminal
 
@@ -99,15 +100,12 @@ def grade_class(
 def _until_stopped(console: Console, total: int, coming: Iterable[tuple[int, Row]]) -> list[Row]:
     """The rows in their order, as many as there were before Ctrl-C, or before the system asked to end."""
     made: dict[int, Row] = {}
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        with suppress(KeyboardInterrupt), _progress(console) as progress:
-            task = progress.add_task("grading", total=total)
-            for number, entry in coming:
-                made[number] = entry
-                progress.update(task, advance=1, description=entry["submission"][:30])
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    ends = handling(signal.default_int_handler, "SIGTERM")
+    with ends, suppress(KeyboardInterrupt), _progress(console) as progress:
+        task = progress.add_task("grading", total=total)
+        for number, entry in coming:
+            made[number] = entry
+            progress.update(task, advance=1, description=entry["submission"][:30])
     return [made[number] for number in sorted(made)]
 
 
