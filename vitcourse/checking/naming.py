@@ -29,7 +29,7 @@ from vitcourse.checking.subjects import Question, Side
 from vitcourse.codesets import load_code
 from vitcourse.course import Exercise
 from vitcourse.worker.slips import stated
-from vitcourse.worker.workshop import Observation, Workshop, tensors_of
+from vitcourse.worker.workshop import Observation, Workshop, floats_of
 
 Questions = Sequence[Question]
 
@@ -70,7 +70,7 @@ def named(
         return None  # nothing observed differs: what failed is something that hypotheses can't show
     rest = cache(onward)
     first: Naming | None = None
-    numbers = [part for part in tensors_of(questions[-1].seen.result) if part.is_floating_point()]
+    numbers = floats_of(questions[-1].seen.result)
     lost = bool(numbers) and not any(bool(part.isfinite().any()) for part in numbers)  # as by many mistakes
     for kind, hypotheses in (("list", _known), ("edit", edits), ("pair", _pairs)):
         if kind != "list" and (lost or (first is not None and kind == "pair")):

@@ -20,9 +20,9 @@ def changes(own: list[Function]) -> Iterator[Change]:
             found = [(*place, parts) for place in nodes if (parts := matched(tree, place[1])) is not None]
             for template, rank, words, *everywhere in rows:
                 for place in found:
-                    yield from _rewritten([place], template, rank, words)
+                    yield from rewritten([place], template, rank, words)
                 if everywhere and len(found) > 1:
-                    yield from _rewritten(found, template, everywhere[0], words)
+                    yield from rewritten(found, template, everywhere[0], words)
 
 
 @cache
@@ -34,11 +34,12 @@ def _forms() -> list[tuple[ast.expr, list[list[Any]]]]:
     return [(ast.parse(form, mode="eval").body, own) for form, own in rows.items()]
 
 
-def _rewritten(found: Sequence[Place], template: str, rank: int, words: str) -> Iterator[Change]:
+def rewritten(found: Sequence[Place], template: str, rank: int, words: str, **told: ast.expr | str) -> Iterator[Change]:
+    """What stands at these places becomes the template, filled in; nothing, where it stands there already."""
     new = [code(template, **parts) for *_, parts in found]
     if not same(ast.Expr(found[0][1]), new[0][0]):
         steps = " and ".join(dict.fromkeys(teller.step for teller, *_ in found))
-        says = found[0][0].says(words, step=steps, **found[0][2])
+        says = found[0][0].says(words, **{"step": steps, **found[0][2], **told})
         yield Change(says, dict(map(_replaced, found, new)), rank)
 
 
