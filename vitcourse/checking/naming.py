@@ -198,7 +198,7 @@ def _pairs(exercise: Exercise) -> tuple[Hypothesis, ...]:
 
 
 def _hypothesis(exercise: Exercise, wrong: Misconception) -> Hypothesis:
-    return Hypothesis(exercise.id, wrong.name, wrong.says, changed(exercise, wrong.source()))
+    return Hypothesis(wrong.name, wrong.says, changed(exercise, wrong.source()))
 
 
 def changed(exercise: Exercise, text: str) -> tuple[ast.stmt, ...]:

@@ -329,7 +329,7 @@ def test_dropout_that_a_plain_list_hides_from_eval_is_told_of_it(checked: Checke
     ],
 )
 def test_one_mistake_that_may_stand_in_several_places_is_said_once(found: list[str], says: str) -> None:
-    naming_of_it = naming._naming("edit", [Hypothesis("3.1", text, text, ()) for text in found], 3)
+    naming_of_it = naming._naming("edit", [Hypothesis(text, text, ()) for text in found], 3)
     assert naming_of_it is not None
     assert naming_of_it.says == says
 

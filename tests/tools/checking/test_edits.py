@@ -2,7 +2,6 @@
 
 import ast
 import re
-from types import ModuleType
 
 import pytest
 import torch
@@ -21,10 +20,9 @@ pytestmark = pytest.mark.xdist_group("judged")  # where edits are looked for, to
 EVERY = pytest.mark.parametrize("each", exercises(), ids=lambda each: each.id)
 
 
-def executed(hypothesis: Hypothesis) -> dict[str, object]:
+def executed(module: str, hypothesis: Hypothesis) -> dict[str, object]:
     """The names of the reference's chapter, with a hypothesis in it."""
-    chapter: ModuleType = load_code("solutions").module(exercise(hypothesis.exercise).module)
-    names = {"torch": torch, **vars(chapter)}
+    names = {"torch": torch, **vars(load_code("solutions").module(module))}
     exec(naming._compiled(hypothesis), names)
     return names
 
@@ -43,7 +41,7 @@ def test_every_exercise_has_edits_and_each_changes_something(each: Exercise) -> 
 @EVERY
 def test_every_edit_can_be_executed(each: Exercise) -> None:
     for hypothesis in edits(each)[::17]:
-        names = executed(hypothesis)
+        names = executed(each.module, hypothesis)
         assert all(name in names for name in each.names)
 
 
@@ -125,7 +123,7 @@ def words_for(id: str, wrong: str, call: str) -> list[str]:
     mine = results(names)
     assert not same(mine, results(dict(module.__dict__)), 1e-5, 1e-5), "the wrong answer should be wrong"
     found = edits(exercise(id))[:250]
-    return [one.says for one in found if same(results(executed(one)), mine, 1e-5, 1e-5)]
+    return [one.says for one in found if same(results(executed(exercise(id).module, one)), mine, 1e-5, 1e-5)]
 
 
 @pytest.mark.parametrize(

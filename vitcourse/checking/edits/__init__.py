@@ -38,7 +38,7 @@ def edits(exercise: Exercise) -> list[Hypothesis]:
     for change in sorted(changes, key=lambda change: change.rank):
         alone.setdefault(change.text, change)
     return [
-        Hypothesis(exercise.id, shortened(change.says), agreed(change.says), _applied(exercise, change))
+        Hypothesis(shortened(change.says), agreed(change.says), _applied(exercise, change))
         for change in list(alone.values())[:_MOST]
     ]
 
