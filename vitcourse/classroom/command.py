@@ -4,7 +4,6 @@ import json
 import os
 import shlex
 import signal
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -118,11 +117,13 @@ def _could_be_class(place: Path) -> bool:
 
 def _own_names(handed: Sequence[Submission]) -> list[Submission]:
     """The submissions, each with a name of its own: class lists may be put together from several places."""
-    counts: Counter[str] = Counter()
+    names: set[str] = set()
     for one in handed:
-        counts[one.name] += 1
-        if counts[one.name] > 1:
-            one.name = f"{one.name} ({counts[one.name]})"
+        given, number = one.name, 1
+        while one.name in names:
+            number += 1
+            one.name = f"{given} ({number})"
+        names.add(one.name)
     return list(handed)
 
 
