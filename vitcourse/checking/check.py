@@ -20,7 +20,7 @@ from vitcourse.checking.sizes import Sizes
 from vitcourse.checking.subjects import ATOL, RTOL, Asking, CheckFailedError, Module, Subject
 from vitcourse.checking.wording import article, as_call, begun, described, difference, no_tensor, word
 from vitcourse.worker.protocol import Slot
-from vitcourse.worker.workshop import tensors_of
+from vitcourse.worker.workshop import floats_of
 
 BFLOAT16 = (0.1, 0.1)
 # A norm with torch's eps of 1e-5 is as right in a block as one with 1e-6.
@@ -286,9 +286,9 @@ class Check(Asking):
             cast_args = tuple(
                 arg.to(dtype) if isinstance(arg, Tensor) and arg.is_floating_point() else arg for arg in args
             )
-            expected = _floats(cast.expected(*cast_args, **kwargs))
+            expected = floats_of(cast.expected(*cast_args, **kwargs))
             try:
-                mine = _floats(cast.observe(*cast_args, rtol=r, atol=a, **kwargs).result)
+                mine = floats_of(cast.observe(*cast_args, rtol=r, atol=a, **kwargs).result)
             except CheckFailedError as error:
                 if dtype == torch.bfloat16 and no_kernel(error.raised):
                     continue
@@ -377,10 +377,6 @@ def _noise(parameter: Tensor) -> float:
     """
     weight = parameter.dim() in (2, 4)  # of a layer (out, in) or of a convolution (D, C, P, P); no table of positions
     return min(0.3, math.prod(parameter.shape[1:]) ** -0.5) if weight else 0.3
-
-
-def _floats(value: Any) -> list[Tensor]:
-    return [tensor for tensor in tensors_of(value) if tensor.is_floating_point()]
 
 
 Run = Callable[[Check], None]

@@ -46,7 +46,6 @@ class Misconception:
 class Hypothesis:
     """One way in which an answer may differ from the reference: words for a learner, and the chapter with it in it."""
 
-    exercise: str
     name: str
     says: str
     definitions: tuple[ast.stmt, ...]

@@ -29,7 +29,7 @@ from vitcourse.checking.subjects import Question, Side
 from vitcourse.codesets import load_code
 from vitcourse.course import Exercise
 from vitcourse.worker.slips import stated
-from vitcourse.worker.workshop import Observation, Workshop, tensors_of
+from vitcourse.worker.workshop import Observation, Workshop, floats_of
 
 Questions = Sequence[Question]
 
@@ -70,7 +70,7 @@ def named(
         return None  # nothing observed differs: what failed is something that hypotheses can't show
     rest = cache(onward)
     first: Naming | None = None
-    numbers = [part for part in tensors_of(questions[-1].seen.result) if part.is_floating_point()]
+    numbers = floats_of(questions[-1].seen.result)
     lost = bool(numbers) and not any(bool(part.isfinite().any()) for part in numbers)  # as by many mistakes
     for kind, hypotheses in (("list", _known), ("edit", edits), ("pair", _pairs)):
         if kind != "list" and (lost or (first is not None and kind == "pair")):
@@ -124,11 +124,11 @@ def _among(
                 found[hypothesis.says] = hypothesis
                 whole.append(hypothesis)
     if not whole and questions[-1].request["do"] == "make":  # what a module holds says little of how it runs
-        found = {says: one for says, one in found.items() if _breaks_alike(sides(exercise, one)(), rest())}
+        found = {says: one for says, one in found.items() if _breaks_alike(side_of(exercise, one), rest())}
     if whole or not 1 < len(found) < _COMPARED:
         return list(found.values()), whole
     # Those that explain most of the rest: what can be told apart there doesn't look the same from outside.
-    explained = {one: len(_explained(sides(exercise, one)(), rest())) for one in found.values()}
+    explained = {one: len(_explained(side_of(exercise, one), rest())) for one in found.values()}
     return [one for one, count in explained.items() if count == max(explained.values())], whole
 
 
@@ -141,7 +141,7 @@ def _by_chance(exercise: Exercise, one: Hypothesis, last: Question, rest: Callab
     if last.request["do"] != "call":
         return False
     calls = {n: question for n, question in enumerate(rest()) if question.expects != "error"}
-    right, explained = _explained(references(), rest()), _explained(sides(exercise, one)(), rest())
+    right, explained = _explained(references(), rest()), _explained(side_of(exercise, one), rest())
     wrong = {n for n in calls if calls[n].request.get("target") == last.request["target"]} - right
     results = {n: calls[n].seen.result for n in wrong}
     outcomes = {n: repr(result) if isinstance(result, int | float) else n for n, result in results.items()}
@@ -153,7 +153,7 @@ def _stands(exercise: Exercise, one: Hypothesis, lines: Sequence[str]) -> bool:
     """Whether all that a hypothesis changes stands in the answer as in the reference, word for word, in its place."""
     names = {getattr(node, "name", "") for node in one.definitions}
     whole = definitions(chapter(exercise.module).tree)
-    right, wrong = stated(node for node in whole if getattr(node, "name", "") in names), stated(one.definitions)
+    right, wrong = stated(node for node in whole if node.name in names), stated(one.definitions)
     own = SequenceMatcher(None, right, lines, autojunk=False).get_matching_blocks()
     place = {a + k: b + k for a, b, size in own for k in range(size)}
     steps = [step for step in SequenceMatcher(None, right, wrong, autojunk=False).get_opcodes() if step[0] != "equal"]
@@ -198,7 +198,7 @@ def _pairs(exercise: Exercise) -> tuple[Hypothesis, ...]:
 
 
 def _hypothesis(exercise: Exercise, wrong: Misconception) -> Hypothesis:
-    return Hypothesis(exercise.id, wrong.name, wrong.says, changed(exercise, wrong.source()))
+    return Hypothesis(wrong.name, wrong.says, changed(exercise, wrong.source()))
 
 
 def changed(exercise: Exercise, text: str) -> tuple[ast.stmt, ...]:
@@ -228,8 +228,8 @@ def _compiled(hypothesis: Hypothesis) -> CodeType:
     return compile(ast.fix_missing_locations(tree), "<hypothesis>", "exec")
 
 
-def sides(exercise: Exercise, hypothesis: Hypothesis) -> Callable[[], Side]:
-    """Makes what answers as the hypothesis would, with nothing asked yet.
+def side_of(exercise: Exercise, hypothesis: Hypothesis) -> Side:
+    """What answers as the hypothesis would, with nothing asked yet.
 
     What the hypothesis raises where it is defined comes through.
     """
@@ -243,13 +243,13 @@ def sides(exercise: Exercise, hypothesis: Hypothesis) -> Callable[[], Side]:
             return space[name]
         return getattr(code.module(module), name)
 
-    return lambda: Workshop(find, whole=False)
+    return Workshop(find, whole=False)
 
 
 def _explains(exercise: Exercise, hypothesis: Hypothesis, questions: Questions) -> bool:
     """Whether the hypothesis gives the learner's observation at every question."""
     try:
-        side = sides(exercise, hypothesis)()
+        side = side_of(exercise, hypothesis)
     except Exception:
         return False
     answers = zip_longest(questions, _replayed(questions, side))

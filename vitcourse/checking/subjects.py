@@ -15,7 +15,7 @@ from vitcourse.checking.findings import explained, places
 from vitcourse.checking.sizes import Sizes
 from vitcourse.course import Exercise, exercises
 from vitcourse.worker.protocol import Slot
-from vitcourse.worker.workshop import Observation, Workshop, tensors_of
+from vitcourse.worker.workshop import Observation, Workshop, floats_of, tensors_of
 
 # Two right ways to compute a float32 result differ by rounding: 5e-5 in a position table of 1,025 rows.
 RTOL, ATOL = 1e-4, 1e-5
@@ -194,7 +194,7 @@ class Subject:
     def gradients(self, *args: Any, **kwargs: Any) -> tuple[Observation, Observation]:
         """The learner's and the reference's, with gradients along random directions."""
         expected = self.expected(*args, **kwargs)
-        along = [self.check.inputs.randn(tuple(p.shape)) for p in tensors_of(expected) if p.is_floating_point()]
+        along = [self.check.inputs.randn(tuple(p.shape)) for p in floats_of(expected)]
         request = self._request(args, kwargs, along=along)
         seen = self.check.ask(request, 1e-3, 1e-4)
         self.check.fine(f"the backward pass of {self.name}", seen, args)
@@ -245,6 +245,6 @@ class Module(Subject):
     structure: dict[str, Any]
 
     def part(self, path: str) -> dict[str, Any]:
-        """One of its modules: kind, the classes of torch.nn that it is, length, settings; {} where there is none."""
+        """One of its modules: the classes of torch.nn that it is, length, settings; {} where there is none."""
         found = self.structure["modules"].get(path, {})
         return found if isinstance(found, dict) else {}

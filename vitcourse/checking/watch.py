@@ -30,6 +30,7 @@ from vitcourse.codesets import CodeSet
 from vitcourse.course import Exercise, chapters, exercise, exercises
 from vitcourse.errors import RequestError
 from vitcourse.progress import is_started
+from vitcourse.signals import handling
 from vitcourse.worker.chapters import UNREADABLE
 from vitcourse.worker.started import definitions
 
@@ -45,7 +46,8 @@ _LOOK = 1000  # milliseconds after which to look, whatever the events say
 
 def watch(code: CodeSet, only: Sequence[Exercise] | None, console: Console) -> None:
     """Check at every save of a chapter, until Ctrl-C; only is what to check, None what the saved file is about."""
-    with _ended_by_signals(), contextlib.suppress(KeyboardInterrupt), Workers() as workers:
+    ends = handling(signal.default_int_handler, "SIGTERM", "SIGHUP")  # as Ctrl-C does, and so ends its child too
+    with ends, contextlib.suppress(KeyboardInterrupt), Workers() as workers:
         files = Saves(code)  # from here on no save is missed
         workers.look = files.look
         console.print("loading torch and the checks …", soft_wrap=True)
@@ -237,18 +239,3 @@ def _mark(file: Path) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return stat.st_mtime_ns, stat.st_size, stat.st_ino
-
-
-@contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """A closed terminal or a polite kill ends the watch as Ctrl-C does, and so its child too."""
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    try:
-        before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
-    except ValueError:  # not in the main thread
-        before = {}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

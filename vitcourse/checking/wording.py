@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -57,7 +56,7 @@ def difference(mine: Tensor, expected: Tensor) -> str:
 def farthest(mine: Tensor, expected: Tensor) -> tuple[int, ...]:
     """The place at which two tensors of one shape differ most."""
     off = (mine.double() - expected.double()).abs().nan_to_num(float("inf"))
-    return tuple(int(i) for i in np.unravel_index(int(off.argmax()), tuple(off.shape)))
+    return tuple(int(i) for i in torch.unravel_index(off.argmax(), off.shape))
 
 
 def no_tensor(what: str, value: Any) -> str:

@@ -201,5 +201,6 @@ def paths() -> list[str]:
 
 
 def fenced() -> list[str]:
-    """The folders of the course that no answer may read."""
-    return [str(root() / name) for name in ("solutions", "tests", "vitcourse", "chapters", "book", "benchmarks")]
+    """The folders of the course that no answer may read: the package, wherever it lies, and what belongs to it."""
+    rooms = (root() / name for name in ("solutions", "tests", "chapters", "book", "benchmarks"))
+    return [str(folder) for folder in (Path(worker.__file__).parents[1], *rooms)]

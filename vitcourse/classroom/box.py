@@ -14,10 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import vitcourse
-from vitcourse.checking.workers import Workers, paths
+from vitcourse import worker
+from vitcourse.checking.workers import Workers, fenced, paths
 from vitcourse.errors import RequestError
-from vitcourse.places import root
 from vitcourse.worker import limits
 
 WRITTEN = 128 * 2**20  # bytes in /tmp
@@ -58,11 +57,10 @@ def _arguments() -> list[str]:
         elif place.exists() and not any(place.is_relative_to(other) for other in seen):
             words += ["--ro-bind", name, name]
             seen.append(place)
-    own = Path(vitcourse.__file__).parent
-    for folder in (own, *(root() / name for name in ("solutions", "tests", "chapters", "book", "benchmarks"))):
-        if any(folder.is_relative_to(other) for other in seen):
-            words += ["--tmpfs", str(folder)]
-    words += ["--ro-bind", str(own / "worker"), str(own / "worker")]
+    for folder in fenced():
+        if any(Path(folder).is_relative_to(other) for other in seen):
+            words += ["--tmpfs", folder]
+    words += ["--ro-bind", *[str(Path(worker.__file__).parent)] * 2]
     words += ["--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev", "--size", str(2**20), "--tmpfs", "/dev/shm"]
     return [*words, "--remount-ro", "/"]
 

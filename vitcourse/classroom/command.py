@@ -4,7 +4,6 @@ import json
 import os
 import shlex
 import signal
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from vitcourse.classroom.layouts import Submission, submissions
 from vitcourse.classroom.rows import Row, as_csv, as_gradescope, as_junit, file_names
 from vitcourse.errors import RequestError, RunError
 from vitcourse.files import require_kind, require_writable, unwritable, write_atomically, writing
+from vitcourse.signals import handling
 
 _FEW = 12  # columns of exercises that fit on a terminal
 
@@ -99,15 +99,12 @@ def grade_class(
 def _until_stopped(console: Console, total: int, coming: Iterable[tuple[int, Row]]) -> list[Row]:
     """The rows in their order, as many as there were before Ctrl-C, or before the system asked to end."""
     made: dict[int, Row] = {}
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        with suppress(KeyboardInterrupt), _progress(console) as progress:
-            task = progress.add_task("grading", total=total)
-            for number, entry in coming:
-                made[number] = entry
-                progress.update(task, advance=1, description=entry["submission"][:30])
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    ends = handling(signal.default_int_handler, "SIGTERM")
+    with ends, suppress(KeyboardInterrupt), _progress(console) as progress:
+        task = progress.add_task("grading", total=total)
+        for number, entry in coming:
+            made[number] = entry
+            progress.update(task, advance=1, description=entry["submission"][:30])
     return [made[number] for number in sorted(made)]
 
 
@@ -120,11 +117,13 @@ def _could_be_class(place: Path) -> bool:
 
 def _own_names(handed: Sequence[Submission]) -> list[Submission]:
     """The submissions, each with a name of its own: class lists may be put together from several places."""
-    counts: Counter[str] = Counter()
+    names: set[str] = set()
     for one in handed:
-        counts[one.name] += 1
-        if counts[one.name] > 1:
-            one.name = f"{one.name} ({counts[one.name]})"
+        given, number = one.name, 1
+        while one.name in names:
+            number += 1
+            one.name = f"{given} ({number})"
+        names.add(one.name)
     return list(handed)
 
 

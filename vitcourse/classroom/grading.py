@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -129,17 +130,13 @@ def rows(handed: Sequence[Submission], order: Order, jobs: int) -> Iterator[tupl
 def _begin() -> None:
     """In a process that grades: Ctrl-C is the business of the one above; the end of that one is this one's end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     threading.Thread(target=_follow, args=(parent_process(),), daemon=True).start()
 
 
 def _follow(above: Any) -> None:
     above.join()
     os._exit(1)  # the box ends with this process
-
-
-def _end(*_: Any) -> None:
-    raise SystemExit(143)
 
 
 def _grade_in_box(handed: Submission, order: Order) -> Row:

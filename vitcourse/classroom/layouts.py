@@ -66,10 +66,6 @@ class Submission:
         """What a chapter's file is called."""
         return self.shown.get(module, f"{module}.py")
 
-    def label_for(self, module: str) -> str:
-        """Nothing of the references stands in for anything here."""
-        return ""
-
 
 def submissions(place: Path, one: bool = False) -> list[Submission]:
     """One for each person who handed something in at this place: a folder, a zip, or a folder of them.

@@ -107,9 +107,11 @@ def feedback(verdict: Mapping[str, Any]) -> str:
 def file_names(rows: Sequence[Row]) -> list[str]:
     """A file's name for each row, each its own."""
     names: list[str] = []
-    for entry in rows:
+    for number, entry in enumerate(rows, start=1):
         name = re.sub(r"[^\w .()-]", "_", entry["submission"]).strip(". ")[:100] or "submission"
-        names.append(name if name not in names else f"{name}-{len(names) + 1}")
+        while name in names:
+            name += f"-{number}"
+        names.append(name)
     return names
 
 

@@ -6,11 +6,10 @@ import io
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from html import escape
 from pathlib import Path
@@ -25,6 +24,7 @@ from vitcourse.errors import RequestError, RunError
 from vitcourse.jupyter.cells import Cell, read_cell, with_cell
 from vitcourse.jupyter.page import Curve, show, show_verdict
 from vitcourse.keeping import put
+from vitcourse.signals import handling
 from vitcourse.stubs import init, pristine
 from vitcourse.worker.started import started
 
@@ -105,20 +105,10 @@ def _judge() -> Any:
     return Judge(Workers())
 
 
-@contextlib.contextmanager
-def _stop_button(pressed: Callable[[int, object], object]) -> Iterator[None]:
-    """What the stop button does inside this, in the place of breaking off whatever runs."""
-    before = signal.signal(signal.SIGINT, pressed)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def _load() -> None:
     """In one piece: of torch, half imported, nothing would work until the notebook is started anew."""
     stops: list[int] = []
-    with _stop_button(lambda number, _: stops.append(number)):
+    with handling(lambda number, _: stops.append(number), "SIGINT"):
         load_checks()
     if stops:
         raise KeyboardInterrupt
@@ -200,7 +190,7 @@ def train(line: str) -> None:
             run.send_signal(number) if said and stops == 1 else run.kill()
 
     with (
-        _stop_button(stop),
+        handling(stop, "SIGINT"),
         subprocess.Popen(
             program, stdout=-1, stderr=-2, text=True, encoding="utf-8", env=environment, start_new_session=True
         ) as run,

@@ -7,7 +7,7 @@ from weakref import WeakSet
 import torch
 from torch import Tensor, nn
 
-_SETTINGS = ("kernel_size", "stride", "padding", "dilation", "groups", "p", "eps", "in_features", "out_features")
+_SETTINGS = ("kernel_size", "stride")
 
 
 def structure(module: nn.Module, whole: bool = True) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def _described(module: nn.Module) -> dict[str, Any]:
     found = {name: getattr(module, name, None) for name in _SETTINGS}
     settings = {name: value for name, value in found.items() if isinstance(value, int | float | tuple)}
     length = len(module) if hasattr(type(module), "__len__") else 0  # type: ignore[arg-type]
-    return {"kind": type(module).__name__, "torch": kinds, "length": length, **settings}
+    return {"torch": kinds, "length": length, **settings}
 
 
 class Kept:
@@ -172,6 +172,11 @@ def convolution(description: Mapping[str, Any]) -> nn.Conv2d:
 
 def probe(description: Mapping[str, Any], events: list[dict[str, Any]]) -> Probe:
     """A classifier with the weights that are given: (K, C·H·W) and (K); stale gives it gradients of earlier."""
+
+    def note(_: Any) -> None:
+        if events[-1:] != [{"event": "backward"}]:  # once for all parameters
+            events.append({"event": "backward"})
+
     weight = description["weight"]
     model = Probe(weight.shape[1], weight.shape[0], events).to(weight.dtype)
     with torch.no_grad():
@@ -179,8 +184,7 @@ def probe(description: Mapping[str, Any], events: list[dict[str, Any]]) -> Probe
         model.linear.bias.copy_(description["bias"])
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter) if description.get("stale") else None
-        hook: Any = parameter.register_post_accumulate_grad_hook
-        hook(lambda _: _note_once(events, "backward"))
+        parameter.register_post_accumulate_grad_hook(note)  # type: ignore[no-untyped-call]
     return model.train(description["training"])
 
 
@@ -194,8 +198,3 @@ def descent(model: nn.Module, lr: float, momentum: float, events: list[dict[str,
 
     optimizer.register_step_pre_hook(note)
     return optimizer
-
-
-def _note_once(events: list[dict[str, Any]], event: str) -> None:
-    if not events or events[-1]["event"] != event:
-        events.append({"event": event})

@@ -263,7 +263,7 @@ class Workshop:
     def _differentiate(
         self, seen: Observation, result: Any, along: Sequence[Tensor], given: Sequence[Tensor], function: Any
     ) -> None:
-        parts = [tensor for tensor in tensors_of(result) if tensor.is_floating_point()]
+        parts = floats_of(result)
         parameters = dict(function.named_parameters()) if isinstance(function, nn.Module) else {}
         for parameter in parameters.values():
             parameter.grad = None
@@ -338,6 +338,11 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 def tensors_of(value: Any) -> list[Tensor]:
     """The tensors in a tree of containers, in order."""
     return [leaf for _, leaf in leaves(value) if isinstance(leaf, Tensor)]
+
+
+def floats_of(value: Any) -> list[Tensor]:
+    """Those of them that hold floats."""
+    return [tensor for tensor in tensors_of(value) if tensor.is_floating_point()]
 
 
 def named_tensors(value: Any) -> Iterator[tuple[str, Tensor]]:

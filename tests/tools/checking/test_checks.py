@@ -1,14 +1,12 @@
 """The checks themselves: each known wrong answer is refused, right ones pass, and what is not done is said to be so."""
 
 import ast
-import functools
 import io
 import shutil
-import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stdout
-from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -35,147 +33,104 @@ from vitcourse.definitions import definition, definitions
 from vitcourse.places import root
 from vitcourse.stubs import pristine
 from vitcourse.worker.protocol import pack
-from vitcourse.worker.workshop import Observation, Workshop, slots_of
+from vitcourse.worker.workshop import Observation, Workshop
 
 pytestmark = [pytest.mark.course, pytest.mark.xdist_group("judged")]
 
-Verdicts = dict[tuple[str, str], Verdict]
+Checked = Callable[..., dict[str, Verdict]]
 IDS = [entry.id for entry in exercises()]
-STUBS = {entry.module: pristine(entry.module) for entry in exercises()}
+STUBS = {entry.module: pristine(entry.module) for entry in chapters()}
+SOLUTIONS = {entry.module: load_code("solutions").text(entry.module) for entry in chapters()}
 
 
 def solved(*names: str) -> dict[str, str]:
     """The stubs' texts, in which the definitions of these names are the solutions'."""
     texts = dict(STUBS)
     for module in texts:
-        solution = load_code("solutions").source(module)
         for name in names:
-            if name in definitions(solution):
-                texts[module] = texts[module].replace(definition(texts[module], name), definition(solution, name))
+            if name in definitions(SOLUTIONS[module]):
+                right = definition(SOLUTIONS[module], name)
+                texts[module] = texts[module].replace(definition(texts[module], name), right)
     return texts
 
 
 @pytest.fixture
-def learner(tmp_path: Path) -> Callable[..., Path]:
-    """Makes a learner's folder: the solutions, with the files that are given in place of theirs."""
+def checked(tmp_path: Path, workers: Workers) -> Checked:
+    """Checks exercises of the solutions, with the files that are given in place of theirs; the verdicts by exercise."""
 
-    def make(name: str, **files: str) -> Path:
-        folder = tmp_path / name
-        shutil.copytree(root() / "solutions", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    def check(*ids: str, seed: int | None = None, **files: str) -> dict[str, Verdict]:
+        folder, leaving = tmp_path / "learner", shutil.ignore_patterns("__pycache__")
+        shutil.copytree(root() / "solutions", folder, ignore=leaving, dirs_exist_ok=True)
         for module, text in files.items():
             (folder / f"{module}.py").write_text(text, encoding="utf-8")
-        return folder
+        return verdicts_of(folder, ids, Judge(workers, seed=seed))
 
-    return make
-
-
-@pytest.fixture
-def verdicts_of(workers: Workers) -> Callable[..., Verdicts]:
-    """Checks exercises in folders: the verdicts by folder's name and exercise."""
-
-    def run(folders: list[Path], ids: list[str]) -> Verdicts:
-        found = {}
-        for folder in folders:
-            course = Course(load_code(folder), Judge(workers))
-            found.update({(folder.name, id): course.verdict(exercise(id)) for id in ids})
-        return found
-
-    return run
+    return check
 
 
-@dataclass
-class Part:
-    """A slot, and what was made from it: what it was asked so far, and what is known from there on."""
+def verdicts_of(folder: Path, ids: Iterable[str], judge: Judge) -> dict[str, Verdict]:
+    """The verdicts on what is in a folder, by exercise."""
+    course = Course(load_code(folder), judge)
+    return {id: course.verdict(exercise(id)) for id in ids}
 
-    known: dict[Any, Any]
-    asked: list[Any] = field(default_factory=list)
+
+def mistake_called(name: str) -> Misconception:
+    """The known mistake of that name, or whose name ends so."""
+    return next(wrong for wrong in misconceptions() if wrong.name.endswith(name))
 
 
 class Remembered:
-    """Answers as a side did that was asked the same of the same slot; only what is new is worked out."""
+    """Answers as a side did that was asked the same in the same order; only what is new is worked out."""
 
-    def __init__(self, fresh: Callable[[], Any], known: dict[Any, Any], key: Callable[[Any], bytes]) -> None:
+    def __init__(self, fresh: Callable[[], Any], known: dict[bytes, Any], key: Callable[[Any], bytes]) -> None:
         self.fresh, self.known, self.key = fresh, known, key
-        self.parts: dict[str, Part] = {}
-        self.made: Any = None
+        self.behind: list[Any] = []  # what was asked, and not yet of the side itself
+        self.so_far = b""
+        self.side: Any = None
 
     def find(self, module: str, name: str) -> Any:
         return self.fresh().find(module, name)
 
     @property
     def things(self) -> Any:
-        """What was made last, as it was made."""
-        key = "things", self.key(self.made)
-        if key not in self.known:
-            side = self.fresh()
-            side.answer(self.made)
-            self.known[key] = side.things
-        return self.known[key]
+        self.work_out()
+        return self.side.things
 
     def answer(self, request: Any) -> Any:
-        slots, key = slots_in(request), self.key(request)
-        new = {request.get("new"), request.get("keep"), request["do"] in ("make", "build") and request["slot"]}
-        parts = [self.parts[slot] for slot in slots if slot not in new]
-        assert all(part is parts[0] for part in parts)
-        part = parts[0] if parts else Part(self.known)
-        self.parts.update(dict.fromkeys(slots, part))
-        self.made = request if request["do"] == "make" else self.made
-        if key not in part.known:
-            part.known[key] = self.work_out(part, request)
-        part.asked.append(request)
-        seen, part.known = part.known[key]
-        if isinstance(seen, Exception):
+        self.behind.append(request)
+        self.so_far = sha256(self.so_far + self.key(request)).digest()
+        if self.so_far not in self.known:
+            self.known[self.so_far] = self.work_out()
+        if isinstance(seen := self.known[self.so_far], Exception):
             raise seen
         return seen
 
-    def work_out(self, part: Part, request: Any) -> Any:
-        """The answer, and what is known after it: at first the side that gave it."""
-        side = part.known.pop("side", None)
-        if side is None:
-            side = self.fresh()
-            for earlier in part.asked:
-                side.answer(earlier)
-        after = part.known if request["do"] in ("look", "values") else {}  # these change nothing
-        after["side"] = side
-        try:
-            return side.answer(request), after
-        except Exception as error:
-            return error, after
-
-
-def slots_in(request: Any) -> list[str]:
-    """The slots that a request has to do with."""
-    named = [str(request[key]) for key in ("slot", "new", "of", "keep") if request.get(key)]
-    return named + slots_of((request.get("target"), request.get("args", ()), request.get("kwargs", {})))
+    def work_out(self) -> Any:
+        """The answer to the last request."""
+        self.side, seen = self.side or self.fresh(), None
+        while self.behind:
+            try:
+                seen = self.side.answer(self.behind.pop(0))
+            except Exception as error:
+                seen = error
+        return seen
 
 
 @pytest.fixture
 def each_worked_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A known mistake is held against every other one: what it, and the reference, answers to the same is kept.
-
-    What is wrong answers for itself, and as the mistake that it is; to the check, and to the check asked to its end.
-    """
-    make, right, wrong, known, packed, expected = naming.sides, naming.references, variant, {}, {}, {}
+    """A known mistake is held against every other one: what it, and the reference, answers to the same is kept."""
+    make, right, known, packed, expected = naming.side_of, naming.references, {}, {}, {}
 
     def key(request: Any) -> bytes:
         if id(request) not in packed:
             packed[id(request)] = (sha256(pack(request)).digest(), request)  # kept, so that its id stays its own
         return packed[id(request)][0]
 
-    def sides(asked: Exercise, hypothesis: Hypothesis) -> Callable[[], Side]:
-        if hypothesis not in known:
-            known[hypothesis] = (make(asked, hypothesis), {})
-        fresh, answers = known[hypothesis]
-        return lambda: Remembered(fresh, answers, key)
+    def side_of(asked: Exercise, hypothesis: Hypothesis) -> Side:
+        return Remembered(partial(make, asked, hypothesis), known.setdefault(hypothesis, {}), key)
 
-    monkeypatch.setattr(naming, "sides", sides)
-
-    def remembered(asked: Exercise, misconception: Misconception) -> Callable[[], Side]:
-        fresh = wrong(asked, misconception)
-        return lambda: Remembered(fresh, {}, key)
-
+    monkeypatch.setattr(naming, "side_of", side_of)
     monkeypatch.setattr(naming, "references", lambda: Remembered(right, expected, key))
-    monkeypatch.setattr(sys.modules[__name__], "variant", remembered)
 
 
 @pytest.mark.parametrize("chapter", chapters(), ids=lambda chapter: chapter.module)
@@ -203,7 +158,7 @@ def known_mistakes(asked: Exercise) -> list[Misconception]:
 
 def refused_and_named(asked: Exercise, misconception: Misconception) -> None:
     """Two that look the same from outside are both told; a name that stands for the same words is as good."""
-    said, found = judged(asked, variant(asked, misconception)(), seed=17)  # all are asked the same
+    said, found = judged(asked, variant(asked, misconception), seed=17)  # all are asked the same
     assert said, f"{misconception.name} passes"
     assert misconception.says in found, (misconception.name, said, found)
 
@@ -241,8 +196,8 @@ def judged(asked: Exercise, learner: Side, seed: int) -> tuple[str, str]:
     return "", ""
 
 
-def variant(asked: Exercise, misconception: Misconception) -> Callable[[], Side]:
-    """Makes the references, with a mistake in one chapter."""
+def variant(asked: Exercise, misconception: Misconception) -> Side:
+    """The references, with a mistake in one chapter."""
     code = load_code("solutions")
     space = dict(vars(code.module(asked.module)))
     exec(compile(misconception.source(), "<mistake>", "exec", dont_inherit=True), space)
@@ -250,36 +205,31 @@ def variant(asked: Exercise, misconception: Misconception) -> Callable[[], Side]
     def find(module: str, name: str) -> object:
         return space[name] if module == asked.module and name in space else getattr(code.module(module), name)
 
-    return lambda: Workshop(find)
+    return Workshop(find)
 
 
-def test_a_cause_is_found_whatever_the_learners_own_model_starts_as(
-    learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
-) -> None:
-    mistake = next(wrong for wrong in misconceptions() if wrong.name == "blocks one too high")
-    start = (load_code("solutions").source("ch02_tokens") or "").replace("0.02 * torch.randn", "0.03 * torch.randn")
-    verdicts = verdicts_of([learner("own", ch02_tokens=start, ch07_transfer=mistake.source())], ["2.4", "7.3"])
-    assert verdicts["own", "2.4"].status == "passed"
-    assert verdicts["own", "7.3"].misconception == mistake.name
+def test_a_cause_is_found_whatever_the_learners_own_model_starts_as(checked: Checked) -> None:
+    mistake = mistake_called("blocks one too high")
+    start = SOLUTIONS["ch02_tokens"].replace("0.02 * torch.randn", "0.03 * torch.randn")
+    verdicts = checked("2.4", "7.3", ch02_tokens=start, ch07_transfer=mistake.source())
+    assert verdicts["2.4"].status == "passed"
+    assert verdicts["7.3"].misconception == mistake.name
 
 
-def test_a_cause_is_found_with_torchs_own_norms_too(
-    learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
-) -> None:
-    mistake = next(wrong for wrong in misconceptions() if wrong.name == "no norm before the MLP")
+def test_a_cause_is_found_with_torchs_own_norms_too(checked: Checked) -> None:
+    mistake = mistake_called("no norm before the MLP")
     torchs = mistake.source().replace("= LayerNorm(", "= nn.LayerNorm(")  # whose eps is 1e-5
-    verdicts = verdicts_of([learner("torchs", ch04_encoder=torchs)], ["4.4"])
-    assert verdicts["torchs", "4.4"].misconception == mistake.name
+    assert checked("4.4", ch04_encoder=torchs)["4.4"].misconception == mistake.name
 
 
 def test_a_cause_is_found_where_another_with_the_same_words_explains_only_the_beginning() -> None:
     """With this seed, mixed labels cut to whole ones are at first what they are when rounded."""
-    mistake = next(wrong for wrong in misconceptions() if wrong.name.endswith("cut to whole ones"))
+    mistake = mistake_called("cut to whole ones")
     asked = exercise(mistake.exercise)
-    assert judged(asked, variant(asked, mistake)(), seed=30)[1] == mistake.says
+    assert judged(asked, variant(asked, mistake), seed=30)[1] == mistake.says
 
 
-thorough = functools.partial(pytest.param, marks=pytest.mark.thorough)
+thorough = partial(pytest.param, marks=pytest.mark.thorough)
 SMOOTHED = "1 - label_smoothing) * hard + "
 CONVOLUTION = "nn.Conv2d(in_channels, d_model, kernel_size=patch_size, stride=patch_size)"
 LATE = "= (hasattr(self, 'projection') or setattr(self, 'projection', self.made()) or self) and self.projection("
@@ -323,55 +273,46 @@ NAMED = '-> B C (gh P1) (gw P2)",\n        gh=gh, gw=gw'
         ),
     ],
 )
-def test_a_cause_is_named_where_it_is_no_chance(
-    asked: str, edits: dict[str, str], name: str, learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
-) -> None:
-    text = load_code("solutions").source(exercise(asked).module) or ""
+def test_a_cause_is_named_where_it_is_no_chance(asked: str, edits: dict[str, str], name: str, checked: Checked) -> None:
+    text = SOLUTIONS[exercise(asked).module]
     for right, wrong in edits.items():
         assert text.count(right) == 1
         text = text.replace(right, wrong)
-    verdict = verdicts_of([learner("chance", **{exercise(asked).module: text})], [asked])["chance", asked]
+    verdict = checked(asked, **{exercise(asked).module: text})[asked]
     assert verdict.status != "passed"
     assert verdict.misconception.startswith(name)
     assert bool(name) is bool(verdict.misconception), verdict
 
 
 @pytest.mark.usefixtures("uncaused")
-def test_what_is_right_in_training_mode_alone_is_refused(
-    learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
-) -> None:
+def test_what_is_right_in_training_mode_alone_is_refused(checked: Checked) -> None:
     names = {"1.3": "PatchEmbedding", "2.4": "PositionalEncoding", "3.2": "AttentionHead", "3.4": "MultiHeadAttention"}
     names["4.1"] = "LayerNorm"
-    texts = {exercise(id).module: load_code("solutions").source(exercise(id).module) or "" for id in names}
+    texts = dict(SOLUTIONS)
     for id, name in names.items():
         turned = "run(self, x if self.training else -x, *more, **named)"
         forward = f"lambda self, x, *more, run={name}.forward, **named: {turned}"
         texts[exercise(id).module] += f"\n{name}.forward = {forward}\n"
-    verdicts = verdicts_of([learner("training", **texts)], list(names))
-    for id, name in names.items():
-        assert verdicts["training", id].headline == f"{name} returns wrong values in evaluation mode"
+    for id, verdict in checked(*names, **texts).items():
+        assert verdict.headline == f"{names[id]} returns wrong values in evaluation mode"
 
 
 def test_layers_that_a_plain_container_hides_are_said_to_be_hidden_there_and_not_to_be_made_anew(
-    learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
+    checked: Checked,
 ) -> None:
     """From outside they are missing, as are those that are made in every call; but these draw new weights there."""
-    text = load_code("solutions").source("ch03_attention") or ""
+    text = SOLUTIONS["ch03_attention"]
     for name in ("query", "key", "value"):
         kept = f"vars(self).setdefault('parts', {{}})['{name}'] ="
         text = text.replace(f"self.{name} = nn", f"{kept} nn").replace(f"self.{name}(x)", f"self.parts['{name}'](x)")
-    verdict = verdicts_of([learner("hidden", ch03_attention=text)], ["3.2"])["hidden", "3.2"]
+    verdict = checked("3.2", ch03_attention=text)["3.2"]
     assert verdict.headline == "parts of AttentionHead is a plain dict, which hides its modules"
     assert "self.query" in verdict.diagnosis
 
 
-def test_dropout_that_a_plain_list_hides_from_eval_is_told_of_it(
-    learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
-) -> None:
-    text = load_code("solutions").source("ch04_encoder") or ""
-    text = text.replace("self.dropout = nn.Dropout(dropout)", "self.drops = [nn.Dropout(dropout)]")
-    text = text.replace("self.dropout(", "self.drops[0](")
-    headline = verdicts_of([learner("drops", ch04_encoder=text)], ["4.3"])["drops", "4.3"].headline
+def test_dropout_that_a_plain_list_hides_from_eval_is_told_of_it(checked: Checked) -> None:
+    text = SOLUTIONS["ch04_encoder"].replace("self.dropout = nn.Dropout(dropout)", "self.drops = [nn.Dropout(dropout)]")
+    headline = checked("4.3", ch04_encoder=text.replace("self.dropout(", "self.drops[0]("))["4.3"].headline
     assert headline.startswith("Dropout stays on in evaluation mode")
     assert "a plain list, which eval() doesn't reach" in headline
 
@@ -388,7 +329,7 @@ def test_dropout_that_a_plain_list_hides_from_eval_is_told_of_it(
     ],
 )
 def test_one_mistake_that_may_stand_in_several_places_is_said_once(found: list[str], says: str) -> None:
-    naming_of_it = naming._naming("edit", [Hypothesis("3.1", text, text, ()) for text in found], 3)
+    naming_of_it = naming._naming("edit", [Hypothesis(text, text, ()) for text in found], 3)
     assert naming_of_it is not None
     assert naming_of_it.says == says
 
@@ -404,24 +345,21 @@ def test_a_search_that_ran_out_of_time_names_only_what_explains_all(
     assert (len(found), whole) == (count, [])
 
 
-def test_the_same_outcome_eight_times_speaks_once_for_a_cause(learner: Callable[..., Path], workers: Workers) -> None:
-    text = (load_code("solutions").source("ch05_vit") or "").replace("predictions == labels[", "predictions >= labels[")
+def test_the_same_outcome_eight_times_speaks_once_for_a_cause(checked: Checked) -> None:
+    text = SOLUTIONS["ch05_vit"].replace("predictions == labels[", "predictions >= labels[")
     # At this seed as many labels are among the two best of 11 as are no larger than the best; of labels of 0, all are.
-    verdict = Course(load_code(learner("chance", ch05_vit=text)), Judge(workers, seed=12)).verdict(exercise("5.5"))
+    verdict = checked("5.5", seed=12, ch05_vit=text)["5.5"]
     assert verdict.headline.startswith("10 of 13 images are right")
     assert not verdict.misconception
 
 
-def test_an_example_shows_what_is_wrong_and_no_rounding(
-    learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_example_shows_what_is_wrong_and_no_rounding(checked: Checked, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vitcourse.checking.examples.SECONDS", 20.0)  # on a busy machine too
-    mistake = next(wrong for wrong in misconceptions() if wrong.name == "sum over the batch").source()
+    mistake = mistake_called("sum over the batch").source()
     mixed = "lam * images + (1 - lam) * images[order]"
     assert mixed in mistake
     lerp = mistake.replace(mixed, "images.lerp(images[order], 1 - lam)")  # in bfloat16 its last digit is another
-    verdict = verdicts_of([learner("lerp", ch07_transfer=lerp)], ["7.4"])["lerp", "7.4"]
-    assert "for example, soft_cross_entropy(" in verdict.diagnosis
+    assert "for example, soft_cross_entropy(" in checked("7.4", ch07_transfer=lerp)["7.4"].diagnosis
 
 
 @pytest.mark.parametrize(("mean", "refused"), [(0.0, False), (0.01, True), (-0.5, True)])
@@ -438,62 +376,44 @@ def test_what_is_observed_in_bfloat16_is_compared_as_the_check_compares_it() -> 
 
 
 def test_each_misconception_is_one_of_its_kind() -> None:
-    reference = load_code("solutions")
     texts = {(wrong.exercise, wrong.source()) for wrong in misconceptions()}
     assert len(texts) == len(misconceptions())
-    for wrong in misconceptions():
-        assert wrong.source() != reference.source(exercise(wrong.exercise).module)
+    assert not texts & {(id, SOLUTIONS[exercise(id).module]) for id in IDS}
 
 
-def test_untouched_stubs_are_not_started(learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]) -> None:
-    verdicts = verdicts_of([learner("fresh", **STUBS)], IDS)
-    for id in IDS:
-        assert verdicts["fresh", id].status == "not-started"
-        assert verdicts["fresh", id].headline == f"exercise {id} not started"
+def test_untouched_stubs_are_not_started(checked: Checked) -> None:
+    for id, verdict in checked(*IDS, **STUBS).items():
+        assert (verdict.status, verdict.headline) == ("not-started", f"exercise {id} not started")
 
 
-def test_a_stub_filled_in_rightly_passes_and_lets_through_what_it_blocked(
-    learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
-) -> None:
-    ids = ["3.1", "3.2", "3.3", "3.4"]
-    folders = [
-        learner("only_later", **solved("AttentionHead", "split_heads", "merge_heads")),
-        learner("both", **solved("scaled_dot_product_attention", "AttentionHead")),
-    ]
-    verdicts = verdicts_of(folders, ids)
-    status = {key: line.status for key, line in verdicts.items()}
-    assert [status["only_later", id] for id in ids] == ["not-started", "blocked", "passed", "not-started"]
-    assert verdicts["only_later", "3.2"].headline == "blocked by 3.1"
-    assert [status["both", id] for id in ids] == ["passed", "passed", "not-started", "not-started"]
+def test_a_stub_filled_in_rightly_passes_and_lets_through_what_it_blocked(checked: Checked) -> None:
+    later = ["exercise 3.1 not started", "blocked by 3.1", "passed", "exercise 3.4 not started"]
+    both = ["passed", "passed", "exercise 3.3 not started", "exercise 3.4 not started"]
+    for headlines, names in (
+        (later, ["AttentionHead", "split_heads", "merge_heads"]),
+        (both, ["scaled_dot_product_attention", "AttentionHead"]),
+    ):
+        verdicts = checked("3.1", "3.2", "3.3", "3.4", **solved(*names))
+        assert [verdict.headline for verdict in verdicts.values()] == headlines
 
 
 @pytest.mark.usefixtures("uncaused")
-def test_what_stands_on_a_wrong_answer_is_blocked_and_not_blamed(
-    learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
-) -> None:
-    unscaled = next(wrong for wrong in misconceptions() if wrong.name == "no scale")
-    verdicts = verdicts_of([learner("wrong", ch03_attention=unscaled.source())], ["3.1", "3.2", "3.3", "3.4"])
-    assert verdicts["wrong", "3.1"].status == "failed"
-    assert verdicts["wrong", "3.2"].headline == "blocked by 3.1"
-    assert verdicts["wrong", "3.3"].status == "passed"
-    assert verdicts["wrong", "3.4"].headline == "blocked by 3.1"
+def test_what_stands_on_a_wrong_answer_is_blocked_and_not_blamed(checked: Checked) -> None:
+    verdicts = checked("3.1", "3.2", "3.3", "3.4", ch03_attention=mistake_called("no scale").source())
+    assert [verdicts[id].status for id in ("3.1", "3.3")] == ["failed", "passed"]
+    assert [verdicts[id].headline for id in ("3.2", "3.4")] == ["blocked by 3.1"] * 2
 
 
-def test_an_answer_that_needs_no_earlier_one_passes_without_it(
-    learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
-) -> None:
+def test_an_answer_that_needs_no_earlier_one_passes_without_it(checked: Checked) -> None:
     texts = solved("AttentionHead")
     texts["ch03_attention"] = texts["ch03_attention"].replace(
         "output, weights = scaled_dot_product_attention(q, k, v)",
         "weights = (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1); output = weights @ v",
     )
-    verdicts = verdicts_of([learner("inline", **texts)], ["3.2"])
-    assert verdicts["inline", "3.2"].status == "passed"
+    assert checked("3.2", **texts)["3.2"].status == "passed"
 
 
-def test_arguments_have_the_contracts_order_and_defaults_and_may_be_more(
-    learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
-) -> None:
+def test_arguments_have_the_contracts_order_and_defaults_and_may_be_more(checked: Checked) -> None:
     three, grid = "patch_size: int, grid: tuple[int, int], channels: int", "channels: int, grid: tuple[int, int]"
     two, turned = "d_model: int, n_patches: int", "n_patches: int, d_model: int"
     told = {
@@ -509,81 +429,67 @@ def test_arguments_have_the_contracts_order_and_defaults_and_may_be_more(
         "6.6": ("ridge: float = 1e-2", "ridge: float = None", "passed"),
         "5.4": ("None = None", "None = torch.bfloat16", "the default of amp_dtype of train_step is torch.bfloat16"),
     }
-    source = {asked.module: load_code("solutions").source(asked.module) or "" for asked in map(exercise, told)}
+    texts = dict(SOLUTIONS)
     for id, (right, wrong, _) in told.items():
-        assert right in source[exercise(id).module]
-        source[exercise(id).module] = source[exercise(id).module].replace(right, wrong)
-    source["ch06_inside"] = source["ch06_inside"].replace("ridge * ", "(ridge or 1e-2) * ")
-    verdicts = verdicts_of([learner("signed", **source)], list(told))
-    for id, (_, _, headline) in told.items():
-        assert verdicts["signed", id].headline.startswith(headline), verdicts["signed", id]
+        assert right in texts[exercise(id).module]
+        texts[exercise(id).module] = texts[exercise(id).module].replace(right, wrong)
+    texts["ch06_inside"] = texts["ch06_inside"].replace("ridge * ", "(ridge or 1e-2) * ")
+    for id, verdict in checked(*told, **texts).items():
+        assert verdict.headline.startswith(told[id][2]), verdict
 
 
 @pytest.mark.usefixtures("uncaused")
-def test_calling_what_one_should_build_is_refused(
-    learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
-) -> None:
+def test_calling_what_one_should_build_is_refused(checked: Checked) -> None:
     ready_made = {
-        "3.1": ("scaled_dot_product_attention", "import torch\nimport torch.nn.functional as F\n\n\n"
+        "3.1": ("import torch\nimport torch.nn.functional as F\n\n\n"
                 "def scaled_dot_product_attention(q, k, v):\n"
                 "    return F.scaled_dot_product_attention(q, k, v), (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1)\n"),
-        "4.1": ("LayerNorm", "from torch import nn\n\n\nclass LayerNorm(nn.LayerNorm):\n"
+        "4.1": ("from torch import nn\n\n\nclass LayerNorm(nn.LayerNorm):\n"
                 "    def __init__(self, d_model, eps=1e-6):\n        super().__init__(d_model, eps=eps)\n"),
-        "4.2": ("gelu", "import torch.nn.functional as F\n\n\ndef gelu(x):\n    return F.gelu(x)\n"),
-        "5.2": ("cross_entropy", "import torch.nn.functional as F\n\n\n"
+        "5.2": ("import torch.nn.functional as F\n\n\n"
                 "def cross_entropy(logits, labels, label_smoothing=0.0):\n"
                 "    return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)\n"),
-        "1.1": ("patchify", "from solutions.ch01_patches import patchify\n"),
+        "1.1": "from solutions.ch01_patches import patchify\n",
     }  # fmt: skip
-    for id, (name, text) in ready_made.items():
-        folder = learner(f"ready_made_{name}", **{exercise(id).module: text})
-        line = verdicts_of([folder], [id])[folder.name, id]
-        assert line.status in ("failed", "error"), (id, line)
+    for id, text in ready_made.items():
+        verdict = checked(id, **{exercise(id).module: text})[id]
+        assert verdict.status in ("failed", "error"), verdict
         refused = "solutions can't be imported" if id == "1.1" else "this exercise builds it; you called it"
-        assert refused in line.headline, (id, line)
+        assert refused in verdict.headline, verdict
 
 
 def test_a_syntax_error_is_one_line_for_what_was_started_there_and_no_other_chapters_business(
-    learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
+    checked: Checked,
 ) -> None:
     texts = solved("patchify", "prepend_cls", "gelu")
     texts["ch02_tokens"] = texts["ch02_tokens"].replace("cls_tokens = cls_token.expand(", "cls_tokens = = cls_token(")
     line_number = texts["ch02_tokens"][: texts["ch02_tokens"].index("= =")].count("\n") + 1
-    verdicts = verdicts_of([learner("broken", **texts)], ["1.1", "2.1", "2.2", "4.2"])
-    assert verdicts["broken", "1.1"].status == "passed"
-    assert verdicts["broken", "4.2"].status == "passed"
-    assert verdicts["broken", "2.2"].status == "not-started"
-    assert verdicts["broken", "2.1"].status == "error"
-    assert verdicts["broken", "2.1"].headline == (
-        f"broken/ch02_tokens.py, line {line_number}: SyntaxError: invalid syntax"
-    )
-    assert not verdicts["broken", "2.1"].seed  # no inputs to meet again
+    verdicts = checked("1.1", "4.2", "2.2", "2.1", **texts)
+    assert [verdict.status for verdict in verdicts.values()] == ["passed", "passed", "not-started", "error"]
+    assert verdicts["2.1"].headline == f"learner/ch02_tokens.py, line {line_number}: SyntaxError: invalid syntax"
+    assert not verdicts["2.1"].seed  # no inputs to meet again
 
 
 @pytest.mark.usefixtures("uncaused")
-def test_a_missing_name_and_a_raising_one_are_said_with_their_line(
-    learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
-) -> None:
+def test_a_missing_name_and_a_raising_one_are_said_with_their_line(checked: Checked) -> None:
     texts = solved("patchify", "unpatchify")
     texts["ch01_patches"] = texts["ch01_patches"].replace("def unpatchify(", "def unpatchifi(")
     texts["ch04_encoder"] = texts["ch04_encoder"].replace(
         definition(texts["ch04_encoder"], "gelu"), "def gelu(x):\n    return x.no_such_method()"
     )
     line_number = texts["ch04_encoder"][: texts["ch04_encoder"].index("x.no_such")].count("\n") + 1
-    verdicts = verdicts_of([learner("wrong", **texts)], ["1.1", "1.2", "4.2"])
-    assert verdicts["wrong", "1.1"].status == "passed"
-    assert verdicts["wrong", "1.2"].headline == "unpatchify is missing from wrong/ch01_patches.py"
-    assert verdicts["wrong", "4.2"].status == "error"
-    assert "AttributeError" in verdicts["wrong", "4.2"].headline
-    assert f"wrong/ch04_encoder.py, line {line_number}" in verdicts["wrong", "4.2"].diagnosis
+    verdicts = checked("1.1", "1.2", "4.2", **texts)
+    assert verdicts["1.1"].status == "passed"
+    assert verdicts["1.2"].headline == "unpatchify is missing from learner/ch01_patches.py"
+    assert verdicts["4.2"].status == "error"
+    assert "AttributeError" in verdicts["4.2"].headline
+    assert f"learner/ch04_encoder.py, line {line_number}" in verdicts["4.2"].diagnosis
 
 
 @pytest.mark.parametrize(
     "name", ["one", *(pytest.param(name, marks=pytest.mark.thorough) for name in ("two", "three"))]
 )
-def test_right_answers_written_in_other_ways_pass(
-    name: str, verdicts_of: Callable[..., Verdicts], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_right_answers_written_in_other_ways_pass(name: str, workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
     """Loops, einsum, unfold, fused attention where no weights are asked for: the contract says what, not how.
 
     They pass with half the tolerance too: another processor, or other inputs, round otherwise.
@@ -603,8 +509,8 @@ def test_right_answers_written_in_other_ways_pass(
         close(self, mine, expected, otherwise, share * rtol, share * atol, diagnosis)
 
     monkeypatch.setattr(Check, "close", closer)
-    verdicts = verdicts_of([root() / "tests" / "tools" / "alternatives" / name], IDS)
-    assert {key[1]: line.headline for key, line in verdicts.items()} == dict.fromkeys(IDS, "passed")
+    verdicts = verdicts_of(root() / "tests" / "tools" / "alternatives" / name, IDS, Judge(workers))
+    assert {id: verdict.headline for id, verdict in verdicts.items()} == dict.fromkeys(IDS, "passed")
 
 
 def written_apart() -> Iterator[Any]:
@@ -624,16 +530,15 @@ def written_apart() -> Iterator[Any]:
 @pytest.mark.usefixtures("uncaused")
 @pytest.mark.parametrize(("asked", "file"), list(written_apart()))
 def test_a_wrong_answer_written_without_a_look_at_the_checks_is_refused_and_a_right_one_passes(
-    asked: Exercise, file: Path, learner: Callable[..., Path], verdicts_of: Callable[..., Verdicts]
+    asked: Exercise, file: Path, checked: Checked
 ) -> None:
-    folder = learner("apart", **{asked.module: in_place(asked.module, file.read_text("utf-8"))})
-    verdict = verdicts_of([folder], [asked.id])["apart", asked.id]
+    verdict = checked(asked.id, **{asked.module: in_place(asked.module, file.read_text("utf-8"))})[asked.id]
     assert (verdict.status == "passed") == file.name.startswith("right"), verdict
 
 
 def in_place(module: str, answer: str) -> str:
     """The solutions' chapter with the definitions of an answer in place of its own."""
-    text = load_code("solutions").source(module) or ""
+    text = SOLUTIONS[module]
     own = [definition(text, name) for name in definitions(answer) if name in definitions(text)]
     assert own
     for part in own[1:]:

@@ -2,7 +2,6 @@
 
 import ast
 import re
-from types import ModuleType
 
 import pytest
 import torch
@@ -12,6 +11,7 @@ from vitcourse.checking import naming
 from vitcourse.checking.edits import edits, reference
 from vitcourse.checking.edits.telling import expressions
 from vitcourse.checking.edits.trees import matched
+from vitcourse.checking.evidence import same
 from vitcourse.checking.misconceptions import Hypothesis
 from vitcourse.codesets import load_code
 from vitcourse.course import Exercise, exercise, exercises
@@ -20,10 +20,9 @@ pytestmark = pytest.mark.xdist_group("judged")  # where edits are looked for, to
 EVERY = pytest.mark.parametrize("each", exercises(), ids=lambda each: each.id)
 
 
-def executed(hypothesis: Hypothesis) -> dict[str, object]:
+def executed(module: str, hypothesis: Hypothesis) -> dict[str, object]:
     """The names of the reference's chapter, with a hypothesis in it."""
-    chapter: ModuleType = load_code("solutions").module(exercise(hypothesis.exercise).module)
-    names = {"torch": torch, **vars(chapter)}
+    names = {"torch": torch, **vars(load_code("solutions").module(module))}
     exec(naming._compiled(hypothesis), names)
     return names
 
@@ -42,7 +41,7 @@ def test_every_exercise_has_edits_and_each_changes_something(each: Exercise) -> 
 @EVERY
 def test_every_edit_can_be_executed(each: Exercise) -> None:
     for hypothesis in edits(each)[::17]:
-        names = executed(hypothesis)
+        names = executed(each.module, hypothesis)
         assert all(name in names for name in each.names)
 
 
@@ -119,19 +118,12 @@ def words_for(id: str, wrong: str, call: str) -> list[str]:
         parts = result if isinstance(result, tuple) else (result,)
         return [part.detach() if isinstance(part, Tensor) else torch.tensor(torch.nan) for part in parts]
 
-    def alike(one: list[Tensor] | str, other: list[Tensor] | str) -> bool:
-        if isinstance(one, str) or isinstance(other, str):
-            return one == other
-        return len(one) == len(other) and all(
-            (a.shape, a.dtype) == (b.shape, b.dtype) and torch.allclose(a, b, atol=1e-5)
-            for a, b in zip(one, other, strict=True)
-        )
-
     names = dict(module.__dict__)
     exec(wrong, names)
     mine = results(names)
-    assert not alike(mine, results(dict(module.__dict__))), "the wrong answer should be wrong"
-    return [hypothesis.says for hypothesis in edits(exercise(id))[:250] if alike(results(executed(hypothesis)), mine)]
+    assert not same(mine, results(dict(module.__dict__)), 1e-5, 1e-5), "the wrong answer should be wrong"
+    found = edits(exercise(id))[:250]
+    return [one.says for one in found if same(results(executed(exercise(id).module, one)), mine, 1e-5, 1e-5)]
 
 
 @pytest.mark.parametrize(

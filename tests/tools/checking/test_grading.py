@@ -9,6 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from answers import answered
 from commands import Ended
 from rich.console import Console
 
@@ -22,25 +23,23 @@ from vitcourse.codesets import CodeSet, load_code
 from vitcourse.course import exercises, select
 from vitcourse.errors import RequestError
 from vitcourse.places import root
-from vitcourse.stubs import init, write_stubs
+from vitcourse.stubs import init
+
+Learner = Callable[..., CodeSet]
+Type = Callable[..., Ended]
 
 pytestmark = pytest.mark.usefixtures("one_process")
 
 
 @pytest.fixture
-def learner(tmp_path: Path) -> Callable[..., CodeSet]:
+def learner(tmp_path: Path) -> Learner:
     """A learner's folder of stubs, in which the bodies of some exercises of one function are given."""
 
     def make(**bodies: str) -> CodeSet:
         folder = tmp_path / "learner"
-        write_stubs(folder)
-        for name, body in bodies.items():
-            for file in folder.glob("ch*.py"):
-                text = file.read_text(encoding="utf-8")
-                if f"def {name}(" in text:
-                    start = text.index("    raise NotImplementedError", text.index(f"def {name}("))
-                    end = text.index("\n", start)
-                    file.write_text(text[:start] + f"    {body}" + text[end:], encoding="utf-8")
+        folder.mkdir()
+        for module, text in answered(**bodies).items():
+            (folder / f"{module}.py").write_text(text, encoding="utf-8")
         return load_code(folder)
 
     return make
@@ -66,7 +65,7 @@ HOSTILE = {
 @pytest.mark.usefixtures("uncaused")
 @pytest.mark.skipif(sys.platform != "linux", reason="the limits on memory and output are Linux's")
 def test_hostile_code_gets_its_verdict_and_leaves_the_files_and_the_other_exercises_whole(
-    learner: Callable[..., CodeSet], workers: Workers
+    learner: Learner, workers: Workers
 ) -> None:
     code = learner(**{name: body for name, body, _, _ in HOSTILE.values()})
     before = {file.name: file.read_text(encoding="utf-8") for file in code.folder.iterdir()}
@@ -82,9 +81,7 @@ def test_hostile_code_gets_its_verdict_and_leaves_the_files_and_the_other_exerci
     assert before["ch01_patches.py"].splitlines()[verdicts["1.1"].line - 1].startswith("def patchify")
 
 
-def test_code_that_fails_when_it_is_imported_is_said_with_its_line(
-    learner: Callable[..., CodeSet], workers: Workers
-) -> None:
+def test_code_that_fails_when_it_is_imported_is_said_with_its_line(learner: Learner, workers: Workers) -> None:
     code = learner(gelu="return x", patchify="return images")
     file = code.folder / "ch04_encoder.py"
     file.write_text(file.read_text(encoding="utf-8") + "\nundefined_name\n", encoding="utf-8")
@@ -96,7 +93,7 @@ def test_code_that_fails_when_it_is_imported_is_said_with_its_line(
 
 
 def test_a_chapter_that_loads_without_an_end_is_waited_for_once(
-    learner: Callable[..., CodeSet], workers: Workers, monkeypatch: pytest.MonkeyPatch
+    learner: Learner, workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code = learner(cross_entropy="return logits", warmup_cosine="return step")
     file = code.folder / "ch05_vit.py"
@@ -113,16 +110,14 @@ def test_a_chapter_that_loads_without_an_end_is_waited_for_once(
     assert len(loads) == 2
 
 
-def test_a_chapter_that_is_nested_too_deeply_for_python_gets_its_verdict(
-    learner: Callable[..., CodeSet], workers: Workers
-) -> None:
+def test_a_chapter_that_is_nested_too_deeply_for_python_gets_its_verdict(learner: Learner, workers: Workers) -> None:
     code = learner(gelu=f"return {'-' * 49_999}x", patchify="return images")
     (verdict,) = grade(code, select("4.2"), Judge(workers))
     assert verdict.status == "error"
     assert verdict.headline.startswith("learner/ch04_encoder.py")
 
 
-def test_nothing_is_written_into_a_folder_that_is_checked(learner: Callable[..., CodeSet], workers: Workers) -> None:
+def test_nothing_is_written_into_a_folder_that_is_checked(learner: Learner, workers: Workers) -> None:
     code = learner(gelu="return x * 0.5 * (1 + torch.erf(x / math.sqrt(2)))")
     before = sorted(path.name for path in code.folder.rglob("*"))
     assert [verdict.status for verdict in grade(code, select("4.2"), Judge(workers))] == ["passed"]
@@ -130,7 +125,7 @@ def test_nothing_is_written_into_a_folder_that_is_checked(learner: Callable[...,
 
 
 @pytest.mark.usefixtures("uncaused")
-def test_a_needed_exercise_is_checked_too_but_not_shown(learner: Callable[..., CodeSet], workers: Workers) -> None:
+def test_a_needed_exercise_is_checked_too_but_not_shown(learner: Learner, workers: Workers) -> None:
     code = learner(
         sinusoidal_positions="return torch.zeros(n_positions, d_model)",
         sinusoidal_positions_2d="return sinusoidal_positions(grid[0] * grid[1], d_model)",
@@ -145,9 +140,7 @@ def test_by_default_the_check_ends_at_the_first_exercise_that_is_not_done() -> N
     assert len(up_to_first_not_done(verdicts[:1])) == 1
 
 
-def test_the_command_tells_what_is_wrong_where_and_what_to_type(
-    learner: Callable[..., CodeSet], type_in: Callable[..., Ended]
-) -> None:
+def test_the_command_tells_what_is_wrong_where_and_what_to_type(learner: Learner, type_in: Type) -> None:
     code = learner(gelu="return x * 0.5 * (1 + torch.erf(x))")
     ended, printed, _ = type_in("check", "4", "--code", code.folder)
     assert ended == 1
@@ -176,7 +169,7 @@ def test_the_command_tells_what_is_wrong_where_and_what_to_type(
     )
 
 
-def test_a_wrong_request_is_one_line_and_exit_code_2(tmp_path: Path, type_in: Callable[..., Ended]) -> None:
+def test_a_wrong_request_is_one_line_and_exit_code_2(tmp_path: Path, type_in: Type) -> None:
     for words in (
         ["check", "9.9"],
         ["check", "--code", "nowhere"],
@@ -210,7 +203,7 @@ def test_a_wrong_request_is_one_line_and_exit_code_2(tmp_path: Path, type_in: Ca
     ],
 )
 def test_a_word_that_could_only_name_a_file_by_accident_is_refused(
-    words: list[str], what: str, type_in: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    words: list[str], what: str, type_in: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     code, out, err = type_in(*words)
@@ -220,7 +213,7 @@ def test_a_word_that_could_only_name_a_file_by_accident_is_refused(
 
 
 def test_neither_a_trace_nor_a_hint_is_offered_of_what_could_not_be_run(
-    learner: Callable[..., CodeSet], capsys: pytest.CaptureFixture[str]
+    learner: Learner, capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken, wrong = (
         Verdict("1.1", "error", "ch01.py, line 3: SyntaxError: '(' was never closed", file="ch01.py"),
@@ -244,20 +237,15 @@ def test_of_what_was_deleted_the_stub_is_offered(capsys: pytest.CaptureFixture[s
     assert "next: vitcourse hint 1.1, or vitcourse trace 1.1\n" in out
 
 
-def test_a_folder_that_takes_no_notes_is_said_and_fails_nothing(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, type_in: Callable[..., Ended]
-) -> None:
-    (tmp_path / "notes").write_text("a file where the folder should be")
-    monkeypatch.setattr(state, "_folder", lambda: tmp_path / "notes")
+def test_a_folder_that_takes_no_notes_is_said_and_fails_nothing(notes: Path, type_in: Type) -> None:
+    notes.write_text("a file where the folder should be")
     code, out, err = type_in("hint", "1.1")
     assert (code, "hint 1 of 3" in out, len(err.splitlines())) == (0, True, 1)
     assert "this can't be remembered" in err
 
 
-def test_a_verdict_is_stale_once_anything_it_rests_on_has_changed(
-    learner: Callable[..., CodeSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(state, "_folder", lambda: tmp_path / "state")
+@pytest.mark.usefixtures("notes")
+def test_a_verdict_is_stale_once_anything_it_rests_on_has_changed(learner: Learner) -> None:
     path = learner(
         patchify="return images", prepend_cls="return tokens", gelu="return x", cross_entropy="return logits"
     ).folder
@@ -277,7 +265,7 @@ def test_a_verdict_is_stale_once_anything_it_rests_on_has_changed(
 
 
 def test_a_chapter_that_was_deleted_is_missing_and_not_one_that_nobody_began(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, type_in: Callable[..., Ended]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, type_in: Type
 ) -> None:
     init(tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -290,18 +278,17 @@ def test_a_chapter_that_was_deleted_is_missing_and_not_one_that_nobody_began(
     assert "ch01_patches.py, which is missing; for its stubs: vitcourse reset 1\n" in type_in().out
 
 
-def test_only_the_learners_own_chapters_are_remembered(
-    learner: Callable[..., CodeSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_only_the_learners_own_chapters_are_remembered_and_none_that_rests_on_a_solution(
+    learner: Learner, notes: Path
 ) -> None:
-    monkeypatch.setattr(state, "_folder", lambda: tmp_path / "state")
-    state.keep(learner(), [Verdict("1.1", "passed", "")])
-    assert not (tmp_path / "state").exists()
+    code = learner()
+    for other in (code, CodeSet("chapters", code.folder, "unused", use_solution=("ch01_patches",))):
+        state.keep(other, [Verdict("2.1", "passed", "")])
+        assert not notes.exists()
 
 
-def test_hints_come_one_by_one_and_stay_at_the_last(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, type_in: Callable[..., Ended]
-) -> None:
-    monkeypatch.setattr(state, "_folder", lambda: tmp_path / "state")
+@pytest.mark.usefixtures("notes")
+def test_hints_come_one_by_one_and_stay_at_the_last(type_in: Type) -> None:
     for shown, last, more in ((1, 0, 0), (2, 0, 0), (2, 1, 0), (2, 1, 1)):
         code, said, _ = type_in("hint", "1.3")
         assert code == 0
@@ -309,10 +296,8 @@ def test_hints_come_one_by_one_and_stay_at_the_last(
         assert counted == (shown, last, more)
 
 
-def test_without_a_number_the_exercise_that_one_is_at_is_meant(
-    learner: Callable[..., CodeSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(state, "_folder", lambda: tmp_path / "state")
+@pytest.mark.usefixtures("notes")
+def test_without_a_number_the_exercise_that_one_is_at_is_meant(learner: Learner) -> None:
     path = learner(patchify="return images", unpatchify="return patches", prepend_cls="return tokens").folder
     code = CodeSet("chapters", path, "unused")
 
@@ -333,8 +318,8 @@ def test_without_a_number_the_exercise_that_one_is_at_is_meant(
 
 
 def test_a_chapter_may_be_the_solutions_and_every_result_says_so(
-    learner: Callable[..., CodeSet],
-    type_in: Callable[..., Ended],
+    learner: Learner,
+    type_in: Type,
     capsys: pytest.CaptureFixture[str],
     workers: Workers,
 ) -> None:
@@ -376,16 +361,7 @@ def test_a_chapter_may_be_the_solutions_and_every_result_says_so(
     assert (ended, len(said.splitlines())) == (2, 1)
 
 
-def test_verdicts_that_rest_on_a_solution_are_not_the_learners(
-    learner: Callable[..., CodeSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(state, "_folder", lambda: tmp_path / "state")
-    mixed = CodeSet("chapters", learner().folder, "unused", use_solution=("ch01_patches",))
-    state.keep(mixed, [Verdict("2.1", "passed", "")])
-    assert not (tmp_path / "state").exists()
-
-
-def test_a_chapter_of_the_solutions_stands_in_the_place_of_ones_own(learner: Callable[..., CodeSet]) -> None:
+def test_a_chapter_of_the_solutions_stands_in_the_place_of_ones_own(learner: Learner) -> None:
     own = learner(scaled_dot_product_attention="return 'mine', None").folder
     mixed = load_code(own, ["ch04", "ch02_tokens"])
     assert mixed.use_solution == ("ch02_tokens", "ch04_encoder")

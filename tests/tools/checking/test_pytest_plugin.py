@@ -15,8 +15,8 @@ from vitcourse.stubs import init, write_stubs
 
 
 def config_of(folder: Path, *args: str, where: str = ".") -> Any:
-    """What the plugin asks of pytest's configuration, in a folder that holds chapters/; where it was typed."""
-    return SimpleNamespace(
+    """Pytest's configuration, when the plugin has seen it, in a folder that holds chapters/; where it was typed."""
+    config = SimpleNamespace(
         rootpath=folder,
         invocation_params=SimpleNamespace(dir=(folder / where).resolve()),
         args=list(args),
@@ -25,6 +25,8 @@ def config_of(folder: Path, *args: str, where: str = ".") -> Any:
         addinivalue_line=lambda *_: None,
         getoption=lambda _: None,
     )
+    pytest_plugin.pytest_configure(config)
+    return config
 
 
 @pytest.mark.parametrize(
@@ -38,21 +40,18 @@ def config_of(folder: Path, *args: str, where: str = ".") -> Any:
 )
 def test_a_chapter_stands_for_its_checks(tmp_path: Path, args: list[str], where: str, checks: list[str]) -> None:
     config = config_of(tmp_path, *args, where=where)
-    pytest_plugin.pytest_configure(config)
     assert config.args == [str(root() / "tests" / check) for check in checks]
     assert config.option.code == ["chapters"]
 
 
 def test_chapters_that_are_named_from_elsewhere_are_those_that_are_checked(tmp_path: Path) -> None:
     config = config_of(tmp_path / "mine", "mine/chapters", where="..")
-    pytest_plugin.pytest_configure(config)
     assert config.option.code == [str(tmp_path / "mine" / "chapters")]
 
 
 @pytest.mark.parametrize("args", [["tests"], ["chapters/ch3.py"], ["chapters", "tests/test_other.py"], ["."], []])
 def test_anything_else_is_left_as_it_was_typed(tmp_path: Path, args: list[str]) -> None:
     config = config_of(tmp_path, *args)
-    pytest_plugin.pytest_configure(config)
     assert (config.args, config.option.code) == (args, None)
 
 
@@ -67,7 +66,6 @@ def test_in_a_folder_of_init_pytest_checks_what_is_there(tmp_path: Path) -> None
 
 def test_chapters_that_are_not_there_are_one_line(tmp_path: Path) -> None:
     config = config_of(tmp_path)
-    pytest_plugin.pytest_configure(config)
     with pytest.raises(pytest.fail.Exception, match="there is no set of chapters") as failed:
         pytest_plugin.pytest_pyfunc_call(marked(config, "1.1", str(tmp_path / "nowhere")))
     assert not failed.value.pytrace
@@ -78,7 +76,6 @@ def test_a_chapter_that_is_gone_says_what_brings_it_back(tmp_path: Path, monkeyp
     write_stubs(tmp_path / "chapters", ["ch01_patches"])
     monkeypatch.chdir(tmp_path)
     config = config_of(tmp_path)
-    pytest_plugin.pytest_configure(config)
     with pytest.raises(pytest.fail.Exception, match=r"(?m)^next: .*vitcourse reset 3, for its stubs$"):
         pytest_plugin.pytest_pyfunc_call(marked(config, "3.1", "chapters"))
     pytest_plugin.pytest_unconfigure(config)

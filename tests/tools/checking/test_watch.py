@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from answers import answered
 from rich.console import Console
 
 from vitcourse.checking import state
@@ -19,24 +20,19 @@ from vitcourse.checking.judge import Judge, Verdict
 from vitcourse.checking.watch import AGAIN, Desk, Saves, is_started_or_broken
 from vitcourse.checking.workers import Workers
 from vitcourse.codesets import CodeSet
-from vitcourse.course import exercises, select
+from vitcourse.course import select
 from vitcourse.places import root
-from vitcourse.stubs import pristine
+from vitcourse.stubs import write_stubs
 
 JUDGE = Judge(Workers())  # no worker is started where nothing is asked
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can't fork")
 
 
 @pytest.fixture
-def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CodeSet:
+def code(tmp_path: Path, notes: Path) -> CodeSet:
     """A learner's stubs in a folder of their own, and a state folder beside it."""
-    monkeypatch.setattr(state, "_folder", lambda: tmp_path / "state")
-    folder = tmp_path / "chapters"
-    folder.mkdir()
-    code = CodeSet("chapters", folder, "unused")
-    for module in {exercise.module for exercise in exercises()}:
-        code.file(module).write_text(pristine(module), encoding="utf-8")
-    return code
+    write_stubs(tmp_path / "chapters")
+    return CodeSet("chapters", tmp_path / "chapters", "unused")
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 10) -> None:
@@ -176,12 +172,13 @@ def test_a_save_ends_a_check_that_hangs_and_what_was_edited_before_is_checked_to
     def look() -> None:
         waits.append("for an answer")
         if len(waits) == 2:  # of the chapter that loads without an end
-            code.file("ch02_tokens").write_text(answered("2.1", "return tokens"), encoding="utf-8")
+            code.file("ch02_tokens").write_text(wrong["ch02_tokens"], encoding="utf-8")
         files.look()
 
     monkeypatch.setattr(workers, "look", look)
-    code.file("ch04_encoder").write_text(answered("4.2", "return x"), encoding="utf-8")
-    code.file("ch02_tokens").write_text(answered("2.1", "return tokens") + "while True:\n    pass\n", encoding="utf-8")
+    wrong = answered(prepend_cls="return tokens", gelu="return x")
+    code.file("ch04_encoder").write_text(wrong["ch04_encoder"], encoding="utf-8")
+    code.file("ch02_tokens").write_text(wrong["ch02_tokens"] + "while True:\n    pass\n", encoding="utf-8")
     saves = files.each()
     desk.saved(next(saves))
     assert "timeout" not in screen.getvalue()
@@ -189,21 +186,10 @@ def test_a_save_ends_a_check_that_hangs_and_what_was_edited_before_is_checked_to
     assert re.findall(r"^failed +(\d\.\d)", screen.getvalue(), re.MULTILINE) == ["2.1", "4.2"], screen.getvalue()
 
 
-def answered(id: str, answer: str) -> str:
-    """The stubs of a chapter, with one function's body."""
-    (entry,) = select(id)
-    return pristine(entry.module).replace(f'raise NotImplementedError("exercise {id} is yours', f'{answer}  # ("')
-
-
 @pytest.mark.thorough
 @forks
 def test_the_watch_itself_from_start_to_ctrl_c(code: CodeSet, tmp_path: Path) -> None:
-    code.file("ch04_encoder").write_text(
-        pristine("ch04_encoder").replace(
-            'raise NotImplementedError("exercise 4.2 is yours', 'return x * 0 or ("exercise 4.2 is yours'
-        ),
-        encoding="utf-8",
-    )
+    code.file("ch04_encoder").write_text(answered(gelu="return x * 0")["ch04_encoder"], encoding="utf-8")
     program = (
         "import signal; from pathlib import Path; from vitcourse.checking import state, watch\n"
         # What a shell starts in the background ignores Ctrl-C, and so does all that it starts.
@@ -219,9 +205,8 @@ def test_the_watch_itself_from_start_to_ctrl_c(code: CodeSet, tmp_path: Path) ->
         wait_for(lambda: "Ctrl-C to end" in screen.read_text(encoding="utf-8"), 40)
         first = screen.read_text(encoding="utf-8")
         assert "4.2  GELU" in first
-        right = "return x * 0.5 * (1 + torch.erf(x / 2**0.5)) #"
-        text = pristine("ch04_encoder").replace('raise NotImplementedError("exercise 4.2', f'{right} ("', 1)
-        code.file("ch04_encoder").write_text("import torch\n" + text, encoding="utf-8")
+        right = answered(gelu="return x * 0.5 * (1 + torch.erf(x / 2**0.5))")["ch04_encoder"]
+        code.file("ch04_encoder").write_text(right, encoding="utf-8")
         wait_for(lambda: screen.read_text(encoding="utf-8").count("verdict at") == 2)
         assert "passed       4.2  GELU" in screen.read_text(encoding="utf-8")
         process.send_signal(signal.SIGINT)

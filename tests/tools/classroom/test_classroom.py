@@ -22,10 +22,11 @@ from vitcourse.checking.judge import Judge
 from vitcourse.checking.workers import Workers
 from vitcourse.classroom import grading
 from vitcourse.classroom.box import box, boxed
+from vitcourse.classroom.command import _own_names
 from vitcourse.classroom.grading import Order, grade, rows
 from vitcourse.classroom.layouts import Submission, submissions
 from vitcourse.classroom.packing import make_autograder
-from vitcourse.classroom.rows import Row, as_csv
+from vitcourse.classroom.rows import Row, as_csv, file_names
 from vitcourse.course import exercise, exercises
 from vitcourse.errors import RequestError
 from vitcourse.places import root
@@ -272,6 +273,12 @@ def test_a_class_in_every_form_and_never_twice(
     monkeypatch.setattr(grading, "ProcessPoolExecutor", None)  # nothing is graded again
     assert type_in("grade", class_of_three, *words).code == 0
     assert json.loads(out["a.json"].read_text(encoding="utf-8")) == made
+
+
+def test_no_row_takes_the_name_or_the_file_of_another() -> None:
+    handed = _own_names([Submission(name) for name in ("ada", "ada", "ada (2)")])
+    assert [one.name for one in handed] == ["ada", "ada (2)", "ada (2) (2)"]
+    assert len(set(file_names([{"submission": name} for name in ("ben_-3", "ben?", "ben:")]))) == 3
 
 
 def test_another_seed_or_text_is_another_row(class_of_three: Path) -> None:

@@ -33,6 +33,15 @@ def zipped(folder: Path, file: Path) -> Path:
     return file
 
 
+def packed(*parts: tuple[str | zipfile.ZipInfo, str | bytes]) -> bytes:
+    """A zip of these names and contents."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in parts:
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
 def only(place: Path) -> Submission:
     """The one submission at a place."""
     (found,) = submissions(place)
@@ -191,34 +200,27 @@ def test_a_link_within_the_submission_is_followed(tmp_path: Path) -> None:
 
 
 def test_bombs_and_odd_archives_are_a_sentence(tmp_path: Path) -> None:
-    for name in ("bomb", "links", "out"):
-        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-            if name == "bomb":
-                archive.writestr("ch01_patches.py", bytes(17 * 2**20))
-            elif name == "links":
-                info = zipfile.ZipInfo("ch01_patches.py")
-                info.external_attr = 0o120777 << 16
-                archive.writestr(info, "/etc/passwd")
-            else:
-                archive.writestr("../../ch01_patches.py", TEXTS["ch01_patches"])
-    assert "larger than" in only(tmp_path / "bomb.zip").unreadable["ch01_patches"]
-    assert "link" in only(tmp_path / "links.zip").unreadable["ch01_patches"]
-    assert only(tmp_path / "out.zip").found["ch01_patches"] == TEXTS["ch01_patches"]
-    assert not (tmp_path.parent / "ch01_patches.py").exists()
-    inner = io.BytesIO()
-    with zipfile.ZipFile(inner, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("ch01_patches.py", TEXTS["ch01_patches"])
+    chapter = "ch01_patches.py"
+    link = zipfile.ZipInfo(chapter)
+    link.external_attr = 0o120777 << 16
+    deep = packed((chapter, TEXTS["ch01_patches"]))
     for _ in range(6):
-        outer = io.BytesIO()
-        with zipfile.ZipFile(outer, "w") as archive:
-            archive.writestr("more.zip", inner.getvalue())
-        inner = outer
-    (tmp_path / "deep.zip").write_bytes(inner.getvalue())
-    (tmp_path / "tar.tgz").write_bytes(b"\x1f\x8b")
-    (tmp_path / "torn.zip").write_bytes(b"PK")
-    assert only(tmp_path / "torn.zip").unreadable["ch01_patches"].endswith("can't be opened: File is not a zip file")
-    for name in ("deep.zip", "tar.tgz"):
-        assert only(tmp_path / name).unreadable["ch01_patches"].endswith("hand in a .zip"), name
+        deep = packed(("more.zip", deep))
+    for name, content, said in (
+        ("bomb.zip", packed((chapter, bytes(17 * 2**20))), "larger than"),
+        ("links.zip", packed((link, "/etc/passwd")), "link"),
+        ("torn.zip", b"PK", "can't be opened: File is not a zip file"),
+        ("deep.zip", deep, "hand in a .zip"),
+        ("tar.tgz", b"\x1f\x8b", "hand in a .zip"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        assert said in only(tmp_path / name).unreadable["ch01_patches"], name
+
+
+def test_a_name_in_an_archive_leads_nowhere_else(tmp_path: Path) -> None:
+    (tmp_path / "out.zip").write_bytes(packed((f"../../{MODULES[0]}.py", TEXTS[MODULES[0]])))
+    assert only(tmp_path / "out.zip").found[MODULES[0]] == TEXTS[MODULES[0]]
+    assert not (tmp_path.parent / f"{MODULES[0]}.py").exists()
 
 
 def test_helpers_beside_the_chapters_come_along_and_stand_in_for_nothing(tmp_path: Path) -> None:

@@ -130,8 +130,7 @@ def test_the_curve_reads_what_a_run_prints(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("word", ["status", "undo"])
-def test_a_chapter_that_changed_is_used_as_it_stands(word: str, course: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(course)
+def test_a_chapter_that_changed_is_used_as_it_stands(word: str, course: Path) -> None:
     file = course / "chapters" / "ch01_patches.py"
     said = []
     for number in (7, 11):
@@ -143,10 +142,7 @@ def test_a_chapter_that_changed_is_used_as_it_stands(word: str, course: Path, mo
 
 
 @pytest.mark.parametrize("word", [*magics.COMMANDS, "train"])
-def test_an_open_quote_is_one_line(word: str, course: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    monkeypatch.chdir(course)
-    shell = Shell()
-    magics.register(shell)
+def test_an_open_quote_is_one_line(word: str, shell: "Shell", capsys: Any) -> None:
     shell.magics[word]("--name 'seven")
     assert capsys.readouterr().err.splitlines() == [
         "--name 'seven: No closing quotation; close what is quoted, or leave the quotes out"
@@ -165,7 +161,7 @@ def test_what_a_command_prints_in_a_notebook_is_text_and_names_magics(
 
 
 def test_a_stop_while_torch_is_loaded_waits_until_it_is(
-    course: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    shell: "Shell", monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     done = []
 
@@ -173,10 +169,7 @@ def test_a_stop_while_torch_is_loaded_waits_until_it_is(
         signal.raise_signal(signal.SIGINT)
         done.append("loaded")
 
-    monkeypatch.chdir(course)
     monkeypatch.setattr(magics, "load_checks", stopped_half_way)
-    shell = Shell()
-    magics.register(shell)
     shell.magics["check"]("1.1")
     assert done == ["loaded"]
     assert capsys.readouterr().err.startswith("stopped; ")
@@ -185,7 +178,6 @@ def test_a_stop_while_torch_is_loaded_waits_until_it_is(
 
 
 def test_an_answer_leaves_the_line_ends_and_the_mark_of_the_file(course: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(course)
     monkeypatch.setattr(magics, "_check", lambda *_: None)
     file = course / "chapters" / "ch01_patches.py"
     file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n"))
@@ -226,7 +218,7 @@ def test_the_stop_button_ends_a_run_and_what_was_learned_is_kept(
     presses: int,
     out: str,
     err: str,
-    course: Path,
+    shell: "Shell",
     monkeypatch: pytest.MonkeyPatch,
     capsys: Any,
 ) -> None:
@@ -241,11 +233,8 @@ def test_the_stop_button_ends_a_run_and_what_was_learned_is_kept(
 
     begun: list[Any] = []
     popen = magics.subprocess.Popen
-    monkeypatch.chdir(course)
     monkeypatch.setattr(magics.subprocess, "Popen", started)
     monkeypatch.setattr(Curve, "read", lambda _, said: press(said))
-    shell = Shell()
-    magics.register(shell)
     shell.magics["train"]("")
     said = capsys.readouterr()
     assert begun[0].poll() is not None
@@ -267,9 +256,18 @@ class Shell:
 
 @pytest.fixture
 def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A learner's folder with the stubs."""
+    """A learner's folder with the stubs, which is the current one."""
     write_stubs(tmp_path / "chapters")
+    monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def shell(course: Path) -> Shell:
+    """A notebook's shell, which has the magics."""
+    shell = Shell()
+    magics.register(shell)
+    return shell
 
 
 def run_cells(folder: Path, *sources: str) -> list[str]:

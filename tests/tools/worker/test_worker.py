@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from vitcourse.checking.judge import Judge, Verdict
-from vitcourse.checking.workers import Workers
+from vitcourse.checking.workers import Workers, fenced
 from vitcourse.codesets import load_code
 from vitcourse.course import exercise
-from vitcourse.places import root
+from vitcourse.places import package, root
 from vitcourse.worker import chapters, integrity
 from vitcourse.worker.protocol import LONGEST, Other, Part, ProtocolError, Slot, pack, unpack
 from vitcourse.worker.slips import slips, stated
@@ -42,10 +42,6 @@ def gelu(tmp_path: Path, workers: Workers) -> Callable[..., Verdict]:
         return Judge(workers, timeout, seed).verdict(load_code(folder), exercise("4.2"))
 
     return judged
-
-
-def test_the_right_answer_passes(gelu: Callable[..., Verdict]) -> None:
-    assert gelu(RIGHT).status == "passed"
 
 
 CHEATS = {
@@ -296,6 +292,14 @@ def test_the_worker_knows_nothing_of_the_course(gelu: Callable[..., Verdict]) ->
     body = "print('loaded', [name for name in sys.modules if 'vitcourse' in name or 'solutions' in name])\nreturn 0 * x"
     assert "loaded []" in gelu(body, "import sys").diagnosis
     assert str(root()) + "\n" not in gelu("print(*sys.path, sep='\\n')\nreturn 0 * x", "import sys").diagnosis
+
+
+def test_where_the_course_is_installed_its_package_is_fenced_off_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Solutions and checks lie in it there, beside the known wrong answers, which are edits of the solutions."""
+    monkeypatch.setattr("vitcourse.checking.workers.root", lambda: package() / "_course")
+    closed = [Path(folder).resolve() for folder in fenced()]
+    assert package() in closed
+    assert package() / "_course" / "solutions" in closed
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are looked at in /proc")

@@ -38,7 +38,7 @@ def edits(exercise: Exercise) -> list[Hypothesis]:
     for change in sorted(changes, key=lambda change: change.rank):
         alone.setdefault(change.text, change)
     return [
-        Hypothesis(exercise.id, shortened(change.says), agreed(change.says), _applied(exercise, change))
+        Hypothesis(shortened(change.says), agreed(change.says), _applied(exercise, change))
         for change in list(alone.values())[:_MOST]
     ]
 
@@ -55,8 +55,4 @@ def _applied(exercise: Exercise, change: Change) -> tuple[ast.stmt, ...]:
     own, below = functions_of(exercise)
     names = {function.name.partition(".")[0]: function.definition for function in own + below}
     new = {name: change.applied(node, within) for name, node in names.items() if id(node) in within}
-    return tuple(new.get(_name(node), node) for node in whole.needing(set(new)) if _name(node) in names)
-
-
-def _name(definition: ast.stmt) -> str:
-    return getattr(definition, "name", "")
+    return tuple(new.get(node.name, node) for node in whole.needing(set(new)) if node.name in names)

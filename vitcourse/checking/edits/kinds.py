@@ -4,9 +4,10 @@ import ast
 from collections.abc import Iterator
 
 from vitcourse.checking.edits.reference import Function, called, table, target
+from vitcourse.checking.edits.rewriting import rewritten
 from vitcourse.checking.edits.statements import after
 from vitcourse.checking.edits.telling import Teller, expressions, reads
-from vitcourse.checking.edits.trees import Change, expr, same
+from vitcourse.checking.edits.trees import Change
 from vitcourse.checking.edits.values import is_number
 
 # Where values stand, these, their kind, and what is said of them.
@@ -20,10 +21,9 @@ def changes(own: list[Function]) -> Iterator[Change]:
     for function in own:
         inside = [] if function.name.endswith("__init__") else [*_made(function), *_given(function), *_axes(function)]
         for teller, nodes, kind, told in (*_read(function), *inside):
-            for template, says, rank in table("siblings")["kinds"].get(kind, ()):
-                new = {id(node): expr(template, x=node) for node in nodes}
-                if not all(same(node, new[id(node)]) for node in nodes):
-                    yield Change(teller.says(says, **told), new, rank)
+            found = [(teller, node, {"x": node}) for node in nodes]
+            for template, says, rank in table("siblings")["kinds"].get(kind, ()) if nodes else ():
+                yield from rewritten(found, template, rank, says, **told)
 
 
 def _read(function: Function) -> Iterator[Place]:

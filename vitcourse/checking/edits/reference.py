@@ -14,6 +14,7 @@ from vitcourse.codesets import load_code
 from vitcourse.course import Exercise, chapters, exercises
 
 Axes = tuple[str, ...]
+Definition = ast.FunctionDef | ast.ClassDef
 
 
 @cache
@@ -43,7 +44,7 @@ class Function:
 
     exercise: str
     name: str
-    definition: ast.stmt
+    definition: Definition
     node: ast.FunctionDef
     attributes: dict[str, str]
     steps: dict[int, str] = field(default_factory=dict)
@@ -80,13 +81,13 @@ class Chapter:
     functions: tuple[Function, ...]
     parents: dict[int, int]
 
-    def needing(self, changed: set[str]) -> list[ast.stmt]:
+    def needing(self, changed: set[str]) -> list[Definition]:
         """The definitions that must run again for those of these names to take effect, themselves included."""
         found = []
         for statement in definitions(self.tree):
-            if _name(statement) in changed or _names_in(statement) & changed:
+            if statement.name in changed or _names_in(statement) & changed:
                 found.append(statement)
-                changed = changed | {_name(statement)}
+                changed = changed | {statement.name}
         return found
 
 
@@ -109,9 +110,9 @@ def target(line: ast.stmt) -> str:
     return ""
 
 
-def definitions(tree: ast.Module) -> list[ast.stmt]:
+def definitions(tree: ast.Module) -> list[Definition]:
     """The functions and classes of a chapter."""
-    return [statement for statement in tree.body if isinstance(statement, ast.FunctionDef | ast.ClassDef)]
+    return [statement for statement in tree.body if isinstance(statement, Definition)]
 
 
 @cache
@@ -140,14 +141,11 @@ def functions_of(exercise: Exercise) -> tuple[list[Function], list[Function]]:
     """The functions that an exercise asks for, and those of its chapter on which it stands."""
     functions = chapter(exercise.module).functions
     own = [function for function in functions if function.exercise == exercise.id]
-    given = {id(node) for node in definitions(chapter(exercise.module).tree)} & {
-        id(function.definition) for function in functions if not function.exercise
-    }
     used = frozenset().union(*(_names_in(function.definition) for function in own))
     below = [
         function
         for function in functions
-        if function.exercise in exercise.needs or (id(function.definition) in given and function.name in used)
+        if function.exercise in exercise.needs or (not function.exercise and function.name in used)
     ]
     return own, below
 
@@ -159,8 +157,8 @@ def public_names() -> frozenset[str]:
     return frozenset((*words()["symbols"].values(), *words()["axes"], *found))
 
 
-def _function(module: str, definition: ast.stmt, node: ast.FunctionDef, comments: dict[int, list[Axes]]) -> Function:
-    top = _name(definition)
+def _function(module: str, definition: Definition, node: ast.FunctionDef, comments: dict[int, list[Axes]]) -> Function:
+    top = definition.name
     owner = next((entry.id for entry in exercises() if entry.module == module and top in entry.names), "")
     name = node.name if node is definition else f"{top}.{node.name}"
     attributes = _attributes(definition) if isinstance(definition, ast.ClassDef) else {}
@@ -245,8 +243,3 @@ def _shape_comments(source: str) -> Iterator[tuple[int, list[Axes]]]:
             if "same shape" in comment:
                 shapes = ["…"]
             yield number, [tuple(axis.strip() for axis in shape.split(",") if axis.strip()) for shape in shapes]
-
-
-def _name(definition: ast.stmt) -> str:
-    assert isinstance(definition, ast.FunctionDef | ast.ClassDef)
-    return definition.name

@@ -1,7 +1,6 @@
 """Expressions of a known form, and what people write in their place: the rows of rewrites.toml."""
 
 import ast
-import builtins
 from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
@@ -17,37 +16,30 @@ def changes(own: list[Function]) -> Iterator[Change]:
     """The changes of all functions."""
     for function in own:
         nodes = list(expressions(function))
-        for form, tree, rows in _forms():
+        for tree, rows in _forms():
             found = [(*place, parts) for place in nodes if (parts := matched(tree, place[1])) is not None]
             for template, rank, words, *everywhere in rows:
                 for place in found:
-                    if _named(template) <= {"self", *_named(form), *function.scope[id(place[0].line)]}:
-                        yield from _rewritten([place], template, rank, words)
+                    yield from rewritten([place], template, rank, words)
                 if everywhere and len(found) > 1:
-                    yield from _rewritten(found, template, everywhere[0], words)
+                    yield from rewritten(found, template, everywhere[0], words)
 
 
 @cache
-def _forms() -> list[tuple[str, ast.expr, list[list[Any]]]]:
+def _forms() -> list[tuple[ast.expr, list[list[Any]]]]:
     """What expressions look like, and the rows: template, rank, words, and a rank for all places at once, or none."""
     rows: dict[str, list[list[Any]]] = {}
     for form, *row in table("rewrites")["rewrites"]:
         rows.setdefault(form, []).append(row)
-    return [(form, ast.parse(form, mode="eval").body, own) for form, own in rows.items()]
+    return [(ast.parse(form, mode="eval").body, own) for form, own in rows.items()]
 
 
-@cache
-def _named(template: str) -> frozenset[str]:
-    """What a template, or a form, names beside its parts."""
-    names = {node.id for node in ast.walk(ast.parse(template)) if isinstance(node, ast.Name)}
-    return frozenset(name for name in names if len(name) > 1 and name not in ("torch", "nn", "math", *dir(builtins)))
-
-
-def _rewritten(found: Sequence[Place], template: str, rank: int, words: str) -> Iterator[Change]:
+def rewritten(found: Sequence[Place], template: str, rank: int, words: str, **told: ast.expr | str) -> Iterator[Change]:
+    """What stands at these places becomes the template, filled in; nothing, where it stands there already."""
     new = [code(template, **parts) for *_, parts in found]
     if not same(ast.Expr(found[0][1]), new[0][0]):
         steps = " and ".join(dict.fromkeys(teller.step for teller, *_ in found))
-        says = found[0][0].says(words, step=steps, **found[0][2])
+        says = found[0][0].says(words, **{"step": steps, **found[0][2], **told})
         yield Change(says, dict(map(_replaced, found, new)), rank)
 
 

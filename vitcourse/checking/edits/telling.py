@@ -57,15 +57,10 @@ class Teller:
         return Change(self.says(text, **parts), replace, rank or usual)
 
     def shape(self, node: ast.expr) -> Axes | None:
-        """The axes of an expression, as far as they are known: those of a name, and of what keeps its shape."""
-        if isinstance(node, ast.Name):
-            return self.axes.get(node.id)
+        """The axes of an expression, as far as they are known: those of a name, and of its power."""
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
             return self.shape(node.left)
-        keeping = called(node) in ("detach", "softmax", "float", "sin", "cos")
-        if keeping and isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            return self.shape(node.func.value)
-        return None
+        return self.axes.get(node.id) if isinstance(node, ast.Name) else None
 
     def along(self, node: ast.expr, place: int) -> str:
         """What lies along an axis of an expression: "the tokens", or "axis 1" where that is not known."""
@@ -91,8 +86,6 @@ class Teller:
             return ast.BinOp(self._worded(node.left), node.op, self._worded(node.right))
         if isinstance(node, ast.Compare):
             return ast.Compare(self._worded(node.left), node.ops, list(map(self._worded, node.comparators)))
-        if isinstance(node, ast.BoolOp):
-            return ast.BoolOp(node.op, list(map(self._worded, node.values)))
         if isinstance(node, ast.Tuple):
             return ast.Tuple(list(map(self._worded, node.elts)))
         return ast.Name(self._words(node))

@@ -32,8 +32,6 @@ def changes(own: list[Function]) -> Iterator[Change]:
 def is_number(teller: Teller, node: ast.expr) -> bool:
     """Whether an expression is made of numbers alone."""
     names = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)} - {"math", "len", "self"}
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "len":
-        return True
     return bool(names) and all(teller.function.kinds.get(name) == "number" for name in names)
 
 
