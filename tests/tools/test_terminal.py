@@ -62,9 +62,7 @@ def test_how_a_command_was_called_tells_how_to_call_the_next(monkeypatch: pytest
         ("mkdir gone; cd gone; rmdir ../gone; vitcourse init ../other", 1, "the folder that you are in is gone"),
     ],
 )
-def test_where_nothing_can_be_written_at_most_a_line_is_said(
-    script: str, code: int, said: str, tmp_path: Path
-) -> None:
+def test_where_nothing_can_be_written_at_most_a_line_is_said(script: str, code: int, said: str, tmp_path: Path) -> None:
     if "/dev/full" in script and not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
     shell = ["sh", "-c", script.replace("vitcourse", f"'{sys.executable}' -m vitcourse")]
