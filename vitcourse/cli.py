@@ -366,8 +366,7 @@ def solution(
                 f"{asked.id} has not passed ({report.said(status)}); type vitcourse check {asked.id}, "
                 f"or, to see the answer all the same, vitcourse solution {asked.id} --give-up"
             )
-    text = load_code("solutions").source(asked.module) or ""
-    report.print_code(_console(), "\n\n\n".join(definition(text, name) for name in asked.names))
+    report.print_code(_console(), definition(load_code("solutions").text(asked.module), *asked.names))
 
 
 @app.command()

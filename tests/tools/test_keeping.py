@@ -183,16 +183,18 @@ def test_nothing_to_undo_is_one_line(desk: Desk) -> None:
 CONFLICT = MINE.replace("\n\n# a thought", "\n<<<<<<< HEAD\n=======\n>>>>>>> theirs\n\n# a thought")
 
 
-@pytest.mark.parametrize(
-    ("raw", "said"),
-    [
-        (MINE.encode() + b"def oops(:\n", "SyntaxError: invalid syntax"),
-        (CONFLICT.encode(), "a merge conflict"),
-        (MINE.encode() + b"\0", "null bytes"),
-        (b"x = 1\n# caf\xe9\n", "not a UTF-8 text file"),
-    ],
-)
-def test_what_is_no_python_is_called_what_it_is_and_is_reset_as_a_whole_only(desk: Desk, raw: bytes, said: str) -> None:
+NO_PYTHON = {
+    "SyntaxError: invalid syntax": MINE.encode() + b"def oops(:\n",
+    "a merge conflict": CONFLICT.encode(),
+    "null bytes": MINE.encode() + b"\0",
+    "not a UTF-8 text file": b"x = 1\n# caf\xe9\n",
+    "nested too deeply": MINE.encode() + b"x = " + b"-" * 100_000 + b"1\n",
+}
+
+
+@pytest.mark.parametrize("said", NO_PYTHON)
+def test_what_is_no_python_is_called_what_it_is_and_is_reset_as_a_whole_only(desk: Desk, said: str) -> None:
+    raw = NO_PYTHON[said]
     desk.file.write_bytes(raw)
     code, out, err = desk.type("reset", "1.1")
     assert (code, out, len(err.splitlines())) == (2, "", 1)
@@ -200,7 +202,12 @@ def test_what_is_no_python_is_called_what_it_is_and_is_reset_as_a_whole_only(des
     assert "vitcourse reset 1\n" in err
     assert "None" not in err
     if "UTF-8" in said:
-        assert "ch01_patches.py, line 2: a letter is not in UTF-8; save the file as UTF-8" in desk.type("status")[2]
+        said = "ch01_patches.py, line 2: a letter is not in UTF-8; save the file as UTF-8"
+        assert said in desk.type("status").err
+    for words in (["trace", "1.1"], ["train", "--code", "chapters"]):
+        code, _, err = desk.type(*words)
+        assert (code, len(err.splitlines()), said in err) == (2, 1, True)
+    assert "01_patches.ipynb" in desk.type("notebook", "1").out or "UTF-8" in said
     assert desk.file.read_bytes() == raw
     code, out, _ = desk.type("reset", "1")
     assert (code, desk.read()) == (0, STUB)
