@@ -2,7 +2,10 @@
 
 import argparse
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +18,7 @@ from untrained import as_npz
 
 from solutions.ch02_tokens import resize_positions
 from solutions.ch05_vit import VisionTransformer
-from vitcourse.weights import load_weights
+from vitcourse.weights import load_weights, sizes_of
 
 D, L, H, RATIO, P, C, K = 21, 2, 3, 2, 5, 3, 7
 IMAGES = torch.randn(2, C, 15, 15, generator=torch.Generator().manual_seed(1))
@@ -359,6 +362,17 @@ def test_files_that_are_none_are_refused_in_a_line(tmp_path: Path, name: str) ->
     with pytest.raises(ValueError, match=name) as refused:
         load_weights(ours(), tmp_path / name)
     assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("state", [as_npz(ours()), ours().state_dict()], ids=["Google", "this course"])
+def test_a_part_of_another_form_raises_nothing_but_what_is_promised(state: dict[str, Any]) -> None:
+    model = ours(25)
+    for name, value in state.items():
+        tensor = torch.as_tensor(value)
+        for other in (torch.tensor(1.0), tensor.flatten()[1:], tensor.to("meta")):
+            for take in (sizes_of, partial(load_weights, model)):
+                with suppress(ValueError):
+                    take({**state, name: other})
 
 
 def test_a_file_cannot_run_code(tmp_path: Path) -> None:
