@@ -1,6 +1,7 @@
 """The command `vitcourse`: reads the request, calls what does the work, and turns errors into one line.
 
-Nothing here imports torch: what needs it is imported when its command runs.
+It is the longest file, as the one list of what can be typed: a command is its words, their help, and a call. Nothing
+here imports torch: what needs it is imported when its command runs.
 """
 
 import json
