@@ -1,6 +1,7 @@
 """The command `vitcourse`: reads the request, calls what does the work, and turns errors into one line.
 
-Nothing here imports torch: what needs it is imported when its command runs.
+It is the longest file, as the one list of what can be typed: a command is its words, their help, and a call. Nothing
+here imports torch: what needs it is imported when its command runs.
 """
 
 import json
@@ -23,7 +24,7 @@ from vitcourse.codesets import load_code
 from vitcourse.course import Exercise, exercise, select
 from vitcourse.definitions import definition
 from vitcourse.errors import RequestError, RunError
-from vitcourse.files import quoted, require_kind, require_writable, with_ending, write_file
+from vitcourse.files import quoted, require_output, with_ending, write_file
 from vitcourse.places import clone
 from vitcourse.speech import end_unread, print_json, speak_plainly, take_over_output
 from vitcourse.training.configuration import config_of_run, make_config, require_ready, with_settings
@@ -165,8 +166,7 @@ def explore(
     it looks in every head; switch heads off, cover patches, and watch the logits move.
     """
     found = find_trained(run)
-    require_kind(output, ".html", "--output")
-    require_writable(output)
+    require_output(output, ".html", "--output")
     from vitcourse.book.explore import explore as write
 
     write(found, output, open_it, _console())
@@ -203,8 +203,7 @@ def check(
 
     asked = select(what)
     chosen = load_code(code, use_solution or ())
-    require_kind(junit, ".xml", "--junit")
-    require_writable(junit)
+    require_output(junit, ".xml", "--junit")
     with Workers() as workers:
         verdicts = state.checked(chosen, asked, Judge(workers, seed=seed))
     if what is None:
@@ -310,8 +309,7 @@ def bench_steps(
     """Show what each speed-up of the training step gives on this machine, one on top of the other."""
     config = make_config(preset, **overrides)
     require_ready(config)
-    require_kind(output, ".json", "--output")
-    require_writable(output)
+    require_output(output, ".json", "--output")
     from vitcourse.training.ladder import as_table, climb
 
     screen = _console()
@@ -369,8 +367,7 @@ def solution(
                 f"{asked.id} has not passed ({report.said(status)}); type vitcourse check {asked.id}, "
                 f"or, to see the answer all the same, vitcourse solution {asked.id} --give-up"
             )
-    text = load_code("solutions").source(asked.module) or ""
-    report.print_code(_console(), "\n\n\n".join(definition(text, name) for name in asked.names))
+    report.print_code(_console(), definition(load_code("solutions").text(asked.module), *asked.names))
 
 
 @app.command()
@@ -417,9 +414,8 @@ def trace(
     """Show the shapes of an exercise's tensors, step by step: yours beside what is expected."""
     asked = _asked(exercise)
     load_code(code).require_python(asked.module)
-    require_kind(html, ".html", "--html")
-    require_kind(svg, ".svg", "--svg")
-    require_writable(html, svg)
+    require_output(html, ".html", "--html")
+    require_output(svg, ".svg", "--svg")
     from vitcourse.trace.command import show_exercise  # which takes seconds: not before the request is right
 
     if not show_exercise(asked.id, code, depth, as_json, html, svg, _console(), reveal=give_up, parameters=parameters):

@@ -23,6 +23,7 @@ from vitcourse.definitions import fault_in
 from vitcourse.errors import RequestError, in_one_line
 from vitcourse.files import plain_text
 from vitcourse.places import CHAPTERS, holds_chapters, root, workplace
+from vitcourse.worker.chapters import UNREADABLE
 
 OWN_SETS = ("solutions", "chapters")
 LARGEST = 2**20  # bytes of one text
@@ -162,7 +163,7 @@ class CodeSet:
             text = self.text(module)
             try:
                 ast.parse(text)
-            except SyntaxError as error:
+            except UNREADABLE as error:
                 raise BrokenChapterError(f"{self.shown_as(module)}, {fault_in(text, error)}") from error
 
     def _import_fault(self, module: str, error: BaseException) -> str:

@@ -14,10 +14,10 @@ class NotReplaceableError(ValueError):
     """The definitions can't be put in without touching something else. The message says why, in a few words."""
 
 
-def definition(source: str, name: str) -> str:
-    """The text of a top-level definition, from its first decorator to its last line. Raises KeyError without one."""
-    start, end = definitions(source)[name]
-    return "".join(lines_of(source)[start:end]).rstrip("\n")
+def definition(source: str, *names: str) -> str:
+    """The text of top-level definitions, from first decorator to last line each. Raises KeyError without one."""
+    lines, places = lines_of(source), definitions(source)
+    return "\n\n\n".join("".join(lines[slice(*places[name])]).rstrip("\n") for name in names)
 
 
 def constants(source: str) -> dict[str, str]:
@@ -71,10 +71,13 @@ def with_imports(source: str, other: str, before: str = "") -> str:
     return "".join(lines)
 
 
-def fault_in(source: str, error: SyntaxError) -> str:
-    """Why a text is no Python, and in which line where that is known; a merge conflict is called one."""
-    conflict = conflict_in(source)
-    line, message = (conflict, CONFLICT) if conflict else (error.lineno, error.msg)
+def fault_in(source: str, error: Exception) -> str:
+    """Why a text can't be read as Python, and in which line where that is known; a merge conflict is called one."""
+    line, message = getattr(error, "lineno", None), getattr(error, "msg", None) or str(error)
+    if conflict := conflict_in(source):
+        line, message = conflict, CONFLICT
+    elif isinstance(error, RecursionError | MemoryError):
+        message = "it is nested too deeply"
     return f"{f'line {line}: ' if line else ''}{type(error).__name__}: {message}"
 
 
@@ -121,10 +124,8 @@ def _inserted(source: str, stub: str, name: str, fresh: list[str]) -> str:
 def _parsed(source: str) -> ast.Module:
     try:
         return ast.parse(source)
-    except SyntaxError as error:
-        raise NotReplaceableError(fault_in(source, error)) from error
     except UNREADABLE as error:
-        raise NotReplaceableError(f"the file can't be read as Python: {error}") from error
+        raise NotReplaceableError(fault_in(source, error)) from error
 
 
 def _others(source: str, names: Sequence[str]) -> list[str]:

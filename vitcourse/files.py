@@ -29,9 +29,9 @@ def writing(path: Path, instead: str = "name a file in another folder") -> Itera
         raise RequestError(f"can't write {path}: {why}; {instead}") from error
 
 
-def require_writable(*files: Path | None) -> None:
+def require_writable(file: Path | None) -> None:
     """Raise RequestError now for a file that couldn't be written later, once the work is done; None is no file."""
-    for file in filter(None, files):
+    if file is not None:
         with writing(file):
             if fault := _refusal(file):
                 raise OSError(fault)
@@ -55,10 +55,11 @@ def require_ending(path: Path, ending: str, typed: str) -> None:
         raise RequestError(f"{path} doesn't end in {ending}; type: {typed} {quoted(with_ending(path, ending))}")
 
 
-def require_kind(path: Path | None, ending: str, typed: str) -> None:
-    """The same of a file that may be left out, or have no ending; one of another ending holds something else."""
+def require_output(path: Path | None, ending: str, typed: str) -> None:
+    """Both, of a file that may be left out, or have no ending; one of another ending holds something else."""
     if path is not None and path.suffix:
         require_ending(path, ending, typed)
+    require_writable(path)
 
 
 def with_ending(path: Path, ending: str) -> Path:

@@ -31,8 +31,8 @@ def read_folder(root: Path, size: int) -> tuple[tuple[str, ...], Split, Split]:
 
     Raises RequestError if the folders are not so, or a class is left without an image.
     """
+    classes, folders = find_classes(root)
     with _unreadable_in_one_line(root):
-        classes, folders = find_classes(root)
         train, test = (_read_split(folder, classes, size) for folder in folders)
         return classes, train, test
 

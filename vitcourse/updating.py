@@ -68,10 +68,7 @@ def merge(chapter: Chapter, content: bytes | None, base: str | None, new: str) -
         merged = _Chapter(chapter, base or new, mine, new, known=base is not None).merged()
         ast.parse(merged.text)
     except UNREADABLE as error:
-        if isinstance(error, UnicodeDecodeError):
-            where = "it is not a UTF-8 text file"
-        else:
-            where = fault_in(mine, error) if isinstance(error, SyntaxError) else f"not Python: {error}"
+        where = "it is not a UTF-8 text file" if isinstance(error, UnicodeDecodeError) else fault_in(mine, error)
         return Merged("", [f"left as it is ({where}); mend that, then type vitcourse update again"], left=True)
     return merged
 

@@ -8,6 +8,7 @@ import argparse
 import math
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from vitcourse.codesets import load_code
-from vitcourse.errors import listed
+from vitcourse.errors import first_line, listed
 from vitcourse.families import CLS, FAMILIES, IDLE, OTHERS, POSITIONS, PRE_LOGITS, STRANGERS, Family
 
 # Under these names the model's state lies in files that hold more than that.
@@ -28,6 +29,17 @@ _PREFIXES = r"((module|model|net|backbone|vit|deit|beit|dinov2\w*)\.|(opt/target
 Grid = tuple[int, int]
 
 
+@contextmanager
+def _in_a_few_lines() -> Iterator[None]:
+    """Where a part has another form than its name says, torch raises almost anything."""
+    try:
+        yield
+    except (IndexError, RuntimeError) as error:
+        said = first_line(error)[:100]
+        raise ValueError(f"a part of these weights has another form than its name says ({said})") from error
+
+
+@_in_a_few_lines()
 def load_weights(
     model: nn.Module,
     source: Mapping[str, Any] | nn.Module | str | Path,
@@ -90,6 +102,7 @@ def _asked_of(model: nn.Module, head: str, grid: Grid | None) -> dict[str, Tenso
     return expected
 
 
+@_in_a_few_lines()
 def sizes_of(source: Mapping[str, Any] | nn.Module | str | Path) -> dict[str, float]:
     """What a model must be made with to take these weights, as far as they show it, and n_patches of their grid.
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from vitcourse.checking import examples, naming, pytest_plugin
 from vitcourse.checking import workers as processes
 from vitcourse.checking.workers import Workers
 from vitcourse.errors import RunError
+from vitcourse.stubs import init
 
 os.environ.pop("UV_RUN_RECURSION_DEPTH", None)  # a command was not called through uv, however pytest was
 
@@ -46,6 +48,14 @@ def uncaused(monkeypatch: pytest.MonkeyPatch) -> None:
 def type_in(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
     """The command line, called in this process."""
     return partial(typed, monkeypatch, capsys)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that init has made, and that is the current one."""
+    init(tmp_path / "mine")
+    monkeypatch.chdir(tmp_path / "mine")
+    return tmp_path / "mine"
 
 
 @pytest.fixture(scope="session")

@@ -30,10 +30,7 @@ MODULES = [chapter.module for chapter in chapters()]
 DEFINITIONS = (ast.FunctionDef, ast.ClassDef)
 WORDS = "vitcourse/checking/edits/words.toml"
 ALTERNATIVES = "tests/tools/alternatives"
-
-
-def solution(module: str) -> str:
-    return (root() / "solutions" / f"{module}.py").read_text(encoding="utf-8")
+solution = load_code("solutions").text
 
 
 def skeleton(source: str) -> dict[str, str]:
@@ -162,7 +159,7 @@ def parts(exercise: Exercise) -> dict[str, bool]:
             re.search(rf"^(def|class) {name}\b", (folder / stubs).read_text(encoding="utf-8"), re.MULTILINE)
             for name in exercise.names
         ),
-        f"what it calls among its needs in {course}": calls <= rests_on(exercise),
+        f"what it calls among its needs in {course}": calls <= {other.id for other in exercise.all_needs},
         f"earlier exercises as its needs in {course}": all(
             in_order(needed) < in_order(exercise.id) for needed in exercise.needs
         ),
@@ -226,11 +223,6 @@ def compared(file: Path) -> set[str]:
     functions = [node for node in ast.parse(file.read_text(encoding="utf-8")).body if isinstance(node, ast.FunctionDef)]
     others = [node for node in functions if not any("exercise(" in ast.unparse(mark) for mark in node.decorator_list)]
     return {part.id for node in others for part in ast.walk(node) if isinstance(part, ast.Name)}
-
-
-def rests_on(exercise: Exercise) -> set[str]:
-    """The exercises that it needs, and those that they need."""
-    return {*exercise.needs}.union(*(rests_on(one) for id in exercise.needs for one in select(id)))
 
 
 @pytest.mark.parametrize("exercise", exercises(), ids=lambda exercise: exercise.id)

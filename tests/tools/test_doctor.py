@@ -182,7 +182,6 @@ def test_what_cannot_be_looked_at_is_a_problem_and_the_rest_is_looked_at(
         monkeypatch.setattr(Path, "cwd", gone)
     for name in [name for name in sys.modules if module and name.split(".")[0] == module]:
         monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.setattr(doctor, "_torchvision", lambda: iter(()))
     found = [finding for finding in examine() if "can't be looked at" in finding.what]
     assert [finding.area for finding in found] == areas
     assert {(finding.status, finding.to_type) for finding in found} <= {("problem", "uv sync --reinstall")}

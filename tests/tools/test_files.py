@@ -46,7 +46,8 @@ def test_a_file_that_could_not_be_written_is_said_before_the_work_and_nothing_is
     (tmp_path / "folder").mkdir()
     (tmp_path / "old.csv").write_text("last term's")
     before = sorted(tmp_path.rglob("*"))
-    require_writable(None, tmp_path / "new.csv", tmp_path / "old.csv", Path(os.devnull))
+    for file in (None, tmp_path / "new.csv", tmp_path / "old.csv", Path(os.devnull)):
+        require_writable(file)
     for file, why in (("folder", "it is a folder"), ("gone/new.csv", "no folder"), ("old.csv/new.csv", "no folder")):
         with pytest.raises(RequestError, match=f"can't write .*{file}: .*{why}.*; name a file in another folder"):
             require_writable(tmp_path / file)

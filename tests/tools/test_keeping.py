@@ -180,20 +180,41 @@ def test_nothing_to_undo_is_one_line(desk: Desk) -> None:
     assert desk.read() == MINE
 
 
-def test_a_file_that_cannot_be_parsed_is_reset_as_a_whole_only(desk: Desk) -> None:
-    for broken in (MINE + "def oops(:\n", MINE + "\0", MINE + "é"):
-        raw = broken.encode("latin-1")
-        desk.file.write_bytes(raw)
-        code, out, err = desk.type("reset", "1.1")
-        assert (code, out, len(err.splitlines())) == (2, "", 1)
-        assert "vitcourse reset 1\n" in err
-        assert desk.file.read_bytes() == raw
-        code, out, _ = desk.type("reset", "1")
-        assert (code, desk.read()) == (0, STUB)
-        assert "whole file" in out
-        assert keeping.versions(desk.state / "kept")[-1].path.read_bytes() == raw
-        desk.type("undo")
-        assert desk.file.read_bytes() == raw
+CONFLICT = MINE.replace("\n\n# a thought", "\n<<<<<<< HEAD\n=======\n>>>>>>> theirs\n\n# a thought")
+
+
+NO_PYTHON = {
+    "SyntaxError: invalid syntax": MINE.encode() + b"def oops(:\n",
+    "a merge conflict": CONFLICT.encode(),
+    "null bytes": MINE.encode() + b"\0",
+    "not a UTF-8 text file": b"x = 1\n# caf\xe9\n",
+    "nested too deeply": MINE.encode() + b"x = " + b"-" * 100_000 + b"1\n",
+}
+
+
+@pytest.mark.parametrize("said", NO_PYTHON)
+def test_what_is_no_python_is_called_what_it_is_and_is_reset_as_a_whole_only(desk: Desk, said: str) -> None:
+    raw = NO_PYTHON[said]
+    desk.file.write_bytes(raw)
+    code, out, err = desk.type("reset", "1.1")
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert said in err
+    assert "vitcourse reset 1\n" in err
+    assert "None" not in err
+    if "UTF-8" in said:
+        said = "ch01_patches.py, line 2: a letter is not in UTF-8; save the file as UTF-8"
+        assert said in desk.type("status").err
+    for words in (["trace", "1.1"], ["train", "--code", "chapters"]):
+        code, _, err = desk.type(*words)
+        assert (code, len(err.splitlines()), said in err) == (2, 1, True)
+    assert "01_patches.ipynb" in desk.type("notebook", "1").out or "UTF-8" in said
+    assert desk.file.read_bytes() == raw
+    code, out, _ = desk.type("reset", "1")
+    assert (code, desk.read()) == (0, STUB)
+    assert "whole file" in out
+    assert keeping.versions(desk.state / "kept")[-1].path.read_bytes() == raw
+    desk.type("undo")
+    assert desk.file.read_bytes() == raw
 
 
 def test_a_missing_file_comes_back_with_its_chapter(desk: Desk) -> None:
@@ -213,25 +234,6 @@ def test_a_chapter_that_was_emptied_comes_back_with_all_that_its_stubs_need(desk
     exec(after.removeprefix("\ufeff"), module)
     assert module.keys() >= {"patch_grid", "patchify", "conv_to_linear"}
     assert "# mine" in after
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        (MINE.replace("\n\n# a thought", "\n<<<<<<< HEAD\n=======\n>>>>>>> theirs\n\n# a thought"), "a merge conflict"),
-        ("x = 1\0", "null bytes"),
-        ("x = 1\n# caf\udce9\n", "not a UTF-8 text file"),
-    ],
-)
-def test_what_is_no_python_is_called_what_it_is_by_each_command(desk: Desk, text: str, said: str) -> None:
-    desk.file.write_bytes(text.encode("utf-8", "surrogateescape"))
-    code, _, err = desk.type("reset", "1.1")
-    assert (code, len(err.splitlines())) == (2, 1)
-    assert said in err
-    assert "vitcourse reset 1\n" in err
-    assert "None" not in err
-    if "UTF-8" in said:
-        assert "ch01_patches.py, line 2: a letter is not in UTF-8; save the file as UTF-8" in desk.type("status")[2]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no named pipes of this kind")
@@ -344,7 +346,7 @@ def test_the_solution_is_shown_once_passed_or_given_up(desk: Desk) -> None:
     code, out, err = desk.type("solution", "1.1")
     assert (code, out, len(err.splitlines())) == (1, "", 1)
     assert "vitcourse solution 1.1 --give-up" in err
-    reference = codesets.load_code("solutions").source("ch01_patches") or ""
+    reference = codesets.load_code("solutions").text("ch01_patches")
     assert desk.type("solution", "1.1", "--give-up") == (0, definition(reference, "patchify") + "\n", "")
     state.keep(desk.code, [Verdict("1.1", "passed", "")])
     assert desk.type("solution", "1.1") == (0, definition(reference, "patchify") + "\n", "")
@@ -363,7 +365,7 @@ def test_a_hint_is_one_line_wherever_no_terminal_would_break_it(desk: Desk) -> N
 
 
 def test_colours_on_a_terminal_change_no_letter() -> None:
-    text = definition((root() / "solutions" / "ch04_encoder.py").read_text(encoding="utf-8"), "EncoderBlock")
+    text = definition(codesets.load_code("solutions").text("ch04_encoder"), "EncoderBlock")
     for no_color in (False, True):
         screen = io.StringIO()
         print_code(Console(file=screen, force_terminal=True, width=40, no_color=no_color), text)

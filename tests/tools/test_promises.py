@@ -1,6 +1,5 @@
 """The map from promises to tests, README.md beside this file: each test of it is there, no file is left out."""
 
-import ast
 import re
 from functools import cache
 from pathlib import Path
@@ -16,7 +15,7 @@ def named() -> list[list[tuple[str, str]]]:
 
 @cache
 def defined(file: Path) -> set[str]:
-    return {node.name for node in ast.parse(file.read_text("utf-8")).body if isinstance(node, ast.FunctionDef)}
+    return set(re.findall(r"^def (test_\w+)", file.read_text("utf-8"), re.MULTILINE))
 
 
 def test_each_promise_names_a_test_that_there_is() -> None:

@@ -11,6 +11,7 @@ import pytest
 from commands import Ended
 
 from vitcourse.checking.misconceptions import misconceptions
+from vitcourse.codesets import load_code
 from vitcourse.course import chapters, minutes
 from vitcourse.definitions import definition, with_definitions
 from vitcourse.places import root
@@ -27,6 +28,7 @@ IN_CI = {
     "uv run pytest": 'uv run pytest -m ""',
     "uv run vitcourse book --open": "uv run vitcourse book --no-serve",
 }
+solution = load_code("solutions").text
 TRANSPOSED = "        x = x.transpose(1, 2)                                       # (B, N, D)\n"
 
 
@@ -42,23 +44,11 @@ def commands(text: str) -> list[str]:
     return [command for line in lines for command in line.split(" && ") if command and not command.startswith("#")]
 
 
-def solution(module: str) -> str:
-    return (root() / "solutions" / f"{module}.py").read_text(encoding="utf-8")
-
-
 @pytest.fixture
 def type_in(type_in: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Ended]:
     """A command as uv would run it."""
     monkeypatch.setenv("UV_RUN_RECURSION_DEPTH", "1")
     return lambda command: type_in(*command.removeprefix("uv run vitcourse").split())
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, type_in: Callable[[str], Ended]) -> Path:
-    """A folder that init has made, and that is the current one."""
-    assert type_in(f"uv run vitcourse init {tmp_path / 'mine'}")[0] == 0
-    monkeypatch.chdir(tmp_path / "mine")
-    return tmp_path / "mine"
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ import pytest
 from vitcourse.cli import app, main
 from vitcourse.course import exercises
 from vitcourse.speech import PLAINLY, plain
-from vitcourse.stubs import write_stubs
 
 # Encodings of consoles as they are met, Windows' and others', and kinds of terminals.
 ENCODINGS = [
@@ -40,10 +39,8 @@ class Console:
 
 
 @pytest.fixture
-def console(one_process: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Console:
+def console(one_process: None, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Console:
     """With a learner's folder as the current one."""
-    write_stubs(tmp_path / "chapters")
-    monkeypatch.chdir(tmp_path)
     return Console(monkeypatch)
 
 

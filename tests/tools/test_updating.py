@@ -23,14 +23,6 @@ SAID = "raise NotImplementedError"
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, type_in: Type) -> Path:
-    """A folder that init has made, and that is the current one."""
-    assert type_in("init", tmp_path / "mine")[0] == 0
-    monkeypatch.chdir(tmp_path / "mine")
-    return tmp_path / "mine"
-
-
-@pytest.fixture
 def newer(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Edits of stubs, (module, old, new), that make a newer course."""
 

@@ -4,10 +4,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from solutions.ch05_vit import VisionTransformer
+from solutions.ch06_inside import attention_maps
 from vitcourse.data import Dataset
 from vitcourse.ink import Framing
+from vitcourse.training.batches import standardised
 from vitcourse.training.configuration import make_config
 from vitcourse.training.trained import Trained
 
@@ -28,6 +31,17 @@ def make_trained(dataset: Dataset, config: dict[str, Any], eps: float = 1e-6) ->
     framing = Framing.of(dataset.train_images)
     mean, std = dataset.mean, dataset.std
     return Trained(model.eval(), chosen, dataset.classes, mean, std, dataset.image_size, size, framing, None)
+
+
+@torch.no_grad()
+def computed(trained: Trained, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The logits, each layer's weights of attention (L, B, h, T, T), and the stream before and after each layer."""
+    model: Any = trained.model
+    inputs = standardised(images, trained.mean, trained.std)
+    streams = [model.positional_encoding(model.patch_embedding(inputs))]
+    for block in model.blocks:
+        streams.append(block(streams[-1]))
+    return model(inputs), attention_maps(model, inputs), torch.stack(streams)
 
 
 def as_npz(model: VisionTransformer) -> dict[str, np.ndarray]:

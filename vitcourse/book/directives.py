@@ -133,7 +133,7 @@ class SolutionCard(_Card):
     kind = "solution"
 
     def about(self, asked: Exercise) -> list[nodes.Node]:
-        text = load_code("solutions").source(asked.module) or ""
+        text = load_code("solutions").text(asked.module)
         back = self.line(f"Back to {{ref}}`exercise {asked.id} <exercise-{asked.id}>`.")
         return [code_block(text, asked), *self.parse_content_to_nodes(), back]
 
@@ -192,7 +192,7 @@ class Quiz(_Directive):
 
 def code_block(text: str, asked: Exercise) -> nodes.Element:
     """An exercise's definitions in a chapter's text, highlighted."""
-    own = "\n\n\n".join(definition(text, name) for name in asked.names)
+    own = definition(text, *asked.names)
     block: nodes.Element = nodes.literal_block(own, own)
     block["language"] = "python"
     return block

@@ -5,6 +5,7 @@ The page is made of the parts in book/explorables, the model's weights, and some
 
 import base64
 import re
+import webbrowser
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -66,8 +67,6 @@ def explore(run: Path, output: Path | None, open_it: bool, console: Console) -> 
             soft_wrap=True,
         )
     if open_it:
-        import webbrowser
-
         webbrowser.open(file.resolve().as_uri())
 
 

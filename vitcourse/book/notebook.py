@@ -17,7 +17,7 @@ from vitcourse.book.whole import answer_cell, whole_course
 from vitcourse.codesets import load_code
 from vitcourse.course import exercise
 from vitcourse.errors import RequestError
-from vitcourse.files import quoted, require_ending, write_atomically, writing
+from vitcourse.files import quoted, read_json, require_ending, write_atomically, writing
 from vitcourse.places import root
 
 _OPENING = """\
@@ -50,10 +50,10 @@ def write_notebook(word: str, output: Path | None = None, solved: bool = False) 
     require_ending(file, ".ipynb", f"vitcourse notebook {word} --output")
     made = make_notebook(page) if page else make_whole(solved)
     if file.is_file():
-        stands = _read(file)
-        if stands is not None and _hash(stands["cells"]) == _hash(made["cells"]):
+        stands, written = _hashes(read_json(file))
+        if stands == _hash(made["cells"]):
             return f"{file} is there already, as it would be written"
-        if stands is None or stands["metadata"].get("vitcourse", {}).get("hash") != _hash(stands["cells"]):
+        if stands != written:
             fresh = quoted(Path(f"{file.stem}-fresh.ipynb"))
             raise RequestError(
                 f"{file} is there already and has your edits, which are kept; "
@@ -157,15 +157,14 @@ def _code_cell(source: str, tags: Sequence[str]) -> NotebookNode:
     return made
 
 
-def _read(file: Path) -> dict[str, Any] | None:
-    """A notebook that stands there; None when it is none of ours."""
+def _hashes(found: dict[str, Any]) -> tuple[str | None, Any]:
+    """Of what stands there: of its cells, and as it was written. They differ in what is no notebook of ours."""
+    stands = None
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        for cell in found["cells"]:
-            cell["cell_type"], cell["source"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return found if isinstance(found.get("metadata"), dict) else None
+        stands = _hash(found["cells"])
+        return stands, found["metadata"]["vitcourse"]["hash"]
+    except (KeyError, TypeError):
+        return stands, ""
 
 
 def _hash(cells: Sequence[dict[str, Any]]) -> str:

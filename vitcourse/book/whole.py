@@ -11,6 +11,7 @@ from vitcourse.course import Chapter, chapters
 from vitcourse.definitions import definition
 from vitcourse.progress import is_started
 from vitcourse.stubs import pristine
+from vitcourse.worker.chapters import UNREADABLE
 
 _MODEL = 5  # the chapter that ends with a model to train
 _TITLE = "# Build a Vision Transformer, from pixels to a trained model\n\n"
@@ -52,18 +53,16 @@ def whole_course(solved: bool) -> list[tuple[str, str]]:
 
 def answer_cell(asked: Any, code: CodeSet) -> str:
     """A cell to write an answer in: with what the learner has, where something is begun, else with the stub."""
-    text = pristine(asked.module)
-    if is_started(code, asked):
-        text = code.source(asked.module) or text
+    stub = pristine(asked.module)
     try:
-        answer = "\n\n\n".join(definition(text, name) for name in asked.names)
-    except (KeyError, SyntaxError, ValueError):
-        answer = "\n\n\n".join(definition(pristine(asked.module), name) for name in asked.names)
+        answer = definition(code.text(asked.module) if is_started(code, asked) else stub, *asked.names)
+    except (KeyError, *UNREADABLE):
+        answer = definition(stub, *asked.names)
     return f"%%exercise {asked.id}\n{answer}"
 
 
 def _chapter(chapter: Chapter, solutions: CodeSet, own: CodeSet | None) -> list[tuple[str, str]]:
-    text = solutions.source(chapter.module) or ""
+    text = solutions.text(chapter.module)
     about = (ast.get_docstring(ast.parse(text)) or "").partition("\n")[2].strip()
     cells = [("markdown", f"## {chapter.number} {chapter.title}\n\n{about}")]
     if own is None:
@@ -71,7 +70,7 @@ def _chapter(chapter: Chapter, solutions: CodeSet, own: CodeSet | None) -> list[
     for asked in chapter.exercises:
         cells.append(("markdown", f"### {asked.id} {asked.title}"))
         if own is None:
-            cells.append(("code", "\n\n\n".join(definition(text, name) for name in asked.names)))
+            cells.append(("code", definition(text, *asked.names)))
         else:
             cells.append(("code", answer_cell(asked, own)))
     return cells

@@ -20,7 +20,7 @@ from vitcourse.classroom.grading import Order, rows
 from vitcourse.classroom.layouts import Submission, submissions
 from vitcourse.classroom.rows import Row, as_csv, as_gradescope, as_junit, file_names
 from vitcourse.errors import RequestError, RunError
-from vitcourse.files import require_kind, require_writable, unwritable, write_atomically, writing
+from vitcourse.files import require_output, unwritable, write_atomically, writing
 from vitcourse.signals import handling
 
 _FEW = 12  # columns of exercises that fit on a terminal
@@ -37,9 +37,8 @@ class Outputs:
 
     def require_writable(self) -> None:
         """Raise RequestError now where writing would fail at the end. Nothing is made yet."""
-        require_kind(self.csv, ".csv", "--csv")
-        require_kind(self.json, ".json", "--json")
-        require_writable(self.csv, self.json)
+        require_output(self.csv, ".csv", "--csv")
+        require_output(self.json, ".json", "--json")
         if self.csv is not None and self.csv == self.json:
             raise RequestError(f"--csv and --json name one file, {self.csv}; name two")
         for folder in filter(None, (self.gradescope, self.junit)):

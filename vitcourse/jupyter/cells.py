@@ -64,8 +64,8 @@ def with_cell(source: str, cell: Cell, wanted: Sequence[str], file: str = "the c
         lines, (start, _) = lines_of(after), definitions(after)[own[0]]
         lines[start:start] = [f"{text}\n\n\n" for text in fresh]
         return with_imports("".join(lines), "\n".join(cell.imports))
-    except (NotReplaceableError, SyntaxError, ValueError) as error:
-        fault = fault_in(source, error) if isinstance(error, SyntaxError) else error
+    except UNREADABLE as error:
+        fault = error if isinstance(error, NotReplaceableError) else fault_in(source, error)
         raise RequestError(f"{file} can't be changed ({fault}); mend it there, and run the cell again") from error
 
 

@@ -19,8 +19,9 @@ from pages import NARROW, WIDE, faults, frames, outside, with_parts
 from PIL import Image, ImageDraw, ImageOps
 from playwright.sync_api import expect
 from torch import Tensor
-from untrained import make_trained
+from untrained import computed, make_trained
 
+from solutions.ch06_inside import ablate_head, attention_rollout
 from vitcourse.book import explore, parts
 from vitcourse.data import Dataset, load_dataset, resized
 from vitcourse.errors import RequestError
@@ -88,11 +89,6 @@ def run(
     return list(told)
 
 
-@torch.no_grad()
-def logits_of(trained: Trained, images: Tensor) -> Tensor:
-    return trained.model((images - trained.mean.view(-1, 1, 1)) / trained.std.view(-1, 1, 1))
-
-
 def furthest(told: list[Any], expected: Tensor) -> float:
     return float((torch.tensor(told).flatten() - expected.flatten()).abs().max())
 
@@ -103,51 +99,34 @@ def gap(told: list[dict[str, Any]], expected: Tensor) -> float:
 
 def test_the_logits_are_pytorchs_on_the_whole_digits_test_set(js: Any, digits: Dataset) -> None:
     trained = make_trained(digits, {})
-    expected = logits_of(trained, digits.test_images)
+    expected, _, _ = computed(trained, digits.test_images)
     told = run(js, trained, digits, digits.test_images)
     assert len(told) == len(digits.test_images)
     assert expected.std() > 1
     assert gap(told, expected) < 1e-4
     # and they would not be, were one weight another
     trained.model.blocks[2].mlp.fc2.bias.data[5] += 0.01
-    assert gap(told, logits_of(trained, digits.test_images)) > 1e-4
+    assert gap(told, computed(trained, digits.test_images)[0]) > 1e-4
 
 
 def test_images_that_are_not_square_and_every_step_between(js: Any, odd: Trained, coloured: Dataset) -> None:
     images = coloured.test_images[:3]
     told = run(js, odd, coloured, images)
-    assert gap(told, logits_of(odd, images)) < 1e-4
-    model: Any = odd.model
-    with torch.no_grad():
-        x = model.positional_encoding(
-            model.patch_embedding((images - odd.mean.view(-1, 1, 1)) / odd.std.view(-1, 1, 1))
-        )
-        streams, weights = [x], []
-        for block in model.blocks:
-            weights.append(block.attention(block.norm1(x), return_weights=True)[1])
-            x = block(x)
-            streams.append(x)
+    expected, weights, streams = computed(odd, images)
+    rollouts = attention_rollout(weights)
+    assert gap(told, expected) < 1e-4
     for i, one in enumerate(told):
-        assert furthest(one["streams"], torch.stack(streams)[:, i]) < 1e-4
-        assert furthest(one["weights"], torch.stack(weights)[:, i]) < 1e-5
-        rollout = torch.eye(16)
-        for layer in weights:
-            rollout = (0.5 * layer[i].mean(0) + 0.5 * torch.eye(16)) @ rollout
-        assert furthest(one["rollout"], rollout[0]) < 1e-5
+        assert furthest(one["streams"], streams[:, i]) < 1e-4
+        assert furthest(one["weights"], weights[:, i]) < 1e-5
+        assert furthest(one["rollout"], rollouts[i, 0]) < 1e-5
 
 
 def test_a_head_that_is_off_and_a_patch_that_is_covered(js: Any, odd: Trained, coloured: Dataset) -> None:
     images = coloured.test_images[:2].clone()
     told = run(js, odd, coloured, images, off=["1.2", "0.0"], covered=[8, 3])
     images[:, :, 2:4, 6:8] = images[:, :, 0:2, 6:8] = odd.mean.view(-1, 1, 1)  # rows 2 and 1, column 4 of 5
-    model: Any = odd.model
-    kept = [block.attention.out.weight.data.clone() for block in model.blocks]
-    model.blocks[1].attention.out.weight.data[:, 10:15] = 0
-    model.blocks[0].attention.out.weight.data[:, 0:5] = 0
-    expected = logits_of(odd, images)
-    for block, weight in zip(model.blocks, kept, strict=True):
-        block.attention.out.weight.data = weight
-    assert gap(told, expected) < 1e-4
+    without = replace(odd, model=ablate_head(ablate_head(odd.model, 1, 2), 0, 0))
+    assert gap(told, computed(without, images)[0]) < 1e-4
 
 
 def ink(js: Any, strokes: list[list[tuple[float, float]]], source: dict[str, Any]) -> np.ndarray:

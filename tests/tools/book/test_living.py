@@ -16,15 +16,15 @@ from einops import rearrange
 from pages import NARROW, WIDE, faults, frames, outside, with_parts
 from playwright.sync_api import expect
 from torch import Tensor
-from untrained import make_trained
+from untrained import computed, make_trained
 
 from solutions.ch01_patches import patchify
 from solutions.ch02_tokens import resize_positions, sinusoidal_positions, sinusoidal_positions_2d
+from solutions.ch06_inside import attention_rollout
 from vitcourse.book import architecture, living, living_model, stills
 from vitcourse.book.cells import seven
 from vitcourse.course import exercises
 from vitcourse.data import load_dataset
-from vitcourse.training.batches import standardised
 from vitcourse.training.trained import Trained
 
 # The theme's own colours, of which the explorables take the paper.
@@ -75,20 +75,6 @@ def state(page: Any, kind: str, what: str) -> Any:
 
 def image_of(page: Any, kind: str) -> Tensor:
     return torch.tensor(state(page, kind, "[...state.image]")).reshape(1, 1, 8, 8)
-
-
-@torch.no_grad()
-def computed(trained: Trained, images: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    """The logits, each layer's weights of attention, and the stream before and after each layer."""
-    model: Any = trained.model
-    inputs = standardised(images, trained.mean, trained.std)
-    x = model.positional_encoding(model.patch_embedding(inputs))
-    weights, streams = [], [x]
-    for block in model.blocks:
-        weights.append(block.attention(block.norm1(x), return_weights=True)[1])
-        x = block(x)
-        streams.append(x)
-    return model(inputs), weights, streams
 
 
 def near(ours: Any, expected: Tensor, tolerance: float = 1e-4) -> None:
@@ -147,10 +133,7 @@ def test_the_river_says_what_pytorch_says_of_what_is_drawn(open_page: Callable[.
     assert image.sum() > 2
     logits, weights, _ = computed(trained, image)
     near(state(page, "river", "[...state.result.logits]"), logits)
-    # What reaches CLS: rollout, as in PyTorch.
-    reach = torch.eye(17)
-    for layer in weights:
-        reach = (0.5 * layer[0].mean(0) + 0.5 * torch.eye(17)) @ reach
+    reach = attention_rollout(weights)[0]
     near(state(page, "river", "[...state.flow.rows[0]]"), reach[0])
     best = page.locator(".river-answer .best .river-name").inner_text()
     assert best == trained.classes[int(logits.argmax())]
@@ -260,7 +243,7 @@ def test_attention_is_pytorchs_for_what_is_drawn(open_page: Callable[..., Any], 
     _, weights, _ = computed(trained, image_of(page, "attention"))
     near(
         state(page, "attention", "state.result.layers.flatMap((l) => l.heads.flatMap((head) => [...head.weights]))"),
-        torch.stack(weights)[:, 0],
+        weights[:, 0],
     )
     page.locator(".attention .token").first.focus()
     page.keyboard.press("ArrowRight")
@@ -280,10 +263,10 @@ def test_the_map_shows_the_tensors_of_the_seven(open_page: Callable[..., Any], t
     page = open_page("model")
     logits, weights, streams = computed(trained, seven())
     near(state(page, "model", "[...state.result.logits]"), logits)
-    near(state(page, "model", "state.result.streams.flatMap((x) => [...x])"), torch.stack(streams)[:, 0])
+    near(state(page, "model", "state.result.streams.flatMap((x) => [...x])"), streams[:, 0])
     near(
         state(page, "model", "state.result.layers.flatMap((l) => l.heads.flatMap((one) => [...one.weights]))"),
-        torch.stack(weights)[:, 0],
+        weights[:, 0],
     )
     for asked in page.locator(".model .choice[aria-label='part of the model'] input").all():
         asked.check()

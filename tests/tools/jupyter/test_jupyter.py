@@ -94,6 +94,8 @@ def test_a_cell_without_an_answer_is_one_line(text: str, said: str) -> None:
 def test_a_chapter_that_cannot_be_read_is_left_alone() -> None:
     with pytest.raises(RequestError, match=r"^ch\.py can't be changed \(line 3: SyntaxError: ") as refused:
         with_cell("X = 1\n\ndef first(:\n", read_cell("def first(x): return x", ["first"]), ["first"], "ch.py")
+    with pytest.raises(RequestError, match="nested too deeply"):
+        with_cell(f"X = {'-' * 100_000}1\n", read_cell("def first(x): return x", ["first"]), ["first"])
     assert "<unknown>" not in str(refused.value)
 
 
