@@ -34,14 +34,24 @@ def slips(text: str, names: Sequence[str]) -> dict[str, Any]:
     given = [node for node in body if isinstance(node, ast.Assign)]
     kept = {ast.unparse(node.targets[0]) for node in given if isinstance(node.value, _CHANGEABLE)}
     parts = [part for node in whole for part in ast.walk(node)]
-    constants = [part for node in (*whole, *given) for part in ast.walk(node) if isinstance(part, ast.Constant)]
     functions = [part for part in parts if isinstance(part, ast.FunctionDef)]
+    # How often something is done is no size.
+    counting = [loop for loop in parts if isinstance(loop, ast.For) and _only_counts(loop)]
+    turns = {id(part) for loop in counting for part in ast.walk(loop.iter)}
+    constants = [part for node in (*whole, *given) for part in ast.walk(node) if isinstance(part, ast.Constant)]
+    numbers = [c for c in constants if type(c.value) is int and c.value > 7 and id(c) not in turns]
     return {
         "slips": {says: line for part in parts for line, says in (*_slips(part), *_signs(part, text))},
         "remarks": {says: line for function in functions for line, says in _remarks(function, kept)},
-        "numbers": {str(c.value): c.lineno for c in constants if type(c.value) is int and c.value > 7},
+        "numbers": {str(number.value): number.lineno for number in numbers},
         "stated": lines[:2_000],
     }
+
+
+def _only_counts(loop: ast.For) -> bool:
+    """Whether a loop goes so many times through the same, and never asks in which turn it is."""
+    used = {part.id for line in loop.body for part in ast.walk(line) if isinstance(part, ast.Name)}
+    return isinstance(loop.target, ast.Name) and loop.target.id not in used
 
 
 def stated(body: Iterable[ast.stmt], within: str = "") -> list[str]:

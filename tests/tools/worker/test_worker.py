@@ -262,6 +262,11 @@ def test_what_is_nested_deeply_is_looked_at_like_the_rest(deep: str) -> None:
     assert slips(text, ["patchify"])["slips"] == {}
 
 
+def test_a_number_that_is_written_in_is_no_count_of_turns():
+    text = "def fit(x):\n    for _ in range(100):\n        x = x / 2\n    for i in range(16):\n        x[i] = 0"
+    assert slips(text, ["fit"])["numbers"] == {"16": 4}
+
+
 def test_statements_are_told_with_what_they_stand_in_and_none_after_a_return() -> None:
     text = "@a\ndef f(x: int):\n 'What.'\n if x:\n  x = 1\n else:\n  x = 2\n return x\n x = 3"
     lines = ["if x:", "If body > x = 1", "If orelse > x = 2", "return x"]
