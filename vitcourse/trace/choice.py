@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Iterator, Mapping, Sequence
+from math import inf
 
 from vitcourse.trace.expressions import HEADS, ORDER, Vector
 from vitcourse.trace.sizes import PRODUCTS, Names
@@ -26,13 +27,18 @@ def chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, held: bo
     "longer", a few more, or twice as many; "times longer", a multiple; "+3", so many more. With held, sizes that are a
     product, or one more, of others go on being it; else only those of which one factor has no symbol.
     """
+    least, best = inf, dict(main)
     for shift in range(18):
         sizes = _chosen(main, ways, turn, shift, held)
         known: dict[str, Vector] = {name: (size,) for name, size in sizes.items() if name in ways or name in FEW}
         others = [size for name, (size, *_) in Names(known).sizes.items() if name in ways or name not in main]
-        if len(set(others)) == len(others):
+        # Some are alike at every shift: those that are bound to what they were.
+        alike = len(others) - len(set(others))
+        if alike < least:
+            least, best = alike, sizes
+        if not alike:
             break
-    return sizes
+    return best
 
 
 def _chosen(main: Mapping[str, int], ways: Mapping[str, str], turn: int, shift: int, held: bool) -> dict[str, int]:

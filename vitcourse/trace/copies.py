@@ -17,7 +17,7 @@ from torch.nn.parameter import is_lazy
 
 from vitcourse.trace.expressions import HEADS, worth
 from vitcourse.trace.names import changed, kept_numbers
-from vitcourse.trace.recorder import tensors_in
+from vitcourse.trace.recorder import Sizes, sizes_of, tensors_in
 from vitcourse.trace.shared import Shared, names_of
 from vitcourse.trace.source import readable
 
@@ -116,6 +116,10 @@ class Copies:
     def of(self, value: Any) -> Any:
         """The copy of something that the call uses; None where there is none."""
         return self.memo.get(id(value if self.before is None else self.before.of(value)))
+
+    def held(self) -> dict[int, Sizes]:
+        """The sizes of the tensors that came along, by what they are copies of."""
+        return {key: sizes_of(new) for key, new in self.memo.items() if isinstance(new, Tensor)}
 
     def call_of(self) -> Call:
         """The call on these copies: what later ones are made from, when the call itself has changed its things."""

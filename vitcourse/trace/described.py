@@ -55,9 +55,9 @@ def built(
     signature = signature_of(kind)
     given = arguments_of(kind, args, kwargs)
     if signature is not None:
-        # A default is a number with a name, as an argument is.
+        # A default is a number with a name, as an argument is; one of 1, groups or a stride, is something left out.
         defaults = {name: p.default for name, p in signature.parameters.items() if name not in given}
-        kwargs = kwargs | {name: value for name, value in defaults.items() if type(value) in (int, tuple, list)}
+        kwargs = kwargs | {n: v for n, v in defaults.items() if type(v) in (int, tuple, list) and v != 1}
     paths = arguments_of(kind, args, kwargs)
     numbers: dict[str, str] = {}
     values: dict[str, int] = {}

@@ -20,10 +20,12 @@ from vitcourse.trace.recorder import (
     QUESTIONS,
     READS,
     UNCHECKED,
+    Sizes,
     Step,
     Watch,
     decides,
     mapped,
+    named_results,
     sizes_of,
     tensors_in,
 )
@@ -33,9 +35,9 @@ from vitcourse.trace.turns import Turns
 # A step that makes more, 64 MB of float32, isn't run to try sizes.
 MOST_IN_A_STEP = 2**24
 # Nor does a run go on that has made more in all, or four times what the call makes: all of it may be kept.
-MOST_IN_A_RUN = 2**28
-# What has more numbers, 128 MB of float32, or four times those of the module itself, isn't made to try sizes.
-MOST_IN_A_MODULE = 2**25
+MOST_IN_A_RUN = 2**26
+# What has more numbers, 32 MB of float32, or four times those of the module itself, isn't made to try sizes.
+MOST_IN_A_MODULE = 2**23
 # A kernel of more places isn't moved over an image with more products than that.
 LARGE_KERNEL, MOST_PRODUCTS = 2**10, 2**28
 _CONVOLUTIONS = {f"conv{transposed}{n}d" for n in (1, 2, 3) for transposed in ("", "_transpose")}
@@ -60,7 +62,9 @@ class Rehearsal(Watch):
         super().__init__()
         self.sizes, self.meta, self.main, self.contrary = sizes, meta, main, contrary
         self.follower: Follower | None = None
+        # Made in the run, or kept for it: copies where sizes are followed, else the sizes of tensors alone.
         self.copies: Copies | None = None
+        self.held: dict[int, Sizes] = {}
         # The axes of what the call gave, as far as they were followed.
         self.results: list[Axes] = []
         self.error: BaseException | None = None
@@ -72,8 +76,9 @@ class Rehearsal(Watch):
         # Where each step of the run that is shown was taken, in a run whose loops have more turns; where it has been.
         self.paths: list[Hashable] = []
         self.been: set[Hashable] = set()
-        # The sizes along which there are more, in the run that is shown and in this one.
+        # The sizes along which there are more, in the run that is shown and in this one; and what came out in the end.
         self.longer: list[tuple[int, int]] = []
+        self.outcome: list[Sizes] = []
         # The steps that may be too large at these sizes.
         self.heavy: set[int] = set()
         self.room = MOST_IN_A_RUN
@@ -212,6 +217,7 @@ class Rehearsal(Watch):
                 if opaque:
                     sys.setprofile(self.hook)
                 result = copy_context().run(function, *args, **kwargs)
+            self.outcome = [sizes_of(tensor) for tensor in named_results(result)] if self.longer else []
             if self.follower is not None:
                 self.results = self.follower.ended(tensors_in(result))
             self.made.clear()

@@ -98,8 +98,9 @@ class Roundings:
         many = [fit for fit in many if max({**self.varied, **self.composed}[fit[1]]) > 16 * fit[2]]
         for found in (plain, many):
             count = Counter(name for _, name, _, _ in found)
-            # A line goes through a few sizes easily, if it may lie anywhere.
-            fits = [fit for fit in found if not any(fit[2] % n == 0 for n in self.given) and abs(fit[3]) <= 3 * fit[2]]
+            # A line goes through a few sizes easily, if it may lie anywhere: a kernel takes away, and adds little.
+            fits = [fit for fit in found if not any(fit[2] % n == 0 for n in self.given)]
+            fits = [fit for fit in fits if -3 * fit[2] <= fit[3] <= 2 * fit[2]]
             # Nor is much known of what is rounded twice by a few places.
             fits = [fit for fit in fits if max(self.composed.get(fit[1], (8 * fit[2] + 1,))) > 8 * fit[2]]
             texts = [_rounded_text(*fit) for fit in fits if count[fit[1]] == 1]
@@ -152,5 +153,9 @@ class Roundings:
 
 def _rounded_text(many: str, name: str, by: int, plus: int) -> str:
     """So many times a size and a number more, divided and rounded, as it is written."""
-    text = f"⌈{name}/{by}⌉" if plus == by - 1 else f"{name}//{by}" if not plus else f"({name}{plus:+d})//{by}"
+    more, rest = divmod(plus, by)
+    if plus < 0 or 0 < rest < by - 1:
+        text = f"({name}{plus:+d})//{by}"
+    else:
+        text = (f"⌈{name}/{by}⌉" if rest else f"{name}//{by}") + (f"+{more}" if more else "")
     return many + closed(text) if many else text

@@ -86,6 +86,8 @@ class Rehearsals:
         count = 0 if lazy else sum(p.numel() for p in parameters)
         self.meta = count > LARGE
         self._most = inf if self.meta else max(4 * count, MOST_IN_A_MODULE)
+        # Whether something comes along that keeps its own sizes.
+        self.own = False
         # What gets its sizes by being made, or by its first run, is made anew for each.
         self.anew = bool(call.recipes or lazy)
         self.main: list[Step] = []
@@ -106,13 +108,14 @@ class Rehearsals:
         self.count = 0
         self._spare: Copies | None = None
         self._tried: dict[tuple[Any, ...], Rehearsal] = {}
-        self._first: Copies | None = None
+        self.first: Copies | None = None
 
     def prepare(self) -> None:
         """Copy what the call uses, before the call, which may change what it is given."""
         with _unnoticed():
             first = Copies(self.call, self.call.sizes, self.meta)
-            self.call, self.finished, self._first = first.call_of(), first.finished, first
+            self.call, self.finished, self.first = first.call_of(), first.finished, first
+            self.own = first.finished
 
     def run(
         self, shown: Recorder, failed: bool, decided: Callable[[], bool], telling: Callable[[], dict[str, int]]
@@ -122,10 +125,10 @@ class Rehearsals:
         self.decided, self.telling = decided, telling
         self._turns = None if failed else turns_of(self.main, shown.made())
         self._shown = shown
-        if self._first is None:
+        if self.first is None:
             # It can't be copied, and so not be run.
             return
-        with _unnoticed(), self._first.shared:
+        with _unnoticed(), self.first.shared:
             for self.contrary in (1, 0) if shown.data is not None else (0,):
                 self._untie()
                 apart = (*self.call.counts, *self.tied, *self.call.layers, *self.call.listed)
@@ -191,10 +194,16 @@ class Rehearsals:
         self.finished = self.finished or not symbols or not set(symbols) <= self.ways.keys()
         if not self.turns:
             self._try({}, 0, True)
-        for turn in range(1 + done, 5) if self.ways else ():
+        ways = self.ways
+        for turn in range(1 + done, 5) if ways else ():
             followed = not self.finished or self.follower is not None
-            if (followed and self.decided()) or (not self._again(turn, held) and followed):
+            if followed and self.decided():
                 break
+            if not (self._again(turn, held) or self._again_without(turn, held)) and followed:
+                break
+        self.ways = ways
+        if self.finished and self.follower is None:
+            self._try({}, 0, True)
         self._look_closer(held)
 
     def _vary_listed(self, heads: dict[str, str]) -> None:
@@ -206,12 +215,15 @@ class Rehearsals:
             rest = [name for name in listed if name in self.stopped and name.startswith(f"{word}[")]
             if len(rest) > 1 and self._try({**self.ways, **dict.fromkeys(rest, "times")}, 0, True):
                 self.ways = self.last_ways
+        # Beside the sizes that are shown there may be room for more than beside smaller ones.
+        for name in [name for name in listed if name not in self.ways]:
+            any(self._try({name: way}, 0, True) for way in ("next", "times"))
         # Whatever such a number is, one that can't change says nothing of sizes.
         self.stopped = {name: run for name, run in self.stopped.items() if name not in listed}
 
     def _look_closer(self, held: bool) -> None:
         """Runs for what the others hide: what is rounded, one layer more, what comes before a late failure."""
-        said = {word for words in self.call.words.values() for word in words}.difference(FEW)
+        said = {word for words in self.call.words.values() for word in words}
         runs = [self.call.sizes, *(turn.sizes for turn in self.turns)]
         # What was a multiple of some number in all runs, or odd, may be rounded, and nobody would see it.
         multiples = {
@@ -227,11 +239,19 @@ class Rehearsals:
                     for by in (2, 2, 2, 3, 5, 7):
                         if step % by == 0 and self._try({name: f"+{step // by}"}, 0, held):
                             step //= by
+        for name in [name for name, way in self.ways.items() if way in ("next", "less")]:
+            # What was only a little more or less, because of the others, has hidden what is rounded: once alone.
+            self._try({name: "times"}, 0, held)
+        ones = [name for name, size in self.call.sizes.items() if size == 1 and name not in self.ways]
+        for name in ones if self.turns and len(self.main) < MOST_STEPS else ():
+            # One group, or one head: where all that it may have to divide is a multiple, there can be more.
+            multiples = {other: "times" for other in self.ways if other not in FEW}
+            any(self._try({**multiples, name: way}, 0, True) for way in ("+1", "times"))
         if self.call.layers and self.turns:
             # There is one layer more, which is left out.
             self._try({**self.ways, **dict.fromkeys(self.call.layers, "longer")}, 0, held)
         ended = {name: len(run.steps) for name, run in self.stopped.items() if isinstance(run.error, Exception)}
-        late = {name: "next" for name in ended if name in said and ended[name] == max(ended.values())}
+        late = {name: "next" for name in ended if name in said - {*FEW} and ended[name] == max(ended.values())}
         if late and 4 * max(ended.values()) > len(self.main):
             # What fails late tells of much before, of what is rounded only at more sizes.
             for turn in range(3):
@@ -265,6 +285,16 @@ class Rehearsals:
             # What must divide it goes along.
             ways = ways[-1:]
         return any(self._try(way, turn, held) for place, way in enumerate(ways) if way not in ways[:place])
+
+    def _again_without(self, turn: int, held: bool) -> bool:
+        """Another run, where one size that could be made a multiple, or a little more, stays as it was."""
+        whole = self.ways
+        for name in [name for name, way in reversed(whole.items()) if way in ("times", "next", "less")][:3]:
+            self.ways = {other: way for other, way in whole.items() if other != name}
+            if self.ways and self._again(turn, held):
+                return True
+        self.ways = whole
+        return False
 
     def _one_by_one(self, symbols: list[str], heads: dict[str, str], ways: Sequence[str] = ONE_BY_ONE) -> None:
         for name in symbols:
@@ -352,10 +382,11 @@ class Rehearsals:
         try:
             if copies is None or self.anew:
                 with Weighed(self._most) if self.call.recipes else ExitStack():
-                    copies = Copies(self.call, sizes, self.meta, self._first)
+                    copies = Copies(self.call, sizes, self.meta, self.first)
             copies.sizes, copies.ordered, self._spare = sizes, not self.contrary, copies
             args, kwargs = copies.arguments()
-            self.finished = self.finished or copies.finished
+            self.own = self.own or copies.finished
+            self.finished = self.finished or self.own
             if self.finished and self.follower is None:
                 self.last.follower = Follower(self.call, copies, tensors_in([*args, *kwargs.values()]))
             self.count += 1
@@ -386,7 +417,9 @@ class Rehearsals:
             elif self.last.elsewhere and not self.contrary:
                 self.parted.append((sizes, steps[:-1]))
             return False
-        self._spare, self.last.copies = None, copies
+        self._spare, self.last.held = None, copies.held()
+        if self.last.follower is not None:
+            self.last.copies = copies
         self.turns.append(self.last)
         self.follower = self.follower or self.last.follower
         return True

@@ -178,7 +178,7 @@ class Names:
             by, plus = self._line(v, size)
             many = by > 1 and len(set(v)) > 3 and self._written(by)
             if (by == 1 or many) and (not self.fixed or self._small(plus)):
-                yield f"{by}·{name}{plus:+d}" if by > 1 else f"{name}{plus:+d}"
+                yield (f"{by}·" if by > 1 else "") + name + (f"{plus:+d}" if plus else "")
         for a, x in names:
             rest = minus(v, x)
             found = sorted(self._products(rest, 2, ""), key=lambda p: len(p[1])) if min(rest) > 0 else []
@@ -193,7 +193,7 @@ class Names:
         for name, size in two if len(set(v)) > 3 else ():
             by, plus = self._line(v, size)
             if by == 1 and (not self.fixed or self._small(plus)):
-                yield f"{name}{plus:+d}" if plus else name
+                yield name + (f"{plus:+d}" if plus else "")
 
     def _brackets(self, v: Vector) -> Iterator[str]:
         """Products of one sum or two, C·(H+2)·(W+2), and how many pairs there are, D·(D-1)/2."""

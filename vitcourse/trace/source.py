@@ -82,6 +82,9 @@ def _found(frame: FrameType, lasti: int) -> Place:
             column = span[1] or 0
             wholes = [whole for whole in found.statements or () if isinstance(whole, _WHOLES)]
             node = next((whole for whole in wholes if whole.col_offset <= column < (whole.end_col_offset or 0)), node)
+        elif opname[code.co_code[lasti]].startswith("RAISE"):
+            # Python itself points at the last part of an assertion, whichever failed.
+            node = next((whole.test for whole in found.statements or () if isinstance(whole, ast.Assert)), node)
         line = node.lineno
         span = [node.end_lineno, node.col_offset, node.end_col_offset]
     except Exception:

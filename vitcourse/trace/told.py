@@ -136,8 +136,14 @@ class Told:
                 # As many as the data says: no expression of sizes, whatever it comes to.
                 sizes[f"_data{serial}"] = (first[1][0], *(step[1][0] for step in rest))
         given = frozenset(size for name, size in stuck.items() if name in self.call.numbers.values())
-        fixed = self.follower is not None or not self.turns
-        return Names(sizes, fixed=fixed, doubted=frozenset(stuck.values()), given=given)
+        return Names(sizes, fixed=self._fixed(), doubted=frozenset(stuck.values()), given=given)
+
+    def _fixed(self) -> bool:
+        """Whether a number in an expression may be a size that no run could change."""
+        if not self.turns or self.rehearsals.own:
+            return True
+        # How many channels an image has is often written as a number in a module, and is a factor of nothing else.
+        return self.follower is not None and not self.rehearsals.stopped.keys() <= {"C"}
 
     def nameable(self) -> bool:
         """Whether runs can name anything: not where no size has a symbol, and no module may promise one."""
@@ -256,6 +262,17 @@ class Told:
                     shape = tuple(axis if fit else Axis(axis.size) for axis, fit in zip(shape, fits, strict=True))
         return shape
 
+    def outcome(self, results: Sequence[Tensor]) -> tuple[Shape, ...]:
+        """The axes of what came out. What is true of a loop's last turn here needn't be of its last of more."""
+        shapes = [self.shape_of(tensor) for tensor in results]
+        for turn in [turn for turn in self.turns if turn.outcome]:
+            known = Names({name: (size,) for name, size in turn.sizes.items()}).sizes
+            for place, (shape, ended) in enumerate(zip(shapes, turn.outcome, strict=False)):
+                if len(shape) == len(ended):
+                    fits = [_holds(axis.name, known, size) for axis, size in zip(shape, ended, strict=True)]
+                    shapes[place] = tuple(a if fit else Axis(a.size) for a, fit in zip(shape, fits, strict=True))
+        return tuple(shapes)
+
     def _may_be_other(self, text: str | None) -> bool:
         """Whether a number that is added comes from a size that decides which steps there are."""
         added = text is not None and re.search(r"[-+]\d", text)
@@ -275,9 +292,9 @@ class Told:
 
     def held(self, tensor: Tensor) -> Shape:
         """The axes of a tensor that the call found ready: a parameter, say."""
-        found = [turn.copies.of(tensor) for turn in self.turns if turn.copies is not None]
-        sizes = sizes_of(tensor)
-        others = [sizes_of(other) for other in found if isinstance(other, Tensor) and other.ndim == len(sizes)]
+        first, sizes = self.rehearsals.first, sizes_of(tensor)
+        key = id(first.of(tensor)) if first is not None else 0
+        others = [turn.held[key] for turn in self.turns if len(turn.held.get(key, ())) == len(sizes)]
         copy = self.copies.of(tensor) if self.copies is not None else None
         known = self.follower.axes(copy) if self.follower is not None and isinstance(copy, Tensor) else None
         if len(others) < len(self.turns):

@@ -78,7 +78,7 @@ def trace(
     quietly(told.find_merged)
     kind = type(function).__name__
     name = kind if isinstance(function, nn.Module) else getattr(function, "__name__", repr(function))
-    outcome = tuple(told.shape_of(tensor) for tensor in named_results(result))
+    outcome = told.outcome(named_results(result))
     stopped = failure(told, error) if error is not None else None
     told.forget()
     root = recorder.root

@@ -319,6 +319,15 @@ def test_a_size_that_a_shape_lacks_is_told():
     assert failure.explanation == "x has 3 axes (B, T, D), 0 to 2: there is no 3"
 
 
+def test_an_assertion_is_shown_whole_whichever_part_of_it_failed():
+    def cut(x, p):
+        assert x.shape[2] % p == 0 and x.shape[3] % p == 0, "no whole patches"  # noqa: PT018
+        return x
+
+    failure = trace(cut, rand(2, 3, 13, 15), 5, names="B C H W").failure
+    assert failure.expression == "x.shape[2] % p == 0 and x.shape[3] % p == 0"
+
+
 @pytest.mark.parametrize("line", ["b,n=x.shape", "[b, n] = x.size()", "(b, n,) = x.shape"])
 def test_names_for_a_shape_are_counted_however_they_are_written(tmp_path, line):
     file = tmp_path / "code.py"

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import re
 import threading
 from collections import Counter, OrderedDict, UserDict, namedtuple
 from contextvars import ContextVar
@@ -968,6 +969,134 @@ def test_sizes_that_have_to_be_small_do_not_stay_as_far_apart():
     assert len({sizes["H"] - sizes["W"] for sizes in turns}) > 3
 
 
+def test_sizes_that_are_alike_however_the_others_are_chosen_make_no_others_large():
+    ways = {"D": "free", "n_heads": "times", "window": "next"}
+    sizes = chosen({"D": 24, "n_heads": 2, "window": 3}, ways, 0, True)
+    assert sizes == {"D": 16, "n_heads": 4, "window": 4}
+
+
+class TwoOrFour(nn.Module):
+    """In two groups, or in four; the channels are a number in the code."""
+
+    def __init__(self, dim, groups):
+        super().__init__()
+        if groups not in (2, 4):
+            raise ValueError("not so many groups")
+        self.groups = groups
+        self.layers = nn.Sequential(nn.Conv2d(3, dim, 1), nn.Conv2d(dim, 2 * dim, 1))
+
+    def forward(self, x):
+        return self.layers(x).unflatten(1, (self.groups, -1))
+
+
+def test_what_can_change_once_only_does_not_keep_the_others_from_changing_again():
+    traced = trace(build(TwoOrFour, 20, 2), torch.rand(5, 3, 7, 11), names="B C H W")
+    assert [row.shape[1].word for row in traced.steps] == ["C", "2·D", "D", "2·D", "groups"]
+
+
+def test_a_product_and_nothing_more_is_a_product():
+    patches = nn.Conv2d(3, 20, 3, 3)
+    traced = trace(lambda x: patches(x).flatten(2).mT.flatten(0, 1), torch.rand(5, 3, 21, 33), names="B C H W")
+    assert [axis.word for axis in traced.outcome[0]] == ["B·N", "20"]
+
+
+@pytest.mark.parametrize("names", ["B C T", "B D T"])
+def test_a_share_of_a_width_is_rounded_whatever_the_width_is_called(names):
+    class Squeezed(nn.Module):
+        def __init__(self, channels):
+            super().__init__()
+            self.conv = nn.Conv1d(channels, channels // 4, 1)
+
+        def forward(self, x):
+            return self.conv(x)
+
+    traced = trace(build(Squeezed, 16), torch.rand(2, 16, 7), names=names)
+    assert traced.outcome[0][1].name == f"{names[2]}//4"
+
+
+class Split(nn.Module):
+    def __init__(self, dim, groups=1):
+        super().__init__()
+        self.groups, self.mix = groups, nn.Linear(dim, dim)
+
+    def forward(self, x):
+        return self.mix(x).unflatten(-1, (self.groups, -1))
+
+
+def test_one_group_that_is_asked_for_can_be_more_and_one_that_is_not_is_left_out():
+    for asked, names in (({"groups": 1}, ["B", "groups", "D/groups"]), ({}, ["B", None, "D"])):
+        assert [a.name for a in trace(build(Split, 8, **asked), torch.rand(3, 8), names="B D").outcome[0]] == names
+
+
+class Ranked(nn.Module):
+    """The rank is a share of the width, rounded; the turns of a loop, and large states, leave it little choice."""
+
+    def __init__(self, dim, states, expand):
+        super().__init__()
+        self.rank, self.states, self.width = -(-dim // 16), states, expand * dim
+        self.wide, self.parts = nn.Linear(dim, self.width), nn.Linear(self.width, self.rank + 2 * states)
+        self.rate, self.decay = nn.Linear(self.rank, self.width), nn.Parameter(torch.rand(self.width, states))
+
+    def forward(self, x):
+        wide = self.wide(x)
+        rank, given, _ = self.parts(wide).split([self.rank, self.states, self.states], -1)
+        decay = torch.exp(-self.rate(rank)[..., None] * self.decay)
+        state = x.new_zeros(len(x), self.width, self.states)
+        for t in range(x.shape[1]):
+            state = decay[:, t] * state + wide[:, t, :, None] * given[:, t, None]
+        return state
+
+
+def test_what_changed_a_little_only_beside_the_others_is_changed_more_alone():
+    traced = trace(build(Ranked, 24, 4, 2), torch.rand(2, 6, 24), names="B T D")
+    said = {axis.name for row in traced.steps for shape in row.shapes for axis in shape}
+    assert "states" in said
+    assert "2·states+2" not in said
+
+
+class Waves(nn.Module):
+    def __init__(self, dim, kernels, strides):
+        super().__init__()
+        layers = zip([1, dim, dim], [dim] * 3, kernels, strides, strict=True)
+        self.layers = nn.Sequential(*(nn.Conv1d(*each) for each in layers))
+
+    def forward(self, wave):
+        return self.layers(wave[:, None])
+
+
+def test_strides_in_a_list_that_find_no_room_beside_a_short_wave_are_tried_beside_the_one_that_is_shown():
+    traced = trace(build(Waves, 16, [10, 3, 3], [5, 2, 2]), torch.rand(3, 400), names="B n")
+    said = [row.shape[2].name or "" for row in traced.steps if row.op == "Conv1d"]
+    assert said
+    assert not any(re.search(r"\d(?![\d\]])", name) for name in said), said
+
+
+def square(x):
+    side = int(x.shape[1] ** 0.5)
+    return F.avg_pool2d(x.reshape(len(x), 1, side, side), 2, ceil_mode=True)
+
+
+def test_what_is_only_there_for_squares_is_not_taken_for_a_line():
+    assert [axis.name for axis in trace(square, torch.rand(2, 16), names="B N").outcome[0][2:]] == [None, None]
+
+
+class Generating(nn.Module):
+    def __init__(self, new):
+        super().__init__()
+        self.new = new
+
+    def forward(self, ids):
+        for _ in range(self.new):
+            ids = torch.cat([ids, ids[:, -1:] + 1], 1)
+        return ids
+
+
+def test_what_comes_out_of_a_loop_is_not_said_to_be_what_its_turn_here_makes():
+    traced = trace(build(Generating, 4), torch.randint(9, (2, 5)), names="B T")
+    assert traced.steps[-1].shape[1].name == "T+4"
+    assert traced.outcome[0][1].name in (None, "T+new")
+
+
 def levels(x):
     maps = [x, F.avg_pool2d(x, 2), F.avg_pool2d(x, 4)]
     return torch.cat([level.flatten(2) for level in maps], 2).mT
@@ -1171,7 +1300,7 @@ def test_no_name_of_what_is_made_anew_holds_by_chance(kind, names, made):
 def test_a_line_through_three_sizes_is_no_name_but_where_it_is_close_to_nothing():
     names = Names({"window": (3, 16, 15), "W": (30, 23, 16)})
     assert names.text((12, 16, 15)) is None  # (window + 48) // 4
-    assert names.text((16, 12, 9)) == "(W+2)//2"
+    assert names.text((16, 12, 9)) == "W//2+1"
 
 
 def kept_apart(scores):
