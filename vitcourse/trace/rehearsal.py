@@ -35,7 +35,7 @@ from vitcourse.trace.turns import Turns
 # A step that makes more, 64 MB of float32, isn't run to try sizes.
 MOST_IN_A_STEP = 2**24
 # Nor does a run go on that has made more in all, or four times what the call makes: all of it may be kept.
-MOST_IN_A_RUN = 2**26
+MOST_IN_A_RUN = 2**28
 # What has more numbers, 32 MB of float32, or four times those of the module itself, isn't made to try sizes.
 MOST_IN_A_MODULE = 2**23
 # A kernel of more places isn't moved over an image with more products than that.
