@@ -242,7 +242,8 @@ class Rehearsals:
         for name in [name for name, way in self.ways.items() if way in ("next", "less")]:
             # What was only a little more or less, because of the others, has hidden what is rounded: once alone.
             self._try({name: "times"}, 0, held)
-        ones = [name for name, size in self.call.sizes.items() if size == 1 and name not in self.ways]
+        made = dict.fromkeys(symbol for _, recipe in self.call.recipes for symbol in recipe.numbers.values())
+        ones = [name for name in made if self.call.sizes[name] == 1 and name not in self.ways]
         for name in ones if self.turns and len(self.main) < MOST_STEPS else ():
             # One group, or one head: where all that it may have to divide is a multiple, there can be more.
             multiples = {other: "times" for other in self.ways if other not in FEW}
