@@ -21,10 +21,6 @@ def place_of(name: str) -> tuple[int, str]:
     return (ORDER.index(name) if name in ORDER else len(ORDER)), name
 
 
-def all_places(names: tuple[str, ...]) -> list[tuple[int, str]]:
-    return sorted(map(place_of, names))
-
-
 def closed(text: str) -> str:
     """An expression as a factor of another."""
     return text if re.fullmatch(r"⌈[^⌈⌉]*⌉|[\w'·\[\]]+", text) else f"({text})"
@@ -63,6 +59,7 @@ def quotient(whole: Any, part: Any) -> Any:
 
 
 def times(one: Vector, two: Vector) -> Vector:
+    """One size by another, in each run."""
     return tuple(a * b for a, b in zip(one, two, strict=True))
 
 
@@ -73,4 +70,5 @@ def divided(v: Vector, size: Vector) -> Vector | None:
 
 
 def minus(one: Vector, two: Vector) -> Vector:
+    """One size less another, in each run."""
     return tuple(a - b for a, b in zip(one, two, strict=True))

@@ -1,25 +1,18 @@
 """The same call, run again at other sizes, as often as its sizes need to be told apart."""
 
-import logging
-import random
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
-from io import StringIO
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from math import gcd, inf, prod
 from typing import Any
 
-import torch
-from numpy.random import MT19937
-from numpy.random.mtrand import get_bit_generator, set_bit_generator
 from torch.nn.parameter import is_lazy
-from torch.overrides import _get_current_function_mode_stack
 
 from vitcourse.trace.choice import FEW, LENGTHS, WHOLES, WIDTHS, chosen
 from vitcourse.trace.copies import Call, Copies
 from vitcourse.trace.follow import Follower
-from vitcourse.trace.recorder import Step, Watch, tensors_in
+from vitcourse.trace.recorder import Step, tensors_in
 from vitcourse.trace.rehearsal import MOST_IN_A_MODULE, MOST_IN_A_STEP, Parted, Rehearsal, Weighed
+from vitcourse.trace.shared import unnoticed
 from vitcourse.trace.steps import Recorder
 from vitcourse.trace.turns import turns_of
 
@@ -33,47 +26,6 @@ MOST_IN_A_LIST = 12
 MOST_TELLING = 6
 # How one size alone may change: the first way that the call takes.
 ONE_BY_ONE = ("free", "even", "times", "next", "less")
-_SPARE = MT19937(0)
-
-
-def _nothing(record: logging.LogRecord) -> bool:
-    """A filter that lets nothing through."""
-    return False
-
-
-@contextmanager
-def _unnoticed() -> Iterator[None]:
-    """Runs leave nothing in what is printed or logged, in torch's modes and states of chance, or in a trace around."""
-    stack = _get_current_function_mode_stack()  # type: ignore[no-untyped-call]
-    around = [mode for mode in stack if isinstance(mode, Watch) and not mode.busy]
-    for mode in around:
-        mode.busy = True
-    state, grad = random.getstate(), torch.is_grad_enabled()
-    # There are few handlers: logging.disable() goes through all loggers there are.
-    known = [handler for ref in logging._handlerList if (handler := ref()) is not None]  # type: ignore[attr-defined]
-    handlers = [handler for handler in known if _nothing not in handler.filters]
-    # Numpy's own stands aside: its state takes longer to read than a short call takes.
-    numbers = get_bit_generator()
-    set_bit_generator(_SPARE)
-    _SPARE._legacy_seeding(0)
-    random.seed(0)
-    for handler in handlers:
-        handler.addFilter(_nothing)
-    with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-        warnings.simplefilter("ignore")
-        try:
-            with torch.random.fork_rng(devices=[]):
-                # A trace says the same each time that it is made.
-                torch.default_generator.manual_seed(0)
-                yield
-        finally:
-            for mode in around:
-                mode.busy = False
-            for handler in handlers:
-                handler.removeFilter(_nothing)
-            random.setstate(state)
-            torch.set_grad_enabled(grad)
-            set_bit_generator(numbers)
 
 
 class Rehearsals:
@@ -112,7 +64,7 @@ class Rehearsals:
 
     def prepare(self) -> None:
         """Copy what the call uses, before the call, which may change what it is given."""
-        with _unnoticed():
+        with unnoticed():
             first = Copies(self.call, self.call.sizes, self.meta)
             self.call, self.finished, self.first = first.call_of(), first.finished, first
             self.own = first.finished
@@ -128,7 +80,7 @@ class Rehearsals:
         if self.first is None:
             # It can't be copied, and so not be run.
             return
-        with _unnoticed(), self.first.shared:
+        with unnoticed(), self.first.shared:
             for self.contrary in (1, 0) if shown.data is not None else (0,):
                 self._untie()
                 apart = (*self.call.counts, *self.tied, *self.call.layers, *self.call.listed)

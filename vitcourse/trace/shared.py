@@ -1,20 +1,28 @@
-"""What no copy can have of its own: attributes of classes, and what their methods find outside of them.
+"""What no copy can have of its own: attributes of classes, what their methods find outside of them, states of chance.
 
 As it is when the runs begin, it is put back when they have ended.
 """
 
 import functools
+import logging
+import random
 import types
+import warnings
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
 from typing import Any
 
 import numpy
 import torch
+from numpy.random import MT19937
+from numpy.random.mtrand import get_bit_generator, set_bit_generator
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+from torch.overrides import _get_current_function_mode_stack
 
-from vitcourse.trace.recorder import quietly
+from vitcourse.trace.recorder import Watch, quietly
 from vitcourse.trace.source import readable
 
 _CACHED = functools._lru_cache_wrapper
@@ -22,6 +30,48 @@ _CONTAINERS = (dict, list, set, deque)
 _NOTHING = object()
 # What holds nothing that a run could change.
 _UNCHANGED = frozenset((type(None), bool, int, float, str, types.FunctionType, types.ModuleType, type, object))
+# Numpy's generator in the place of the caller's.
+_SPARE = MT19937(0)
+
+
+def _nothing(record: logging.LogRecord) -> bool:
+    """A filter that lets nothing through."""
+    return False
+
+
+@contextmanager
+def unnoticed() -> Iterator[None]:
+    """Runs leave nothing in what is printed or logged, in torch's modes and states of chance, or in a trace around."""
+    stack = _get_current_function_mode_stack()  # type: ignore[no-untyped-call]
+    around = [mode for mode in stack if isinstance(mode, Watch) and not mode.busy]
+    for mode in around:
+        mode.busy = True
+    state, grad = random.getstate(), torch.is_grad_enabled()
+    # There are few handlers: logging.disable() goes through all loggers there are.
+    known = [handler for ref in logging._handlerList if (handler := ref()) is not None]  # type: ignore[attr-defined]
+    handlers = [handler for handler in known if _nothing not in handler.filters]
+    # Numpy's own stands aside: its state takes longer to read than a short call takes.
+    numbers = get_bit_generator()
+    set_bit_generator(_SPARE)
+    _SPARE._legacy_seeding(0)
+    random.seed(0)
+    for handler in handlers:
+        handler.addFilter(_nothing)
+    with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        warnings.simplefilter("ignore")
+        try:
+            with torch.random.fork_rng(devices=[]):
+                # A trace says the same each time that it is made.
+                torch.default_generator.manual_seed(0)
+                yield
+        finally:
+            for mode in around:
+                mode.busy = False
+            for handler in handlers:
+                handler.removeFilter(_nothing)
+            random.setstate(state)
+            torch.set_grad_enabled(grad)
+            set_bit_generator(numbers)
 
 
 class Shared:

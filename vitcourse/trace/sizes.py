@@ -14,7 +14,6 @@ from math import prod
 from vitcourse.trace.expressions import (
     HEADS,
     Vector,
-    all_places,
     closed,
     divided,
     flat,
@@ -134,8 +133,8 @@ class Names:
         yield from (name for name, size in names.items() if size == v and (len(v) > 2 or name in (*HEADS, "dh")))
         if len(set(v)) < 3:
             return
-        products = sorted(self._products(v, 4, ""), key=lambda p: (len(p[1]) + (p[0] != 1), all_places(p[1])))
-        products = [p for p in products if self._written(p[0])]
+        products = [p for p in self._products(v, 4, "") if self._written(p[0])]
+        products.sort(key=lambda p: (len(p[1]) + (p[0] != 1), sorted(map(place_of, p[1]))))
         texts = ["·".join([str(n)] * (n != 1) + sorted(factors, key=place_of)) for n, factors in products]
         rounded = [t for t, p in zip(texts, products, strict=True) if not self._composed.keys().isdisjoint(p[1])]
         # Of several products of what is rounded one fits by chance, but where they are the same.
