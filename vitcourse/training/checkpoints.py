@@ -6,10 +6,10 @@ unpickling anything else, so that a file from elsewhere can't run code.
 
 import io
 import signal
-import threading
 import time
 import zipfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from pickle import UnpicklingError
 from types import FrameType
@@ -18,6 +18,7 @@ from typing import Any, Self
 import torch
 
 from vitcourse.errors import RequestError
+from vitcourse.signals import handling
 
 CHECKPOINT = "checkpoint.pt"
 FORMAT = "vitcourse checkpoint, version 1"
@@ -26,7 +27,6 @@ FORMAT = "vitcourse checkpoint, version 1"
 SECONDS_BETWEEN = 30.0
 SHARE = 0.05
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # So many requests are borne before one ends the run at once.
 PATIENCE = 2
 
@@ -89,25 +89,18 @@ class StopOnInterrupt:
     def __init__(self) -> None:
         self.requested = False
         self._asked = 0
-        self._before: dict[signal.Signals, Any] = {}
+        self._handled = ExitStack()
 
     def __enter__(self) -> Self:
-        # Python lets only the main thread catch signals, and a job in the background goes on ignoring them.
-        if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
-                before = signal.getsignal(number)
-                if before not in (None, signal.SIG_IGN):
-                    self._before[number] = before
-                    signal.signal(number, self._request)
+        self._handled.enter_context(handling(self._request, "SIGINT", "SIGTERM"))
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, before in self._before.items():
-            signal.signal(number, before)
+        self._handled.close()
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
         self._asked += 1
         if self._asked > PATIENCE:
-            self.__exit__()
+            self._handled.close()
             signal.raise_signal(number)

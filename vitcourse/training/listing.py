@@ -14,7 +14,7 @@ from rich.table import Column, Table
 from vitcourse.errors import RequestError
 from vitcourse.files import parse_json, printable, read_json
 from vitcourse.speech import print_json
-from vitcourse.training.presets import MAY_DIFFER, PRESETS, as_typed
+from vitcourse.training.presets import LOSSES, MAY_DIFFER, PRESETS, as_typed
 from vitcourse.training.runs import CONFIG, RESULT, RUNS, diverged
 
 
@@ -63,11 +63,16 @@ def show_runs(base: Path, as_json: bool, console: Console) -> None:
 def _runs(base: Path) -> Iterator[dict[str, Any]]:
     """A run, or those in a folder, the oldest first; of a run of both losses its two parts."""
     within = base.parent if (base / CONFIG).is_file() else base
-    for file in sorted(_configs(base), key=lambda file: (file.stat().st_mtime, file)):
-        config = read_json(file)
-        # The folder that holds two runs says nothing that they don't.
-        if config.get("loss") != "both" and _is_ours(config):
-            yield _listed(file.parent, config, within)
+    times = {file: file.stat().st_mtime for file in _configs(base)}
+    configs = {file: config for file in times if _is_ours(config := read_json(file))}
+    # The folder that holds two runs says what they don't: that the second hasn't begun.
+    for file in [file for file, config in configs.items() if config.get("loss") == "both"]:
+        config = configs.pop(file)
+        for part in [part for loss in LOSSES if not (part := file.parent / loss / CONFIG).is_file()]:
+            times[part] = max(time for other, time in times.items() if file.parent in other.parents)
+            configs[part] = {**config, "loss": part.parent.name}
+    for file in sorted(configs, key=lambda file: (times[file], file)):
+        yield _listed(file.parent, configs[file], within)
 
 
 def _is_ours(config: dict[str, Any]) -> bool:

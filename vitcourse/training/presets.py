@@ -14,6 +14,8 @@ def _setting(
     return field(default=default, metadata={"help": help, "choices": choices, "also": also, "bounds": bounds})
 
 
+# What a run may train on: both, one after the other, is a choice too.
+LOSSES = ("cross-entropy", "original")
 # More than any machine has processors. Of a hundred thousand, torch crashes without a word.
 MOST_THREADS = 1024
 
@@ -66,7 +68,7 @@ class TrainConfig:
     loss: str = _setting(
         "original has the original project's bug, a softmax in front of the loss; both trains with and without it",
         "cross-entropy",
-        choices=("cross-entropy", "original", "both"),
+        choices=(*LOSSES, "both"),
     )
     optimizer: str = _setting(
         "optimiser; muon trains the weight matrices of the blocks with Muon and the rest with AdamW",

@@ -23,7 +23,7 @@ from vitcourse.training.measure import answers, as_csv
 from vitcourse.training.original import loss_floor, side_by_side
 from vitcourse.training.pictures import draw_curves, draw_predictions, png
 from vitcourse.training.preparation import Setup, prepare
-from vitcourse.training.presets import MAY_DIFFER, PRESETS, TrainConfig, settings
+from vitcourse.training.presets import LOSSES, MAY_DIFFER, PRESETS, TrainConfig, settings
 from vitcourse.training.processes import ALONE, Processes
 from vitcourse.training.rehearsal import Rehearsal, rehearse
 from vitcourse.training.runs import CONFIG, DIVERGED, RESULT, WEIGHTS, DivergedError, Result, RunFolder, provenance
@@ -123,7 +123,7 @@ def _way(setup: Setup, rehearsal: Rehearsal) -> str:
 def _train_both(setup: Setup, folder: RunFolder, console: Console, stop: StopOnInterrupt) -> dict[str, Result]:
     folder.write_json(CONFIG, asdict(setup.config))
     results: dict[str, Result] = {}
-    for loss in ("cross-entropy", "original"):
+    for loss in LOSSES:
         if not setup.processes.any_of(stop.requested)[0]:
             console.print(f"loss: {loss}")
             results[loss] = _train_one(setup.changed(loss=loss), folder.part(loss), console, stop)

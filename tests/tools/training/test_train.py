@@ -4,6 +4,7 @@ The data are small, coloured and not square, and the class is the row that is br
 second.
 """
 
+import json
 import math
 import os
 import pydoc
@@ -649,6 +650,10 @@ def test_ctrl_c_between_two_runs_ends_both(vitcourse: Command, tmp_path: Path, m
         done = vitcourse("train", *SMALL, "--epochs", "1", "--loss", "both", "--output", "runs/both")
     assert (done.code, done.err) == (1, "vitcourse: stopped before the run with the softmax in front began\n")
     assert not (tmp_path / "runs" / "both" / "original").exists()
+    begun, waiting = json.loads(vitcourse("runs", "--json").out)
+    assert (begun["run"], begun["epochs_done"], begun["resume"]) == ("both/cross-entropy", 1, None)
+    assert (waiting["run"], waiting["epochs_done"]) == ("both/original", 0)
+    assert waiting["resume"] == "vitcourse train --resume --output runs/both"
     resumed = vitcourse("train", "--resume")  # half of it is finished, and no more
     assert resumed.code == 0, resumed.err
     assert {entry.name for entry in (tmp_path / "runs" / "both" / "original").iterdir()} == FILES
