@@ -41,12 +41,14 @@ class Recipe:
     names: list[str]
     numbers: dict[str, str]
     values: dict[str, int]
+    fractions: dict[str, float]
     path: str = ""
 
-    def make(self, sizes: Mapping[str, int]) -> nn.Module:
-        """The module, or the part of it, again, at other sizes."""
-        new = {path: sizes[symbol] for path, symbol in self.numbers.items()}
+    def make(self, sizes: Mapping[str, int], share: float) -> nn.Module:
+        """The module, or the part of it, again, at other sizes, and with so much of each fraction."""
         values = [*self.args, *self.kwargs.values()]
+        new: dict[str, Any] = {path: sizes[symbol] for path, symbol in self.numbers.items()}
+        new |= {path: share * value for path, value in self.fractions.items()}
         made = [changed(v, name, new, copy.deepcopy) for name, v in zip(self.names, values, strict=True)]
         whole = self.kind(*made[: len(self.args)], **dict(zip(self.kwargs, made[len(self.args) :], strict=True)))
         return whole.get_submodule(self.path)
@@ -95,9 +97,11 @@ MOST_NUMBERS = 2**24
 
 
 class Copies:
-    """Copies of what a call uses, each made once, at other sizes where the call says how."""
+    """Copies of what a call uses, each made once, at other sizes where the call says how; and a share of fractions."""
 
-    def __init__(self, call: Call, sizes: Mapping[str, int], meta: bool, before: "Copies | None" = None) -> None:
+    def __init__(
+        self, call: Call, sizes: Mapping[str, int], meta: bool, before: "Copies | None" = None, share: float = 1.0
+    ) -> None:
         self.call, self.sizes, self.meta, self.before = call, sizes, meta, before
         self.memo: dict[int, Any] = {}
         # What copies share with what they are copies of.
@@ -109,7 +113,7 @@ class Copies:
         self.finished = False
         with torch.device("meta") if meta else ExitStack():
             for module, recipe in call.recipes:
-                self._anew(module, recipe.make(sizes))
+                self._anew(module, recipe.make(sizes, share))
         self.function = self._function(call.function)
         self.heads = [(self._copy(module), name, width) for module, name, width in call.heads]
 

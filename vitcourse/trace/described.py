@@ -57,7 +57,7 @@ def built(
     if signature is not None:
         # A default is a number with a name, as an argument is; one of 1, groups or a stride, is something left out.
         defaults = {name: p.default for name, p in signature.parameters.items() if name not in given}
-        kwargs = kwargs | {n: v for n, v in defaults.items() if type(v) in (int, tuple, list) and v != 1}
+        kwargs = kwargs | {n: v for n, v in defaults.items() if type(v) in (int, float, tuple, list) and v != 1}
     paths = arguments_of(kind, args, kwargs)
     numbers: dict[str, str] = {}
     values: dict[str, int] = {}
@@ -67,8 +67,10 @@ def built(
         word = symbol if known.setdefault(symbol, value) == value else word_of(path)
         if is_symbol(word) and known.setdefault(word, value) == value:
             numbers[path], values[path] = word, value
+    leaves = [leaf for p, v in zip(paths, [*args, *kwargs.values()], strict=True) for leaf in parts(v, p, objects=True)]
+    fractions = {path: value for path, value in leaves if type(value) is float and value % 1}
     for path, part in module.named_modules():
-        _RECIPES[part] = Recipe(kind, args, kwargs, paths, numbers, values, path)
+        _RECIPES[part] = Recipe(kind, args, kwargs, paths, numbers, values, fractions, path)
     return module
 
 

@@ -164,9 +164,9 @@ def parts(value: Any, path: str, objects: bool = False) -> Iterator[tuple[str, A
             yield from parts(getattr(value, part.name, None), f"{path}.{part.name}", objects)
     elif objects and (kept := config(value)):
         for name, item in kept.items():
-            if type(item) in (int, tuple, list):
+            if type(item) in (int, float, tuple, list):
                 yield from parts(item, f"{path}.{name}")
-    elif isinstance(value, Tensor) or type(value) is int:
+    elif isinstance(value, Tensor) or type(value) in (int, float):
         yield path, value
 
 

@@ -59,6 +59,8 @@ class Rehearsals:
         self.raised: list[tuple[dict[str, int], list[Step]]] = []
         self.count = 0
         self._spare: Copies | None = None
+        # How much of each fraction that a module is made with is used.
+        self._share = 1.0
         self._tried: dict[tuple[Any, ...], Rehearsal] = {}
         self.first: Copies | None = None
 
@@ -209,6 +211,11 @@ class Rehearsals:
             # What fails late tells of much before, of what is rounded only at more sizes.
             for turn in range(3):
                 self._try({**self.ways, **late}, turn, False)
+        if self.turns and any(recipe.fractions for _, recipe in self.call.recipes):
+            # Half of a ratio: what changes with it is no expression of sizes.
+            self._share = 0.5
+            self._try({}, 0, True)
+            self._share = 1.0
         image = {name: "next" for name in ("H", "W") if name in self.ways}
         if image and ("P" in self.ways or (self.follower is not None and "P" in self.follower.atoms.named)):
             # Once with an image that its patches don't cover.
@@ -325,7 +332,7 @@ class Rehearsals:
         longer = [
             (self.call.sizes[name], sizes[name]) for name, way in ways.items() if way in ("longer", "times longer")
         ]
-        key = (self.contrary, bool(longer), *sizes.values())
+        key = (self.contrary, self._share, bool(longer), *sizes.values())
         if key in self._tried:
             self.last = self._tried[key]
             return False
@@ -335,7 +342,7 @@ class Rehearsals:
         try:
             if copies is None or self.anew:
                 with Weighed(self._most) if self.call.recipes else ExitStack():
-                    copies = Copies(self.call, sizes, self.meta, self.first)
+                    copies = Copies(self.call, sizes, self.meta, self.first, self._share)
             copies.sizes, copies.ordered, self._spare = sizes, not self.contrary, copies
             args, kwargs = copies.arguments()
             self.own = self.own or copies.finished

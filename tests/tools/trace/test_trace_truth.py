@@ -1642,3 +1642,29 @@ def in_dozens(x):
 @pytest.mark.parametrize("width", [24, 48])
 def test_what_must_be_a_multiple_of_less_is_not_divided_by_more(width):
     assert names_of(trace(in_dozens, torch.rand(2, 3, 5, width), names="B C H W"))[3] in (None, "W//8")
+
+
+@dataclass
+class Squeeze:
+    dim: int = 22
+    ratio: float = 0.25
+
+
+class Squeezed(nn.Module):
+    """Makes a share of its width, by a number that the caller can change, or by one that only the code has."""
+
+    def __init__(self, dim, ratio=0.25, p=0.1):
+        super().__init__()
+        dim, ratio = (dim.dim, dim.ratio) if isinstance(dim, Squeeze) else (dim, ratio)
+        self.few, self.many = nn.Linear(dim, int(dim * ratio)), nn.Linear(dim, dim // 2)
+        self.drop = nn.Dropout(p)
+
+    def forward(self, x):
+        return self.few(x), self.many(self.drop(x))
+
+
+@pytest.mark.parametrize("given", [(22, 0.25, 0.3), (22,), (Squeeze(),)], ids=["given", "left out", "in an object"])
+def test_what_a_fraction_decides_has_no_name(given):
+    few, many = trace(build(Squeezed, *given), torch.rand(2, 13, 22), names="B T D").outcome
+    assert [axis.name for axis in (*few, *many)] == ["B", "T", None, "B", "T", "D//2"]
+    assert given in ((22, 0.25, 0.3), (22,), (Squeeze(22, 0.25),))
