@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from math import prod
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -33,7 +34,7 @@ _OLD = {"training", *(name for name in vars(nn.Module()) if "forward" in name)}
 
 @dataclass
 class Recipe:
-    """How a module was made, and the symbols of its constructor's numbers by their paths."""
+    """How a module was made, and the symbols of its constructor's numbers by their paths; numbers that have none."""
 
     kind: Callable[..., nn.Module]
     args: tuple[Any, ...]
@@ -41,14 +42,14 @@ class Recipe:
     names: list[str]
     numbers: dict[str, str]
     values: dict[str, int]
-    fractions: dict[str, float]
+    nameless: dict[str, int | float]
     path: str = ""
 
-    def make(self, sizes: Mapping[str, int], share: float) -> nn.Module:
-        """The module, or the part of it, again, at other sizes, and with so much of each fraction."""
+    def make(self, sizes: Mapping[str, int], others: Mapping[str, int | float]) -> nn.Module:
+        """The module, or the part of it, again, at other sizes, and with other numbers that have no symbol."""
         values = [*self.args, *self.kwargs.values()]
         new: dict[str, Any] = {path: sizes[symbol] for path, symbol in self.numbers.items()}
-        new |= {path: share * value for path, value in self.fractions.items()}
+        new |= {path: others[path] for path in self.nameless.keys() & others.keys()}
         made = [changed(v, name, new, copy.deepcopy) for name, v in zip(self.names, values, strict=True)]
         whole = self.kind(*made[: len(self.args)], **dict(zip(self.kwargs, made[len(self.args) :], strict=True)))
         return whole.get_submodule(self.path)
@@ -97,10 +98,15 @@ MOST_NUMBERS = 2**24
 
 
 class Copies:
-    """Copies of what a call uses, each made once, at other sizes where the call says how; and a share of fractions."""
+    """Copies of what a call uses, each made once, at other sizes where the call says how, or with other numbers."""
 
     def __init__(
-        self, call: Call, sizes: Mapping[str, int], meta: bool, before: "Copies | None" = None, share: float = 1.0
+        self,
+        call: Call,
+        sizes: Mapping[str, int],
+        meta: bool,
+        before: "Copies | None" = None,
+        others: Mapping[str, int | float] = MappingProxyType({}),
     ) -> None:
         self.call, self.sizes, self.meta, self.before = call, sizes, meta, before
         self.memo: dict[int, Any] = {}
@@ -113,7 +119,7 @@ class Copies:
         self.finished = False
         with torch.device("meta") if meta else ExitStack():
             for module, recipe in call.recipes:
-                self._anew(module, recipe.make(sizes, share))
+                self._anew(module, recipe.make(sizes, others))
         self.function = self._function(call.function)
         self.heads = [(self._copy(module), name, width) for module, name, width in call.heads]
 

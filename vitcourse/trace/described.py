@@ -68,9 +68,12 @@ def built(
         if is_symbol(word) and known.setdefault(word, value) == value:
             numbers[path], values[path] = word, value
     leaves = [leaf for p, v in zip(paths, [*args, *kwargs.values()], strict=True) for leaf in parts(v, p, objects=True)]
-    fractions = {path: value for path, value in leaves if type(value) is float and value % 1}
+    alike = Counter(word_of(path) for path, number in leaves if type(number) is int)
+    # Fractions, and sizes of one word.
+    nameless = {path: n for path, n in leaves if type(n) is float and n % 1}
+    nameless |= {p: n for p, n in leaves if type(n) is int and n > 1 and alike[word_of(p)] > 1 and p not in numbers}
     for path, part in module.named_modules():
-        _RECIPES[part] = Recipe(kind, args, kwargs, paths, numbers, values, fractions, path)
+        _RECIPES[part] = Recipe(kind, args, kwargs, paths, numbers, values, nameless, path)
     return module
 
 

@@ -59,8 +59,8 @@ class Rehearsals:
         self.raised: list[tuple[dict[str, int], list[Step]]] = []
         self.count = 0
         self._spare: Copies | None = None
-        # How much of each fraction that a module is made with is used.
-        self._share = 1.0
+        # Numbers without a symbol that a module is made with, where they are others.
+        self._others: dict[str, int | float] = {}
         self._tried: dict[tuple[Any, ...], Rehearsal] = {}
         self.first: Copies | None = None
 
@@ -175,6 +175,17 @@ class Rehearsals:
         # Whatever such a number is, one that can't change says nothing of sizes.
         self.stopped = {name: run for name, run in self.stopped.items() if name not in listed}
 
+    def _vary_nameless(self) -> None:
+        """Numbers of modules that have no symbol, a ratio say: what changes with one is no expression of sizes."""
+        nameless = {path: number for _, recipe in self.call.recipes for path, number in recipe.nameless.items()}
+        half = {path: number / 2 for path, number in nameless.items() if type(number) is float}
+        whole = [(path, number) for path, number in nameless.items() if path not in half][:MOST_IN_A_LIST]
+        for tries in ([half] * bool(half), *([{path: n} for n in (2 * n, n + 1, n // 2)] for path, n in whole)):
+            for self._others in tries:
+                if self._try({}, 0, True):
+                    break
+        self._others = {}
+
     def _look_closer(self, held: bool) -> None:
         """Runs for what the others hide: what is rounded, one layer more, what comes before a late failure."""
         said = {word for words in self.call.words.values() for word in words}
@@ -211,11 +222,8 @@ class Rehearsals:
             # What fails late tells of much before, of what is rounded only at more sizes.
             for turn in range(3):
                 self._try({**self.ways, **late}, turn, False)
-        if self.turns and any(recipe.fractions for _, recipe in self.call.recipes):
-            # Half of a ratio: what changes with it is no expression of sizes.
-            self._share = 0.5
-            self._try({}, 0, True)
-            self._share = 1.0
+        if self.turns:
+            self._vary_nameless()
         image = {name: "next" for name in ("H", "W") if name in self.ways}
         if image and ("P" in self.ways or (self.follower is not None and "P" in self.follower.atoms.named)):
             # Once with an image that its patches don't cover.
@@ -260,7 +268,7 @@ class Rehearsals:
         for name in symbols:
             at: list[int] = []
             tries = [self.stopped[name]] if name in self.stopped else []
-            loops = most = raised = parted = False
+            loops = most = raised = parted = heavy = False
             for way in ways:
                 # The turns of a loop are as many as this size: one more is all that is left to try. What comes in rows
                 # may be at its most; the width of an image is what its windows divide.
@@ -277,9 +285,15 @@ class Rehearsals:
                 larger = self.last.sizes[name] > self.call.sizes[name]
                 raised = isinstance(self.last.error, Exception)
                 parted = parted or (isinstance(self.last.error, Parted) and larger)
+                heavy = heavy or (isinstance(self.last.error, Parted) and not self.last.elsewhere)
                 most = most or (raised and at.count(at[-1]) > 2 and larger)
                 loops = len(self.last.steps) > len(self.main)
                 tries.append(self.last)
+            if heavy and name not in self.ways:
+                # Too large beside the others, which are so in proportion.
+                light = {n: "times" if way == "free" and n not in FEW else way for n, way in self.ways.items()}
+                if any(self._try({**light, name: way}, 0, True) for way in ("times", "next")):
+                    self.ways = self.last_ways
             # A loop of as many turns as this size can have more of them.
             parted = parted and name not in (*WIDTHS, *self.call.listed) and len(self.main) < MOST_STEPS
             if name not in self.ways and parted and self._try({**self.ways, name: "longer"}, 0, True):
@@ -332,7 +346,7 @@ class Rehearsals:
         longer = [
             (self.call.sizes[name], sizes[name]) for name, way in ways.items() if way in ("longer", "times longer")
         ]
-        key = (self.contrary, self._share, bool(longer), *sizes.values())
+        key = (self.contrary, *self._others.items(), bool(longer), *sizes.values())
         if key in self._tried:
             self.last = self._tried[key]
             return False
@@ -342,7 +356,7 @@ class Rehearsals:
         try:
             if copies is None or self.anew:
                 with Weighed(self._most) if self.call.recipes else ExitStack():
-                    copies = Copies(self.call, sizes, self.meta, self.first, self._share)
+                    copies = Copies(self.call, sizes, self.meta, self.first, self._others)
             copies.sizes, copies.ordered, self._spare = sizes, not self.contrary, copies
             args, kwargs = copies.arguments()
             self.own = self.own or copies.finished

@@ -1668,3 +1668,40 @@ def test_what_a_fraction_decides_has_no_name(given):
     few, many = trace(build(Squeezed, *given), torch.rand(2, 13, 22), names="B T D").outcome
     assert [axis.name for axis in (*few, *many)] == ["B", "T", None, "B", "T", "D//2"]
     assert given in ((22, 0.25, 0.3), (22,), (Squeeze(22, 0.25),))
+
+
+class Strided(nn.Module):
+    """Layers from dicts, where each number has the word of another."""
+
+    def __init__(self, layers):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Conv1d(1, 1, 3, layer["stride"], padding=1) for layer in layers)
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+def test_what_sizes_of_one_word_decide_has_no_name():
+    traced = trace(build(Strided, [{"stride": 2}, {"stride": 2}]), torch.rand(5, 1, 28), names="B 1 T")
+    assert names_of(traced) == ["B", None, None]
+
+
+class Pyramid(nn.Module):
+    """Of many maps, and an image that divides by eight."""
+
+    def __init__(self, wide, wider):
+        super().__init__()
+        self.wide, self.wider = nn.Conv2d(3, wide, 2, 2), nn.Conv2d(wide, wider, 2, 2)
+
+    def forward(self, x):
+        if x.shape[2] % 8 or x.shape[3] % 8:
+            raise ValueError("no eights")
+        return self.wider(self.wide(x))
+
+
+def test_an_image_too_large_beside_many_maps_grows_with_few(monkeypatch):
+    monkeypatch.setattr("vitcourse.trace.rehearsal.MOST_IN_A_RUN", 2**17)
+    traced = trace(build(Pyramid, 5, 7), torch.rand(2, 3, 24, 40), names="B C H W")
+    assert names_of(traced) == ["B", "wider", "H/4", "W/4"]
