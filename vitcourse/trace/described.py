@@ -20,6 +20,7 @@ from vitcourse.trace.names import (
     hidden,
     hyperparameter,
     is_symbol,
+    of_owner,
     one_of,
     parts,
     signature_of,
@@ -108,7 +109,8 @@ def described(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     made_with = [pair for _, recipe in call.recipes for pair in recipe.numbers.items()]
     call.layers = [symbol for path, symbol in made_with if hyperparameter(path) == "L" and symbol not in said]
     # What one of several numbers is no word tells.
-    call.listed = [*{s: path for path, s in made_with if hyperparameter(path, 2) is None and s not in said}]
+    listed = [s for path, s in made_with if hyperparameter(path, 2) is None or (s[-1] == "]" and not one_of(path))]
+    call.listed = [symbol for symbol in dict.fromkeys(listed) if symbol not in said]
     _heads(call)
     contract = contract_of(function)
     told = {path: (words(given[path]), True) for path in call.tensors if path in given}
@@ -197,6 +199,7 @@ def _numbers(
         for path, value in zip(paths, values, strict=True)
     }
     beside = Counter(word_of(leaf) for leaves in found.values() for leaf, _ in leaves)
+    owned = Counter(of_owner(leaf) for leaves in found.values() for leaf, _ in leaves)
     for path, leaves in found.items():
         for place, (leaf, size) in enumerate(leaves):
             said, word = words(given.get(leaf, given.get(path, ""))), word_of(leaf)
@@ -210,7 +213,7 @@ def _numbers(
                 symbol = "D" if word == "dim" else own if several and symbol != "P" else symbol or own
             if made and word and beside[word] > 1:
                 # The dim of an encoder and that of its decoder are two sizes of one word.
-                continue
+                symbol = of_owner(leaf) if owned[of_owner(leaf)] == 1 else None
             if symbol is not None and size > 0 and (said or (made and word == "dim") or word not in _NO_SIZES):
                 yield leaf, symbol, size
 

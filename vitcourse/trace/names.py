@@ -221,6 +221,12 @@ def one_of(path: str) -> str | None:
     return found and found[1] + found[2]
 
 
+def of_owner(path: str) -> str | None:
+    """What one of several of one word is called: config.encoder.dim is encoder_dim, layers[1].stride is stride[1]."""
+    found = re.search(r"(\w+)(?:'\])?(\[\d+\])?(?:\.|\[')(\w+)(?:'\])?$", path)
+    return found and (found[3] + found[2] if found[2] else f"{found[1]}_{found[3]}")
+
+
 def hidden(word: str, words: Iterable[str]) -> bool:
     """Whether a word that may mean D is beside another for a width: hidden_dim beside dim is an MLP's, or a state's."""
     return word.startswith("hidden_") and not WIDTHS.isdisjoint(words)
