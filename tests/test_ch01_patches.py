@@ -104,7 +104,9 @@ def test_conv_to_linear(check: Check) -> None:
     check.shape(held["weight"], "D C*P*P", "the weight of the linear layer")
     check.shape(held["bias"], "D", "the bias of the linear layer")
 
-    after = seen.things[conv.name]["values"]
+    after, parts = (seen.things[conv.name][what] for what in ("values", "structure"))
+    frozen = [name for name, held in parts["parameters"].items() if not held["trained"]]
+    check.true(not frozen, f"the convolution should stay as it was; frozen are its {' and '.join(frozen)}")
     for name, value in (("weight", weight), ("bias", bias)):
         check.close(
             after[name],

@@ -246,11 +246,13 @@ class Check(Asking):
     def dropped(self, zeros: Tensor, p: float, what: str) -> None:
         """In training, the share p of some numbers is dropped, once."""
         share = float(zeros.double().mean())
+        headline = f"in training with dropout={p:g}, {p:.0%} of {what} should be dropped, and {share:.0%} are"
+        if zeros.any() and zeros.all(-1).equal(zeros.any(-1)):
+            raise CheckFailedError(headline, "whole tokens are dropped, or whole images; it should be single numbers")
         if abs(share - (1 - (1 - p) ** 2)) < 0.06:
             meaning = f"that is what two dropouts of {p:g} drop, one after the other: it is dropped twice"
         else:
-            meaning = "no dropout is there" if share < 0.02 else f"the dropout there is another than dropout={p:g}"
-        headline = f"in training with dropout={p:g}, {p:.0%} of {what} should be dropped, and {share:.0%} are"
+            meaning = "nothing is dropped" if share < 0.02 else f"the dropout there is another than dropout={p:g}"
         self.true(abs(share - p) < 0.06, headline, meaning)
 
     def starts(self, subject: Subject, name: str, deviation: tuple[float, float]) -> None:

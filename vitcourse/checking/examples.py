@@ -206,7 +206,7 @@ def numbers(tensor: Tensor) -> str:
     def told(value: Any) -> str:
         if isinstance(value, list):
             return f"[{', '.join(told(part) for part in value)}]"
-        return f"{value:.4g}" if isinstance(value, float) else str(value)
+        return f"{value + 0.0:.4g}" if isinstance(value, float) else str(value)
 
     return told(tensor.detach().tolist())
 

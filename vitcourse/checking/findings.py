@@ -45,7 +45,7 @@ _MEANINGS = [
          "A layer stands where what it makes of x is meant: call it, as in self.layer(x)."),
         ("AttributeError TypeError", r"'tuple' object has no attr|'(Tensor|tuple)' and '(tuple|Tensor)'|not tuple$",
          "A tuple, such as a pair, stands where one tensor is meant: unpack it, or take its part."),
-        ("AttributeError", rf"^(?!'({_BUILT_IN})' object)", "Is the name spelt as where it was made?"),
+        ("AttributeError", rf"^(?!'({_BUILT_IN})' object)", "Is the name misspelt?"),
         ("TypeError", r"'input'.* must be Tensor, not (int|float)",
          "torch's functions take tensors; those of math, such as math.sqrt, take one number."),
         ("TypeError RuntimeError", _FLOAT_SIZE,
@@ -173,7 +173,7 @@ def _meanings(name: str, raised: Mapping[str, Any], read: Mapping[str, Any], exe
     elif kind == "AttributeError" and (
         suggested := re.search(r"^(?!.*NoneType).*Did you mean: '(\w+)'", message, re.DOTALL)
     ):
-        yield f"Is the name spelt as where it was made? There is {suggested[1]}."
+        yield f"Is the name misspelt? There is {suggested[1]}."
     else:
         meanings = (says for kinds, form, says in _MEANINGS if kind in kinds and form.search(message))
         yield from itertools.islice(meanings, 1)

@@ -61,7 +61,7 @@ class Sizes:
         off = [place for place in range(len(shape)) if shape[place] != expected[place]]
         if len(off) == 2:
             one, other = (axes[place].replace("*", "·") for place in off)
-            return f": the axes {one} and {other} are exchanged (a transpose too many or too few)"
+            return f": the axes {one} and {other} are exchanged"
         orders = (
             order for order in itertools.permutations(axes) if [self._size(axis) for axis in order] == list(shape)
         )

@@ -19,6 +19,8 @@ from vitcourse.worker.workshop import Observation, Workshop, floats_of, tensors_
 
 # Two right ways to compute a float32 result differ by rounding: 5e-5 in a position table of 1,025 rows.
 RTOL, ATOL = 1e-4, 1e-5
+# What a call may leave behind it in the whole program.
+LEFT = {"gradients": "no gradient is computed any more", "default dtype": "new tensors have another dtype"}
 
 
 class CheckFailedError(AssertionError):
@@ -132,11 +134,14 @@ class Asking:
             lines = [*places(seen.raised, self.read), f"with tensors of shape {shapes}" if shapes else ""]
             raise CheckFailedError(headline, diagnosis, "\n".join(line for line in lines if line), seen.raised)
 
+        for left in seen.left:
+            if left in LEFT:
+                raise CheckFailedError(f"after {name}, {LEFT[left]}: that should be as it was")
         if seen.changed:
             what = f"tensor {seen.changed[0]} is" if seen.changed[0] else "what a dict or a list holds is"
             raise CheckFailedError(
                 f"{name} changed its input: {what} not the same after the call",
-                "Operations that end in an underscore, += and assignments to x[...] work in place.",
+                "Operations that end in an underscore, +=, -= and their like, and assignments to x[...] work in place.",
             )
 
     def new_slot(self) -> Slot:

@@ -50,7 +50,7 @@ def difference(mine: Tensor, expected: Tensor) -> str:
         return f"{int((~torch.isfinite(mine)).sum())} of {mine.numel()} values are not finite (nan or inf)"
     at = farthest(mine, expected)
     where = f", at {at}," if at and mine.numel() > 1 else ""
-    return f"expected{where} {float(expected[at]):.6g}, yours {float(mine[at]):.6g}"
+    return f"expected{where} {float(expected[at]) + 0.0:.6g}, yours {float(mine[at]) + 0.0:.6g}"
 
 
 def farthest(mine: Tensor, expected: Tensor) -> tuple[int, ...]:
@@ -73,7 +73,7 @@ def described(value: Any) -> str:
     if isinstance(value, Tensor):
         return f"one tensor of shape {tuple(value.shape)}"
     if isinstance(value, Other):
-        return f"{article(value.kind)}{' (yield makes one; return gives a result)' * (value.kind == 'generator')}"
+        return f"{article(value.kind)}{' (yield makes one, and brackets round a for do)' * (value.kind == 'generator')}"
     if isinstance(value, Part):
         return f"the parameter {value.name} itself"
     return "None" if value is None else article(type(value).__name__)

@@ -1705,3 +1705,22 @@ def test_an_image_too_large_beside_many_maps_grows_with_few(monkeypatch):
     monkeypatch.setattr("vitcourse.trace.rehearsal.MOST_IN_A_RUN", 2**17)
     traced = trace(build(Pyramid, 5, 7), torch.rand(2, 3, 24, 40), names="B C H W")
     assert names_of(traced) == ["B", "wider", "H/4", "W/4"]
+
+
+class Paired(nn.Module):
+    """Two widths of one word, and two of another."""
+
+    def __init__(self, config, layers):
+        super().__init__()
+        self.one, self.two = (nn.Linear(config[tower]["dim"], config[tower]["dim"]) for tower in ("image", "text"))
+        self.layers = nn.ModuleList(nn.Linear(layer["into"], layer["out"]) for layer in layers)
+
+    def forward(self, x, y):
+        return self.one(x), self.two(y), [layer(x) for layer in self.layers]
+
+
+def test_sizes_of_one_word_are_called_by_what_they_stand_in():
+    config, layers = {"image": {"dim": 6}, "text": {"dim": 10}}, [{"into": 6, "out": 14}, {"into": 6, "out": 22}]
+    traced = trace(build(Paired, config, layers), torch.rand(2, 6), torch.rand(3, 10), names=["B _", "n _"])
+    assert [shape[1].name for shape in traced.outcome] == ["image_dim", "text_dim", "out[0]", "out[1]"]
+    assert config == {"image": {"dim": 6}, "text": {"dim": 10}}
