@@ -19,7 +19,7 @@ from vitcourse.worker.workshop import Observation, Workshop, floats_of, tensors_
 
 # Two right ways to compute a float32 result differ by rounding: 5e-5 in a position table of 1,025 rows.
 RTOL, ATOL = 1e-4, 1e-5
-# What a call may leave behind it in the whole program.
+# What a call can change for the whole program.
 LEFT = {"gradients": "no gradient is computed any more", "default dtype": "new tensors have another dtype"}
 
 
