@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from math import prod
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -101,13 +100,9 @@ class Copies:
     """Copies of what a call uses, each made once, at other sizes where the call says how, or with other numbers."""
 
     def __init__(
-        self,
-        call: Call,
-        sizes: Mapping[str, int],
-        meta: bool,
-        before: "Copies | None" = None,
-        others: Mapping[str, int | float] = MappingProxyType({}),
-    ) -> None:
+        self, call: Call, sizes: Mapping[str, int], meta: bool, before: "Copies | None" = None,
+        others: Mapping[str, int | float] | None = None,
+    ) -> None:  # fmt: skip
         self.call, self.sizes, self.meta, self.before = call, sizes, meta, before
         self.memo: dict[int, Any] = {}
         # What copies share with what they are copies of.
@@ -119,7 +114,7 @@ class Copies:
         self.finished = False
         with torch.device("meta") if meta else ExitStack():
             for module, recipe in call.recipes:
-                self._anew(module, recipe.make(sizes, others))
+                self._anew(module, recipe.make(sizes, others or {}))
         self.function = self._function(call.function)
         self.heads = [(self._copy(module), name, width) for module, name, width in call.heads]
 
