@@ -1,6 +1,7 @@
 """What the tests of the tools share: one process for the answers that they judge, and commands as one types them."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import partial
@@ -29,6 +30,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def workers(request: pytest.FixtureRequest) -> Workers:
     """The process from which all workers of these tests come, and of the chapters' checks."""
     return pytest_plugin.workers(request.config)
+
+
+@pytest.fixture
+def attended() -> Iterator[None]:
+    """Ctrl-C as in a terminal; where tests run in the background it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

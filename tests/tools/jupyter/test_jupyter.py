@@ -162,6 +162,7 @@ def test_what_a_command_prints_in_a_notebook_is_text_and_names_magics(
     assert "type: %train" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("attended")
 def test_a_stop_while_torch_is_loaded_waits_until_it_is(
     shell: "Shell", monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
@@ -200,6 +201,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.usefixtures("attended")
 @pytest.mark.parametrize(
     ("program", "line", "presses", "out", "err"),
     [

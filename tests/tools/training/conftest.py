@@ -4,7 +4,6 @@ The images are coloured and not square, and the class is the row that is bright.
 """
 
 import shutil
-import signal
 from collections.abc import Iterator
 from functools import wraps
 from pathlib import Path
@@ -62,14 +61,6 @@ def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
         raise RuntimeError("no C++ compiler found")
 
     monkeypatch.setattr(torch, "compile", broken)
-
-
-@pytest.fixture
-def attended() -> Iterator[None]:
-    """Ctrl-C as in a terminal; where tests run in the background it is ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
