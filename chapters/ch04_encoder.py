@@ -23,7 +23,7 @@ from .ch03_attention import MultiHeadAttention
 class LayerNorm(nn.Module):
     """Give every token mean 0 and variance 1 over its D features; then scale and shift each feature.
 
-    The variance is the biased one: the mean of the squared deviations, divided by D and not by D - 1.
+    The variance is the biased one: the sum of the squared deviations, divided by D and not by D - 1.
 
     (…, D) -> (…, D)
 

@@ -142,8 +142,8 @@ def ablate_head(model: nn.Module, layer: int, head: int) -> nn.Module:
     """A copy of the model in which one head of one layer gives nothing to the residual stream.
 
     A head's output, dh columns wide, reaches the stream through its own dh columns of `out.weight` alone. Layers and
-    heads are counted from 0. In all else the copy is like the model, its mode and what can be trained included. The
-    model itself is left as it was, and shares no memory with the copy.
+    heads are counted from 0. In everything else, mode and trainable parameters included, the copy is like the model.
+    The model itself is left as it was, and shares no memory with the copy.
 
     Source: Michel et al. 2019, section 2.3.
     """
