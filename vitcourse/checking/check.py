@@ -173,7 +173,7 @@ class Check(Asking):
                 self.close(mine[index], part, otherwise, rtol, atol)
             return
         mine, expected = _as_tensor(mine, otherwise), torch.as_tensor(expected).detach()
-        if mine.shape == expected.shape and torch.allclose(mine.double(), expected.double(), rtol=rtol, atol=atol):
+        if _near(mine, expected, rtol, atol):
             return
         raise CheckFailedError(otherwise, diagnosis, difference(mine, expected))
 
@@ -201,12 +201,19 @@ class Check(Asking):
         """What comes out for one image of the batch doesn't depend on the others."""
         together = subject(batch)
         for index in range(len(batch)):
-            alone = subject(batch[index : index + 1])
-            self.close(
+            one = batch[index : index + 1]
+            self.alike(
                 together[index : index + 1],
-                alone,
+                subject(one),
+                subject.expected(one),
                 f"{subject.name} gives another result for an image when other images are in the batch",
             )
+
+    def alike(self, mine: Any, other: Any, right: Tensor, otherwise: str) -> None:
+        """Two results of the learner's are one; where they aren't, the one that is right is what was expected."""
+        if _near(mine, right) and not _near(other, right):
+            mine, other = other, mine
+        self.close(mine, other, otherwise)
 
     def gradients(
         self, subject: Subject, *args: Any, near: float = 1e-4, of: Sequence[str] = (), **kwargs: Any
@@ -252,7 +259,7 @@ class Check(Asking):
         if abs(share - (1 - (1 - p) ** 2)) < 0.06:
             meaning = f"that is what two dropouts of {p:g} drop, one after the other: it is dropped twice"
         else:
-            meaning = "nothing is dropped" if share < 0.02 else f"the dropout there is another than dropout={p:g}"
+            meaning = "nothing is dropped there" if share < 0.02 else f"the dropout there is another than dropout={p:g}"
         self.true(abs(share - p) < 0.06, headline, meaning)
 
     def starts(self, subject: Subject, name: str, deviation: tuple[float, float]) -> None:
@@ -260,13 +267,10 @@ class Check(Asking):
         request = {"do": "values", "slot": subject.target.name}
         least, most = deviation
         seen = self.ask(request, expects="start" if least else "start or zeros")
-        how = begun(seen.result[name].double(), least, most)
+        how, why = begun(seen.result[name].double(), least, most)
         if how:
             asked = f"noise of mean 0 and standard deviation 0.02{'' if least else ' (or zeros)'}"
-            raise CheckFailedError(
-                f"{name} of {subject.name} starts {how}; it should start as small {asked}",
-                "Noise that is too large drowns the patches; numbers that are all the same tell nothing apart.",
-            )
+            raise CheckFailedError(f"{name} of {subject.name} starts {how}; it should start as small {asked}", why)
         # Of the others another question asks.
         self.questions[-1] = replace(self.questions[-1], seen=replace(seen, result={name: seen.result[name]}))
 
@@ -300,8 +304,8 @@ class Check(Asking):
                 if own.dtype != reference.dtype and not fine:
                     raise CheckFailedError(
                         f"{subject.name} turns {word(dtype)} into {word(own.dtype)}",
-                        "A tensor made on the way needs the dtype (and the device) of the input: "
-                        "torch.arange(…, dtype=x.dtype, device=x.device), say.",
+                        "Something on the way has a dtype of its own. A tensor that is made there takes the input's, "
+                        "torch.arange(…, dtype=x.dtype, device=x.device), say; what is cast has to be cast back.",
                     )
                 most = slack(reference.to(dtype), a)
                 self.close(own, reference, f"{subject.name} returns wrong values in {word(dtype)}", r, most)
@@ -359,6 +363,11 @@ def _arguments(told: Any) -> dict[str, tuple[bool, Any]]:
     rows = told if isinstance(told, list) else []
     fine = all(isinstance(row, list) and len(row) == 3 and type(row[0]) is str for row in rows)
     return {name: (bool(has), default) for name, has, default in rows} if fine else {}
+
+
+def _near(one: Any, other: Tensor, rtol: float = RTOL, atol: float = ATOL) -> bool:
+    alike = isinstance(one, Tensor) and one.shape == other.shape
+    return alike and torch.allclose(one.double(), other.double(), rtol=rtol, atol=atol)
 
 
 def _as_tensor(value: Any, what: str) -> Tensor:

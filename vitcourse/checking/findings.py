@@ -68,8 +68,6 @@ _MEANINGS = [
          "A parameter that records gradients is written into in place: do that under torch.no_grad()."),
         ("RuntimeError", "Index tensor must have the same number of dimensions",
          "gather's index has as many axes as the tensor it reads: labels[:, None], (B, 1), beside (B, K)."),
-        ("TypeError", "unexpected keyword argument",
-         "The contract's names for the arguments are those of the stub: is one misspelt or left out?"),
         ("RecursionError", "", "It calls itself without an end."),
         ("SystemExit", "", "exit() or sys.exit() ends the whole program; an answer only returns."),
         ("EOFError BdbQuit", "", _NO_KEYBOARD),
@@ -165,11 +163,18 @@ def _meanings(name: str, raised: Mapping[str, Any], read: Mapping[str, Any], exe
             f"{near} is a method that nobody calls: the constructor is called __init__, "
             "with two underscores on each side."
         )
+    elif kind == "TypeError" and "unexpected keyword argument" in message:
+        inside = "What is called there has no argument of that name: is it misspelt?"
+        outside = "The contract's names for the arguments are those of the stub: is one misspelt or left out?"
+        yield inside if _line(raised) else outside
     elif (near := misspelt(read, own_class, "forward")) and "forward" in message:
         yield f"{own_class} has a method {near}, which nobody calls: is it a misspelt forward?"
     elif kind in ("NameError", "UnboundLocalError"):
         quoted = re.search(r"(?<=')\w+(?=')", message)
-        yield from _unknown_name(raised["name"] or (quoted[0] if quoted else ""), kind)
+        # A function has no self.
+        functions = [found["lines"] for found in definitions.values() if not found["methods"]]
+        method = not any(first <= _line(raised) <= last for first, last in functions)
+        yield from _unknown_name(raised["name"] or (quoted[0] if quoted else ""), kind, method)
     elif kind == "AttributeError" and (
         suggested := re.search(r"^(?!.*NoneType).*Did you mean: '(\w+)'", message, re.DOTALL)
     ):
@@ -179,8 +184,14 @@ def _meanings(name: str, raised: Mapping[str, Any], read: Mapping[str, Any], exe
         yield from itertools.islice(meanings, 1)
 
 
+def _line(raised: Mapping[str, Any]) -> int:
+    """The innermost of the learner's lines; 0 where none led there."""
+    frames = raised.get("frames")
+    return frames[-1]["line"] if frames else 0
+
+
 def _left_over(definitions: Mapping[str, Any], raised: Mapping[str, Any]) -> Iterator[str]:
-    line = raised["frames"][-1]["line"] if raised.get("frames") else 0
+    line = _line(raised)
     for found in definitions.values():
         for number, method in found["raises"]:
             if number == line:
@@ -191,7 +202,7 @@ def _left_over(definitions: Mapping[str, Any], raised: Mapping[str, Any]) -> Ite
                 )
 
 
-def _unknown_name(name: str, kind: str) -> Iterator[str]:
+def _unknown_name(name: str, kind: str, method: bool) -> Iterator[str]:
     if kind == "UnboundLocalError":
         yield f"{name} is used before it gets a value: is it set on each way that leads there?"
     elif name in _IMPORTS:
@@ -199,4 +210,4 @@ def _unknown_name(name: str, kind: str) -> Iterator[str]:
     elif owner := next((e for e in exercises() if name in e.names), None):
         yield f"{name} is exercise {owner.id}'s; import it at the top: from .{owner.module} import {name}"
     else:
-        yield f"nothing is called {name} there: is it misspelt, or does it belong to self?"
+        yield f"nothing is called {name} there: is it misspelt{', or does it belong to self' if method else ''}?"

@@ -10,17 +10,18 @@ from vitcourse.checking.evidence import flows
 from vitcourse.worker.protocol import Other, Part, Slot
 
 
-def begun(values: Tensor, least: float, most: float) -> str:
-    """In what first values (…, T, D) are no small noise, in words; empty where they are."""
+def begun(values: Tensor, least: float, most: float) -> tuple[str, str]:
+    """In what first values (…, T, D) are no small noise, and why that is bad, in words; empty where they are."""
     mean, spread = float(values.mean()), float(values.std())
     if spread == 0 and (mean != 0 or least > 0):
-        return f"as the constant {mean:.4g}, everywhere the same"
+        return f"as the constant {mean:.4g}, everywhere the same", "Then nothing tells the places apart."
     off = 5 * spread / values.numel() ** 0.5 if least else max(0.02, spread)  # that chance alone may give
     if not least <= spread <= most or abs(mean) > off:
-        return f"with mean {mean:.2g} and standard deviation {spread:.2g}"
+        why = "Noise that is too large drowns the patches." if spread > most else ""
+        return f"with mean {mean:.2g} and standard deviation {spread:.2g}", why
     if flows(values):
-        return "as a table whose rows go on from one another, such as the sinusoids"
-    return ""
+        return "as a table whose rows go on from one another, such as the sinusoids", ""
+    return "", ""
 
 
 def as_call(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
@@ -47,6 +48,8 @@ def difference(mine: Tensor, expected: Tensor) -> str:
         return f"expected shape {tuple(expected.shape)}, yours {tuple(mine.shape)}"
     mine, expected = mine.double(), expected.double()
     if not torch.isfinite(mine).all() and torch.isfinite(expected).all():
+        if mine.numel() == 1:
+            return f"it is {float(mine)}"
         return f"{int((~torch.isfinite(mine)).sum())} of {mine.numel()} values are not finite (nan or inf)"
     at = farthest(mine, expected)
     where = f", at {at}," if at and mine.numel() > 1 else ""

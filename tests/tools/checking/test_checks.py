@@ -2,6 +2,7 @@
 
 import ast
 import io
+import re
 import shutil
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -353,6 +354,19 @@ def test_the_same_outcome_eight_times_speaks_once_for_a_cause(checked: Checked) 
     assert not verdict.misconception
 
 
+def test_of_two_results_that_should_be_one_the_wrong_one_is_called_wrong(checked: Checked) -> None:
+    """Alone an image loses its axis; and without its weights attention gives 100 too much."""
+    text = SOLUTIONS["ch01_patches"].replace("x = x.transpose(1, 2)  ", "x = x.transpose(1, 2).squeeze(0)  ")
+    diagnosis = checked("1.3", ch01_patches=text)["1.3"].diagnosis
+    assert "expected shape (1, 77, 13), yours (77, 13)" in diagnosis
+    text = SOLUTIONS["ch03_attention"].replace(
+        "weights) if return_weights else x", "weights) if return_weights else x + 100"
+    )
+    diagnosis = checked("3.4", ch03_attention=text)["3.4"].diagnosis
+    expected, yours = (float(number) for number in re.findall(r"(?:expected, at .*,|yours) (-?[\d.]+)", diagnosis)[:2])
+    assert (abs(expected) < 20, yours > 80) == (True, True), diagnosis
+
+
 def test_an_example_shows_what_is_wrong_and_no_rounding(checked: Checked, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vitcourse.checking.examples.SECONDS", 20.0)  # on a busy machine too
     mistake = mistake_called("sum over the batch").source()
@@ -365,7 +379,7 @@ def test_an_example_shows_what_is_wrong_and_no_rounding(checked: Checked, monkey
 @pytest.mark.parametrize(("mean", "refused"), [(0.0, False), (0.01, True), (-0.5, True)])
 def test_first_values_that_lean_to_one_side_are_no_noise_of_mean_0(mean: float, refused: bool) -> None:
     noise = torch.randn(1, 101, 61, generator=torch.Generator().manual_seed(7))
-    assert bool(begun(0.02 * noise + mean, 0.005, 0.1)) is refused
+    assert bool(begun(0.02 * noise + mean, 0.005, 0.1)[0]) is refused
 
 
 def test_what_is_observed_in_bfloat16_is_compared_as_the_check_compares_it() -> None:

@@ -156,6 +156,12 @@ def words_for(id: str, wrong: str, call: str) -> list[str]:
         ),
         ("4.2", "def gelu(x):\n    return x * torch.sigmoid(1.702 * x)", "gelu(torch.randn(7, 5))", "1.702"),
         (
+            "4.2",
+            "def gelu(x):\n    return x * (1 + torch.erf(x / 1.414)) / 2",
+            "gelu(torch.randn(7, 5))",
+            "rounded to three digits",
+        ),
+        (
             "5.2",
             "def cross_entropy(z, y, label_smoothing=0.0):\n"
             "    return torch.nn.functional.cross_entropy(z, y, reduction='sum')",

@@ -184,7 +184,8 @@ def test_a_process_that_ends_or_hangs_is_that_exercises_verdict(gelu: Callable[.
     ("body", "before", "word"),
     [
         ("y = 0.5 * x\nreturn y * (1 + torch.erf(x / 2**0.5)", "", "SyntaxError"),
-        ("return x * Phi(x)", "", "nothing is called Phi"),
+        ("return x * Phi(x)", "", "nothing is called Phi there: is it misspelt?"),
+        ("return F.softmax(x, dims=1)", "import torch.nn.functional as F", "called there has no argument of that name"),
         ("return F.relu(x)", "", "import torch.nn.functional as F"),
         ("y = x * torch.erf(x)", "", "return is missing"),
         ("return patchify(x, 2)", "", "from .ch01_patches import patchify"),
