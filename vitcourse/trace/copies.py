@@ -162,7 +162,8 @@ class Copies:
             self.memo[id(parameter)] = other = (
                 new.get_parameter(path) if isinstance(parameter, nn.Parameter) else new.get_buffer(path)
             )
-            other.requires_grad_(parameter.requires_grad)
+            if not is_lazy(other):
+                other.requires_grad_(parameter.requires_grad)
 
     def _input(self, tensor: Tensor, shape: list[int]) -> Tensor:
         """Numbers of the same kind in another shape, and in another order, so that what data decides differs."""

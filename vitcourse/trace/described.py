@@ -205,12 +205,14 @@ def _numbers(
             said, word = words(given.get(leaf, given.get(path, ""))), word_of(leaf)
             siblings = sum(re.sub(r"\[\d+\]$", "", other) == re.sub(r"\[\d+\]$", "", leaf) for other, _ in leaves)
             symbol = said[place % len(said)] if said else hyperparameter(leaf, siblings)
-            if not said and symbol is not None and hidden(word, beside):
+            if not said and symbol is not None and (hidden(word, beside) or (symbol != word and beside[symbol])):
+                # What is called D itself is no other's symbol.
                 symbol = word
             elif made and not said:
                 # The sides of a patch are one; of channels or heads in a list each is another.
                 several = (own := one_of(leaf)) and isinstance(HYPERPARAMETERS.get(own.partition("[")[0]), str)
-                symbol = "D" if word == "dim" else own if several and symbol != "P" else symbol or own
+                width = word == "dim" and not beside["D"]
+                symbol = "D" if width else own if several and symbol != "P" else symbol or own
             if made and word and beside[word] > 1:
                 # The dim of an encoder and that of its decoder are two sizes of one word.
                 symbol = of_owner(leaf) if owned[of_owner(leaf)] == 1 else None
@@ -246,7 +248,9 @@ def _fitting(recipe: Recipe, call: Call, said: Mapping[str, int]) -> Recipe:
     for path, symbol in recipe.numbers.items():
         size = recipe.values[path]
         own = word_of(path)
-        if own and said.get(symbol) == size and own not in {symbol, *call.sizes, *said}:
+        if own and said.get(symbol) == size:
+            # What is called as an axis of the input may be another size all the same.
+            own = own if own not in {symbol, *call.sizes, *said} else f"_{own}"
             numbers[path], call.sizes[own] = own, size
             if hyperparameter(path) != "L":
                 call.ties[own] = symbol

@@ -28,6 +28,8 @@ class Follower:
     def __init__(self, call: Call, copies: Copies, inputs: list[Tensor]) -> None:
         self.atoms, self.kept = Atoms(copies.sizes), copies.kept
         self.steps: list[list[Axes]] = []
+        # Symbols that a width of the module's own binds, after it was in other steps.
+        self._late: set[Size] = set()
         # What is normalised, token by token.
         self.normed: list[Size] = []
         self._axes: dict[int, tuple[Tensor, Axes, Sequence[int]]] = {}
@@ -114,7 +116,8 @@ class Follower:
         for one, two in said.equal:
             if sizes[two] is ONE:
                 self.atoms.fixed.add(sizes[one])
-            self.atoms.equal(sizes[one], sizes[two])
+            if not self._bound_late(sizes[one].resolved(), sizes[two].resolved()):
+                self.atoms.equal(sizes[one], sizes[two])
         if name in NORMS:
             self.normed.append(sizes[args[0].ndim - 1])
         known = [
@@ -130,6 +133,22 @@ class Follower:
             tensors = [t for t in found if isinstance(t, Tensor)]
             known = [self._kernels("transpose" in name, args, kwargs, tensors, results[0], known[0])]
         return known
+
+    def _bound_late(self, *pair: Size) -> bool:
+        """Whether a symbol that was free until now meets a width of the module's own that was in steps before.
+
+        These would have had that width at any size of the symbol: they aren't called by it.
+        """
+        atoms = self.atoms
+        for size, other in (pair, pair[::-1]):
+            if size.name is None or (size in atoms.fixed and size not in self._late):
+                continue
+            own = atoms.unnamed(other) if other in atoms.fixed else None
+            if own is not None and any(own is a.resolved() for step in self.steps for axes in step for a in axes):
+                atoms.fixed.add(size)
+                self._late.add(size)
+                return True
+        return False
 
     def _size(self, growth: Grown, sizes: list[Size], value: int) -> Size:
         if growth is None:

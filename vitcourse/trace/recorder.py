@@ -37,6 +37,7 @@ DECIDING = READS | COUNTING | WHERE | {"where", "__getitem__"}
 RESHAPES = frozenset(("reshape", "view", "flatten", "unflatten", "view_as", "reshape_as"))
 # What puts tensors one after another.
 JOINS = frozenset(("cat", "concat", "concatenate"))
+STACKS = frozenset(("stack", "hstack", "vstack", "dstack"))
 # Of a number these take no size.
 _SCALAR = "add sub mul div truediv floordiv remainder pow radd rsub rmul rdiv rfloordiv rpow eq ne lt le gt ge"
 SCALAR = frozenset(form for word in _SCALAR.split() for form in (word, f"{word}_", f"__{word}__")) | {"__getitem__"}

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 from torch.utils._device import _device_constructors
 
@@ -281,7 +282,7 @@ def _weigh(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
 def _most(value: Any) -> float:
     """As many numbers as a function can make of these tensors at most, each with each, repeated along three axes."""
     if isinstance(value, Tensor):
-        return 1 + value.numel()
+        return 1 if is_lazy(value) else 1 + value.numel()
     if isinstance(value, int | float):
         return (1 + abs(value)) ** 3
     if isinstance(value, Mapping):

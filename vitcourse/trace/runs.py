@@ -55,6 +55,8 @@ class Rehearsals:
         self.tied = dict(call.ties)
         # Runs that went another way: their sizes, and the steps until then, which a name has to fit as well.
         self.parted: list[tuple[dict[str, int], list[Step]]] = []
+        # What was done where they went it: the one step, and the other in the run that is shown.
+        self.turned_to: set[str] = set()
         # Runs that raised: they tell of the steps until then, where no other does.
         self.raised: list[tuple[dict[str, int], list[Step]]] = []
         self.count = 0
@@ -390,6 +392,7 @@ class Rehearsals:
                 self.raised.append((sizes, steps))
             elif self.last.elsewhere and not self.contrary:
                 self.parted.append((sizes, steps[:-1]))
+                self.turned_to |= {step[0] for step in (steps[-1], *self.main[len(steps) - 1 : len(steps)])}
             return False
         self._spare, self.last.held = None, copies.held()
         if self.last.follower is not None:

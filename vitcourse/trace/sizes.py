@@ -39,7 +39,8 @@ class Names:
     The first run is the one that is shown; the others decide. Symbols whose name begins with "_" are axes that nobody
     named. Where some sizes could not be changed (`fixed`), a number in an expression may be one of them: then only
     small numbers are believed; and none that may come from a size which was tried in vain (`doubted`), nor is anything
-    divided by one of these that the caller has named (`given`). Of made-up sizes (`exact`) none is rounded.
+    divided by one of these that the caller has named (`given`); nor a multiple of how many tensors there were to put
+    together (`counts`), where that is a size's doing. Of made-up sizes (`exact`) none is rounded.
     """
 
     sizes: dict[str, Vector]
@@ -47,6 +48,7 @@ class Names:
     exact: bool = False
     doubted: frozenset[int] = frozenset()
     given: frozenset[int] = frozenset()
+    counts: frozenset[int] = frozenset()
     meanings: dict[str, str] = field(default_factory=dict)
     _found: dict[Vector, str | None] = field(default_factory=dict)
     _composed: dict[str, Vector] = field(default_factory=dict)
@@ -187,7 +189,9 @@ class Names:
                 elif rest != x and factors not in ((), (a,)) and self._written(number):
                     both = [a, "·".join([str(number)] * (number != 1) + sorted(factors, key=place_of))]
                     yield "+".join(sorted(both, key=place_of))
-        two = [(f"{a}+{b}", tuple(map(operator.add, x, y))) for a, x, b, y in pairs if a != b]
+        # N+T, where T is one more, is a number times N.
+        apart = [pair for pair in pairs if len(set(minus(pair[1], pair[3]))) > 1]
+        two = [(f"{a}+{b}", tuple(map(operator.add, x, y))) for a, x, b, y in apart]
         two += [(f"{a}-{b}", minus(x, y)) for a, x in names for b, y in names]
         for name, size in two if len(set(v)) > 3 else ():
             by, plus = self._line(v, size)
@@ -217,7 +221,11 @@ class Names:
 
     def _doubtful(self, number: int) -> bool:
         """Whether a number may be what a size comes to, or a part of it, that no run changed."""
-        return any(number % n == 0 or n % number == 0 for n in self.doubted)
+        return self.counted(number) or any(number % n == 0 or n % number == 0 for n in self.doubted)
+
+    def counted(self, number: int) -> bool:
+        """Whether a number may be one of tensors."""
+        return any(number % n == 0 for n in self.counts)
 
     def _small(self, number: int) -> bool:
         """Whether a number is likely to be written as such."""

@@ -126,6 +126,16 @@ def names_in(text: str) -> list[str]:
 
 
 @cache
+def writes_out_a_list(text: str) -> bool:
+    """Whether a call is handed a list, or a tuple, whose items all stand there: torch.cat([a, b])."""
+    try:
+        call = ast.parse(text, mode="eval").body
+    except SyntaxError:
+        return False
+    lists = [part for part in getattr(call, "args", ()) if isinstance(part, ast.List | ast.Tuple)]
+    return any(not isinstance(item, ast.Starred) for part in lists for item in part.elts)
+
+
 def receiver(text: str) -> str:
     """What a chain has made before its last link: `x.flatten(2)` of `x.flatten(2).mT`."""
     try:

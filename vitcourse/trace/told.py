@@ -15,11 +15,11 @@ from vitcourse.trace.expressions import HEADS, Vector, closed, worth, worth_all
 from vitcourse.trace.follow import Axes, Follower
 from vitcourse.trace.names import contract_of
 from vitcourse.trace.record import Axis, Shape
-from vitcourse.trace.recorder import COUNTING, JOINS, RESHAPES, WHERE, Ref, Step, quietly, sizes_of
+from vitcourse.trace.recorder import COUNTING, JOINS, RESHAPES, STACKS, WHERE, Ref, Step, quietly, sizes_of
 from vitcourse.trace.rehearsal import Parted, Rehearsal
 from vitcourse.trace.runs import Rehearsals
 from vitcourse.trace.sizes import Names
-from vitcourse.trace.source import Place
+from vitcourse.trace.source import Place, writes_out_a_list
 from vitcourse.trace.steps import Recorder
 
 # A run: its sizes, and its steps.
@@ -91,6 +91,14 @@ class Told:
         written = self.call.numbers.values()
         # No factor may be one of these, though it was followed: of which number it is one, nobody sees.
         self._held = {size for name, size in stuck.items() if name in made or name in written}
+        # Sizes that decide which steps there are may be in any number of the code, but where other runs agree.
+        parted = {name for name, run in rehearsals.stopped.items() if isinstance(run.error, Parted)}
+        self._deciding = parted - rehearsals.ways.keys()
+        # So may they be in how many tensors there are to put together, but where the line has them all.
+        several = self._deciding or not rehearsals.turned_to.isdisjoint(JOINS | STACKS)
+        nodes = [node for node in recorder.root.inside() if node.op in JOINS | STACKS] if several else []
+        counts = {len(node.operands) for node in nodes if not writes_out_a_list(node.place.text)}
+        self._counts = frozenset(counts) - {1}
         self._runs = [recorder.steps, *(steps for _, steps in others)]
         self.names = self._names_of(own, others, stuck)
         quietly(self.names.say, [word for words in self._words for word in words])
@@ -120,9 +128,6 @@ class Told:
             if all((own[a] - own[b]) * (at[a] - at[b]) >= 0 for a, b in combinations(own, 2))
             and all(at[name] == at[other] for name, other in rehearsals.tied.items())
         ]  # fmt: skip
-        # Sizes that decide which steps there are may be in any number of the code, but where other runs agree.
-        parted = {name for name, run in rehearsals.stopped.items() if isinstance(run.error, Parted)}
-        self._deciding = parted - rehearsals.ways.keys()
         self._parted = [(Names({n: (at[n],) for n in own}).sizes, steps) for at, steps in alike]
 
     def _names_of(self, own: dict[str, int], others: list[Ran], stuck: dict[str, int]) -> Names:
@@ -136,7 +141,7 @@ class Told:
                 # As many as the data says: no expression of sizes, whatever it comes to.
                 sizes[f"_data{serial}"] = (first[1][0], *(step[1][0] for step in rest))
         given = frozenset(size for name, size in stuck.items() if name in self.call.numbers.values())
-        return Names(sizes, fixed=self._fixed(), doubted=frozenset(stuck.values()), given=given)
+        return Names(sizes, fixed=self._fixed(), doubted=frozenset(stuck.values()), given=given, counts=self._counts)
 
     def _fixed(self) -> bool:
         """Whether a number in an expression may be a size that no run could change."""
@@ -313,8 +318,8 @@ class Told:
                 fits = text is not None and worth_all(text, names.sizes) == size
             except (KeyError, ZeroDivisionError):
                 fits = False
-            factors = map(int, re.findall(r"\b(\d+)·", text or ""))
-            if not fits or not self._held.isdisjoint(factors):
+            factors = [*map(int, re.findall(r"\b(\d+)·", text or ""))]
+            if not fits or any(n in self._held or names.counted(n) for n in factors):
                 text = names.text(size) if len(size) == names.runs and min(size) >= 0 else None
             self._found[key] = Axis(size[0], text)
         return self._found[key]

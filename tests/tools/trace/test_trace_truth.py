@@ -505,6 +505,20 @@ def test_layers_that_get_their_sizes_from_their_first_input_have_names():
     assert model(torch.rand(1, 3, 8, 11)).shape == (1, 7)
 
 
+class Lazily(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.layer = nn.LazyLinear(width)
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+def test_such_layers_of_a_built_module_have_names_too():
+    traced = trace(build(Lazily, 7), torch.rand(2, 3, 5), names="B T D")
+    assert [axis.word for axis in traced.steps[-1].shape] == ["B", "T", "width"]
+
+
 @pytest.mark.parametrize("image", [(4, 4), (5, 7)])
 def test_what_a_kernel_spreads_is_a_multiple(image):
     up = nn.Sequential(nn.ConvTranspose2d(3, 5, 4, stride=2, padding=1), nn.ConvTranspose2d(5, 2, 2, stride=2))
@@ -1724,3 +1738,92 @@ def test_sizes_of_one_word_are_called_by_what_they_stand_in():
     traced = trace(build(Paired, config, layers), torch.rand(2, 6), torch.rand(3, 10), names=["B _", "n _"])
     assert [shape[1].name for shape in traced.outcome] == ["image_dim", "text_dim", "out[0]", "out[1]"]
     assert config == {"image": {"dim": 6}, "text": {"dim": 10}}
+
+
+class Framed(nn.Module):
+    """A wave in frames, one after the other."""
+
+    def __init__(self, window, hop):
+        super().__init__()
+        self.window, self.hop = window, hop
+
+    def forward(self, x):
+        starts = range(0, x.shape[1] - self.window + 1, self.hop)
+        return torch.cat([x[:, start : start + self.window] for start in starts], 1)
+
+
+@pytest.mark.parametrize(
+    ("make", "names", "shapes"),
+    [
+        (lambda: lambda x: torch.cat(list(x)), "B M", [(2, 7), (3, 5)]),
+        (lambda: lambda x: torch.hstack(tuple(x.mT)), "B N", [(5, 3), (7, 2)]),
+        (lambda: lambda x: torch.cat([*x]).flatten(), "N D", [(3, 8), (5, 8)]),
+        (lambda: build(Framed, 8, 8), "B T", [(2, 32), (3, 43)]),
+    ],
+    ids=["list", "tuple", "starred", "frames"],
+)
+def test_as_many_tensors_as_a_size_says_are_no_number_of_the_codes(make, names, shapes):
+    traces = [trace(make(), torch.rand(shape), names=names) for shape in shapes]
+    assert not [bad for one in traces for other in traces for bad in contradictions(one, other)]
+    last = traces[0].steps[-1].shape[-1].name
+    assert last is None or not last[0].isdigit()
+
+
+def test_as_many_tensors_as_the_line_has_are_a_number():
+    def twice(x):
+        for _ in x:
+            x = x + 1
+        return torch.cat([x, x.flip(1)], 1)
+
+    assert str(trace(twice, torch.rand(3, 7), names="B T").steps[-1].shape[1]) == "2·T=14"
+
+
+class Mapped(nn.Module):
+    """So many maps of an image, of a height that somebody calls likewise."""
+
+    def __init__(self, H):
+        super().__init__()
+        self.maps = nn.Conv2d(1, H, 3, padding=1)
+
+    def forward(self, x):
+        return self.maps(x)
+
+
+class Towering(nn.Module):
+    """So many layers of one width, D of them."""
+
+    def __init__(self, dim, D):
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(dim, dim) for _ in range(D)])
+
+    def forward(self, x):
+        return torch.stack([layer(x).mean(1) for layer in self.layers], 1)
+
+
+@pytest.mark.parametrize(
+    ("make", "names", "shape", "sizes"),
+    [
+        (lambda: build(Mapped, H=8), "B 1 H W", (2, 1, 8, 6), ["B", "8", "H", "W"]),
+        (lambda: build(Towering, 4, 4), "B N E", (2, 7, 4), ["B", "4", "E"]),
+    ],
+    ids=["of the input", "of another width"],
+)
+def test_a_number_that_is_passed_by_the_word_of_another_size_is_not_taken_for_it(make, names, shape, sizes):
+    assert [axis.word for axis in trace(make(), torch.rand(shape), names=names).steps[-1].shape] == sizes
+
+
+class Crossed(nn.Module):
+    """It works where there are as many tokens as a token has numbers."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.one, self.other = nn.Linear(width, width), nn.Linear(width, width)
+
+    def forward(self, x):
+        return self.one(x) + self.other(x).mT
+
+
+def test_a_width_is_not_called_the_tokens_with_which_it_is_mixed_up_later():
+    traced = trace(Crossed(7), torch.rand(2, 7, 7), names="B T D")
+    ones, others, turned, _ = [[axis.word for axis in row.shape] for row in traced.steps[1:]]
+    assert (ones, others, turned) == (["B", "T", "7"], ["B", "T", "7"], ["B", "7", "T"])
