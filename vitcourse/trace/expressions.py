@@ -52,6 +52,20 @@ def worth_all(text: str, sizes: Mapping[str, Vector]) -> Vector:
     return tuple(worth(text, {name: v[k] for name, v in sizes.items()}) for k in range(len(next(iter(sizes.values())))))
 
 
+def holds(text: str | None, runs: dict[str, Vector], number: int) -> bool:
+    """Whether a name is right in another run, as far as its sizes tell."""
+    if text is None or "⌈" in text or "//" in text:
+        return True
+    sizes = {name: size for name, (size,) in runs.items()}
+    divided = re.findall(r"(?<![\w\]])([\w\[\]]+)/([\w\[\]]+)", text)
+    try:
+        # A plain / has no rest.
+        rests = any(sizes.get(a, 0) % sizes.get(b, int(b) if b.isdigit() else 1) for a, b in divided)
+        return not rests and worth(text, sizes) == number
+    except (KeyError, ZeroDivisionError):
+        return True
+
+
 def quotient(whole: Any, part: Any) -> Any:
     """One size by another, as an int where it is one: ints are quick."""
     found = Fraction(whole) / part

@@ -9,16 +9,10 @@ import torch
 
 from vitcourse.trace.node import Node
 from vitcourse.trace.record import Row, Shape, shape_words
-from vitcourse.trace.recorder import Ref
+from vitcourse.trace.recorder import SPREADING, Ref
 from vitcourse.trace.source import receiver
 
 ShapeOf = Callable[[Ref], Shape]
-# Functions that spread their operands to one shape.
-_SPREADING = """
-    add sub mul truediv div radd rsub rmul rtruediv where lerp eq ne lt le gt ge iadd isub imul idiv maximum minimum
-    mse_loss l1_loss smooth_l1_loss huber_loss masked_fill addcmul addcdiv
-"""
-SPREADING = frozenset(_SPREADING.split())
 # A turn of a loop that has more steps of its own than this is not looked for.
 LONGEST_TURN = 64
 

@@ -28,6 +28,8 @@ class Follower:
     def __init__(self, call: Call, copies: Copies, inputs: list[Tensor]) -> None:
         self.atoms, self.kept = Atoms(copies.sizes), copies.kept
         self.steps: list[list[Axes]] = []
+        # In which step which symbol has to be the size of which other, or of which number.
+        self.met: list[tuple[int, str, str]] = []
         # Symbols that a width of the module's own binds, after it was in other steps.
         self._late: set[Size] = set()
         # What is normalised, token by token.
@@ -113,17 +115,23 @@ class Follower:
         said = answer((called, *kinds), kinds, lambda: Question(name, func, args, kwargs, found, results))
         # Others that can't change alone may with what is written in the code; of one channel there are no two.
         self.atoms.fixed.update(sizes[place] for place in said.stuck if sizes[place].value == 1)
+        either: set[int] = set()
         for one, two in said.equal:
-            if sizes[two] is ONE:
-                self.atoms.fixed.add(sizes[one])
-            if not self._bound_late(sizes[one].resolved(), sizes[two].resolved()):
-                self.atoms.equal(sizes[one], sizes[two])
+            a, b = sizes[one].resolved(), sizes[two].resolved()
+            if b is ONE:
+                self.atoms.fixed.add(a)
+            if a.name is not None and b.name is not None:
+                # What comes of two symbols that have to be one here, or 1, is neither.
+                either.add(one)
+                self.met.append((len(self.steps), a.name, b.name))
+            elif not self._bound_late(a, b):
+                self.atoms.equal(a, b)
         if name in NORMS:
             self.normed.append(sizes[args[0].ndim - 1])
         known = [
             tuple(
                 [
-                    sizes[g] if isinstance(g, int) else self._size(g, sizes, n)
+                    self.atoms.fresh(n) if g in either else sizes[g] if isinstance(g, int) else self._size(g, sizes, n)
                     for g, n in zip(axes, tensor.shape, strict=True)
                 ]
             )
@@ -147,6 +155,7 @@ class Follower:
             if own is not None and any(own is a.resolved() for step in self.steps for axes in step for a in axes):
                 atoms.fixed.add(size)
                 self._late.add(size)
+                self.met.append((len(self.steps), size.name, str(size.value)))
                 return True
         return False
 

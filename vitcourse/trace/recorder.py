@@ -41,6 +41,12 @@ STACKS = frozenset(("stack", "hstack", "vstack", "dstack"))
 # Of a number these take no size.
 _SCALAR = "add sub mul div truediv floordiv remainder pow radd rsub rmul rdiv rfloordiv rpow eq ne lt le gt ge"
 SCALAR = frozenset(form for word in _SCALAR.split() for form in (word, f"{word}_", f"__{word}__")) | {"__getitem__"}
+# Functions that spread their operands to one shape.
+_SPREADING = """
+    add sub mul truediv div radd rsub rmul rtruediv where lerp eq ne lt le gt ge iadd isub imul idiv maximum minimum
+    mse_loss l1_loss smooth_l1_loss huber_loss masked_fill addcmul addcdiv
+"""
+SPREADING = frozenset(_SPREADING.split())
 # Kernels that read past the end of a tensor that is too short, instead of refusing it.
 UNCHECKED = frozenset(("lstm", "gru", "rnn_tanh", "rnn_relu"))
 NUMBERS = frozenset((int, float))

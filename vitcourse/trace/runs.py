@@ -43,8 +43,7 @@ class Rehearsals:
         # What gets its sizes by being made, or by its first run, is made anew for each.
         self.anew = bool(call.recipes or lazy)
         self.main: list[Step] = []
-        self.failed = self.opaque = False
-        self.contrary = 0
+        self.failed, self.opaque, self.contrary = False, False, 0
         # The runs that took the steps of the one that is shown; and what followed the sizes of one.
         self.turns: list[Rehearsal] = []
         self.follower: Follower | None = None
@@ -53,9 +52,8 @@ class Rehearsals:
         self.stopped: dict[str, Rehearsal] = {}
         # Sizes of the module that are one with a size of an input.
         self.tied = dict(call.ties)
-        # Runs that went another way: their sizes, and the steps until then, which a name has to fit as well.
+        # Runs that went another way: their sizes and steps until then, which a name has to fit; what was done there.
         self.parted: list[tuple[dict[str, int], list[Step]]] = []
-        # What was done where they went it: the one step, and the other in the run that is shown.
         self.turned_to: set[str] = set()
         # Runs that raised: they tell of the steps until then, where no other does.
         self.raised: list[tuple[dict[str, int], list[Step]]] = []

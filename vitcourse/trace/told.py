@@ -11,11 +11,11 @@ from torch import Tensor
 
 from vitcourse.trace.atoms import Size
 from vitcourse.trace.copies import Call, Copies
-from vitcourse.trace.expressions import HEADS, Vector, closed, worth, worth_all
+from vitcourse.trace.expressions import HEADS, Vector, closed, holds, worth_all
 from vitcourse.trace.follow import Axes, Follower
 from vitcourse.trace.names import contract_of
 from vitcourse.trace.record import Axis, Shape
-from vitcourse.trace.recorder import COUNTING, JOINS, RESHAPES, STACKS, WHERE, Ref, Step, quietly, sizes_of
+from vitcourse.trace.recorder import COUNTING, JOINS, RESHAPES, SPREADING, STACKS, WHERE, Ref, Step, quietly, sizes_of
 from vitcourse.trace.rehearsal import Parted, Rehearsal
 from vitcourse.trace.runs import Rehearsals
 from vitcourse.trace.sizes import Names
@@ -28,20 +28,6 @@ Ran = tuple[dict[str, int], list[Step]]
 MOST_TERMS = 4
 # Functions whose first result has as many places as data says.
 COUNTED = (WHERE | COUNTING | {"where"}) - {"repeat_interleave"}
-
-
-def _holds(text: str | None, runs: dict[str, Vector], number: int) -> bool:
-    """Whether a name is right in another run, as far as its sizes tell."""
-    if text is None or "⌈" in text or "//" in text:
-        return True
-    sizes = {name: size for name, (size,) in runs.items()}
-    divided = re.findall(r"(?<![\w\]])([\w\[\]]+)/([\w\[\]]+)", text)
-    try:
-        # A plain / has no rest.
-        rests = any(sizes.get(a, 0) % sizes.get(b, int(b) if b.isdigit() else 1) for a, b in divided)
-        return not rests and worth(text, sizes) == number
-    except (KeyError, ZeroDivisionError):
-        return True
 
 
 def _written(number: int, place: Place) -> bool:
@@ -196,6 +182,13 @@ class Told:
             if run.place is not None and _written(size, run.place):
                 self.trusted = min(self.trusted, len(run.steps))
                 self._say(size, run.place, symbol)
+        for serial, one, other in dict.fromkeys(self.follower.met) if self.follower is not None else ():
+            node = next((node for node in self.recorder.root.inside() if node.start == serial and node.shown), None)
+            if node is not None:
+                both = f"{one} has to be {other}" if other.isdigit() else f"{one} and {other} have to be one size"
+                spread = ", or 1" if node.op in SPREADING else ""
+                said = f"in line {node.place.line}, {node.place.text}: {both}{spread}"
+                self.findings += [said] if said not in self.findings else []
 
     def _say(self, number: int, place: Place, symbol: str) -> None:
         line = f" is written as a number in line {place.line}, {place.text}"
@@ -214,7 +207,7 @@ class Told:
                 for serial, place in [ref for ref in node.results if ref[0] < len(run.steps)]:
                     axes = zip(self.shape((serial, place)), run.steps[serial][place + 1], strict=True)
                     wrong = [
-                        axis.size for axis, other in axes if axis.size == other and not _holds(axis.name, sizes, other)
+                        axis.size for axis, other in axes if axis.size == other and not holds(axis.name, sizes, other)
                     ]
                     if number := next((size for size in wrong if _written(size, node.place)), 0):
                         self._say(number, node.place, symbol)
@@ -255,14 +248,14 @@ class Told:
                 # What is rounded may fit as many as data says, by chance.
                 shape = tuple([Axis(a.size) if re.search("//|⌈", a.name or "") else a for a in shape])
             for run, step in parted:
-                fits = [_holds(a.name, self._parted[run][0], n) for a, n in zip(shape, step[place + 1], strict=True)]
+                fits = [holds(a.name, self._parted[run][0], n) for a, n in zip(shape, step[place + 1], strict=True)]
                 shape = tuple(axis if fit else Axis(axis.size) for axis, fit in zip(shape, fits, strict=True))
             # Equal ones are one, which makes them quick to compare.
             self._shapes[key] = self._shapes.setdefault(shape, shape)
         shape = self._shapes[key]
         for first, run_sizes, others in self._refuting:
             if first <= serial < len(others):
-                fits = [_holds(a.name, run_sizes, n) for a, n in zip(shape, others[serial][place + 1], strict=True)]
+                fits = [holds(a.name, run_sizes, n) for a, n in zip(shape, others[serial][place + 1], strict=True)]
                 if not all(fits):
                     shape = tuple(axis if fit else Axis(axis.size) for axis, fit in zip(shape, fits, strict=True))
         return shape
@@ -274,7 +267,7 @@ class Told:
             known = Names({name: (size,) for name, size in turn.sizes.items()}).sizes
             for place, (shape, ended) in enumerate(zip(shapes, turn.outcome, strict=False)):
                 if len(shape) == len(ended):
-                    fits = [_holds(axis.name, known, size) for axis, size in zip(shape, ended, strict=True)]
+                    fits = [holds(axis.name, known, size) for axis, size in zip(shape, ended, strict=True)]
                     shapes[place] = tuple(a if fit else Axis(a.size) for a, fit in zip(shape, fits, strict=True))
         return tuple(shapes)
 

@@ -1827,3 +1827,11 @@ def test_a_width_is_not_called_the_tokens_with_which_it_is_mixed_up_later():
     traced = trace(Crossed(7), torch.rand(2, 7, 7), names="B T D")
     ones, others, turned, _ = [[axis.word for axis in row.shape] for row in traced.steps[1:]]
     assert (ones, others, turned) == (["B", "T", "7"], ["B", "T", "7"], ["B", "7", "T"])
+    assert [finding.partition(": ")[2] for finding in traced.findings] == ["T has to be 7, or 1"]
+
+
+def test_two_symbols_that_have_to_be_one_size_name_nothing_together_and_are_told():
+    traced = trace(lambda x, w: x * w, torch.rand(5, 5), torch.rand(5), names=["B T", "B"])
+    assert [axis.word for axis in traced.steps[-1].shape] == ["5", "5"]
+    (finding,) = traced.findings
+    assert finding.endswith("x * w: B and T have to be one size, or 1")
