@@ -127,13 +127,22 @@ def names_in(text: str) -> list[str]:
 
 @cache
 def writes_out_a_list(text: str) -> bool:
-    """Whether a call is handed a list, or a tuple, whose items all stand there: torch.cat([a, b])."""
+    """Whether a call's first argument says how many items it has: cat([a, b]), stack([x[i] for i in (0, 1)])."""
     try:
         call = ast.parse(text, mode="eval").body
     except SyntaxError:
         return False
-    lists = [part for part in getattr(call, "args", ()) if isinstance(part, ast.List | ast.Tuple)]
-    return any(not isinstance(item, ast.Starred) for part in lists for item in part.elts)
+    first = next(iter(getattr(call, "args", ())), None)
+    turns = first.generators if isinstance(first, ast.ListComp | ast.GeneratorExp) else []
+    parts = [turn.iter for turn in turns] if turns else [first]
+    return not any(turn.ifs for turn in turns) and all(map(_is_written_out, parts))
+
+
+def _is_written_out(part: ast.expr | None) -> bool:
+    if isinstance(part, ast.Call):
+        counted = isinstance(part.func, ast.Name) and part.func.id == "range"
+        return counted and all(isinstance(number, ast.Constant) for number in part.args)
+    return isinstance(part, ast.List | ast.Tuple) and not any(isinstance(item, ast.Starred) for item in part.elts)
 
 
 def receiver(text: str) -> str:

@@ -1769,11 +1769,19 @@ def test_as_many_tensors_as_a_size_says_are_no_number_of_the_codes(make, names, 
     assert last is None or not last[0].isdigit()
 
 
-def test_as_many_tensors_as_the_line_has_are_a_number():
+@pytest.mark.parametrize(
+    "joined",
+    [
+        lambda x: torch.cat([x, x.flip(1)], 1),
+        lambda x: torch.cat([part * x for part in (2, 3)], 1),
+        lambda x: torch.cat([k + x for k in range(2)], 1),
+    ],
+)
+def test_as_many_tensors_as_the_line_has_are_a_number(joined):
     def twice(x):
         for _ in x:
             x = x + 1
-        return torch.cat([x, x.flip(1)], 1)
+        return joined(x)
 
     assert str(trace(twice, torch.rand(3, 7), names="B T").steps[-1].shape[1]) == "2·T=14"
 
