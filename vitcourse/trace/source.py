@@ -145,6 +145,7 @@ def _is_written_out(part: ast.expr | None) -> bool:
     return isinstance(part, ast.List | ast.Tuple) and not any(isinstance(item, ast.Starred) for item in part.elts)
 
 
+@cache
 def receiver(text: str) -> str:
     """What a chain has made before its last link: `x.flatten(2)` of `x.flatten(2).mT`."""
     try:
