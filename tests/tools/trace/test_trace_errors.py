@@ -57,6 +57,11 @@ class Pooled(nn.Module):
         return self.head(x.flatten(1))
 
 
+def in_a_list(*given):
+    both = [one + 1 for one in given]
+    return torch.stack(both)
+
+
 def taken_apart(x):
     b, t, d = x.shape
     return b, t, d
@@ -291,6 +296,8 @@ CASES = [
      "T D", "nn.utils.rnn.pack_sequence([x, x[1:]])'s last axis is 11 = D, LSTM takes 7 = input_size"),
     ("another fault of a mask", lambda q, m: F.scaled_dot_product_attention(q, q, q, attn_mask=m.double()),
      {"q": rand(2, 5, 7), "m": rand(5, 3)}, ["B T D", "T S"], ""),
+    ("the items of a list", in_a_list, {"x": rand(5, 7), "y": rand(3, 7)},
+     ["T D", "S D"], "both[0]'s first axis is 5 = T, both[1]'s first is 3 = S: they must be equal"),
     ("a name of the caller's alone", lambda *xs: torch.stack(xs), {"x": rand(5, 7), "y": rand(5, 7), "z": rand(3, 7)},
      ["T D", "T D", "S D"], "xs[0]'s first axis is 5 = T, xs[2]'s first is 3 = S: they must be equal"),
     ("inside a layer that was called itself", nn.TransformerEncoderLayer(10, 2), {"x": rand(2, 3, 7)}, "T B D",
