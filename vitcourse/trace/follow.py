@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from vitcourse.trace.ask import Grown, Question, answer, frozen
 from vitcourse.trace.atoms import DEEPEST, ONE, Atoms, Size, number, regrouped
+from vitcourse.trace.choice import LENGTHS
 from vitcourse.trace.copies import Call, Copies
 from vitcourse.trace.expressions import worth
 from vitcourse.trace.names import HYPERPARAMETERS, aligned, contract_of, is_symbol
@@ -19,6 +20,8 @@ from vitcourse.trace.node import Node
 from vitcourse.trace.recorder import RESHAPES, quietly
 
 NORMS = {"layer_norm", "rms_norm"}
+# What a finished module seldom has a width of.
+ROWS = {"B", "n", *LENGTHS}
 Axes = tuple[Size, ...]
 
 
@@ -143,19 +146,19 @@ class Follower:
         return known
 
     def _bound_late(self, *pair: Size) -> bool:
-        """Whether a symbol that was free until now meets a width of the module's own that was in steps before.
+        """Whether how many there are in a row, free until now, meets a width of the module's own from steps before.
 
-        These would have had that width at any size of the symbol: they aren't called by it.
+        These would have had that width however many there were: they aren't called by it.
         """
         atoms = self.atoms
         for size, other in (pair, pair[::-1]):
-            if size.name is None or (size in atoms.fixed and size not in self._late):
+            if size.name not in ROWS or (size in atoms.fixed and size not in self._late):
                 continue
             own = atoms.unnamed(other) if other in atoms.fixed else None
             if own is not None and any(own is a.resolved() for step in self.steps for axes in step for a in axes):
                 atoms.fixed.add(size)
                 self._late.add(size)
-                self.met.append((len(self.steps), size.name, str(size.value)))
+                self.met.append((len(self.steps), str(size.name), str(size.value)))
                 return True
         return False
 

@@ -217,14 +217,14 @@ class Names:
 
     def _written(self, number: int) -> bool:
         """Whether a factor may be believed to be a number of the code's, and not of a size that stayed as it is."""
-        return number == 1 or not (self.fixed or self._doubtful(number))
+        return number == 1 or not (self.fixed or self._doubtful(number) or self.counted(number))
 
     def _doubtful(self, number: int) -> bool:
         """Whether a number may be what a size comes to, or a part of it, that no run changed."""
-        return self.counted(number) or any(number % n == 0 or n % number == 0 for n in self.doubted)
+        return any(number % n == 0 or n % number == 0 for n in self.doubted)
 
     def counted(self, number: int) -> bool:
-        """Whether a number may be one of tensors."""
+        """Whether a factor may be how many tensors there were."""
         return any(number % n == 0 for n in self.counts)
 
     def _small(self, number: int) -> bool:
