@@ -168,7 +168,7 @@ def torch_encoder(size: Size) -> nn.Module:
     norm = nn.LayerNorm(size.d_model, eps=1e-6)
     model.blocks = nn.ModuleList([nn.TransformerEncoder(layer, size.n_layers, norm, enable_nested_tensor=False)])
     model.norm = nn.Identity()
-    return model  # type: ignore[no-any-return]
+    return model
 
 
 class TutorialAttention(nn.Module):
@@ -195,7 +195,7 @@ def tutorial(size: Size) -> nn.Module:
         wide = RATIO * size.d_model
         block.mlp = nn.Sequential(nn.Linear(size.d_model, wide), nn.GELU(), nn.Linear(wide, size.d_model))
     model.norm = nn.LayerNorm(size.d_model, eps=1e-6)
-    return model  # type: ignore[no-any-return]
+    return model
 
 
 def mnist_pictures(transform: Any, n_images: int | None = None) -> Subset[Any]:

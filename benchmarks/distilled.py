@@ -69,7 +69,7 @@ def teacher(width: int) -> nn.Module:
             layers += [nn.Conv2d(channels, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
         layers.append(nn.MaxPool2d(2))
     layers[-1:] = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4 * width, 10)]
-    return nn.Sequential(*layers).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return nn.Sequential(*layers).to(memory_format=torch.channels_last)
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Work:
             for index in order.split(TEACHERS_BATCH):
                 logits = model(self.for_teachers(self.changed(images[index], chance)))
                 optimizer.zero_grad()
-                cross_entropy(logits, labels[index]).backward()  # type: ignore[no-untyped-call]
+                cross_entropy(logits, labels[index]).backward()
                 optimizer.step()
                 schedule.step()
         torch.save(model.state_dict(), self.files / f"teacher-{seed}.pt")
@@ -164,7 +164,7 @@ class Work:
             targets = (said[place].float() / TEMPERATURE).softmax(dim=-1)
             loss: Tensor = soft_cross_entropy(run.trained.train()(images) / TEMPERATURE, targets)
             run.optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             run.optimizer.step()
             return loss.detach()
 

@@ -56,7 +56,7 @@ def commands(everything: bool) -> Iterator[list[str]]:
 def test_help_is_in_plain_letters(console: Console) -> None:
     # What writes it takes an ASCII console for one that was set up wrongly, and writes UTF-8 there.
     for command in app.registered_commands:
-        word = command.name or command.callback.__name__.replace("_", "-")  # type: ignore[union-attr]
+        word = command.name or command.callback.__name__.replace("_", "-")
         code, printed = console.type("ascii", word, "--help")
         assert code == 0
         assert printed.isascii(), word

@@ -260,8 +260,8 @@ def test_weights_of_a_grid_that_is_no_square_need_it_said() -> None:
     with pytest.raises(ValueError, match="a grid of 2×6 has 12 patches"):
         load_weights(square, state, grid=(2, 6))
     with pytest.raises(ValueError, match="grid is rows and columns"):
-        load_weights(square, state, grid=14)  # type: ignore[arg-type]
-    load_weights(square, state, grid=[2, 7])  # type: ignore[arg-type]
+        load_weights(square, state, grid=14)
+    load_weights(square, state, grid=[2, 7])
     expected = resize_positions(state["positional_encoding.positions"], (2, 7), (5, 5))
     assert torch.equal(square.positional_encoding.positions, expected)
     wide = ours((10, 35))

@@ -117,8 +117,8 @@ class _Line:
             turns.setdefault(id(self.local[word]), []).append(word)
         layer = self.layer.named_parameters() if self.layer is not None else ()
         known = {id(tensor): word for word, tensor in (*layer, *self.told.call.tensors.items())}
-        items = [item for word in names_in(self.place.text) for item in parts(self.local.get(word), word)]
-        known |= {id(value): path for path, value in items}
+        lists = [(w, v) for w in names_in(self.place.text) if isinstance(v := self.local.get(w), list | tuple)]
+        known |= {id(item): f"{word}[{place}]" for word, items in lists for place, item in enumerate(items)}
         known |= self.owned | {id(value): word for word, value in self.local.items()}
 
         def called(tensor: Tensor) -> str:

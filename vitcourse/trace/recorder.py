@@ -35,7 +35,7 @@ WHERE = frozenset(("nonzero", "argwhere", "masked_select"))
 DECIDING = READS | COUNTING | WHERE | {"where", "__getitem__"}
 # What only lays numbers out anew, in their order.
 RESHAPES = frozenset(("reshape", "view", "flatten", "unflatten", "view_as", "reshape_as"))
-# What puts tensors one after another.
+# What puts tensors one after another, and what puts them beside one another as well.
 JOINS = frozenset(("cat", "concat", "concatenate"))
 STACKS = frozenset(("stack", "hstack", "vstack", "dstack"))
 # Of a number these take no size.

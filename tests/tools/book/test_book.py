@@ -545,7 +545,7 @@ def test_cells_outputs_are_kept_under_the_code_that_made_them_and_no_other(tmp_p
 
     def follow() -> Path:
         config: dict[str, str] = {}
-        _follow_the_code(app, config)  # type: ignore[arg-type]
+        _follow_the_code(app, config)
         return Path(config["nb_execution_cache_path"])
 
     first = follow()

@@ -386,6 +386,17 @@ def test_one_tensor_by_two_names_is_called_by_each_in_its_turn():
     assert [word for word, _ in failure.operands] == ["query", "key"]
 
 
+def test_a_list_that_holds_itself_takes_no_line_from_an_error():
+    def run(x):
+        both = [x, x[:1]]
+        both.append(both)
+        return torch.stack(both[:2])
+
+    failure = trace(run, rand(5, 7), names="B D").failure
+    assert failure.expression == "torch.stack(both[:2])"
+    assert failure.explanation == "x's first axis is 5 = B, both[1]'s first is 1: they must be equal"
+
+
 def test_what_a_layer_was_given_is_called_as_its_line_calls_it():
     def run(x, pad):
         return nn.MultiheadAttention(6, 2, batch_first=True)(x.tanh(), x, x, key_padding_mask=pad)

@@ -284,7 +284,7 @@ def test_what_is_done_otherwise_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Non
         return nullcontext()
 
     monkeypatch.setattr(torch, "autocast", noted)
-    measured: Any = replace(gpu, chapter=SimpleNamespace(evaluate=evaluate))  # type: ignore[arg-type]
+    measured: Any = replace(gpu, chapter=SimpleNamespace(evaluate=evaluate))
     torch.set_float32_matmul_precision("high")
     try:
         for exactly in (False, True):
@@ -340,6 +340,6 @@ def test_graphs_of_the_model_are_not_recorded_within_the_steps(monkeypatch: pyte
         for records in (False, True):
             for mode in ("default", "reduce-overhead"):
                 setup.records, setup.config = records, SimpleNamespace(compile=mode, amp=amp)
-                wrapped(torch.nn.Identity(), setup, None)  # type: ignore[arg-type]
+                wrapped(torch.nn.Identity(), setup, None)
     # In float32 the compiler is told what to leave alone, which goes without a mode.
     assert modes == ["default", "reduce-overhead", "default", "default", "own", "reduce-overhead", "own", "own"]
